@@ -1,0 +1,101 @@
+// Package eventbus is the wire contract of Salesforce's Pub/Sub API: the
+// generated messages and a hand-written stub with the literal method paths.
+package eventbus
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+)
+
+//go:generate go run ./gen
+
+// The method paths are Salesforce's; the generated message names are not
+// (see the .proto), which is why protoc-gen-go-grpc cannot write this file.
+const (
+	service         = "eventbus.v1.PubSub"
+	getTopicPath    = "/" + service + "/GetTopic"
+	getSchemaPath   = "/" + service + "/GetSchema"
+	subscribeMethod = "Subscribe"
+	subscribePath   = "/" + service + "/" + subscribeMethod
+)
+
+// SubscribeStream is the client's side of one Subscribe call. One goroutine may
+// send while another receives.
+type SubscribeStream = grpc.BidiStreamingClient[FetchRequest, FetchResponse]
+
+// Client calls the Pub/Sub API over a connection. It holds no state.
+type Client struct{ Conn grpc.ClientConnInterface }
+
+// GetTopic resolves a channel, the caller's permissions on it and its current schema id.
+func (c Client) GetTopic(ctx context.Context, req *TopicRequest, opts ...grpc.CallOption) (*TopicInfo, error) {
+	info := new(TopicInfo)
+	if err := c.Conn.Invoke(ctx, getTopicPath, req, info, opts...); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// GetSchema returns the Avro schema of an id. What an id means never changes.
+func (c Client) GetSchema(ctx context.Context, req *SchemaRequest, opts ...grpc.CallOption) (*SchemaInfo, error) {
+	info := new(SchemaInfo)
+	if err := c.Conn.Invoke(ctx, getSchemaPath, req, info, opts...); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// Subscribe opens a stream. It returns before the server has judged anything:
+// a rejection is the error of the first Recv.
+func (c Client) Subscribe(ctx context.Context, opts ...grpc.CallOption) (SubscribeStream, error) {
+	stream, err := c.Conn.NewStream(ctx, &grpc.StreamDesc{
+		StreamName: subscribeMethod, ClientStreams: true, ServerStreams: true,
+	}, subscribePath, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &grpc.GenericClientStream[FetchRequest, FetchResponse]{ClientStream: stream}, nil
+}
+
+// Server is the server's side of the contract. Methods that it lacks are
+// answered Unimplemented by grpc.
+type Server interface {
+	GetTopic(context.Context, *TopicRequest) (*TopicInfo, error)
+	GetSchema(context.Context, *SchemaRequest) (*SchemaInfo, error)
+	Subscribe(grpc.BidiStreamingServer[FetchRequest, FetchResponse]) error
+}
+
+// Register serves srv under Salesforce's service name.
+func Register(r grpc.ServiceRegistrar, srv Server) {
+	r.RegisterService(&grpc.ServiceDesc{
+		ServiceName: service,
+		HandlerType: (*Server)(nil),
+		Methods: []grpc.MethodDesc{
+			{MethodName: "GetTopic", Handler: unary(getTopicPath, Server.GetTopic)},
+			{MethodName: "GetSchema", Handler: unary(getSchemaPath, Server.GetSchema)},
+		},
+		Streams: []grpc.StreamDesc{{
+			StreamName: subscribeMethod, ClientStreams: true, ServerStreams: true,
+			Handler: func(srv any, stream grpc.ServerStream) error {
+				return srv.(Server).Subscribe(&grpc.GenericServerStream[FetchRequest, FetchResponse]{ServerStream: stream})
+			},
+		}},
+	}, srv)
+}
+
+// unary makes grpc's handler for one method.
+func unary[Req, Resp any](path string, call func(Server, context.Context, *Req) (*Resp, error)) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+		req := new(Req)
+		if err := decode(req); err != nil {
+			return nil, err
+		}
+		if intercept == nil {
+			return call(srv.(Server), ctx, req)
+		}
+		info := &grpc.UnaryServerInfo{Server: srv, FullMethod: path}
+		return intercept(ctx, req, info, func(ctx context.Context, req any) (any, error) {
+			return call(srv.(Server), ctx, req.(*Req))
+		})
+	}
+}
