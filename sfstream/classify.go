@@ -1,0 +1,57 @@
+package sfstream
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+)
+
+// action is what the link does about the end of an attempt.
+type action int
+
+const (
+	actionRetry       action = iota // back off, then open from where we were
+	actionResume                    // the server ended an idle stream politely: open again when there is room
+	actionReauthorize               // this token is dead: log in again
+	actionFallback                  // the replay id is stale: the policy decides
+	actionRetrySlowly               // a channel that was accepted once is denied now: may pass
+	actionGiveUp                    // no retry cures it
+)
+
+// String names the action for log lines and tests.
+func (a action) String() string {
+	return [...]string{"retry", "resume", "reauthorize", "fallback", "retry slowly", "give up"}[a]
+}
+
+// classify decides, for every transport, what an error means. It is the only
+// place that does.
+func classify(err error) action {
+	if errors.Is(err, io.EOF) {
+		return actionResume // status OK: 60 s without demand, not an end of the channel
+	}
+	var server *ServerError
+	if errors.As(err, &server) {
+		switch server.Code {
+		case Unauthenticated:
+			return actionReauthorize
+		case ReplayInvalid:
+			return actionFallback
+		case PermissionDenied, NotFound:
+			return actionRetrySlowly // permission and channel changes show within 10 minutes, releases pass
+		case Invalid:
+			return actionGiveUp // our request is wrong: the same one fails again
+		default:
+			return actionRetry // LimitExceeded too: its RetryAfter makes it slow
+		}
+	}
+	if errors.Is(err, ErrInvalidOption) {
+		return actionGiveUp
+	}
+	var auth *AuthError
+	if errors.As(err, &auth) && authenticator.Permanent(auth.err) && !errors.Is(err, context.DeadlineExceeded) {
+		return actionGiveUp // never repeat a rejected login: it locks the account
+	}
+	return actionRetry
+}

@@ -1,0 +1,207 @@
+package sfstream
+
+import (
+	"context"
+	"iter"
+)
+
+// Messages returns a loop over the client's messages:
+//
+//	for msg := range client.Messages(ctx) {
+//
+// Under AckAuto a message is handled when the loop asks for the next one.
+// break, return and panic leave it unhandled: it comes first in the next loop,
+// Receive or C, and again in a restarted program; msg.Ack() before leaving
+// settles it. The loop ends when ctx does, with Close, and when the client stops
+// for good, which Err then explains; the client lives on after a ctx has ended.
+// Before it ends the markers of what was handled are saved.
+//
+// But for AckManual there is one consumer at a time: another loop, Receive or C
+// waits its turn.
+func (c *Client) Messages(ctx context.Context) iter.Seq[*Message] {
+	return func(yield func(*Message) bool) {
+		if !c.enter(ctx) {
+			return
+		}
+		defer c.leave()
+		for {
+			m := c.take(ctx)
+			if m == nil || !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// MessagesErr is Messages with the terminal error of the client as the last
+// value, once, with a nil message. A ctx that ends and a Close yield none.
+func (c *Client) MessagesErr(ctx context.Context) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		for m := range c.Messages(ctx) {
+			if !yield(m, nil) {
+				return
+			}
+		}
+		if err := c.Err(); err != nil && ctx.Err() == nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// Receive returns the next message. Under AckAuto the one before it is handled
+// then; the last one that a program takes needs Ack. The error is ctx's,
+// ErrNotOpen, ErrClosed or the terminal error of the client.
+func (c *Client) Receive(ctx context.Context) (*Message, error) {
+	if c.enter(ctx) {
+		m := c.take(ctx)
+		c.exit()
+		if m != nil {
+			return m, nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return nil, c.stopped()
+}
+
+// stopped is why there are no more messages.
+func (c *Client) stopped() error {
+	if err := c.Err(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
+
+// C returns a channel of the client's messages, for select. Under AckAuto a
+// message is handled when the next one is taken; the last one taken needs Ack.
+// The channel closes when ctx ends, with Close, and when the client stops for
+// good; a message that nobody took goes back to the head of the queue, and so
+// does one that was taken and is unhandled. Messages is the cheaper way.
+func (c *Client) C(ctx context.Context) <-chan *Message {
+	messages := make(chan *Message)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != clientOpen {
+		close(messages)
+		return messages
+	}
+	c.running.Add(1)
+	go c.feed(ctx, messages) // ends with ctx or the client; Close waits for it
+	return messages
+}
+
+func (c *Client) feed(ctx context.Context, messages chan<- *Message) {
+	defer c.running.Done()
+	defer close(messages)
+	if !c.enter(ctx) {
+		return
+	}
+	defer c.leave()
+	for {
+		m := c.next(ctx, c.delivery.offer)
+		if m == nil {
+			return
+		}
+		select {
+		case messages <- m:
+			c.delivery.taken(m)
+		case <-m.entry.sub.gone:
+			c.delivery.withdraw(m)
+		case <-ctx.Done():
+			c.delivery.withdraw(m)
+			return
+		case <-c.closed:
+			c.delivery.withdraw(m)
+			return
+		}
+	}
+}
+
+// take hands out the next message, after it has settled the one before. It
+// returns nil when ctx has ended or there will be no more messages.
+func (c *Client) take(ctx context.Context) *Message {
+	m := c.next(ctx, c.delivery.next)
+	if m == nil {
+		c.delivery.settleCurrent() // asked for the next one, whatever came of it
+	}
+	return m
+}
+
+// next waits until poll has a message.
+func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
+	for {
+		if ctx.Err() != nil || isClosed(c.closed) {
+			return nil
+		}
+		// Read first: what waits when the client ends is still handed out.
+		ended := isClosed(c.ended)
+		if m := poll(); m != nil {
+			return m
+		}
+		if ended {
+			return nil
+		}
+		select {
+		case <-c.delivery.ready:
+		case <-c.ended:
+		case <-c.closed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// enter waits for this consumer's turn. It reports whether there is anything to
+// consume from.
+func (c *Client) enter(ctx context.Context) bool {
+	if c.isNew() {
+		return false
+	}
+	if c.cfg.ack == AckManual {
+		return true
+	}
+	select {
+	case c.turn <- struct{}{}:
+		return true
+	default:
+	}
+	c.log.Warn("another loop, Receive or C is consuming: waiting for its end; use AckManual to have several")
+	select {
+	case c.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+	case <-c.closed:
+	}
+	return false
+}
+
+func (c *Client) isNew() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == clientNew
+}
+
+// exit ends this consumer's turn.
+func (c *Client) exit() {
+	if c.cfg.ack != AckManual {
+		<-c.turn
+	}
+}
+
+// leave ends a loop: its unhandled message goes back, what it handled is saved.
+func (c *Client) leave() {
+	c.delivery.leave()
+	c.exit()
+	if err := c.delivery.saver.flush(lastSaves); err != nil && !isClosed(c.closed) {
+		c.log.Warn("markers not saved at the end of a loop", "error", err)
+	}
+}

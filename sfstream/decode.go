@@ -1,0 +1,234 @@
+package sfstream
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+)
+
+// Decode returns the payload as a T; see Message.Decode.
+func Decode[T any](m *Message) (T, error) {
+	var v T
+	err := m.Decode(&v)
+	return v, err
+}
+
+// Decode stores the payload in v: a pointer to a struct, to a map[string]any or
+// to an any, or such a map itself. A struct's fields are matched by the tag
+// `sf:"Name"`, else by their own name; `sf:"-"` and unexported ones are left
+// alone, as are fields that the event does not carry: of a change event, those
+// that did not change. null sets the zero value. A DateTime goes into a
+// time.Time, a string (RFC 3339) or an int64 (epoch milliseconds).
+//
+// The error is a *DecodeError that names the field. Decode does no I/O.
+func (m *Message) Decode(v any) error {
+	dst := reflect.ValueOf(v)
+	isMap := dst.Kind() == reflect.Map && !dst.IsNil()
+	if !isMap && (dst.Kind() != reflect.Pointer || dst.IsNil()) {
+		return m.decodeError("", fmt.Errorf("cannot decode into %T: want a non-nil pointer", v))
+	}
+	if !isMap {
+		dst = dst.Elem()
+	}
+	times := avro.TimesAsText
+	if dst.Kind() == reflect.Struct || dst.Kind() == reflect.Pointer {
+		times = avro.TimesAsTime
+	}
+	fields, err := m.fields(times)
+	if err != nil {
+		return err
+	}
+	if isMap {
+		err = assignMap(dst, fields)
+	} else {
+		err = assign(dst, fields)
+	}
+	if err != nil {
+		var at *fieldError
+		if errors.As(err, &at) {
+			return m.decodeError(strings.Join(at.path, "."), at.err)
+		}
+		return m.decodeError("", err)
+	}
+	return nil
+}
+
+// fieldError is a value that does not fit, with the path to it.
+type fieldError struct {
+	path []string
+	err  error
+}
+
+func (e *fieldError) Error() string { return strings.Join(e.path, ".") + ": " + e.err.Error() }
+func (e *fieldError) Unwrap() error { return e.err }
+
+// at puts a name before the path of an error.
+func at(name string, err error) error {
+	var inner *fieldError
+	if errors.As(err, &inner) {
+		inner.path = append([]string{name}, inner.path...)
+		return inner
+	}
+	return &fieldError{path: []string{name}, err: err}
+}
+
+var timeType = reflect.TypeFor[time.Time]()
+
+// assign stores a decoded value where Go's types allow it without loss.
+func assign(dst reflect.Value, src any) error {
+	if src == nil {
+		dst.SetZero()
+		return nil
+	}
+	if dst.Kind() == reflect.Pointer {
+		if dst.IsNil() {
+			dst.Set(reflect.New(dst.Type().Elem()))
+		}
+		return assign(dst.Elem(), src)
+	}
+	if dst.Kind() == reflect.Interface && reflect.TypeOf(src).Implements(dst.Type()) {
+		dst.Set(reflect.ValueOf(src))
+		return nil
+	}
+	switch src := src.(type) {
+	case map[string]any:
+		switch dst.Kind() {
+		case reflect.Struct:
+			return assignStruct(dst, src)
+		case reflect.Map:
+			if dst.IsNil() {
+				dst.Set(reflect.MakeMapWithSize(dst.Type(), len(src)))
+			}
+			return assignMap(dst, src)
+		}
+	case []any:
+		if dst.Kind() == reflect.Slice {
+			return assignSlice(dst, src)
+		}
+	case time.Time:
+		return assignTime(dst, src)
+	case int64:
+		return assignInt(dst, src)
+	case float64:
+		if dst.Kind() == reflect.Float64 || dst.Kind() == reflect.Float32 {
+			if dst.OverflowFloat(src) {
+				return fmt.Errorf("%v overflows %s", src, dst.Type())
+			}
+			dst.SetFloat(src)
+			return nil
+		}
+	case string:
+		if dst.Kind() == reflect.String {
+			dst.SetString(src)
+			return nil
+		}
+	case bool:
+		if dst.Kind() == reflect.Bool {
+			dst.SetBool(src)
+			return nil
+		}
+	}
+	if value := reflect.ValueOf(src); value.Type().AssignableTo(dst.Type()) {
+		dst.Set(value)
+		return nil
+	}
+	return fmt.Errorf("cannot put a %T into a Go %s", src, dst.Type())
+}
+
+func assignTime(dst reflect.Value, src time.Time) error {
+	switch {
+	case dst.Type() == timeType:
+		dst.Set(reflect.ValueOf(src))
+	case dst.Kind() == reflect.Int64:
+		dst.SetInt(src.UnixMilli())
+	case dst.Kind() == reflect.String:
+		dst.SetString(src.UTC().Format("2006-01-02T15:04:05.000Z")) // as Fields has it
+	default:
+		return fmt.Errorf("cannot put a DateTime into a Go %s", dst.Type())
+	}
+	return nil
+}
+
+func assignInt(dst reflect.Value, src int64) error {
+	switch {
+	case dst.CanInt():
+		if dst.OverflowInt(src) {
+			return fmt.Errorf("%d overflows %s", src, dst.Type())
+		}
+		dst.SetInt(src)
+	case dst.CanUint():
+		if src < 0 || dst.OverflowUint(uint64(src)) {
+			return fmt.Errorf("%d overflows %s", src, dst.Type())
+		}
+		dst.SetUint(uint64(src))
+	case dst.CanFloat():
+		if src > 1<<53 || src < -1<<53 || dst.Kind() == reflect.Float32 && math.Abs(float64(src)) > 1<<24 {
+			return fmt.Errorf("%d is not exact in a %s", src, dst.Type())
+		}
+		dst.SetFloat(float64(src))
+	default:
+		return fmt.Errorf("cannot put a number into a Go %s", dst.Type())
+	}
+	return nil
+}
+
+func assignMap(dst reflect.Value, src map[string]any) error {
+	if dst.Type().Key().Kind() != reflect.String {
+		return fmt.Errorf("cannot decode into %s: want string keys", dst.Type())
+	}
+	for name, value := range src {
+		element := reflect.New(dst.Type().Elem()).Elem()
+		if err := assign(element, value); err != nil {
+			return at(name, err)
+		}
+		dst.SetMapIndex(reflect.ValueOf(name).Convert(dst.Type().Key()), element)
+	}
+	return nil
+}
+
+func assignSlice(dst reflect.Value, src []any) error {
+	slice := reflect.MakeSlice(dst.Type(), len(src), len(src))
+	for i, value := range src {
+		if err := assign(slice.Index(i), value); err != nil {
+			return at(fmt.Sprint(i), err)
+		}
+	}
+	dst.Set(slice)
+	return nil
+}
+
+func assignStruct(dst reflect.Value, src map[string]any) error {
+	for _, field := range reflect.VisibleFields(dst.Type()) {
+		if !field.IsExported() || field.Anonymous || len(field.Index) > 1 && throughPointer(dst.Type(), field.Index) {
+			continue
+		}
+		name := field.Name
+		if tag, ok := field.Tag.Lookup("sf"); ok {
+			name = tag
+		}
+		value, ok := src[name]
+		if name == "-" || !ok {
+			continue
+		}
+		if err := assign(dst.FieldByIndex(field.Index), value); err != nil {
+			return at(name, err)
+		}
+	}
+	return nil
+}
+
+// throughPointer reports whether a promoted field lies behind an embedded
+// pointer, which may be nil.
+func throughPointer(t reflect.Type, index []int) bool {
+	for _, i := range index[:len(index)-1] {
+		if t = t.Field(i).Type; t.Kind() == reflect.Pointer {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,388 @@
+package sfstream
+
+import (
+	"bytes"
+	"sync"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// delivery is everything between the connections and the consumers: the queue
+// of messages, who handled which, and how much room is left. One mutex guards
+// all of it; nothing that blocks happens under it.
+//
+// The queue needs no bound of its own: nothing arrives that was not asked for,
+// and subscription.wantLocked bounds that.
+type delivery struct {
+	prefetch int
+	ackWith  AckPolicy
+	saver    *saver
+
+	ready chan struct{} // wakes a waiting consumer (capacity 1)
+
+	mu          sync.Mutex
+	first, last *run
+	back        []*Message // handed out and put back: next to go, last one first
+	queued      int        // waiting in all
+	current     *Message   // AckAuto: handed out last, handled when the next one is asked for
+}
+
+// run is a batch of one subscription in the queue.
+type run struct {
+	sub      *subscription
+	messages []Message // those still to go
+	next     *run
+}
+
+// fate is what becomes of a received message.
+type fate uint8
+
+const (
+	fateDeliver   fate = iota
+	fateSkip           // older than the wanted start: counts as handled
+	fateDuplicate      // received before: it has its place in the order already
+)
+
+// push queues a batch in order of arrival.
+func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
+	entries := make([]entry, len(messages))
+	delivered := 0
+	d.mu.Lock()
+	sub.asked = max(0, sub.asked-len(messages))
+	if sub.removed {
+		d.mu.Unlock()
+		return
+	}
+	sub.received += uint64(len(messages))
+	sub.lastReceived = now
+	for i := range messages {
+		m, e := &messages[i], &entries[i]
+		m.entry = e
+		e.sub, e.id, e.live = sub, m.ReplayID, sub.live
+		switch m.fate {
+		case fateDeliver:
+			e.msg, e.waiting = m, true
+			delivered++
+			sub.watermark.pushLocked(e)
+		case fateSkip:
+			e.msg, e.handled = m, true
+			sub.watermark.pushLocked(e)
+		case fateDuplicate:
+			e.handled = true // an old id must not move the watermark back
+		}
+	}
+	if delivered > 0 {
+		r := &run{sub: sub, messages: messages}
+		if d.last == nil {
+			d.first = r
+		} else {
+			d.last.next = r
+		}
+		d.last = r
+	}
+	sub.queued += delivered
+	d.queued += delivered
+	due := sub.dueLocked()
+	d.mu.Unlock()
+	if due {
+		sub.wake()
+	}
+	if delivered > 0 {
+		notify(d.ready)
+	}
+}
+
+// keepalive notes that a channel was quiet up to an id, now.
+func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sub.removed {
+		return
+	}
+	sub.live = now
+	sub.watermark.pushLocked(&entry{sub: sub, id: id, live: now, handled: true})
+	if sub.received == 0 {
+		d.saver.soonLocked() // nobody else will ask for it
+	}
+}
+
+// restart notes that a fallback has left the channel's order: what comes next
+// is new, from live on, or anything that is retained where live is zero.
+func (d *delivery) restart(sub *subscription, live time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sub.live = live; !live.IsZero() && !sub.removed {
+		// Behind what waits: that is still to be handled.
+		sub.watermark.pushLocked(&entry{sub: sub, live: live, reset: true, handled: true})
+	}
+}
+
+// marker is up to where a channel is handled, with the Live of what was received.
+func (d *delivery) marker(sub *subscription) replaystore.Marker {
+	d.mu.Lock()
+	m, live := sub.watermark.current, sub.live
+	d.mu.Unlock()
+	marker := m.marker()
+	marker.Live = live
+	return marker
+}
+
+// next settles the message handed out before and hands out the next one, nil
+// where none waits.
+func (d *delivery) next() *Message {
+	d.mu.Lock()
+	freed := d.settleCurrentLocked()
+	m := d.popLocked()
+	if m == nil {
+		d.saver.soonLocked()
+		d.mu.Unlock()
+		freed.wakeIf()
+		return nil
+	}
+	due := d.handOutLocked(m)
+	more := d.ackWith == AckManual && d.queued > 0
+	d.mu.Unlock()
+	freed.wakeIf()
+	due.wakeIf()
+	if more {
+		notify(d.ready) // another consumer may be waiting
+	}
+	return m
+}
+
+// wakeIf wakes the subscription that came to have room, if any.
+func (s *subscription) wakeIf() {
+	if s != nil {
+		s.wake()
+	}
+}
+
+// settleCurrent is asking for the next message without taking one.
+func (d *delivery) settleCurrent() {
+	d.mu.Lock()
+	freed := d.settleCurrentLocked()
+	d.mu.Unlock()
+	freed.wakeIf()
+}
+
+func (d *delivery) settleCurrentLocked() (freed *subscription) {
+	if m := d.current; m != nil {
+		d.current = nil
+		return d.settleLocked(m.entry)
+	}
+	return nil
+}
+
+// popLocked takes the next message that still waits. It counts as waiting until
+// handOutLocked or putBack.
+func (d *delivery) popLocked() *Message {
+	for n := len(d.back); n > 0; n = len(d.back) {
+		m := d.back[n-1]
+		d.back[n-1] = nil
+		d.back = d.back[:n-1]
+		if m.entry.waiting {
+			return m
+		}
+	}
+	for d.first != nil {
+		r := d.first
+		for len(r.messages) > 0 {
+			m := &r.messages[0]
+			r.messages = r.messages[1:]
+			if m.entry.waiting {
+				return m
+			}
+		}
+		if d.first = r.next; d.first == nil {
+			d.last = nil
+		}
+	}
+	return nil
+}
+
+// handOutLocked gives a popped message to a consumer and returns its
+// subscription if that should now ask for more.
+func (d *delivery) handOutLocked(m *Message) *subscription {
+	e := m.entry
+	d.waitsNoMoreLocked(e)
+	if e.handled || e.sub.removed {
+		return nil // acked by a fast consumer, or unsubscribed meanwhile
+	}
+	switch d.ackWith {
+	case AckAuto:
+		d.current = m
+	case AckOnReceive:
+		d.settleLocked(e)
+	case AckManual:
+		e.out = true
+		e.sub.out++
+	}
+	return due(e.sub)
+}
+
+func due(s *subscription) *subscription {
+	if s.dueLocked() {
+		return s
+	}
+	return nil
+}
+
+func (d *delivery) waitsNoMoreLocked(e *entry) {
+	if e.waiting && !e.sub.removed { // remove has settled the counts
+		e.waiting = false
+		e.sub.queued--
+		d.queued--
+	}
+}
+
+// settleLocked marks a message as handled, once, and returns its subscription
+// if that should now ask for more.
+func (d *delivery) settleLocked(e *entry) *subscription {
+	if e.handled || e.sub.removed {
+		return nil
+	}
+	d.waitsNoMoreLocked(e) // put back, and acked after all
+	if e.out {
+		e.out = false
+		e.sub.out--
+	}
+	e.sub.handled++
+	e.sub.watermark.settleLocked(e)
+	return due(e.sub)
+}
+
+// ack settles a message on the user's word.
+func (d *delivery) ack(e *entry) {
+	d.mu.Lock()
+	freed := d.settleLocked(e)
+	d.mu.Unlock()
+	freed.wakeIf()
+}
+
+// leave puts the message of a consumer that leaves back at the head of the queue.
+func (d *delivery) leave() {
+	d.mu.Lock()
+	m := d.current
+	d.current = nil
+	if m != nil {
+		d.putBackLocked(m)
+	}
+	d.mu.Unlock()
+	if m != nil {
+		notify(d.ready)
+	}
+}
+
+func (d *delivery) putBackLocked(m *Message) {
+	e := m.entry
+	if e.handled || e.sub.removed {
+		return
+	}
+	if !e.waiting {
+		e.waiting = true
+		e.sub.queued++
+		d.queued++
+	}
+	d.back = append(d.back, m)
+}
+
+// offer takes the next message for a feeder to hold out, nil where none waits.
+// taken or withdraw must follow.
+func (d *delivery) offer() *Message {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.popLocked()
+	if m == nil {
+		d.saver.soonLocked()
+		return nil
+	}
+	m.entry.sub.offers.Add(1)
+	return m
+}
+
+// taken says that the consumer has taken the offered message: the one before it
+// is handled.
+func (d *delivery) taken(m *Message) {
+	d.mu.Lock()
+	freed := d.settleCurrentLocked()
+	due := d.handOutLocked(m)
+	d.mu.Unlock()
+	m.entry.sub.offers.Done()
+	freed.wakeIf()
+	due.wakeIf()
+}
+
+// withdraw puts an offered message back at the head of the queue.
+func (d *delivery) withdraw(m *Message) {
+	d.mu.Lock()
+	d.putBackLocked(m)
+	d.mu.Unlock()
+	m.entry.sub.offers.Done()
+	notify(d.ready)
+}
+
+// remove forgets what waits of a subscription. Its watermark stays, to be saved.
+func (d *delivery) remove(sub *subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sub.removed {
+		return
+	}
+	sub.removed = true
+	close(sub.gone)
+	d.queued -= sub.queued
+	sub.queued = 0
+	kept := d.back[:0]
+	for _, m := range d.back {
+		if m.entry.sub != sub {
+			kept = append(kept, m)
+		}
+	}
+	clear(d.back[len(kept):])
+	d.back = kept
+	var last *run
+	for link := &d.first; *link != nil; {
+		if (*link).sub == sub {
+			*link = (*link).next
+			continue
+		}
+		last = *link
+		link = &last.next
+	}
+	d.last = last
+}
+
+func (d *delivery) isRemoved(sub *subscription) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return sub.removed
+}
+
+func (d *delivery) pending() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.queued
+}
+
+// begin sets where a new subscription starts: what a restart before its first
+// event would begin at.
+func (d *delivery) begin(sub *subscription, first mark, stored bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sub.live = first.live
+	sub.watermark.current = first
+	if stored {
+		sub.watermark.saved = first
+	}
+}
+
+// accepted notes that Salesforce follows the start: from now on a restart
+// depends on it.
+func (d *delivery) accepted(sub *subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w := &sub.watermark; !bytes.Equal(w.current.id, w.saved.id) || w.current.live.After(w.saved.live) {
+		d.saver.markLocked(sub)
+	}
+}

@@ -1,0 +1,220 @@
+package sfstream
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+var (
+	// ErrClosed is returned by calls on a client after Close.
+	ErrClosed = errors.New("sfstream: the client is closed")
+
+	// ErrNotOpen is returned by calls on a client before Open has succeeded.
+	ErrNotOpen = errors.New("sfstream: the client is not open: call Open first")
+
+	// ErrAlreadySubscribed is returned by Subscribe for a channel that the client
+	// already follows. A filter or a transport makes no other channel of it.
+	ErrAlreadySubscribed = errors.New("sfstream: already subscribed")
+
+	// ErrNotSubscribed is returned by Unsubscribe for a channel that the client
+	// does not follow.
+	ErrNotSubscribed = errors.New("sfstream: not subscribed")
+
+	// ErrInvalidOption is wrapped by the errors of New and Subscribe for an option
+	// or a channel name that cannot work. The message names it.
+	ErrInvalidOption = errors.New("sfstream: invalid option")
+)
+
+// Code says what kind of refusal a server's error is, whichever API it came from.
+type Code int
+
+const (
+	// Internal is a fault of the server. Retried.
+	Internal Code = iota
+	// Unavailable is a server or a network that does not answer now. Retried.
+	Unavailable
+	// Unauthenticated is a token that Salesforce does not take (any more). The
+	// client logs in again.
+	Unauthenticated
+	// PermissionDenied is a user that may not do this.
+	PermissionDenied
+	// NotFound is a channel, a schema or an API that does not exist (for this user).
+	NotFound
+	// ReplayInvalid is a replay id that Salesforce does not know (any more).
+	ReplayInvalid
+	// LimitExceeded is an allocation that is used up. Retried slowly.
+	LimitExceeded
+	// Invalid is a request that can never succeed.
+	Invalid
+)
+
+// String returns the name of the code, as in "NotFound".
+func (c Code) String() string {
+	names := [...]string{"Internal", "Unavailable", "Unauthenticated", "PermissionDenied", "NotFound", "ReplayInvalid", "LimitExceeded", "Invalid"}
+	if c < 0 || int(c) >= len(names) {
+		return fmt.Sprintf("Code(%d)", int(c))
+	}
+	return names[c]
+}
+
+// A ServerError is what Salesforce, or something on the way to it, answered.
+// It unwraps to the gRPC status.
+type ServerError struct {
+	API     string // "pubsub" or "cometd"
+	Channel string
+	Code    Code
+	// Reason is the server's own code where it gives one:
+	// "sfdc.platform.eventbus.grpc.topic.not.found".
+	Reason  string
+	Message string
+	// RPCID is what Salesforce's support asks for. Proxies give none.
+	RPCID string
+	// RetryAfter is how long the client waits before it tries again, where that
+	// is longer than its own backoff; else zero.
+	RetryAfter time.Duration
+
+	err error
+}
+
+// Error names the channel, the refusal, the rpc id and the next step.
+func (e *ServerError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sfstream: %s: %s: %s", e.Channel, e.Code, e.Message)
+	if e.RPCID != "" {
+		fmt.Fprintf(&b, " (rpc id %s)", e.RPCID)
+	}
+	if hint := e.hint(); hint != "" {
+		b.WriteString(": ")
+		b.WriteString(hint)
+	}
+	return b.String()
+}
+
+// Unwrap returns the error of the transport below.
+func (e *ServerError) Unwrap() error { return e.err }
+
+// hint is the next step for the person who reads the error.
+func (e *ServerError) hint() string {
+	switch e.Code {
+	case NotFound:
+		return "check the channel's spelling and case, that Change Data Capture is enabled for the object, and that the user may read it"
+	case PermissionDenied:
+		return "give the user Read on the event, or View All on the object"
+	case Unauthenticated:
+		return "check that the session is not locked to an IP address and that the instance URL and org id are the token's own"
+	case ReplayInvalid:
+		return "choose WithReplayFallback, or start elsewhere with From"
+	case LimitExceeded:
+		return "see the org's event allocations in Setup"
+	case Unavailable:
+		return "check the endpoint (WithPubSubEndpoint) and that the network lets gRPC through to it"
+	default:
+		return ""
+	}
+}
+
+// An AuthError ends a login. It unwraps to the *authenticator.Error, or to the
+// *ServerError of a server that refused one fresh token after another.
+type AuthError struct {
+	LoginURL string
+	// Channel is set where a subscription failed for it.
+	Channel string
+	err     error
+}
+
+// Error names the login host, the channel and the cause.
+func (e *AuthError) Error() string {
+	if e.Channel != "" {
+		return fmt.Sprintf("sfstream: %s: login at %s: %v", e.Channel, e.LoginURL, e.err)
+	}
+	return fmt.Sprintf("sfstream: login at %s: %v", e.LoginURL, e.err)
+}
+
+// Unwrap returns the cause.
+func (e *AuthError) Unwrap() error { return e.err }
+
+// A ReplayError says that the stored position of a channel is of no use any
+// more: it aged out (72 hours), or the org was moved. Events may have been
+// missed. WithReplayFallback decides what happens instead of this error.
+type ReplayError struct {
+	Channel string
+	Marker  replaystore.Marker // the position that Salesforce refused
+	err     error
+}
+
+// Error names the channel, the position and the choices.
+func (e *ReplayError) Error() string {
+	at := ""
+	if !e.Marker.Date.IsZero() {
+		at = " of " + e.Marker.Date.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("sfstream: %s: replay id %x%s is too old or not of this org: events may have been missed; "+
+		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, e.Marker.ReplayID, at, e.err)
+}
+
+// Unwrap returns the *ServerError.
+func (e *ReplayError) Unwrap() error { return e.err }
+
+// A DecodeError says why a payload cannot be read. It concerns one message
+// only; the stream goes on and Raw has the bytes.
+type DecodeError struct {
+	Channel  string
+	SchemaID string
+	ReplayID []byte
+	Field    string // dotted path, as in "BillingAddress.City"; empty for the whole
+	err      error
+}
+
+// Error names the channel, the replay id, the schema and the field.
+func (e *DecodeError) Error() string {
+	field := ""
+	if e.Field != "" {
+		field = ", field " + e.Field
+	}
+	return fmt.Sprintf("sfstream: %s: cannot decode event %x (schema %q%s): %v", e.Channel, e.ReplayID, e.SchemaID, field, e.err)
+}
+
+// Unwrap returns the cause.
+func (e *DecodeError) Unwrap() error { return e.err }
+
+// A StoreError says that the replay store failed. A client ends with it after
+// five minutes in which no marker could be saved.
+type StoreError struct {
+	Op      string // "load" or "save"
+	Channel string // empty where several are concerned
+	err     error
+}
+
+// Error names the operation, the channel and the cause.
+func (e *StoreError) Error() string {
+	if e.Channel == "" {
+		return fmt.Sprintf("sfstream: replay store: %s: %v", e.Op, e.err)
+	}
+	return fmt.Sprintf("sfstream: %s: replay store: %s: %v", e.Channel, e.Op, e.err)
+}
+
+// Unwrap returns the store's error.
+func (e *StoreError) Unwrap() error { return e.err }
+
+// A TimeoutError ends a client that could not reconnect within
+// WithReconnectTimeout, or whose own backoff policy said stop.
+type TimeoutError struct {
+	Channel string
+	Down    time.Duration // how long the channel was disconnected
+	err     error
+}
+
+// Error names the channel, the time and the last failure.
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("sfstream: %s: disconnected for %s, giving up: %v", e.Channel, e.Down.Round(time.Millisecond), e.err)
+}
+
+// Unwrap returns the last failure.
+func (e *TimeoutError) Unwrap() error { return e.err }
+
+// Timeout reports true, as net.Error has it.
+func (e *TimeoutError) Timeout() bool { return true }

@@ -1,0 +1,169 @@
+package avro
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+)
+
+var (
+	errTruncated = errors.New("the payload ends early")
+	errVarint    = errors.New("an integer is longer than 64 bits")
+	errInt       = errors.New("an int is outside 32 bits")
+	errLength    = errors.New("a length is negative")
+	errBoolean   = errors.New("a boolean is neither 0 nor 1")
+	errUnion     = errors.New("the union has no such branch")
+	errEnum      = errors.New("the enum has no such symbol")
+	errBlock     = errors.New("a block differs from its size")
+	errDepth     = errors.New("the values are nested too deep")
+	errEmpty     = errors.New("there are too many values without bytes")
+	errTrailing  = errors.New("there are bytes after the record")
+	errKind      = errors.New("the schema has a type that is not known")
+)
+
+const (
+	// maxDepth bounds recursion: a schema may contain itself. Salesforce nests records three deep.
+	maxDepth = 64
+	// maxEmpty bounds the values that take no bytes (null outside a union, fixed of size 0, records of such). All
+	// others are bounded by the payload; of these, ten bytes can announce 2^63. Salesforce has none.
+	maxEmpty = 1 << 16
+)
+
+// cursor reads Avro's primitives from buf. Its errors are fixed values, so reading allocates nothing.
+type cursor struct {
+	buf   []byte
+	pos   int
+	depth int
+	empty int // values without bytes, so far
+}
+
+func (c *cursor) rest() int { return len(c.buf) - c.pos }
+
+func (c *cursor) long() (int64, error) {
+	if c.pos < len(c.buf) && c.buf[c.pos] < 0x80 {
+		u := c.buf[c.pos]
+		c.pos++
+		return int64(u>>1) ^ -int64(u&1), nil
+	}
+	// Varint is zigzag as Avro's long is.
+	v, n := binary.Varint(c.buf[c.pos:])
+	if n == 0 {
+		return 0, errTruncated
+	}
+	if n < 0 {
+		return 0, errVarint
+	}
+	c.pos += n
+	return v, nil
+}
+
+func (c *cursor) int() (int64, error) {
+	v, err := c.long()
+	if err == nil && v != int64(int32(v)) {
+		err = errInt
+	}
+	return v, err
+}
+
+func (c *cursor) boolean() (bool, error) {
+	if c.rest() < 1 {
+		return false, errTruncated
+	}
+	b := c.buf[c.pos]
+	if b > 1 {
+		return false, errBoolean
+	}
+	c.pos++
+	return b == 1, nil
+}
+
+func (c *cursor) float() (float64, error) {
+	at, err := c.take(4)
+	if err != nil {
+		return 0, err
+	}
+	return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.buf[at:]))), nil
+}
+
+func (c *cursor) double() (float64, error) {
+	at, err := c.take(8)
+	if err != nil {
+		return 0, err
+	}
+	return math.Float64frombits(binary.LittleEndian.Uint64(c.buf[at:])), nil
+}
+
+// take steps over n bytes and returns where they begin.
+func (c *cursor) take(n int) (int, error) {
+	if n > c.rest() {
+		return 0, errTruncated
+	}
+	c.pos += n
+	return c.pos - n, nil
+}
+
+// span steps over a length and that many bytes and returns where the bytes begin; they end at c.pos.
+func (c *cursor) span() (int, error) {
+	n, err := c.size()
+	if err != nil {
+		return 0, err
+	}
+	return c.take(n)
+}
+
+// size reads a length that the rest of the payload can hold.
+func (c *cursor) size() (int, error) {
+	n, err := c.long()
+	if err != nil {
+		return 0, err
+	}
+	if n < 0 {
+		return 0, errLength
+	}
+	if n > int64(c.rest()) {
+		return 0, errTruncated
+	}
+	return int(n), nil
+}
+
+// index reads the branch of a union or the symbol of an enum; bad is the error of one that is not among n.
+func (c *cursor) index(n int, bad error) (int, error) {
+	i, err := c.long()
+	if err != nil {
+		return 0, err
+	}
+	if i < 0 || i >= int64(n) {
+		return 0, bad
+	}
+	return int(i), nil
+}
+
+// block reads the head of a block of an array or a map: how many items, and where the block must end (-1: the block
+// does not say). No items is the end of the array. The count is not to be trusted with memory.
+func (c *cursor) block() (items int64, end int, err error) {
+	items, err = c.long()
+	if err != nil || items >= 0 {
+		return items, -1, err
+	}
+	if items == math.MinInt64 {
+		return 0, 0, errLength // it has no positive counterpart
+	}
+	size, err := c.size()
+	return -items, c.pos + size, err
+}
+
+// nothing accounts for a value that takes no bytes.
+func (c *cursor) nothing() error {
+	if c.empty++; c.empty > maxEmpty {
+		return errEmpty
+	}
+	return nil
+}
+
+// enter accounts for a step inwards; c.depth-- is the way back.
+func (c *cursor) enter() error {
+	if c.depth++; c.depth > maxDepth {
+		return errDepth
+	}
+	return nil
+}

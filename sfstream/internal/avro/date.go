@@ -1,0 +1,126 @@
+package avro
+
+import "time"
+
+// Date is the event's own time: commitTimestamp of a change event, CreatedDate of another. It is zero where the event
+// has none or cannot be decoded that far. The rest of the payload is not looked at, and nothing is allocated.
+func (s *Schema) Date(payload []byte) time.Time {
+	if s.date < 0 {
+		return time.Time{}
+	}
+	record := s.root
+	if s.header != nil {
+		record = s.header // field 0: it begins where the payload does
+	}
+	c := cursor{buf: payload}
+	for i := range s.date {
+		if c.skip(record.fields[i].node) != nil {
+			return time.Time{}
+		}
+	}
+	n := record.fields[s.date].node
+	if n.kind == kindUnion {
+		i, err := c.index(len(n.branches), errUnion)
+		if err != nil {
+			return time.Time{}
+		}
+		n = n.branches[i]
+	}
+	if n.kind != kindLong {
+		return time.Time{}
+	}
+	ms, err := c.long()
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// skip steps over a value.
+func (c *cursor) skip(n *node) error {
+	var err error
+	switch n.kind {
+	case kindNull:
+		err = c.nothing()
+	case kindBoolean:
+		_, err = c.boolean()
+	case kindInt:
+		_, err = c.int()
+	case kindLong:
+		_, err = c.long()
+	case kindFloat:
+		_, err = c.take(4)
+	case kindDouble:
+		_, err = c.take(8)
+	case kindString, kindBytes:
+		_, err = c.span()
+	case kindFixed:
+		if n.size == 0 {
+			return c.nothing()
+		}
+		_, err = c.take(n.size)
+	case kindEnum:
+		_, err = c.index(len(n.symbols), errEnum)
+	case kindUnion:
+		i, bad := c.index(len(n.branches), errUnion)
+		if bad != nil || n.branches[i].kind == kindNull {
+			return bad
+		}
+		return c.skip(n.branches[i])
+	case kindArray, kindMap:
+		return c.skipBlocks(n)
+	case kindRecord:
+		return c.skipRecord(n)
+	default:
+		err = errKind
+	}
+	return err
+}
+
+func (c *cursor) skipRecord(n *node) error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	if len(n.fields) == 0 {
+		if err := c.nothing(); err != nil {
+			return err
+		}
+	}
+	for i := range n.fields {
+		if err := c.skip(n.fields[i].node); err != nil {
+			return err
+		}
+	}
+	c.depth--
+	return nil
+}
+
+func (c *cursor) skipBlocks(n *node) error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	for {
+		items, end, err := c.block()
+		if err != nil {
+			return err
+		}
+		if items == 0 {
+			c.depth--
+			return nil
+		}
+		if end >= 0 {
+			c.pos = end
+			continue
+		}
+		for ; items > 0; items-- {
+			if n.kind == kindMap {
+				if _, err := c.span(); err != nil {
+					return err
+				}
+			}
+			if err := c.skip(n.items); err != nil {
+				return err
+			}
+		}
+	}
+}

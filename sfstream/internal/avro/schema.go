@@ -1,0 +1,262 @@
+package avro
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	hamba "github.com/hamba/avro/v2"
+)
+
+// Schema is a parsed schema. It is immutable and safe for concurrent use.
+type Schema struct {
+	id     string
+	name   string
+	root   *node
+	header *node // the record of field 0 of a change event, else nil
+	date   int   // Date's field of header, or of root where there is no header; -1: none
+	paths  int   // how many fields a bitmap can name, nested ones included
+}
+
+// SchemaError says that a schema cannot be used. Fetching it again will not help.
+type SchemaError struct {
+	ID  string // empty when the schema did not come from a Registry
+	Err error
+}
+
+func (e *SchemaError) Error() string {
+	if e.ID == "" {
+		return "avro: schema: " + e.Err.Error()
+	}
+	return "avro: schema " + e.ID + ": " + e.Err.Error()
+}
+
+func (e *SchemaError) Unwrap() error { return e.Err }
+
+// Parse parses the schema of an event, a record. Schemas may define the same names differently, as two versions of one
+// event do. The error is a *SchemaError.
+//
+// Defaults are dropped. They do not matter to who reads with the writer's own schema, and hamba is strict with them: it
+// rejects a union whose default is not of the first branch, and builds a fixed's default at whatever size the schema
+// claims.
+func Parse(schemaJSON string) (*Schema, error) {
+	tree, err := parse(schemaJSON)
+	if err != nil {
+		return nil, &SchemaError{Err: err}
+	}
+	record, ok := tree.(*hamba.RecordSchema)
+	if !ok {
+		return nil, &SchemaError{Err: fmt.Errorf("an event is a record, this is of type %s", tree.Type())}
+	}
+	root, err := compile(record, map[string]*node{})
+	if err != nil {
+		return nil, &SchemaError{Err: err}
+	}
+
+	s := &Schema{id: id(tree), name: record.Name(), root: root}
+	dated, dateName := root, "CreatedDate"
+	if f := root.fields; len(f) > 0 && f[0].name == headerName && f[0].node.kind == kindRecord {
+		s.header = f[0].node
+		dated, dateName = s.header, "commitTimestamp"
+	}
+	s.date = dated.indexOf(dateName)
+	for _, f := range root.fields {
+		s.paths++
+		if f.record != nil {
+			s.paths += len(f.record.fields)
+		}
+	}
+	return s, nil
+}
+
+// ID is the id that Salesforce gives to this schema.
+func (s *Schema) ID() string { return s.id }
+
+// Name is the record's name without its namespace: AccountChangeEvent.
+func (s *Schema) Name() string { return s.name }
+
+// IsChangeEvent reports whether the event is one of Change Data Capture: its field 0 is a ChangeEventHeader.
+func (s *Schema) IsChangeEvent() bool { return s.header != nil }
+
+const headerName = "ChangeEventHeader"
+
+// parse parses with hamba, in a cache of its own: hamba's default one is global, and would resolve a name to the
+// record that an earlier schema gave it.
+func parse(schemaJSON string) (tree hamba.Schema, err error) {
+	// hamba has no maintainer: a schema that makes it panic must be that schema's error, not the program's end.
+	defer func() {
+		if r := recover(); r != nil {
+			tree, err = nil, fmt.Errorf("the parser panicked: %v", r)
+		}
+	}()
+	var v any
+	if err := json.Unmarshal([]byte(schemaJSON), &v); err != nil {
+		return nil, err
+	}
+	if err := prepare(v, 0); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return hamba.ParseBytesWithCache(text, "", &hamba.SchemaCache{})
+}
+
+// prepare drops the defaults of a schema's JSON and refuses to go too deep: a stack overflow cannot be recovered.
+func prepare(v any, depth int) error {
+	if depth > 4*maxDepth { // a record in a record is four levels of JSON
+		return errDepth
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		delete(v, "default")
+		for _, child := range v {
+			if err := prepare(child, depth+1); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, child := range v {
+			if err := prepare(child, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+type kind uint8
+
+const (
+	kindNull kind = iota
+	kindBoolean
+	kindInt
+	kindLong
+	kindFloat
+	kindDouble
+	kindString
+	kindBytes
+	kindFixed
+	kindEnum
+	kindArray
+	kindMap
+	kindUnion
+	kindRecord
+)
+
+// node is a type of the schema. A record that contains itself makes a cycle.
+type node struct {
+	kind     kind
+	fields   []field // record
+	branches []*node // union
+	items    *node   // array, map
+	symbols  []any   // enum; strings, in an interface once and for all
+	size     int     // fixed
+}
+
+type field struct {
+	name     string
+	node     *node
+	record   *node // the node or the union's branch that is a record, else nil
+	dateTime bool
+}
+
+func (n *node) indexOf(name string) int {
+	for i := range n.fields {
+		if n.fields[i].name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// compile turns hamba's tree into nodes. named has what was met already, each name once.
+func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
+	if ref, ok := schema.(*hamba.RefSchema); ok {
+		schema = ref.Schema()
+	}
+	n := &node{}
+	if s, ok := schema.(hamba.NamedSchema); ok {
+		if met := named[s.FullName()]; met != nil {
+			return met, nil
+		}
+		named[s.FullName()] = n
+	}
+
+	var err error
+	switch s := schema.(type) {
+	case *hamba.RecordSchema:
+		n.kind = kindRecord
+		n.fields = make([]field, len(s.Fields()))
+		for i, f := range s.Fields() {
+			child, err := compile(f.Type(), named)
+			if err != nil {
+				return nil, err
+			}
+			n.fields[i] = field{name: f.Name(), node: child, record: recordOf(child), dateTime: isDateTime(f.Doc())}
+		}
+	case *hamba.UnionSchema:
+		n.kind = kindUnion
+		for _, t := range s.Types() {
+			child, err := compile(t, named)
+			if err != nil {
+				return nil, err
+			}
+			n.branches = append(n.branches, child)
+		}
+	case *hamba.ArraySchema:
+		n.kind = kindArray
+		n.items, err = compile(s.Items(), named)
+	case *hamba.MapSchema:
+		n.kind = kindMap
+		n.items, err = compile(s.Values(), named)
+	case *hamba.EnumSchema:
+		n.kind = kindEnum
+		for _, symbol := range s.Symbols() {
+			n.symbols = append(n.symbols, symbol)
+		}
+	case *hamba.FixedSchema:
+		n.kind, n.size = kindFixed, s.Size()
+	case nil:
+		return nil, errors.New("a type is missing")
+	default:
+		n.kind, err = primitive(s.Type())
+	}
+	return n, err
+}
+
+func primitive(t hamba.Type) (kind, error) {
+	switch t {
+	case hamba.Null:
+		return kindNull, nil
+	case hamba.Boolean:
+		return kindBoolean, nil
+	case hamba.Int:
+		return kindInt, nil
+	case hamba.Long:
+		return kindLong, nil
+	case hamba.Float:
+		return kindFloat, nil
+	case hamba.Double:
+		return kindDouble, nil
+	case hamba.String:
+		return kindString, nil
+	case hamba.Bytes:
+		return kindBytes, nil
+	}
+	return 0, fmt.Errorf("type %s is not known", t)
+}
+
+// recordOf is the record that a compound element of a bitmap counts in, wherever in the union it is.
+func recordOf(n *node) *node {
+	if n.kind == kindRecord {
+		return n
+	}
+	for _, b := range n.branches {
+		if b.kind == kindRecord {
+			return b
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package sfstream
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+)
+
+// A Message is one event. Its methods may be called from any goroutine, also
+// after the next message was taken; payloads are decoded when asked for. A kept
+// message keeps the batch it came in; Clone makes one that does not.
+type Message struct {
+	Channel string // as subscribed
+	// ID is the event's UUID where there is one: the key to deduplicate on.
+	// Publishers may set it, up to 36 characters.
+	ID       string
+	ReplayID []byte // opaque; empty where Salesforce gave none
+	SchemaID string // of the Avro schema that the payload was written with
+	Type     string // PushTopic: created, updated, deleted or undeleted; else empty
+
+	payload   []byte
+	schema    *avro.Schema
+	schemaErr error // why there is no schema
+	entry     *entry
+	fate      fate
+	client    *Client
+}
+
+// Date is when the event happened by its own account: the commit time of a
+// change event, the CreatedDate of a platform event (which its publisher
+// writes). Zero where the event carries none.
+func (m *Message) Date() time.Time {
+	if m.schema == nil {
+		return time.Time{}
+	}
+	return m.schema.Date(m.payload)
+}
+
+// Fields returns the payload as a map. Numbers are int64 or float64, DateTime
+// values RFC 3339 text in UTC with milliseconds, records maps, and null is nil.
+//
+// Of a change event it holds what changed: the header with field names for
+// bitmaps, the fields that are set, and as nil those that the change nulled.
+// The map is the caller's own. The error is a *DecodeError.
+func (m *Message) Fields() (map[string]any, error) { return m.fields(avro.TimesAsText) }
+
+func (m *Message) fields(times avro.Times) (map[string]any, error) {
+	if m.schemaErr != nil {
+		return nil, m.decodeError("", m.schemaErr)
+	}
+	if m.schema == nil {
+		return nil, m.decodeError("", errors.New("the message did not come from a client"))
+	}
+	fields, err := m.schema.Decode(m.payload, times)
+	if err != nil {
+		var at *avro.Error
+		if errors.As(err, &at) {
+			return nil, m.decodeError(at.Field, at.Err)
+		}
+		return nil, m.decodeError("", err)
+	}
+	return fields, nil
+}
+
+func (m *Message) decodeError(field string, err error) error {
+	return &DecodeError{Channel: m.Channel, SchemaID: m.SchemaID, ReplayID: m.ReplayID, Field: field, err: err}
+}
+
+// Raw returns the payload as it came: Avro binary in the schema of SchemaID. It
+// must not be changed.
+func (m *Message) Raw() []byte { return m.payload }
+
+// MarshalJSON gives a message the shape that Salesforce's Streaming API gives
+// it, with the replay id as lower-case hex:
+//
+//	{"channel":"/event/Order__e","data":{"schema":"…","payload":{…},"event":{"EventUuid":"…","replayId":"…"}}}
+//
+// The error is a *DecodeError.
+func (m *Message) MarshalJSON() ([]byte, error) {
+	fields, err := m.Fields()
+	if err != nil {
+		return nil, err
+	}
+	marshal := json.Marshal
+	if m.client != nil {
+		marshal = m.client.cfg.marshal
+	}
+	payload, err := marshal(fields)
+	if err != nil {
+		return nil, m.decodeError("", err)
+	}
+	type event struct {
+		EventUUID string `json:"EventUuid,omitempty"`
+		ReplayID  string `json:"replayId"`
+	}
+	type data struct {
+		Schema  string          `json:"schema"`
+		Payload json.RawMessage `json:"payload"`
+		Event   event           `json:"event"`
+	}
+	return json.Marshal(struct {
+		Channel string `json:"channel"`
+		Data    data   `json:"data"`
+	}{m.Channel, data{m.SchemaID, payload, event{m.ID, hex.EncodeToString(m.ReplayID)}}})
+}
+
+// Ack marks the message as handled, so that it is not handed out again and its
+// channel's marker can pass it. It never blocks, may be called more than once,
+// and does nothing after Close or Unsubscribe. Under AckAuto it settles a
+// message before the loop is left.
+func (m *Message) Ack() {
+	if m.client != nil {
+		m.client.delivery.ack(m.entry)
+	}
+}
+
+// Clone returns a copy that shares no memory with the batch that the message
+// came in. Its Ack is the message's.
+func (m *Message) Clone() *Message {
+	clone := *m
+	clone.ReplayID = slices.Clone(m.ReplayID)
+	clone.payload = slices.Clone(m.payload)
+	return &clone
+}

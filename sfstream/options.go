@@ -1,0 +1,325 @@
+package sfstream
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"google.golang.org/grpc"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// Endpoints of the Pub/Sub API. Salesforce answers on port 7443 too, which
+// corporate networks often block. There is none in Government Cloud.
+const (
+	EndpointGlobal = "api.pubsub.salesforce.com:443"
+	EndpointEU     = "api.deu.pubsub.salesforce.com:443" // processed in Germany
+)
+
+// An Option configures a client; see New.
+type Option func(*config) error
+
+// A SubscribeOption configures one subscription; see Subscribe.
+type SubscribeOption func(*subscribeConfig) error
+
+// AckPolicy says when a message counts as handled. The marker of a channel
+// never passes a message that is not.
+type AckPolicy int
+
+const (
+	// AckAuto: a message is handled when its consumer asks for the next one.
+	// break, return and panic leave it unhandled.
+	AckAuto AckPolicy = iota
+	// AckOnReceive: a message is handled when it is handed out.
+	AckOnReceive
+	// AckManual: a message is handled when its Ack is called, from any goroutine
+	// and in any order. Several loops may run at once.
+	AckManual
+)
+
+type config struct {
+	sandbox    bool
+	loginURL   string
+	endpoint   string
+	plaintext  bool // endpoint was given as http://, to loopback
+	dial       []grpc.DialOption
+	httpClient *http.Client
+
+	store    replaystore.Store
+	volatile bool // markers are only in memory
+	replay   Replay
+	fallback Fallback
+	ack      AckPolicy
+	prefetch int
+
+	reconnectTimeout time.Duration
+	newBackOff       func() backoff.BackOff
+
+	log   *slog.Logger
+	hooks Hooks
+
+	marshal   func(any) ([]byte, error)
+	unmarshal func([]byte, any) error
+}
+
+func defaultConfig() config {
+	return config{
+		endpoint:   EndpointGlobal,
+		httpClient: http.DefaultClient,
+		prefetch:   200,
+		newBackOff: defaultBackOff,
+		log:        slog.New(slog.DiscardHandler),
+		marshal:    json.Marshal,
+		unmarshal:  json.Unmarshal,
+	}
+}
+
+// defaultBackOff draws uniformly from (0, d], where d doubles from 500 ms to
+// 60 s: backoff/v4 draws from interval ± factor × interval, so d is twice the
+// interval. Its default of giving up after 15 minutes would end a night's outage.
+func defaultBackOff() backoff.BackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 250 * time.Millisecond
+	b.RandomizationFactor = 1
+	b.Multiplier = 2
+	b.MaxInterval = 30 * time.Second
+	b.MaxElapsedTime = 0
+	b.Reset()
+	return b
+}
+
+// validate holds the rules that concern more than one option and fills what
+// follows from others.
+func (c *config) validate() error {
+	if c.sandbox && c.loginURL != "" {
+		return fmt.Errorf("%w: WithSandbox and WithLoginURL exclude each other", ErrInvalidOption)
+	}
+	if c.sandbox {
+		c.loginURL = authenticator.SandboxURL
+	}
+	if c.loginURL == "" {
+		c.loginURL = authenticator.ProductionURL
+	}
+	if c.store == nil {
+		c.store, c.volatile = replaystore.NewMemory(), true
+	}
+	return nil
+}
+
+// WithSandbox logs in at test.salesforce.com. It excludes WithLoginURL.
+func WithSandbox() Option {
+	return func(c *config) error { c.sandbox = true; return nil }
+}
+
+// WithLoginURL sets where to log in: a My Domain URL such as
+// https://acme.my.salesforce.com. The default is authenticator.ProductionURL.
+// It must be https, or http to a loopback address: no secret travels in the clear.
+func WithLoginURL(loginURL string) Option {
+	return func(c *config) error {
+		u, err := url.Parse(loginURL)
+		if err != nil || u.Host == "" || (u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname()))) {
+			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL (http is for loopback only)", ErrInvalidOption, loginURL)
+		}
+		c.loginURL = loginURL
+		return nil
+	}
+}
+
+// WithReplayStore keeps replay markers in store, so that a restarted program
+// continues where it was. The default keeps them in memory only, with one
+// warning in the log and Status().Volatile.
+func WithReplayStore(store replaystore.Store) Option {
+	return func(c *config) error {
+		if store == nil {
+			return fmt.Errorf("%w: WithReplayStore: nil", ErrInvalidOption)
+		}
+		c.store, c.volatile = store, false
+		return nil
+	}
+}
+
+// WithReplay sets where a channel without a marker starts. The default is
+// ReplayNew. From overrides it and the marker.
+func WithReplay(r Replay) Option {
+	return func(c *config) error { c.replay = r; return r.validate("WithReplay") }
+}
+
+// WithReplayFallback sets what happens when Salesforce refuses a stored
+// position: FallbackFail (default) ends the client with a *ReplayError,
+// FallbackAll and FallbackNew resume and report a Gap to the hook and the log.
+func WithReplayFallback(f Fallback) Option {
+	return func(c *config) error {
+		if f < FallbackFail || f > FallbackNew {
+			return fmt.Errorf("%w: WithReplayFallback: %v", ErrInvalidOption, f)
+		}
+		c.fallback = f
+		return nil
+	}
+}
+
+// WithAck sets when a message counts as handled. The default is AckAuto.
+func WithAck(p AckPolicy) Option {
+	return func(c *config) error {
+		if p < AckAuto || p > AckManual {
+			return fmt.Errorf("%w: WithAck: %d", ErrInvalidOption, p)
+		}
+		c.ack = p
+		return nil
+	}
+}
+
+// WithPrefetch sets how many events of a channel are at most asked for, waiting
+// and (under AckManual) handed out and not acked, taken together. The default is
+// 200, of which Salesforce lets 100 be asked for. Acking in groups of k under
+// AckManual needs more than k.
+func WithPrefetch(n int) Option {
+	return func(c *config) error {
+		if n < 1 {
+			return fmt.Errorf("%w: WithPrefetch: %d is less than 1", ErrInvalidOption, n)
+		}
+		c.prefetch = n
+		return nil
+	}
+}
+
+// WithReconnectTimeout ends the client with a *TimeoutError when a channel has
+// been disconnected for d. The default 0 means never.
+func WithReconnectTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d < 0 {
+			return fmt.Errorf("%w: WithReconnectTimeout: %v is negative", ErrInvalidOption, d)
+		}
+		c.reconnectTimeout = d
+		return nil
+	}
+}
+
+// WithBackOff sets the waits between attempts to reconnect; each connection asks
+// for a policy of its own and resets it when events flow. The default draws
+// uniformly from (0, d], d doubling from 500 ms to 60 s, and never stops.
+// backoff.Stop ends the client with a *TimeoutError.
+func WithBackOff(policy func() backoff.BackOff) Option {
+	return func(c *config) error {
+		if policy == nil {
+			return fmt.Errorf("%w: WithBackOff: nil", ErrInvalidOption)
+		}
+		c.newBackOff = policy
+		return nil
+	}
+}
+
+// WithPubSubEndpoint sets the address of the Pub/Sub API: EndpointGlobal
+// (default), EndpointEU, a host:port that speaks TLS, or http://host:port in
+// plaintext to a loopback address.
+func WithPubSubEndpoint(addr string) Option {
+	return func(c *config) error {
+		hostport, plaintext := strings.CutPrefix(addr, "http://")
+		host, port, err := net.SplitHostPort(hostport)
+		switch {
+		case err != nil || host == "" || port == "":
+			return fmt.Errorf("%w: WithPubSubEndpoint: %q is not host:port", ErrInvalidOption, addr)
+		case plaintext && !loopback(host):
+			return fmt.Errorf("%w: WithPubSubEndpoint: %q: plaintext is for loopback only", ErrInvalidOption, addr)
+		}
+		c.endpoint, c.plaintext = hostport, plaintext
+		return nil
+	}
+}
+
+// WithPubSubDialOptions adds options to the gRPC connection, after the client's
+// own.
+func WithPubSubDialOptions(opts ...grpc.DialOption) Option {
+	return func(c *config) error { c.dial = append(c.dial, opts...); return nil }
+}
+
+// WithHTTPClient sets the client for login and REST calls: the place for a proxy
+// or a certificate authority. The default is http.DefaultClient. gRPC honours
+// HTTPS_PROXY by itself.
+func WithHTTPClient(client *http.Client) Option {
+	return func(c *config) error {
+		if client == nil {
+			return fmt.Errorf("%w: WithHTTPClient: nil", ErrInvalidOption)
+		}
+		c.httpClient = client
+		return nil
+	}
+}
+
+// WithLogger sets where the client logs. The default discards.
+func WithLogger(log *slog.Logger) Option {
+	return func(c *config) error {
+		if log == nil {
+			return fmt.Errorf("%w: WithLogger: nil", ErrInvalidOption)
+		}
+		c.log = log
+		return nil
+	}
+}
+
+// WithHooks sets functions to call when something happens.
+func WithHooks(h Hooks) Option {
+	return func(c *config) error { c.hooks = h; return nil }
+}
+
+// WithJSON replaces encoding/json for payloads, in Decode, Fields and
+// MarshalJSON. Envelopes and replay ids never pass through it.
+func WithJSON(marshal func(any) ([]byte, error), unmarshal func([]byte, any) error) Option {
+	return func(c *config) error {
+		if marshal == nil || unmarshal == nil {
+			return fmt.Errorf("%w: WithJSON: nil", ErrInvalidOption)
+		}
+		c.marshal, c.unmarshal = marshal, unmarshal
+		return nil
+	}
+}
+
+// WithOrg points the client at an org elsewhere, in one option: a server of
+// package sfstreamtest fits it. It sets what WithLoginURL, WithPubSubEndpoint,
+// WithHTTPClient and WithPubSubDialOptions set.
+func WithOrg(org interface {
+	LoginURL() string
+	PubSubEndpoint() string
+	HTTPClient() *http.Client
+	DialOptions() []grpc.DialOption
+}) Option {
+	return func(c *config) error {
+		if org == nil {
+			return fmt.Errorf("%w: WithOrg: nil", ErrInvalidOption)
+		}
+		return errors.Join(
+			WithLoginURL(org.LoginURL())(c),
+			WithPubSubEndpoint(org.PubSubEndpoint())(c),
+			WithHTTPClient(org.HTTPClient())(c),
+			WithPubSubDialOptions(org.DialOptions()...)(c),
+		)
+	}
+}
+
+type subscribeConfig struct {
+	from    Replay
+	fromSet bool
+}
+
+// From starts the subscription here, whatever the store says. It applies to
+// this first start only, never to reconnects.
+func From(r Replay) SubscribeOption {
+	return func(c *subscribeConfig) error {
+		c.from, c.fromSet = r, true
+		return r.validate("From")
+	}
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}

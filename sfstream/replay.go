@@ -1,0 +1,149 @@
+package sfstream
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Replay says where in a channel's retained events to start. It is
+// comparable; its zero value is ReplayNew.
+type Replay struct {
+	kind replayKind
+	id   string
+	nano int64
+}
+
+type replayKind int
+
+const (
+	replayNew replayKind = iota
+	replayAll
+	replayAfter
+	replaySince
+)
+
+var (
+	// ReplayNew starts with events published from now on.
+	ReplayNew Replay
+	// ReplayAll starts with the oldest event that Salesforce retains (72 hours for
+	// platform events and change events).
+	ReplayAll = Replay{kind: replayAll}
+)
+
+// ReplayAfter starts strictly after the event of that replay id. An empty id is
+// refused by the call that the Replay is given to.
+func ReplayAfter(id []byte) Replay { return Replay{kind: replayAfter, id: string(id)} }
+
+// ReplaySince replays what is retained and skips what is older than t by the
+// event's own date: a change event's commit time, a platform event's
+// CreatedDate (which its publisher writes). Skipping ends at the first event
+// that is not older. An event without a believable date is not skipped. The
+// zero time is ReplayAll.
+func ReplaySince(t time.Time) Replay {
+	if t.IsZero() {
+		return ReplayAll
+	}
+	return Replay{kind: replaySince, nano: t.UnixNano()}
+}
+
+// String describes the start, as in "after 00000000075bcd150000".
+func (r Replay) String() string {
+	switch r.kind {
+	case replayAll:
+		return "all"
+	case replayAfter:
+		return fmt.Sprintf("after %x", r.id)
+	case replaySince:
+		return "since " + time.Unix(0, r.nano).UTC().Format(time.RFC3339Nano)
+	default:
+		return "new"
+	}
+}
+
+func (r Replay) validate(option string) error {
+	if r.kind == replayAfter && r.id == "" {
+		return fmt.Errorf("%w: %s: ReplayAfter needs a replay id", ErrInvalidOption, option)
+	}
+	return nil
+}
+
+// Fallback says what to do about a stale replay id; see WithReplayFallback.
+type Fallback int
+
+const (
+	// FallbackFail ends the client with a *ReplayError.
+	FallbackFail Fallback = iota
+	// FallbackAll resumes at the oldest retained event.
+	FallbackAll
+	// FallbackNew resumes with events published from now on.
+	FallbackNew
+)
+
+// String names the policy.
+func (f Fallback) String() string {
+	switch f {
+	case FallbackFail:
+		return "fail"
+	case FallbackAll:
+		return "all"
+	case FallbackNew:
+		return "new"
+	default:
+		return fmt.Sprintf("Fallback(%d)", int(f))
+	}
+}
+
+// What Salesforce keeps, and how far dates can be trusted.
+const (
+	retention = 72 * time.Hour
+
+	// believable is the age past which an event's date says nothing: the bus
+	// holds 72 hours, and purges late.
+	believable = retention + time.Hour
+
+	// A position that was followed up to this long ago has lost nothing when its
+	// id ages out: what came since is still retained.
+	followed = retention - time.Hour
+
+	commitMargin  = 10 * time.Minute // Salesforce sets commitTimestamp
+	createdMargin = time.Hour        // a publisher sets CreatedDate, often wrongly
+)
+
+// position is where a subscription opens next. Only its link touches it.
+type position struct {
+	id     []byte // strictly after this one; empty: none yet
+	latest bool   // without id: only what comes from now on, else the oldest retained
+	skip   skipper
+}
+
+// skipper drops events that are provably older than a moment. The zero value
+// drops nothing.
+type skipper struct {
+	before time.Time
+	exact  bool // the user named the moment; else it is ours, and clocks differ
+}
+
+// skips reports whether an event is provably older. The first event that is
+// provably not older ends the skipping: what follows it was published later,
+// whatever its date says.
+func (s *skipper) skips(m *Message, now time.Time) bool {
+	if s.before.IsZero() {
+		return false
+	}
+	date := m.Date()
+	if date.IsZero() || date.After(now) || date.Before(now.Add(-believable)) {
+		return false
+	}
+	margin := createdMargin
+	switch {
+	case s.exact:
+		margin = 0
+	case m.schema.IsChangeEvent():
+		margin = commitMargin
+	}
+	if date.Before(s.before.Add(-margin)) {
+		return true
+	}
+	*s = skipper{}
+	return false
+}

@@ -1,0 +1,229 @@
+package sfstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+const (
+	saveDelay   = 100 * time.Millisecond // at the latest after handling
+	saveSpacing = 10 * time.Millisecond  // between two Saves, however often the loop waits
+	saveTimeout = 30 * time.Second       // of one Save
+	lastSaves   = 5 * time.Second        // what the end of a loop, Unsubscribe and Close wait for Saves
+	storeBroken = 5 * time.Minute        // no Save succeeded for so long: the client ends
+)
+
+// saver writes watermarks to the store: one Save at a time, in watermark order,
+// beside delivery and never in its way. Its goroutine exists only while there
+// is something to save.
+type saver struct {
+	store  replaystore.Store
+	log    *slog.Logger
+	broken func(error)     // ends the client
+	ctx    context.Context // of Saves; cancelled when Close has waited long enough
+	cancel context.CancelFunc
+
+	// delivery.mu guards the rest.
+	d       *delivery
+	dirty   []*subscription // in the order in which they came to have something to save
+	timer   *time.Timer     // runs cycle
+	due     time.Time       // when timer fires; zero: it does not
+	running bool            // cycle is in Save
+	urgent  bool            // a consumer waits: save as soon as allowed
+	closed  bool            // no cycle starts by itself any more
+	last    time.Time       // end of the last Save
+	done    chan struct{}   // closed and replaced at the end of each cycle
+	failing time.Time       // since when no Save succeeded; zero: all is well
+	lastErr error
+}
+
+func newSaver(d *delivery, store replaystore.Store, log *slog.Logger, broken func(error)) *saver {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &saver{store: store, log: log, broken: broken, ctx: ctx, cancel: cancel, d: d, done: make(chan struct{})}
+}
+
+// markLocked notes that the watermark of sub has moved.
+func (s *saver) markLocked(sub *subscription) {
+	if sub.watermark.dirty {
+		return
+	}
+	sub.watermark.dirty = true
+	s.dirty = append(s.dirty, sub)
+	if len(s.dirty) == 1 && s.failing.IsZero() {
+		s.scheduleLocked(time.Now().Add(saveDelay))
+	}
+}
+
+// soonLocked saves what there is without further delay: a consumer is about to
+// wait and does not wait for the Save.
+func (s *saver) soonLocked() {
+	if len(s.dirty) == 0 || s.urgent || !s.failing.IsZero() {
+		return
+	}
+	s.urgent = true
+	s.scheduleLocked(s.last.Add(saveSpacing))
+}
+
+func (s *saver) scheduleLocked(at time.Time) {
+	if s.running || s.closed || !s.due.IsZero() && !at.Before(s.due) {
+		return
+	}
+	s.due = at
+	if s.timer == nil {
+		// The timer's goroutine is cycle, which ends with its Save; flush waits for it.
+		s.timer = time.AfterFunc(time.Until(at), s.cycle)
+		return
+	}
+	s.timer.Reset(time.Until(at))
+}
+
+// cycle saves what is dirty now.
+func (s *saver) cycle() {
+	s.d.mu.Lock()
+	s.due = time.Time{}
+	if s.running || len(s.dirty) == 0 {
+		s.d.mu.Unlock()
+		return
+	}
+	s.running, s.urgent = true, false
+	subs := s.dirty
+	s.dirty = nil
+	marks := make([]mark, len(subs))
+	for i, sub := range subs {
+		sub.watermark.dirty = false
+		marks[i] = sub.watermark.current
+	}
+	s.d.mu.Unlock()
+
+	markers := make(map[replaystore.Key]replaystore.Marker, len(subs))
+	for i, sub := range subs {
+		markers[sub.key] = marks[i].marker()
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, saveTimeout)
+	err := s.store.Save(ctx, markers)
+	cancel()
+
+	s.d.mu.Lock()
+	broken := s.endCycleLocked(subs, marks, err)
+	s.d.mu.Unlock()
+	if broken != nil {
+		s.broken(broken)
+	}
+}
+
+// endCycleLocked takes the result of a Save in. It returns the error to end the
+// client with, if it comes to that.
+func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (broken error) {
+	now := time.Now()
+	s.running, s.last, s.lastErr = false, now, err
+	next := saveDelay
+	if err == nil {
+		s.failing = time.Time{}
+		for i, sub := range subs {
+			sub.watermark.saved = mark{id: marks[i].id, live: marks[i].live}
+		}
+		if s.urgent {
+			next = saveSpacing
+		}
+	} else {
+		// Still to be saved, before what became dirty meanwhile.
+		newer := s.dirty
+		s.dirty = subs
+		for _, sub := range subs {
+			sub.watermark.dirty = true
+		}
+		for _, sub := range newer {
+			if !slices.Contains(subs, sub) {
+				s.dirty = append(s.dirty, sub)
+			}
+		}
+		if s.failing.IsZero() {
+			s.failing = now
+		}
+		down := now.Sub(s.failing)
+		next = min(max(down, time.Second), 30*time.Second)
+		if s.closed {
+			s.log.Debug("replay markers not saved", "error", err)
+		} else {
+			s.log.Warn("replay markers not saved, trying again", "error", err, "failing_for", down, "retry_in", next)
+		}
+		if down >= storeBroken {
+			broken = &StoreError{Op: "save", err: fmt.Errorf("failing for %s: %w", down.Round(time.Second), err)}
+		}
+	}
+	close(s.done)
+	s.done = make(chan struct{})
+	if len(s.dirty) > 0 {
+		s.scheduleLocked(now.Add(next))
+	}
+	return broken
+}
+
+// flush saves what there is, and the Live of quiet, and waits for it, at most
+// for limit. A store that fails twice in it is left to the timer.
+func (s *saver) flush(limit time.Duration, quiet ...*subscription) error {
+	expired := time.NewTimer(limit)
+	defer expired.Stop()
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	for _, sub := range quiet {
+		if w := &sub.watermark; w.current.live.After(w.saved.live) {
+			s.markLocked(sub)
+		}
+	}
+	for attempts := 0; len(s.dirty) > 0 || s.running; {
+		if !s.running {
+			if attempts == 2 || attempts == 1 && errors.Is(s.lastErr, replaystore.ErrClosed) {
+				return &StoreError{Op: "save", err: s.lastErr}
+			}
+			attempts++
+			go s.cycle() // ends with its Save, for which the select below waits
+		}
+		done := s.done
+		s.d.mu.Unlock()
+		select {
+		case <-done:
+			s.d.mu.Lock()
+		case <-expired.C:
+			s.d.mu.Lock()
+			return &StoreError{Op: "save", err: fmt.Errorf("no answer within %s", limit)}
+		}
+	}
+	return nil
+}
+
+// close ends the saver after a last flush. Saves after it happen only where a
+// consumer flushes at the end of its loop.
+func (s *saver) close(limit time.Duration, subs []*subscription) error {
+	err := s.flush(limit, subs...)
+	s.d.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	stuck := s.running
+	s.d.mu.Unlock()
+	if stuck {
+		s.cancel()
+	}
+	return err
+}
+
+// unsaved returns the position that an ended subscription of key left behind
+// and the store does not have.
+func (s *saver) unsaved(key replaystore.Key) (mark, bool) {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	for i := len(s.dirty) - 1; i >= 0; i-- {
+		if s.dirty[i].key == key {
+			return s.dirty[i].watermark.current, true
+		}
+	}
+	return mark{}, false
+}

@@ -1,0 +1,93 @@
+package sfstream
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// subscription is one followed channel: what is asked for, waiting and
+// unhandled of it. delivery.mu guards all that can change.
+type subscription struct {
+	channel string // as subscribed
+	key     replaystore.Key
+	d       *delivery
+
+	// creditDue wakes the sender of credit (capacity 1), room wakes a link that
+	// waits to open until something can be asked for (capacity 1).
+	creditDue chan struct{}
+	room      chan struct{}
+
+	asked  int // credit given to the server and not used by it
+	queued int // waiting for a consumer
+	out    int // AckManual: handed out and not acked
+
+	removed   bool           // nothing of it is handed out or saved any more
+	gone      chan struct{}  // closed when removed
+	offers    sync.WaitGroup // messages that feeders of C hold out to a consumer
+	watermark watermark
+	live      time.Time // when the server last showed that nothing before this is missing
+
+	received, handled uint64
+	lastReceived      time.Time
+}
+
+func newSubscription(d *delivery, channel string, key replaystore.Key) *subscription {
+	return &subscription{
+		channel: channel, key: key, d: d,
+		creditDue: make(chan struct{}, 1), room: make(chan struct{}, 1), gone: make(chan struct{}),
+	}
+}
+
+// wantLocked is how many events can be asked for now.
+func (s *subscription) wantLocked() int {
+	return min(maxCredit, s.d.prefetch-s.queued-s.out) - s.asked
+}
+
+// creditStep is how much must be wanted before it is asked for: a request per
+// message would cost more than the message.
+func (s *subscription) creditStep() int { return max(1, min(maxCredit, s.d.prefetch)/5) }
+
+// dueLocked reports whether the server should be asked for more now.
+func (s *subscription) dueLocked() bool {
+	want := s.wantLocked()
+	return want >= s.creditStep() || want > 0 && s.asked == 0
+}
+
+// openCredit starts the count of a new session and returns its first credit, 0
+// while there is no room.
+func (s *subscription) openCredit() int {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.asked = 0
+	n := max(0, s.wantLocked())
+	s.asked = n
+	return n
+}
+
+// takeCredit returns what to ask for now, 0 for nothing, and counts it as asked.
+func (s *subscription) takeCredit() int {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	if !s.dueLocked() {
+		return 0
+	}
+	n := s.wantLocked()
+	s.asked += n
+	return n
+}
+
+// wake tells the link that room has come free. It never blocks.
+func (s *subscription) wake() {
+	notify(s.creditDue)
+	notify(s.room)
+}
+
+// notify wakes the one receiver of a channel of capacity 1.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,90 @@
+package sfstream
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// reasonPrefix starts every error-code trailer of the Pub/Sub API.
+const reasonPrefix = "sfdc.platform.eventbus.grpc."
+
+// reasons says what Salesforce's own error codes mean, because their gRPC
+// statuses are partly undocumented and partly misleading: a bus that is down
+// says INTERNAL, and INVALID_ARGUMENT is a stale replay id as well as a bug.
+var reasons = map[string]struct {
+	code  Code
+	after time.Duration
+}{
+	"service.unavailable":                           {Unavailable, 5 * time.Second},
+	"service.auth.error":                            {code: Unauthenticated},
+	"service.auth.headers.invalid":                  {code: Invalid}, // instance URL or org id malformed: no token cures it
+	"service.auth.refresh.invalid":                  {code: Unauthenticated},
+	"service.protection.triggered":                  {code: LimitExceeded},
+	"service.protection.stream.limit.triggered":     {code: LimitExceeded},
+	"service.tenant.license":                        {code: PermissionDenied},
+	"concurrent.client.limit.exceeded":              {LimitExceeded, time.Minute},
+	"topic.not.found":                               {code: NotFound},
+	"topic.meta.permission":                         {code: PermissionDenied},
+	"topic.api.unavailable":                         {code: Unavailable},
+	"topic.validation.empty":                        {code: Invalid},
+	"schema.api.unavailable":                        {code: Unavailable},
+	"schema.meta.permission":                        {code: PermissionDenied},
+	"schema.validation.failed":                      {code: Invalid},
+	"subscription.fetch.replayid.corrupted":         {code: ReplayInvalid},
+	"subscription.fetch.replayid.validation.failed": {code: Invalid},
+	"subscription.fetch.replay.repeated":            {code: Internal}, // open again from the last id
+	"subscription.fetch.overflow":                   {code: Internal}, // a new stream starts with a clean count
+	"subscription.fetch.requested.events.invalid":   {code: Invalid},
+	"subscription.fetch.topic.mismatch":             {code: Invalid},
+	"subscription.fetch.request.invalid":            {code: Invalid},
+	"subscription.topic.cannot.subscribe":           {code: PermissionDenied},
+	"subscription.limit.exceeded":                   {LimitExceeded, 10 * time.Minute}, // a rolling 24 h allocation
+	"subscription.internal.error":                   {code: Internal},
+}
+
+// translate makes a *ServerError of a failed RPC: the trailer decides, then the
+// status, and text only where a proxy has stripped the trailer of a stale
+// replay id.
+func translate(channel string, err error, trailer metadata.MD) *ServerError {
+	st := status.Convert(err)
+	e := &ServerError{API: apiPubSub, Channel: channel, Message: st.Message(), err: err}
+	e.Message, e.RPCID, _ = strings.Cut(e.Message, " rpcId: ")
+	if ids := trailer.Get("rpc-id"); len(ids) > 0 {
+		e.RPCID = ids[0]
+	}
+	if found := trailer.Get("error-code"); len(found) > 0 {
+		e.Reason = found[0]
+		if known, ok := reasons[strings.TrimPrefix(e.Reason, reasonPrefix)]; ok {
+			e.Code, e.RetryAfter = known.code, known.after
+			return e
+		}
+	}
+	e.Code = codeOf(st)
+	return e
+}
+
+func codeOf(st *status.Status) Code {
+	switch st.Code() {
+	case codes.Unauthenticated:
+		return Unauthenticated
+	case codes.PermissionDenied:
+		return PermissionDenied
+	case codes.NotFound, codes.Unimplemented: // Unimplemented: not the Pub/Sub API at this address
+		return NotFound
+	case codes.InvalidArgument:
+		if strings.Contains(st.Message(), "Replay ID validation failed") {
+			return ReplayInvalid
+		}
+		return Invalid
+	case codes.ResourceExhausted:
+		return LimitExceeded
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Unknown: // Unknown: a proxy's page
+		return Unavailable
+	default:
+		return Internal
+	}
+}

@@ -1,0 +1,283 @@
+package sfstream
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+const (
+	apiPubSub = "pubsub"
+	apiCometD = "cometd"
+
+	// maxCredit is what Salesforce lets a stream have outstanding; it clamps more.
+	maxCredit = 100
+
+	// unaryTimeout bounds GetTopic and GetSchema. A cold GetTopic was seen to take 4 s.
+	unaryTimeout = 30 * time.Second
+)
+
+// pubsub is the transport over the Pub/Sub API. All streams share one
+// connection, which takes 1,000 of them.
+type pubsub struct {
+	endpoint string
+	dial     []grpc.DialOption
+	schemas  avro.Registry
+
+	mu   sync.Mutex
+	conn *grpc.ClientConn
+}
+
+func newPubsub(cfg *config) *pubsub {
+	creds := credentials.NewTLS(nil)
+	if cfg.plaintext {
+		creds = insecure.NewCredentials()
+	}
+	return &pubsub{
+		endpoint: cfg.endpoint,
+		dial:     append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, cfg.dial...),
+	}
+}
+
+// connection returns the shared connection. One that failed to connect is
+// replaced: grpc would wait on a backoff of its own, up to two minutes, while
+// the link has already decided that now is the time to try.
+func (t *pubsub) connection() (*grpc.ClientConn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn != nil {
+		switch t.conn.GetState() {
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			t.conn.Close() // no stream lives on it
+		default:
+			return t.conn, nil
+		}
+	}
+	conn, err := grpc.NewClient(t.endpoint, t.dial...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, t.endpoint, err)
+	}
+	t.conn = conn
+	return conn, nil
+}
+
+func (t *pubsub) close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn == nil {
+		return nil
+	}
+	return t.conn.Close()
+}
+
+// outgoing adds the metadata that every RPC carries.
+func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Context {
+	var id [16]byte
+	rand.Read(id[:])
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // UUID version 4
+	return metadata.AppendToOutgoingContext(ctx,
+		"accesstoken", creds.AccessToken,
+		"instanceurl", creds.InstanceURL,
+		"tenantid", creds.OrgID,
+		// Infrastructure errors carry no rpc id; support finds the call by this one.
+		"x-client-trace-id", fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]),
+	)
+}
+
+func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req request) (session, error) {
+	conn, err := t.connection()
+	if err != nil {
+		return nil, err
+	}
+	client := eventbus.Client{Conn: conn}
+	if req.verify {
+		if err := verify(ctx, client, creds, req.sub.channel); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &pubsubSession{
+		transport: t, client: client, creds: creds, sub: req.sub,
+		ctx: ctx, cancel: cancel, creditDone: make(chan struct{}),
+	}
+	if s.stream, err = client.Subscribe(outgoing(ctx, creds)); err != nil {
+		cancel()
+		return nil, translate(req.sub.channel, err, nil)
+	}
+	first := &eventbus.FetchRequest{TopicName: req.sub.channel, NumRequested: int32(req.credit)}
+	switch {
+	case len(req.position.id) > 0:
+		first.ReplayPreset, first.ReplayId = eventbus.ReplayPreset_CUSTOM, req.position.id
+	case req.position.latest:
+		first.ReplayPreset = eventbus.ReplayPreset_LATEST
+	default:
+		first.ReplayPreset = eventbus.ReplayPreset_EARLIEST
+	}
+	// The error of a Send is io.EOF where the server has already answered; recv
+	// then tells what it said.
+	if err := s.stream.Send(first); err != nil && !errors.Is(err, io.EOF) {
+		cancel()
+		return nil, translate(req.sub.channel, err, nil)
+	}
+	// Ends with ctx, which close cancels; close waits for it.
+	go s.sendCredit()
+	return s, nil
+}
+
+// verify asks whether the channel exists and this user may subscribe to it: a
+// stream would only tell later, and silently has no events for some mistakes.
+func verify(ctx context.Context, client eventbus.Client, creds *authenticator.Credentials, channel string) error {
+	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
+	defer cancel()
+	var trailer metadata.MD
+	info, err := client.GetTopic(outgoing(ctx, creds), &eventbus.TopicRequest{TopicName: channel}, grpc.Trailer(&trailer))
+	if err != nil {
+		return translate(channel, err, trailer)
+	}
+	if !info.CanSubscribe {
+		return &ServerError{
+			API: apiPubSub, Channel: channel, Code: PermissionDenied, RPCID: info.RpcId,
+			Message: "this user cannot subscribe to the channel",
+		}
+	}
+	return nil
+}
+
+type pubsubSession struct {
+	transport *pubsub
+	client    eventbus.Client
+	creds     *authenticator.Credentials
+	sub       *subscription
+	stream    eventbus.SubscribeStream
+
+	ctx        context.Context // of the stream; cancelled by close
+	cancel     context.CancelFunc
+	creditDone chan struct{}
+
+	// The schema of the last event and, for this session, the ids that have none.
+	// recv alone uses them.
+	lastID     string
+	lastSchema *avro.Schema
+	missing    map[string]error
+}
+
+// sendCredit asks for more events as the loop takes them, also while recv
+// blocks. It is the only sender after open.
+func (s *pubsubSession) sendCredit() {
+	defer close(s.creditDone)
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.sub.creditDue:
+		}
+		if n := s.sub.takeCredit(); n > 0 {
+			if s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(n)}) != nil {
+				return // recv has the reason
+			}
+		}
+	}
+}
+
+func (s *pubsubSession) close() {
+	s.cancel()
+	<-s.creditDone
+}
+
+func (s *pubsubSession) recv() (batch, error) {
+	response, err := s.stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return batch{}, io.EOF
+	}
+	if err != nil {
+		return batch{}, translate(s.sub.channel, err, s.stream.Trailer())
+	}
+	if len(response.Events) == 0 {
+		return batch{latest: response.LatestReplayId}, nil
+	}
+	messages := make([]Message, len(response.Events))
+	for i, received := range response.Events {
+		event := received.GetEvent()
+		m := &messages[i]
+		m.Channel = s.sub.channel
+		m.ReplayID = received.GetReplayId()
+		m.ID = event.GetId()
+		m.SchemaID = event.GetSchemaId()
+		m.payload = event.GetPayload()
+		if m.schema, m.schemaErr, err = s.schema(m.SchemaID); err != nil {
+			// The batch is not lost: the link opens again from the last queued id.
+			return batch{}, err
+		}
+	}
+	return batch{messages: messages}, nil
+}
+
+// schema returns the schema of an id, or why there will never be one. err is a
+// failure that may pass.
+func (s *pubsubSession) schema(id string) (schema *avro.Schema, permanent, err error) {
+	if id == s.lastID && s.lastSchema != nil {
+		return s.lastSchema, nil, nil
+	}
+	if permanent := s.missing[id]; permanent != nil {
+		return nil, permanent, nil
+	}
+	schema, err = s.fetchSchema(id)
+	if err == nil {
+		s.lastID, s.lastSchema = id, schema
+		return schema, nil, nil
+	}
+	if !permanentSchemaError(err) {
+		return nil, nil, err
+	}
+	// Remembered for this session only: a permission may come back.
+	if s.missing == nil {
+		s.missing = make(map[string]error)
+	}
+	s.missing[id] = err
+	return nil, err, nil
+}
+
+func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {
+	if id == "" {
+		return nil, errNoSchemaID // GetSchema of a blank id is an error at Salesforce
+	}
+	return s.transport.schemas.Get(s.ctx, id, func(ctx context.Context, id string) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
+		defer cancel()
+		var trailer metadata.MD
+		info, err := s.client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, grpc.Trailer(&trailer))
+		if err != nil {
+			return "", translate(s.sub.channel, err, trailer)
+		}
+		return info.SchemaJson, nil
+	})
+}
+
+var errNoSchemaID = errors.New("the event names no schema")
+
+// permanentSchemaError reports whether asking again for a schema is of no use.
+func permanentSchemaError(err error) bool {
+	var unusable *avro.SchemaError
+	var server *ServerError
+	switch {
+	case errors.Is(err, errNoSchemaID), errors.As(err, &unusable):
+		return true
+	case errors.As(err, &server):
+		return server.Code == NotFound || server.Code == PermissionDenied || server.Code == Invalid
+	}
+	return false
+}
