@@ -1,0 +1,185 @@
+package sfstreamtest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/hamba/avro/v2"
+)
+
+// Change is something that happened to records of an object. Only Object, Type
+// and RecordIDs are needed.
+type Change struct {
+	Object    string   `json:"object"`
+	Type      string   `json:"type"` // CREATE, UPDATE, DELETE, UNDELETE, GAP_CREATE … GAP_OVERFLOW
+	RecordIDs []string `json:"recordIds"`
+	// Set has the new values; map[string]any for the members of a compound. All
+	// fields of the record for CREATE and UNDELETE, none for DELETE and the gaps.
+	Set map[string]any `json:"set,omitempty"`
+	// Null are the fields that an UPDATE emptied: Description, BillingAddress.City,
+	// or BillingAddress for all its members. A nil in Set means the same.
+	Null []string `json:"null,omitempty"`
+	// Diff are the fields of Set whose text is a unified diff.
+	Diff []string `json:"diff,omitempty"`
+
+	Origin         string    `json:"origin,omitempty"`         // such as com/salesforce/api/rest/62.0;client=X
+	TransactionKey string    `json:"transactionKey,omitempty"` // default: a new UUID
+	SequenceNumber int       `json:"sequenceNumber,omitempty"` // default 1
+	CommitTime     time.Time `json:"commitTime,omitzero"`      // default now
+	CommitNumber   int64     `json:"commitNumber,omitempty"`   // default: rising, above 2^53
+	CommitUser     string    `json:"commitUser,omitempty"`     // default: the account's user
+}
+
+// Change publishes a change on the object's channel and on /data/ChangeEvents.
+// The bitmaps of the header follow from Set, Null and Diff; an UPDATE changes
+// LastModifiedDate too where the object has it. The Event returned is that of the
+// object's channel.
+func (s *Server) Change(c Change) (Event, error) {
+	channel := changeChannel(c.Object)
+	t, sc, err := s.publishable(channel)
+	if err != nil {
+		return Event{}, err
+	}
+	now := s.now()
+	payload, err := c.payload(sc.avro, now, s.account.UserID)
+	if err != nil {
+		return Event{}, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
+	}
+	data, err := sc.encode(payload)
+	if err != nil {
+		return Event{}, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
+	}
+	if len(data) > s.config.eventBytes {
+		return Event{}, fmt.Errorf("sfstreamtest: %s of %s: %d bytes: Salesforce sends a GAP event instead", c.Type, c.Object, len(data))
+	}
+	return s.add(t, record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data})
+}
+
+// payload is the whole event as plain values.
+func (c Change) payload(rec *avro.RecordSchema, now time.Time, user string) (map[string]any, error) {
+	commit := c.CommitTime
+	if commit.IsZero() {
+		commit = now
+	}
+	ids := c.RecordIDs
+	if len(ids) == 0 && c.Type == "GAP_OVERFLOW" {
+		ids = []string{"000000000000000AAA"}
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("RecordIDs is empty")
+	}
+	body, err := c.body(rec, commit)
+	if err != nil {
+		return nil, err
+	}
+	bits, err := c.bits(rec, body)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range c.Null {
+		if parent, _, nested := strings.Cut(name, "."); !nested {
+			delete(body, parent)
+		}
+	}
+	body["ChangeEventHeader"] = map[string]any{
+		"entityName":      c.Object,
+		"recordIds":       ids,
+		"changeType":      c.Type,
+		"changeOrigin":    c.Origin,
+		"transactionKey":  or(c.TransactionKey, newUUID()),
+		"sequenceNumber":  or(c.SequenceNumber, 1),
+		"commitTimestamp": commit,
+		"commitNumber":    or(c.CommitNumber, commit.UnixNano()),
+		"commitUser":      or(c.CommitUser, user),
+		"nulledFields":    bits.nulled.texts(),
+		"diffFields":      bits.diff.texts(),
+		"changedFields":   bits.changed.texts(),
+	}
+	return body, nil
+}
+
+// or returns v unless it is the zero value.
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func (c Change) body(rec *avro.RecordSchema, commit time.Time) (map[string]any, error) {
+	body := maps.Clone(c.Set)
+	if body == nil {
+		body = make(map[string]any)
+	}
+	switch c.Type {
+	case "CREATE", "UNDELETE":
+		if len(c.Null) > 0 {
+			return nil, errors.New("only an UPDATE empties fields")
+		}
+	case "UPDATE":
+		if _, given := body["LastModifiedDate"]; !given {
+			if f, _ := field(rec, "LastModifiedDate"); f != nil {
+				body["LastModifiedDate"] = commit
+			}
+		}
+	default:
+		if len(c.Set)+len(c.Null) > 0 {
+			return nil, errors.New("it carries no fields")
+		}
+	}
+	return body, nil
+}
+
+// changeBits are the three bitmaps of a header.
+type changeBits struct{ changed, nulled, diff bitmap }
+
+func (c Change) bits(rec *avro.RecordSchema, body map[string]any) (changeBits, error) {
+	bits := changeBits{newBitmap(), newBitmap(), newBitmap()}
+	if c.Type == "UPDATE" {
+		for name, value := range body {
+			if err := bits.set(rec, name, value); err != nil {
+				return bits, err
+			}
+		}
+		for _, name := range c.Null {
+			for _, bm := range []bitmap{bits.changed, bits.nulled} {
+				if err := bm.add(rec, name); err != nil {
+					return bits, err
+				}
+			}
+		}
+	}
+	for _, name := range c.Diff {
+		if err := bits.diff.add(rec, name); err != nil {
+			return bits, err
+		}
+	}
+	return bits, nil
+}
+
+// set notes a field that an UPDATE gives a value, or nil.
+func (b changeBits) set(rec *avro.RecordSchema, name string, value any) error {
+	members, compound := value.(map[string]any)
+	if !compound {
+		members = map[string]any{"": value}
+	}
+	for member, value := range members {
+		path := name
+		if compound {
+			path += "." + member
+		}
+		if err := b.changed.add(rec, path); err != nil {
+			return err
+		}
+		if value == nil {
+			if err := b.nulled.add(rec, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package sfstreamtest
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sort"
+	"time"
+)
+
+// record is one position of a channel. Salesforce's positions are not all
+// events of the channel: a mark is one that only keepalives name.
+type record struct {
+	replay  uint64
+	at      int64 // Unix nanoseconds by the org's clock
+	id      string
+	schema  string
+	payload []byte
+	kind    kind
+}
+
+type kind uint8
+
+const (
+	event kind = iota
+	mark
+	anonymous // an event that is delivered without a replay id
+)
+
+// chunkLen records are allocated at once: a log grows without copying what it
+// has, and forgets by the chunk.
+const chunkLen = 1024
+
+// eventLog is what a channel retains. Records are numbered by an index that
+// never changes, from first up to next. Its topic's mutex guards it.
+type eventLog struct {
+	chunks      []*[chunkLen]record
+	base        int // index of chunks[0][0], a multiple of chunkLen
+	first, next int
+	last        uint64 // the newest replay id
+}
+
+// newEventLog starts where nobody expects: replay ids of another run, channel
+// or org must not fit by chance.
+func newEventLog() eventLog { return eventLog{last: 1_000_000 + rand.Uint64N(100_000_000)} }
+
+func (l *eventLog) at(i int) *record {
+	i -= l.base
+	return &l.chunks[i/chunkLen][i%chunkLen]
+}
+
+// nextReplay draws the replay id of the next record. There are gaps.
+func (l *eventLog) nextReplay() uint64 { return l.last + 2 + rand.Uint64N(3) }
+
+func (l *eventLog) append(r record) {
+	if l.next-l.base == len(l.chunks)*chunkLen {
+		l.chunks = append(l.chunks, new([chunkLen]record))
+	}
+	l.next++
+	*l.at(l.next - 1) = r
+	l.last = r.replay
+}
+
+// forget drops all records before an index.
+func (l *eventLog) forget(first int) {
+	for ; l.first < first; l.first++ {
+		*l.at(l.first) = record{}
+	}
+	for len(l.chunks) > 0 && l.first-l.base >= chunkLen {
+		l.chunks[0] = nil
+		l.chunks = l.chunks[1:]
+		l.base += chunkLen
+	}
+}
+
+// expire drops what has aged out.
+func (l *eventLog) expire(now time.Time, retention time.Duration) {
+	oldest := now.Add(-retention).UnixNano()
+	first := l.first
+	for first < l.next && l.at(first).at < oldest {
+		first++
+	}
+	l.forget(first)
+}
+
+// find returns the index of the record that has the replay id: 8 bytes, or the
+// 10 of which the last two are zero. Ids that were never given out do not count.
+func (l *eventLog) find(id []byte) (int, bool) {
+	switch {
+	case len(id) == 8:
+	case len(id) == 10 && id[8] == 0 && id[9] == 0:
+	default:
+		return 0, false
+	}
+	replay := binary.BigEndian.Uint64(id)
+	i := l.first + sort.Search(l.next-l.first, func(i int) bool { return l.at(l.first+i).replay >= replay })
+	return i, i < l.next && l.at(i).replay == replay
+}
+
+// back returns the index n events before another, as far as there are any.
+func (l *eventLog) back(i, n int) int {
+	for n > 0 && i > l.first {
+		i--
+		if l.at(i).kind != mark {
+			n--
+		}
+	}
+	return i
+}
+
+// eventsFrom says whether there is an event at an index or after it.
+func (l *eventLog) eventsFrom(i int) bool {
+	for i = max(i, l.first); i < l.next; i++ {
+		if l.at(i).kind != mark {
+			return true
+		}
+	}
+	return false
+}
+
+// replayBytes is the wire form: 8 bytes big-endian and two zero bytes.
+func replayBytes(replay uint64) []byte {
+	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 10), replay), 0, 0)
+}

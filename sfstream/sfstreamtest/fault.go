@@ -1,0 +1,242 @@
+package sfstreamtest
+
+import (
+	"slices"
+	"sync"
+)
+
+// point is where the server asks whether something is to go wrong.
+type point int
+
+const (
+	atConnect point = iota
+	atLogin
+	atGetTopic
+	atGetSchema
+	atSubscribe
+	atReplay
+	atKeepalive
+	atTrailer
+)
+
+// fault is one thing that is to go wrong.
+type fault struct {
+	at      point
+	channel string // "" matches every channel
+	left    int    // how often; negative: until it is taken back
+	code    string
+	events  int
+}
+
+// faultTable is what is to go wrong, oldest first. The zero value is empty.
+type faultTable struct {
+	mu   sync.Mutex
+	list []fault
+}
+
+func (t *faultTable) add(f fault) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f.left != 0 {
+		t.list = append(t.list, f)
+	}
+}
+
+// take returns the fault that is due, and uses it up by one.
+func (t *faultTable) take(at point, channel string) (fault, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.list {
+		f := &t.list[i]
+		if f.at != at || f.channel != "" && f.channel != channel {
+			continue
+		}
+		due := *f
+		if f.left > 0 {
+			f.left--
+		}
+		if f.left == 0 {
+			t.list = slices.Delete(t.list, i, i+1)
+		}
+		return due, true
+	}
+	return fault{}, false
+}
+
+// active says whether a fault is on, and leaves it so.
+func (t *faultTable) active(at point, channel string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.list, func(f fault) bool {
+		return f.at == at && (f.channel == "" || f.channel == channel)
+	})
+}
+
+func (t *faultTable) remove(match func(fault) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = slices.DeleteFunc(t.list, match)
+}
+
+// toggle turns a lasting fault on or off.
+func (t *faultTable) toggle(at point, on bool) {
+	t.remove(func(f fault) bool { return f.at == at })
+	if on {
+		t.add(fault{at: at, left: -1})
+	}
+}
+
+// Reject ends the next n Subscribe calls on a channel ("": any) with a code, see
+// the package documentation. n < 0: all, until ClearFaults.
+func (s *Server) Reject(channel string, n int, code string) {
+	s.faults.add(fault{at: atSubscribe, channel: channel, left: n, code: code})
+}
+
+// FailGetTopic fails the next n GetTopic calls. n < 0: all, until ClearFaults.
+func (s *Server) FailGetTopic(n int, code string) {
+	s.faults.add(fault{at: atGetTopic, left: n, code: code})
+}
+
+// FailGetSchema fails the next n GetSchema calls. n < 0: all, until ClearFaults.
+func (s *Server) FailGetSchema(n int, code string) {
+	s.faults.add(fault{at: atGetSchema, left: n, code: code})
+}
+
+// FailLogin fails the next n logins. The kind is "error/description" as in the
+// token endpoint's JSON ("invalid_grant/user is locked", or just
+// "rate_limit_exceeded"), or one of: "html", a maintenance page with status 200;
+// "503"; "empty", status 200 without a body; "timeout", no answer until the
+// client gives up; "redirect", 302 to a page. n < 0: all, until ClearFaults.
+func (s *Server) FailLogin(n int, kind string) {
+	s.faults.add(fault{at: atLogin, left: n, code: kind})
+}
+
+// LockUser makes all logins fail until ClearFaults. Sessions live on.
+func (s *Server) LockUser() { s.FailLogin(-1, "invalid_grant/user is locked") }
+
+// Duplicate makes the next Subscribe with a replay id resend the last n events
+// up to that position.
+func (s *Server) Duplicate(channel string, n int) {
+	s.faults.add(fault{at: atReplay, channel: channel, left: 1, events: n})
+}
+
+// SilenceKeepalive stops the keepalives of quiet streams, or starts them again.
+func (s *Server) SilenceKeepalive(on bool) { s.faults.toggle(atKeepalive, on) }
+
+// StripTrailers leaves error-code and rpc-id out of all failures, as some proxies do.
+func (s *Server) StripTrailers(on bool) { s.faults.toggle(atTrailer, on) }
+
+// Refuse makes the org unreachable for new connections. Those that are open stay:
+// an outage is Refuse(true) and then DropConnections.
+func (s *Server) Refuse(on bool) { s.faults.toggle(atConnect, on) }
+
+// ClearFaults takes back all faults that are still to come or that last. What was
+// revoked, removed or truncated stays so.
+func (s *Server) ClearFaults() { s.faults.remove(func(fault) bool { return true }) }
+
+// ExpireToken makes all access tokens issued so far invalid. Open streams live on, as
+// Salesforce's do; EndStreams("", "service.auth.error") ends them too.
+func (s *Server) ExpireToken() { s.sessions.expire() }
+
+// MoveInstance moves the org to another instance: later logins name another
+// instance URL (localhost for 127.0.0.1, and back), older tokens are invalid.
+func (s *Server) MoveInstance() {
+	s.moved.Store(!s.moved.Load())
+	s.sessions.expire()
+}
+
+// DropConnections cuts all connections now, without a goodbye.
+func (s *Server) DropConnections() { s.network.each((*conn).cut) }
+
+// Blackhole makes all connections that are open now go dead: nothing that
+// either side sends arrives any more, and neither is told. New ones work.
+func (s *Server) Blackhole() { s.network.each(func(c *conn) { c.dead.Store(true) }) }
+
+// GoAway sends HTTP/2 GOAWAY on all connections to the Pub/Sub API. Open streams
+// go on; new calls need a new connection.
+func (s *Server) GoAway() {
+	s.mu.Lock()
+	n, closed := len(s.pubsub), s.closed
+	s.mu.Unlock()
+	if closed {
+		return
+	}
+	s.servePubSub()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	for _, old := range s.pubsub[:n] {
+		// Ends with the last of its streams, at the latest when Close stops it.
+		s.wg.Go(old.GracefulStop)
+	}
+}
+
+// EndStreams ends the open streams of a channel ("": all) with a code, see the
+// package documentation; "" or "OK" without an error.
+func (s *Server) EndStreams(channel, code string) {
+	for _, t := range s.matching(channel) {
+		t.mu.Lock()
+		t.endLocked(s.newFailure(code, t.name))
+		t.mu.Unlock()
+	}
+}
+
+func (t *topic) endLocked(err error) {
+	for st := range t.streams {
+		select {
+		case st.end <- err:
+		default: // it is ending already
+		}
+	}
+}
+
+// TruncateReplay makes all that a channel ("": all channels) has retained age out now.
+func (s *Server) TruncateReplay(channel string) error {
+	for _, t := range s.matching(channel) {
+		t.mu.Lock()
+		err := s.journal.write(entry{Op: opTruncate, Channel: t.name})
+		t.log.forget(t.log.next)
+		t.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Revoke takes the permission to subscribe to a channel away and ends its streams.
+func (s *Server) Revoke(channel string) { s.permit(channel, false) }
+
+// Grant gives the permission back.
+func (s *Server) Grant(channel string) { s.permit(channel, true) }
+
+func (s *Server) permit(channel string, ok bool) {
+	for _, t := range s.matching(channel) {
+		t.mu.Lock()
+		t.revoked = !ok
+		if !ok {
+			t.endLocked(s.newFailure("subscription.topic.cannot.subscribe", t.name))
+		}
+		t.mu.Unlock()
+	}
+}
+
+// Remove deletes a channel and ends its streams. Defining it again begins it anew.
+func (s *Server) Remove(channel string) error {
+	s.mu.Lock()
+	t := s.topics[channel]
+	s.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := s.journal.write(entry{Op: opRemove, Channel: channel}); err != nil {
+		return err
+	}
+	t.removeLocked()
+	t.endLocked(s.newFailure("topic.not.found", channel))
+	return nil
+}

@@ -1,0 +1,129 @@
+package sfstreamtest
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// journal is the file of WithLog: what was defined and published, one JSON
+// object per line. A nil journal keeps nothing.
+type journal struct{ file *os.File }
+
+type op string
+
+const (
+	opDefine   op = "define"
+	opChannel  op = "channel"
+	opEvent    op = "event"
+	opTruncate op = "truncate"
+	opRemove   op = "remove"
+)
+
+// entry is one line.
+type entry struct {
+	Op      op       `json:"op"`
+	Channel string   `json:"channel"`
+	Members []string `json:"members,omitempty"`
+	Schema  string   `json:"schema,omitempty"` // its JSON in a definition, its id in an event
+	Replay  uint64   `json:"replay,omitempty"`
+	At      int64    `json:"at,omitempty"`
+	ID      string   `json:"id,omitempty"`
+	Payload []byte   `json:"payload,omitempty"`
+	Kind    kind     `json:"kind,omitempty"`
+}
+
+// openJournal restores what the file has and makes ready to append. A last line
+// without its end is what a crash left of a write that nobody was told of: it is cut off.
+func openJournal(path string, restore func(entry) error) (*journal, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("sfstreamtest: log: %w", err)
+	}
+	fail := func(err error) (*journal, error) {
+		_ = file.Close()
+		return nil, fmt.Errorf("sfstreamtest: log %s: %w", path, err)
+	}
+	var good int64
+	for r, line := bufio.NewReaderSize(file, 1<<16), 1; ; line++ {
+		text, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			if len(text) > 0 {
+				if err := file.Truncate(good); err != nil {
+					return fail(err)
+				}
+			}
+			return &journal{file: file}, nil
+		}
+		if err != nil {
+			return fail(err)
+		}
+		var e entry
+		if err := json.Unmarshal(text, &e); err != nil {
+			return fail(fmt.Errorf("line %d: %w", line, err))
+		}
+		if err := restore(e); err != nil {
+			return fail(fmt.Errorf("line %d: %w", line, err))
+		}
+		good += int64(len(text))
+	}
+}
+
+// write appends a line with one system call: lines of concurrent verbs do not
+// mix, and a killed process leaves at most one torn line.
+func (j *journal) write(e entry) error {
+	if j == nil {
+		return nil
+	}
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("sfstreamtest: log: %w", err)
+	}
+	if _, err := j.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("sfstreamtest: log: %w", err)
+	}
+	return nil
+}
+
+func (j *journal) writeRecord(channel string, r record) error {
+	if j == nil {
+		return nil
+	}
+	return j.write(entry{
+		Op: opEvent, Channel: channel, Schema: r.schema,
+		Replay: r.replay, At: r.at, ID: r.id, Payload: r.payload, Kind: r.kind,
+	})
+}
+
+func (j *journal) close() error {
+	if j == nil {
+		return nil
+	}
+	return j.file.Close()
+}
+
+// restore does again what a line says was done.
+func (s *Server) restore(e entry) error {
+	t := s.topic(e.Channel)
+	switch e.Op {
+	case opDefine:
+		return s.define(e.Channel, e.Schema, false)
+	case opChannel:
+		return s.defineChannel(e.Channel, e.Members, false)
+	case opEvent:
+		if e.Replay <= t.log.last && t.log.next > 0 {
+			return fmt.Errorf("replay id %d of %s is not above %d", e.Replay, e.Channel, t.log.last)
+		}
+		t.log.append(record{replay: e.Replay, at: e.At, id: e.ID, schema: e.Schema, payload: e.Payload, kind: e.Kind})
+	case opTruncate:
+		t.log.forget(t.log.next)
+	case opRemove:
+		t.removeLocked()
+	default:
+		return fmt.Errorf("unknown op %q", e.Op)
+	}
+	return nil
+}

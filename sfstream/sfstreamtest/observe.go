@@ -1,0 +1,96 @@
+package sfstreamtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// SubscribeCall is the first request of a stream.
+type SubscribeCall struct {
+	Preset       string // LATEST, EARLIEST or CUSTOM
+	ReplayID     []byte
+	NumRequested int
+	At           time.Time
+}
+
+// Logins is how often the token endpoint was asked, with or without success.
+func (s *Server) Logins() int { return int(s.logins.Load()) }
+
+// GetTopicCalls is how often GetTopic was called.
+func (s *Server) GetTopicCalls() int { return int(s.topicCalls.Load()) }
+
+// GetSchemaCalls is how often GetSchema was called.
+func (s *Server) GetSchemaCalls() int { return int(s.schemaCalls.Load()) }
+
+// Streams is how many streams are open on a channel ("": on all).
+func (s *Server) Streams(channel string) int {
+	n := 0
+	s.observe(channel, func(t *topic) { n += len(t.streams) })
+	return n
+}
+
+// Outstanding is how many events the open streams of a channel have asked for
+// and not got.
+func (s *Server) Outstanding(channel string) int {
+	n := 0
+	s.observe(channel, func(t *topic) {
+		for st := range t.streams {
+			n += st.outstanding
+		}
+	})
+	return n
+}
+
+// MaxOutstanding is the most that one stream of a channel ever had asked for and
+// not got, before the cap: above it the client asked for more than it can have.
+func (s *Server) MaxOutstanding(channel string) int {
+	n := 0
+	s.observe(channel, func(t *topic) { n = max(n, t.maxOutstanding) })
+	return n
+}
+
+// Subscribes is the history of a channel's Subscribe calls, rejected ones
+// included, as far as they had a good token and a known channel.
+func (s *Server) Subscribes(channel string) []SubscribeCall {
+	var calls []SubscribeCall
+	s.observe(channel, func(t *topic) { calls = slices.Concat(calls, t.subscribes) })
+	return calls
+}
+
+func (s *Server) observe(channel string, look func(*topic)) {
+	for _, t := range s.matching(channel) {
+		t.mu.Lock()
+		look(t)
+		t.mu.Unlock()
+	}
+}
+
+// AwaitStreams returns when exactly n streams are open on a channel. A subscriber of
+// new events gets what is published from then on, without WithRoutingDelay.
+func (s *Server) AwaitStreams(ctx context.Context, channel string, n int) error {
+	t, ok := s.lookup(channel)
+	if !ok {
+		return fmt.Errorf("sfstreamtest: %s is not defined", channel)
+	}
+	for {
+		t.mu.Lock()
+		open, changed := len(t.streams), t.streamsChanged
+		t.mu.Unlock()
+		if open == n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("sfstreamtest: %s has %d streams, not %d: %w", channel, open, n, ctx.Err())
+		}
+	}
+}
+
+// notifyLocked tells AwaitStreams to look again.
+func (t *topic) notifyLocked() {
+	close(t.streamsChanged)
+	t.streamsChanged = make(chan struct{})
+}

@@ -1,0 +1,133 @@
+package sfstreamtest
+
+import (
+	"fmt"
+	"time"
+)
+
+// Option changes what [NewServer] and [Start] start.
+type Option func(*config)
+
+type config struct {
+	inMemory             bool
+	httpAddr, pubsubAddr string
+	tls, control         bool
+	logPath              string
+	rotate, overflow     bool
+	clockSkew            time.Duration
+
+	keepalive, idleClose, retention, routingDelay time.Duration
+	sessionTimeout, minPing                       time.Duration
+	creditCap, batchEvents, batchBytes            int
+	eventBytes, requestBytes, maxStreams          int
+}
+
+func defaults() config {
+	return config{
+		httpAddr: "127.0.0.1:0", pubsubAddr: "127.0.0.1:0",
+		keepalive: time.Minute, idleClose: time.Minute, retention: 72 * time.Hour,
+		sessionTimeout: 2 * time.Hour, minPing: 30 * time.Second,
+		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20,
+		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
+	}
+}
+
+func (c config) validate() error {
+	for name, d := range map[string]time.Duration{
+		"WithKeepalive": c.keepalive, "WithIdleClose": c.idleClose, "WithRetention": c.retention,
+		"WithSessionTimeout": c.sessionTimeout, "WithMinPing": c.minPing,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("sfstreamtest: %s(%v): must be positive", name, d)
+		}
+	}
+	for name, n := range map[string]int{
+		"WithCreditCap": c.creditCap, "WithBatchEvents": c.batchEvents, "WithBatchBytes": c.batchBytes,
+		"WithEventBytes": c.eventBytes, "WithRequestBytes": c.requestBytes, "WithMaxStreams": c.maxStreams,
+	} {
+		if n <= 0 {
+			return fmt.Errorf("sfstreamtest: %s(%d): must be positive", name, n)
+		}
+	}
+	if c.routingDelay < 0 {
+		return fmt.Errorf("sfstreamtest: WithRoutingDelay(%v): must not be negative", c.routingDelay)
+	}
+	return nil
+}
+
+// InMemory keeps the network inside the process: no sockets, nothing that a
+// testing/synctest bubble cannot see. LoginURL and PubSubEndpoint are addresses
+// that only HTTPClient and DialOptions reach.
+func InMemory() Option { return func(c *config) { c.inMemory = true } }
+
+// WithHTTPAddr is where logins are served. Default "127.0.0.1:0", a free port.
+func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = addr } }
+
+// WithPubSubAddr is where the Pub/Sub API is served. Default "127.0.0.1:0", a free port.
+func WithPubSubAddr(addr string) Option { return func(c *config) { c.pubsubAddr = addr } }
+
+// WithTLS serves both faces with TLS and a certificate made for this run, for
+// 127.0.0.1, ::1 and localhost. HTTPClient and DialOptions trust it; others get
+// it from CertPEM.
+func WithTLS() Option { return func(c *config) { c.tls = true } }
+
+// WithControl mounts POST /control/define, /control/publish and /control/fault
+// beside the logins, for programs in other processes and languages.
+func WithControl() Option { return func(c *config) { c.control = true } }
+
+// WithLog keeps definitions and events in a file of JSON lines, so that replay
+// ids stay good across runs. The file is read at the start and appended to.
+func WithLog(path string) Option { return func(c *config) { c.logPath = path } }
+
+// WithKeepalive is how long a stream with credit stays quiet before it gets an
+// empty response. Default 60 s.
+func WithKeepalive(d time.Duration) Option { return func(c *config) { c.keepalive = d } }
+
+// WithIdleClose is how long a stream without credit lives. Default 60 s.
+func WithIdleClose(d time.Duration) Option { return func(c *config) { c.idleClose = d } }
+
+// WithRetention is how long events can be replayed. Default 72 h.
+func WithRetention(d time.Duration) Option { return func(c *config) { c.retention = d } }
+
+// WithRoutingDelay is how long after a subscribe with LATEST the stream still
+// misses new events. Default 0; Salesforce was seen to take 3 s.
+func WithRoutingDelay(d time.Duration) Option { return func(c *config) { c.routingDelay = d } }
+
+// WithSessionTimeout is how long an unused access token lives. Default 2 h. Each
+// call and each response on a stream counts as use.
+func WithSessionTimeout(d time.Duration) Option { return func(c *config) { c.sessionTimeout = d } }
+
+// WithMinPing is how often a connection with open streams may be pinged over
+// HTTP/2 before it is sent away with too_many_pings. Default 30 s.
+func WithMinPing(d time.Duration) Option { return func(c *config) { c.minPing = d } }
+
+// WithClockSkew sets the org's clock ahead of ours, or behind it if negative:
+// Date headers, issued_at and the dates of events.
+func WithClockSkew(d time.Duration) Option { return func(c *config) { c.clockSkew = d } }
+
+// WithCreditCap is the most events a stream can have asked for; more are
+// silently not counted. Default 100.
+func WithCreditCap(n int) Option { return func(c *config) { c.creditCap = n } }
+
+// WithOverflowError answers a request beyond the credit cap with
+// subscription.fetch.overflow, which the error table knows and the guide does not.
+func WithOverflowError() Option { return func(c *config) { c.overflow = true } }
+
+// WithBatchEvents is the most events in one response. Default 100.
+func WithBatchEvents(n int) Option { return func(c *config) { c.batchEvents = n } }
+
+// WithBatchBytes is the size at which a response is split. Default 3 MiB.
+func WithBatchBytes(n int) Option { return func(c *config) { c.batchBytes = n } }
+
+// WithEventBytes is the largest payload that Publish and Change accept. Default 1 MiB.
+func WithEventBytes(n int) Option { return func(c *config) { c.eventBytes = n } }
+
+// WithRequestBytes is the largest gRPC request. Default 4 MiB.
+func WithRequestBytes(n int) Option { return func(c *config) { c.requestBytes = n } }
+
+// WithMaxStreams is how many RPCs a connection carries at once. Default 1000.
+func WithMaxStreams(n int) Option { return func(c *config) { c.maxStreams = n } }
+
+// WithRefreshRotation gives a new refresh token with every refresh. Using an old
+// one again revokes the current one and all access tokens.
+func WithRefreshRotation() Option { return func(c *config) { c.rotate = true } }

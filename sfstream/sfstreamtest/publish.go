@@ -1,0 +1,131 @@
+package sfstreamtest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hamba/avro/v2"
+)
+
+// Event is what the bus made of something that was published.
+type Event struct {
+	ReplayID []byte // on the channel that was published to
+	ID       string // a UUID unless RawEvent says otherwise
+	SchemaID string
+	Date     time.Time
+}
+
+// RawEvent is an event as it stands, for what Publish would not do.
+type RawEvent struct {
+	Payload  []byte // not copied: leave it alone afterwards
+	SchemaID string // default: the channel's current one
+	ID       string // default: a new UUID
+	// NoReplayID delivers the event with an empty replay id.
+	NoReplayID bool
+}
+
+// Publish puts an event on a channel. The payload has a value, or nil, per field:
+// strings, booleans, numbers (json.Number too), a time.Time for epoch
+// milliseconds, map[string]any for a compound. Fields that are left out have
+// their default; CreatedDate and CreatedById are filled in.
+func (s *Server) Publish(channel string, payload map[string]any) (Event, error) {
+	t, sc, err := s.publishable(channel)
+	if err != nil {
+		return Event{}, err
+	}
+	now := s.now()
+	payload = withSystemFields(sc.avro, payload, now, s.account.UserID)
+	data, err := sc.encode(payload)
+	if err != nil {
+		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %w", channel, err)
+	}
+	if len(data) > s.config.eventBytes {
+		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %d bytes are more than an event can have", channel, len(data))
+	}
+	return s.add(t, record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data})
+}
+
+// withSystemFields fills in what Salesforce requires of publishers.
+func withSystemFields(rec *avro.RecordSchema, payload map[string]any, now time.Time, user string) map[string]any {
+	copied := false
+	for name, value := range map[string]any{"CreatedDate": now, "CreatedById": user} {
+		if _, given := payload[name]; given {
+			continue
+		}
+		if f, _ := field(rec, name); f == nil || !fits(f.Type(), value) {
+			continue
+		}
+		if !copied {
+			payload = maps.Clone(payload)
+			if payload == nil {
+				payload = make(map[string]any)
+			}
+			copied = true
+		}
+		payload[name] = value
+	}
+	return payload
+}
+
+// PublishRaw puts any bytes on a channel, undecodable ones too.
+func (s *Server) PublishRaw(channel string, e RawEvent) (Event, error) {
+	t, sc, err := s.publishable(channel)
+	if err != nil {
+		return Event{}, err
+	}
+	r := record{at: s.now().UnixNano(), id: e.ID, schema: e.SchemaID, payload: e.Payload}
+	if r.id == "" {
+		r.id = newUUID()
+	}
+	if r.schema == "" {
+		r.schema = sc.id
+	}
+	if e.NoReplayID {
+		r.kind = anonymous
+	}
+	return s.add(t, r)
+}
+
+// publishable returns a channel of one kind of event, and its schema.
+func (s *Server) publishable(channel string) (*topic, *schema, error) {
+	t, ok := s.lookup(channel)
+	if !ok {
+		return nil, nil, fmt.Errorf("sfstreamtest: %s is not defined", channel)
+	}
+	t.mu.Lock()
+	sc := t.schema
+	t.mu.Unlock()
+	if sc == nil {
+		return nil, nil, fmt.Errorf("sfstreamtest: %s carries several kinds of event: publish on one of its members", channel)
+	}
+	return t, sc, nil
+}
+
+// add puts a record on a channel and on those that also carry it, each of which
+// has its own replay ids.
+func (s *Server) add(t *topic, r record) (Event, error) {
+	t.mu.Lock()
+	t.log.expire(s.now(), s.config.retention)
+	added, err := t.addLocked(r, s.journal)
+	feeds := slices.Clip(t.feeds)
+	t.mu.Unlock()
+	if err != nil {
+		return Event{}, err
+	}
+	for _, feed := range feeds {
+		feed.mu.Lock()
+		feed.log.expire(s.now(), s.config.retention)
+		_, err := feed.addLocked(r, s.journal)
+		feed.mu.Unlock()
+		if err != nil {
+			return Event{}, err
+		}
+	}
+	ev := Event{ID: r.id, SchemaID: r.schema, Date: time.Unix(0, r.at).UTC()}
+	if r.kind != anonymous {
+		ev.ReplayID = replayBytes(added.replay)
+	}
+	return ev, nil
+}

@@ -1,0 +1,75 @@
+package sfstreamtest
+
+import (
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+// deadline is when silence becomes something to act on.
+func (st *stream) deadline() time.Time {
+	wait := st.server.config.keepalive
+	if st.pending() == 0 {
+		wait = st.server.config.idleClose
+	}
+	at := st.quiet.Add(wait)
+	if !st.routed.IsZero() && st.routed.Before(at) {
+		at = st.routed
+	}
+	return at
+}
+
+func (st *stream) pending() int {
+	st.topic.mu.Lock()
+	defer st.topic.mu.Unlock()
+	return st.outstanding
+}
+
+// elapsed acts on the deadline: the stream is routed, ends, or is kept alive.
+func (st *stream) elapsed() (done bool, err error) {
+	now := time.Now()
+	if !st.routed.IsZero() && !now.Before(st.routed) {
+		st.routed = time.Time{}
+		st.topic.mu.Lock()
+		st.cursor = st.topic.log.next
+		st.topic.mu.Unlock()
+	}
+	if now.Before(st.deadline()) {
+		return false, nil
+	}
+	if st.pending() == 0 {
+		return true, nil // idle: Salesforce says OK
+	}
+	st.quiet = now
+	if st.server.faults.active(atKeepalive, st.topic.name) {
+		return false, nil
+	}
+	return false, st.sendKeepalive()
+}
+
+// sendKeepalive sends a response without events. Its replay id may be ahead of
+// all events: positions pass that are not of this channel.
+func (st *stream) sendKeepalive() error {
+	s, t := st.server, st.topic
+	t.mu.Lock()
+	if st.routed.IsZero() && st.cursor < t.log.next && t.log.eventsFrom(st.cursor) {
+		t.mu.Unlock()
+		return nil // an event came meanwhile: its id would be skipped
+	}
+	err := t.markLocked(s.now(), s.config.keepalive/2, s.journal)
+	latest, pending := t.log.last, st.outstanding
+	if st.routed.IsZero() {
+		st.cursor = t.log.next
+	}
+	t.mu.Unlock()
+	if err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	st.session.touch(s.now())
+	return st.wire.Send(&eventbus.FetchResponse{
+		LatestReplayId: replayBytes(latest), RpcId: st.rpcID, PendingNumRequested: int32(pending),
+	})
+}

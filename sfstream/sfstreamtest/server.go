@@ -1,0 +1,246 @@
+package sfstreamtest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"math"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+// Server is an org. All methods may be called from any goroutine.
+type Server struct {
+	config   config
+	account  Account
+	network  *network
+	cert     *certificate // nil without TLS
+	faults   faultTable
+	sessions *sessions
+	journal  *journal
+
+	httpGate, pubsubGate *gate
+	http                 *http.Server
+	client               *http.Client
+	moved                atomic.Bool    // see MoveInstance
+	wg                   sync.WaitGroup // serve loops, HTTP handlers, stream readers
+
+	logins, schemaCalls, topicCalls atomic.Int64
+
+	mu      sync.Mutex
+	topics  map[string]*topic
+	schemas map[string]*schema
+	pubsub  []*grpc.Server // the last one takes new connections
+	closed  bool
+}
+
+// NewServer starts an org that ends with the test.
+func NewServer(tb testing.TB, opts ...Option) *Server {
+	tb.Helper()
+	s, err := Start(opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("sfstreamtest: closing: %v", err)
+		}
+	})
+	return s
+}
+
+// Start starts an org. The caller closes it.
+func Start(opts ...Option) (_ *Server, err error) {
+	c := defaults()
+	for _, opt := range opts {
+		opt(&c)
+	}
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: c, account: theAccount(),
+		topics: make(map[string]*topic), schemas: make(map[string]*schema),
+	}
+	s.sessions = newSessions(s.account, c)
+	s.network = newNetwork(c.inMemory, func() bool { return s.faults.active(atConnect, "") })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if c.tls {
+		if s.cert, err = newCertificate(); err != nil {
+			return nil, err
+		}
+	}
+	s.topic(changeEvents).multi = true
+	if c.logPath != "" {
+		if s.journal, err = openJournal(c.logPath, s.restore); err != nil {
+			return nil, err
+		}
+	}
+	if s.httpGate, err = s.network.listen(c.httpAddr); err != nil {
+		return nil, err
+	}
+	if s.pubsubGate, err = s.network.listen(c.pubsubAddr); err != nil {
+		return nil, err
+	}
+	s.client = s.newHTTPClient()
+	s.serveHTTP()
+	s.servePubSub()
+	return s, nil
+}
+
+// Close stops the org. It returns when everything that it started has ended;
+// a second call does nothing.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	closed, servers := s.closed, s.pubsub
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	// 1. No stream lives on: Stop cancels the handlers and waits for them.
+	for _, g := range servers {
+		g.Stop()
+	}
+	// 2. No login lives on.
+	if s.http != nil {
+		_ = s.http.Close()
+	}
+	// 3. Nobody comes in any more; what is left of the connections is cut.
+	s.network.close()
+	if s.client != nil {
+		s.client.CloseIdleConnections()
+	}
+	s.wg.Wait()
+	// 4. Nothing writes to the log any more, except verbs that come too late.
+	return s.journal.close()
+}
+
+// now is the org's clock.
+func (s *Server) now() time.Time { return time.Now().Add(s.config.clockSkew) }
+
+func (s *Server) scheme() string {
+	if s.cert != nil {
+		return "https://"
+	}
+	return "http://"
+}
+
+// LoginURL is where to log in, such as http://127.0.0.1:40001.
+func (s *Server) LoginURL() string { return s.scheme() + s.httpGate.addr.String() }
+
+// instanceURL is where the org says that it lives, see MoveInstance.
+func (s *Server) instanceURL() string {
+	if s.moved.Load() {
+		if _, port, err := net.SplitHostPort(s.httpGate.addr.String()); err == nil {
+			return s.scheme() + net.JoinHostPort("localhost", port)
+		}
+	}
+	return s.LoginURL()
+}
+
+// PubSubEndpoint is where the Pub/Sub API is: host:port with TLS, else http://host:port.
+func (s *Server) PubSubEndpoint() string {
+	return strings.TrimPrefix(s.scheme(), "https://") + s.pubsubGate.addr.String()
+}
+
+// CertPEM is the certificate authority of an org with TLS, else nil.
+func (s *Server) CertPEM() []byte {
+	if s.cert == nil {
+		return nil
+	}
+	return s.cert.pem
+}
+
+// HTTPClient reaches LoginURL and trusts it. It is the same one at every call.
+func (s *Server) HTTPClient() *http.Client { return s.client }
+
+func (s *Server) newHTTPClient() *http.Client {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return s.network.dial(ctx, addr) },
+	}
+	if s.cert != nil {
+		transport.TLSClientConfig = &tls.Config{RootCAs: s.cert.pool}
+	}
+	return &http.Client{Transport: transport}
+}
+
+// DialOptions reach PubSubEndpoint and trust it.
+func (s *Server) DialOptions() []grpc.DialOption {
+	creds := insecure.NewCredentials()
+	if s.cert != nil {
+		creds = credentials.NewTLS(&tls.Config{RootCAs: s.cert.pool})
+	}
+	opts := []grpc.DialOption{grpc.WithTransportCredentials(creds)}
+	if s.config.inMemory {
+		opts = append(opts, grpc.WithContextDialer(s.network.dial))
+	}
+	return opts
+}
+
+func (s *Server) serveHTTP() {
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ErrorLog:          log.New(io.Discard, "", 0),
+		ReadHeaderTimeout: time.Minute,
+		// Close waits for connections, and so for their handlers. New ones are
+		// counted by the serve loop, which counts itself.
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				s.wg.Add(1)
+			case http.StateClosed:
+				s.wg.Done()
+			}
+		},
+	}
+	var ln net.Listener = s.httpGate.newDoor()
+	if s.cert != nil {
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{s.cert.server}})
+	}
+	// Ends when Close closes the server.
+	s.wg.Go(func() { _ = s.http.Serve(ln) })
+}
+
+// servePubSub puts a new gRPC server in the gate. Older ones keep what they have.
+func (s *Server) servePubSub() {
+	opts := []grpc.ServerOption{
+		grpc.MaxConcurrentStreams(uint32(s.config.maxStreams)),
+		grpc.MaxRecvMsgSize(math.MaxInt32), // checkSize judges, grpc would say something else
+		grpc.WaitForHandlers(true),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: s.config.minPing}),
+	}
+	if s.cert != nil {
+		opts = append(opts, grpc.Creds(credentials.NewServerTLSFromCert(&s.cert.server)))
+	}
+	g := grpc.NewServer(opts...)
+	eventbus.Register(g, (*pubsub)(s))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		g.Stop()
+		return
+	}
+	s.pubsub = append(s.pubsub, g)
+	ln := s.pubsubGate.newDoor()
+	// Ends when Close, or the GOAWAY of GoAway, stops the server.
+	s.wg.Go(func() { _ = g.Serve(ln) })
+}

@@ -1,0 +1,103 @@
+package sfstreamtest
+
+import (
+	"crypto/rand"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// session is what an access token stands for.
+type session struct {
+	instanceURL string
+	used        atomic.Int64 // when, in Unix nanoseconds; expired if 0
+}
+
+// touch slides the session's timeout.
+func (s *session) touch(now time.Time) {
+	if s.used.Load() != 0 {
+		s.used.Store(now.UnixNano())
+	}
+}
+
+// sessions are the tokens of the org.
+type sessions struct {
+	prefix  string // of access tokens: the org's 15 characters
+	timeout time.Duration
+	rotate  bool
+
+	mu      sync.Mutex
+	live    map[string]*session // by access token
+	refresh string
+	spent   map[string]bool // refresh tokens that were rotated away
+}
+
+func newSessions(a Account, c config) *sessions {
+	return &sessions{
+		prefix: a.OrgID[:15] + "!", timeout: c.sessionTimeout, rotate: c.rotate,
+		live: make(map[string]*session), refresh: a.RefreshToken, spent: make(map[string]bool),
+	}
+}
+
+// issue begins a session.
+func (s *sessions) issue(instanceURL string, now time.Time) (token string) {
+	token = s.prefix + "AQ" + rand.Text() + rand.Text()
+	ses := &session{instanceURL: instanceURL}
+	ses.used.Store(now.UnixNano())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live[token] = ses
+	return token
+}
+
+// use returns the session of a token, and slides its timeout.
+func (s *sessions) use(token string, now time.Time) (*session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ses := s.live[token]
+	if ses == nil {
+		return nil, false
+	}
+	if now.Sub(time.Unix(0, ses.used.Load())) > s.timeout {
+		delete(s.live, token)
+		return nil, false
+	}
+	ses.touch(now)
+	return ses, true
+}
+
+// expire ends all sessions.
+func (s *sessions) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expireLocked()
+}
+
+func (s *sessions) expireLocked() {
+	for _, ses := range s.live {
+		ses.used.Store(0)
+	}
+	clear(s.live)
+}
+
+// exchange uses a refresh token. next is the one to use from now on, empty if
+// there is no rotation. A token that was rotated away is a theft: everything is revoked.
+func (s *sessions) exchange(token string) (next string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spent[token] {
+		s.refresh = ""
+		s.expireLocked()
+		return "", false
+	}
+	if token == "" || token != s.refresh {
+		return "", false
+	}
+	if s.rotate {
+		s.spent[token] = true
+		s.refresh = "5Aep" + strings.ToLower(rand.Text()+rand.Text())
+		next = s.refresh
+	}
+	return next, true
+}

@@ -1,0 +1,260 @@
+package sfstreamtest
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+// wire is the server's side of a Subscribe call.
+type wire = grpc.BidiStreamingServer[eventbus.FetchRequest, eventbus.FetchResponse]
+
+// stream is one Subscribe call: a place in a channel, and what the client has
+// asked for. Only the handler's goroutine uses it, but for the fields named.
+type stream struct {
+	server  *Server
+	topic   *topic
+	session *session
+	wire    wire
+	rpcID   string
+
+	wake chan struct{} // room for one: there may be something to send
+	end  chan error    // room for one: end now, like this
+
+	// The topic's mutex guards these.
+	cursor      int // index of the next record
+	outstanding int // events asked for and not sent
+
+	quiet  time.Time // since when there was nothing to tell
+	routed time.Time // when a stream of new events begins to see them; zero once it does
+	batch  batch
+}
+
+// Subscribe serves a stream until the client, a fault or silence ends it.
+func (p *pubsub) Subscribe(w wire) error {
+	s, rpcID := (*Server)(p), newUUID()
+	return s.send(s.subscribe(w, rpcID), rpcID, w.SetTrailer)
+}
+
+func (s *Server) subscribe(w wire, rpcID string) error {
+	session, err := s.authenticate(w.Context())
+	if err != nil {
+		return err
+	}
+	in := s.receive(w)
+	var first received
+	select {
+	case first = <-in:
+	case <-w.Context().Done():
+		first.err = status.FromContextError(w.Context().Err()).Err()
+	}
+	if errors.Is(first.err, io.EOF) {
+		return nil // the client changed its mind
+	}
+	if first.err != nil {
+		return first.err
+	}
+	req := first.request
+	call := SubscribeCall{
+		Preset: req.ReplayPreset.String(), ReplayID: req.ReplayId, NumRequested: int(req.NumRequested), At: time.Now(),
+	}
+	t, err := s.resolve(req.TopicName)
+	if err != nil {
+		return err
+	}
+	st := &stream{
+		server: s, topic: t, session: session, wire: w, rpcID: rpcID,
+		wake: make(chan struct{}, 1), end: make(chan error, 1),
+	}
+	if ended, err := st.open(req, call); ended || err != nil {
+		return err
+	}
+	defer st.close()
+	return st.run(in)
+}
+
+type received struct {
+	request *eventbus.FetchRequest
+	err     error // the last one: io.EOF when the client has closed its side
+}
+
+// receive reads the client's requests. The goroutine ends with the stream, at the
+// latest when the handler returns, because that ends the stream's context.
+func (s *Server) receive(w wire) <-chan received {
+	in := make(chan received)
+	s.wg.Go(func() {
+		for {
+			var r received
+			r.request, r.err = w.Recv()
+			if r.err == nil {
+				r.err = s.checkSize(r.request)
+			}
+			select {
+			case in <- r:
+			case <-w.Context().Done():
+				return
+			}
+			if r.err != nil {
+				return
+			}
+		}
+	})
+	return in
+}
+
+// open judges the first request and takes the stream's place in the channel.
+func (st *stream) open(req *eventbus.FetchRequest, call SubscribeCall) (ended bool, err error) {
+	s, t := st.server, st.topic
+	fail := func(code string) error { return s.newFailure(code, t.name) }
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.subscribes = append(t.subscribes, call)
+	if f, ok := s.faults.take(atSubscribe, t.name); ok {
+		return true, fail(f.code) // which is nil for "OK"
+	}
+	switch {
+	case t.schema == nil && !t.multi: // removed a moment ago
+		return false, fail("topic.not.found")
+	case t.revoked:
+		return false, fail("subscription.topic.cannot.subscribe")
+	case req.NumRequested <= 0:
+		return false, fail("subscription.fetch.requested.events.invalid")
+	case req.ReplayPreset == eventbus.ReplayPreset_CUSTOM && len(req.ReplayId) == 0:
+		return false, fail("subscription.fetch.replayid.validation.failed")
+	}
+
+	t.log.expire(s.now(), s.config.retention)
+	switch req.ReplayPreset {
+	case eventbus.ReplayPreset_EARLIEST:
+		st.cursor = t.log.first
+	case eventbus.ReplayPreset_CUSTOM:
+		i, ok := t.log.find(req.ReplayId)
+		if !ok {
+			return false, fail("subscription.fetch.replayid.corrupted")
+		}
+		st.cursor = i + 1
+		if f, ok := s.faults.take(atReplay, t.name); ok {
+			st.cursor = t.log.back(st.cursor, f.events)
+		}
+	default:
+		st.cursor = t.log.next
+		if s.config.routingDelay > 0 {
+			st.routed = time.Now().Add(s.config.routingDelay)
+		}
+	}
+	if err := st.askLocked(int(req.NumRequested)); err != nil {
+		return false, err
+	}
+	st.quiet = time.Now()
+	t.streams[st] = struct{}{}
+	t.notifyLocked()
+	return false, nil
+}
+
+func (st *stream) close() {
+	st.topic.mu.Lock()
+	defer st.topic.mu.Unlock()
+	delete(st.topic.streams, st)
+	st.topic.notifyLocked()
+}
+
+// run sends what there is, as far as the client asked for it, and waits for more.
+func (st *stream) run(in <-chan received) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		sent, err := st.sendEvents()
+		if err != nil {
+			return err
+		}
+		if sent {
+			continue
+		}
+		timer.Reset(time.Until(st.deadline()))
+		select {
+		case r := <-in:
+			if errors.Is(r.err, io.EOF) {
+				return nil
+			}
+			if r.err != nil {
+				return r.err
+			}
+			if err := st.fetch(r.request); err != nil {
+				return err
+			}
+		case <-st.wake:
+		case err := <-st.end:
+			return err
+		case <-timer.C:
+			done, err := st.elapsed()
+			if done || err != nil {
+				return err
+			}
+		case <-st.wire.Context().Done():
+			return status.FromContextError(st.wire.Context().Err()).Err()
+		}
+	}
+}
+
+// wakeUp tells the stream that its channel has something new.
+func (st *stream) wakeUp() {
+	select {
+	case st.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fetch takes a further request of the client.
+func (st *stream) fetch(req *eventbus.FetchRequest) error {
+	s, t := st.server, st.topic
+	switch {
+	case req.TopicName != "" && req.TopicName != t.name:
+		return s.newFailure("subscription.fetch.topic.mismatch", t.name)
+	case req.NumRequested < 0:
+		return s.newFailure("subscription.fetch.requested.events.invalid", t.name)
+	case req.NumRequested == 0 && req.AuthRefresh == "":
+		return s.newFailure("subscription.fetch.request.invalid", t.name)
+	}
+	if req.AuthRefresh != "" {
+		session, ok := s.sessions.use(req.AuthRefresh, s.now())
+		if !ok {
+			return s.newFailure("service.auth.refresh.invalid", t.name)
+		}
+		st.session = session
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if st.outstanding == 0 {
+		st.quiet = time.Now()
+	}
+	return st.askLocked(int(req.NumRequested))
+}
+
+// askLocked adds to what the client asked for.
+func (st *stream) askLocked(n int) error {
+	limit := st.server.config.creditCap
+	st.outstanding += n
+	st.topic.maxOutstanding = max(st.topic.maxOutstanding, st.outstanding)
+	if st.outstanding > limit && st.server.config.overflow {
+		return st.server.newFailure("subscription.fetch.overflow", st.topic.name)
+	}
+	st.outstanding = min(st.outstanding, limit)
+	return nil
+}
+
+// sendEvents sends one batch, if there is one to send.
+func (st *stream) sendEvents() (bool, error) {
+	if !st.routed.IsZero() || !st.fill() {
+		return false, nil
+	}
+	st.session.touch(st.server.now())
+	// grpc has encoded the response when Send returns, so it can be filled again.
+	err := st.wire.Send(&st.batch.response)
+	st.quiet = time.Now()
+	return true, err
+}

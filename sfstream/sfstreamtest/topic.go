@@ -1,0 +1,193 @@
+package sfstreamtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// changeEvents is the channel that has the changes of all objects.
+const changeEvents = "/data/ChangeEvents"
+
+// topic is a channel: its schema, its events and who follows it now.
+type topic struct {
+	name string
+
+	mu      sync.Mutex
+	schema  *schema // current; nil if none was defined, and for multi-entity channels
+	multi   bool
+	revoked bool
+	feeds   []*topic // the multi-entity channels that also carry its events
+	log     eventLog
+
+	streams        map[*stream]struct{}
+	streamsChanged chan struct{} // closed and replaced when streams changes
+	subscribes     []SubscribeCall
+	maxOutstanding int
+}
+
+// topic returns a channel, new if there is none.
+func (s *Server) topic(name string) *topic {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[name]
+	if t == nil {
+		t = &topic{
+			name: name, log: newEventLog(),
+			streams: make(map[*stream]struct{}), streamsChanged: make(chan struct{}),
+		}
+		s.topics[name] = t
+	}
+	return t
+}
+
+// lookup returns a channel that exists for subscribers.
+func (s *Server) lookup(name string) (*topic, bool) {
+	s.mu.Lock()
+	t := s.topics[name]
+	s.mu.Unlock()
+	if t == nil {
+		return nil, false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t, t.schema != nil || t.multi
+}
+
+// matching returns the channel, or all if channel is "".
+func (s *Server) matching(channel string) []*topic {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*topic
+	for name, t := range s.topics {
+		if channel == "" || name == channel {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
+// DefineEvent makes a channel, such as /event/Order__e, with its Avro schema.
+// For a channel that exists it is a schema change: events that were published
+// before keep their schema. A /data channel's events also appear on
+// /data/ChangeEvents.
+func (s *Server) DefineEvent(channel, schemaJSON string) error {
+	return s.define(channel, schemaJSON, true)
+}
+
+func (s *Server) define(channel, schemaJSON string, keep bool) error {
+	if err := validChannel(channel); err != nil {
+		return err
+	}
+	sc, err := parseSchema(schemaJSON)
+	if err != nil {
+		return fmt.Errorf("sfstreamtest: schema of %s: %w", channel, err)
+	}
+	all := s.topic(changeEvents)
+	t := s.topic(channel)
+	s.mu.Lock()
+	if known := s.schemas[sc.id]; known != nil {
+		sc = known // what an id means never changes, its docs included
+	} else {
+		s.schemas[sc.id] = sc
+	}
+	s.mu.Unlock()
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.multi {
+		return fmt.Errorf("sfstreamtest: %s carries several kinds of event and has no schema of its own", channel)
+	}
+	if keep && t.schema != sc {
+		if err := s.journal.write(entry{Op: opDefine, Channel: channel, Schema: schemaJSON}); err != nil {
+			return err
+		}
+	}
+	t.schema = sc
+	if strings.HasPrefix(channel, "/data/") && !slices.Contains(t.feeds, all) {
+		t.feeds = append(t.feeds, all)
+	}
+	return nil
+}
+
+// DefineChannel makes a custom channel, such as /event/Sales__chn, that carries
+// the events of its members from now on.
+func (s *Server) DefineChannel(channel string, members ...string) error {
+	return s.defineChannel(channel, members, true)
+}
+
+func (s *Server) defineChannel(channel string, members []string, keep bool) error {
+	if err := validChannel(channel); err != nil {
+		return err
+	}
+	for _, member := range members {
+		if _, ok := s.lookup(member); !ok {
+			return fmt.Errorf("sfstreamtest: member %s of %s is not defined", member, channel)
+		}
+	}
+	c := s.topic(channel)
+	c.mu.Lock()
+	single := c.schema != nil
+	c.multi = !single
+	c.mu.Unlock()
+	if single {
+		return fmt.Errorf("sfstreamtest: %s is the channel of one event", channel)
+	}
+	if keep {
+		if err := s.journal.write(entry{Op: opChannel, Channel: channel, Members: members}); err != nil {
+			return err
+		}
+	}
+	for _, member := range members {
+		t := s.topic(member)
+		t.mu.Lock()
+		if !slices.Contains(t.feeds, c) {
+			t.feeds = append(t.feeds, c)
+		}
+		t.mu.Unlock()
+	}
+	return nil
+}
+
+func validChannel(channel string) error {
+	for _, prefix := range []string{"/event/", "/data/"} {
+		if name, ok := strings.CutPrefix(channel, prefix); ok && name != "" && !strings.Contains(name, "/") {
+			return nil
+		}
+	}
+	return fmt.Errorf("sfstreamtest: %q is not a channel of the Pub/Sub API: /event/Name__e or /data/NameChangeEvent", channel)
+}
+
+// addLocked appends a record with the next replay id and wakes the streams. The log
+// file is written under the mutex: an event is on disk, in its place, before any
+// stream can see it.
+func (t *topic) addLocked(r record, j *journal) (record, error) {
+	r.replay = t.log.nextReplay()
+	if err := j.writeRecord(t.name, r); err != nil {
+		return r, err
+	}
+	t.log.append(r)
+	if r.kind != mark {
+		for st := range t.streams {
+			st.wakeUp()
+		}
+	}
+	return r, nil
+}
+
+// markLocked makes sure that the newest position is no older than age.
+func (t *topic) markLocked(now time.Time, age time.Duration, j *journal) error {
+	if t.log.first < t.log.next && t.log.at(t.log.next-1).at > now.Add(-age).UnixNano() {
+		return nil
+	}
+	_, err := t.addLocked(record{at: now.UnixNano(), kind: mark}, j)
+	return err
+}
+
+// removeLocked ends the channel; a later definition begins it anew.
+func (t *topic) removeLocked() {
+	t.schema, t.multi, t.feeds = nil, false, nil
+	t.log.forget(t.log.next)
+}
