@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +53,7 @@ type Client struct {
 	state    clientState
 	links    map[string]*link // by channel
 	err      error            // terminal
-	refused  *authenticator.Credentials
-	refusals []time.Time // when tokens were refused, within loginPeriod
+	refusals []refusal        // within loginPeriod
 }
 
 type clientState int
@@ -141,15 +141,27 @@ func (c *Client) credentials(ctx context.Context, channel string) (*authenticato
 	return nil, &AuthError{LoginURL: c.login.URL, Channel: channel, err: err}
 }
 
+// refusal is a login whose token Salesforce refused.
+type refusal struct {
+	token  string
+	issued time.Time // tells two logins that gave the same token apart; zero where the flow does not tell
+	at     time.Time
+}
+
+func (r refusal) of(creds *authenticator.Credentials) bool {
+	return r.token == creds.AccessToken && r.issued.Equal(creds.IssuedAt)
+}
+
 // invalidate drops credentials that Salesforce refused. It reports whether the
-// budget allows another login. Links that fail with one token count once.
-func (c *Client) invalidate(creds *authenticator.Credentials) bool {
+// budget allows another login. Links that fail with one login count once; again
+// says that the caller has logged in since and got no other token.
+func (c *Client) invalidate(creds *authenticator.Credentials, again bool) bool {
 	c.mu.Lock()
 	now := time.Now()
-	if c.refused != creds {
-		c.refused = creds
-		c.refusals = slices.DeleteFunc(c.refusals, func(t time.Time) bool { return now.Sub(t) >= loginPeriod })
-		c.refusals = append(c.refusals, now)
+	c.refusals = slices.DeleteFunc(c.refusals, func(r refusal) bool { return now.Sub(r.at) >= loginPeriod })
+	known := slices.ContainsFunc(c.refusals, func(r refusal) bool { return r.of(creds) })
+	if !known || again {
+		c.refusals = append(c.refusals, refusal{creds.AccessToken, creds.IssuedAt, now})
 	}
 	within := len(c.refusals) <= loginBudget
 	c.mu.Unlock()
@@ -182,9 +194,10 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 	}
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
+	defer context.AfterFunc(c.life, cancel)() // Close does not wait for a login or a store
 	creds, err := c.credentials(ctx, channel)
 	if err != nil {
-		return err
+		return cmp.Or(c.usable(), err)
 	}
 	key := replaystore.Key{OrgID: creds.OrgID, API: apiPubSub, Channel: channel}.Canonical()
 	l, err := c.newLink(channel, key)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -43,10 +44,11 @@ type link struct {
 	duplicates duplicates
 
 	creds     *authenticator.Credentials // of the last attempt
-	refused   bool                       // the last token was refused, and nothing was received since
+	refused   *refusal                   // the last token that was refused since something was received
 	backOff   backoff.BackOff
 	downSince time.Time // of the present outage
 	denied    time.Time // since when an accepted channel is denied; zero: it is not
+	failing   bool      // the last attempt failed: the next ones are told at Debug only
 }
 
 // run is the loop. It ends when life does or when no retry helps.
@@ -64,7 +66,7 @@ func (l *link) run() {
 			return
 		}
 		if progress {
-			l.downSince, l.denied, l.refused = time.Now(), time.Time{}, false
+			l.downSince, l.denied, l.refused, l.failing = time.Now(), time.Time{}, nil, false
 			l.backOff.Reset()
 		}
 		wait, fatal := l.decide(err, progress)
@@ -95,6 +97,9 @@ func (l *link) open(ctx context.Context) (session, error) {
 		return nil, err
 	}
 	if l.isAccepted() {
+		if l.failing {
+			l.client.log.Info("connected again", "channel", l.sub.channel, "after", time.Since(l.downSince))
+		}
 		l.duplicates.expect()
 	} else {
 		l.client.delivery.accepted(l.sub)
@@ -191,7 +196,12 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 		act = actionRetry // a server that ends every stream at once must not be stormed
 	}
 	l.status.failed(err)
-	l.client.log.Debug("disconnected", "channel", l.sub.channel, "action", act.String(), "error", err)
+	level := slog.LevelInfo
+	if l.failing {
+		level = slog.LevelDebug
+	}
+	l.failing = true
+	l.client.log.Log(context.Background(), level, "disconnected", "channel", l.sub.channel, "action", act.String(), "error", err)
 	switch act {
 	case actionGiveUp:
 		return 0, err
@@ -245,15 +255,15 @@ func (l *link) sleep(ctx context.Context, wait time.Duration, cause error) error
 // at once by an attempt with a new one. Refused again, a Subscribe fails; a
 // channel that was followed before tries on within the login budget.
 func (l *link) reauthorize(err error) (time.Duration, error) {
-	refusedBefore := l.refused
-	l.refused = true
+	before := l.refused
+	l.refused = &refusal{token: l.creds.AccessToken, issued: l.creds.IssuedAt}
 	switch {
-	case refusedBefore && !l.isAccepted():
+	case before != nil && !l.isAccepted():
 		return 0, err
-	case !l.client.invalidate(l.creds):
+	case !l.client.invalidate(l.creds, before != nil && before.of(l.creds)):
 		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.sub.channel,
 			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", loginBudget, loginPeriod, err)}
-	case refusedBefore:
+	case before != nil:
 		return l.nextWait(err)
 	}
 	return 0, nil
@@ -268,7 +278,7 @@ func (l *link) retryDenied(err error) (time.Duration, error) {
 	case l.denied.IsZero():
 		l.denied = now
 		l.client.log.Warn("channel denied, trying on", "channel", l.sub.channel, "for", deniedFor, "error", err)
-		l.client.invalidate(l.creds) // a new login may see new permissions
+		l.client.invalidate(l.creds, false) // a new login may see new permissions
 	case now.Sub(l.denied) >= deniedFor:
 		return 0, err
 	}

@@ -27,6 +27,10 @@ const (
 	// maxCredit is what Salesforce lets a stream have outstanding; it clamps more.
 	maxCredit = 100
 
+	// maxResponse is far above the 3 MB at which Salesforce splits responses: one
+	// that is refused for its size would come again forever.
+	maxResponse = 16 << 20
+
 	// unaryTimeout bounds GetTopic and GetSchema. A cold GetTopic was seen to take 4 s.
 	unaryTimeout = 30 * time.Second
 )
@@ -49,7 +53,10 @@ func newPubsub(cfg *config) *pubsub {
 	}
 	return &pubsub{
 		endpoint: cfg.endpoint,
-		dial:     append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, cfg.dial...),
+		dial: append([]grpc.DialOption{
+			grpc.WithTransportCredentials(creds),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		}, cfg.dial...),
 	}
 }
 
@@ -58,21 +65,28 @@ func newPubsub(cfg *config) *pubsub {
 // the link has already decided that now is the time to try.
 func (t *pubsub) connection() (*grpc.ClientConn, error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.conn != nil {
-		switch t.conn.GetState() {
-		case connectivity.TransientFailure, connectivity.Shutdown:
-			t.conn.Close() // no stream lives on it
-		default:
-			return t.conn, nil
-		}
+	if t.conn != nil && !broken(t.conn) {
+		defer t.mu.Unlock()
+		return t.conn, nil
 	}
 	conn, err := grpc.NewClient(t.endpoint, t.dial...)
+	old := t.conn
+	if err == nil {
+		t.conn = conn
+	}
+	t.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, t.endpoint, err)
 	}
-	t.conn = conn
+	if old != nil {
+		old.Close() // no stream lives on it
+	}
 	return conn, nil
+}
+
+func broken(conn *grpc.ClientConn) bool {
+	state := conn.GetState()
+	return state == connectivity.TransientFailure || state == connectivity.Shutdown
 }
 
 func (t *pubsub) close() error {

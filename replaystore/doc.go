@@ -1,0 +1,48 @@
+// Package replaystore keeps where to resume: one [Marker] per org, API and channel, so that a program
+// which restarts goes on with the event after the last one it handled.
+//
+// [OpenBolt] keeps markers in one file and is what most programs want:
+//
+//	store, err := replaystore.OpenBolt("replay.db")
+//	if err != nil {
+//		return err
+//	}
+//	defer store.Close() // after the client's Close, which still saves
+//
+// [NewMemory] keeps them for as long as the process lives: for tests, and for programs that start anew each
+// time. The packages below this one hold stores for shared databases.
+//
+// # The contract
+//
+// A [Store] has two methods. It promises five things, and package replaystoretest checks what can be checked
+// from outside:
+//
+//   - Load returns what the last successful Save of that [Key] stored, and [ErrNotFound] only where there is
+//     nothing. A record that cannot be read is another error: taken for "not found", it would lose events.
+//   - Save stores all the markers it is given or none, and they survive a crash once it has returned.
+//   - The last Save wins. A marker may go back: replay ids are opaque and a store never compares them.
+//   - Keys are compared in their canonical form ([Key.Canonical]).
+//   - Both methods may be called from any goroutine, end when their ctx does where they can, and share no
+//     memory with their caller.
+//
+// It serves one consumer per Key. Two clients that follow the same channel of the same org through one store
+// overwrite each other's markers, and after a restart one of them resumes where the other one was. Give each
+// its own store (its own file; its own prefix or table).
+//
+// # Your own store
+//
+// Key is an encoding.TextMarshaler and Marker an encoding.BinaryMarshaler, which is all that a key-value
+// database needs; both also work with encoding/json. The example of [Store] is a complete store in one JSON
+// file. Run replaystoretest.Run and replaystoretest.RunDurable in your tests.
+//
+// # Caveats
+//
+//   - A replay file belongs to one process at a time. A second OpenBolt, in any process, fails with
+//     [ErrLocked] instead of waiting: on a rolling deploy the new process has to try again until the old one
+//     is gone.
+//   - Keep the file on a local disk. Network file systems (NFS, SMB, some container volumes) promise neither
+//     the lock nor the memory mapping that bbolt needs; for those use a store in a database.
+//   - A file on a disk that is thrown away with the container is no better than [NewMemory].
+//   - Do not copy, truncate or replace the file while a process has it open.
+//   - The file is in the byte order of the machine that wrote it.
+package replaystore

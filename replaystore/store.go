@@ -1,0 +1,52 @@
+package replaystore
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound is returned by Load where nothing was ever saved for that Key, or it was deleted. Match it with
+// errors.Is.
+var ErrNotFound = errors.New("replaystore: no marker for this key")
+
+// Marker is a place in a channel's event log: everything up to it has been handled.
+type Marker struct {
+	// ReplayID identifies the last handled event. It is opaque: never parsed, compared or ordered. The number
+	// that CometD sends is kept as its decimal text. Empty (nil and empty are the same) where no event has been
+	// handled yet.
+	ReplayID []byte
+
+	// Date is the date of that event, zero where it carries none. It is information, never an ordering.
+	Date time.Time
+
+	// Live is the moment until which the channel was followed without a gap, zero where that is not known. With
+	// an empty ReplayID it says where to start: at events from Live on.
+	Live time.Time
+}
+
+// Store loads and saves markers. This comment is its contract; package replaystoretest tests it.
+//
+// A Store serves one consumer per [Key]: it does not arbitrate between two that save under the same one. All
+// methods are safe for concurrent use. Keys that are equal after [Key.Canonical] are one key.
+//
+// A blocking call returns with ctx.Err() (perhaps wrapped) soon after ctx ends, as far as the back end allows;
+// with a ctx that has ended already it does nothing. The exception to both is a Save that can no longer be
+// taken back: it may finish and return nil.
+type Store interface {
+	// Load returns the marker last saved for key: ReplayID byte for byte, Date and Live as the same instants to
+	// the millisecond or better, zero times as zero times. The ReplayID belongs to the caller, who may change it.
+	//
+	// The error is ErrNotFound where there is no marker, and never ErrNotFound where there is one that cannot
+	// be read or reached: the caller would start from the default position and lose events.
+	Load(ctx context.Context, key Key) (Marker, error)
+
+	// Save stores all the markers or, when it returns an error, none of them; no Load sees a part. They are
+	// durable when it returns: a crash of the process or the machine right afterwards does not lose them. It
+	// overwrites whatever is there, also with an older marker. Keys not in the map keep their markers, and an
+	// empty map is no error.
+	//
+	// The map and the bytes in it belong to the caller, who may reuse both after Save returns: a store copies
+	// what it keeps.
+	Save(ctx context.Context, markers map[Key]Marker) error
+}

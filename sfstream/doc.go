@@ -1,0 +1,64 @@
+// Package sfstream receives Salesforce events and loses none of them.
+//
+// A Client logs in, follows channels of one org, and hands what they carry to a
+// loop:
+//
+//	store, err := replaystore.OpenBolt("replay.db")
+//	…
+//	client, err := sfstream.New(auth, sfstream.WithReplayStore(store), sfstream.WithSandbox())
+//	…
+//	if err := client.Open(ctx); err != nil { … }
+//	defer client.Close()
+//	if err := client.Subscribe(ctx, "/data/AccountChangeEvent"); err != nil { … }
+//	for msg := range client.Messages(ctx) {
+//		fields, err := msg.Fields()
+//		…
+//	}
+//	return client.Err()
+//
+// Channels are platform events (/event/Order__e) and change events
+// (/data/AccountChangeEvent, /data/ChangeEvents, /data/Orders__chn), over
+// Salesforce's Pub/Sub API.
+//
+// # Delivery
+//
+// Within what Salesforce retains (72 hours) every event of a followed channel
+// reaches the loop at least once, in the order of its channel, whatever happens
+// to connections, tokens, servers and this process:
+//
+//   - A message is handled when the loop asks for the next one (see AckPolicy). A
+//     channel's replay marker never passes a message that is not handled.
+//   - Markers are saved beside the loop, at most 100 ms after handling, and before a
+//     loop, Unsubscribe or Close ends.
+//   - A reconnect resumes after the last event received; a restart after the last
+//     marker saved. What was handled since then comes again: deduplicate on
+//     Message.ID.
+//   - A slow loop costs nothing but time. Salesforce is asked for no more than
+//     WithPrefetch allows, and nothing is dropped.
+//   - A position that Salesforce refuses is a decision of yours, not a silent jump:
+//     WithReplayFallback.
+//
+// # Errors
+//
+// What passes by itself (networks, server faults, dead tokens, limits) is retried
+// with backoff and shows in Status and the log only. What no retry cures ends the
+// client: loops end and Err tells why, as an *AuthError, *ServerError,
+// *ReplayError, *StoreError or *TimeoutError. A payload that cannot be decoded is
+// the error of that message's Decode, and the stream goes on.
+//
+// # Caveats
+//
+// A payload is decoded when it is asked for. A kept message keeps its batch of up
+// to a hundred; Clone makes one that does not.
+//
+// One process uses a replay store file, and one client a channel's marker.
+//
+// With ReplayNew, Salesforce may miss what is published in the first seconds after
+// Subscribe; From(ReplaySince(time.Now())) closes that.
+//
+// # Where things are
+//
+// client.go is what programs call, consume.go the loops; link.go is the loop that
+// reconnects, transport.go the seam to the APIs below it; delivery.go holds what
+// waits and checkpoint.go what is handled, saver.go writes it down.
+package sfstream

@@ -1,0 +1,171 @@
+package sfstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
+)
+
+// demoOrg is an org with an event /event/Order__e and three of them retained.
+// Against Salesforce, sfstream.New gets one of the logins of package
+// authenticator, and no WithOrg.
+func demoOrg() *sfstreamtest.Server {
+	org, err := sfstreamtest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := org.DefineEvent("/event/Order__e", `{"type": "record", "name": "Order__e", "fields": [
+		{"name": "CreatedDate", "type": "long", "doc": "CreatedDate:DateTime"},
+		{"name": "CreatedById", "type": "string"},
+		{"name": "Number__c", "type": ["null", "string"], "default": null},
+		{"name": "Amount__c", "type": ["null", "double"], "default": null}]}`); err != nil {
+		log.Fatal(err)
+	}
+	for i := range 3 {
+		order := map[string]any{"Number__c": fmt.Sprint("A-", i+1), "Amount__c": 10.5 * float64(i)}
+		if _, err := org.Publish("/event/Order__e", order); err != nil {
+			log.Fatal(err)
+		}
+	}
+	return org
+}
+
+// follow opens a client on the orders, from the oldest one.
+func follow(org *sfstreamtest.Server, opts ...sfstream.Option) *sfstream.Client {
+	opts = append(opts, sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll))
+	client, err := sfstream.New(org.Authenticator(), opts...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := errors.Join(client.Open(ctx), client.Subscribe(ctx, "/event/Order__e")); err != nil {
+		log.Fatal(err)
+	}
+	return client
+}
+
+func ExampleClient_Messages() {
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+
+	for msg := range client.Messages(context.Background()) {
+		fields, err := msg.Fields()
+		if err != nil {
+			log.Print(err) // one bad event: the stream goes on
+			continue
+		}
+		fmt.Println(fields["Number__c"])
+		if fields["Number__c"] == "A-3" {
+			msg.Ack() // leaving the loop would hand it out again
+			break
+		}
+	}
+	// Output:
+	// A-1
+	// A-2
+	// A-3
+}
+
+// A program that is started again continues after the last message it handled.
+func ExampleWithReplayStore() {
+	org := demoOrg()
+	defer org.Close()
+	store := replaystore.NewMemory() // in a program: replaystore.OpenBolt("replay.db")
+
+	for run := 1; run <= 3; run++ {
+		client := follow(org, sfstream.WithReplayStore(store))
+		msg, err := client.Receive(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		fields, _ := msg.Fields()
+		fmt.Println("run", run, fields["Number__c"])
+		msg.Ack()
+		client.Close()
+	}
+	// Output:
+	// run 1 A-1
+	// run 2 A-2
+	// run 3 A-3
+}
+
+func ExampleDecode() {
+	type order struct {
+		Number string  `sf:"Number__c"`
+		Amount float64 `sf:"Amount__c"`
+	}
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+
+	for range 3 {
+		msg, err := client.Receive(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		o, err := sfstream.Decode[order](msg)
+		fmt.Println(o.Number, o.Amount, err)
+	}
+	// Output:
+	// A-1 0 <nil>
+	// A-2 10.5 <nil>
+	// A-3 21 <nil>
+}
+
+// Several workers, each acknowledging when it is done.
+func ExampleWithAck() {
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org, sfstream.WithAck(sfstream.AckManual))
+	defer client.Close()
+
+	done := make(chan string)
+	for range 3 {
+		go func() {
+			msg, err := client.Receive(context.Background())
+			if err != nil {
+				log.Fatal(err)
+			}
+			fields, _ := msg.Fields()
+			msg.Ack()
+			done <- fmt.Sprint(fields["Number__c"])
+		}()
+	}
+	for range 3 {
+		fmt.Println(<-done)
+	}
+	// Unordered output:
+	// A-1
+	// A-2
+	// A-3
+}
+
+// What the client cannot cure ends it, and Err tells why.
+func ExampleClient_Err() {
+	org := demoOrg()
+	defer org.Close()
+	client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	if err := client.Open(ctx); err != nil {
+		log.Fatal(err)
+	}
+	err = client.Subscribe(ctx, "/event/Ordr__e")
+	var server *sfstream.ServerError
+	if errors.As(err, &server) {
+		fmt.Println(server.Code, server.Channel)
+	}
+	// Output:
+	// NotFound /event/Ordr__e
+}
