@@ -1,0 +1,73 @@
+package authenticator
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// The hosts of Salesforce that serve every org. An org's own My Domain URL, https://acme.my.salesforce.com,
+// works as well and is required by some flows.
+const (
+	ProductionURL = "https://login.salesforce.com" // production and developer orgs
+	SandboxURL    = "https://test.salesforce.com"  // sandboxes; usernames there end in .sandboxname
+)
+
+// Login says where and how to log in. The zero value is production over [http.DefaultClient].
+type Login struct {
+	// URL is ProductionURL, SandboxURL or a My Domain URL, with or without a trailing slash. It must be
+	// https, or http to a loopback host (127.0.0.0/8, ::1, localhost). Default: ProductionURL.
+	URL string
+
+	// HTTPClient carries proxy and TLS settings. A login uses a copy that does not follow redirects.
+	// Default: http.DefaultClient.
+	HTTPClient *http.Client
+}
+
+// base is the URL without a trailing slash, with its default.
+func (l Login) base() string {
+	return cmp.Or(strings.TrimRight(strings.TrimSpace(l.URL), "/"), ProductionURL)
+}
+
+// Authenticator performs logins. Authenticate does one login and never returns (nil, nil). It is called from
+// several goroutines at once unless a [Cache] stands before it. Its errors should be [*Error] where a retry
+// cannot help: every other error counts as transient.
+type Authenticator interface {
+	Authenticate(ctx context.Context, login Login) (*Credentials, error)
+}
+
+// Func is a function that is an [Authenticator].
+type Func func(ctx context.Context, login Login) (*Credentials, error)
+
+// Authenticate calls f. A nil f is an [*Error].
+func (f Func) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
+	if f == nil {
+		return nil, &Error{Code: codeConfig, Description: "the authenticator.Func is nil"}
+	}
+	return f(ctx, login)
+}
+
+// parseBase parses an address that secrets will be sent to. Where it is unfit it returns the reason instead,
+// which shows nothing of an address that may itself hold a secret.
+func parseBase(raw string) (u *url.URL, reason string) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, "cannot be parsed"
+	case u.User != nil, u.ForceQuery, u.RawQuery != "", u.Fragment != "":
+		return nil, "must not hold a user, a query or a fragment"
+	case u.Hostname() == "":
+		return nil, "must be absolute, as in " + ProductionURL
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return u, ""
+	}
+	return nil, "must be https (http is for loopback hosts only)"
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
+}

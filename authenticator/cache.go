@@ -1,0 +1,172 @@
+package authenticator
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Cache shares the login of an [Authenticator] and is one itself. It keeps the credentials of a login until
+// [Cache.Invalidate]; failures are not kept. It is safe for concurrent use.
+//
+// A cache is meant for one user of one org. Logins at different Login.URLs are kept apart, so that none is
+// given out for another; of several Gets that share a login, the first one's HTTPClient and context values
+// are used.
+type Cache struct {
+	opaque
+
+	auth Authenticator
+
+	mu    sync.Mutex
+	slots map[string]*slot // by Login.URL
+}
+
+// slot is the state of one login address: nothing, a login under way, or its credentials.
+type slot struct {
+	flight      *flight
+	credentials *Credentials
+	since       time.Time // of credentials
+}
+
+// flight is one login under way and those who wait for it.
+type flight struct {
+	cancel      context.CancelFunc
+	waiters     int           // guarded by Cache.mu
+	done        chan struct{} // closed when the fields below are set
+	credentials *Credentials
+	err         error
+}
+
+// NewCache returns a cache over a. A *Cache is returned as it is, so that those who pass it on share it.
+func NewCache(a Authenticator) *Cache {
+	if c, ok := a.(*Cache); ok && c != nil {
+		return c
+	}
+	return &Cache{auth: a}
+}
+
+// Get returns a copy of the cached credentials or logs in. However many call it meanwhile, one login is under
+// way. A caller whose ctx ends leaves at once with ctx.Err(); the login goes on for the others and is
+// cancelled when none is left. Other errors are those of the Authenticator, for all who waited.
+func (c *Cache) Get(ctx context.Context, login Login) (*Credentials, error) {
+	return c.get(ctx, login, 0)
+}
+
+// Authenticate is Get.
+func (c *Cache) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
+	return c.Get(ctx, login)
+}
+
+// Invalidate says that Salesforce has refused old. They are dropped if they are still the cached ones, by
+// their AccessToken: of many streams that fail with one token, only the first causes a new login. Nil and
+// credentials that are no longer cached are ignored.
+func (c *Cache) Invalidate(old *Credentials) {
+	if old == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.slots {
+		if s.credentials != nil && s.credentials.AccessToken == old.AccessToken {
+			s.credentials = nil
+		}
+	}
+}
+
+// get is Get with a limit to the age of the credentials; 0 is none.
+func (c *Cache) get(ctx context.Context, login Login, maxAge time.Duration) (*Credentials, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	s := c.slotLocked(login.base())
+	if s.credentials != nil && (maxAge == 0 || time.Since(s.since) < maxAge) {
+		defer c.mu.Unlock()
+		return clone(s.credentials), nil
+	}
+	f := s.flight
+	if f == nil {
+		flying, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		f = &flight{cancel: cancel, done: make(chan struct{})}
+		s.flight = f
+		// Its waiters wait for it. The last one to leave cancels it and does not wait: an Authenticator
+		// that heeds its context ends then.
+		go c.fly(flying, login, s, f)
+	}
+	f.waiters++
+	c.mu.Unlock()
+
+	select {
+	case <-f.done:
+		return clone(f.credentials), f.err
+	case <-ctx.Done():
+		c.leave(s, f)
+		return nil, ctx.Err()
+	}
+}
+
+func (c *Cache) slotLocked(base string) *slot {
+	s := c.slots[base]
+	if s == nil {
+		if c.slots == nil {
+			c.slots = make(map[string]*slot)
+		}
+		s = &slot{}
+		c.slots[base] = s
+	}
+	return s
+}
+
+// fly performs the login of f.
+func (c *Cache) fly(ctx context.Context, login Login, s *slot, f *flight) {
+	defer f.cancel()
+	credentials, err := c.authenticate(ctx, login)
+	c.mu.Lock()
+	if s.flight == f { // not abandoned
+		s.flight = nil
+		if err == nil {
+			s.credentials, s.since = credentials, time.Now()
+		}
+	}
+	f.credentials, f.err = credentials, err
+	c.mu.Unlock()
+	close(f.done)
+}
+
+// authenticate holds the Authenticator to its contract.
+func (c *Cache) authenticate(ctx context.Context, login Login) (*Credentials, error) {
+	if c.auth == nil {
+		return nil, &Error{Code: codeConfig, Description: "the Cache has no Authenticator"}
+	}
+	credentials, err := c.auth.Authenticate(ctx, login)
+	switch {
+	case err != nil:
+		return nil, err
+	case credentials == nil || credentials.AccessToken == "":
+		return nil, &Error{Code: codeIncomplete, Description: "the Authenticator returned neither an access token nor an error"}
+	}
+	return clone(credentials), nil
+}
+
+// leave takes one waiter from f. An abandoned flight makes room, so that nobody joins a cancelled login.
+func (c *Cache) leave(s *slot, f *flight) {
+	c.mu.Lock()
+	f.waiters--
+	last := f.waiters == 0
+	if last && s.flight == f {
+		s.flight = nil
+	}
+	c.mu.Unlock()
+	if last {
+		f.cancel()
+	}
+}
+
+// clone keeps the cached credentials out of the hands that could change them.
+func clone(c *Credentials) *Credentials {
+	if c == nil {
+		return nil
+	}
+	copied := *c
+	return &copied
+}

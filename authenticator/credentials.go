@@ -1,0 +1,55 @@
+package authenticator
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// Credentials are the result of a login. There is no time of expiry: Salesforce sends none, ends a session
+// after a time without calls (2 h by default), and says so only by refusing the token.
+//
+// They redact themselves: no formatting verb, JSON encoder or log handler shows AccessToken or Signature.
+type Credentials struct {
+	AccessToken string    // opaque; never shown
+	TokenType   string    // "Bearer"
+	InstanceURL string    // https://acme.my.salesforce.com, no path; may change from login to login
+	OrgID       string    // 18 (or 15) characters, the tenantid of the Pub/Sub API
+	UserID      string    // 18 (or 15) characters; empty where the flow does not tell
+	IssuedAt    time.Time // UTC, to the millisecond; zero where the flow does not tell
+	ID          string    // identity URL, https://login.salesforce.com/id/<org>/<user>
+	Signature   string    // base64 HMAC-SHA256 of ID and the time of issue under the consumer secret; never shown
+}
+
+func (c Credentials) view() view {
+	issued := ""
+	if !c.IssuedAt.IsZero() {
+		issued = c.IssuedAt.Format(time.RFC3339Nano)
+	}
+	return view{"Credentials", []slog.Attr{
+		slog.String("AccessToken", hide(c.AccessToken)),
+		slog.String("TokenType", c.TokenType),
+		slog.String("InstanceURL", c.InstanceURL),
+		slog.String("OrgID", c.OrgID),
+		slog.String("UserID", c.UserID),
+		slog.String("IssuedAt", issued),
+		slog.String("ID", c.ID),
+		slog.String("Signature", hide(c.Signature)),
+	}}
+}
+
+// String shows the credentials without their secrets.
+func (c Credentials) String() string { return c.view().String() }
+
+// GoString is String: %#v shows no secret either.
+func (c Credentials) GoString() string { return c.String() }
+
+// Format writes String for every verb.
+func (c Credentials) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
+
+// LogValue is a group of the fields without the secrets.
+func (c Credentials) LogValue() slog.Value { return slog.GroupValue(c.view().attrs...) }
+
+// MarshalJSON encodes the fields without the secrets. They cannot be read back from it.
+func (c Credentials) MarshalJSON() ([]byte, error) { return c.view().marshal() }

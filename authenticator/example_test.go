@@ -1,0 +1,89 @@
+package authenticator_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+)
+
+// salesforce is a login host that answers every login with reply.
+func salesforce(status int, reply string) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, reply)
+	}))
+}
+
+func ExamplePassword() {
+	host := salesforce(200, tokenReply())
+	defer host.Close()
+
+	login := authenticator.Login{URL: host.URL} // authenticator.SandboxURL, or nothing for production
+	credentials, err := authenticator.Password{
+		ConsumerKey: "3MVG9", ConsumerSecret: "secret", Username: "robot@acme.com", Password: "pass", SecurityToken: "token",
+	}.Authenticate(context.Background(), login)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(credentials.InstanceURL, credentials.OrgID)
+	// Output: https://acme.my.salesforce.com 00D000000000001AAA
+}
+
+func ExampleRefreshToken() {
+	host := salesforce(200, tokenReply("refresh_token", "the next one"))
+	defer host.Close()
+	dir, _ := os.MkdirTemp("", "")
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "refresh_token")
+
+	flow := &authenticator.RefreshToken{
+		ConsumerKey:  "3MVG9",
+		RefreshToken: "the first one",
+		OnRotate: func(_ context.Context, token string) error {
+			if err := os.WriteFile(file+".new", []byte(token), 0o600); err != nil {
+				return err
+			}
+			return os.Rename(file+".new", file) // whole or not at all
+		},
+	}
+	_, err := flow.Authenticate(context.Background(), authenticator.Login{URL: host.URL})
+	saved, _ := os.ReadFile(file)
+	fmt.Println(err, string(saved))
+	// Output: <nil> the next one
+}
+
+func ExamplePermanent() {
+	host := salesforce(400, `{"error":"invalid_grant","error_description":"user is locked"}`)
+	defer host.Close()
+
+	flow := &authenticator.RefreshToken{ConsumerKey: "3MVG9", RefreshToken: "token"}
+	_, err := flow.Authenticate(context.Background(), authenticator.Login{URL: host.URL})
+	fmt.Println(authenticator.Permanent(err))
+	fmt.Println(err)
+	// Output:
+	// true
+	// authenticator: refresh_token: invalid_grant: user is locked (HTTP 400); an administrator must unlock the user; wait before the next attempt
+}
+
+func ExampleCache() {
+	cache := authenticator.NewCache(authenticator.Static{AccessToken: "secret", InstanceURL: instance, OrgID: orgID})
+	credentials, err := cache.Get(context.Background(), authenticator.Login{})
+	fmt.Println(credentials.OrgID, err)
+	cache.Invalidate(credentials) // when Salesforce has refused them
+	fmt.Println(cache)
+	// Output:
+	// 00D000000000001AAA <nil>
+	// [redacted]
+}
+
+func ExampleStatic() {
+	flow := authenticator.Static{AccessToken: "secret", InstanceURL: instance, OrgID: orgID}
+	fmt.Printf("%+v\n", flow)
+	// Output: authenticator.Static{AccessToken: "[redacted]", InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA"}
+}

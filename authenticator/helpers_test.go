@@ -1,0 +1,130 @@
+package authenticator_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+)
+
+const (
+	orgID    = "00D000000000001AAA"
+	userID   = "005000000000001AAA"
+	instance = "https://acme.my.salesforce.com"
+	identity = "https://login.salesforce.com/id/" + orgID + "/" + userID
+
+	consumerSecret = "marker-consumer-secret"
+	password       = "marker pass&word/+%"
+	securityToken  = "marker-security-token"
+	refreshToken   = "marker-refresh-token"
+	accessToken    = "00D000000000001!marker-access-token"
+	signature      = "marker-signature="
+)
+
+var secrets = []string{consumerSecret, password, url.QueryEscape(password), securityToken, refreshToken, accessToken, url.QueryEscape(accessToken), signature}
+
+// leaks fails the test if text shows a secret.
+func leaks(t *testing.T, text string) {
+	t.Helper()
+	for _, s := range append(secrets, "marker") {
+		if strings.Contains(text, s) {
+			t.Errorf("shows %q: %s", s, text)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func response(status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body))}
+}
+
+// inMemory is a Login whose requests f answers without a network.
+func inMemory(f func(*http.Request) (*http.Response, error)) authenticator.Login {
+	return authenticator.Login{HTTPClient: &http.Client{Transport: roundTripper(f)}}
+}
+
+// always is a Login that gets the same answer to everything.
+func always(status int, body string) authenticator.Login {
+	return inMemory(func(*http.Request) (*http.Response, error) { return response(status, body), nil })
+}
+
+func form(t *testing.T, r *http.Request) url.Values {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	v, err := url.ParseQuery(string(body))
+	if err != nil {
+		t.Error(err)
+	}
+	return v
+}
+
+// tokenReply is a good reply with changes: pairs of key and value, an empty value removes the key.
+func tokenReply(pairs ...string) string {
+	m := map[string]string{
+		"access_token": accessToken, "instance_url": instance, "id": identity, "token_type": "Bearer",
+		"issued_at": "1735689600123", "signature": signature, "scope": "api refresh_token",
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if m[pairs[i]] = pairs[i+1]; pairs[i+1] == "" {
+			delete(m, pairs[i])
+		}
+	}
+	b, _ := json.Marshal(m)
+	return string(b)
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func passwordFlow() authenticator.Password {
+	return authenticator.Password{ConsumerKey: "key", ConsumerSecret: consumerSecret, Username: "u@acme.com",
+		Password: password, SecurityToken: securityToken}
+}
+
+func refreshFlow() *authenticator.RefreshToken {
+	return &authenticator.RefreshToken{ConsumerKey: "key", ConsumerSecret: consumerSecret, RefreshToken: refreshToken}
+}
+
+// loginError is the *Error of a login that must fail, checked for leaks along its chain.
+func loginError(t *testing.T, c *authenticator.Credentials, err error) *authenticator.Error {
+	t.Helper()
+	e, ok := errors.AsType[*authenticator.Error](err)
+	if !ok || c != nil {
+		t.Fatalf("got %v, %T %v; want an *Error", c, err, err)
+	}
+	for next := error(e); next != nil; next = errors.Unwrap(next) {
+		leaks(t, fmt.Sprintf("%v %+v %#v %q", next, next, next, next))
+	}
+	return e
+}
+
+func mustLogin(t *testing.T, a authenticator.Authenticator, login authenticator.Login) *authenticator.Credentials {
+	t.Helper()
+	c, err := a.Authenticate(context.Background(), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func readAll(r *http.Response) string {
+	b, _ := io.ReadAll(r.Body)
+	return string(b)
+}

@@ -1,0 +1,100 @@
+package authenticator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// credentials makes Credentials of a token reply. The org's and the user's id are the last segments of the
+// identity URL; where that is missing, userinfo tells them.
+func (x *exchange) credentials(ctx context.Context, token *oauth2.Token) (*Credentials, error) {
+	text := func(key string) string { s, _ := token.Extra(key).(string); return s }
+	c := &Credentials{
+		AccessToken: token.AccessToken,
+		TokenType:   token.Type(),
+		IssuedAt:    issuedAt(token.Extra("issued_at")),
+		ID:          text("id"),
+		Signature:   text("signature"),
+	}
+	x.secrets = append(x.secrets, c.Signature)
+	instance, reason := parseBase(text("instance_url"))
+	if reason != "" {
+		return nil, x.fail(codeIncomplete, http.StatusOK, nil, "instance_url in the reply %s", reason)
+	}
+	c.InstanceURL = origin(instance)
+	c.OrgID, c.UserID = splitIdentity(c.ID)
+	if c.OrgID == "" {
+		if err := x.userinfo(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// userinfo asks the org for its id and the user's. There is no retry: a login is one attempt.
+func (x *exchange) userinfo(ctx context.Context, c *Credentials) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.InstanceURL+"/services/oauth2/userinfo", nil)
+	if err != nil {
+		return x.fail(codeConfig, 0, err, "no request can be made for the instance URL")
+	}
+	req.Header.Set("Authorization", "Bearer "+c.AccessToken)
+	client, rec := x.client()
+	resp, err := client.Do(req)
+	if err != nil {
+		return x.refusal(ctx, req.URL, nil, err)
+	}
+	defer resp.Body.Close()
+	var info struct {
+		OrgID  string `json:"organization_id"`
+		UserID string `json:"user_id"`
+	}
+	if resp.StatusCode != http.StatusOK || json.Unmarshal(rec.reply.body, &info) != nil || !isID(info.OrgID) {
+		return x.refusal(ctx, req.URL, rec.reply, nil)
+	}
+	c.OrgID, c.UserID = info.OrgID, info.UserID
+	return nil
+}
+
+// splitIdentity takes the ids from https://login.salesforce.com/id/<org>/<user>.
+func splitIdentity(identity string) (org, user string) {
+	u, err := url.Parse(identity)
+	if err != nil {
+		return "", ""
+	}
+	_, ids, _ := strings.Cut(u.Path, "/id/")
+	org, user, _ = strings.Cut(strings.TrimRight(ids, "/"), "/")
+	if !isID(org) || !isID(user) {
+		return "", ""
+	}
+	return org, user
+}
+
+// isID tells whether s has the form of a Salesforce id: 15 characters, or 18 with the check characters.
+func isID(s string) bool {
+	return (len(s) == 15 || len(s) == 18) && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+}
+
+// issuedAt reads Salesforce's milliseconds since 1970, sent as a string. It is information only, so what
+// cannot be read is the zero time and no error.
+func issuedAt(v any) time.Time {
+	if f, ok := v.(float64); ok { // a number, should Salesforce ever send one
+		v = strconv.FormatFloat(f, 'f', 0, 64)
+	}
+	ms, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
+	if err != nil || ms <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

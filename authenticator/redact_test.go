@@ -1,0 +1,108 @@
+package authenticator_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+)
+
+// show formats v in every way that a program logs things. (%p and %w of a struct call no method of it; go vet
+// reports them.)
+func show(t *testing.T, v any) string {
+	t.Helper()
+	var b bytes.Buffer
+	for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d %T %10.3s %t %e %c %U %y") {
+		fmt.Fprintf(&b, verb+"\n", v)
+	}
+	fmt.Fprintln(&b, v)
+	if j, err := json.Marshal(v); err == nil {
+		b.Write(j)
+	}
+	for _, h := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
+		slog.New(h).Info("m", "v", v, slog.Group("g", "v", v))
+	}
+	return b.String()
+}
+
+func TestNothingShowsASecret(t *testing.T) {
+	credentials := authenticator.Credentials{AccessToken: accessToken, TokenType: "Bearer", InstanceURL: instance, OrgID: orgID,
+		UserID: userID, IssuedAt: time.UnixMilli(1735689600123).UTC(), ID: identity, Signature: signature}
+	static := authenticator.Static{AccessToken: accessToken, InstanceURL: instance, OrgID: orgID}
+	used := refreshFlow()
+	mustLogin(t, used, always(200, tokenReply("refresh_token", refreshToken+"2")))
+	cache := authenticator.NewCache(passwordFlow())
+	mustLogin(t, cache, always(200, tokenReply()))
+	password := passwordFlow()
+
+	// Values, pointers, and both inside of other things. A RefreshToken by value is built in place: go vet
+	// objects to copying it, but fmt does copy it out of a struct.
+	type config struct {
+		Name  string
+		Flow  authenticator.RefreshToken
+		Creds authenticator.Credentials
+	}
+	byValue := config{Flow: authenticator.RefreshToken{ConsumerSecret: consumerSecret, RefreshToken: refreshToken}, Creds: credentials}
+	for name, v := range map[string]any{
+		"Credentials":           credentials,
+		"*Credentials":          &credentials,
+		"Password":              password,
+		"*Password":             &password,
+		"Static":                static,
+		"*Static":               &static,
+		"*RefreshToken":         refreshFlow(),
+		"*RefreshToken in use":  used,
+		"Cache":                 cache,
+		"TokenSource":           authenticator.TokenSource(context.Background(), password, authenticator.Login{}),
+		"struct by pointer":     &byValue,
+		"exported fields":       struct{ A, B, C, D any }{credentials, &password, static, used},
+		"typed fields":          struct{ C authenticator.Credentials }{credentials},
+		"slice":                 []authenticator.Credentials{credentials},
+		"map":                   map[string]authenticator.Authenticator{"a": password, "b": static, "c": used, "d": cache},
+		"array of interfaces":   [2]any{&credentials, password},
+		"pointer to a pointer":  struct{ P **authenticator.Credentials }{new(&credentials)},
+		"nil *Credentials":      (*authenticator.Credentials)(nil),
+		"nil *RefreshToken":     (*authenticator.RefreshToken)(nil),
+		"interface in a struct": struct{ Auth authenticator.Authenticator }{password},
+	} {
+		t.Run(name, func(t *testing.T) { leaks(t, show(t, v)) })
+	}
+	hidden := struct {
+		c     *authenticator.Credentials
+		cache *authenticator.Cache
+	}{&credentials, cache}
+	leaks(t, fmt.Sprintf("%v %+v %#v", hidden, hidden, &hidden)) // other verbs see through: doc.go, Caveats
+	type named interface {
+		fmt.Stringer
+		fmt.GoStringer
+		slog.LogValuer
+		json.Marshaler
+	}
+	for _, v := range []named{credentials, password, static, used, cache} {
+		j, _ := v.MarshalJSON()
+		leaks(t, v.String()+v.GoString()+v.LogValue().String()+string(j))
+	}
+}
+
+func TestWhatIsNotSecretIsShown(t *testing.T) {
+	for _, v := range []any{
+		authenticator.Credentials{AccessToken: accessToken, OrgID: "plain"},
+		authenticator.Password{ConsumerKey: "plain", Password: password},
+		authenticator.Static{AccessToken: accessToken, OrgID: "plain"},
+	} {
+		var b bytes.Buffer
+		slog.New(slog.NewJSONHandler(&b, nil)).Info("m", "v", v)
+		j, err := json.Marshal(v)
+		for _, text := range []string{fmt.Sprint(v), fmt.Sprintf("%#v", v), string(j), b.String()} {
+			if err != nil || !strings.Contains(text, "plain") || !strings.Contains(text, "[redacted]") {
+				t.Errorf("%v: %s", err, text)
+			}
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package authenticator
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/oauth2"
+)
+
+// RefreshToken logs in by the OAuth refresh-token flow. It must be used through a pointer,
+// &RefreshToken{…}, and its fields must not be changed after the first Authenticate.
+//
+// Where the app has refresh token rotation, each login brings a new refresh token and the old one dies;
+// an old one that is sent again makes Salesforce revoke the new one and all access tokens. Therefore
+// RefreshToken keeps the newest token, refreshes one at a time, and lets a refresh that has begun run to its
+// end (a minute at most, plus OnRotate) even when the context of its caller ends: a reply that nobody read
+// would be a token lost. Two processes, or two RefreshTokens, must never share one rotating token.
+//
+// It redacts itself as [Credentials] does.
+type RefreshToken struct {
+	ConsumerKey    string // of the connected app (client_id)
+	ConsumerSecret string // of the connected app (client_secret); sent only if set
+	RefreshToken   string // the one to begin with
+
+	// OnRotate persists a new refresh token, before the login that brought it is used. If it fails, the new
+	// token is kept in memory, Authenticate returns the error, and the next Authenticate calls OnRotate with
+	// that token again before anything else. Its context has the values of Authenticate's and ends after a
+	// minute. It must not call Authenticate. With nil a rotated token is lost when the process ends.
+	OnRotate func(ctx context.Context, newToken string) error
+
+	opaque
+
+	mu   sync.Mutex
+	busy chan struct{} // closed at the end of the login under way; nil when there is none
+
+	// Owned by the login under way.
+	current string        // the refresh token to send; empty: RefreshToken
+	unsaved *oauth2.Token // a reply whose rotated token OnRotate has yet to accept
+}
+
+// Authenticate performs one login, after those that other goroutines have begun. Its errors are [*Error].
+// When ctx ends it returns at once.
+func (r *RefreshToken) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
+	if err := r.acquire(ctx); err != nil {
+		return nil, interrupted(err)
+	}
+	type result struct {
+		credentials *Credentials
+		err         error
+	}
+	done := make(chan result, 1)
+	// This Authenticate waits for the goroutine; if its ctx ends first, the next Authenticate does, through
+	// busy. requestTimeout bounds its requests and OnRotate's context.
+	go func() {
+		defer r.release()
+		credentials, err := r.login(context.WithoutCancel(ctx), login)
+		done <- result{credentials, err}
+	}()
+	select {
+	case got := <-done:
+		return got.credentials, got.err
+	case <-ctx.Done():
+		return nil, interrupted(ctx.Err())
+	}
+}
+
+func (r *RefreshToken) login(ctx context.Context, login Login) (*Credentials, error) {
+	if r.current == "" {
+		r.current = r.RefreshToken
+	}
+	x := newExchange("refresh_token", login, r.ConsumerSecret, r.current)
+	if err := x.require("ConsumerKey", r.ConsumerKey, "RefreshToken", r.current); err != nil {
+		return nil, err
+	}
+	token := r.unsaved
+	if token == nil {
+		var err error
+		token, err = x.token(ctx, r.ConsumerKey, r.ConsumerSecret,
+			func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
+				return c.TokenSource(ctx, &oauth2.Token{RefreshToken: r.current}).Token()
+			})
+		if err != nil {
+			return nil, err
+		}
+		if token.RefreshToken != r.current { // x/oauth2 fills in the one sent where the reply has none
+			r.current, r.unsaved = token.RefreshToken, token
+		}
+	}
+	x.secrets = append(x.secrets, token.AccessToken)
+	if r.unsaved != nil {
+		if err := r.save(ctx); err != nil {
+			return nil, x.fail(codeOnRotate, 0, err, "the rotated refresh token could not be saved")
+		}
+		r.unsaved = nil
+	}
+	return x.credentials(ctx, token)
+}
+
+func (r *RefreshToken) save(ctx context.Context) error {
+	if r.OnRotate == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return r.OnRotate(ctx, r.current)
+}
+
+// acquire waits until no other login is under way. A mutex would not do: its waiters cannot leave.
+func (r *RefreshToken) acquire(ctx context.Context) error {
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		busy := r.busy
+		if busy == nil {
+			r.busy = make(chan struct{})
+		}
+		r.mu.Unlock()
+		if busy == nil {
+			return nil
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *RefreshToken) release() {
+	r.mu.Lock()
+	busy := r.busy
+	r.busy = nil
+	r.mu.Unlock()
+	close(busy)
+}
+
+func interrupted(err error) *Error {
+	return &Error{Flow: "refresh_token", Code: codeNoAnswer, Description: "the caller left before the refresh was done", err: err}
+}

@@ -1,0 +1,60 @@
+package authenticator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Static uses an access token that was obtained elsewhere. It does not log in, so Login.URL does not matter,
+// and it cannot renew the token: every Authenticate returns the same one, also when Salesforce has ended it.
+//
+// It is safe for concurrent use and redacts itself as [Credentials] does.
+type Static struct {
+	AccessToken string
+	InstanceURL string // https://acme.my.salesforce.com
+	OrgID       string // optional: where it is empty, each Authenticate asks the org (userinfo)
+}
+
+// Authenticate returns the credentials. Its errors are [*Error] and name a missing field.
+func (s Static) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
+	x := newExchange("static", login, s.AccessToken)
+	if err := x.require("AccessToken", s.AccessToken, "InstanceURL", s.InstanceURL); err != nil {
+		return nil, err
+	}
+	instance, reason := parseBase(s.InstanceURL)
+	if reason != "" {
+		return nil, x.fail(codeConfig, 0, nil, "InstanceURL %s", reason)
+	}
+	c := &Credentials{AccessToken: s.AccessToken, TokenType: "Bearer", InstanceURL: origin(instance), OrgID: s.OrgID}
+	if c.OrgID == "" {
+		if err := x.userinfo(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (s Static) view() view {
+	return view{"Static", []slog.Attr{
+		slog.String("AccessToken", hide(s.AccessToken)),
+		slog.String("InstanceURL", s.InstanceURL),
+		slog.String("OrgID", s.OrgID),
+	}}
+}
+
+// String shows the fields without the secrets.
+func (s Static) String() string { return s.view().String() }
+
+// GoString is String.
+func (s Static) GoString() string { return s.String() }
+
+// Format writes String for every verb.
+func (s Static) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+
+// LogValue is a group of the fields without the secrets.
+func (s Static) LogValue() slog.Value { return slog.GroupValue(s.view().attrs...) }
+
+// MarshalJSON encodes the fields without the secrets. They cannot be read back from it.
+func (s Static) MarshalJSON() ([]byte, error) { return s.view().marshal() }

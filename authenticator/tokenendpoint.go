@@ -1,0 +1,188 @@
+package authenticator
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	requestTimeout = time.Minute // no HTTP request of a login takes longer: a stuck proxy must not hang a client for ever
+	replyLimit     = 1 << 20     // bytes; a token reply has about 1 kB
+	textLimit      = 300         // bytes kept of a description that a server wrote
+)
+
+// exchange is what one Authenticate says to Salesforce and hears from it.
+type exchange struct {
+	flow    string
+	login   Login
+	secrets []string // never to be seen in an error; the tokens of replies are added
+}
+
+func newExchange(flow string, login Login, secrets ...string) *exchange {
+	return &exchange{flow, login, secrets}
+}
+
+// require names the fields, given as pairs of name and value, that are missing.
+func (x *exchange) require(pairs ...string) error {
+	var missing []string
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			missing = append(missing, pairs[i])
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return x.fail(codeConfig, 0, nil, "missing: %s", strings.Join(missing, ", "))
+}
+
+// token runs one grant of x/oauth2 at the token endpoint.
+func (x *exchange) token(ctx context.Context, key, secret string,
+	grant func(context.Context, *oauth2.Config) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	base, reason := parseBase(x.login.base())
+	if reason != "" {
+		return nil, x.fail(codeConfig, 0, nil, "the login URL %s", reason)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	client, rec := x.client()
+	token, err := grant(context.WithValue(ctx, oauth2.HTTPClient, client), &oauth2.Config{
+		ClientID:     key,
+		ClientSecret: secret,
+		// Named, because x/oauth2 otherwise tries Basic first, which makes two failed logins of one.
+		Endpoint: oauth2.Endpoint{TokenURL: base.String() + "/services/oauth2/token", AuthStyle: oauth2.AuthStyleInParams},
+	})
+	if err != nil {
+		// The error of x/oauth2 holds the whole reply, so it is not wrapped where there is one.
+		return nil, x.refusal(ctx, base, rec.reply, err)
+	}
+	x.secrets = append(x.secrets, token.AccessToken, token.RefreshToken)
+	return token, nil
+}
+
+// client is a copy of the user's HTTP client that follows no redirect and records the last reply.
+func (x *exchange) client() (*http.Client, *recorder) {
+	client := *cmp.Or(x.login.HTTPClient, http.DefaultClient)
+	rec := &recorder{next: client.Transport}
+	if rec.next == nil {
+		rec.next = http.DefaultTransport
+	}
+	client.Transport = rec
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client, rec
+}
+
+// recorder reads a reply whole inside RoundTrip. So a reply that breaks off is an error of the request, with
+// its cause, and what x/oauth2 cannot make sense of can be told apart afterwards. It serves one request.
+type recorder struct {
+	next  http.RoundTripper
+	reply *reply
+}
+
+type reply struct {
+	status   int
+	location string
+	body     []byte
+}
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, replyLimit))
+	if err != nil {
+		return nil, err
+	}
+	r.reply = &reply{resp.StatusCode, resp.Header.Get("Location"), body}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	// Salesforce answers in JSON, whatever the header says: x/oauth2 would read text/plain as a form and find
+	// nothing in it. No other header is needed, least of all Location, which net/http quotes in an error of
+	// its own where it cannot parse it.
+	resp.Header = http.Header{"Content-Type": {"application/json"}}
+	return resp, nil
+}
+
+// refusal tells apart the ways in which a request failed. err is the HTTP client's where there is no reply.
+func (x *exchange) refusal(ctx context.Context, at *url.URL, r *reply, err error) *Error {
+	if r == nil {
+		if ctx.Err() != nil {
+			err = ctx.Err() // net/http has several errors for a context that ended
+		}
+		return x.fail(codeNoAnswer, 0, err, "no answer from %s", at.Host)
+	}
+	body := bytes.TrimSpace(r.body)
+	code, description := serverError(body)
+	code = x.clean(code) // before it is judged: nothing may be left of it
+	switch {
+	case r.status/100 == 3:
+		to := "an unknown place"
+		if u, err := at.Parse(r.location); err == nil && r.location != "" {
+			to = x.clean(origin(u)) // the rest could hold what was sent
+		}
+		return x.fail(codeRedirected, r.status, nil, "%s redirects to %s", at.Host, to)
+	case code != "":
+		return x.fail(code, r.status, nil, "%s", x.clean(description))
+	case len(body) == 0:
+		return x.fail(codeEmpty, r.status, nil, "%s sent an empty reply", at.Host)
+	case body[0] == '<':
+		return x.fail(codeHTML, r.status, nil, "%s sent a page instead of JSON", at.Host)
+	case !json.Valid(body):
+		return x.fail(codeMalformed, r.status, nil, "%s sent a reply that is not JSON or breaks off", at.Host)
+	}
+	return x.fail(codeIncomplete, r.status, nil, "the reply of %s lacks what it should hold", at.Host)
+}
+
+// serverError finds the error in a reply: OAuth's object, REST's list, or the bare word of userinfo
+// (Bad_OAuth_Token).
+func serverError(body []byte) (code, description string) {
+	var oauth struct {
+		Code        string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal(body, &oauth) == nil {
+		return oauth.Code, oauth.Description
+	}
+	var rest []struct {
+		Code    string `json:"errorCode"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &rest) == nil && len(rest) > 0 {
+		return rest[0].Code, rest[0].Message
+	}
+	if bytes.HasSuffix(body, []byte("_OAuth_Token")) && len(body) < 40 {
+		return string(body), ""
+	}
+	return "", ""
+}
+
+// fail makes the error of this exchange. What a server had a part in must have gone through clean.
+func (x *exchange) fail(code string, status int, cause error, format string, args ...any) *Error {
+	return &Error{
+		Flow:        x.flow,
+		Code:        code,
+		Description: fmt.Sprintf(format, args...),
+		StatusCode:  status,
+		err:         redactError(cause, x.secrets),
+	}
+}
+
+// clean makes what a server wrote fit for a line of a log: without secrets, newlines and great length.
+func (x *exchange) clean(s string) string {
+	s = strings.Join(strings.Fields(redact(s, x.secrets)), " ")
+	return strings.ToValidUTF8(s[:min(len(s), textLimit)], "")
+}
+
+// origin is scheme and host of u.
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
