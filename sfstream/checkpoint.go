@@ -22,6 +22,17 @@ type entry struct {
 	out        bool // AckManual: handed out, takes room until it is acked
 }
 
+// precedes reports whether e, which is unhandled, came before another entry of
+// the same channel.
+func (e *entry) precedes(other *entry) bool {
+	for before := other.prev; before != nil; before = before.prev {
+		if before == e {
+			return true
+		}
+	}
+	return false
+}
+
 // watermark is the contiguous end of what is handled of a channel. Its list
 // holds unhandled entries and, merged into one entry per run, the handled ones
 // behind them: it grows with what is unhandled, not with what came after.

@@ -1,8 +1,8 @@
 package sfstream
 
 import (
-	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +38,7 @@ type Client struct {
 	cache     *authenticator.Cache
 	transport transport
 	delivery  *delivery
+	plans     plans
 
 	life   context.Context // of everything the client starts; Close and fail cancel it
 	cancel context.CancelFunc
@@ -45,12 +46,15 @@ type Client struct {
 	closed chan struct{} // closed by Close: consumers end at once
 	turn   chan struct{} // capacity 1: held by the consumer whose turn it is
 
+	crowded sync.Once // the warning of a consumer that waits for its turn
+
 	running   sync.WaitGroup // links and feeders; nothing is added once state is closed
 	closeOnce sync.Once
 	closeErr  error
 
 	mu       sync.Mutex
 	state    clientState
+	orgID    string           // since Open
 	links    map[string]*link // by channel
 	err      error            // terminal
 	refusals []refusal        // within loginPeriod
@@ -90,6 +94,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	}
 	c.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: c.clock.watch(cfg.httpClient)}
 	c.cache = authenticator.NewCache(auth)
+	c.plans = plans{new(sync.Map)}
 	c.transport = newPubsub(&c.cfg)
 	c.life, c.cancel = context.WithCancel(context.Background())
 	c.delivery = &delivery{prefetch: cfg.prefetch, ackWith: cfg.ack, ready: make(chan struct{}, 1)}
@@ -110,18 +115,22 @@ func (c *Client) Open(ctx context.Context) error {
 	case clientClosed:
 		return ErrClosed
 	}
-	if _, err := c.credentials(ctx, ""); err != nil {
+	creds, err := c.credentials(ctx, "")
+	if err != nil {
 		return err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state == clientClosed {
-		return ErrClosed
+	state = c.state
+	if state == clientNew {
+		c.state, c.orgID = clientOpen, creds.OrgID
 	}
-	if c.state == clientNew && c.cfg.volatile {
+	c.mu.Unlock()
+	switch {
+	case state == clientClosed:
+		return ErrClosed
+	case state == clientNew && c.cfg.volatile:
 		c.log.Warn("replay markers are kept in memory only: a restart forgets where it was; see WithReplayStore")
 	}
-	c.state = clientOpen
 	return nil
 }
 
@@ -143,25 +152,28 @@ func (c *Client) credentials(ctx context.Context, channel string) (*authenticato
 
 // refusal is a login whose token Salesforce refused.
 type refusal struct {
-	token  string
-	issued time.Time // tells two logins that gave the same token apart; zero where the flow does not tell
+	token  [sha256.Size]byte // its hash: what is printed of a client must hold no secret
+	issued time.Time         // tells two logins that gave the same token apart; zero where the flow does not tell
 	at     time.Time
 }
 
-func (r refusal) of(creds *authenticator.Credentials) bool {
-	return r.token == creds.AccessToken && r.issued.Equal(creds.IssuedAt)
+func refusalOf(creds *authenticator.Credentials) refusal {
+	return refusal{sha256.Sum256([]byte(creds.AccessToken)), creds.IssuedAt, time.Now()}
+}
+
+func (r refusal) same(other refusal) bool {
+	return r.token == other.token && r.issued.Equal(other.issued)
 }
 
 // invalidate drops credentials that Salesforce refused. It reports whether the
 // budget allows another login. Links that fail with one login count once; again
 // says that the caller has logged in since and got no other token.
 func (c *Client) invalidate(creds *authenticator.Credentials, again bool) bool {
+	refused := refusalOf(creds)
 	c.mu.Lock()
-	now := time.Now()
-	c.refusals = slices.DeleteFunc(c.refusals, func(r refusal) bool { return now.Sub(r.at) >= loginPeriod })
-	known := slices.ContainsFunc(c.refusals, func(r refusal) bool { return r.of(creds) })
-	if !known || again {
-		c.refusals = append(c.refusals, refusal{creds.AccessToken, creds.IssuedAt, now})
+	c.refusals = slices.DeleteFunc(c.refusals, func(r refusal) bool { return refused.at.Sub(r.at) >= loginPeriod })
+	if again || !slices.ContainsFunc(c.refusals, refused.same) {
+		c.refusals = append(c.refusals, refused)
 	}
 	within := len(c.refusals) <= loginBudget
 	c.mu.Unlock()
@@ -195,18 +207,16 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.life, cancel)() // Close does not wait for a login or a store
-	creds, err := c.credentials(ctx, channel)
-	if err != nil {
-		return cmp.Or(c.usable(), err)
-	}
-	key := replaystore.Key{OrgID: creds.OrgID, API: apiPubSub, Channel: channel}.Canonical()
-	l, err := c.newLink(channel, key)
+	l, err := c.newLink(channel)
 	if err != nil {
 		return err
 	}
 	if err := l.start(ctx, cfg); err != nil {
 		l.cancel()
 		l.end(nil)
+		if ended := c.usable(); ended != nil {
+			return ended
+		}
 		return err
 	}
 	return l.awaitAccepted(ctx)
@@ -238,9 +248,10 @@ func checkChannel(channel string) error {
 }
 
 // newLink reserves a channel and starts nothing yet.
-func (c *Client) newLink(channel string, key replaystore.Key) (*link, error) {
+func (c *Client) newLink(channel string) (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	key := replaystore.Key{OrgID: c.orgID, API: apiPubSub, Channel: channel}.Canonical()
 	switch {
 	case c.state == clientClosed:
 		return nil, ErrClosed
@@ -263,7 +274,7 @@ func (c *Client) newLink(channel string, key replaystore.Key) (*link, error) {
 // linkEnded takes the end of a link in: that of a followed channel ends the
 // client, unless a hook says that the channel alone is dropped.
 func (c *Client) linkEnded(l *link, err error) {
-	if err != nil && l.isAccepted() {
+	if err != nil && l.isAccepted() && !c.delivery.isRemoved(l.sub) {
 		hook := c.cfg.hooks.OnSubscriptionError
 		if hook != nil && hook(l.sub.channel, err) {
 			c.log.Warn("subscription dropped", "channel", l.sub.channel, "error", err)
@@ -283,14 +294,16 @@ func (c *Client) linkEnded(l *link, err error) {
 // fail ends the client with its terminal error. Consumers still get what waits.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil || c.state == clientClosed {
-		return
+	first := c.err == nil && c.state != clientClosed
+	if first {
+		c.err = err
+		close(c.ended)
 	}
-	c.err = err
-	c.log.Error("client ended", "error", err)
-	close(c.ended)
-	c.cancel()
+	c.mu.Unlock()
+	if first {
+		c.log.Error("client ended", "error", err)
+		c.cancel()
+	}
 }
 
 // Unsubscribe stops following a channel. When it has returned, the channel hands
@@ -316,6 +329,9 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 		return ctx.Err() // the link ends by itself
 	}
 	l.sub.offers.Wait() // feeders let go as soon as they see the removal
+	if !l.isAccepted() {
+		return nil // its Subscribe fails, and the marker is as it was
+	}
 	return c.delivery.saver.flush(lastSaves, l.sub)
 }
 
@@ -388,9 +404,11 @@ func (c *Client) close() error {
 	}
 
 	// 3. The last save, then the connection.
-	subs := make([]*subscription, len(links))
-	for i, l := range links {
-		subs[i] = l.sub
+	var subs []*subscription
+	for _, l := range links {
+		if l.isAccepted() {
+			subs = append(subs, l.sub)
+		}
 	}
 	if err := c.delivery.saver.close(time.Until(deadline), subs); err != nil {
 		errs = append(errs, err)

@@ -132,6 +132,7 @@ func (c *Client) take(ctx context.Context) *Message {
 func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 	for {
 		if ctx.Err() != nil || isClosed(c.closed) {
+			notify(c.delivery.ready) // if this one was woken, another should be
 			return nil
 		}
 		// Read first: what waits when the client ends is still handed out.
@@ -174,7 +175,9 @@ func (c *Client) enter(ctx context.Context) bool {
 		return true
 	default:
 	}
-	c.log.Warn("another loop, Receive or C is consuming: waiting for its end; use AckManual to have several")
+	c.crowded.Do(func() {
+		c.log.Warn("another loop, Receive or C is consuming: waiting for its end; use AckManual to have several")
+	})
 	select {
 	case c.turn <- struct{}{}:
 		return true

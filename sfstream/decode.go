@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
@@ -43,10 +44,14 @@ func (m *Message) Decode(v any) error {
 	if err != nil {
 		return err
 	}
+	p := plans{new(sync.Map)}
+	if m.client != nil {
+		p = m.client.plans
+	}
 	if isMap {
-		err = assignMap(dst, fields)
+		err = p.assignMap(dst, fields)
 	} else {
-		err = assign(dst, fields)
+		err = p.assign(dst, fields)
 	}
 	if err != nil {
 		var at *fieldError
@@ -80,7 +85,7 @@ func at(name string, err error) error {
 var timeType = reflect.TypeFor[time.Time]()
 
 // assign stores a decoded value where Go's types allow it without loss.
-func assign(dst reflect.Value, src any) error {
+func (p plans) assign(dst reflect.Value, src any) error {
 	if src == nil {
 		dst.SetZero()
 		return nil
@@ -89,7 +94,7 @@ func assign(dst reflect.Value, src any) error {
 		if dst.IsNil() {
 			dst.Set(reflect.New(dst.Type().Elem()))
 		}
-		return assign(dst.Elem(), src)
+		return p.assign(dst.Elem(), src)
 	}
 	if dst.Kind() == reflect.Interface && reflect.TypeOf(src).Implements(dst.Type()) {
 		dst.Set(reflect.ValueOf(src))
@@ -99,22 +104,25 @@ func assign(dst reflect.Value, src any) error {
 	case map[string]any:
 		switch dst.Kind() {
 		case reflect.Struct:
-			return assignStruct(dst, src)
+			return p.assignStruct(dst, src)
 		case reflect.Map:
 			if dst.IsNil() {
 				dst.Set(reflect.MakeMapWithSize(dst.Type(), len(src)))
 			}
-			return assignMap(dst, src)
+			return p.assignMap(dst, src)
 		}
 	case []any:
 		if dst.Kind() == reflect.Slice {
-			return assignSlice(dst, src)
+			return p.assignSlice(dst, src)
 		}
 	case time.Time:
 		return assignTime(dst, src)
 	case int64:
 		return assignInt(dst, src)
 	case float64:
+		if src == math.Trunc(src) && math.Abs(src) <= 1<<53 && (dst.CanInt() || dst.CanUint()) {
+			return assignInt(dst, int64(src)) // Salesforce's Number is a double even without decimals
+		}
 		if dst.Kind() == reflect.Float64 || dst.Kind() == reflect.Float32 {
 			if dst.OverflowFloat(src) {
 				return fmt.Errorf("%v overflows %s", src, dst.Type())
@@ -177,13 +185,13 @@ func assignInt(dst reflect.Value, src int64) error {
 	return nil
 }
 
-func assignMap(dst reflect.Value, src map[string]any) error {
+func (p plans) assignMap(dst reflect.Value, src map[string]any) error {
 	if dst.Type().Key().Kind() != reflect.String {
 		return fmt.Errorf("cannot decode into %s: want string keys", dst.Type())
 	}
 	for name, value := range src {
 		element := reflect.New(dst.Type().Elem()).Elem()
-		if err := assign(element, value); err != nil {
+		if err := p.assign(element, value); err != nil {
 			return at(name, err)
 		}
 		dst.SetMapIndex(reflect.ValueOf(name).Convert(dst.Type().Key()), element)
@@ -191,10 +199,10 @@ func assignMap(dst reflect.Value, src map[string]any) error {
 	return nil
 }
 
-func assignSlice(dst reflect.Value, src []any) error {
+func (p plans) assignSlice(dst reflect.Value, src []any) error {
 	slice := reflect.MakeSlice(dst.Type(), len(src), len(src))
 	for i, value := range src {
-		if err := assign(slice.Index(i), value); err != nil {
+		if err := p.assign(slice.Index(i), value); err != nil {
 			return at(fmt.Sprint(i), err)
 		}
 	}
@@ -202,24 +210,44 @@ func assignSlice(dst reflect.Value, src []any) error {
 	return nil
 }
 
-func assignStruct(dst reflect.Value, src map[string]any) error {
-	for _, field := range reflect.VisibleFields(dst.Type()) {
-		if !field.IsExported() || field.Anonymous || len(field.Index) > 1 && throughPointer(dst.Type(), field.Index) {
+func (p plans) assignStruct(dst reflect.Value, src map[string]any) error {
+	for _, field := range p.of(dst.Type()) {
+		value, ok := src[field.name]
+		if !ok {
 			continue
 		}
-		name := field.Name
-		if tag, ok := field.Tag.Lookup("sf"); ok {
-			name = tag
-		}
-		value, ok := src[name]
-		if name == "-" || !ok {
-			continue
-		}
-		if err := assign(dst.FieldByIndex(field.Index), value); err != nil {
-			return at(name, err)
+		if err := p.assign(dst.FieldByIndex(field.index), value); err != nil {
+			return at(field.name, err)
 		}
 	}
 	return nil
+}
+
+// plans are the fields of the Go types that a client decodes into. It grows with
+// the program's types only; reflection takes as long as decoding.
+type plans struct{ byType *sync.Map } // reflect.Type → []planned
+
+type planned struct {
+	name  string // at Salesforce
+	index []int
+}
+
+func (p plans) of(t reflect.Type) []planned {
+	if known, ok := p.byType.Load(t); ok {
+		return known.([]planned)
+	}
+	var fields []planned
+	for _, field := range reflect.VisibleFields(t) {
+		name, tagged := field.Tag.Lookup("sf")
+		if !tagged {
+			name = field.Name
+		}
+		if field.IsExported() && !field.Anonymous && name != "-" && !throughPointer(t, field.Index) {
+			fields = append(fields, planned{name, field.Index})
+		}
+	}
+	p.byType.Store(t, fields)
+	return fields
 }
 
 // throughPointer reports whether a promoted field lies behind an embedded

@@ -2,6 +2,7 @@ package sfstream
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,15 +142,19 @@ func (d *delivery) next() *Message {
 		return nil
 	}
 	due := d.handOutLocked(m)
-	more := d.ackWith == AckManual && d.queued > 0
+	more := d.moreLocked()
 	d.mu.Unlock()
 	freed.wakeIf()
 	due.wakeIf()
 	if more {
-		notify(d.ready) // another consumer may be waiting
+		notify(d.ready)
 	}
 	return m
 }
+
+// moreLocked reports whether another consumer should be woken: under AckManual
+// one may be waiting.
+func (d *delivery) moreLocked() bool { return d.ackWith == AckManual && d.queued > 0 }
 
 // wakeIf wakes the subscription that came to have room, if any.
 func (s *subscription) wakeIf() {
@@ -216,7 +221,9 @@ func (d *delivery) handOutLocked(m *Message) *subscription {
 		d.settleLocked(e)
 	case AckManual:
 		e.out = true
-		e.sub.out++
+		if e.sub.out++; e.sub.out >= d.prefetch {
+			e.sub.fullSince = time.Now()
+		}
 	}
 	return due(e.sub)
 }
@@ -246,6 +253,7 @@ func (d *delivery) settleLocked(e *entry) *subscription {
 	if e.out {
 		e.out = false
 		e.sub.out--
+		e.sub.fullSince = time.Time{}
 	}
 	e.sub.handled++
 	e.sub.watermark.settleLocked(e)
@@ -284,7 +292,12 @@ func (d *delivery) putBackLocked(m *Message) {
 		e.sub.queued++
 		d.queued++
 	}
-	d.back = append(d.back, m)
+	// Several feeders under AckManual put back in any order.
+	i := len(d.back)
+	for i > 0 && d.back[i-1].entry.precedes(e) {
+		i--
+	}
+	d.back = slices.Insert(d.back, i, m)
 }
 
 // offer takes the next message for a feeder to hold out, nil where none waits.
@@ -298,6 +311,9 @@ func (d *delivery) offer() *Message {
 		return nil
 	}
 	m.entry.sub.offers.Add(1)
+	if d.moreLocked() {
+		notify(d.ready)
+	}
 	return m
 }
 
@@ -359,6 +375,18 @@ func (d *delivery) isRemoved(sub *subscription) bool {
 	return sub.removed
 }
 
+// fullOf is since when unacked messages take all room of a subscription (zero:
+// they do not), how many they are, and the oldest.
+func (d *delivery) fullOf(sub *subscription) (since time.Time, n int, oldest *Message) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, oldest = sub.unackedLocked()
+	if oldest == nil {
+		return time.Time{}, 0, nil
+	}
+	return sub.fullSince, n, oldest
+}
+
 func (d *delivery) pending() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -382,7 +410,8 @@ func (d *delivery) begin(sub *subscription, first mark, stored bool) {
 func (d *delivery) accepted(sub *subscription) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if w := &sub.watermark; !bytes.Equal(w.current.id, w.saved.id) || w.current.live.After(w.saved.live) {
+	w := &sub.watermark
+	if !sub.removed && (!bytes.Equal(w.current.id, w.saved.id) || w.current.live.After(w.saved.live)) {
 		d.saver.markLocked(sub)
 	}
 }

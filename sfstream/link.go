@@ -23,6 +23,13 @@ const (
 	// that is believed: permission and channel changes take Salesforce 10 minutes.
 	deniedFor   = 10 * time.Minute
 	deniedEvery = 30 * time.Second
+
+	// unackedWarning is how long a channel waits for Ack without a warning.
+	unackedWarning = time.Minute
+
+	// stillNow is how long after a channel was set to "new" a session of new
+	// events begins at that moment. Salesforce itself takes some 3 s.
+	stillNow = 2 * time.Second
 )
 
 // link follows one channel: it opens a session, receives, delivers, and opens
@@ -41,6 +48,7 @@ type link struct {
 
 	position   position
 	startedNew time.Time // where position.latest: when that was decided
+	fresh      bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
 
 	creds     *authenticator.Credentials // of the last attempt
@@ -90,6 +98,10 @@ func (l *link) open(ctx context.Context) (session, error) {
 	if l.creds, err = l.client.credentials(ctx, l.sub.channel); err != nil {
 		return nil, err
 	}
+	if l.position.latest && l.isAccepted() && l.client.clock.now().Sub(l.startedNew) > stillNow {
+		l.position = position{skip: skipper{before: l.startedNew}}
+	}
+	l.fresh = l.position.latest
 	s, err := l.client.transport.open(ctx, l.creds, request{
 		sub: l.sub, verify: !l.isAccepted(), position: l.position, credit: credit,
 	})
@@ -117,17 +129,41 @@ func (l *link) open(ctx context.Context) (session, error) {
 // awaitRoom waits until there is something to ask for: a session without demand
 // would be ended by the server after a minute.
 func (l *link) awaitRoom(ctx context.Context) (credit int, err error) {
+	var warned time.Time
 	for {
 		if credit = l.sub.openCredit(); credit > 0 {
 			return credit, nil
 		}
 		l.status.set(StateParked)
+		var look <-chan time.Time
+		if l.client.cfg.ack == AckManual {
+			var wait time.Duration
+			warned, wait = l.warnUnacked(warned)
+			look = time.After(wait)
+		}
 		select {
+		case <-look:
 		case <-l.sub.room:
+			l.downSince = time.Now() // a slow consumer is no outage
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
 	}
+}
+
+// warnUnacked warns, once for each time, that all room of the channel has been
+// taken by unacked messages for a while. It returns when to look again.
+func (l *link) warnUnacked(warned time.Time) (_ time.Time, wait time.Duration) {
+	since, n, oldest := l.client.delivery.fullOf(l.sub)
+	if since.IsZero() || since.Equal(warned) {
+		return warned, unackedWarning
+	}
+	if full := time.Since(since); full < unackedWarning {
+		return warned, unackedWarning - full
+	}
+	l.client.log.Warn("the channel waits for Ack: as many messages as WithPrefetch allows are not acked",
+		"channel", l.sub.channel, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", fmt.Sprintf("%x", oldest.ReplayID))
+	return since, unackedWarning
 }
 
 func (l *link) isAccepted() bool {
@@ -159,6 +195,7 @@ func (l *link) deliver(b batch) {
 	now := l.client.clock.now()
 	if len(b.messages) == 0 {
 		l.client.delivery.keepalive(l.sub, b.latest, now)
+		l.fresh = l.fresh || !l.position.skip.before.After(now) // all that is retained has come
 		l.moveTo(b.latest)
 		return
 	}
@@ -169,7 +206,7 @@ func (l *link) deliver(b batch) {
 			m.fate = fateDuplicate
 			continue
 		}
-		if l.position.skip.skips(m, now) {
+		if !l.fresh && l.position.skip.skips(m, now) {
 			m.fate = fateSkip
 		}
 		l.moveTo(m.ReplayID)
@@ -180,8 +217,12 @@ func (l *link) deliver(b batch) {
 // moveTo makes a replay id the place to resume after. An event without one
 // leaves the place as it is: it comes again after a reconnect.
 func (l *link) moveTo(id []byte) {
-	if len(id) > 0 {
-		l.position.id = id
+	if len(id) == 0 {
+		return
+	}
+	l.position.id = id
+	if l.fresh {
+		l.position.skip = skipper{} // what comes after it is new too
 	}
 }
 
@@ -255,12 +296,12 @@ func (l *link) sleep(ctx context.Context, wait time.Duration, cause error) error
 // at once by an attempt with a new one. Refused again, a Subscribe fails; a
 // channel that was followed before tries on within the login budget.
 func (l *link) reauthorize(err error) (time.Duration, error) {
-	before := l.refused
-	l.refused = &refusal{token: l.creds.AccessToken, issued: l.creds.IssuedAt}
+	before, refused := l.refused, refusalOf(l.creds)
+	l.refused = &refused
 	switch {
 	case before != nil && !l.isAccepted():
 		return 0, err
-	case !l.client.invalidate(l.creds, before != nil && before.of(l.creds)):
+	case !l.client.invalidate(l.creds, before != nil && before.same(refused)):
 		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.sub.channel,
 			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", loginBudget, loginPeriod, err)}
 	case before != nil:
@@ -278,7 +319,7 @@ func (l *link) retryDenied(err error) (time.Duration, error) {
 	case l.denied.IsZero():
 		l.denied = now
 		l.client.log.Warn("channel denied, trying on", "channel", l.sub.channel, "for", deniedFor, "error", err)
-		l.client.invalidate(l.creds, false) // a new login may see new permissions
+		l.client.cache.Invalidate(l.creds) // a new login may see new permissions; no token was refused
 	case now.Sub(l.denied) >= deniedFor:
 		return 0, err
 	}

@@ -38,9 +38,9 @@ func ReplayAfter(id []byte) Replay { return Replay{kind: replayAfter, id: string
 // event's own date: a change event's commit time, a platform event's
 // CreatedDate (which its publisher writes). Skipping ends at the first event
 // that is not older. An event without a believable date is not skipped. The
-// zero time is ReplayAll.
+// zero time, as any before 1970, is ReplayAll.
 func ReplaySince(t time.Time) Replay {
-	if t.IsZero() {
+	if t.Unix() <= 0 {
 		return ReplayAll
 	}
 	return Replay{kind: replaySince, nano: t.UnixNano()}

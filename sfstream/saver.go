@@ -32,6 +32,7 @@ type saver struct {
 	// delivery.mu guards the rest.
 	d       *delivery
 	dirty   []*subscription // in the order in which they came to have something to save
+	since   time.Time       // when the first of them did
 	timer   *time.Timer     // runs cycle
 	due     time.Time       // when timer fires; zero: it does not
 	running bool            // cycle is in Save
@@ -55,8 +56,12 @@ func (s *saver) markLocked(sub *subscription) {
 	}
 	sub.watermark.dirty = true
 	s.dirty = append(s.dirty, sub)
-	if len(s.dirty) == 1 && s.failing.IsZero() {
-		s.scheduleLocked(time.Now().Add(saveDelay))
+	if len(s.dirty) > 1 {
+		return
+	}
+	s.since = time.Now()
+	if s.failing.IsZero() {
+		s.scheduleLocked(s.since.Add(saveDelay))
 	}
 }
 
@@ -110,19 +115,27 @@ func (s *saver) cycle() {
 	cancel()
 
 	s.d.mu.Lock()
-	broken := s.endCycleLocked(subs, marks, err)
+	down, retry := s.endCycleLocked(subs, marks, err)
+	level := slog.LevelWarn
+	if s.closed {
+		level = slog.LevelDebug
+	}
 	s.d.mu.Unlock()
-	if broken != nil {
-		s.broken(broken)
+	if err == nil {
+		return
+	}
+	s.log.Log(context.Background(), level, "replay markers not saved, trying again", "error", err, "failing_for", down, "retry_in", retry)
+	if down >= storeBroken {
+		s.broken(&StoreError{Op: "save", err: fmt.Errorf("failing for %s: %w", down.Round(time.Second), err)})
 	}
 }
 
-// endCycleLocked takes the result of a Save in. It returns the error to end the
-// client with, if it comes to that.
-func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (broken error) {
+// endCycleLocked takes the result of a Save in. It returns for how long the
+// store has been failing and when it is tried again, if it does.
+func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (down, retry time.Duration) {
 	now := time.Now()
 	s.running, s.last, s.lastErr = false, now, err
-	next := saveDelay
+	next := max(saveSpacing, saveDelay-now.Sub(s.since))
 	if err == nil {
 		s.failing = time.Time{}
 		for i, sub := range subs {
@@ -146,23 +159,16 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (b
 		if s.failing.IsZero() {
 			s.failing = now
 		}
-		down := now.Sub(s.failing)
-		next = min(max(down, time.Second), 30*time.Second)
-		if s.closed {
-			s.log.Debug("replay markers not saved", "error", err)
-		} else {
-			s.log.Warn("replay markers not saved, trying again", "error", err, "failing_for", down, "retry_in", next)
-		}
-		if down >= storeBroken {
-			broken = &StoreError{Op: "save", err: fmt.Errorf("failing for %s: %w", down.Round(time.Second), err)}
-		}
+		down = now.Sub(s.failing)
+		retry = min(max(down, time.Second), 30*time.Second)
+		next = retry
 	}
 	close(s.done)
 	s.done = make(chan struct{})
 	if len(s.dirty) > 0 {
 		s.scheduleLocked(now.Add(next))
 	}
-	return broken
+	return down, retry
 }
 
 // flush saves what there is, and the Live of quiet, and waits for it, at most
@@ -190,6 +196,11 @@ func (s *saver) flush(limit time.Duration, quiet ...*subscription) error {
 		select {
 		case <-done:
 			s.d.mu.Lock()
+			// A Save that ran already may lack what is to be saved. What is dirty
+			// after one of ours was handled later, and is the timer's.
+			if attempts > 0 && s.lastErr == nil {
+				return nil
+			}
 		case <-expired.C:
 			s.d.mu.Lock()
 			return &StoreError{Op: "save", err: fmt.Errorf("no answer within %s", limit)}

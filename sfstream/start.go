@@ -106,8 +106,13 @@ func (l *link) awaitAccepted(ctx context.Context) error {
 	case <-l.accepted:
 	case <-l.done:
 	case <-ctx.Done():
+		if l.isAccepted() {
+			break // both at once
+		}
+		c.delivery.remove(l.sub) // accepted from now on, it is one that nobody wants
 		l.cancel()
 		<-l.done // prompt: all that the link does ends with its life
+		return l.refusal(ctx)
 	}
 	if !l.isAccepted() {
 		return l.refusal(ctx)
@@ -125,13 +130,12 @@ func (l *link) refusal(ctx context.Context) error {
 	switch {
 	case l.err != nil:
 		return l.err
+	case l.client.usable() != nil:
+		return l.client.usable()
 	case ctx.Err() != nil && last != nil:
 		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", l.sub.channel, ctx.Err(), last)
 	case ctx.Err() != nil:
 		return fmt.Errorf("sfstream: %s: subscribe: %w", l.sub.channel, ctx.Err())
-	}
-	if err := l.client.usable(); err != nil {
-		return err
 	}
 	return fmt.Errorf("sfstream: %s: unsubscribed while subscribing", l.sub.channel)
 }

@@ -26,6 +26,9 @@ type ChannelStatus struct {
 	Pending      int       // of them, waiting to be handed out
 	LastReceived time.Time // zero: nothing yet
 
+	Unacked       int      // AckManual: handed out and not acked
+	OldestUnacked *Message // of them, the one that the marker waits for; nil: none
+
 	Reconnects  int // sessions after the first
 	Gaps        int // times that WithReplayFallback resumed elsewhere
 	LastError   error
@@ -52,6 +55,7 @@ func (s *subscription) report(ch *ChannelStatus) {
 	ch.ReplayID = slices.Clone(s.watermark.current.id)
 	ch.Received, ch.Handled, ch.Pending = s.received, s.handled, s.queued
 	ch.LastReceived = s.lastReceived
+	ch.Unacked, ch.OldestUnacked = s.unackedLocked()
 }
 
 // linkStatus is what a link tells of itself. The link writes, anyone reads.

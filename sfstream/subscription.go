@@ -23,6 +23,8 @@ type subscription struct {
 	queued int // waiting for a consumer
 	out    int // AckManual: handed out and not acked
 
+	fullSince time.Time // AckManual: since when all room is taken by unacked messages; zero: it is not
+
 	removed   bool           // nothing of it is handed out or saved any more
 	gone      chan struct{}  // closed when removed
 	offers    sync.WaitGroup // messages that feeders of C hold out to a consumer
@@ -76,6 +78,19 @@ func (s *subscription) takeCredit() int {
 	n := s.wantLocked()
 	s.asked += n
 	return n
+}
+
+// unackedLocked returns how many messages are handed out and not acked, and the
+// oldest of them; for AckManual.
+func (s *subscription) unackedLocked() (n int, oldest *Message) {
+	e := s.watermark.head
+	for e != nil && !e.out {
+		e = e.next
+	}
+	if e == nil {
+		return 0, nil
+	}
+	return s.out, e.msg
 }
 
 // wake tells the link that room has come free. It never blocks.

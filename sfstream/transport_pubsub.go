@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
@@ -291,7 +293,9 @@ func permanentSchemaError(err error) bool {
 	case errors.Is(err, errNoSchemaID), errors.As(err, &unusable):
 		return true
 	case errors.As(err, &server):
-		return server.Code == NotFound || server.Code == PermissionDenied || server.Code == Invalid
+		// Unimplemented is not the bus that spoke but something before it.
+		return (server.Code == NotFound && status.Code(server.err) != codes.Unimplemented) ||
+			server.Code == PermissionDenied || server.Code == Invalid
 	}
 	return false
 }

@@ -1,0 +1,153 @@
+// Command quickstart follows Salesforce events and tells what it sees. Without a
+// Salesforce account in the environment it brings an org of its own.
+//
+//	go run ./examples/quickstart -count 5
+//
+// Run it again and it continues after the last message it printed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream"
+)
+
+func main() {
+	log.SetFlags(0)
+	count := flag.Int("count", 0, "end after this `many` messages; 0 means never")
+	replay := flag.String("replay", filepath.Join(os.TempDir(), "replay.db"), "keep the place to continue from in this `file`")
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), "usage: quickstart [flags] [CHANNEL…]\n")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *count, *replay, flag.Args()); err != nil {
+		log.Fatal("quickstart: ", err)
+	}
+}
+
+func run(ctx context.Context, count int, path string, channels []string) error {
+	store, err := replaystore.OpenBolt(path)
+	if errors.Is(err, replaystore.ErrLocked) {
+		return fmt.Errorf("%w (another quickstart? give this one its own -replay file)", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	fmt.Println("Replay markers are kept in", path)
+
+	auth, options, channels, err := account(ctx, path, channels)
+	if err != nil {
+		return err
+	}
+	client, err := sfstream.New(auth, append(options, sfstream.WithReplayStore(store))...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.Open(ctx); err != nil {
+		return err
+	}
+	if err := announce(ctx, store); err != nil {
+		return err
+	}
+	for _, channel := range channels {
+		if err := client.Subscribe(ctx, channel); err != nil {
+			return err
+		}
+		fmt.Println("Following", channel)
+	}
+
+	seen := 0
+	for msg := range client.Messages(ctx) {
+		show(msg)
+		if seen++; seen == count {
+			msg.Ack() // leaving the loop would hand it out again
+			break
+		}
+	}
+	if err := client.Err(); err != nil {
+		return err
+	}
+	fmt.Printf("%d messages. Run it again with the same file to continue after the last one.\n", seen)
+	return nil
+}
+
+// account is the one in the environment, or that of an org in this process.
+func account(ctx context.Context, path string, channels []string) (authenticator.Authenticator, []sfstream.Option, []string, error) {
+	for _, name := range []string{"SALESFORCE_ACCESS_TOKEN", "SALESFORCE_REFRESH_TOKEN", "SALESFORCE_USERNAME"} {
+		if os.Getenv(name) == "" {
+			continue
+		}
+		auth, loginURL, err := authenticator.FromEnv()
+		options := []sfstream.Option{sfstream.WithLoginURL(loginURL)}
+		if endpoint := os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"); endpoint != "" {
+			options = append(options, sfstream.WithPubSubEndpoint(endpoint))
+		}
+		if len(channels) == 0 {
+			channels = []string{"/data/ChangeEvents"}
+		}
+		fmt.Println("Logging in at", loginURL)
+		return auth, options, channels, err
+	}
+	fmt.Println("No Salesforce account in the environment: starting an org in this process.")
+	org, err := startOrg(ctx, path+".org")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if len(channels) == 0 {
+		channels = []string{accounts, orders}
+	}
+	// An org of one's own has no "now" that others know: begin with its first event.
+	return org.Authenticator(), []sfstream.Option{sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll)}, channels, nil
+}
+
+// announce tells where an earlier run ended.
+func announce(ctx context.Context, store *replaystore.Bolt) error {
+	markers, err := store.All(ctx)
+	if err != nil {
+		return err
+	}
+	for key, marker := range markers {
+		if len(marker.ReplayID) > 0 {
+			fmt.Printf("Continuing %s after replay id %x of %s\n", key.Channel, marker.ReplayID, marker.Date.Local().Format("15:04:05"))
+		}
+	}
+	return nil
+}
+
+// show prints a message: when, where, which, and what it says.
+func show(msg *sfstream.Message) {
+	fields, err := msg.Fields()
+	if err != nil {
+		fmt.Println(err) // one bad event: the stream goes on
+		return
+	}
+	kind := "EVENT"
+	header, change := fields["ChangeEventHeader"].(map[string]any)
+	if change {
+		kind = fmt.Sprint(header["changeType"], " ", header["recordIds"])
+		delete(fields, "ChangeEventHeader")
+	}
+	var what []string
+	for name, value := range fields {
+		if name != "CreatedDate" && name != "CreatedById" && name != "LastModifiedDate" {
+			what = append(what, fmt.Sprintf("%s=%v", name, value))
+		}
+	}
+	fmt.Printf("%s  %x  %s  %s  %s\n", msg.Date().Local().Format("15:04:05"), msg.ReplayID, msg.Channel, kind, strings.Join(what, " "))
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The test binary is the program too.
+func TestMain(m *testing.M) {
+	if os.Getenv("QUICKSTART_TEST_PROGRAM") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func quickstart(t *testing.T, args ...string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = slices.DeleteFunc(append(os.Environ(), "QUICKSTART_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0"), func(v string) bool {
+		return strings.HasPrefix(v, "SALESFORCE_")
+	})
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+var message = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  ([0-9a-f]{20})  (/\S+)`)
+
+// ids returns the replay ids printed, by channel.
+func ids(out string) map[string][]string {
+	found := make(map[string][]string)
+	for _, m := range message.FindAllStringSubmatch(out, -1) {
+		found[m[2]] = append(found[m[2]], m[1])
+	}
+	return found
+}
+
+func TestTheSecondRunContinuesAfterTheFirst(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "replay.db")
+	first := quickstart(t, "-count", "5", "-replay", file)
+	second := quickstart(t, "-count", "5", "-replay", file)
+	if n := len(message.FindAllString(first, -1)); n != 5 {
+		t.Fatalf("the first run printed %d messages: %s", n, first)
+	}
+	if n := len(message.FindAllString(second, -1)); n != 5 {
+		t.Fatalf("the second run printed %d messages: %s", n, second)
+	}
+	// What both runs printed is what a run from the beginning prints.
+	all := ids(quickstart(t, "-count", "15", "-replay", filepath.Join(filepath.Dir(linked(t, file)), "other.db")))
+	for channel, before := range ids(first) {
+		if !strings.Contains(second, "Continuing "+channel+" after replay id "+before[len(before)-1]) {
+			t.Errorf("the second run does not say where it continues on %s: %s", channel, second)
+		}
+		got := append(before, ids(second)[channel]...)
+		if want := all[channel]; len(want) < len(got) || !slices.Equal(got, want[:len(got)]) {
+			t.Errorf("%s: the runs printed %v, in the org are %v", channel, got, want)
+		}
+	}
+}
+
+// linked gives the org of a replay file to another replay file, other.db.
+func linked(t *testing.T, file string) string {
+	t.Helper()
+	dir := t.TempDir()
+	data, err := os.ReadFile(file + ".org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "other.db.org"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "other.db")
+}

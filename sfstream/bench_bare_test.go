@@ -1,0 +1,107 @@
+package sfstream_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+// cost is what a process has used for some events.
+type cost struct {
+	Events  int
+	Elapsed time.Duration
+	CPU     time.Duration // user and system
+}
+
+// cpuPerEvent is in microseconds.
+func (c cost) cpuPerEvent() float64 { return float64(c.CPU.Microseconds()) / float64(c.Events) }
+
+// meter is where the measuring begins.
+type meter struct {
+	at  time.Time
+	cpu time.Duration
+}
+
+func startMeter() meter { return meter{time.Now(), cpuTime()} }
+
+func (m meter) read(events int) cost { return cost{events, time.Since(m.at), cpuTime() - m.cpu} }
+
+func dialBench(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return grpc.NewClient(addr, append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, opts...)...)
+}
+
+type bareArgs struct {
+	Addr     string
+	Channels []string
+	Warmup   int
+	Events   int
+}
+
+// receiveBare is the floor that clients are compared with: grpc-go with its
+// standard codec and nothing done with the events. It prints its cost.
+func receiveBare(args bareArgs) error {
+	conn, err := dialBench(args.Addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var (
+		mu       sync.Mutex
+		received int
+		started  meter
+		ended    = make(chan error, len(args.Channels))
+	)
+	// count is called once per response, not per event.
+	count := func(n int) (done bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		received += n
+		if started.at.IsZero() && received >= args.Warmup {
+			received, started = 0, startMeter()
+		}
+		return !started.at.IsZero() && received >= args.Events
+	}
+	for _, channel := range args.Channels {
+		go func() { ended <- receiveStream(ctx, conn, channel, count) }() // ends with ctx, as the process does
+	}
+	if err := <-ended; err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return json.NewEncoder(os.Stdout).Encode(started.read(received))
+}
+
+// receiveStream receives until count says that it is enough. It asks as a client
+// does: for what is free of 100, and in steps of 20.
+func receiveStream(ctx context.Context, conn *grpc.ClientConn, channel string, count func(int) bool) error {
+	stream, err := eventbus.Client{Conn: conn}.Subscribe(ctx)
+	if err != nil {
+		return err
+	}
+	err = stream.Send(&eventbus.FetchRequest{TopicName: channel, NumRequested: 100})
+	for outstanding := 100; err == nil; {
+		var response *eventbus.FetchResponse
+		if response, err = stream.Recv(); err != nil {
+			break
+		}
+		if count(len(response.Events)) {
+			return nil
+		}
+		outstanding -= len(response.Events)
+		if free := 100 - outstanding; free >= 20 {
+			outstanding += free
+			err = stream.Send(&eventbus.FetchRequest{TopicName: channel, NumRequested: int32(free)})
+		}
+	}
+	return err
+}

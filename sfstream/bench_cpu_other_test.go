@@ -1,0 +1,8 @@
+//go:build !unix
+
+package sfstream_test
+
+import "time"
+
+// cpuTime is not known here: benchmarks report no CPU.
+func cpuTime() time.Duration { return 0 }

@@ -1,0 +1,220 @@
+package sfstream
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// watermarkRig is a delivery with one subscription and no server.
+type watermarkRig struct {
+	t   *testing.T
+	d   *delivery
+	sub *subscription
+
+	first time.Time
+	model []modelEntry
+}
+
+// modelEntry is one place in the order of arrival, in a model too simple to be
+// wrong: the watermark is at the end of the handled ones that come first.
+type modelEntry struct {
+	id      string
+	live    time.Time
+	reset   bool
+	handled bool
+	m       *Message
+}
+
+func newWatermarkRig(t *testing.T) *watermarkRig {
+	d := &delivery{prefetch: 1 << 30, ackWith: AckManual, ready: make(chan struct{}, 1)}
+	d.saver = newSaver(d, replaystore.NewMemory(), slog.New(slog.DiscardHandler), func(error) {})
+	sub := newSubscription(d, "/event/A__e", replaystore.Key{Channel: "/event/A__e"})
+	return &watermarkRig{t: t, d: d, sub: sub, first: time.Now()}
+}
+
+// want is the model's watermark.
+func (r *watermarkRig) want() (id string, live time.Time) {
+	for _, e := range r.model {
+		if !e.handled {
+			break
+		}
+		if live = e.live; e.id != "" || e.reset {
+			id = e.id
+		}
+	}
+	return id, live
+}
+
+// check compares the watermark with the model, and its size with what is
+// unhandled.
+func (r *watermarkRig) check(step int, did string) {
+	r.t.Helper()
+	w := &r.sub.watermark
+	id, live := r.want()
+	if string(w.current.id) != id || !w.current.live.Equal(live) {
+		r.t.Fatalf("step %d, %s: the watermark is at %q, live %v; want %q, %v", step, did,
+			w.current.id, w.current.live.Sub(r.first), id, live.Sub(r.first))
+	}
+	entries, unhandled := 0, 0
+	var before *entry
+	for e := w.head; e != nil; before, e = e, e.next {
+		entries++
+		if !e.handled {
+			unhandled++
+		}
+		if e.prev != before || before == nil && e.handled || before != nil && before.handled && e.handled {
+			r.t.Fatalf("step %d, %s: the list's invariant is broken", step, did)
+		}
+	}
+	if w.tail != before {
+		r.t.Fatalf("step %d, %s: the list's tail is not its end", step, did)
+	}
+	if entries > 2*unhandled {
+		r.t.Fatalf("step %d, %s: %d entries for %d that are unhandled", step, did, entries, unhandled)
+	}
+}
+
+// TestWatermarkIsTheHandledPrefix does random things and compares with the model.
+func TestWatermarkIsTheHandledPrefix(t *testing.T) {
+	for range 30 {
+		seed := rand.Uint64()
+		synctest.Test(t, func(t *testing.T) { watermarkIsPrefix(t, seed) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func watermarkIsPrefix(t *testing.T, seed uint64) {
+	r := newWatermarkRig(t)
+	random := rand.New(rand.NewPCG(seed, 0))
+	ids := 0
+	nextID := func() string { ids++; return fmt.Sprintf("id %d", ids) }
+	lazy := random.IntN(10) // how seldom messages are handled
+	for step := range 400 {
+		<-time.After(time.Duration(random.IntN(1000)) * time.Millisecond)
+		did := ""
+		switch op := random.IntN(12); {
+		case op < 4:
+			did = "push"
+			batch := make([]Message, 1+random.IntN(6))
+			for i := range batch {
+				m := &batch[i]
+				e := modelEntry{m: m, live: r.sub.live}
+				if random.IntN(5) > 0 {
+					e.id = nextID()
+					m.ReplayID = []byte(e.id)
+				}
+				switch random.IntN(8) {
+				case 0:
+					m.fate, e.handled = fateSkip, true
+				case 1:
+					m.fate = fateDuplicate
+					continue // it has no place
+				}
+				r.model = append(r.model, e)
+			}
+			r.d.push(r.sub, batch, time.Now())
+		case op == 4:
+			did = "keepalive"
+			e := modelEntry{id: nextID(), live: time.Now(), handled: true}
+			r.d.keepalive(r.sub, []byte(e.id), e.live)
+			r.model = append(r.model, e)
+		case op == 5 && random.IntN(10) == 0:
+			did = "fallback"
+			e := modelEntry{live: time.Now(), reset: true, handled: true}
+			r.d.restart(r.sub, e.live)
+			r.model = append(r.model, e)
+		default:
+			did = "ack"
+			var open []int
+			for i, e := range r.model {
+				if e.m != nil && !e.handled {
+					open = append(open, i)
+				}
+			}
+			for range 1 + len(open)/(1+lazy) {
+				if len(open) == 0 {
+					break
+				}
+				i := open[random.IntN(len(open))]
+				r.d.ack(r.model[i].m.entry) // a second time, too
+				r.model[i].handled = true
+			}
+		}
+		r.check(step, did)
+	}
+	for i := range r.model { // and all that is left, from the newest on
+		if e := &r.model[len(r.model)-1-i]; !e.handled {
+			r.d.ack(e.m.entry)
+			e.handled = true
+			r.check(i, "ack at the end")
+		}
+	}
+	if err := r.d.saver.flush(time.Second); err != nil {
+		t.Error(err)
+	}
+	saved, err := r.d.saver.store.Load(t.Context(), r.sub.key)
+	if want, _ := r.want(); err == nil && string(saved.ReplayID) != want || err != nil && want != "" {
+		t.Errorf("saved %q, %v; want %q", saved.ReplayID, err, want)
+	}
+	if r.sub.queued != 0 || r.sub.out != 0 || r.d.queued != 0 {
+		t.Errorf("%d queued, %d in all, %d out when all is handled", r.sub.queued, r.d.queued, r.sub.out)
+	}
+}
+
+// TestWatermarkStaysSmallBehindOneUnacked acks a million messages above one that
+// is not.
+func TestWatermarkStaysSmallBehindOneUnacked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newWatermarkRig(t)
+		heap := func() uint64 {
+			runtime.GC()
+			var stats runtime.MemStats
+			runtime.ReadMemStats(&stats)
+			return stats.HeapAlloc
+		}
+		var oldest *Message
+		before := heap()
+		for batch := range 10_000 {
+			messages := make([]Message, 100)
+			for i := range messages {
+				messages[i].ReplayID = fmt.Appendf(nil, "%d", batch*100+i)
+			}
+			r.d.push(r.sub, messages, time.Now())
+			for range messages {
+				if m := r.d.next(); oldest == nil {
+					oldest = m
+				} else {
+					r.d.ack(m.entry)
+				}
+			}
+		}
+		if grown := int64(heap()) - int64(before); grown > 1<<20 {
+			t.Errorf("the heap has grown by %d bytes", grown)
+		}
+		if n := r.sub.out; n != 1 {
+			t.Errorf("%d are out, want 1", n)
+		}
+		if id := r.sub.watermark.current.id; id != nil {
+			t.Errorf("the watermark is at %q, past the unacked message", id)
+		}
+		r.d.ack(oldest.entry)
+		if id := r.sub.watermark.current.id; string(id) != "999999" {
+			t.Errorf("the watermark is at %q, want the last one", id)
+		}
+		if w := &r.sub.watermark; w.head != nil || w.tail != nil {
+			t.Error("entries are left though all is handled")
+		}
+		if err := r.d.saver.flush(time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+// Command sfstream follows Salesforce events from a shell, and serves a
+// simulated org to programs in any language.
+//
+//	sfstream tail [flags] CHANNEL…    print events as JSON lines
+//	sfstream testorg [flags]          serve a simulated org
+//
+// Standard output carries JSON lines only; everything for people goes to
+// standard error. The exit status is 0 after a clean end, 1 after a failure and 2
+// after a mistake on the command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage: sfstream tail [flags] CHANNEL…    print events as JSON lines
+       sfstream testorg [flags]          serve a simulated org
+
+"sfstream tail -h" and "sfstream testorg -h" tell the flags.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second Ctrl-C ends the program at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// usageError is a mistake on the command line, already explained if empty.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+// run is the program; it returns its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := dispatch(ctx, args, stdout, stderr)
+	var mistake usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &mistake):
+		if mistake.text != "" {
+			fmt.Fprintln(stderr, mistake.text)
+		}
+		return 2
+	}
+	fmt.Fprintln(stderr, "sfstream:", err)
+	return 1
+}
+
+func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		return usageError{usage}
+	}
+	switch args[0] {
+	case "tail":
+		return tail(ctx, args[1:], stdout, stderr)
+	case "testorg":
+		return testorg(ctx, args[1:], stdout, stderr)
+	case "-h", "-help", "--help", "help":
+		fmt.Fprint(stderr, usage)
+		return nil
+	}
+	return usageError{fmt.Sprintf("sfstream: no command %q\n%s", args[0], usage)}
+}
+
+// parse reads flags; the flag package has explained a mistake by then.
+func parse(flags *flag.FlagSet, args []string) error {
+	err := flags.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{}
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream"
+)
+
+// tailFlags are the words of sfstream tail.
+type tailFlags struct {
+	replay   string
+	from     string
+	rewind   bool
+	count    int
+	storeAck string
+	verbose  bool
+	channels []string
+}
+
+func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
+	var f tailFlags
+	flags := flag.NewFlagSet("sfstream tail", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&f.replay, "replay", "", "keep replay markers in this `file`, and continue from them")
+	flags.StringVar(&f.from, "from", "new", "where to start without a marker: new, all, a replay `id` as printed, or an RFC 3339 time")
+	flags.BoolVar(&f.rewind, "rewind", false, "start at -from even if there is a marker")
+	flags.IntVar(&f.count, "count", 0, "end after this `many` events; 0 means never")
+	flags.StringVar(&f.storeAck, "store-ack", "auto", "when an event counts as handled: auto (printed) or receive")
+	flags.BoolVar(&f.verbose, "v", false, "log at debug level")
+	flags.Usage = func() {
+		fmt.Fprint(stderr, "usage: sfstream tail [flags] CHANNEL…\n\n"+
+			"Prints the events of channels, one JSON object a line. The account comes from the\n"+
+			"environment: SALESFORCE_LOGIN_URL or SALESFORCE_SANDBOX, and SALESFORCE_ACCESS_TOKEN,\n"+
+			"SALESFORCE_REFRESH_TOKEN or SALESFORCE_USERNAME with what belongs to it;\n"+
+			"SALESFORCE_PUBSUB_ENDPOINT is the Pub/Sub API's address if it is another.\n\n")
+		flags.PrintDefaults()
+	}
+	if err := parse(flags, args); err != nil {
+		return f, err
+	}
+	f.channels = flags.Args()
+	switch {
+	case len(f.channels) == 0:
+		return f, usageError{"sfstream tail: no channel given"}
+	case f.count < 0:
+		return f, usageError{"sfstream tail: -count is negative"}
+	}
+	return f, nil
+}
+
+// start reads -from.
+func start(from string) (sfstream.Replay, error) {
+	switch from {
+	case "new":
+		return sfstream.ReplayNew, nil
+	case "all":
+		return sfstream.ReplayAll, nil
+	}
+	if id, err := hex.DecodeString(from); err == nil && len(id) > 0 {
+		return sfstream.ReplayAfter(id), nil
+	}
+	if t, err := time.Parse(time.RFC3339, from); err == nil {
+		return sfstream.ReplaySince(t), nil
+	}
+	return sfstream.Replay{}, usageError{fmt.Sprintf("sfstream tail: -from %q is neither new, all, a replay id nor an RFC 3339 time", from)}
+}
+
+func (f tailFlags) options(stderr io.Writer) (options []sfstream.Option, from []sfstream.SubscribeOption, err error) {
+	replay, err := start(f.from)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.rewind {
+		from = append(from, sfstream.From(replay))
+	} else {
+		options = append(options, sfstream.WithReplay(replay))
+	}
+	switch f.storeAck {
+	case "auto":
+	case "receive":
+		options = append(options, sfstream.WithAck(sfstream.AckOnReceive))
+	default:
+		return nil, nil, usageError{fmt.Sprintf("sfstream tail: -store-ack %q is neither auto nor receive", f.storeAck)}
+	}
+	level := slog.LevelInfo
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	options = append(options, sfstream.WithLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))))
+	if endpoint := os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"); endpoint != "" {
+		options = append(options, sfstream.WithPubSubEndpoint(endpoint))
+	}
+	return options, from, nil
+}
+
+func tail(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	f, err := parseTail(args, stderr)
+	if err != nil {
+		return err
+	}
+	options, from, err := f.options(stderr)
+	if err != nil {
+		return err
+	}
+	auth, loginURL, err := authenticator.FromEnv()
+	if err != nil {
+		return err
+	}
+	options = append(options, sfstream.WithLoginURL(loginURL))
+	if f.replay != "" {
+		store, err := replaystore.OpenBolt(f.replay)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		options = append(options, sfstream.WithReplayStore(store))
+	}
+	client, err := sfstream.New(auth, options...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joined(err, client.Close()) }()
+	if err := client.Open(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
+	for _, channel := range f.channels {
+		if err := client.Subscribe(ctx, channel, from...); err != nil {
+			return interrupted(ctx, err)
+		}
+	}
+	return printAll(ctx, client, f.count, stdout, stderr)
+}
+
+// printAll prints messages until ctx ends or count are printed.
+func printAll(ctx context.Context, client *sfstream.Client, count int, stdout, stderr io.Writer) error {
+	printed := 0
+	for msg := range client.Messages(ctx) {
+		// An unwritten message stays unhandled, and comes again.
+		if err := printMessage(msg, stdout, stderr); err != nil {
+			return err
+		}
+		if printed++; printed == count {
+			msg.Ack()
+			break
+		}
+	}
+	return client.Err()
+}
+
+// printMessage writes one line. One that cannot be decoded is written with the
+// reason and its raw bytes.
+func printMessage(msg *sfstream.Message, stdout, stderr io.Writer) error {
+	line, err := json.Marshal(msg)
+	if err != nil {
+		fmt.Fprintln(stderr, "sfstream:", err)
+		line, err = json.Marshal(map[string]any{
+			"channel": msg.Channel, "error": err.Error(),
+			"data": map[string]any{
+				"schema": msg.SchemaID, "raw": msg.Raw(),
+				"event": map[string]string{"EventUuid": msg.ID, "replayId": hex.EncodeToString(msg.ReplayID)},
+			},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	_, err = stdout.Write(append(line, '\n'))
+	return err
+}
+
+// interrupted makes a clean end of an error that Ctrl-C caused.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// joined adds the error of Close, which repeats a terminal error.
+func joined(err, closing error) error {
+	if err != nil && closing != nil && errors.Is(closing, err) {
+		return closing
+	}
+	return errors.Join(err, closing)
+}

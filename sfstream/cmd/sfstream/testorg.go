@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
+)
+
+// orgLine is the first line on stdout: all that a program needs to connect.
+type orgLine struct {
+	LoginURL       string `json:"login_url"`
+	InstanceURL    string `json:"instance_url"`
+	PubSub         string `json:"pubsub"` // as SALESFORCE_PUBSUB_ENDPOINT takes it
+	OrgID          string `json:"org_id"`
+	ConsumerKey    string `json:"consumer_key"`
+	ConsumerSecret string `json:"consumer_secret"`
+	Username       string `json:"username"`
+	Password       string `json:"password"` // with the security token, as the token endpoint takes it
+	RefreshToken   string `json:"refresh_token"`
+	CAFile         string `json:"ca_file,omitempty"`
+}
+
+func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	flags := flag.NewFlagSet("sfstream testorg", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var (
+		httpAddr   = flags.String("http", "127.0.0.1:8080", "`address` of logins and of the control face")
+		pubsubAddr = flags.String("pubsub", "127.0.0.1:7011", "`address` of the Pub/Sub API")
+		tls        = flags.Bool("tls", false, "serve with TLS; ca_file has the certificate authority")
+		demo       = flags.Bool("demo", false, "publish a believable stream of changes and orders")
+		rate       = flags.Float64("rate", 2, "events per second of -demo")
+		log        = flags.String("log", "", "keep the org's events in this `file`, so that they survive a restart")
+	)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, "usage: sfstream testorg [flags]\n\n"+
+			"Serves a simulated Salesforce org until it is interrupted. The first line on standard\n"+
+			"output tells how to connect, as JSON. POST {login_url}/control/define, /control/publish\n"+
+			"and /control/fault define events, publish them, and make things go wrong.\n\n")
+		flags.PrintDefaults()
+	}
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return usageError{fmt.Sprintf("sfstream testorg: unexpected %q", flags.Arg(0))}
+	case !(*rate > 0 && *rate <= 10_000):
+		return usageError{"sfstream testorg: -rate is not between 0 and 10000"}
+	}
+	options := []sfstreamtest.Option{
+		sfstreamtest.WithHTTPAddr(*httpAddr), sfstreamtest.WithPubSubAddr(*pubsubAddr), sfstreamtest.WithControl(),
+	}
+	if *tls {
+		options = append(options, sfstreamtest.WithTLS())
+	}
+	if *log != "" {
+		options = append(options, sfstreamtest.WithLog(*log))
+	}
+	org, err := sfstreamtest.Start(options...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joined(err, org.Close()) }()
+
+	account := org.Account()
+	line := orgLine{
+		LoginURL: org.LoginURL(), InstanceURL: org.LoginURL(), PubSub: org.PubSubEndpoint(), OrgID: account.OrgID,
+		ConsumerKey: account.ConsumerKey, ConsumerSecret: account.ConsumerSecret,
+		Username: account.Username, Password: account.Password + account.SecurityToken, RefreshToken: account.RefreshToken,
+	}
+	if *tls {
+		if line.CAFile, err = writeTemp(org.CertPEM()); err != nil {
+			return err
+		}
+		defer os.Remove(line.CAFile)
+	}
+	if err := json.NewEncoder(stdout).Encode(line); err != nil {
+		return err
+	}
+	fmt.Fprintln(stderr, "sfstream: serving a simulated org; Ctrl-C ends it")
+	if *demo {
+		return publishDemo(ctx, org, *rate)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func writeTemp(data []byte) (path string, err error) {
+	file, err := os.CreateTemp("", "sfstream-ca-*.pem")
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	_, err = file.Write(data)
+	return file.Name(), err
+}
