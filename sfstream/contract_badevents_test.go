@@ -219,6 +219,15 @@ func badEventRules() []rule {
 			l.follow()
 			l.expect(3, 4, 5)
 		}},
+		{number: 9, words: "a transient failure of GetSchema for the first new events loses none, whatever their dates", run: func(t *testing.T) {
+			l := newLab(t)
+			l.follow()
+			l.FailGetSchema(1, "UNAVAILABLE")
+			l.publishDated(1, time.Now().Add(-5*time.Hour))
+			l.publishDated(2, time.Now().Add(-5*time.Hour))
+			l.expect(1, 2)
+			l.expectStillWorks(labOrders)
+		}},
 		{number: 9, words: "a token that GetSchema refuses is renewed once", run: func(t *testing.T) {
 			l := newLab(t)
 			l.follow()

@@ -16,8 +16,8 @@ import (
 
 const (
 	// settled is how long a session must have lasted to count as a success where
-	// nothing was received on it.
-	settled = time.Minute
+	// nothing was received on it: less than what proxies grant an idle stream.
+	settled = 10 * time.Second
 
 	// deniedFor is how long a channel that was once accepted may be denied before
 	// that is believed: permission and channel changes take Salesforce 10 minutes.
@@ -183,6 +183,9 @@ func (l *link) receive(s session) (progress bool, err error) {
 	for {
 		b, err := s.recv()
 		if err != nil {
+			if l.fresh && len(l.position.id) == 0 {
+				l.position.skip.until = b.unread
+			}
 			return progress || time.Since(started) >= settled, err
 		}
 		progress = true

@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 )
@@ -121,6 +122,10 @@ type position struct {
 type skipper struct {
 	before time.Time
 	exact  bool // the user named the moment; else it is ours, and clocks differ
+
+	// until is the first event of a stream of new events that could not be queued:
+	// it and what follows is new, whatever its date.
+	until []byte
 }
 
 // skips reports whether an event is provably older. The first event that is
@@ -128,6 +133,10 @@ type skipper struct {
 // whatever its date says.
 func (s *skipper) skips(m *Message, now time.Time) bool {
 	if s.before.IsZero() {
+		return false
+	}
+	if len(s.until) > 0 && bytes.Equal(m.ReplayID, s.until) {
+		*s = skipper{}
 		return false
 	}
 	date := m.Date()

@@ -36,4 +36,5 @@ type request struct {
 type batch struct {
 	messages []Message
 	latest   []byte // set where there are no messages
+	unread   []byte // beside an error: the first event that was received and is not returned
 }

@@ -236,7 +236,7 @@ func (s *pubsubSession) recv() (batch, error) {
 		m.payload = event.GetPayload()
 		if m.schema, m.schemaErr, err = s.schema(m.SchemaID); err != nil {
 			// The batch is not lost: the link opens again from the last queued id.
-			return batch{}, err
+			return batch{unread: messages[0].ReplayID}, err
 		}
 	}
 	return batch{messages: messages}, nil
