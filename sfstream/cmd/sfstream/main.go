@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
-	fmt.Fprintln(stderr, "sfstream:", err)
+	fmt.Fprintln(stderr, "sfstream:", strings.TrimPrefix(err.Error(), "sfstream: "))
 	return 1
 }
 
