@@ -1,12 +1,9 @@
 package sfstream
 
 import (
-	"bytes"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/sfstream/sfstream-go/replaystore"
 )
 
 // delivery is everything between the connections and the consumers: the queue
@@ -92,41 +89,6 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 	if delivered > 0 {
 		notify(d.ready)
 	}
-}
-
-// keepalive notes that a channel was quiet up to an id, now.
-func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if sub.removed {
-		return
-	}
-	sub.live = now
-	sub.watermark.pushLocked(&entry{sub: sub, id: id, live: now, handled: true})
-	if sub.received == 0 {
-		d.saver.soonLocked() // nobody else will ask for it
-	}
-}
-
-// restart notes that a fallback has left the channel's order: what comes next
-// is new, from live on, or anything that is retained where live is zero.
-func (d *delivery) restart(sub *subscription, live time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if sub.live = live; !live.IsZero() && !sub.removed {
-		// Behind what waits: that is still to be handled.
-		sub.watermark.pushLocked(&entry{sub: sub, live: live, reset: true, handled: true})
-	}
-}
-
-// marker is up to where a channel is handled, with the Live of what was received.
-func (d *delivery) marker(sub *subscription) replaystore.Marker {
-	d.mu.Lock()
-	m, live := sub.watermark.current, sub.live
-	d.mu.Unlock()
-	marker := m.marker()
-	marker.Live = live
-	return marker
 }
 
 // next settles the message handed out before and hands out the next one, nil
@@ -391,27 +353,4 @@ func (d *delivery) pending() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.queued
-}
-
-// begin sets where a new subscription starts: what a restart before its first
-// event would begin at.
-func (d *delivery) begin(sub *subscription, first mark, stored bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	sub.live = first.live
-	sub.watermark.current = first
-	if stored {
-		sub.watermark.saved = first
-	}
-}
-
-// accepted notes that Salesforce follows the start: from now on a restart
-// depends on it.
-func (d *delivery) accepted(sub *subscription) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	w := &sub.watermark
-	if !sub.removed && (!bytes.Equal(w.current.id, w.saved.id) || w.current.live.After(w.saved.live)) {
-		d.saver.markLocked(sub)
-	}
 }

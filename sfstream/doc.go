@@ -58,7 +58,8 @@
 //
 // # Where things are
 //
-// client.go is what programs call, consume.go the loops; link.go is the loop that
-// reconnects, transport.go the seam to the APIs below it; delivery.go holds what
-// waits and checkpoint.go what is handled, saver.go writes it down.
+// client.go, subscribe.go and close.go are what programs call, consume.go the
+// loops; link.go is the loop that reconnects, transport.go the seam to the APIs
+// below it; delivery.go holds what waits and checkpoint.go what is handled,
+// saver.go writes it down.
 package sfstream
