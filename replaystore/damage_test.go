@@ -215,12 +215,13 @@ func exercise(t *testing.T, data []byte) error {
 		}
 		return err
 	}
+	// Damage that leaves all pages plausible (a key that is another key now) is
+	// not found, and may cost that marker. It must not cost the process.
 	_, _ = store.All(t.Context())
-	mustSave(t, store, keyB, "1") // the file is sound, so this works
-	if got := mustLoad(t, store, keyB); got != "1" {
-		t.Errorf("loaded %q", got)
-	}
-	if err := errors.Join(store.Delete(t.Context(), keyA), store.Close()); err != nil {
+	_ = store.Save(t.Context(), map[replaystore.Key]replaystore.Marker{keyB: {ReplayID: []byte("1")}})
+	_, _ = store.Load(t.Context(), keyB)
+	_ = store.Delete(t.Context(), keyA)
+	if err := store.Close(); err != nil {
 		t.Error(err)
 	}
 	return nil
