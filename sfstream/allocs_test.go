@@ -18,13 +18,13 @@ const (
 	gateBatches = 100
 )
 
-// newGate is a link with nothing below it.
-func newGate(t *testing.T) (*link, *delivery) {
+// newGate is a feed with nothing below it.
+func newGate(t *testing.T) (*feed, *delivery) {
 	d := &delivery{prefetch: gateBatch * (gateBatches + 2), ready: make(chan struct{}, 1)}
 	d.saver = newSaver(d, replaystore.NewMemory(), slog.New(slog.DiscardHandler), func(err error) { t.Error(err) })
 	t.Cleanup(func() { _ = d.saver.close(time.Second, nil) })
 	c := &Client{delivery: d}
-	return &link{client: c, sub: newSubscription(d, "/event/Order__e", replaystore.Key{})}, d
+	return &feed{client: c, sub: newSubscription(d, "/event/Order__e", replaystore.Key{})}, d
 }
 
 // batches are as many as AllocsPerRun of gateBatches takes.
@@ -42,11 +42,11 @@ func batches() []batch {
 }
 
 func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
-	l, _ := newGate(t)
-	l.duplicates.ring = make([]arrival, 0, remembered)
+	f, _ := newGate(t)
+	f.duplicates.ring = make([]arrival, 0, remembered)
 	arriving := batches()
 	perBatch := testing.AllocsPerRun(gateBatches, func() {
-		l.deliver(arriving[0])
+		f.deliver(arriving[0].messages)
 		arriving = arriving[1:]
 	})
 	if perBatch > 2 { // the entries and the run
@@ -65,10 +65,10 @@ func TestHandingOutAndSettlingAllocateNothing(t *testing.T) {
 		{"AckManual", AckManual, (*Message).Ack},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l, d := newGate(t)
+			f, d := newGate(t)
 			d.ackWith = test.policy
 			for _, b := range batches() {
-				l.deliver(b)
+				f.deliver(b.messages)
 			}
 			// Per batch, because AllocsPerRun rounds down.
 			perBatch := testing.AllocsPerRun(gateBatches, func() {

@@ -31,6 +31,9 @@ func classify(err error) action {
 	if errors.Is(err, io.EOF) {
 		return actionResume // status OK: 60 s without demand, not an end of the channel
 	}
+	if errors.Is(err, errSessionGone) {
+		return actionResume // a load balancer's cookie ran out: three hours are normal
+	}
 	var server *ServerError
 	if errors.As(err, &server) {
 		switch server.Code {

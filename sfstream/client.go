@@ -15,14 +15,15 @@ import (
 // loop. All its methods may be called from any goroutine, and from inside the
 // loop. Use New to make one, Open to log in, and Close to end it.
 type Client struct {
-	cfg       config
-	log       *slog.Logger
-	clock     serverClock
-	login     authenticator.Login
-	cache     *authenticator.Cache
-	transport transport
-	delivery  *delivery
-	plans     plans
+	cfg      config
+	log      *slog.Logger
+	clock    serverClock
+	login    authenticator.Login
+	cache    *authenticator.Cache
+	pubsub   transport
+	cometd   transport
+	delivery *delivery
+	plans    plans
 
 	life   context.Context // of everything the client starts; Close and fail cancel it
 	cancel context.CancelFunc
@@ -36,12 +37,13 @@ type Client struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	mu       sync.Mutex
-	state    clientState
-	orgID    string           // since Open
-	links    map[string]*link // by channel
-	err      error            // terminal
-	refusals []refusal        // within loginPeriod
+	mu        sync.Mutex
+	state     clientState
+	orgID     string           // since Open
+	feeds     map[string]*feed // by channel
+	streaming *link            // of all channels of the Streaming API; nil: there are none
+	err       error            // terminal
+	refusals  []refusal        // within loginPeriod
 }
 
 type clientState int
@@ -74,12 +76,13 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 		ended:  make(chan struct{}),
 		closed: make(chan struct{}),
 		turn:   make(chan struct{}, 1),
-		links:  make(map[string]*link),
+		feeds:  make(map[string]*feed),
 	}
 	c.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: c.clock.watch(cfg.httpClient)}
 	c.cache = authenticator.NewCache(auth)
 	c.plans = plans{new(sync.Map)}
-	c.transport = newPubsub(&c.cfg)
+	c.pubsub = newPubsub(&c.cfg)
+	c.cometd = newCometd(&c.cfg, c.login.HTTPClient)
 	c.life, c.cancel = context.WithCancel(context.Background())
 	c.delivery = &delivery{prefetch: cfg.prefetch, ackWith: cfg.ack, ready: make(chan struct{}, 1)}
 	c.delivery.saver = newSaver(c.delivery, cfg.store, cfg.log, c.fail)
@@ -131,10 +134,10 @@ func (c *Client) usable() error {
 	return c.err
 }
 
-func (c *Client) snapshot() []*link {
+func (c *Client) snapshot() []*feed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Collect(maps.Values(c.links))
+	return slices.Collect(maps.Values(c.feeds))
 }
 
 // Err returns why the client stopped: ErrNotOpen before Open, nil while it runs

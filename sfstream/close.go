@@ -44,7 +44,7 @@ func (c *Client) close() error {
 	c.mu.Lock()
 	terminal := c.err
 	c.state = clientClosed
-	links := slices.Collect(maps.Values(c.links))
+	feeds := slices.Collect(maps.Values(c.feeds))
 	c.mu.Unlock()
 	close(c.closed)
 
@@ -63,15 +63,15 @@ func (c *Client) close() error {
 
 	// 3. The last save, then the connection.
 	var subs []*subscription
-	for _, l := range links {
-		if l.isAccepted() {
-			subs = append(subs, l.sub)
+	for _, f := range feeds {
+		if f.isAccepted() {
+			subs = append(subs, f.sub)
 		}
 	}
 	if err := c.delivery.saver.close(time.Until(deadline), subs); err != nil {
 		errs = append(errs, err)
 	}
-	if err := c.transport.close(); err != nil {
+	if err := c.pubsub.close(); err != nil {
 		errs = append(errs, fmt.Errorf("sfstream: close: %w", err))
 	}
 	if len(errs) == 0 {

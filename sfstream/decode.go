@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
 // Decode returns the payload as a T; see Message.Decode.
@@ -23,8 +21,9 @@ func Decode[T any](m *Message) (T, error) {
 // to an any, or such a map itself. A struct's fields are matched by the tag
 // `sf:"Name"`, else by their own name; `sf:"-"` and unexported ones are left
 // alone, as are fields that the event does not carry: of a change event, those
-// that did not change. null sets the zero value. A DateTime goes into a
-// time.Time, a string (RFC 3339) or an int64 (epoch milliseconds).
+// that did not change. null sets the zero value. A DateTime, a date and a time of
+// day go into a time.Time, a string or an int64 (milliseconds). A generic event
+// is its text, for a string or an any.
 //
 // The error is a *DecodeError that names the field. Decode does no I/O.
 func (m *Message) Decode(v any) error {
@@ -36,11 +35,7 @@ func (m *Message) Decode(v any) error {
 	if !isMap {
 		dst = dst.Elem()
 	}
-	times := avro.TimesAsText
-	if dst.Kind() == reflect.Struct || dst.Kind() == reflect.Pointer {
-		times = avro.TimesAsTime
-	}
-	fields, err := m.fields(times)
+	value, err := m.value()
 	if err != nil {
 		return err
 	}
@@ -48,10 +43,10 @@ func (m *Message) Decode(v any) error {
 	if m.client != nil {
 		p = m.client.plans
 	}
-	if isMap {
+	if fields, ok := value.(map[string]any); ok && isMap {
 		err = p.assignMap(dst, fields)
 	} else {
-		err = p.assign(dst, fields)
+		err = p.assign(dst, value)
 	}
 	if err != nil {
 		var at *fieldError
@@ -115,8 +110,6 @@ func (p plans) assign(dst reflect.Value, src any) error {
 		if dst.Kind() == reflect.Slice {
 			return p.assignSlice(dst, src)
 		}
-	case time.Time:
-		return assignTime(dst, src)
 	case int64:
 		return assignInt(dst, src)
 	case float64:
@@ -131,10 +124,7 @@ func (p plans) assign(dst reflect.Value, src any) error {
 			return nil
 		}
 	case string:
-		if dst.Kind() == reflect.String {
-			dst.SetString(src)
-			return nil
-		}
+		return assignText(dst, src)
 	case bool:
 		if dst.Kind() == reflect.Bool {
 			dst.SetBool(src)
@@ -148,18 +138,38 @@ func (p plans) assign(dst reflect.Value, src any) error {
 	return fmt.Errorf("cannot put a %T into a Go %s", src, dst.Type())
 }
 
-func assignTime(dst reflect.Value, src time.Time) error {
-	switch {
-	case dst.Type() == timeType:
-		dst.Set(reflect.ValueOf(src))
-	case dst.Kind() == reflect.Int64:
-		dst.SetInt(src.UnixMilli())
-	case dst.Kind() == reflect.String:
-		dst.SetString(src.UTC().Format("2006-01-02T15:04:05.000Z")) // as Fields has it
-	default:
-		return fmt.Errorf("cannot put a DateTime into a Go %s", dst.Type())
+// assignText stores a text: as it is, or, where it is a DateTime, a date or a
+// time of day, as a time or its milliseconds.
+func assignText(dst reflect.Value, src string) error {
+	if dst.Kind() == reflect.String {
+		dst.SetString(src)
+		return nil
 	}
-	return nil
+	if dst.Type() == timeType || dst.Kind() == reflect.Int64 {
+		if t, ok := parseTime(src); ok {
+			if dst.Type() == timeType {
+				dst.Set(reflect.ValueOf(t))
+			} else {
+				dst.SetInt(t.UnixMilli())
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("cannot put the text %.40q into a Go %s", src, dst.Type())
+}
+
+// parseTime reads what Fields gives for times. A time of day is one of 1970-01-01.
+func parseTime(s string) (time.Time, bool) {
+	if t, ok := parseDateTime(s); ok {
+		return t, true
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t, true
+	}
+	if t, err := time.Parse("15:04:05.000Z", s); err == nil {
+		return t.AddDate(1970, 0, 0), true
+	}
+	return time.Time{}, false
 }
 
 func assignInt(dst reflect.Value, src int64) error {

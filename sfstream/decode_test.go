@@ -109,9 +109,9 @@ func TestDecodeRefusesWhatWouldLoseSomething(t *testing.T) {
 		{&struct{ Big__c int32 }{}, "Big__c", "overflows int32"},
 		{&struct{ Big__c float64 }{}, "Big__c", "not exact"},
 		{&struct{ N__c int }{}, "N__c", "cannot put a float64"},
-		{&struct{ Text__c int }{}, "Text__c", "cannot put a string"},
+		{&struct{ Text__c int }{}, "Text__c", "cannot put the text"},
 		{&struct{ Flag__c string }{}, "Flag__c", "cannot put a bool"},
-		{&struct{ When__c bool }{}, "When__c", "DateTime"},
+		{&struct{ When__c bool }{}, "When__c", "2025-06-01T12:30:15.123Z"},
 		{&struct{ Place__c string }{}, "Place__c", "cannot put a map"},
 		{&struct{ Place__c struct{ Floor uint8 } }{}, "", ""},
 		{&struct {
@@ -119,7 +119,7 @@ func TestDecodeRefusesWhatWouldLoseSomething(t *testing.T) {
 		}{}, "Place__c.Spot.X", "overflows int32"},
 		{&struct {
 			P *place2 `sf:"Place__c"`
-		}{}, "Place__c.City", "cannot put a string"},
+		}{}, "Place__c.City", "cannot put the text"},
 		{&map[string]string{}, "*", "cannot put"},
 		{&map[int]any{}, "", "string keys"},
 		{new(int), "", "cannot put a map"},

@@ -32,6 +32,7 @@ func (d *duplicates) seen(m *Message) bool {
 		if _, again := d.known[arrivalKey{string(m.ReplayID), m.ID}]; again {
 			return true
 		}
+		d.known[arrivalKey{string(m.ReplayID), m.ID}] = struct{}{} // what rode on two replies comes twice
 		if d.left--; d.left <= 0 {
 			d.known = nil
 		}

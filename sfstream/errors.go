@@ -62,13 +62,13 @@ func (c Code) String() string {
 }
 
 // A ServerError is what Salesforce, or something on the way to it, answered.
-// It unwraps to the gRPC status.
+// It unwraps to the gRPC status, or to the error of the HTTP request.
 type ServerError struct {
 	API     string // "pubsub" or "cometd"
 	Channel string
 	Code    Code
-	// Reason is the server's own code where it gives one:
-	// "sfdc.platform.eventbus.grpc.topic.not.found".
+	// Reason is the server's own code where it gives one, such as
+	// "sfdc.platform.eventbus.grpc.topic.not.found" or "403::Unknown client".
 	Reason  string
 	Message string
 	// RPCID is what Salesforce's support asks for. Proxies give none.
@@ -77,13 +77,18 @@ type ServerError struct {
 	// is longer than its own backoff; else zero.
 	RetryAfter time.Duration
 
-	err error
+	session bool // Streaming API: about the session, whichever message it answers
+	err     error
 }
 
 // Error names the channel, the refusal, the rpc id and the next step.
 func (e *ServerError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "sfstream: %s: %s: %s", e.Channel, e.Code, e.Message)
+	about := e.Channel
+	if about == "" {
+		about = "Streaming API"
+	}
+	fmt.Fprintf(&b, "sfstream: %s: %s: %s", about, e.Code, e.Message)
 	if e.RPCID != "" {
 		fmt.Fprintf(&b, " (rpc id %s)", e.RPCID)
 	}
@@ -111,6 +116,9 @@ func (e *ServerError) hint() string {
 	case LimitExceeded:
 		return "see the org's event allocations in Setup"
 	case Unavailable:
+		if e.API == apiCometD {
+			return "check the instance URL, and that proxies let a request wait for two minutes"
+		}
 		return "check the endpoint (WithPubSubEndpoint) and that the network lets gRPC through to it"
 	default:
 		return ""

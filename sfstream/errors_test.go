@@ -218,7 +218,7 @@ var failures = []struct {
 		name: "channel of another API",
 		cause: func(l *lab) error {
 			l.start()
-			return l.client.Subscribe(l.t.Context(), "/topic/Orders")
+			return l.client.Subscribe(l.t.Context(), "/topic/Orders", sfstream.Via(sfstream.PubSub))
 		},
 		typed: func(t *testing.T, err error) {
 			if !errors.Is(err, sfstream.ErrInvalidOption) {

@@ -1,87 +1,79 @@
 package sfstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/sfstream/sfstream-go/authenticator"
-	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-const (
-	// settled is how long a session must have lasted to count as a success where
-	// nothing was received on it: less than what proxies grant an idle stream.
-	settled = 10 * time.Second
+// settled is how long a session must have lasted to count as a success where
+// nothing was received on it: less than what proxies grant an idle stream.
+const settled = 10 * time.Second
 
-	// deniedFor is how long a channel that was once accepted may be denied before
-	// that is believed: permission and channel changes take Salesforce 10 minutes.
-	deniedFor   = 10 * time.Minute
-	deniedEvery = 30 * time.Second
-
-	// unackedWarning is how long a channel waits for Ack without a warning.
-	unackedWarning = time.Minute
-
-	// stillNow is how long after a channel was set to "new" a session of new
-	// events begins at that moment. Salesforce itself takes some 3 s.
-	stillNow = 2 * time.Second
-)
-
-// link follows one channel: it opens a session, receives, delivers, and opens
-// the next one from where the last one ended. It is the only place that sleeps
-// between attempts. The goroutine of run is the only writer of its fields.
+// link is what connects, fails and reconnects: one for each channel of the
+// Pub/Sub API, one for all channels of the Streaming API. It opens a session,
+// receives, delivers, and opens the next one from where the last one ended. It
+// is the only place that sleeps between attempts. It ends with its last feed.
+// The goroutine of run is the only writer of its fields.
 type link struct {
-	client *Client
-	sub    *subscription
-	life   context.Context    // of the subscription; Unsubscribe and the client's end cancel it
-	cancel context.CancelFunc // of life
-	status linkStatus
+	client    *Client
+	transport transport
+	life      context.Context // cancelled when the last feed leaves and when the client ends
+	cancel    context.CancelFunc
+	changed   chan struct{} // capacity 1: feeds joined, left, have room again or have waited long enough
+	done      chan struct{} // closed when run has ended
 
-	accepted chan struct{} // closed when Salesforce has accepted the subscription
-	done     chan struct{} // closed when run has ended; err is set then
-	err      error
+	feeds []*feed // client.mu guards it
 
-	position   position
-	startedNew time.Time // where position.latest: when that was decided
-	fresh      bool      // this session brings only what is new, whatever its date
-	duplicates duplicates
-
+	asked     map[*subscription]*feed    // of the present session
 	creds     *authenticator.Credentials // of the last attempt
 	refused   *refusal                   // the last token that was refused since something was received
 	backOff   backoff.BackOff
 	downSince time.Time // of the present outage
-	denied    time.Time // since when an accepted channel is denied; zero: it is not
 	failing   bool      // the last attempt failed: the next ones are told at Debug only
+}
+
+func newLink(c *Client, t transport) *link {
+	l := &link{
+		client: c, transport: t, backOff: c.cfg.newBackOff(),
+		changed: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	l.life, l.cancel = context.WithCancel(c.life)
+	return l
 }
 
 // run is the loop. It ends when life does or when no retry helps.
 func (l *link) run() {
-	ctx := l.life
+	defer l.client.running.Done()
+	defer close(l.done)
 	l.downSince = time.Now()
 	for {
-		s, err := l.open(ctx)
+		s, err := l.open()
 		progress := false
 		if err == nil {
 			progress, err = l.receive(s)
 		}
-		if ctx.Err() != nil {
+		if l.life.Err() != nil {
 			l.end(nil)
 			return
 		}
 		if progress {
-			l.downSince, l.denied, l.refused, l.failing = time.Now(), time.Time{}, nil, false
+			l.downSince, l.refused, l.failing = time.Now(), nil, false
 			l.backOff.Reset()
 		}
 		wait, fatal := l.decide(err, progress)
 		if fatal == nil && wait > 0 {
-			fatal = l.sleep(ctx, wait, err)
+			fatal = l.sleep(wait, err)
 		}
-		if fatal != nil || ctx.Err() != nil {
+		if fatal != nil || l.life.Err() != nil {
 			l.end(fatal)
 			return
 		}
@@ -89,193 +81,240 @@ func (l *link) run() {
 }
 
 // open makes one attempt to have a session.
-func (l *link) open(ctx context.Context) (session, error) {
-	credit, err := l.awaitRoom(ctx)
+func (l *link) open() (session, error) {
+	l.asked = make(map[*subscription]*feed)
+	due, err := l.awaitDue()
 	if err != nil {
 		return nil, err
 	}
-	l.status.set(StateOpening)
-	if l.creds, err = l.client.credentials(ctx, l.sub.channel); err != nil {
+	if l.creds, err = l.client.credentials(l.life, l.name()); err != nil {
 		return nil, err
 	}
-	if l.position.latest && l.isAccepted() && l.client.clock.now().Sub(l.startedNew) > stillNow {
-		l.position = position{skip: skipper{before: l.startedNew}}
-	}
-	l.fresh = l.position.latest
-	s, err := l.client.transport.open(ctx, l.creds, request{
-		sub: l.sub, verify: !l.isAccepted(), position: l.position, credit: credit,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if l.isAccepted() {
-		if l.failing {
-			l.client.log.Info("connected again", "channel", l.sub.channel, "after", time.Since(l.downSince))
-		}
-		l.duplicates.expect()
-	} else {
-		l.client.delivery.accepted(l.sub)
-		close(l.accepted)
-	}
-	if l.position.latest {
-		// From here on "new" means what comes after that moment, whenever a
-		// reconnect asks for it.
-		l.position = position{skip: skipper{before: l.startedNew}}
-	}
-	l.status.set(StateLive)
-	return s, nil
+	return l.transport.open(l.life, l.creds, l.ask(due))
 }
 
-// awaitRoom waits until there is something to ask for: a session without demand
-// would be ended by the server after a minute.
-func (l *link) awaitRoom(ctx context.Context) (credit int, err error) {
-	var warned time.Time
+// ask takes feeds into the session and returns what to ask for.
+func (l *link) ask(feeds []*feed) []request {
+	var reqs []request
+	for _, f := range feeds {
+		l.asked[f.sub] = f
+		reqs = append(reqs, f.request())
+	}
+	return reqs
+}
+
+// awaitDue waits until there is a feed to ask for.
+func (l *link) awaitDue() ([]*feed, error) {
 	for {
-		if credit = l.sub.openCredit(); credit > 0 {
-			return credit, nil
+		if due := l.due(); len(due) > 0 {
+			return due, nil
 		}
-		l.status.set(StateParked)
+		l.downSince = time.Now() // a slow consumer is no outage
 		var look <-chan time.Time
 		if l.client.cfg.ack == AckManual {
-			var wait time.Duration
-			warned, wait = l.warnUnacked(warned)
+			wait := unackedWarning
+			for _, f := range l.snapshot() {
+				wait = min(wait, f.warnUnacked())
+			}
 			look = time.After(wait)
 		}
 		select {
 		case <-look:
-		case <-l.sub.room:
-			l.downSince = time.Now() // a slow consumer is no outage
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		case <-l.changed:
+		case <-l.life.Done():
+			return nil, l.life.Err()
+		}
+		l.downSince = time.Now()
+	}
+}
+
+// due returns the feeds that are not asked for and should be.
+func (l *link) due() (due []*feed) {
+	for _, f := range l.snapshot() {
+		if l.asked[f.sub] == nil && f.due() {
+			due = append(due, f)
 		}
 	}
+	return due
 }
 
-// warnUnacked warns, once for each time, that all room of the channel has been
-// taken by unacked messages for a while. It returns when to look again.
-func (l *link) warnUnacked(warned time.Time) (_ time.Time, wait time.Duration) {
-	since, n, oldest := l.client.delivery.fullOf(l.sub)
-	if since.IsZero() || since.Equal(warned) {
-		return warned, unackedWarning
-	}
-	if full := time.Since(since); full < unackedWarning {
-		return warned, unackedWarning - full
-	}
-	l.client.log.Warn("the channel waits for Ack: as many messages as WithPrefetch allows are not acked",
-		"channel", l.sub.channel, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", fmt.Sprintf("%x", oldest.ReplayID))
-	return since, unackedWarning
+func (l *link) snapshot() []*feed {
+	l.client.mu.Lock()
+	defer l.client.mu.Unlock()
+	return slices.Clone(l.feeds)
 }
 
-func (l *link) isAccepted() bool {
-	select {
-	case <-l.accepted:
-		return true
-	default:
-		return false
+// name is the channel of a link that has one of its own, else empty.
+func (l *link) name() string {
+	if feeds := l.snapshot(); len(feeds) == 1 {
+		return feeds[0].sub.channel
 	}
+	return ""
 }
 
 // receive delivers what comes on a session until it ends. It reports whether
 // the session was of use: something came, or it lasted.
 func (l *link) receive(s session) (progress bool, err error) {
-	defer s.close()
+	defer func() {
+		s.close()
+		for _, f := range l.asked {
+			f.sub.sessionEnded()
+		}
+	}()
 	started := time.Now()
 	for {
-		b, err := s.recv()
+		b, err := s.recv(l.changed)
 		if err != nil {
-			if l.fresh && len(l.position.id) == 0 {
-				l.position.skip.until = b.unread
+			for _, f := range l.asked {
+				f.unread(b.unread)
 			}
 			return progress || time.Since(started) >= settled, err
 		}
-		progress = true
-		l.deliver(b)
-	}
-}
-
-// deliver queues what was received and moves the position behind it.
-func (l *link) deliver(b batch) {
-	now := l.client.clock.now()
-	if len(b.messages) == 0 {
-		l.client.delivery.keepalive(l.sub, b.latest, now)
-		l.fresh = l.fresh || !l.position.skip.before.After(now) // all that is retained has come
-		l.moveTo(b.latest)
-		return
-	}
-	for i := range b.messages {
-		m := &b.messages[i]
-		m.client = l.client
-		if l.duplicates.seen(m) {
-			m.fate = fateDuplicate
+		switch b.kind {
+		case batchChanged:
+			s.update(l.update())
 			continue
+		case batchAccepted, batchRefused:
+			if f := l.asked[b.sub]; f == nil {
+				continue // it has left
+			} else if b.kind == batchAccepted {
+				l.accepted(f)
+			} else if l.channelRefused(f, b.err) {
+				return true, io.EOF
+			}
+			continue
+		case batchQuiet:
+			for sub, f := range l.asked {
+				if b.sub == nil && f.isAccepted() || b.sub == sub {
+					f.quiet(b.latest)
+				}
+			}
+		case batchMessages:
+			if f := l.asked[b.sub]; f != nil {
+				f.deliver(b.messages)
+			}
 		}
-		if !l.fresh && l.position.skip.skips(m, now) {
-			m.fate = fateSkip
-		}
-		l.moveTo(m.ReplayID)
+		progress = true
 	}
-	l.client.delivery.push(l.sub, b.messages, now)
 }
 
-// moveTo makes a replay id the place to resume after. An event without one
-// leaves the place as it is: it comes again after a reconnect.
-func (l *link) moveTo(id []byte) {
-	if len(id) == 0 {
-		return
+// update returns how the channels of the link differ from those of its session.
+func (l *link) update() (add []request, drop []*subscription) {
+	feeds := l.snapshot()
+	for sub, f := range l.asked {
+		if !slices.Contains(feeds, f) {
+			delete(l.asked, sub)
+			drop = append(drop, sub)
+		}
 	}
-	l.position.id = id
-	if l.fresh {
-		l.position.skip = skipper{} // what comes after it is new too
-	}
+	return l.ask(l.due()), drop
 }
 
-// decide says how long to wait before the next attempt, or why there is none.
+func (l *link) accepted(f *feed) {
+	if f.isAccepted() && l.failing {
+		l.client.log.Info("connected again", "channel", f.sub.channel, "after", time.Since(l.downSince))
+	}
+	f.accept()
+}
+
+// channelRefused decides about a channel that is not followed while the session
+// lives on. It reports whether a new session is needed.
+func (l *link) channelRefused(f *feed, err error) (reopen bool) {
+	delete(l.asked, f.sub)
+	act := classify(err)
+	first := f.denied.IsZero()
+	f.status.failed(err)
+	l.client.log.Info("channel refused", "channel", f.sub.channel, "action", act.String(), "error", err)
+	if f.backOff == nil {
+		f.backOff = l.client.cfg.newBackOff()
+	}
+	wait, fatal := l.concerning(f, act, err)
+	if limit := l.client.cfg.reconnectTimeout; limit > 0 && fatal == nil && wait > 0 {
+		down := time.Since(f.downSince)
+		if wait = min(wait, limit-down); wait <= 0 {
+			fatal = &TimeoutError{Channel: f.sub.channel, Down: down, err: err}
+		}
+	}
+	switch {
+	case fatal != nil:
+		l.client.endFeed(f, fatal)
+	case wait > 0 && first && !f.denied.IsZero():
+		return true // the token may be what is stale
+	case wait > 0:
+		f.status.set(StateWaiting)
+		f.retryAt = time.Now().Add(wait)
+		time.AfterFunc(wait, func() { notify(l.changed) }) // to a link that has ended it means nothing
+	default:
+		notify(l.changed)
+	}
+	return false
+}
+
+// decide says how long to wait before the next session, or why there is none.
 func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error) {
 	act := classify(err)
 	if act == actionResume {
 		if progress {
-			l.client.log.Debug("stream ended by the server, resuming", "channel", l.sub.channel)
-			return 0, nil
+			l.client.log.Debug("session ended by the server, resuming", "channel", l.name(), "error", err)
+			return retryAfter(err), nil
 		}
-		act = actionRetry // a server that ends every stream at once must not be stormed
+		act = actionRetry // a server that ends every session at once must not be stormed
 	}
-	l.status.failed(err)
 	level := slog.LevelInfo
 	if l.failing {
 		level = slog.LevelDebug
 	}
 	l.failing = true
-	l.client.log.Log(context.Background(), level, "disconnected", "channel", l.sub.channel, "action", act.String(), "error", err)
+	feeds := l.snapshot()
+	for _, f := range feeds {
+		f.status.failed(err)
+	}
+	l.client.log.Log(context.Background(), level, "disconnected", "channel", l.name(), "action", act.String(), "error", err)
+	if act == actionReauthorize {
+		return l.reauthorize(err)
+	}
+	if act == actionRetry || len(feeds) == 0 {
+		return l.nextWait(l.backOff, l.downSince, err)
+	}
+	return l.concerning(feeds[0], act, err) // what is about a channel ends only sessions that have one
+}
+
+// concerning decides what is about one channel.
+func (l *link) concerning(f *feed, act action, err error) (wait time.Duration, fatal error) {
 	switch act {
 	case actionGiveUp:
 		return 0, err
-	case actionReauthorize:
-		return l.reauthorize(err)
 	case actionFallback:
-		return l.fallBack(err)
+		return f.fallBack(err)
 	case actionRetrySlowly:
-		return l.retryDenied(err)
+		return f.retryDenied(err)
 	default:
-		return l.nextWait(err)
+		return l.nextWait(f.backOff, f.downSince, err)
 	}
 }
 
 // nextWait is the backoff's wait, or the server's where that is longer.
-func (l *link) nextWait(err error) (time.Duration, error) {
-	wait := l.backOff.NextBackOff()
+func (l *link) nextWait(policy backoff.BackOff, since time.Time, err error) (time.Duration, error) {
+	wait := policy.NextBackOff()
 	if wait == backoff.Stop {
-		return 0, &TimeoutError{Channel: l.sub.channel, Down: time.Since(l.downSince), err: err}
+		return 0, &TimeoutError{Channel: l.name(), Down: time.Since(since), err: err}
 	}
+	return max(wait, retryAfter(err), 1), nil
+}
+
+func retryAfter(err error) time.Duration {
 	var server *ServerError
 	if errors.As(err, &server) {
-		wait = max(wait, server.RetryAfter)
+		return server.RetryAfter
 	}
-	return max(wait, 1), nil
+	return 0
 }
 
 // sleep waits, and gives up where that would pass WithReconnectTimeout.
-func (l *link) sleep(ctx context.Context, wait time.Duration, cause error) error {
-	l.status.set(StateWaiting)
+func (l *link) sleep(wait time.Duration, cause error) error {
+	for _, f := range l.snapshot() {
+		f.status.set(StateWaiting)
+	}
 	limit := l.client.cfg.reconnectTimeout
 	left := limit - time.Since(l.downSince)
 	last := limit > 0 && wait >= left
@@ -285,92 +324,45 @@ func (l *link) sleep(ctx context.Context, wait time.Duration, cause error) error
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-ctx.Done():
+	case <-l.life.Done():
 		return nil
 	case <-timer.C:
 	}
 	if last {
-		return &TimeoutError{Channel: l.sub.channel, Down: time.Since(l.downSince), err: cause}
+		return &TimeoutError{Channel: l.name(), Down: time.Since(l.downSince), err: cause}
 	}
 	return nil
 }
 
 // reauthorize drops the token that was refused. The first refusal is followed
-// at once by an attempt with a new one. Refused again, a Subscribe fails; a
-// channel that was followed before tries on within the login budget.
+// at once by an attempt with a new one. Refused again, a Subscribe fails; what
+// was followed before tries on within the login budget.
 func (l *link) reauthorize(err error) (time.Duration, error) {
 	before, refused := l.refused, refusalOf(l.creds)
 	l.refused = &refused
+	if before != nil {
+		for _, f := range l.snapshot() {
+			if !f.isAccepted() {
+				l.client.endFeed(f, err)
+			}
+		}
+	}
 	switch {
-	case before != nil && !l.isAccepted():
-		return 0, err
+	case l.life.Err() != nil:
+		return 0, nil // that was the last one
 	case !l.client.invalidate(l.creds, before != nil && before.same(refused)):
-		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.sub.channel,
+		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.name(),
 			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", loginBudget, loginPeriod, err)}
 	case before != nil:
-		return l.nextWait(err)
-	}
-	return 0, nil
-}
-
-// retryDenied gives a channel that was followed before time to come back.
-func (l *link) retryDenied(err error) (time.Duration, error) {
-	if !l.isAccepted() {
-		return 0, err // the answer to Subscribe
-	}
-	switch now := time.Now(); {
-	case l.denied.IsZero():
-		l.denied = now
-		l.client.log.Warn("channel denied, trying on", "channel", l.sub.channel, "for", deniedFor, "error", err)
-		l.client.cache.Invalidate(l.creds) // a new login may see new permissions; no token was refused
-	case now.Sub(l.denied) >= deniedFor:
-		return 0, err
-	}
-	return deniedEvery, nil
-}
-
-// fallBack decides what to do about a replay id that Salesforce refuses.
-func (l *link) fallBack(err error) (time.Duration, error) {
-	last := l.client.delivery.marker(l.sub)
-	if !bytes.Equal(last.ReplayID, l.position.id) {
-		last = replaystore.Marker{ReplayID: l.position.id, Live: last.Live}
-	}
-	if len(l.position.id) == 0 {
-		return 0, &ReplayError{Channel: l.sub.channel, Marker: last, err: err} // a fallback, refused too
-	}
-	now := l.client.clock.now()
-	if !last.Live.IsZero() && now.Sub(last.Live) < followed {
-		// The id is older than what is retained, but the channel was quiet: all
-		// that came since is still there.
-		l.client.log.Debug("replay id aged out on a quiet channel", "channel", l.sub.channel, "live", last.Live)
-		l.position = position{}
-		return 0, nil
-	}
-	switch l.client.cfg.fallback {
-	case FallbackAll:
-		l.position = position{}
-		l.client.delivery.restart(l.sub, time.Time{})
-	case FallbackNew:
-		l.position, l.startedNew = position{latest: true}, now
-		l.client.delivery.restart(l.sub, now)
-	default:
-		return 0, &ReplayError{Channel: l.sub.channel, Marker: last, err: err}
-	}
-	l.duplicates.forget()
-	l.status.gap()
-	l.client.log.Warn("stored position refused, events may have been missed", "channel", l.sub.channel,
-		"replay_id", fmt.Sprintf("%x", last.ReplayID), "resume", l.client.cfg.fallback.String(), "error", err)
-	if hook := l.client.cfg.hooks.OnGap; hook != nil {
-		hook(Gap{Channel: l.sub.channel, After: last, Reason: err})
+		return l.nextWait(l.backOff, l.downSince, err)
 	}
 	return 0, nil
 }
 
 // end is the end of run.
 func (l *link) end(err error) {
-	l.err = err
-	l.status.set(StateEnded)
+	for _, f := range l.client.retire(l) {
+		l.client.endFeed(f, err)
+	}
 	l.cancel()
-	l.client.linkEnded(l, err)
-	close(l.done)
 }

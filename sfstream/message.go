@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,10 +20,11 @@ type Message struct {
 	// Publishers may set it, up to 36 characters.
 	ID       string
 	ReplayID []byte // opaque; empty where Salesforce gave none
-	SchemaID string // of the Avro schema that the payload was written with
+	SchemaID string // of the Avro schema that the payload was written with; empty for /topic and /u
 	Type     string // PushTopic: created, updated, deleted or undeleted; else empty
 
-	payload   []byte
+	payload   []byte // Avro; over the Streaming API the JSON of the event's data
+	json      bool
 	schema    *avro.Schema
 	schemaErr error // why there is no schema
 	entry     *entry
@@ -30,32 +32,54 @@ type Message struct {
 	client    *Client
 }
 
-// Date is when the event happened by its own account: the commit time of a
-// change event, the CreatedDate of a platform event (which its publisher
-// writes). Zero where the event carries none.
+// Date is when the event happened by its own account: the createdDate of a
+// PushTopic's and a generic event, the commit time of a change event, the
+// CreatedDate of a platform event (which its publisher writes). Zero where the
+// event carries none.
 func (m *Message) Date() time.Time {
+	if m.json {
+		return jsonDate(m.payload)
+	}
 	if m.schema == nil {
 		return time.Time{}
 	}
 	return m.schema.Date(m.payload)
 }
 
-// Fields returns the payload as a map. Numbers are int64 or float64, DateTime
-// values RFC 3339 text in UTC with milliseconds, records maps, and null is nil.
+// Fields returns the payload as a map: of a PushTopic's event the record, of a
+// generic event its text under "payload". Numbers are int64 or float64, DateTime
+// values RFC 3339 text in UTC with milliseconds, dates and times of day text
+// (2006-01-02, 15:04:05.000Z), records maps, and null is nil.
 //
 // Of a change event it holds what changed: the header with field names for
 // bitmaps, the fields that are set, and as nil those that the change nulled.
 // The map is the caller's own. The error is a *DecodeError.
-func (m *Message) Fields() (map[string]any, error) { return m.fields(avro.TimesAsText) }
+//
+// Over the Streaming API there is no schema: a text that looks exactly like a
+// DateTime counts as one.
+func (m *Message) Fields() (map[string]any, error) {
+	value, err := m.value()
+	if err != nil {
+		return nil, err
+	}
+	if fields, ok := value.(map[string]any); ok {
+		return fields, nil
+	}
+	return map[string]any{"payload": value}, nil
+}
 
-func (m *Message) fields(times avro.Times) (map[string]any, error) {
+// value is the decoded payload: a map, but for most generic events.
+func (m *Message) value() (any, error) {
+	if m.json {
+		return m.jsonPayload()
+	}
 	if m.schemaErr != nil {
 		return nil, m.decodeError("", m.schemaErr)
 	}
 	if m.schema == nil {
 		return nil, m.decodeError("", errors.New("the message did not come from a client"))
 	}
-	fields, err := m.schema.Decode(m.payload, times)
+	fields, err := m.schema.Decode(m.payload)
 	if err != nil {
 		var at *avro.Error
 		if errors.As(err, &at) {
@@ -70,18 +94,21 @@ func (m *Message) decodeError(field string, err error) error {
 	return &DecodeError{Channel: m.Channel, SchemaID: m.SchemaID, ReplayID: m.ReplayID, Field: field, err: err}
 }
 
-// Raw returns the payload as it came: Avro binary in the schema of SchemaID. It
-// must not be changed.
+// Raw returns the payload as it came: Avro binary in the schema of SchemaID, or
+// over the Streaming API the JSON of the event's data. It must not be changed.
 func (m *Message) Raw() []byte { return m.payload }
 
 // MarshalJSON gives a message the shape that Salesforce's Streaming API gives
-// it, with the replay id as lower-case hex:
+// it, on both APIs:
 //
-//	{"channel":"/event/Order__e","data":{"schema":"…","payload":{…},"event":{"EventUuid":"…","replayId":"…"}}}
+//	{"channel":"/event/Order__e","data":{"schema":"…","payload":{…},"event":{"EventUuid":"…","replayId":1}}}
 //
-// The error is a *DecodeError.
+// The payload is what Fields returns; that of a PushTopic's event is called
+// sobject, and that of a generic event is its text. The replay id is a number
+// over the Streaming API, and lower-case hex over the Pub/Sub API. The error is
+// a *DecodeError.
 func (m *Message) MarshalJSON() ([]byte, error) {
-	fields, err := m.Fields()
+	value, err := m.value()
 	if err != nil {
 		return nil, err
 	}
@@ -89,23 +116,35 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 	if m.client != nil {
 		marshal = m.client.cfg.marshal
 	}
-	payload, err := marshal(fields)
+	payload, err := marshal(value)
 	if err != nil {
 		return nil, m.decodeError("", err)
 	}
 	type event struct {
-		EventUUID string `json:"EventUuid,omitempty"`
-		ReplayID  string `json:"replayId"`
+		CreatedDate string          `json:"createdDate,omitempty"`
+		EventUUID   string          `json:"EventUuid,omitempty"`
+		ReplayID    json.RawMessage `json:"replayId,omitempty"`
+		Type        string          `json:"type,omitempty"`
 	}
 	type data struct {
-		Schema  string          `json:"schema"`
-		Payload json.RawMessage `json:"payload"`
+		Schema  string          `json:"schema,omitempty"`
+		Payload json.RawMessage `json:"payload,omitempty"`
+		SObject json.RawMessage `json:"sobject,omitempty"`
 		Event   event           `json:"event"`
+	}
+	d := data{Event: event{EventUUID: m.ID, Type: m.Type}, Payload: payload, Schema: m.SchemaID}
+	if m.json {
+		d.Event.ReplayID, d.Event.CreatedDate = m.ReplayID, jsonCreatedDate(m.payload)
+	} else {
+		d.Event.ReplayID = fmt.Appendf(nil, "%q", hex.EncodeToString(m.ReplayID))
+	}
+	if m.Type != "" {
+		d.Payload, d.SObject = nil, payload
 	}
 	return json.Marshal(struct {
 		Channel string `json:"channel"`
 		Data    data   `json:"data"`
-	}{m.Channel, data{m.SchemaID, payload, event{m.ID, hex.EncodeToString(m.ReplayID)}}})
+	}{m.Channel, d})
 }
 
 // Ack marks the message as handled, so that it is not handed out again and its

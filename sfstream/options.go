@@ -47,6 +47,36 @@ const (
 	AckManual
 )
 
+// Transport is one of the two APIs that Salesforce serves events over.
+type Transport int
+
+const (
+	// Auto is the Pub/Sub API for /event and /data, the Streaming API for /topic
+	// and /u.
+	Auto Transport = iota
+	// PubSub is the Pub/Sub API: gRPC and Avro.
+	PubSub
+	// CometD is the Streaming API: Bayeux long polling and JSON. It serves all
+	// channels.
+	CometD
+)
+
+// String names the transport, as in "CometD".
+func (t Transport) String() string {
+	names := [...]string{"Auto", "PubSub", "CometD"}
+	if t < 0 || int(t) >= len(names) {
+		return fmt.Sprintf("Transport(%d)", int(t))
+	}
+	return names[t]
+}
+
+func (t Transport) validate(option string) error {
+	if t < Auto || t > CometD {
+		return fmt.Errorf("%w: %s: %v", ErrInvalidOption, option, t)
+	}
+	return nil
+}
+
 type config struct {
 	sandbox    bool
 	loginURL   string
@@ -54,6 +84,8 @@ type config struct {
 	plaintext  bool // endpoint was given as http://, to loopback
 	dial       []grpc.DialOption
 	httpClient *http.Client
+	via        Transport
+	apiVersion string // of the Streaming API; empty: the org's newest
 
 	store    replaystore.Store
 	volatile bool // markers are only in memory
@@ -69,7 +101,7 @@ type config struct {
 	hooks Hooks
 
 	marshal   func(any) ([]byte, error)
-	unmarshal func([]byte, any) error
+	unmarshal func([]byte, any) error // nil: encoding/json, with exact numbers
 }
 
 func defaultConfig() config {
@@ -80,7 +112,6 @@ func defaultConfig() config {
 		newBackOff: defaultBackOff,
 		log:        slog.New(slog.DiscardHandler),
 		marshal:    json.Marshal,
-		unmarshal:  json.Unmarshal,
 	}
 }
 
@@ -218,6 +249,24 @@ func WithBackOff(policy func() backoff.BackOff) Option {
 	}
 }
 
+// WithTransport sets the API that serves /event and /data: Auto (default) and
+// PubSub are the Pub/Sub API, CometD the Streaming API. /topic and /u are served
+// by the Streaming API in any case. Markers of the two are kept apart; see Via
+// for one channel.
+func WithTransport(t Transport) Option {
+	return func(c *config) error { c.via = t; return t.validate("WithTransport") }
+}
+
+// WithAPIVersion sets the version of the Streaming API, such as "62.0". The
+// default is the org's newest, asked when the first channel of that API is
+// subscribed to. Versions up to 36.0 know no replay ids and are refused.
+func WithAPIVersion(version string) Option {
+	return func(c *config) error {
+		c.apiVersion = strings.TrimPrefix(version, "v")
+		return checkAPIVersion(c.apiVersion)
+	}
+}
+
 // WithPubSubEndpoint sets the address of the Pub/Sub API: EndpointGlobal
 // (default), EndpointEU, a host:port that speaks TLS, or http://host:port in
 // plaintext to a loopback address.
@@ -308,6 +357,12 @@ func WithOrg(org interface {
 type subscribeConfig struct {
 	from    Replay
 	fromSet bool
+	via     Transport
+}
+
+// Via sets the API that serves this channel, whatever WithTransport says.
+func Via(t Transport) SubscribeOption {
+	return func(c *subscribeConfig) error { c.via = t; return t.validate("Via") }
 }
 
 // From starts the subscription here, whatever the store says. It applies to

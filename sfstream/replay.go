@@ -3,6 +3,7 @@ package sfstream
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -96,19 +97,25 @@ func (f Fallback) String() string {
 
 // What Salesforce keeps, and how far dates can be trusted.
 const (
-	retention = 72 * time.Hour
-
 	// believable is the age past which an event's date says nothing: the bus
-	// holds 72 hours, and purges late.
-	believable = retention + time.Hour
+	// holds 72 hours at most, and purges late.
+	believable = 73 * time.Hour
 
-	// A position that was followed up to this long ago has lost nothing when its
-	// id ages out: what came since is still retained.
-	followed = retention - time.Hour
+	// A position that was followed up to a retention less this margin ago has lost
+	// nothing when its id ages out: what came since is still retained.
+	retentionMargin = time.Hour
 
-	commitMargin  = 10 * time.Minute // Salesforce sets commitTimestamp
+	commitMargin  = 10 * time.Minute // Salesforce sets commitTimestamp and createdDate
 	createdMargin = time.Hour        // a publisher sets CreatedDate, often wrongly
 )
+
+// retention is how long Salesforce keeps the events of a channel.
+func retention(channel string) time.Duration {
+	if strings.HasPrefix(channel, "/topic/") || strings.HasPrefix(channel, "/u/") {
+		return 24 * time.Hour
+	}
+	return 72 * time.Hour
+}
 
 // position is where a subscription opens next. Only its link touches it.
 type position struct {
@@ -147,7 +154,7 @@ func (s *skipper) skips(m *Message, now time.Time) bool {
 	switch {
 	case s.exact:
 		margin = 0
-	case m.schema.IsChangeEvent():
+	case m.datedBySalesforce():
 		margin = commitMargin
 	}
 	if date.Before(s.before.Add(-margin)) {

@@ -9,10 +9,10 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// start finds the place to begin at and starts the link.
-func (l *link) start(ctx context.Context, cfg subscribeConfig) error {
-	c := l.client
-	replay, stored, err := l.startingPoint(ctx, cfg)
+// start finds the place to begin at and joins a link.
+func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
+	c := f.client
+	replay, stored, err := f.startingPoint(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -21,26 +21,25 @@ func (l *link) start(ctx context.Context, cfg subscribeConfig) error {
 	switch {
 	case stored != nil:
 		first = *stored
-		l.position = position{id: first.id}
+		f.position = position{id: first.id}
 		if len(first.id) == 0 {
-			l.position.skip.before = first.live
+			f.position.skip.before = first.live
 		}
 	case replay.kind == replayNew:
 		first.live = now
-		l.position, l.startedNew = position{latest: true}, now
+		f.position, f.startedNew = position{latest: true}, now
 	case replay.kind == replaySince:
 		first.live = time.Unix(0, replay.nano)
-		l.position.skip = skipper{before: first.live, exact: true}
+		f.position.skip = skipper{before: first.live, exact: true}
 	case replay.kind == replayAfter:
 		first.id = []byte(replay.id)
-		l.position.id = first.id
+		f.position.id = first.id
 	case cfg.fromSet: // ReplayAll: the stored marker must go back to where all is retained
 		first.live = now.Add(-believable)
 	}
-	c.delivery.begin(l.sub, first, stored != nil)
-	c.log.Info("subscribing", "channel", l.sub.channel, "start", describe(replay, stored))
-	go l.run() // ends with l.life; Close and Unsubscribe wait for it
-	return nil
+	c.delivery.begin(f.sub, first, stored != nil)
+	c.log.Info("subscribing", "channel", f.sub.channel, "start", describe(replay, stored))
+	return c.join(f)
 }
 
 func describe(replay Replay, stored *mark) string {
@@ -50,13 +49,13 @@ func describe(replay Replay, stored *mark) string {
 	if len(stored.id) == 0 {
 		return "stored: " + ReplaySince(stored.live).String()
 	}
-	return fmt.Sprintf("stored: after %x", stored.id)
+	return "stored: after " + idText(stored.id)
 }
 
 // startingPoint is From, else the stored marker, else, where only the other API
 // has one, its time, else WithReplay.
-func (l *link) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *mark, error) {
-	c, key := l.client, l.sub.key
+func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *mark, error) {
+	c, key := f.client, f.sub.key
 	if cfg.fromSet {
 		return cfg.from, nil, nil
 	}
@@ -64,7 +63,7 @@ func (l *link) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	if left, ok := c.delivery.saver.unsaved(key); ok {
 		return Replay{}, &left, nil
 	}
-	marker, err := l.load(ctx, key)
+	marker, err := f.load(ctx, key)
 	if err == nil {
 		return Replay{}, &mark{id: marker.ReplayID, live: marker.Live, date: marker.Date}, nil
 	}
@@ -72,8 +71,10 @@ func (l *link) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 		return Replay{}, nil, err
 	}
 	other := key
-	other.API = apiCometD
-	marker, err = l.load(ctx, other)
+	if other.API = apiCometD; key.API == apiCometD {
+		other.API = apiPubSub
+	}
+	marker, err = f.load(ctx, other)
 	switch {
 	case errors.Is(err, replaystore.ErrNotFound):
 		return c.cfg.replay, nil, nil
@@ -84,58 +85,59 @@ func (l *link) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	if !marker.Date.IsZero() {
 		at = marker.Date
 	}
-	c.log.Info("the stored marker is of the other API: starting at its time", "channel", l.sub.channel, "marker_time", at)
+	c.log.Info("the stored marker is of the other API: starting at its time", "channel", f.sub.channel, "marker_time", at)
 	if at.IsZero() {
 		return ReplayAll, nil, nil
 	}
 	return Replay{}, &mark{live: at}, nil
 }
 
-func (l *link) load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
-	marker, err := l.client.cfg.store.Load(ctx, key)
+func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
+	marker, err := f.client.cfg.store.Load(ctx, key)
 	if err != nil && !errors.Is(err, replaystore.ErrNotFound) {
-		err = &StoreError{Op: "load", Channel: l.sub.channel, err: err}
+		err = &StoreError{Op: "load", Channel: f.sub.channel, err: err}
 	}
 	return marker, err
 }
 
 // awaitAccepted waits for Salesforce's word on a new subscription.
-func (l *link) awaitAccepted(ctx context.Context) error {
-	c := l.client
+func (f *feed) awaitAccepted(ctx context.Context) error {
+	c := f.client
 	select {
-	case <-l.accepted:
-	case <-l.done:
+	case <-f.accepted:
+	case <-f.done:
 	case <-ctx.Done():
-		if l.isAccepted() {
+		if f.isAccepted() {
 			break // both at once
 		}
-		c.delivery.remove(l.sub) // accepted from now on, it is one that nobody wants
-		l.cancel()
-		<-l.done // prompt: all that the link does ends with its life
-		return l.refusal(ctx)
+		c.delivery.remove(f.sub) // accepted from now on, it is one that nobody wants
+		if c.endFeed(f, nil) {
+			<-f.link.done // prompt: all that the link does ends with its life
+		}
+		return f.refusal(ctx)
 	}
-	if !l.isAccepted() {
-		return l.refusal(ctx)
+	if !f.isAccepted() {
+		return f.refusal(ctx)
 	}
 	// So that a restart before the first event knows what "new" meant.
 	if err := c.delivery.saver.flush(lastSaves); err != nil {
-		c.log.Warn("the start of a subscription is not saved yet", "channel", l.sub.channel, "error", err)
+		c.log.Warn("the start of a subscription is not saved yet", "channel", f.sub.channel, "error", err)
 	}
 	return nil
 }
 
 // refusal says why a subscription was not accepted.
-func (l *link) refusal(ctx context.Context) error {
-	last := l.status.lastError()
+func (f *feed) refusal(ctx context.Context) error {
+	last := f.status.lastError()
 	switch {
-	case l.err != nil:
-		return l.err
-	case l.client.usable() != nil:
-		return l.client.usable()
+	case f.err != nil:
+		return f.err
+	case f.client.usable() != nil:
+		return f.client.usable()
 	case ctx.Err() != nil && last != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", l.sub.channel, ctx.Err(), last)
+		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", f.sub.channel, ctx.Err(), last)
 	case ctx.Err() != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w", l.sub.channel, ctx.Err())
+		return fmt.Errorf("sfstream: %s: subscribe: %w", f.sub.channel, ctx.Err())
 	}
-	return fmt.Errorf("sfstream: %s: unsubscribed while subscribing", l.sub.channel)
+	return fmt.Errorf("sfstream: %s: unsubscribed while subscribing", f.sub.channel)
 }

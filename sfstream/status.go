@@ -38,10 +38,10 @@ type ChannelStatus struct {
 // Status returns a snapshot of the client and its channels.
 func (c *Client) Status() Status {
 	status := Status{Volatile: c.cfg.volatile}
-	for _, l := range c.snapshot() {
-		ch := l.status.snapshot()
-		ch.Channel = l.sub.channel
-		l.sub.report(&ch)
+	for _, f := range c.snapshot() {
+		ch := f.status.snapshot()
+		ch.Channel = f.sub.channel
+		f.sub.report(&ch)
 		status.Channels = append(status.Channels, ch)
 	}
 	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })
@@ -58,8 +58,8 @@ func (s *subscription) report(ch *ChannelStatus) {
 	ch.Unacked, ch.OldestUnacked = s.unackedLocked()
 }
 
-// linkStatus is what a link tells of itself. The link writes, anyone reads.
-type linkStatus struct {
+// feedStatus is what a feed tells of itself. Its link writes, anyone reads.
+type feedStatus struct {
 	mu       sync.Mutex
 	state    State
 	sessions int
@@ -68,7 +68,7 @@ type linkStatus struct {
 	errAt    time.Time
 }
 
-func (s *linkStatus) set(state State) {
+func (s *feedStatus) set(state State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = state
@@ -77,25 +77,25 @@ func (s *linkStatus) set(state State) {
 	}
 }
 
-func (s *linkStatus) failed(err error) {
+func (s *feedStatus) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err, s.errAt = err, time.Now()
 }
 
-func (s *linkStatus) gap() {
+func (s *feedStatus) gap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gaps++
 }
 
-func (s *linkStatus) lastError() error {
+func (s *feedStatus) lastError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-func (s *linkStatus) snapshot() ChannelStatus {
+func (s *feedStatus) snapshot() ChannelStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return ChannelStatus{

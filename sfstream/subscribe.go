@@ -30,7 +30,8 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 			return err
 		}
 	}
-	if err := checkChannel(channel); err != nil {
+	api, err := c.cfg.apiOf(channel, cfg.via)
+	if err != nil {
 		return err
 	}
 	if err := c.usable(); err != nil {
@@ -39,75 +40,143 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.life, cancel)() // Close does not wait for a login or a store
-	l, err := c.newLink(channel)
+	f, err := c.newFeed(channel, api)
 	if err != nil {
 		return err
 	}
-	if err := l.start(ctx, cfg); err != nil {
-		l.cancel()
-		l.end(nil)
+	if err := f.start(ctx, cfg); err != nil {
+		c.endFeed(f, nil)
 		if ended := c.usable(); ended != nil {
 			return ended
 		}
 		return err
 	}
-	return l.awaitAccepted(ctx)
+	return f.awaitAccepted(ctx)
 }
 
-// checkChannel refuses names that no channel has.
-func checkChannel(channel string) error {
+// apiOf says which of Salesforce's APIs serves a channel, and refuses names that
+// no channel has.
+func (c *config) apiOf(channel string, via Transport) (string, error) {
+	bare := bareName(channel)
+	streaming := strings.HasPrefix(bare, "/topic/") || strings.HasPrefix(bare, "/u/")
 	switch {
-	case strings.HasPrefix(channel, "/topic/"), strings.HasPrefix(channel, "/u/"):
-		return fmt.Errorf("%w: channel %q is served by the Streaming API, which this version does not speak", ErrInvalidOption, channel)
-	case !strings.HasPrefix(channel, "/event/") && !strings.HasPrefix(channel, "/data/"),
-		strings.HasSuffix(channel, "/"):
-		return fmt.Errorf("%w: channel %q: want /event/Name__e or /data/NameChangeEvent", ErrInvalidOption, channel)
+	case !streaming && !strings.HasPrefix(bare, "/event/") && !strings.HasPrefix(bare, "/data/"),
+		strings.HasSuffix(bare, "/"), strings.Contains(bare, "*"):
+		return "", fmt.Errorf("%w: channel %q: want /event/Name__e, /data/NameChangeEvent, /topic/Name or /u/Name", ErrInvalidOption, channel)
+	case streaming && via == PubSub:
+		return "", fmt.Errorf("%w: Via: channel %q is served by the Streaming API only", ErrInvalidOption, channel)
 	}
-	return nil
+	if via == Auto {
+		via = c.via
+	}
+	if streaming || via == CometD {
+		return apiCometD, nil
+	}
+	return apiPubSub, nil
 }
 
-// newLink reserves a channel and starts nothing yet.
-func (c *Client) newLink(channel string) (*link, error) {
+// newFeed reserves a channel and starts nothing yet.
+func (c *Client) newFeed(channel, api string) (*feed, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := replaystore.Key{OrgID: c.orgID, API: apiPubSub, Channel: channel}.Canonical()
+	key := replaystore.Key{OrgID: c.orgID, API: api, Channel: channel}.Canonical()
 	switch {
 	case c.state == clientClosed:
 		return nil, ErrClosed
 	case c.err != nil:
 		return nil, c.err
-	case c.links[key.Channel] != nil:
+	case c.feeds[key.Channel] != nil:
 		return nil, fmt.Errorf("%w: %s", ErrAlreadySubscribed, channel)
 	}
-	l := &link{
+	f := &feed{
 		client: c, sub: newSubscription(c.delivery, channel, key),
 		accepted: make(chan struct{}), done: make(chan struct{}),
-		backOff: c.cfg.newBackOff(),
+		downSince: time.Now(),
 	}
-	l.life, l.cancel = context.WithCancel(c.life)
-	c.links[key.Channel] = l
-	c.running.Add(1)
-	return l, nil
+	c.feeds[key.Channel] = f
+	return f, nil
 }
 
-// linkEnded takes the end of a link in: that of a followed channel ends the
-// client, unless a hook says that the channel alone is dropped.
-func (c *Client) linkEnded(l *link, err error) {
-	if err != nil && l.isAccepted() && !c.delivery.isRemoved(l.sub) {
+// join gives a feed to the link that follows it, a new one if need be.
+func (c *Client) join(f *feed) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == clientClosed:
+		return ErrClosed
+	case c.err != nil:
+		return c.err
+	}
+	l := c.streaming
+	if f.sub.key.API == apiPubSub {
+		l = newLink(c, c.pubsub)
+	} else if l == nil {
+		l = newLink(c, c.cometd)
+		c.streaming = l
+	}
+	f.link, f.sub.changed = l, l.changed
+	l.feeds = append(l.feeds, f)
+	if len(l.feeds) > 1 {
+		notify(l.changed)
+		return nil
+	}
+	c.running.Add(1)
+	go l.run() // ends with l.life; Close and Unsubscribe wait for it
+	return nil
+}
+
+// retire takes a link out of service and returns what it still followed.
+func (c *Client) retire(l *link) []*feed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streaming == l {
+		c.streaming = nil
+	}
+	return slices.Clone(l.feeds)
+}
+
+// endFeed ends the following of a channel, once. An error of one that was
+// accepted ends the client, unless a hook says that the channel alone is
+// dropped. It reports whether this was the last one of its link, which ends then.
+func (c *Client) endFeed(f *feed, err error) (last bool) {
+	c.mu.Lock()
+	if f.ended {
+		c.mu.Unlock()
+		return false
+	}
+	f.ended = true
+	l := f.link
+	if l != nil {
+		l.feeds = slices.DeleteFunc(slices.Clone(l.feeds), func(other *feed) bool { return other == f })
+		if last = len(l.feeds) == 0; last && c.streaming == l {
+			c.streaming = nil
+		}
+	}
+	c.mu.Unlock()
+
+	f.err = err
+	f.status.set(StateEnded)
+	if err != nil && f.isAccepted() && !c.delivery.isRemoved(f.sub) {
 		hook := c.cfg.hooks.OnSubscriptionError
-		if hook != nil && hook(l.sub.channel, err) {
-			c.log.Warn("subscription dropped", "channel", l.sub.channel, "error", err)
-			c.delivery.remove(l.sub)
+		if hook != nil && hook(f.sub.channel, err) {
+			c.log.Warn("subscription dropped", "channel", f.sub.channel, "error", err)
+			c.delivery.remove(f.sub)
 		} else {
 			c.fail(err)
 		}
 	}
-	c.mu.Lock()
-	if !l.isAccepted() || c.delivery.isRemoved(l.sub) {
-		delete(c.links, l.sub.key.Channel)
+	if !f.isAccepted() || c.delivery.isRemoved(f.sub) {
+		c.mu.Lock()
+		delete(c.feeds, f.sub.key.Channel)
+		c.mu.Unlock()
 	}
-	c.mu.Unlock()
-	c.running.Done()
+	close(f.done)
+	if last {
+		l.cancel()
+	} else if l != nil {
+		notify(l.changed)
+	}
+	return last
 }
 
 // Unsubscribe stops following a channel. When it has returned, the channel hands
@@ -120,31 +189,32 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	}
 	name := replaystore.Key{Channel: channel}.Canonical().Channel
 	c.mu.Lock()
-	l := c.links[name]
+	f := c.feeds[name]
 	c.mu.Unlock()
-	if l == nil || c.delivery.isRemoved(l.sub) {
+	if f == nil || c.delivery.isRemoved(f.sub) {
 		return fmt.Errorf("%w: %s", ErrNotSubscribed, channel)
 	}
-	c.delivery.remove(l.sub)
-	l.cancel()
-	select {
-	case <-l.done:
-	case <-ctx.Done():
-		return ctx.Err() // the link ends by itself
+	c.delivery.remove(f.sub)
+	if c.endFeed(f, nil) {
+		select {
+		case <-f.link.done:
+		case <-ctx.Done():
+			return ctx.Err() // the link ends by itself
+		}
 	}
-	l.sub.offers.Wait() // feeders let go as soon as they see the removal
-	if !l.isAccepted() {
+	f.sub.offers.Wait() // feeders let go as soon as they see the removal
+	if !f.isAccepted() {
 		return nil // its Subscribe fails, and the marker is as it was
 	}
-	return c.delivery.saver.flush(lastSaves, l.sub)
+	return c.delivery.saver.flush(lastSaves, f.sub)
 }
 
 // Subscriptions returns the followed channels, sorted.
 func (c *Client) Subscriptions() []string {
 	var channels []string
-	for _, l := range c.snapshot() {
-		if l.isAccepted() && !c.delivery.isRemoved(l.sub) {
-			channels = append(channels, l.sub.channel)
+	for _, f := range c.snapshot() {
+		if f.isAccepted() && !c.delivery.isRemoved(f.sub) {
+			channels = append(channels, f.sub.channel)
 		}
 	}
 	slices.Sort(channels)

@@ -14,14 +14,16 @@ type subscription struct {
 	key     replaystore.Key
 	d       *delivery
 
-	// creditDue wakes the sender of credit (capacity 1), room wakes a link that
-	// waits to open until something can be asked for (capacity 1).
+	// creditDue wakes the sender of credit (capacity 1), changed the link where the
+	// channel had no room and has some again.
 	creditDue chan struct{}
-	room      chan struct{}
+	changed   chan struct{} // the link's
 
-	asked  int // credit given to the server and not used by it
-	queued int // waiting for a consumer
-	out    int // AckManual: handed out and not acked
+	polled bool // over the Streaming API, which knows no credit
+	asked  int  // credit given to the server and not used by it
+	full   bool // the link has found no room, and waits for some
+	queued int  // waiting for a consumer
+	out    int  // AckManual: handed out and not acked
 
 	fullSince time.Time // AckManual: since when all room is taken by unacked messages; zero: it is not
 
@@ -37,35 +39,45 @@ type subscription struct {
 
 func newSubscription(d *delivery, channel string, key replaystore.Key) *subscription {
 	return &subscription{
-		channel: channel, key: key, d: d,
-		creditDue: make(chan struct{}, 1), room: make(chan struct{}, 1), gone: make(chan struct{}),
+		channel: channel, key: key, d: d, polled: key.API == apiCometD,
+		creditDue: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 }
 
-// wantLocked is how many events can be asked for now.
-func (s *subscription) wantLocked() int {
-	return min(maxCredit, s.d.prefetch-s.queued-s.out) - s.asked
+func (s *subscription) roomLocked() int { return s.d.prefetch - s.queued - s.out }
+
+// hasRoom reports whether there is room for more. If not, the link is woken when
+// there is.
+func (s *subscription) hasRoom() bool {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.full = s.roomLocked() <= 0
+	return !s.full
 }
+
+// wantLocked is how many events can be asked for now.
+func (s *subscription) wantLocked() int { return min(maxCredit, s.roomLocked()) - s.asked }
 
 // creditStep is how much must be wanted before it is asked for: a request per
 // message would cost more than the message.
 func (s *subscription) creditStep() int { return max(1, min(maxCredit, s.d.prefetch)/5) }
 
-// dueLocked reports whether the server should be asked for more now.
+// dueLocked reports whether the link is to be woken: to ask for more, or because
+// it waits for room.
 func (s *subscription) dueLocked() bool {
+	if s.full && s.roomLocked() > 0 {
+		s.full = false
+		return true
+	}
 	want := s.wantLocked()
-	return want >= s.creditStep() || want > 0 && s.asked == 0
+	return !s.polled && (want >= s.creditStep() || want > 0 && s.asked == 0)
 }
 
-// openCredit starts the count of a new session and returns its first credit, 0
-// while there is no room.
-func (s *subscription) openCredit() int {
+// sessionEnded forgets what was asked for.
+func (s *subscription) sessionEnded() {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	s.asked = 0
-	n := max(0, s.wantLocked())
-	s.asked = n
-	return n
 }
 
 // takeCredit returns what to ask for now, 0 for nothing, and counts it as asked.
@@ -96,7 +108,7 @@ func (s *subscription) unackedLocked() (n int, oldest *Message) {
 // wake tells the link that room has come free. It never blocks.
 func (s *subscription) wake() {
 	notify(s.creditDue)
-	notify(s.room)
+	notify(s.changed)
 }
 
 // notify wakes the one receiver of a channel of capacity 1.

@@ -6,35 +6,56 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// A transport makes attempts. It never retries, sleeps or backs off: the link
-// does. Whatever a server says leaves it as a *ServerError.
+const (
+	apiPubSub = "pubsub"
+	apiCometD = "cometd"
+)
+
+// A transport makes attempts. It never retries or backs off: the link does.
+// Whatever a server says leaves it as a *ServerError.
 type transport interface {
-	// open starts a session for one subscription. ctx bounds the session's life.
-	open(ctx context.Context, creds *authenticator.Credentials, req request) (session, error)
+	// open starts a session for channels: one over the Pub/Sub API, any number
+	// over the Streaming API. ctx bounds the session's life.
+	open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error)
 	close() error
 }
 
 // A session is one connection's worth of events. It is crash-only: after an
 // error it is closed and another one opened.
 type session interface {
-	// recv returns what the server sent next. Its error is the last thing it
-	// returns; io.EOF means that the server ended an idle stream politely.
-	recv() (batch, error)
+	// recv returns what the server sent next, or an empty batch when changed was
+	// signalled. Its error is the last thing it returns; io.EOF means that the
+	// session ended politely.
+	recv(changed <-chan struct{}) (batch, error)
+	// update adds and drops channels, and tells that there may be room again. What
+	// the server says to it comes from recv. A session of one channel ignores it.
+	update(add []request, drop []*subscription)
 	close()
 }
 
-// request is where and how a session starts.
+// request is what a session follows, and from where.
 type request struct {
 	sub      *subscription
 	verify   bool // ask first whether the channel exists and may be followed
 	position position
-	credit   int // events to ask for at first, at least 1
 }
 
-// batch is what a server sent as one: a slab of messages, or none and the id
-// that a quiet channel has reached.
+// batch is what a server sent as one.
 type batch struct {
+	kind     batchKind
+	sub      *subscription // whose; nil: of all that the session follows
 	messages []Message
-	latest   []byte // set where there are no messages
-	unread   []byte // beside an error: the first event that was received and is not returned
+	latest   []byte // batchQuiet: the id that the channel has reached, if the server tells
+	err      error  // batchRefused: why the channel is not followed; the session lives on
+	unread   []byte // beside an error of recv: the first event that was received and is not returned
 }
+
+type batchKind int
+
+const (
+	batchChanged  batchKind = iota // nothing: the link wanted to be woken
+	batchAccepted                  // the server follows sub from the requested position on
+	batchRefused                   // it does not
+	batchMessages                  // a slab of messages of sub
+	batchQuiet                     // the server lives, and all that there is has been sent
+)

@@ -23,9 +23,6 @@ import (
 )
 
 const (
-	apiPubSub = "pubsub"
-	apiCometD = "cometd"
-
 	// maxCredit is what Salesforce lets a stream have outstanding; it clamps more.
 	maxCredit = 100
 
@@ -114,7 +111,8 @@ func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Con
 	)
 }
 
-func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req request) (session, error) {
+func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error) {
+	req := reqs[0] // a stream has one channel
 	conn, err := t.connection()
 	if err != nil {
 		return nil, err
@@ -134,7 +132,7 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 		cancel()
 		return nil, translate(req.sub.channel, err, nil)
 	}
-	first := &eventbus.FetchRequest{TopicName: req.sub.channel, NumRequested: int32(req.credit)}
+	first := &eventbus.FetchRequest{TopicName: req.sub.channel, NumRequested: int32(req.sub.takeCredit())}
 	switch {
 	case len(req.position.id) > 0:
 		first.ReplayPreset, first.ReplayId = eventbus.ReplayPreset_CUSTOM, req.position.id
@@ -179,6 +177,7 @@ type pubsubSession struct {
 	creds     *authenticator.Credentials
 	sub       *subscription
 	stream    eventbus.SubscribeStream
+	begun     bool
 
 	ctx        context.Context // of the stream; cancelled by close
 	cancel     context.CancelFunc
@@ -214,7 +213,14 @@ func (s *pubsubSession) close() {
 	<-s.creditDone
 }
 
-func (s *pubsubSession) recv() (batch, error) {
+// update has nothing to do: a stream is of one channel, and ends with it.
+func (s *pubsubSession) update([]request, []*subscription) {}
+
+func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
+	if !s.begun {
+		s.begun = true // the stream itself would tell only with its first event
+		return batch{kind: batchAccepted, sub: s.sub}, nil
+	}
 	response, err := s.stream.Recv()
 	if errors.Is(err, io.EOF) {
 		return batch{}, io.EOF
@@ -223,7 +229,7 @@ func (s *pubsubSession) recv() (batch, error) {
 		return batch{}, translate(s.sub.channel, err, s.stream.Trailer())
 	}
 	if len(response.Events) == 0 {
-		return batch{latest: response.LatestReplayId}, nil
+		return batch{kind: batchQuiet, sub: s.sub, latest: response.LatestReplayId}, nil
 	}
 	messages := make([]Message, len(response.Events))
 	for i, received := range response.Events {
@@ -239,7 +245,7 @@ func (s *pubsubSession) recv() (batch, error) {
 			return batch{unread: messages[0].ReplayID}, err
 		}
 	}
-	return batch{messages: messages}, nil
+	return batch{kind: batchMessages, sub: s.sub, messages: messages}, nil
 }
 
 // schema returns the schema of an id, or why there will never be one. err is a

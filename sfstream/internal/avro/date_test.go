@@ -3,7 +3,6 @@ package avro
 import (
 	"encoding/binary"
 	"math"
-	"reflect"
 	"testing"
 	"time"
 )
@@ -44,7 +43,7 @@ func TestDateSkipsEveryType(t *testing.T) {
 	payload = append(payload, 2, 2, 'k', 2, 1, 6, 2, 'l', 4, 0) // L, the same
 	payload = append(payload, 2, 0, 4)                          // M is there, its A null; CreatedDate is a long
 	payload = binary.AppendVarint(payload, 1735689600000)
-	if _, err := s.Decode(payload, TimesAsText); err != nil {
+	if _, err := s.Decode(payload); err != nil {
 		t.Fatal(err)
 	}
 	for n := range payload {
@@ -88,34 +87,35 @@ func repeat(b byte, n int) []byte {
 	return out
 }
 
-func TestDateTimeIsToldByTheDoc(t *testing.T) {
-	for doc, want := range map[string]bool{
-		"Data:DateTime": true, "Data:DateTime:00N000000000012": true, "CreatedDate:DateTime": true,
-		"Data:DateOnly": false, "Data:TimeOnly": false, "Data:DateTimeX": false, "Data:Text:DateTime": false,
-		"DateTime": false, "": false, ":": false, "::": false,
+func TestTimesAreToldByTheDoc(t *testing.T) {
+	dateTime := timeForms["DateTime"]
+	for doc, want := range map[string]string{
+		"Data:DateTime": dateTime, "Data:DateTime:00N000000000012": dateTime, "CreatedDate:DateTime": dateTime,
+		"Data:DateOnly": "2006-01-02", "Data:TimeOnly:00N000000000012": "15:04:05.000Z", "Data:DateTimeX": "", "Data:Text:DateTime": "",
+		"DateTime": "", "": "", ":": "", "::": "",
 	} {
-		if isDateTime(doc) != want {
-			t.Errorf("%q: want %v", doc, want)
+		if got := timeForm(doc); got != want {
+			t.Errorf("%q: %q, want %q", doc, got, want)
 		}
 	}
 }
 
-func TestTimes(t *testing.T) {
+func TestTimeText(t *testing.T) {
 	for ms, want := range map[int64]any{
 		0: "1970-01-01T00:00:00.000Z", -1: "1969-12-31T23:59:59.999Z", 1735689600120: "2025-01-01T00:00:00.120Z",
 		-62167219200000: "0000-01-01T00:00:00.000Z", 253402300799999: "9999-12-31T23:59:59.999Z",
 		-62167219200001: int64(-62167219200001), 253402300800000: int64(253402300800000),
 		1735689600000000: int64(1735689600000000), math.MinInt64: int64(math.MinInt64), math.MaxInt64: int64(math.MaxInt64),
 	} {
-		if got := TimesAsText.of(ms); got != want {
-			t.Errorf("%d as text: %v, want %v", ms, got, want)
+		if got := timeText(ms, timeForms["DateTime"]); got != want {
+			t.Errorf("%d: %v, want %v", ms, got, want)
 		}
-		if _, out := want.(int64); !out {
-			want = time.UnixMilli(ms).UTC()
-		}
-		if got := TimesAsTime.of(ms); !reflect.DeepEqual(got, want) {
-			t.Errorf("%d as time: %v, want %v", ms, got, want)
-		}
+	}
+	if got := timeText(1735689600000, timeForms["DateOnly"]); got != "2025-01-01" {
+		t.Errorf("DateOnly: %v", got)
+	}
+	if got := timeText(37800000, timeForms["TimeOnly"]); got != "10:30:00.000Z" {
+		t.Errorf("TimeOnly: %v", got)
 	}
 }
 

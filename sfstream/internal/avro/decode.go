@@ -28,17 +28,17 @@ func within(name string, err error) error {
 //
 // A union is its value: nil, or what the branch holds. int and long are both int64, so that there is one integer type;
 // float and double are float64, an enum is its symbol, bytes and fixed are a []byte of their own, an array is []any, a
-// map or a record is map[string]any. A DateTime is what times says.
+// map or a record is map[string]any. A DateTime is RFC 3339 text in UTC with milliseconds (2025-01-01T00:00:00.000Z), a
+// DateOnly is 2025-01-01, a TimeOnly 10:30:00.000Z.
 //
 // A platform event has every field, null ones as nil. A change event has its header, where changedFields, nulledFields
 // and diffFields are names (Name, BillingAddress.City) in place of bitmaps, and beside it what changed: the fields that
 // are not null, in nested records too, and the nulled ones as nil. A nulled nested field is nil in its parent's map.
 // Where the payload contradicts itself, a value wins over nulledFields.
-func (s *Schema) Decode(payload []byte, times Times) (map[string]any, error) {
+func (s *Schema) Decode(payload []byte) (map[string]any, error) {
 	d := decoder{
 		cursor: cursor{buf: payload},
 		text:   string(payload),
-		times:  times,
 		header: s.header,
 	}
 	m, err := d.record(s.root)
@@ -60,8 +60,7 @@ func (s *Schema) Decode(payload []byte, times Times) (map[string]any, error) {
 type decoder struct {
 	cursor
 	text   string // the payload again: strings are cut from it, one allocation for all
-	times  Times
-	header *node // the schema's; where there is one, null fields are left out
+	header *node  // the schema's; where there is one, null fields are left out
 }
 
 func (d *decoder) record(n *node) (map[string]any, error) {
@@ -80,7 +79,7 @@ func (d *decoder) record(n *node) (map[string]any, error) {
 	m := make(map[string]any, min(size, d.rest()))
 	for i := range n.fields {
 		f := &n.fields[i]
-		v, err := d.value(f.node, f.dateTime)
+		v, err := d.value(f.node, f.timeForm)
 		if err != nil {
 			return nil, within(f.name, err)
 		}
@@ -93,8 +92,8 @@ func (d *decoder) record(n *node) (map[string]any, error) {
 	return m, nil
 }
 
-// value decodes one value; dateTime is the field's, for the long in its union.
-func (d *decoder) value(n *node, dateTime bool) (any, error) {
+// value decodes one value; timeForm is the field's, for the long in its union.
+func (d *decoder) value(n *node, timeForm string) (any, error) {
 	switch n.kind {
 	case kindUnion:
 		i, err := d.index(len(n.branches), errUnion)
@@ -104,7 +103,7 @@ func (d *decoder) value(n *node, dateTime bool) (any, error) {
 		if n.branches[i].kind == kindNull {
 			return nil, nil
 		}
-		return d.value(n.branches[i], dateTime)
+		return d.value(n.branches[i], timeForm)
 	case kindString:
 		at, err := d.span()
 		if err != nil {
@@ -115,8 +114,8 @@ func (d *decoder) value(n *node, dateTime bool) (any, error) {
 		return boxed(d.record(n))
 	case kindLong:
 		v, err := d.long()
-		if err == nil && dateTime {
-			return d.times.of(v), nil
+		if err == nil && timeForm != "" {
+			return timeText(v, timeForm), nil
 		}
 		return boxed(v, err)
 	case kindInt:
@@ -176,7 +175,7 @@ func (d *decoder) array(items *node) ([]any, error) {
 		if cap(list) == 0 && count > 0 {
 			list = make([]any, 0, count)
 		}
-		v, err := d.value(items, false)
+		v, err := d.value(items, "")
 		list = append(list, v)
 		return err
 	})
@@ -191,7 +190,7 @@ func (d *decoder) mapOf(values *node) (map[string]any, error) {
 			return err
 		}
 		key := d.text[at:d.pos]
-		m[key], err = d.value(values, false)
+		m[key], err = d.value(values, "")
 		return err
 	})
 	return m, err

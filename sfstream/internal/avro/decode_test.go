@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 type m = map[string]any
@@ -54,7 +53,7 @@ var vectors = []struct {
 				"changedFields": names("StageName", "Amount", "Probability", "CloseDate", "LastModifiedDate",
 					"LastStageChangeDate", "LastAmountChangedHistoryId", "LastCloseDateChangedHistoryId"),
 			}),
-			"StageName": "Closed Won", "Amount": 1250.5, "Probability": 100.0, "CloseDate": int64(1735603200000),
+			"StageName": "Closed Won", "Amount": 1250.5, "Probability": 100.0, "CloseDate": "2024-12-31",
 			"LastModifiedDate": "2025-01-01T00:00:00.000Z", "LastStageChangeDate": "2025-01-01T00:00:00.000Z",
 			"LastAmountChangedHistoryId": "008000000000001AAA", "LastCloseDateChangedHistoryId": "008000000000002AAA",
 		},
@@ -85,36 +84,16 @@ func TestDecodeGivesTheSheetsEvents(t *testing.T) {
 	for _, tt := range vectors {
 		t.Run(tt.name, func(t *testing.T) {
 			s := load(t, tt.schema)
-			got, err := s.Decode(unhex(t, tt.payload), TimesAsText)
+			got, err := s.Decode(unhex(t, tt.payload))
 			if err != nil || !reflect.DeepEqual(got, tt.text) {
-				t.Errorf("text: %v\n got %#v\nwant %#v", err, got, tt.text)
-			}
-			got, err = s.Decode(unhex(t, tt.payload), TimesAsTime)
-			if want := asTimes(t, tt.text); err != nil || !reflect.DeepEqual(got, want) {
-				t.Errorf("time: %v\n got %#v\nwant %#v", err, got, want)
+				t.Errorf("%v\n got %#v\nwant %#v", err, got, tt.text)
 			}
 		})
 	}
 }
 
-// asTimes parses the texts that are times; in the vectors these are the DateTime fields and nothing else.
-func asTimes(t *testing.T, in m) m {
-	out := m{}
-	for k, v := range in {
-		out[k] = v
-		if text, ok := v.(string); ok && strings.HasSuffix(text, "00.000Z") {
-			at, err := time.Parse(time.RFC3339, text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out[k] = at
-		}
-	}
-	return out
-}
-
 func TestDecodeReadsARealCapture(t *testing.T) {
-	got, err := load(t, "capture").Decode([]byte(capture), TimesAsText)
+	got, err := load(t, "capture").Decode([]byte(capture))
 	want := m{
 		"ChangeEventHeader": m{
 			"entityName": "Account", "recordIds": names("0014H00002LbR7QQAV"), "changeType": "UPDATE",
@@ -136,20 +115,20 @@ func TestEachEventIsReadWithItsOwnSchema(t *testing.T) { // scenario 18
 	before, after := load(t, "neworder"), mustParse(t, withCarrier(schemaText(t, "neworder")))
 	old := unhex(t, payload3)
 	withField := append(unhex(t, payload3), 2, 6, 'U', 'P', 'S')
-	if got, err := after.Decode(withField, TimesAsText); err != nil || got["Carrier__c"] != "UPS" {
+	if got, err := after.Decode(withField); err != nil || got["Carrier__c"] != "UPS" {
 		t.Errorf("new schema: %v, %v", got, err)
 	}
-	if _, err := after.Decode(old, TimesAsText); !errors.Is(err, errTruncated) {
+	if _, err := after.Decode(old); !errors.Is(err, errTruncated) {
 		t.Errorf("old event, new schema: %v", err)
 	}
-	if _, err := before.Decode(withField, TimesAsText); !errors.Is(err, errTrailing) {
+	if _, err := before.Decode(withField); !errors.Is(err, errTrailing) {
 		t.Errorf("new event, old schema: %v", err)
 	}
 }
 
 func TestPlatformEventKeepsItsNulls(t *testing.T) {
 	payload := append(unhex(t, payload3)[:25], 0, 0, 0)
-	got, err := load(t, "neworder").Decode(payload, TimesAsText)
+	got, err := load(t, "neworder").Decode(payload)
 	want := m{
 		"CreatedDate": "2025-01-01T00:01:00.000Z", "CreatedById": "005000000000001AAA",
 		"OpptyRecordId__c": nil, "EstimatedDeliveryDate__c": nil, "Weight__c": nil,
@@ -163,13 +142,13 @@ func TestEveryCutOfAPayloadIsAnError(t *testing.T) { // scenario 20
 	for _, tt := range vectors {
 		s, payload := load(t, tt.schema), unhex(t, tt.payload)
 		for n := range payload {
-			got, err := s.Decode(payload[:n], TimesAsText)
+			got, err := s.Decode(payload[:n])
 			var bad *Error
 			if got != nil || !errors.As(err, &bad) || bad.Field == "" {
 				t.Fatalf("%s[:%d] = %v, %v", tt.name, n, got, err)
 			}
 		}
-		_, err := s.Decode(append(payload, 0), TimesAsText)
+		_, err := s.Decode(append(payload, 0))
 		var bad *Error
 		if !errors.As(err, &bad) || bad.Field != "" || !errors.Is(err, errTrailing) {
 			t.Errorf("%s with a byte more: %v", tt.name, err)
@@ -220,7 +199,7 @@ func TestErrorNamesTheField(t *testing.T) {
 		{"record that contains itself", `{"type":"record","name":"R","fields":[{"name":"R","type":"R"}]}`, nil, strings.TrimSuffix(strings.Repeat("R.", maxDepth), "."), errDepth},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := mustParse(t, tt.schema).Decode(tt.payload, TimesAsText)
+			got, err := mustParse(t, tt.schema).Decode(tt.payload)
 			var bad *Error
 			if got != nil || !errors.As(err, &bad) || bad.Field != tt.field || !errors.Is(err, tt.err) {
 				t.Errorf("got %v, %v; want field %q, %v", got, err, tt.field, tt.err)
@@ -233,7 +212,7 @@ func TestEnumMayGrow(t *testing.T) { // scenario 21
 	payload := unhex(t, payload1)
 	decode := func(s *Schema, ordinal byte) (any, error) {
 		payload[29] = ordinal << 1
-		got, err := s.Decode(payload, TimesAsText)
+		got, err := s.Decode(payload)
 		if err != nil {
 			return nil, err
 		}
@@ -254,7 +233,7 @@ func TestEnumMayGrow(t *testing.T) { // scenario 21
 }
 
 func TestCommitNumberIsExactInJSON(t *testing.T) { // scenario 24
-	got, _ := load(t, "account").Decode(unhex(t, payload1), TimesAsText)
+	got, _ := load(t, "account").Decode(unhex(t, payload1))
 	text, err := json.Marshal(got)
 	if err != nil || !strings.Contains(string(text), `"commitNumber":1735689600123456789,`) {
 		t.Errorf("%s, %v", text, err)
@@ -294,7 +273,7 @@ func account(t *testing.T, header []byte, name []byte, description string) m {
 	} else {
 		b = text(append(b, 2), description)
 	}
-	got, err := load(t, "account").Decode(append(b, make([]byte, 10)...), TimesAsText)
+	got, err := load(t, "account").Decode(append(b, make([]byte, 10)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +357,7 @@ func TestTextKeepsItsBytes(t *testing.T) {
 func TestDecodedValuesAreTheCallersOwn(t *testing.T) {
 	s := mustParse(t, `{"type":"record","name":"R","fields":[{"name":"S","type":"string"},{"name":"B","type":"bytes"}]}`)
 	payload := []byte{2, 'x', 2, 'y'}
-	got, _ := s.Decode(payload, TimesAsText)
+	got, _ := s.Decode(payload)
 	got["B"].([]byte)[0]++
 	if copy(payload, "\x02-\x02-"); got["S"] != "x" || string(got["B"].([]byte)) != "z" {
 		t.Errorf("got %#v", got)
@@ -389,7 +368,7 @@ func TestArraysOfSeveralBlocks(t *testing.T) {
 	s := mustParse(t, `{"type":"record","name":"R","fields":[{"name":"A","type":{"type":"array","items":"string"}},
 		{"name":"M","type":{"type":"map","values":["null","int"]}},{"name":"Z","type":"null"}]}`)
 	payload := []byte{2, 2, 'a', 1, 4, 2, 'b', 2, 2, 'c', 0, 4, 2, 'k', 2, 14, 2, 'l', 0, 0}
-	got, err := s.Decode(payload, TimesAsText)
+	got, err := s.Decode(payload)
 	want := m{"A": names("a", "b", "c"), "M": m{"k": int64(7), "l": nil}, "Z": nil}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, %v", got, err)
@@ -399,14 +378,12 @@ func TestArraysOfSeveralBlocks(t *testing.T) {
 // checkDecode decodes hostile bytes: a map or an *Error, and a Date that does not panic either.
 func checkDecode(t *testing.T, s *Schema, payload []byte) {
 	t.Helper()
-	for _, times := range []Times{TimesAsText, TimesAsTime} {
-		got, err := s.Decode(payload, times)
-		if (got == nil) == (err == nil) {
-			t.Fatalf("got %v, %v", got, err)
-		}
-		if err != nil && !errors.As(err, new(*Error)) {
-			t.Fatalf("not an *Error: %v", err)
-		}
+	got, err := s.Decode(payload)
+	if (got == nil) == (err == nil) {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if err != nil && !errors.As(err, new(*Error)) {
+		t.Fatalf("not an *Error: %v", err)
 	}
 	s.Date(payload)
 }
@@ -437,7 +414,7 @@ func TestHostilePayloadTakesLittleMemory(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := s.Decode(payload, TimesAsText)
+	_, err := s.Decode(payload)
 	runtime.ReadMemStats(&after)
 	if took, limit := after.TotalAlloc-before.TotalAlloc, uint64(64*len(payload)); !errors.Is(err, errEmpty) || took > limit {
 		t.Errorf("%d bytes for a payload of %d, %v", took, len(payload), err)
@@ -448,7 +425,7 @@ func benchmarkDecode(b *testing.B, i int) {
 	s, payload := load(b, vectors[i].schema), unhex(b, vectors[i].payload)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Decode(payload, TimesAsText); err != nil {
+		if _, err := s.Decode(payload); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -200,7 +200,7 @@ func agree(t *testing.T, seed uint64) {
 	if list != nil {
 		want[headerName].(m)["changedFields"] = list
 	}
-	got, err := s.Decode(payload, TimesAsText)
+	got, err := s.Decode(payload)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("seed %d: %v\n%s\n got %#v\nwant %#v", seed, err, text, got, want)
 	}

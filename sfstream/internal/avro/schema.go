@@ -158,8 +158,8 @@ type node struct {
 type field struct {
 	name     string
 	node     *node
-	record   *node // the node or the union's branch that is a record, else nil
-	dateTime bool
+	record   *node  // the node or the union's branch that is a record, else nil
+	timeForm string // of a long that is a time
 }
 
 func (n *node) indexOf(name string) int {
@@ -194,7 +194,7 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 			if err != nil {
 				return nil, err
 			}
-			n.fields[i] = field{name: f.Name(), node: child, record: recordOf(child), dateTime: isDateTime(f.Doc())}
+			n.fields[i] = field{name: f.Name(), node: child, record: recordOf(child), timeForm: timeForm(f.Doc())}
 		}
 	case *hamba.UnionSchema:
 		n.kind = kindUnion

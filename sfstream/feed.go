@@ -1,0 +1,245 @@
+package sfstream
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+const (
+	// deniedFor is how long a channel that was once accepted may be denied before
+	// that is believed: permission and channel changes take Salesforce 10 minutes.
+	deniedFor   = 10 * time.Minute
+	deniedEvery = 30 * time.Second
+
+	// unackedWarning is how long a channel waits for Ack without a warning.
+	unackedWarning = time.Minute
+
+	// stillNow is how long after a channel was set to "new" a session of new
+	// events begins at that moment. Salesforce itself takes some 3 s.
+	stillNow = 2 * time.Second
+)
+
+// feed is one followed channel as its link sees it: where it is, and what to do
+// when Salesforce refuses it. Once it has joined a link, the goroutine of that
+// link's run alone touches it, but for what says so.
+type feed struct {
+	client *Client
+	link   *link // since join
+	sub    *subscription
+	status feedStatus
+
+	accepted chan struct{} // closed when Salesforce has accepted the subscription
+	done     chan struct{} // closed when the feed has ended; err is set then
+	err      error
+	ended    bool // client.mu guards it
+
+	position   position
+	startedNew time.Time // where position.latest: when that was decided
+	fresh      bool      // this session brings only what is new, whatever its date
+	duplicates duplicates
+
+	denied time.Time // since when an accepted channel is denied; zero: it is not
+	warned time.Time // the stall for want of Ack that was warned of
+
+	// Of a channel that is refused while its session lives on.
+	backOff   backoff.BackOff // made when first needed
+	downSince time.Time
+	retryAt   time.Time
+}
+
+func (f *feed) isAccepted() bool {
+	select {
+	case <-f.accepted:
+		return true
+	default:
+		return false
+	}
+}
+
+// due reports whether the feed is to be asked for now. One without room is not:
+// a stream without demand would be ended after a minute, a session would
+// overflow.
+func (f *feed) due() bool {
+	if time.Now().Before(f.retryAt) {
+		return false
+	}
+	if f.sub.hasRoom() {
+		return true
+	}
+	f.status.set(StateParked)
+	f.downSince = time.Now() // a slow consumer is no outage
+	return false
+}
+
+// request is what to ask for now.
+func (f *feed) request() request {
+	if f.position.latest && f.isAccepted() && f.client.clock.now().Sub(f.startedNew) > stillNow {
+		f.position = position{skip: skipper{before: f.startedNew}}
+	}
+	f.fresh = f.position.latest
+	f.status.set(StateOpening)
+	return request{sub: f.sub, verify: !f.isAccepted(), position: f.position}
+}
+
+// accept takes in that the channel is followed, from the requested position on.
+func (f *feed) accept() {
+	if !f.isAccepted() {
+		f.client.delivery.accepted(f.sub)
+		close(f.accepted)
+	}
+	f.duplicates.expect()
+	if f.position.latest {
+		// From here on "new" means what comes after that moment, whenever a
+		// reconnect asks for it.
+		f.position = position{skip: skipper{before: f.startedNew}}
+	}
+	f.status.set(StateLive)
+}
+
+// progressed forgets past trouble: the channel works.
+func (f *feed) progressed() {
+	f.denied, f.retryAt, f.backOff = time.Time{}, time.Time{}, nil
+	f.downSince = time.Now()
+}
+
+// quiet takes in that the server has sent all that there is.
+func (f *feed) quiet(latest []byte) {
+	now := f.client.clock.now()
+	f.progressed()
+	f.client.delivery.keepalive(f.sub, latest, now)
+	f.fresh = f.fresh || !f.position.skip.before.After(now)
+	f.moveTo(latest)
+}
+
+// deliver queues what was received and moves the position behind it.
+func (f *feed) deliver(messages []Message) {
+	now := f.client.clock.now()
+	f.progressed()
+	for i := range messages {
+		m := &messages[i]
+		m.client = f.client
+		if f.duplicates.seen(m) {
+			m.fate = fateDuplicate
+			continue
+		}
+		if !f.fresh && f.position.skip.skips(m, now) {
+			m.fate = fateSkip
+		}
+		f.moveTo(m.ReplayID)
+	}
+	f.client.delivery.push(f.sub, messages, now)
+}
+
+// moveTo makes a replay id the place to resume after. An event without one
+// leaves the place as it is: it comes again after a reconnect.
+func (f *feed) moveTo(id []byte) {
+	if len(id) == 0 {
+		return
+	}
+	f.position.id = id
+	if f.fresh {
+		f.position.skip = skipper{} // what comes after it is new too
+	}
+}
+
+// unread notes the first event of a session of new events that could not be
+// queued: it is new, whatever its date.
+func (f *feed) unread(id []byte) {
+	if f.fresh && len(f.position.id) == 0 {
+		f.position.skip.until = id
+	}
+}
+
+// retryDenied gives a channel that was followed before time to come back.
+func (f *feed) retryDenied(err error) (time.Duration, error) {
+	if !f.isAccepted() {
+		return 0, err // the answer to Subscribe
+	}
+	switch now := time.Now(); {
+	case f.denied.IsZero():
+		f.denied = now
+		f.client.log.Warn("channel denied, trying on", "channel", f.sub.channel, "for", deniedFor, "error", err)
+		f.client.cache.Invalidate(f.link.creds) // a new login may see new permissions; no token was refused
+	case now.Sub(f.denied) >= deniedFor:
+		return 0, err
+	}
+	return deniedEvery, nil
+}
+
+// fallBack decides what to do about a replay id that Salesforce refuses.
+func (f *feed) fallBack(err error) (time.Duration, error) {
+	last := f.client.delivery.marker(f.sub)
+	if !bytes.Equal(last.ReplayID, f.position.id) {
+		last = replaystore.Marker{ReplayID: f.position.id, Live: last.Live}
+	}
+	if len(f.position.id) == 0 {
+		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err} // a fallback, refused too
+	}
+	now := f.client.clock.now()
+	if !last.Live.IsZero() && now.Sub(last.Live) < retention(f.sub.channel)-retentionMargin {
+		// The id is older than what is retained, but the channel was quiet: all
+		// that came since is still there.
+		f.client.log.Debug("replay id aged out on a quiet channel", "channel", f.sub.channel, "live", last.Live)
+		f.position = position{}
+		return 0, nil
+	}
+	switch f.client.cfg.fallback {
+	case FallbackAll:
+		f.position = position{}
+		f.client.delivery.restart(f.sub, time.Time{})
+	case FallbackNew:
+		f.position, f.startedNew = position{latest: true}, now
+		f.client.delivery.restart(f.sub, now)
+	default:
+		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err}
+	}
+	f.duplicates.forget()
+	f.status.gap()
+	f.client.log.Warn("stored position refused, events may have been missed", "channel", f.sub.channel,
+		"replay_id", idText(last.ReplayID), "resume", f.client.cfg.fallback.String(), "error", err)
+	if hook := f.client.cfg.hooks.OnGap; hook != nil {
+		hook(Gap{Channel: f.sub.channel, After: last, Reason: err})
+	}
+	return 0, nil
+}
+
+// warnUnacked warns, once for each time, that all room of the channel has been
+// taken by unacked messages for a while. It returns when to look again.
+func (f *feed) warnUnacked() (wait time.Duration) {
+	since, n, oldest := f.client.delivery.fullOf(f.sub)
+	if since.IsZero() || since.Equal(f.warned) {
+		return unackedWarning
+	}
+	if full := time.Since(since); full < unackedWarning {
+		return unackedWarning - full
+	}
+	f.warned = since
+	f.client.log.Warn("the channel waits for Ack: as many messages as WithPrefetch allows are not acked",
+		"channel", f.sub.channel, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", idText(oldest.ReplayID))
+	return unackedWarning
+}
+
+// idText prints a replay id: that of the Streaming API is text, that of the
+// Pub/Sub API is not.
+func idText(id []byte) string {
+	if isDecimal(id) {
+		return string(id)
+	}
+	return fmt.Sprintf("%x", id)
+}
+
+// isDecimal reports whether id is a replay id of the Streaming API. One of the
+// Pub/Sub API never is: it begins with a zero byte.
+func isDecimal(id []byte) bool {
+	for _, c := range id {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(id) > 0
+}

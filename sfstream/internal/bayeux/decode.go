@@ -1,0 +1,264 @@
+package bayeux
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	// slabEvents is the most events that are handed on at once.
+	slabEvents = 256
+
+	firstBuffer = 4 << 10
+	fullBuffer  = 128 << 10
+
+	// maxMessage is far above the 1 MB that an event can have at Salesforce.
+	maxMessage = 64 << 20
+)
+
+var errNotJSON = errors.New("bayeux: the reply is not a list of messages")
+
+// decoder reads a reply as it comes. Bytes are read once, into a buffer that the
+// events keep; a buffer is never written again where events lie.
+type decoder struct {
+	r    io.Reader
+	buf  []byte
+	pos  int // of what is not decoded yet
+	size int // of the next buffer
+
+	begun, ended bool
+	list         bool // the reply is an array, as it should be
+
+	replies []Reply
+	channel string // of the last event: mostly the next one's too
+}
+
+func newDecoder(r io.Reader, length int64) *decoder {
+	size := int64(firstBuffer)
+	if length > 0 {
+		size = min(length+1, fullBuffer) // + 1: the end is seen without growing
+	}
+	return &decoder{r: r, size: int(size)}
+}
+
+// next returns the next events: at least one, at most slabEvents. The error is
+// io.EOF after the end of the reply. Replies are kept.
+func (d *decoder) next() ([]Event, error) {
+	if !d.begun {
+		if err := d.begin(); err != nil {
+			return nil, err
+		}
+	}
+	var events []Event
+	for !d.ended {
+		element, err := d.element(len(events) > 0)
+		switch {
+		case err != nil:
+			return events, err // what is whole before a break counts
+		case element == nil && len(events) > 0 && !d.ended:
+			return events, nil // they keep this buffer
+		case element == nil:
+			continue
+		}
+		if event, ok := d.take(element); ok {
+			if events == nil {
+				events = make([]Event, 0, slabEvents)
+			}
+			if events = append(events, event); len(events) == slabEvents {
+				return events, nil
+			}
+		}
+	}
+	if len(events) > 0 {
+		return events, nil
+	}
+	if _, err := io.Copy(io.Discard, d.r); err != nil { // so that the connection can be used again
+		return nil, err
+	}
+	return nil, io.EOF
+}
+
+// begin reads up to the first message.
+func (d *decoder) begin() error {
+	for {
+		d.pos = space(d.buf, d.pos)
+		if d.pos < len(d.buf) {
+			break
+		}
+		if err := d.fill(); err != nil {
+			return whole(err)
+		}
+	}
+	d.begun = true
+	switch d.buf[d.pos] {
+	case '[':
+		d.list = true
+		d.pos++
+	case '{':
+	default:
+		return fmt.Errorf("%w: it begins with %.100q", errNotJSON, d.buf[d.pos:])
+	}
+	return nil
+}
+
+// element returns the next message of the list, or nil at the end and, if yield,
+// where the buffer must be left to its events.
+func (d *decoder) element(yield bool) ([]byte, error) {
+	var b border
+	from := d.pos
+	started := false
+	for {
+		if !started {
+			d.pos = space(d.buf, d.pos)
+			if d.pos < len(d.buf) && d.buf[d.pos] == ',' {
+				d.pos = space(d.buf, d.pos+1)
+			}
+			if d.pos < len(d.buf) {
+				switch c := d.buf[d.pos]; {
+				case c == ']' && d.list:
+					d.ended = true
+					return nil, nil
+				case c != '{':
+					return nil, fmt.Errorf("%w: %.100q", errNotJSON, d.buf[d.pos:])
+				}
+				started, from = true, d.pos
+			}
+		}
+		if started {
+			if end := b.find(d.buf, from); end >= 0 {
+				element := d.buf[d.pos:end:end]
+				d.pos = end
+				d.ended = !d.list
+				return element, nil
+			}
+			from = len(d.buf)
+		}
+		if len(d.buf) == cap(d.buf) {
+			moved := d.pos
+			d.grow()
+			from -= moved
+			if yield {
+				return nil, nil
+			}
+		}
+		if err := d.fill(); err != nil {
+			return nil, whole(err)
+		}
+	}
+}
+
+// whole is the error of a reply that ends too early.
+func whole(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// fill reads once. There is room.
+func (d *decoder) fill() error {
+	if len(d.buf) == cap(d.buf) {
+		d.grow()
+	}
+	if len(d.buf)-d.pos > maxMessage {
+		return fmt.Errorf("bayeux: a message of more than %d bytes", maxMessage)
+	}
+	n, err := d.r.Read(d.buf[len(d.buf):cap(d.buf)])
+	d.buf = d.buf[:len(d.buf)+n]
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
+}
+
+// grow goes on in a new buffer, with what is not decoded yet.
+func (d *decoder) grow() {
+	rest := d.buf[d.pos:]
+	size := max(d.size, 2*len(rest))
+	d.size = min(2*size, fullBuffer)
+	d.buf = append(make([]byte, 0, size), rest...)
+	d.pos = 0
+}
+
+// take reads a message. It reports whether that is an event; a reply is kept.
+func (d *decoder) take(element []byte) (Event, bool) {
+	var e Event
+	var channel, data []byte
+	for f := NewFields(element); f.Next(); {
+		switch string(f.Key) {
+		case "channel":
+			channel = f.Value
+		case "data":
+			data = f.Value
+		}
+	}
+	if len(channel) > 2 && string(channel[1:len(channel)-1]) == d.channel {
+		e.Channel = d.channel
+	} else {
+		e.Channel = Text(channel)
+	}
+	if data == nil || isMeta(e.Channel) {
+		d.replies = append(d.replies, readReply(element))
+		return Event{}, false
+	}
+	d.channel = e.Channel
+	e.Data = data
+	return e, true
+}
+
+func isMeta(channel string) bool { return len(channel) > 6 && channel[:6] == "/meta/" }
+
+func readReply(element []byte) Reply {
+	var r Reply
+	for f := NewFields(element); f.Next(); {
+		switch string(f.Key) {
+		case "channel":
+			r.Channel = Text(f.Value)
+		case "id":
+			r.ID = Text(f.Value)
+		case "clientId":
+			r.ClientID = Text(f.Value)
+		case "subscription":
+			r.Subscription = Text(f.Value)
+		case "successful":
+			r.Successful = Text(f.Value) == "true"
+		case "error":
+			r.Error = Text(f.Value)
+		case "errorCode": // of the REST API: there is no channel then
+			if r.Error == "" {
+				r.Error = Text(f.Value)
+			}
+		case "advice":
+			_ = r.Advice.UnmarshalJSON(f.Value) // never fails
+		case "ext":
+			var ext struct {
+				SFDC struct {
+					FailureReason string `json:"failureReason"`
+				} `json:"sfdc"`
+			}
+			_ = json.Unmarshal(f.Value, &ext) // an ext of another shape is not Salesforce's
+			r.FailureReason = ext.SFDC.FailureReason
+		}
+	}
+	return r
+}
+
+// Text is a JSON string's text, or another value as it stands.
+func Text(value []byte) string {
+	if len(value) < 2 || value[0] != '"' {
+		return string(value)
+	}
+	inner := value[1 : len(value)-1]
+	for _, c := range inner {
+		if c == '\\' || c >= 0x80 {
+			var s string
+			if json.Unmarshal(value, &s) != nil {
+				break
+			}
+			return s
+		}
+	}
+	return string(inner)
+}

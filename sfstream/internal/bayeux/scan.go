@@ -1,0 +1,168 @@
+package bayeux
+
+import "bytes"
+
+// Fields walks the members of a JSON object without decoding their values:
+//
+//	for f := bayeux.NewFields(text); f.Next(); {
+//		f.Key, f.Value
+//	}
+//
+// It ends early where the text is not JSON.
+type Fields struct {
+	Key   []byte // as it stands between the quotes
+	Value []byte // as it stands, without the space around it
+	text  []byte
+	pos   int
+}
+
+// NewFields walks the object that text is. Of anything else there are none.
+func NewFields(text []byte) Fields {
+	f := Fields{text: text, pos: space(text, 0)}
+	if f.pos >= len(text) || text[f.pos] != '{' {
+		f.pos = len(text)
+		return f
+	}
+	f.pos++
+	return f
+}
+
+// Next moves to the next member. It reports whether there is one.
+func (f *Fields) Next() bool {
+	t := f.text
+	i := space(t, f.pos)
+	if i < len(t) && t[i] == ',' {
+		i = space(t, i+1)
+	}
+	if i >= len(t) || t[i] != '"' {
+		return false
+	}
+	end := stringEnd(t, i+1)
+	if end < 0 {
+		return false
+	}
+	f.Key = t[i+1 : end-1]
+	i = space(t, end)
+	if i >= len(t) || t[i] != ':' {
+		return false
+	}
+	i = space(t, i+1)
+	end = valueEnd(t, i)
+	if end < 0 {
+		return false
+	}
+	f.Value, f.pos = t[i:end], end
+	return true
+}
+
+func space(t []byte, i int) int {
+	for i < len(t) && (t[i] == ' ' || t[i] == '\n' || t[i] == '\t' || t[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// stringEnd returns the index after the quote that ends the string whose first
+// byte is at i, or -1.
+func stringEnd(t []byte, i int) int {
+	for {
+		n := bytes.IndexByte(t[i:], '"')
+		if n < 0 {
+			return -1
+		}
+		i += n + 1
+		escapes := 0
+		for j := i - 2; j >= 0 && t[j] == '\\'; j-- {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i
+		}
+	}
+}
+
+// valueEnd returns the index after the value that begins at i, or -1.
+func valueEnd(t []byte, i int) int {
+	if i >= len(t) {
+		return -1
+	}
+	switch t[i] {
+	case '"':
+		return stringEnd(t, i+1)
+	case '{', '[':
+		var b border
+		return b.find(t, i)
+	}
+	start := i
+	for i < len(t) {
+		switch t[i] {
+		case ',', '}', ']', ' ', '\n', '\t', '\r', '"', '{', '[', ':':
+			if i == start {
+				return -1
+			}
+			return i
+		}
+		i++
+	}
+	if i == start {
+		return -1
+	}
+	return i
+}
+
+// border looks for the end of an object or an array in text that may not all be
+// there yet. The zero value is ready to start at its first byte.
+type border struct {
+	depth    int
+	inString bool
+	escaped  bool // inString: the last byte seen was an unescaped backslash
+}
+
+// structural are the bytes at which find must look.
+var structural = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
+
+// find goes on at i. It returns the index after the end, or -1 where the text
+// ends before.
+func (b *border) find(t []byte, i int) int {
+	for i < len(t) {
+		if b.inString {
+			if b.escaped {
+				b.escaped = false
+				i++
+				continue
+			}
+			n := bytes.IndexByte(t[i:], '"')
+			stop := len(t)
+			if n >= 0 {
+				stop = i + n
+			}
+			if esc := bytes.IndexByte(t[i:stop], '\\'); esc >= 0 {
+				b.escaped = true
+				i += esc + 1
+				continue
+			}
+			if n < 0 {
+				return -1
+			}
+			b.inString = false
+			i = stop + 1
+			continue
+		}
+		c := t[i]
+		i++
+		if !structural[c] {
+			continue
+		}
+		switch c {
+		case '"':
+			b.inString = true
+		case '{', '[':
+			b.depth++
+		default:
+			if b.depth--; b.depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}

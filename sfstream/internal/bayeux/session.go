@@ -1,0 +1,407 @@
+package bayeux
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// margin is how much longer than the server holds a connect a reply may take,
+	// and how long any other reply may take.
+	margin = 20 * time.Second
+
+	// defaultHold is how long a server may hold a connect that has not told it.
+	defaultHold = 110 * time.Second
+
+	// MaxRequest is the largest request that Salesforce takes, in bytes.
+	MaxRequest = 32768
+)
+
+// A Session is one Bayeux session: a clientId and the cookies that belong to it.
+// Handshake comes first. Connect must not run twice at a time; the other calls
+// may run beside it.
+type Session struct {
+	client http.Client // with a cookie jar of its own
+	url    string
+	token  string
+
+	clientID string // set by Handshake
+
+	mu     sync.Mutex
+	lastID int
+	advice Advice // the last known of each part
+}
+
+// NewSession makes a session at a URL, such as
+// https://acme.my.salesforce.com/cometd/62.0. Requests carry the token. client is
+// copied; its timeout does not apply, since connects are held.
+func NewSession(client *http.Client, url, token string) *Session {
+	s := &Session{client: *client, url: url, token: token}
+	s.client.Timeout = 0
+	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	// Two sessions that share cookies are one browser to the server.
+	s.client.Jar, _ = cookiejar.New(nil) // never fails without options
+	return s
+}
+
+// A ReplyError is a refusal in a reply to one of our messages.
+type ReplyError struct {
+	Reply
+	Status int // of the HTTP response; 200 for most
+}
+
+// Error is the message's channel and what the server said.
+func (e *ReplyError) Error() string {
+	said := e.Reply.Error
+	if e.FailureReason != "" {
+		said += " (" + e.FailureReason + ")"
+	}
+	return fmt.Sprintf("%s: %s", strings.TrimPrefix(e.Channel, "/meta/"), said)
+}
+
+// A StatusError is an HTTP response that is not Bayeux.
+type StatusError struct {
+	Status     int
+	RetryAfter time.Duration // what the header says; 0: nothing
+	Start      string        // of the body
+}
+
+// Error is the status and the start of the body.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("HTTP %d %s: %q", e.Status, http.StatusText(e.Status), e.Start)
+}
+
+// ErrTooLarge is a request of more than MaxRequest bytes, which was not sent.
+var ErrTooLarge = errors.New("bayeux: the request is larger than the server takes")
+
+type message struct {
+	ID                       string         `json:"id"`
+	Channel                  string         `json:"channel"`
+	ClientID                 string         `json:"clientId,omitempty"`
+	Version                  string         `json:"version,omitempty"`
+	MinimumVersion           string         `json:"minimumVersion,omitempty"`
+	SupportedConnectionTypes []string       `json:"supportedConnectionTypes,omitempty"`
+	ConnectionType           string         `json:"connectionType,omitempty"`
+	Subscription             string         `json:"subscription,omitempty"`
+	Advice                   map[string]int `json:"advice,omitempty"`
+	Ext                      map[string]any `json:"ext,omitempty"`
+}
+
+// Handshake begins the session.
+func (s *Session) Handshake(ctx context.Context) error {
+	m := message{
+		Channel: "/meta/handshake", Version: "1.0", MinimumVersion: "1.0",
+		SupportedConnectionTypes: []string{"long-polling"}, Ext: map[string]any{"replay": true},
+	}
+	replies, err := s.post(ctx, []message{m}, 0, nil)
+	if err != nil {
+		return err
+	}
+	reply, err := replies.to(m.Channel, "")
+	if err != nil {
+		return err
+	}
+	if reply == nil || reply.ClientID == "" {
+		return fmt.Errorf("%w: no reply to the handshake", errNotJSON)
+	}
+	s.clientID = reply.ClientID
+	return nil
+}
+
+// Connect waits for events and gives them to deliver as they come, in slabs.
+// atOnce asks the server not to wait. The advice is that of the reply; the
+// server need not have sent one.
+func (s *Session) Connect(ctx context.Context, atOnce bool, deliver func([]Event)) (Advice, error) {
+	m := message{Channel: "/meta/connect", ClientID: s.clientID, ConnectionType: "long-polling"}
+	hold := s.hold()
+	if atOnce {
+		m.Advice = map[string]int{"timeout": 0}
+	}
+	came := false
+	replies, err := s.post(ctx, []message{m}, hold, func(events []Event) {
+		came = true
+		deliver(events)
+	})
+	if err != nil {
+		return Advice{}, err
+	}
+	reply, err := replies.to(m.Channel, "")
+	switch {
+	case err != nil:
+		return Advice{}, err
+	case reply != nil:
+		return reply.Advice, nil
+	case came: // some send events without it
+		return Advice{}, nil
+	}
+	return Advice{}, fmt.Errorf("%w: no reply to the connect", errNotJSON)
+}
+
+// A Subscription is a channel to subscribe to. The replay id is JSON: -1 for new
+// events, -2 for all, else the id after which to begin. Salesforce wants it under
+// the channel's bare name.
+type Subscription struct {
+	Channel string
+	Bare    string // without filter
+	Replay  string
+}
+
+// Subscribe subscribes to channels, in as many requests as the server's limit
+// needs. result is told of each channel, nil for success; the error is one that
+// concerns the session.
+func (s *Session) Subscribe(ctx context.Context, subs []Subscription, deliver func([]Event), result func(channel string, err error)) error {
+	messages := make([]message, len(subs))
+	for i, sub := range subs {
+		messages[i] = message{
+			Channel: "/meta/subscribe", ClientID: s.clientID, Subscription: sub.Channel,
+			Ext: map[string]any{"replay": map[string]json.RawMessage{sub.Bare: json.RawMessage(sub.Replay)}},
+		}
+	}
+	return s.each(ctx, messages, deliver, result)
+}
+
+// Unsubscribe ends subscriptions. What the server has queued of them may still come.
+func (s *Session) Unsubscribe(ctx context.Context, channels []string, deliver func([]Event)) error {
+	messages := make([]message, len(channels))
+	for i, channel := range channels {
+		messages[i] = message{Channel: "/meta/unsubscribe", ClientID: s.clientID, Subscription: channel}
+	}
+	return s.each(ctx, messages, deliver, func(string, error) {})
+}
+
+// each sends messages and gives each its result. Where they are too large
+// together they are sent in halves.
+func (s *Session) each(ctx context.Context, messages []message, deliver func([]Event), result func(string, error)) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	replies, err := s.post(ctx, messages, 0, deliver)
+	if err == nil {
+		err = replies.tooLarge()
+	}
+	if isTooLarge(err) {
+		if len(messages) == 1 {
+			result(messages[0].Subscription, err)
+			return nil
+		}
+		half := len(messages) / 2
+		if err := s.each(ctx, messages[:half], deliver, result); err != nil {
+			return err
+		}
+		return s.each(ctx, messages[half:], deliver, result)
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		reply, err := replies.to(m.Channel, m.Subscription)
+		if reply == nil && err == nil {
+			err = fmt.Errorf("%w: no reply for %s", errNotJSON, m.Subscription)
+		}
+		result(m.Subscription, err)
+	}
+	return nil
+}
+
+func isTooLarge(err error) bool {
+	var status *StatusError
+	return errors.Is(err, ErrTooLarge) || errors.As(err, &status) && status.Status == http.StatusRequestEntityTooLarge ||
+		isReply413(err)
+}
+
+func isReply413(err error) bool {
+	var reply *ReplyError
+	if !errors.As(err, &reply) {
+		return false
+	}
+	code, _, _ := ParseError(reply.Reply.Error)
+	return code == http.StatusRequestEntityTooLarge
+}
+
+// Disconnect ends the session. A held connect returns.
+func (s *Session) Disconnect(ctx context.Context) error {
+	_, err := s.post(ctx, []message{{Channel: "/meta/disconnect", ClientID: s.clientID}}, 0, nil)
+	return err
+}
+
+// Interval is how long to wait between two connects.
+func (s *Session) Interval() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.advice.Interval == nil {
+		return 0
+	}
+	return *s.advice.Interval
+}
+
+func (s *Session) hold() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.advice.Timeout == nil {
+		return defaultHold
+	}
+	return *s.advice.Timeout
+}
+
+// learn keeps what advice says; failures send parts of it only.
+func (s *Session) learn(a Advice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.Interval != nil {
+		s.advice.Interval = a.Interval
+	}
+	if a.Timeout != nil {
+		s.advice.Timeout = a.Timeout
+	}
+}
+
+func (s *Session) number(messages []message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range messages {
+		s.lastID++
+		messages[i].ID = strconv.Itoa(s.lastID)
+	}
+}
+
+// replies are those to one request.
+type replies struct {
+	sent   []message
+	list   []Reply
+	status int
+}
+
+// to returns the reply to the message on a meta channel, for a subscription where
+// there is one; nil where none came. Ids need not come back, and subscriptions
+// neither where they fail.
+func (r replies) to(channel, subscription string) (*Reply, error) {
+	id := r.sent[slices.IndexFunc(r.sent, func(m message) bool { return m.Channel == channel && m.Subscription == subscription })].ID
+	var found *Reply
+	for i := range r.list {
+		reply := &r.list[i]
+		switch {
+		case reply.Channel != channel && reply.Channel != "":
+		case reply.ID == id && reply.Channel != "":
+			found = reply
+		case found == nil && reply.ID == "" && (reply.Subscription == subscription || reply.Subscription == ""):
+			found = reply
+		}
+	}
+	if found != nil && !found.Successful {
+		return found, &ReplyError{Reply: *found, Status: r.status}
+	}
+	return found, nil
+}
+
+// tooLarge returns the refusal of the whole request, if it was one.
+func (r replies) tooLarge() error {
+	for _, reply := range r.list {
+		if err := (&ReplyError{Reply: reply, Status: r.status}); !reply.Successful && isReply413(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// post sends messages and reads what comes back.
+func (s *Session) post(ctx context.Context, messages []message, hold time.Duration, deliver func([]Event)) (replies, error) {
+	s.number(messages)
+	body, err := json.Marshal(messages)
+	if err != nil {
+		return replies{}, err
+	}
+	if len(body) > MaxRequest {
+		return replies{}, ErrTooLarge
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// A server that is silent for longer is gone, in the middle of a body too.
+	watchdog := time.AfterFunc(hold+margin, func() { cancel(errSilent) })
+	defer watchdog.Stop()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	if err != nil {
+		return replies{}, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return replies{}, cause(ctx, err)
+	}
+	defer resp.Body.Close()
+	read := &watched{resp.Body, watchdog}
+	if resp.StatusCode != http.StatusOK {
+		return s.failed(resp, read, messages)
+	}
+	d := newDecoder(read, resp.ContentLength)
+	for {
+		events, err := d.next()
+		if len(events) > 0 && deliver != nil {
+			deliver(events)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return replies{}, cause(ctx, err)
+		}
+	}
+	return s.answered(d.replies, messages, resp.StatusCode), nil
+}
+
+func (s *Session) answered(list []Reply, sent []message, status int) replies {
+	for _, reply := range list {
+		s.learn(reply.Advice)
+	}
+	return replies{sent: sent, list: list, status: status}
+}
+
+// failed reads a response with another status than 200. It may be Bayeux still.
+func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (replies, error) {
+	text, err := io.ReadAll(io.LimitReader(body, 64<<10))
+	d := newDecoder(bytes.NewReader(text), int64(len(text)))
+	if _, bad := d.next(); err == nil && bad == io.EOF && len(d.replies) > 0 {
+		return s.answered(d.replies, sent, resp.StatusCode), nil
+	}
+	e := &StatusError{Status: resp.StatusCode, Start: string(text[:min(len(text), 200)])}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds < 1<<20 {
+		e.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	return replies{}, e
+}
+
+var errSilent = errors.New("bayeux: no answer in time")
+
+// cause is the reason where we ended the request ourselves.
+func cause(ctx context.Context, err error) error {
+	if reason := context.Cause(ctx); reason == errSilent {
+		return reason
+	}
+	return err
+}
+
+// watched gives the watchdog new time with all that comes.
+type watched struct {
+	io.Reader
+	watchdog *time.Timer
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if n > 0 && w.watchdog.Stop() {
+		w.watchdog.Reset(margin)
+	}
+	return n, err
+}

@@ -1,0 +1,163 @@
+package sfstream
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+)
+
+var (
+	// errSessionGone is what a ServerError wraps where the server has forgotten the
+	// session: nothing is wrong, and a new one goes on with the same token.
+	errSessionGone = errors.New("the server has forgotten the session")
+
+	// errAdvised ends a session whose server advised a new handshake, without error.
+	errAdvised = errors.New("the server advises a new handshake")
+)
+
+// bayeuxErrors says what the Streaming API's errors mean: the first row whose code
+// (0: any) and text fit. Texts drift from release to release, so only a stable
+// part is looked for, in lower case. code 0 in an error is one without code.
+var bayeuxErrors = []struct {
+	code    int
+	text    string
+	is      Code
+	after   time.Duration
+	session bool // it concerns the session, whichever message it answers
+	gone    bool // the server has forgotten the session
+}{
+	// Overload comes with misleading codes, and last of all with 401.
+	{0, "server is too busy", Unavailable, 0, false, false},
+	{0, "server_unavailable", Unavailable, 0, false, false},
+	{503, "", Unavailable, 0, false, false},
+
+	{401, "unknown client", Internal, 0, true, true}, // Faye
+	{402, "unknown", Internal, 0, true, true},        // Unknown client, session_unknown, unknown_session
+	{403, "unknown client", Internal, 0, true, true},
+	{403, "has not completed handshake", Internal, 0, true, true},
+	{400, "no bayeux_browser cookie", Internal, 0, true, true},
+
+	{400, "does not match the session", Unauthenticated, 0, true, false},
+	{401, "", Unauthenticated, 0, true, false},
+	{0, "invalid_session_id", Unauthenticated, 0, true, false},
+	{403, "handshake denied", Unauthenticated, 0, true, false}, // without a reason that says otherwise
+	{403, "handshake_denied", Unauthenticated, 0, true, false},
+
+	{403, "concurrent user limit", LimitExceeded, time.Minute, true, false},
+	{403, "to protect all customers", LimitExceeded, time.Minute, true, false},
+	{403, "daily limit exceeded", LimitExceeded, 10 * time.Minute, false, false}, // a rolling 24 h allocation
+	{403, "subscription limit exceeded", LimitExceeded, time.Minute, false, false},
+	{429, "", LimitExceeded, time.Minute, false, false},
+
+	{400, "wasn", Invalid, 0, false, false}, // "The replayId for channel {c} wasn't found …": the request lacks it
+	{400, "replayid", ReplayInvalid, 0, false, false},
+	{400, "api version", Invalid, 0, true, false},
+	{400, "requested to subscribe to", NotFound, 0, false, false},
+	{400, "channel_missing", NotFound, 0, false, false},
+	{400, "", Invalid, 0, false, false},
+	{403, "", PermissionDenied, 0, false, false},
+	{404, "", NotFound, 0, false, false},
+	{408, "", Unavailable, 0, true, false},
+	{413, "", Invalid, 0, false, false},
+}
+
+// translateCometD makes a *ServerError of what went wrong with a request. The
+// nested failureReason decides, then the error, then the advice, then the HTTP
+// status.
+func translateCometD(channel string, err error) *ServerError {
+	e := &ServerError{API: apiCometD, Channel: channel, Code: Unavailable, err: err}
+	var reply *bayeux.ReplyError
+	var status *bayeux.StatusError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &reply):
+		e.readReply(reply)
+	case errors.As(err, &status):
+		e.Message = status.Error()
+		e.RetryAfter = status.RetryAfter
+		switch {
+		case status.Status == http.StatusUnauthorized, strings.Contains(status.Start, "INVALID_SESSION_ID"):
+			e.Code = Unauthenticated
+		case status.Status == http.StatusTooManyRequests:
+			e.Code, e.RetryAfter = LimitExceeded, max(e.RetryAfter, time.Minute)
+		case status.Status == http.StatusBadRequest && strings.Contains(strings.ToLower(status.Start), "api version"),
+			status.Status == http.StatusRequestEntityTooLarge:
+			e.Code = Invalid
+		}
+	case errors.Is(err, bayeux.ErrTooLarge):
+		e.Code, e.Message = Invalid, "the channel's name is too long for a request"
+	case errors.Is(err, errAdvised):
+		e.Code, e.Message, e.err = Internal, err.Error(), errSessionGone
+	default:
+		e.Message = err.Error()
+	}
+	return e
+}
+
+func (e *ServerError) readReply(reply *bayeux.ReplyError) {
+	e.Message = reply.Reply.Error
+	e.Reason = reply.Reply.Error
+	if reply.FailureReason != "" {
+		e.Message, e.Reason = reply.FailureReason, reply.FailureReason
+		if e.match(reply.FailureReason, reply) {
+			return
+		}
+		e.Message += " (" + reply.Reply.Error + ")"
+	}
+	if e.match(reply.Reply.Error, reply) {
+		return
+	}
+	switch {
+	case reply.Advice.Reconnect == "none":
+		e.Code = Invalid // nothing that we know, and not to be repeated
+	case reply.Advice.Reconnect == "handshake":
+		e.gone(reply)
+	case reply.Status >= 500 || reply.Status == http.StatusRequestTimeout:
+		e.Code = Unavailable
+	default:
+		e.Code = Internal
+	}
+}
+
+// match finds the row of an error and reports whether there is one.
+func (e *ServerError) match(said string, reply *bayeux.ReplyError) bool {
+	code, args, text := bayeux.ParseError(said)
+	text = strings.ToLower(args + ":" + text)
+	for _, row := range bayeuxErrors {
+		if row.code != 0 && row.code != code || !strings.Contains(text, row.text) {
+			continue
+		}
+		e.Code, e.RetryAfter, e.session = row.is, row.after, row.session
+		if row.gone {
+			e.gone(reply)
+		}
+		return true
+	}
+	return false
+}
+
+// gone marks the end of a session that a new one, perhaps after the advised
+// interval, continues.
+func (e *ServerError) gone(reply *bayeux.ReplyError) {
+	e.Code, e.session, e.err = Internal, true, fmt.Errorf("%w: %w", errSessionGone, reply)
+	if interval := reply.Advice.Interval; interval != nil && *interval > 0 {
+		e.RetryAfter = *interval
+	}
+}
+
+// concernsSession reports whether an answer to a subscription is about the whole
+// session.
+func concernsSession(e *ServerError) bool {
+	return e != nil && (e.session || e.Code == Unauthenticated)
+}
+
+// refused reports whether the server would not take a disconnect.
+func refused(err error) bool {
+	var server *ServerError
+	return errors.Is(err, errSessionGone) || errors.As(err, &server) && server.Code == Unauthenticated
+}
