@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		err = serveBench()
 	case "bench bare":
 		err = runJob(receiveBare)
+	case "bench cometd server":
+		err = serveBurst()
+	case "bench cometd":
+		err = runJob(receiveBurst)
 	case "bench memory":
 		err = runJob(receiveMuch)
 	default:

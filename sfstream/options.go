@@ -157,8 +157,7 @@ func WithSandbox() Option {
 // It must be https, or http to a loopback address: no secret travels in the clear.
 func WithLoginURL(loginURL string) Option {
 	return func(c *config) error {
-		u, err := url.Parse(loginURL)
-		if err != nil || u.Host == "" || (u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname()))) {
+		if !secureURL(loginURL) {
 			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL (http is for loopback only)", ErrInvalidOption, loginURL)
 		}
 		c.loginURL = loginURL
@@ -372,6 +371,12 @@ func From(r Replay) SubscribeOption {
 		c.from, c.fromSet = r, true
 		return r.validate("From")
 	}
+}
+
+// secureURL reports whether secrets can be sent to a URL.
+func secureURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
 }
 
 func loopback(host string) bool {

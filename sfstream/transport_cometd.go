@@ -116,6 +116,9 @@ func (t *cometd) askVersion(ctx context.Context, instance string) (string, error
 
 func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error) {
 	instance := strings.TrimSuffix(creds.InstanceURL, "/")
+	if !secureURL(instance) {
+		return nil, fmt.Errorf("%w: instance URL %q is not an https URL (http is for loopback only)", ErrInvalidOption, instance)
+	}
 	version, err := t.apiVersion(ctx, instance)
 	if err != nil {
 		return nil, err
