@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
 // contractCalls is rule 12, and the calls that never wait for room in the queue.
@@ -49,9 +50,12 @@ func subscribeEnds(t *testing.T) {
 			s.store.loading = hang
 			s.store.mu.Unlock()
 		},
-		"in a login":         func(s *scene) { s.ExpireToken(); s.FailLogin(-1, "timeout") },
-		"in GetTopic":        func(s *scene) { s.Blackhole() },
-		"between attempts":   func(s *scene) { s.FailGetTopic(-1, "UNAVAILABLE") },
+		"in a login": func(s *scene) { s.ExpireToken(); s.FailLogin(-1, "timeout") },
+		"in the request": func(s *scene) {
+			s.Blackhole()
+			s.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, NoAnswer: true})
+		},
+		"between attempts":   func(s *scene) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
 		"without connection": func(s *scene) { s.Refuse(true); s.DropConnections() },
 	} {
 		s := newScene(t)

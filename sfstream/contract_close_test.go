@@ -202,7 +202,7 @@ func closeWhileSubscribing(t *testing.T) {
 	must(t, c.Close())
 	before := s.store.marker(s.Account().OrgID, orders)
 	for name, hold := range map[string]func(){
-		"topic": func() { s.FailGetTopic(-1, "UNAVAILABLE") },
+		"topic": func() { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
 		"login": func() {
 			s.ExpireToken()
 			s.FailLogin(-1, "timeout")

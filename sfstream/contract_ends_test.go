@@ -68,7 +68,7 @@ func endRules() []rule {
 			if e := expectError[*sfstream.ServerError](t, s.LastError); e.Code != sfstream.Unavailable || s.LastErrorAt.IsZero() {
 				t.Errorf("status %+v", s)
 			}
-			contains(t, l.log.String(), "service is unavailable", labOrders)
+			contains(t, l.log.String(), "action=retry", labOrders)
 			l.pass(time.Hour)
 			if s := l.client.Status().Channels[0]; s.Reconnects < 1 || s.State != sfstream.StateLive {
 				t.Errorf("status %+v", s)
@@ -364,7 +364,7 @@ func endRules() []rule {
 		{number: 10, words: "Subscribe retries what passes for 30 seconds", run: func(t *testing.T) {
 			l := newLab(t)
 			l.start()
-			l.FailGetTopic(-1, "UNAVAILABLE")
+			failSubscribe(t, l.Server, -1, "UNAVAILABLE")
 			began := time.Now()
 			err := l.client.Subscribe(t.Context(), labOrders)
 			if took := time.Since(began); took != 30*time.Second {
@@ -375,14 +375,14 @@ func endRules() []rule {
 			}
 			contains(t, err.Error(), labOrders)
 			l.ClearFaults()
-			l.FailGetTopic(3, "UNAVAILABLE")
+			failSubscribe(t, l.Server, 3, "UNAVAILABLE")
 			l.subscribe(labOrders)
 			l.expectStillWorks(labOrders)
 		}},
 		{number: 10, words: "Subscribe ends with its ctx", run: func(t *testing.T) {
 			l := newLab(t)
 			l.start()
-			l.FailGetTopic(-1, "UNAVAILABLE")
+			failSubscribe(t, l.Server, -1, "UNAVAILABLE")
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			began := time.Now()
@@ -418,7 +418,7 @@ func endRules() []rule {
 		{number: 10, words: "Subscribe whose new token is refused too fails, after one login", run: func(t *testing.T) {
 			l := newLab(t)
 			l.start()
-			l.FailGetTopic(-1, "service.auth.error")
+			failSubscribe(t, l.Server, -1, "service.auth.error")
 			e := expectError[*sfstream.ServerError](t, l.client.Subscribe(t.Context(), labOrders))
 			if e.Code != sfstream.Unauthenticated {
 				t.Errorf("%+v", e)
@@ -516,7 +516,11 @@ func endRules() []rule {
 			l.follow()
 			l.publish(1, 2, 3)
 			synctest.Wait()
-			l.Reject(labOrders, 1, "subscription.fetch.topic.mismatch")
+			if transportOf(t) == sfstream.CometD {
+				l.Reject(labOrders, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
+			} else {
+				l.Reject(labOrders, 1, "subscription.fetch.topic.mismatch")
+			}
 			l.EndStreams(labOrders, "UNAVAILABLE")
 			l.pass(time.Minute)
 			if l.client.Err() == nil {

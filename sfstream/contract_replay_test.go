@@ -85,10 +85,10 @@ func startRules() []rule {
 		{number: 4, words: "a marker of another org or channel does not count", run: func(t *testing.T) {
 			l := newLab(t)
 			events := l.publish(1, 2)
-			other := l.key("pubsub", labOrders)
+			other := l.key(apiOf(t), labOrders)
 			other.OrgID = "00D000000000062EAA"
 			l.save(other, replaystore.Marker{ReplayID: events[0].ReplayID})
-			l.save(l.key("pubsub", "/event/Other__e"), replaystore.Marker{ReplayID: events[0].ReplayID})
+			l.save(l.key(apiOf(t), "/event/Other__e"), replaystore.Marker{ReplayID: events[0].ReplayID})
 			l.follow()
 			l.expectSubscribe(labOrders, "LATEST", nil)
 			l.expectStillWorks(labOrders)
@@ -109,8 +109,8 @@ func startRules() []rule {
 		{number: 4, words: "the marker of this API wins over one of the other", run: func(t *testing.T) {
 			l := newLab(t)
 			events := l.publish(1, 2, 3)
-			l.save(l.key("cometd", labOrders), replaystore.Marker{ReplayID: []byte("17"), Date: time.Now().Add(-time.Hour)})
-			l.save(l.key("pubsub", labOrders), replaystore.Marker{ReplayID: events[1].ReplayID})
+			l.save(l.key(otherThan(t), labOrders), replaystore.Marker{ReplayID: []byte("17"), Date: time.Now().Add(-time.Hour)})
+			l.save(l.key(apiOf(t), labOrders), replaystore.Marker{ReplayID: events[1].ReplayID})
 			l.follow()
 			l.expect(3)
 		}},
@@ -298,7 +298,7 @@ func otherAPI(t *testing.T, marker func(at time.Time) replaystore.Marker, want .
 	l.pass(time.Hour)
 	l.publish(3)
 	l.pass(time.Hour)
-	l.save(l.key("cometd", labOrders), marker(at))
+	l.save(l.key(otherThan(t), labOrders), marker(at))
 	l.follow()
 	l.expect(want...)
 	if n := l.log.count("other API"); n != 1 {

@@ -3,8 +3,13 @@ package sfstream_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
 // rule is one sentence of the delivery contract (see the package documentation),
@@ -14,6 +19,8 @@ type rule struct {
 	words    string
 	run      func(t *testing.T)
 	realTime bool // no bubble: the test starts its own, or needs real time
+
+	cometdOnly bool // it is about the Streaming API; see pubsubOnly for the opposite
 }
 
 // TestContract proves the delivery contract, each sentence in a bubble of its own.
@@ -30,17 +37,91 @@ func TestContract(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprint(number), func(t *testing.T) {
-			t.Run("pubsub", func(t *testing.T) {
-				for _, r := range groups[number] {
-					t.Run(r.words, func(t *testing.T) {
-						if r.realTime {
-							r.run(t)
-							return
+			for _, transport := range []string{"pubsub", "cometd"} {
+				t.Run(transport, func(t *testing.T) {
+					for _, r := range groups[number] {
+						if transport == "cometd" && isPubSubOnly(r.words) || transport == "pubsub" && r.cometdOnly {
+							continue
 						}
-						synctest.Test(t, r.run)
-					})
-				}
-			})
+						t.Run(r.words, func(t *testing.T) {
+							if r.realTime {
+								r.run(t)
+								return
+							}
+							synctest.Test(t, r.run)
+						})
+					}
+				})
+			}
 		})
 	}
+}
+
+// transportOf is the API that a test of the contract is about. Other tests are
+// about the Pub/Sub API.
+func transportOf(t *testing.T) sfstream.Transport {
+	if strings.Contains(t.Name(), "/cometd/") {
+		return sfstream.CometD
+	}
+	return sfstream.PubSub
+}
+
+// apiOf is the name that the transport of a test has in markers and errors.
+func apiOf(t *testing.T) string { return strings.ToLower(transportOf(t).String()) }
+
+// seenBy is an event as subscribers of the test's transport see it: the replay id
+// of the Streaming API is a number.
+func seenBy(t *testing.T, e sfstreamtest.Event) sfstreamtest.Event {
+	if transportOf(t) == sfstream.CometD && len(e.ReplayID) > 0 {
+		e.ReplayID = strconv.AppendUint(nil, e.Number, 10)
+	}
+	return e
+}
+
+// pubsubOnly are the rules that do not apply to the Streaming API, by the beginning
+// of their words, and why. All others are the same on both.
+var pubsubOnly = map[string]string{
+	"a keepalive id is saved":                                           "a connect reply names no replay id",
+	"an event that comes after a keepalive is never skipped":            "a connect reply names no replay id to resume after",
+	"ReplayNew may miss what comes before routing is live":              "a CometD subscribe is live when it is answered",
+	"after FallbackNew an outage before the next attempt loses nothing": "a stale id is the answer to Subscribe, which waits out no such outage",
+	"an INVALID_ARGUMENT that is":                                       "gRPC statuses; TestStreamingErrors has the 400s",
+	"a blocked body stops the demand":                                   "one reply may pass the bound; the Streaming API has rules of its own",
+	"the bound is per channel":                                          "the session stops polling for all; it has rules of its own",
+	"break does not raise the demand":                                   "there is no credit; it has rules of its own",
+	"under AckManual a channel at the bound waits for Ack":              "there is no credit; it has rules of its own",
+	"memory grows with unacked messages":                                "it counts credit",
+	"prefetch ":                                                         "there is no credit; it has rules of its own",
+	"a schema ":                                                         "JSON needs no schema",
+	"a transient failure of GetSchema":                                  "JSON needs no schema",
+	"an unparsable schema":                                              "JSON needs no schema",
+	"an event without a schema id":                                      "JSON needs no schema",
+	"a GetSchema":                                                       "JSON needs no schema",
+	"a token that GetSchema refuses":                                    "JSON needs no schema",
+	"an undecodable payload":                                            "the server would not send what is no JSON",
+	"a bad event does not come again":                                   "the server would not send what is no JSON",
+	"a custom backoff is used, one per channel":                         "one session has one backoff",
+	"a malformed header ends at once":                                   "there is no such error",
+	"what the stream rejects after GetTopic's yes":                      "there is one answer, to the subscribe",
+	"an accepted channel that is answered UNIMPLEMENTED":                "gRPC statuses",
+	"an accepted channel that is answered PERMISSION_DENIED":            "gRPC statuses",
+	"an accepted channel that is answered NOT_FOUND":                    "gRPC statuses",
+	"Close works with every buffer full":                                "one reply may pass the bound",
+}
+
+func isPubSubOnly(words string) bool {
+	for beginning := range pubsubOnly {
+		if strings.HasPrefix(words, beginning) {
+			return true
+		}
+	}
+	return false
+}
+
+// otherThan is the API that the test is not about.
+func otherThan(t *testing.T) string {
+	if transportOf(t) == sfstream.CometD {
+		return "pubsub"
+	}
+	return "cometd"
 }

@@ -44,6 +44,7 @@ type feed struct {
 	duplicates duplicates
 
 	denied time.Time // since when an accepted channel is denied; zero: it is not
+	parked bool      // it had no room when last looked at
 	warned time.Time // the stall for want of Ack that was warned of
 
 	// Of a channel that is refused while its session lives on.
@@ -68,12 +69,15 @@ func (f *feed) due() bool {
 	if time.Now().Before(f.retryAt) {
 		return false
 	}
-	if f.sub.hasRoom() {
-		return true
+	if !f.sub.hasRoom() {
+		f.parked = true
+		f.status.set(StateParked)
+		return false
 	}
-	f.status.set(StateParked)
-	f.downSince = time.Now() // a slow consumer is no outage
-	return false
+	if f.parked {
+		f.parked, f.downSince = false, time.Now() // a slow consumer is no outage
+	}
+	return true
 }
 
 // request is what to ask for now.

@@ -86,7 +86,7 @@ func (l *lab) must(err error) {
 func (l *lab) new(opts ...sfstream.Option) *sfstream.Client {
 	l.t.Helper()
 	c, err := sfstream.New(l.Authenticator(), append([]sfstream.Option{
-		sfstream.WithOrg(l), sfstream.WithReplayStore(l.store), sfstream.WithLogger(l.log.logger()),
+		sfstream.WithOrg(l), sfstream.WithTransport(transportOf(l.t)), sfstream.WithReplayStore(l.store), sfstream.WithLogger(l.log.logger()),
 		sfstream.WithHooks(sfstream.Hooks{OnGap: l.gap}),
 	}, opts...)...)
 	l.must(err)
@@ -131,6 +131,30 @@ func (l *lab) subscribe(channel string, opts ...sfstream.SubscribeOption) {
 	synctest.Wait() // the first request has arrived
 }
 
+// failSubscribe fails the next n subscriptions where they are decided: in
+// GetTopic, or in the answer to the subscribe.
+func failSubscribe(t *testing.T, s *sfstreamtest.Server, n int, code string) {
+	if transportOf(t) == sfstream.CometD {
+		s.Reject("", n, code)
+		return
+	}
+	s.FailGetTopic(n, code)
+}
+
+// followStale starts the program where its position is refused. Over the Pub/Sub
+// API that ends the client; over the Streaming API it is the answer to Subscribe.
+func (l *lab) followStale(opts ...sfstream.Option) *sfstream.ReplayError {
+	l.t.Helper()
+	l.start(opts...)
+	err := l.client.Subscribe(l.t.Context(), labOrders)
+	if transportOf(l.t) == sfstream.CometD {
+		l.must(l.client.Err())
+		return expectError[*sfstream.ReplayError](l.t, err)
+	}
+	l.must(err)
+	return expectEnd[*sfstream.ReplayError](l)
+}
+
 // stop ends the program in good order.
 func (l *lab) stop() {
 	l.t.Helper()
@@ -154,7 +178,7 @@ func (l *lab) publishOn(channel string, numbers ...int) (events []sfstreamtest.E
 	for _, n := range numbers {
 		e, err := l.Publish(channel, map[string]any{"N__c": float64(n)})
 		l.must(err)
-		events = append(events, e)
+		events = append(events, seenBy(l.t, e))
 	}
 	return events
 }
@@ -164,7 +188,7 @@ func (l *lab) publishDated(number int, date time.Time) sfstreamtest.Event {
 	l.t.Helper()
 	e, err := l.Publish(labOrders, map[string]any{"N__c": float64(number), "CreatedDate": date})
 	l.must(err)
-	return e
+	return seenBy(l.t, e)
 }
 
 // change commits a change of an account now.
@@ -176,7 +200,7 @@ func (l *lab) change(numbers ...int) (events []sfstreamtest.Event) {
 			Set: map[string]any{"NumberOfEmployees": n},
 		})
 		l.must(err)
-		events = append(events, e)
+		events = append(events, seenBy(l.t, e))
 	}
 	return events
 }
@@ -278,7 +302,7 @@ func expectError[E error](t *testing.T, err error) E {
 // marker is what a restarted program would begin at.
 func (l *lab) marker(channel string) replaystore.Marker {
 	l.t.Helper()
-	m, err := l.store.Load(context.Background(), l.key("pubsub", channel))
+	m, err := l.store.Load(context.Background(), l.key(apiOf(l.t), channel))
 	if errors.Is(err, replaystore.ErrNotFound) {
 		return replaystore.Marker{}
 	}

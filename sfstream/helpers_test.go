@@ -77,7 +77,7 @@ func (s *scene) publishRaw(channel string, e sfstreamtest.RawEvent) {
 	}
 	made, err := s.PublishRaw(channel, e)
 	must(s.t, err)
-	s.numbers[channel+string(made.ReplayID)] = e.ID
+	s.numbers[channel+string(seenBy(s.t, made).ReplayID)] = e.ID
 }
 
 // client is a program that has logged in, with the scene's store. It is closed
@@ -85,7 +85,7 @@ func (s *scene) publishRaw(channel string, e sfstreamtest.RawEvent) {
 func (s *scene) client(opts ...sfstream.Option) *sfstream.Client {
 	s.t.Helper()
 	c, err := sfstream.New(s.Authenticator(), append([]sfstream.Option{
-		sfstream.WithOrg(s), sfstream.WithReplayStore(s.store),
+		sfstream.WithOrg(s), sfstream.WithTransport(transportOf(s.t)), sfstream.WithReplayStore(s.store),
 		sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithLogger(slog.New(s.log)),
 	}, opts...)...)
 	must(s.t, err)
@@ -325,7 +325,7 @@ func hang(ctx context.Context) error {
 }
 
 func (s *watchedStore) marker(org, channel string) replaystore.Marker {
-	m, err := s.memory.Load(context.Background(), replaystore.Key{OrgID: org, API: "pubsub", Channel: channel})
+	m, err := s.memory.Load(context.Background(), replaystore.Key{OrgID: org, API: apiOf(s.t), Channel: channel})
 	if err != nil && !errors.Is(err, replaystore.ErrNotFound) {
 		s.t.Error(err)
 	}

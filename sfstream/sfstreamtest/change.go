@@ -36,14 +36,28 @@ type Change struct {
 // Change publishes a change on the object's channel and on /data/ChangeEvents.
 // The bitmaps of the header follow from Set, Null and Diff; an UPDATE changes
 // LastModifiedDate too where the object has it. The Event returned is that of the
-// object's channel.
+// object's channel. The PushTopics on the object get it too; with one the object
+// need not be defined, and the Event is that of the first.
 func (s *Server) Change(c Change) (Event, error) {
-	channel := changeChannel(c.Object)
-	t, sc, err := s.publishable(channel)
+	now := s.now()
+	topics := s.followed(c.Object)
+	ev, err := s.capture(c, now)
+	if errors.Is(err, errUndefined) && len(topics) > 0 {
+		return s.notify(c, topics, now)
+	}
 	if err != nil {
 		return Event{}, err
 	}
-	now := s.now()
+	_, err = s.notify(c, topics, now)
+	return ev, err
+}
+
+// capture publishes a change as Change Data Capture does.
+func (s *Server) capture(c Change, now time.Time) (Event, error) {
+	t, sc, err := s.publishable(changeChannel(c.Object))
+	if err != nil {
+		return Event{}, err
+	}
 	payload, err := c.payload(sc.avro, now, s.account.UserID)
 	if err != nil {
 		return Event{}, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)

@@ -8,13 +8,16 @@ import (
 )
 
 // record is one position of a channel. Salesforce's positions are not all
-// events of the channel: a mark is one that only keepalives name.
+// events of the channel: a mark is one that only keepalives name. An event of
+// /topic has its type for a schema and an sobject for a payload; one of /u has a
+// JSON string for a payload and the users it is for, if not all, for an id.
 type record struct {
 	replay  uint64
 	at      int64 // Unix nanoseconds by the org's clock
 	id      string
 	schema  string
 	payload []byte
+	json    []byte // the event on CometD, once it was needed there
 	kind    kind
 }
 
@@ -37,6 +40,7 @@ type eventLog struct {
 	base        int // index of chunks[0][0], a multiple of chunkLen
 	first, next int
 	last        uint64 // the newest replay id
+	restart     uint64 // the id of the next record, if not 0
 }
 
 // newEventLog starts where nobody expects: replay ids of another run, channel
@@ -49,7 +53,12 @@ func (l *eventLog) at(i int) *record {
 }
 
 // nextReplay draws the replay id of the next record. There are gaps.
-func (l *eventLog) nextReplay() uint64 { return l.last + 2 + rand.Uint64N(3) }
+func (l *eventLog) nextReplay() uint64 {
+	if l.restart != 0 {
+		return l.restart
+	}
+	return l.last + 2 + rand.Uint64N(3)
+}
 
 func (l *eventLog) append(r record) {
 	if l.next-l.base == len(l.chunks)*chunkLen {
@@ -57,7 +66,13 @@ func (l *eventLog) append(r record) {
 	}
 	l.next++
 	*l.at(l.next - 1) = r
-	l.last = r.replay
+	l.last, l.restart = r.replay, 0
+}
+
+// begin forgets everything and goes on with another id.
+func (l *eventLog) begin(id uint64) {
+	l.forget(l.next)
+	l.last, l.restart = id-1, id
 }
 
 // forget drops all records before an index.

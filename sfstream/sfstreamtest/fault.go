@@ -1,6 +1,7 @@
 package sfstreamtest
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -132,7 +133,11 @@ func (s *Server) Refuse(on bool) { s.faults.toggle(atConnect, on) }
 
 // ClearFaults takes back all faults that are still to come or that last. What was
 // revoked, removed or truncated stays so.
-func (s *Server) ClearFaults() { s.faults.remove(func(fault) bool { return true }) }
+func (s *Server) ClearFaults() {
+	s.faults.remove(func(fault) bool { return true })
+	s.bayeux.faults.clear()
+	s.DailyLimit(0)
+}
 
 // ExpireToken makes all access tokens issued so far invalid. Open streams live on, as
 // Salesforce's do; EndStreams("", "service.auth.error") ends them too.
@@ -142,6 +147,7 @@ func (s *Server) ExpireToken() { s.sessions.expire() }
 // instance URL (localhost for 127.0.0.1, and back), older tokens are invalid.
 func (s *Server) MoveInstance() {
 	s.moved.Store(!s.moved.Load())
+	s.movedEver.Store(true)
 	s.sessions.expire()
 }
 
@@ -180,6 +186,7 @@ func (s *Server) EndStreams(channel, code string) {
 		t.mu.Lock()
 		t.endLocked(s.newFailure(code, t.name))
 		t.mu.Unlock()
+		s.endSessions(t, cometdEnd(code))
 	}
 }
 
@@ -206,6 +213,23 @@ func (s *Server) TruncateReplay(channel string) error {
 	return nil
 }
 
+// RestartReplay forgets what a channel has retained and gives its next event this
+// replay id, higher or lower than all before: the org was moved, or its ids have
+// grown large.
+func (s *Server) RestartReplay(channel string, id uint64) error {
+	t, ok := s.find(channel)
+	if !ok || id == 0 {
+		return fmt.Errorf("sfstreamtest: restarting %s at %d: %w", channel, id, errUndefined)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := s.journal.write(entry{Op: opTruncate, Channel: t.name, Replay: id}); err != nil {
+		return err
+	}
+	t.log.begin(id)
+	return nil
+}
+
 // Revoke takes the permission to subscribe to a channel away and ends its streams.
 func (s *Server) Revoke(channel string) { s.permit(channel, false) }
 
@@ -220,6 +244,9 @@ func (s *Server) permit(channel string, ok bool) {
 			t.endLocked(s.newFailure("subscription.topic.cannot.subscribe", t.name))
 		}
 		t.mu.Unlock()
+		if !ok {
+			s.endSessions(t, cometdEnd(""))
+		}
 	}
 }
 
@@ -232,11 +259,14 @@ func (s *Server) Remove(channel string) error {
 		return nil
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := s.journal.write(entry{Op: opRemove, Channel: channel}); err != nil {
-		return err
+	err := s.journal.write(entry{Op: opRemove, Channel: channel})
+	if err == nil {
+		t.removeLocked()
+		t.endLocked(s.newFailure("topic.not.found", channel))
 	}
-	t.removeLocked()
-	t.endLocked(s.newFailure("topic.not.found", channel))
-	return nil
+	t.mu.Unlock()
+	if err == nil {
+		s.endSessions(t, cometdEnd(""))
+	}
+	return err
 }

@@ -16,11 +16,13 @@ type journal struct{ file *os.File }
 type op string
 
 const (
-	opDefine   op = "define"
-	opChannel  op = "channel"
-	opEvent    op = "event"
-	opTruncate op = "truncate"
-	opRemove   op = "remove"
+	opDefine    op = "define"
+	opChannel   op = "channel"
+	opEvent     op = "event"
+	opTruncate  op = "truncate"
+	opRemove    op = "remove"
+	opPushTopic op = "pushTopic"
+	opGeneric   op = "generic"
 )
 
 // entry is one line.
@@ -28,7 +30,7 @@ type entry struct {
 	Op      op       `json:"op"`
 	Channel string   `json:"channel"`
 	Members []string `json:"members,omitempty"`
-	Schema  string   `json:"schema,omitempty"` // its JSON in a definition, its id in an event
+	Schema  string   `json:"schema,omitempty"` // its JSON in a definition, its id or type in an event
 	Replay  uint64   `json:"replay,omitempty"`
 	At      int64    `json:"at,omitempty"`
 	ID      string   `json:"id,omitempty"`
@@ -113,6 +115,10 @@ func (s *Server) restore(e entry) error {
 		return s.define(e.Channel, e.Schema, false)
 	case opChannel:
 		return s.defineChannel(e.Channel, e.Members, false)
+	case opPushTopic:
+		return s.restorePushTopic(e)
+	case opGeneric:
+		return s.defineGeneric(e.Channel, false)
 	case opEvent:
 		if e.Replay <= t.log.last && t.log.next > 0 {
 			return fmt.Errorf("replay id %d of %s is not above %d", e.Replay, e.Channel, t.log.last)
@@ -120,6 +126,9 @@ func (s *Server) restore(e entry) error {
 		t.log.append(record{replay: e.Replay, at: e.At, id: e.ID, schema: e.Schema, payload: e.Payload, kind: e.Kind})
 	case opTruncate:
 		t.log.forget(t.log.next)
+		if e.Replay > 0 {
+			t.log.begin(e.Replay)
+		}
 	case opRemove:
 		t.removeLocked()
 	default:

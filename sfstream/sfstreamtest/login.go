@@ -16,6 +16,8 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/services/oauth2/token", s.token)
 	mux.HandleFunc("GET /services/oauth2/userinfo", s.userinfo)
+	s.mountREST(mux)
+	s.mountCometD(mux)
 	mux.HandleFunc("/maintenance", func(w http.ResponseWriter, _ *http.Request) { maintenance(w, http.StatusOK) })
 	if s.config.control {
 		s.mountControl(mux)
@@ -110,12 +112,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	case secret != s.account.ConsumerSecret && (grant == "password" || secret != ""):
 		denied(w, "invalid_client")
 	case grant == "password":
-		if r.PostForm.Get("username") != s.account.Username ||
-			r.PostForm.Get("password") != s.account.Password+s.account.SecurityToken {
+		user, known := s.user(r.PostForm.Get("username"))
+		if !known || r.PostForm.Get("password") != s.account.Password+s.account.SecurityToken {
 			denied(w, "invalid_grant")
 			return
 		}
-		s.grant(w, nil)
+		s.grant(w, user, nil)
 	default:
 		next, ok := s.sessions.exchange(r.PostForm.Get("refresh_token"))
 		if !ok {
@@ -126,23 +128,32 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		if next != "" {
 			more["refresh_token"] = next
 		}
-		s.grant(w, more)
+		s.grant(w, s.account.UserID, more)
 	}
 }
 
-// grant answers with a new session.
-func (s *Server) grant(w http.ResponseWriter, reply map[string]string) {
+// user is the id of a user of the org.
+func (s *Server) user(username string) (id string, ok bool) {
+	if username == s.account.Username {
+		return s.account.UserID, true
+	}
+	id, ok = s.config.cometd.users[username]
+	return id, ok
+}
+
+// grant answers with a new session of a user.
+func (s *Server) grant(w http.ResponseWriter, user string, reply map[string]string) {
 	if reply == nil {
 		reply = make(map[string]string)
 	}
 	now := s.now()
 	instance := s.instanceURL()
-	id := s.LoginURL() + "/id/" + s.account.OrgID + "/" + s.account.UserID
+	id := s.LoginURL() + "/id/" + s.account.OrgID + "/" + user
 	issued := strconv.FormatInt(now.UnixMilli(), 10)
 	mac := hmac.New(sha256.New, []byte(s.account.ConsumerSecret))
 	mac.Write([]byte(id + issued))
 
-	reply["access_token"] = s.sessions.issue(instance, now)
+	reply["access_token"] = s.sessions.issue(instance, user, now)
 	reply["instance_url"] = instance
 	reply["id"] = id
 	reply["token_type"] = "Bearer"

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// SubscribeCall is the first request of a stream.
+// SubscribeCall is the first request of a stream, or a /meta/subscribe.
 type SubscribeCall struct {
 	Preset       string // LATEST, EARLIEST or CUSTOM
-	ReplayID     []byte
+	ReplayID     []byte // on CometD the decimal text of the id
 	NumRequested int
 	At           time.Time
 }
@@ -24,10 +24,11 @@ func (s *Server) GetTopicCalls() int { return int(s.topicCalls.Load()) }
 // GetSchemaCalls is how often GetSchema was called.
 func (s *Server) GetSchemaCalls() int { return int(s.schemaCalls.Load()) }
 
-// Streams is how many streams are open on a channel ("": on all).
+// Streams is how many streams are open on a channel ("": on all): those of the Pub/Sub
+// API, and subscriptions of live sessions of the Streaming API.
 func (s *Server) Streams(channel string) int {
 	n := 0
-	s.observe(channel, func(t *topic) { n += len(t.streams) })
+	s.observe(channel, func(t *topic) { n += len(t.streams) + len(t.subs) })
 	return n
 }
 
@@ -70,13 +71,13 @@ func (s *Server) observe(channel string, look func(*topic)) {
 // AwaitStreams returns when exactly n streams are open on a channel. A subscriber of
 // new events gets what is published from then on, without WithRoutingDelay.
 func (s *Server) AwaitStreams(ctx context.Context, channel string, n int) error {
-	t, ok := s.lookup(channel)
+	t, ok := s.find(channel)
 	if !ok {
 		return fmt.Errorf("sfstreamtest: %s is not defined", channel)
 	}
 	for {
 		t.mu.Lock()
-		open, changed := len(t.streams), t.streamsChanged
+		open, changed := len(t.streams)+len(t.subs), t.streamsChanged
 		t.mu.Unlock()
 		if open == n {
 			return nil

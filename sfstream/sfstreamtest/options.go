@@ -20,6 +20,8 @@ type config struct {
 	sessionTimeout, minPing                       time.Duration
 	creditCap, batchEvents, batchBytes            int
 	eventBytes, requestBytes, maxStreams          int
+
+	cometd cometdConfig
 }
 
 func defaults() config {
@@ -29,6 +31,7 @@ func defaults() config {
 		sessionTimeout: 2 * time.Hour, minPing: 30 * time.Second,
 		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20,
 		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
+		cometd: cometdDefaults(),
 	}
 }
 
@@ -52,7 +55,7 @@ func (c config) validate() error {
 	if c.routingDelay < 0 {
 		return fmt.Errorf("sfstreamtest: WithRoutingDelay(%v): must not be negative", c.routingDelay)
 	}
-	return nil
+	return c.cometd.validate()
 }
 
 // InMemory keeps the network inside the process: no sockets, nothing that a

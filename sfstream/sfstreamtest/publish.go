@@ -1,6 +1,7 @@
 package sfstreamtest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 // Event is what the bus made of something that was published.
 type Event struct {
 	ReplayID []byte // on the channel that was published to
+	Number   uint64 // the same as CometD has it
 	ID       string // a UUID unless RawEvent says otherwise
 	SchemaID string
 	Date     time.Time
@@ -88,11 +90,13 @@ func (s *Server) PublishRaw(channel string, e RawEvent) (Event, error) {
 	return s.add(t, r)
 }
 
+var errUndefined = errors.New("is not defined")
+
 // publishable returns a channel of one kind of event, and its schema.
 func (s *Server) publishable(channel string) (*topic, *schema, error) {
 	t, ok := s.lookup(channel)
 	if !ok {
-		return nil, nil, fmt.Errorf("sfstreamtest: %s is not defined", channel)
+		return nil, nil, fmt.Errorf("sfstreamtest: %s %w", channel, errUndefined)
 	}
 	t.mu.Lock()
 	sc := t.schema
@@ -107,7 +111,7 @@ func (s *Server) publishable(channel string) (*topic, *schema, error) {
 // has its own replay ids.
 func (s *Server) add(t *topic, r record) (Event, error) {
 	t.mu.Lock()
-	t.log.expire(s.now(), s.config.retention)
+	t.log.expire(s.now(), s.retention(t))
 	added, err := t.addLocked(r, s.journal)
 	feeds := slices.Clip(t.feeds)
 	t.mu.Unlock()
@@ -125,7 +129,7 @@ func (s *Server) add(t *topic, r record) (Event, error) {
 	}
 	ev := Event{ID: r.id, SchemaID: r.schema, Date: time.Unix(0, r.at).UTC()}
 	if r.kind != anonymous {
-		ev.ReplayID = replayBytes(added.replay)
+		ev.ReplayID, ev.Number = replayBytes(added.replay), added.replay
 	}
 	return ev, nil
 }

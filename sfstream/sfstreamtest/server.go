@@ -32,11 +32,13 @@ type Server struct {
 	faults   faultTable
 	sessions *sessions
 	journal  *journal
+	bayeux   *bayeux
+	records  records
 
 	httpGate, pubsubGate *gate
 	http                 *http.Server
 	client               *http.Client
-	moved                atomic.Bool    // see MoveInstance
+	moved, movedEver     atomic.Bool    // see MoveInstance
 	wg                   sync.WaitGroup // serve loops, HTTP handlers, stream readers
 
 	logins, schemaCalls, topicCalls atomic.Int64
@@ -44,8 +46,10 @@ type Server struct {
 	mu      sync.Mutex
 	topics  map[string]*topic
 	schemas map[string]*schema
-	pubsub  []*grpc.Server // the last one takes new connections
-	closed  bool
+	// The channels that were PushTopics when they were last defined, oldest first.
+	pushTopics []*topic
+	pubsub     []*grpc.Server // the last one takes new connections
+	closed     bool
 }
 
 // NewServer starts an org that ends with the test.
@@ -73,7 +77,7 @@ func Start(opts ...Option) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{
-		config: c, account: theAccount(),
+		config: c, account: theAccount(), bayeux: newBayeux(),
 		topics: make(map[string]*topic), schemas: make(map[string]*schema),
 	}
 	s.sessions = newSessions(s.account, c)
@@ -120,7 +124,8 @@ func (s *Server) Close() error {
 	for _, g := range servers {
 		g.Stop()
 	}
-	// 2. No login lives on.
+	// 2. No connect is held any more, no login lives on.
+	s.bayeux.close()
 	if s.http != nil {
 		_ = s.http.Close()
 	}

@@ -11,6 +11,7 @@ import (
 // session is what an access token stands for.
 type session struct {
 	instanceURL string
+	user        string
 	used        atomic.Int64 // when, in Unix nanoseconds; expired if 0
 }
 
@@ -41,9 +42,9 @@ func newSessions(a Account, c config) *sessions {
 }
 
 // issue begins a session.
-func (s *sessions) issue(instanceURL string, now time.Time) (token string) {
+func (s *sessions) issue(instanceURL, user string, now time.Time) (token string) {
 	token = s.prefix + "AQ" + rand.Text() + rand.Text()
-	ses := &session{instanceURL: instanceURL}
+	ses := &session{instanceURL: instanceURL, user: user}
 	ses.used.Store(now.UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,4 +101,13 @@ func (s *sessions) exchange(token string) (next string, ok bool) {
 		next = s.refresh
 	}
 	return next, true
+}
+
+// keep slides the timeout of a session that was in use all the time.
+func (s *sessions) keep(token string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ses := s.live[token]; ses != nil {
+		ses.touch(now)
+	}
 }

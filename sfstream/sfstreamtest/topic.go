@@ -13,17 +13,21 @@ const changeEvents = "/data/ChangeEvents"
 
 // topic is a channel: its schema, its events and who follows it now.
 type topic struct {
-	name string
+	name      string
+	streaming bool // a channel of the Streaming API alone, /topic or /u
 
 	mu      sync.Mutex
 	schema  *schema // current; nil if none was defined, and for multi-entity channels
 	multi   bool
 	revoked bool
-	feeds   []*topic // the multi-entity channels that also carry its events
+	push    *pushTopic // /topic/...
+	generic bool       // /u/...
+	feeds   []*topic   // the multi-entity channels that also carry its events
 	log     eventLog
 
 	streams        map[*stream]struct{}
-	streamsChanged chan struct{} // closed and replaced when streams changes
+	subs           map[*subscription]struct{}
+	streamsChanged chan struct{} // closed and replaced when streams or subs changes
 	subscribes     []SubscribeCall
 	maxOutstanding int
 }
@@ -36,15 +40,23 @@ func (s *Server) topic(name string) *topic {
 	if t == nil {
 		t = &topic{
 			name: name, log: newEventLog(),
-			streams: make(map[*stream]struct{}), streamsChanged: make(chan struct{}),
+			streaming: strings.HasPrefix(name, "/topic/") || strings.HasPrefix(name, "/u/"),
+			streams:   make(map[*stream]struct{}), subs: make(map[*subscription]struct{}),
+			streamsChanged: make(chan struct{}),
 		}
 		s.topics[name] = t
 	}
 	return t
 }
 
-// lookup returns a channel that exists for subscribers.
+// lookup returns a channel that exists for subscribers of the Pub/Sub API.
 func (s *Server) lookup(name string) (*topic, bool) {
+	t, ok := s.find(name)
+	return t, ok && !t.streaming
+}
+
+// find returns a channel that exists for subscribers of any kind.
+func (s *Server) find(name string) (*topic, bool) {
 	s.mu.Lock()
 	t := s.topics[name]
 	s.mu.Unlock()
@@ -53,7 +65,11 @@ func (s *Server) lookup(name string) (*topic, bool) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t, t.schema != nil || t.multi
+	return t, t.existsLocked()
+}
+
+func (t *topic) existsLocked() bool {
+	return t.schema != nil || t.multi || t.push != nil || t.generic
 }
 
 // matching returns the channel, or all if channel is "".
@@ -173,6 +189,9 @@ func (t *topic) addLocked(r record, j *journal) (record, error) {
 		for st := range t.streams {
 			st.wakeUp()
 		}
+		for sub := range t.subs {
+			sub.session.wakeUp()
+		}
 	}
 	return r, nil
 }
@@ -189,5 +208,6 @@ func (t *topic) markLocked(now time.Time, age time.Duration, j *journal) error {
 // removeLocked ends the channel; a later definition begins it anew.
 func (t *topic) removeLocked() {
 	t.schema, t.multi, t.feeds = nil, false, nil
+	t.push, t.generic = nil, false
 	t.log.forget(t.log.next)
 }

@@ -1,0 +1,332 @@
+package sfstreamtest
+
+import (
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// exchange is one POST and its response.
+type exchange struct {
+	server   *Server
+	request  *http.Request
+	version  string
+	messages []bayeuxMessage
+	bytes    int // of the request
+
+	user    string // of the token
+	denied  string // what is wrong with the token
+	session *bayeuxSession
+	replies []bayeuxReply
+	events  []delivery
+	cookies []*http.Cookie
+	polled  bool // a connect is among the messages
+	status  int  // of the response, 200 if 0
+	fault   cometdFault
+	aborted bool // no response: the org closes
+}
+
+// mountCometD adds the Streaming API. The Java client puts the kind of the message
+// behind the version.
+func (s *Server) mountCometD(mux *http.ServeMux) {
+	mux.HandleFunc("/cometd", s.serveCometD)
+	mux.HandleFunc("/cometd/", s.serveCometD)
+}
+
+func (s *Server) serveCometD(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(mime), "application/json") {
+		http.Error(w, "Content-Type must be application/json", http.StatusBadRequest)
+		return
+	}
+	x := &exchange{server: s, request: r}
+	x.version, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/cometd"), "/"), "/")
+	// A request that is too large is read as far as it takes to answer its messages.
+	const most = 1 << 20
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(s.config.cometd.requestBytes)+most))
+	if err != nil {
+		return // the client has gone
+	}
+	x.bytes = len(body)
+	if x.messages, err = decodeMessages(body); err != nil {
+		if x.bytes <= s.config.cometd.requestBytes {
+			http.Error(w, "Bad Request: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		x.messages = make([]bayeuxMessage, 1)
+	}
+	s.noteRequest(x)
+	x.judge()
+	x.write(w)
+}
+
+// judge answers the messages, or none of them if the request as a whole is wrong.
+func (x *exchange) judge() {
+	s := x.server
+	if x.bytes > s.config.cometd.requestBytes {
+		x.refuse(tooLarge, http.StatusRequestEntityTooLarge)
+		return
+	}
+	if text := s.badVersion(x.version); text != "" {
+		x.refuse(text, http.StatusBadRequest)
+		return
+	}
+	for i := range x.messages {
+		if x.messages[i].kind() == "handshake" && len(x.messages) > 1 {
+			x.status = http.StatusInternalServerError
+			return
+		}
+	}
+	x.user, x.denied = s.bearer(x.request)
+	for i := range x.messages {
+		x.handle(&x.messages[i])
+		if x.status != 0 || x.aborted || x.fault.raw() {
+			return
+		}
+	}
+}
+
+// refuse answers all messages with an error.
+func (x *exchange) refuse(text string, status int) {
+	for i := range x.messages {
+		x.replies = append(x.replies, bayeuxReply{message: &x.messages[i], error: text, advice: adviceDenied})
+	}
+	x.badStatus(status)
+}
+
+func (x *exchange) badStatus(status int) {
+	if x.server.config.cometd.httpStatus {
+		x.status = status
+	}
+}
+
+// badVersion says what is wrong with the version in the URL.
+func (s *Server) badVersion(version string) string {
+	newest := s.config.cometd.versions[len(s.config.cometd.versions)-1]
+	v, err := strconv.ParseFloat(version, 64)
+	if err != nil || math.IsNaN(v) {
+		return "400::API version in the URI is mandatory. URI format: '/cometd/" + newest + "'"
+	}
+	if most, _ := strconv.ParseFloat(newest, 64); v < 37 || v > most {
+		return "400::Unsupported API version. Only API versions '37.0' and later are supported. URI format: '/cometd/" + newest + "'"
+	}
+	return ""
+}
+
+// bearer judges the Authorization header. After MoveInstance a token is only good
+// where it was issued for.
+func (s *Server) bearer(r *http.Request) (user, denied string) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "OAuth") || token == "" {
+		return "", authRequired
+	}
+	ses, ok := s.sessions.use(strings.TrimSpace(token), s.now())
+	if !ok {
+		return "", authInvalid
+	}
+	if _, host, _ := strings.Cut(ses.instanceURL, "://"); s.movedEver.Load() && r.Host != host {
+		return "", authInvalid
+	}
+	return ses.user, ""
+}
+
+// handle answers one message.
+func (x *exchange) handle(m *bayeuxMessage) {
+	s, kind := x.server, m.kind()
+	has := func(channel string) bool {
+		if kind == "connect" || kind == "disconnect" {
+			ses := s.bayeux.session(m.ClientID)
+			return channel == "" || ses != nil && ses.has(channel)
+		}
+		return channel == "" || channel == m.bare()
+	}
+	if f, ok := s.bayeux.faults.take(kind, has, s.isFirst(m), false); ok {
+		x.fault = f
+		if f.NoAnswer || f.raw() {
+			return
+		}
+		if f.Error != "" {
+			x.fail(m, f)
+			return
+		}
+	}
+	switch kind {
+	case "handshake":
+		x.handshake(m)
+	case "connect":
+		x.connect(m)
+	case "subscribe":
+		x.subscribe(m)
+	case "unsubscribe":
+		x.unsubscribe(m)
+	case "disconnect":
+		x.disconnect(m)
+	default:
+		text := "403:denied_by_security_policy:publish_denied"
+		if strings.HasPrefix(m.Channel, "/meta/") {
+			text = "404::Unknown meta channel"
+		}
+		x.reply(bayeuxReply{message: m, error: text})
+	}
+}
+
+func (x *exchange) reply(r bayeuxReply) { x.replies = append(x.replies, r) }
+
+// isFirst says whether a message is the first connect after a handshake.
+func (s *Server) isFirst(m *bayeuxMessage) bool {
+	ses := s.bayeux.session(m.ClientID)
+	if ses == nil || m.kind() != "connect" {
+		return false
+	}
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	return !ses.connected
+}
+
+// find returns the session of a message. If there is none that the request may
+// act for, the message is answered.
+func (x *exchange) find(m *bayeuxMessage) *bayeuxSession {
+	s := x.server
+	connect := m.kind() == "connect"
+	ses := s.bayeux.session(m.ClientID)
+	if x.denied != "" {
+		x.reply(bayeuxReply{message: m, clientID: m.ClientID, error: x.denied, advice: adviceNone})
+		x.badStatus(http.StatusUnauthorized)
+		if ses != nil && connect {
+			s.endSession(ses, farewell{error: x.denied, advice: adviceNone})
+		}
+		return nil
+	}
+	if f, ok := s.bayeux.last(m.ClientID); ok {
+		x.reply(bayeuxReply{message: m, clientID: m.ClientID, error: f.error, advice: f.advice})
+		return nil
+	}
+	browser := x.cookie(browserCookie)
+	switch {
+	case m.ClientID == "" && !connect:
+		x.reply(bayeuxReply{message: m, error: noHandshake})
+	case ses == nil:
+		x.unknown(m)
+	case browser == "":
+		x.reply(bayeuxReply{message: m, error: "400::Client " + m.ClientID + " has established a session, but no BAYEUX_BROWSER cookie present"})
+	case browser != ses.browser:
+		x.unknown(m)
+	case x.user != ses.user:
+		x.reply(bayeuxReply{message: m, clientID: m.ClientID, error: otherUser})
+	case !x.routed(ses):
+		s.endSession(ses, farewell{error: unknownClient, advice: adviceHandshake})
+		x.unknown(m)
+	default:
+		x.session = ses
+		return ses
+	}
+	return nil
+}
+
+// unknown answers a message of a session that is not there, from a node that has
+// never seen the client before.
+func (x *exchange) unknown(m *bayeuxMessage) {
+	r := bayeuxReply{message: m, error: unknownClient}
+	if m.kind() == "connect" || x.server.config.cometd.adviceOnUnknown {
+		r.advice = adviceHandshake
+	}
+	x.reply(r)
+	x.newNode()
+}
+
+// write sends the response. The session's window begins when it is out.
+func (x *exchange) write(w http.ResponseWriter) {
+	s := x.server
+	if ses := x.session; ses != nil {
+		if !x.polled && !x.aborted && !x.fault.raw() {
+			x.events = append(x.events, s.take(ses, nil)...)
+		}
+		x.rotate(ses)
+		defer ses.restart(s.config.cometd.window)
+	}
+	body := x.body()
+	if x.aborted || !x.wait() {
+		panic(http.ErrAbortHandler) // net/http's way to cut a connection
+	}
+	if !x.fault.NoCookies {
+		for _, c := range x.cookies {
+			http.SetCookie(w, c)
+		}
+	}
+	if cut := x.fault.write(w, body, x.status); cut {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// wait does what a fault says about time. It is false if the org closes first.
+func (x *exchange) wait() bool {
+	if x.fault.NoAnswer {
+		select {
+		case <-x.request.Context().Done():
+		case <-x.server.bayeux.closing:
+		}
+		return false
+	}
+	if x.fault.Delay <= 0 {
+		return true
+	}
+	timer := time.NewTimer(x.fault.Delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-x.server.bayeux.closing:
+		return false
+	}
+}
+
+// body is the array of the response: events first, unless told otherwise.
+func (x *exchange) body() []byte {
+	s := x.server
+	if x.polled && len(x.events) > 0 {
+		has := func(channel string) bool { return channel == "" || x.session.has(channel) }
+		if f, ok := s.bayeux.faults.take("connect", has, false, true); ok {
+			x.fault = f
+		}
+	}
+	size := 2 + 512*len(x.replies)
+	for i := range x.events {
+		size += x.events[i].size
+	}
+	b := append(make([]byte, 0, size), '[')
+	events := func() {
+		for i := range x.events {
+			d := &x.events[i]
+			b = d.sub.topic.appendEvent(separated(b), &d.record, d.channel)
+		}
+	}
+	replies := func() {
+		for i := range x.replies {
+			if !x.fault.OmitReply {
+				b = x.replies[i].append(separated(b))
+			}
+		}
+	}
+	if x.fault.ReplyFirst || s.bayeux.faults.replyFirst.Load() {
+		replies()
+		events()
+	} else {
+		events()
+		replies()
+	}
+	return append(b, ']')
+}
+
+func separated(b []byte) []byte {
+	if len(b) > 1 {
+		return append(b, ',')
+	}
+	return b
+}

@@ -1,0 +1,123 @@
+package sfstreamtest
+
+import "time"
+
+// delivery is an event on its way into a response.
+type delivery struct {
+	sub     *subscription
+	channel []byte
+	record  record
+	index   int
+	size    int
+}
+
+// take takes the next events out of the session's queue, oldest first: with this they
+// are delivered, whatever becomes of the response. With a poll it takes them for
+// that connect, which then is no longer the session's; nothing is taken for one that
+// has been displaced.
+func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
+	if s.limited() {
+		return nil
+	}
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.gone || p != nil && ses.poll != p {
+		return nil
+	}
+	queues := make([][]delivery, 0, len(ses.subs))
+	for _, sub := range ses.subs {
+		if q := s.queued(sub); len(q) > 0 {
+			queues = append(queues, q)
+		}
+	}
+	events := s.merge(queues)
+	if p != nil && len(events) > 0 {
+		ses.poll = nil
+	}
+	return events
+}
+
+// queued are the next events of a subscription, as many as a response can have. The
+// subscription moves past all that are not for it.
+func (s *Server) queued(sub *subscription) []delivery {
+	t := sub.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.expire(s.now(), s.retention(t))
+	sub.cursor = max(sub.cursor, t.log.first)
+	var q []delivery
+	size := 0
+	for i := sub.cursor; i < t.log.next && len(q) < s.config.cometd.replyEvents && size < s.config.cometd.replyBytes; i++ {
+		r := t.log.at(i)
+		if r.kind == mark || !t.reaches(r, sub.session.user) || !sub.filter.matches(r.payload) {
+			if len(q) == 0 {
+				sub.cursor = i + 1
+			}
+			continue
+		}
+		length := len(r.payload)
+		if !t.streaming {
+			if r.json == nil {
+				r.json = s.eventJSON(r)
+			}
+			length = len(r.json)
+		}
+		d := delivery{sub: sub, channel: sub.channel, record: *r, index: i}
+		d.size = length + len(d.channel) + eventOverhead
+		size += d.size
+		q = append(q, d)
+	}
+	return q
+}
+
+// merge orders the events of several channels by their time and moves the
+// subscriptions behind those that go into this response.
+func (s *Server) merge(queues [][]delivery) []delivery {
+	if len(queues) == 0 {
+		return nil
+	}
+	var events []delivery
+	if len(queues) == 1 {
+		events = queues[0]
+	}
+	n, size := 0, 0
+	for n < s.config.cometd.replyEvents {
+		oldest := -1
+		for i, q := range queues {
+			if len(q) > 0 && (oldest < 0 || q[0].record.at < queues[oldest][0].record.at) {
+				oldest = i
+			}
+		}
+		if oldest < 0 {
+			break
+		}
+		d := &queues[oldest][0]
+		size += d.size
+		if n > 0 && size > s.config.cometd.replyBytes {
+			break
+		}
+		d.sub.cursor = d.index + 1
+		if n == len(events) {
+			events = append(events, *d)
+		}
+		n++
+		queues[oldest] = queues[oldest][1:]
+	}
+	return events[:n]
+}
+
+// limited says whether the org has used up its events of the day.
+func (s *Server) limited() bool {
+	b := s.bayeux
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Now().Before(b.limit)
+}
+
+// retention is how long a channel keeps its events.
+func (s *Server) retention(t *topic) time.Duration {
+	if t.streaming {
+		return s.config.cometd.topicRetention
+	}
+	return s.config.retention
+}

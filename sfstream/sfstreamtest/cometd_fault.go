@@ -1,0 +1,187 @@
+package sfstreamtest
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// CometDFault is something that goes wrong on CometD. With nothing but a Kind it
+// does nothing.
+type CometDFault struct {
+	// Kind is handshake, connect, subscribe, unsubscribe, disconnect, or "" for all.
+	Kind string `json:"kind,omitempty"`
+	// Channel is the bare name of the channel of a subscribe or unsubscribe, or one
+	// that the session of a connect or disconnect has. Default: any.
+	Channel string `json:"channel,omitempty"`
+	After   int    `json:"after,omitempty"` // how many messages pass first
+	Times   int    `json:"times,omitempty"` // default 1; negative: until ClearFaults
+
+	// Error answers the message with a failure, such as "403::Unknown client"; with
+	// FailureReason it has an ext.sfdc. Advice is JSON. Without Advice it is what
+	// Salesforce sends with such an error; "-" is none. Unknown clients and connects
+	// that are told not to retry lose their session.
+	Error         string `json:"error,omitempty"`
+	FailureReason string `json:"failureReason,omitempty"`
+	Advice        string `json:"advice,omitempty"`
+
+	// Status and Body answer in place of the org, which never sees the request;
+	// with Error, Status is the HTTP status of the failure.
+	Status      int    `json:"status,omitempty"`
+	Body        string `json:"body,omitempty"`
+	ContentType string `json:"contentType,omitempty"` // default text/html
+
+	Delay      time.Duration `json:"delay,omitempty"`      // before the response, nanoseconds in JSON
+	CutAfter   int           `json:"cutAfter,omitempty"`   // bytes of the body, then the connection is cut
+	OmitReply  bool          `json:"omitReply,omitempty"`  // only the events are sent
+	ReplyFirst bool          `json:"replyFirst,omitempty"` // replies before events
+	NoAnswer   bool          `json:"noAnswer,omitempty"`   // until the client gives up
+	NoCookies  bool          `json:"noCookies,omitempty"`
+}
+
+// cometdFault is a fault in the table. Some have no public form.
+type cometdFault struct {
+	CometDFault
+	onEvents  bool // only for a connect reply with events
+	first     bool // only for the first connect of a session
+	cut       bool // no response at all
+	empty     bool // a response without a body
+	truncated bool // half of the body, well framed
+}
+
+// raw says whether something else answers than the org.
+func (f *cometdFault) raw() bool { return f.Error == "" && (f.Status != 0 || f.Body != "") }
+
+type cometdFaults struct {
+	replyFirst atomic.Bool
+
+	mu   sync.Mutex
+	list []cometdFault
+}
+
+func (t *cometdFaults) add(f cometdFault) {
+	if f.Times == 0 {
+		f.Times = 1
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = append(t.list, f)
+}
+
+func (t *cometdFaults) clear() {
+	t.replyFirst.Store(false)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = nil
+}
+
+// take returns the fault that is due, and uses it up by one.
+func (t *cometdFaults) take(kind string, has func(channel string) bool, first, events bool) (cometdFault, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.list {
+		f := &t.list[i]
+		if f.Kind != "" && f.Kind != kind || f.onEvents != events || f.first && !first || !has(f.Channel) {
+			continue
+		}
+		if f.After > 0 {
+			f.After--
+			continue
+		}
+		due := *f
+		if f.Times > 0 {
+			f.Times--
+		}
+		if f.Times == 0 {
+			t.list = slices.Delete(t.list, i, i+1)
+		}
+		return due, true
+	}
+	return cometdFault{}, false
+}
+
+// fail answers a message with the failure of a fault.
+func (x *exchange) fail(m *bayeuxMessage, f cometdFault) {
+	s := x.server
+	unknown := strings.Contains(strings.ToLower(f.Error), "unknown client")
+	r := bayeuxReply{message: m, clientID: m.ClientID, error: f.Error, failureReason: f.FailureReason, advice: f.Advice}
+	kind := m.kind()
+	if r.advice == "" {
+		r.advice = usualAdvice(kind, f.Error, unknown)
+	}
+	if r.advice == "-" {
+		r.advice = ""
+	}
+	if unknown {
+		r.clientID = ""
+		x.newNode()
+	}
+	x.reply(r)
+	x.status = f.Status
+	if kind == "connect" {
+		x.polled = true
+	}
+	ses := s.bayeux.session(m.ClientID)
+	lost := kind == "connect" && r.advice != "" && !strings.Contains(r.advice, `"retry"`)
+	switch {
+	case ses == nil:
+	case unknown || lost:
+		s.endSession(ses, farewell{error: unknownClient, advice: adviceHandshake})
+	default:
+		ses.mu.Lock()
+		ses.connected = ses.connected || kind == "connect"
+		ses.mu.Unlock()
+		ses.restart(s.config.cometd.window)
+	}
+}
+
+func usualAdvice(kind, text string, unknown bool) string {
+	switch {
+	case kind == "handshake":
+		return adviceDenied
+	case kind == "connect" && unknown:
+		return adviceHandshake
+	case kind == "connect", strings.HasPrefix(text, "401:"):
+		return adviceNone
+	}
+	return ""
+}
+
+// write sends the response, as far as the fault lets it. cut says that the
+// connection is to be cut now.
+func (f *cometdFault) write(w http.ResponseWriter, body []byte, status int) (cut bool) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json;charset=UTF-8")
+	h.Set("Cache-Control", "no-cache,no-store")
+	switch {
+	case f.cut:
+		return true
+	case f.raw():
+		h.Set("Content-Type", or(f.ContentType, "text/html;charset=UTF-8"))
+		w.WriteHeader(or(f.Status, http.StatusOK))
+		_, _ = io.WriteString(w, f.Body) // a client that has gone
+		return false
+	case status != 0 && len(body) <= len("[]"):
+		http.Error(w, http.StatusText(status), status)
+		return false
+	case f.empty:
+		w.WriteHeader(http.StatusOK)
+		return false
+	case f.truncated:
+		body = body[:len(body)/2]
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(or(status, http.StatusOK))
+	if f.CutAfter > 0 && f.CutAfter < len(body) {
+		_, _ = w.Write(body[:f.CutAfter])
+		_ = http.NewResponseController(w).Flush()
+		return true
+	}
+	_, _ = w.Write(body) // what cannot be written is lost, as it is there
+	return false
+}

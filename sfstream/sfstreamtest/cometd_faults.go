@@ -1,0 +1,153 @@
+package sfstreamtest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// FailCometD makes the next messages of a kind go wrong, see CometDFault.
+func (s *Server) FailCometD(f CometDFault) { s.bayeux.faults.add(cometdFault{CometDFault: f}) }
+
+// UnknownClient makes the org forget the session at the next n connects that come
+// in: 403::Unknown client. EndStreams does the same at once.
+func (s *Server) UnknownClient(n int) {
+	s.failConnects(n, CometDFault{Error: unknownClient})
+}
+
+// LegacyUnknownClient is UnknownClient in the words of older servers: code 402, and
+// an interval of 500 ms before the handshake.
+func (s *Server) LegacyUnknownClient(n int) {
+	s.failConnects(n, CometDFault{Error: "402::Unknown client", Advice: `{"reconnect":"handshake","interval":500}`})
+}
+
+// Busy503As401 answers the next n connects with 401::Authentication invalid whose
+// failureReason tells the truth: the server is too busy.
+func (s *Server) Busy503As401(n int) {
+	s.failConnects(n, CometDFault{Error: authInvalid, FailureReason: serverBusy})
+}
+
+// HTMLError answers the next n connects with a page of the proxy.
+func (s *Server) HTMLError(n, status int) {
+	s.failConnects(n, CometDFault{
+		Status: status, Body: "<html><body><h1>" + http.StatusText(status) + "</h1>upstream connect error</body></html>",
+	})
+}
+
+func (s *Server) failConnects(n int, f CometDFault) {
+	if n != 0 {
+		f.Kind, f.Times = "connect", n
+		s.FailCometD(f)
+	}
+}
+
+// LoseResponse cuts the connection in place of the next n connect replies that
+// carry events. The events are delivered, as far as the org knows.
+func (s *Server) LoseResponse(n int) { s.failReplies(n, cometdFault{cut: true}) }
+
+// TruncateResponse sends the first half of the next n connect replies that carry events.
+func (s *Server) TruncateResponse(n int) { s.failReplies(n, cometdFault{truncated: true}) }
+
+// EmptyReply sends an empty body in place of the next n connect replies that carry events.
+func (s *Server) EmptyReply(n int) { s.failReplies(n, cometdFault{empty: true}) }
+
+// OmitConnectReply sends the next n responses with events without the reply to
+// the connect.
+func (s *Server) OmitConnectReply(n int) {
+	s.failReplies(n, cometdFault{CometDFault: CometDFault{OmitReply: true}})
+}
+
+func (s *Server) failReplies(n int, f cometdFault) {
+	if n != 0 {
+		f.Kind, f.Times, f.onEvents = "connect", n, true
+		s.bayeux.faults.add(f)
+	}
+}
+
+// HandshakeAdviceLoop answers the first connect after each of the next n handshakes
+// with the advice to shake hands again.
+func (s *Server) HandshakeAdviceLoop(n int) {
+	if n != 0 {
+		s.bayeux.faults.add(cometdFault{CometDFault: CometDFault{Kind: "connect", Times: n, Error: unknownClient}, first: true})
+	}
+}
+
+// ConcurrentLimit denies the next n handshakes: too many clients.
+func (s *Server) ConcurrentLimit(n int) {
+	if n != 0 {
+		s.FailCometD(CometDFault{Kind: "handshake", Times: n, Error: handshakeDenied, FailureReason: concurrentLimit})
+	}
+}
+
+// ConnectReplyFirst puts the replies of all responses before the events, or behind them again.
+func (s *Server) ConnectReplyFirst(on bool) { s.bayeux.faults.replyFirst.Store(on) }
+
+// DailyLimit uses up the org's events for a while: nothing is delivered on CometD,
+// without a word to live sessions, and subscribing fails. What is published
+// meanwhile comes afterwards. 0 ends it. A session that is told is
+// FailCometD{Kind: "connect", Error: "403::Organization total events daily limit exceeded"}.
+func (s *Server) DailyLimit(d time.Duration) {
+	b := s.bayeux
+	b.mu.Lock()
+	b.limit = time.Now().Add(d)
+	if b.limitEnds != nil {
+		b.limitEnds.Stop()
+	}
+	if !b.closed {
+		b.limitEnds = time.AfterFunc(max(0, d), func() {
+			for _, ses := range b.all() {
+				ses.wakeUp()
+			}
+		})
+	}
+	b.mu.Unlock()
+}
+
+// cometdError is what a code of the Pub/Sub API, see Reject, is on CometD for a
+// subscription. A CometD error is itself.
+func cometdError(code, name string, at start) (text, reason string) {
+	if verbatim(code) {
+		return code, ""
+	}
+	head, _, _ := strings.Cut(code, ": ")
+	for word := range strings.FieldsSeq(head) {
+		word = strings.TrimPrefix(word, codePrefix)
+		switch {
+		case word == "topic.not.found":
+			return "400::The channel you requested to subscribe to does not exist {" + name + "}", ""
+		case word == "subscription.fetch.replayid.corrupted", word == "subscription.fetch.replayid.validation.failed":
+			return invalidReplay(or(at.text, "-1")), ""
+		case word == "subscription.limit.exceeded":
+			return dailyLimit, ""
+		case strings.HasPrefix(word, "service.auth."):
+			return authInvalid, ""
+		case strings.Contains(word, "permission"), word == "subscription.topic.cannot.subscribe", word == "service.tenant.license":
+			bare, _, _ := strings.Cut(name, "?")
+			return noPermission(bare), ""
+		case word == "concurrent.client.limit.exceeded":
+			return "403::Subscription limit exceeded for this topic", ""
+		}
+	}
+	if code == "" || code == "OK" {
+		return unknownClient, ""
+	}
+	return serverBusy, serverBusy
+}
+
+// verbatim says whether a code is a CometD error: three digits and a colon.
+func verbatim(code string) bool {
+	return len(code) > 3 && code[3] == ':' && !slices.ContainsFunc([]byte(code[:3]), func(c byte) bool { return c < '0' || c > '9' })
+}
+
+// cometdEnd is how the sessions of a stream end that ends with a code.
+func cometdEnd(code string) farewell {
+	text, _ := cometdError(code, "", start{})
+	switch {
+	case strings.HasPrefix(text, "401:"):
+		return farewell{error: text, advice: adviceNone}
+	case verbatim(code), text == dailyLimit:
+		return farewell{error: text, advice: adviceHandshake}
+	}
+	return farewell{error: unknownClient, advice: adviceHandshake}
+}

@@ -1,0 +1,239 @@
+package sfstreamtest
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// bayeux is the Streaming API's part of the org.
+type bayeux struct {
+	faults  cometdFaults
+	closing chan struct{} // closed by Close
+
+	mu        sync.Mutex
+	closed    bool
+	sessions  map[string]*bayeuxSession // by clientId
+	ended     map[string]farewell       // what sessions that are gone have still to be told
+	nodes     map[string]time.Time      // the load balancer's cookies: when each was made
+	limit     time.Time                 // until when no event is delivered, see DailyLimit
+	limitEnds *time.Timer
+	counts    cometdCounts
+	requests  []CometDRequest
+}
+
+func newBayeux() *bayeux {
+	return &bayeux{
+		closing:  make(chan struct{}),
+		sessions: make(map[string]*bayeuxSession), ended: make(map[string]farewell), nodes: make(map[string]time.Time),
+	}
+}
+
+// close ends the held connects and the sessions' timers.
+func (b *bayeux) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.closed = true
+	close(b.closing)
+	if b.limitEnds != nil {
+		b.limitEnds.Stop()
+	}
+	for _, ses := range b.sessions {
+		ses.timer.Stop()
+	}
+}
+
+// bayeuxSession is a client that has shaken hands.
+type bayeuxSession struct {
+	id      string
+	browser string // the cookie
+	user    string
+	timer   *time.Timer   // ends the session when no connect comes
+	wake    chan struct{} // room for one: there may be something to send
+
+	// The order is: bayeuxSession.mu before topic.mu.
+	mu        sync.Mutex
+	gone      bool
+	connected bool // there was a connect
+	poll      *poll
+	subs      []*subscription
+	node      string    // the load balancer's cookie
+	rotate    bool      // the next response has another one
+	previous  string    // the cookie before this one, which
+	until     time.Time // is good until then, for requests under way
+}
+
+// poll is a connect from its arrival until its events are taken.
+type poll struct {
+	ctx context.Context // ends with the connection
+	end chan farewell   // room for one: answer now, like this
+}
+
+// farewell is how a connect ends that got neither events nor an idle answer.
+type farewell struct {
+	status int    // not 0: no Bayeux reply but this HTTP status
+	error  string // "": a success
+	advice string
+}
+
+func (p *poll) finish(f farewell) {
+	select {
+	case p.end <- f:
+	default: // it is ending already
+	}
+}
+
+// newSession begins a session whose window starts now.
+func (s *Server) newSession(browser, user, node string) *bayeuxSession {
+	ses := &bayeuxSession{
+		// 25 to 31 characters of base 36.
+		id:      strings.ToLower(rand.Text() + rand.Text())[:25+int(time.Now().UnixNano()/1000%7)],
+		browser: browser, user: user, node: node,
+		wake: make(chan struct{}, 1),
+	}
+	b := s.bayeux
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ses.timer = time.AfterFunc(s.config.cometd.window, func() { s.expireSession(ses) })
+	if b.closed {
+		ses.timer.Stop()
+	}
+	b.sessions[ses.id] = ses
+	return ses
+}
+
+func (b *bayeux) session(id string) *bayeuxSession {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sessions[id]
+}
+
+func (b *bayeux) all() []*bayeuxSession {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]*bayeuxSession, 0, len(b.sessions))
+	for _, ses := range b.sessions {
+		all = append(all, ses)
+	}
+	return all
+}
+
+// expireSession ends a session that no connect came for.
+func (s *Server) expireSession(ses *bayeuxSession) {
+	ses.mu.Lock()
+	polling := ses.poll != nil
+	ses.mu.Unlock()
+	if !polling {
+		s.endSession(ses, farewell{error: unknownClient, advice: adviceHandshake})
+	}
+}
+
+// endSession removes a session. A held connect is answered; if there is none, the
+// next message gets what is remembered, or 403::Unknown client.
+func (s *Server) endSession(ses *bayeuxSession, f farewell) {
+	b := s.bayeux
+	b.mu.Lock()
+	known := b.sessions[ses.id] == ses
+	delete(b.sessions, ses.id)
+	b.mu.Unlock()
+	if !known {
+		return
+	}
+	ses.mu.Lock()
+	ses.gone = true
+	subs, p := ses.subs, ses.poll
+	ses.subs = nil
+	ses.timer.Stop()
+	ses.mu.Unlock()
+	for _, sub := range subs {
+		sub.leave()
+	}
+	switch {
+	case p != nil:
+		p.finish(f)
+	case f.error != "" && f.error != unknownClient:
+		b.mu.Lock()
+		b.ended[ses.id] = f
+		b.mu.Unlock()
+	}
+}
+
+// last returns what a session that is gone has still to be told.
+func (b *bayeux) last(id string) (farewell, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f, ok := b.ended[id]
+	delete(b.ended, id)
+	return f, ok
+}
+
+// begin makes a connect the session's only one. An older one ends with an HTTP error;
+// live says whether that one's client was still there.
+func (ses *bayeuxSession) begin(p *poll, status int) (first, live, ok bool) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.gone {
+		return false, false, false
+	}
+	if old := ses.poll; old != nil {
+		live = old.ctx.Err() == nil
+		old.finish(farewell{status: status})
+	}
+	ses.poll = p
+	ses.timer.Stop()
+	first = !ses.connected
+	ses.connected = true
+	return first, live, true
+}
+
+// finish ends a connect that took no events.
+func (ses *bayeuxSession) finish(p *poll) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.poll == p {
+		ses.poll = nil
+	}
+}
+
+// restart begins the window after a response.
+func (ses *bayeuxSession) restart(window time.Duration) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if !ses.gone {
+		ses.timer.Reset(window)
+	}
+}
+
+// wakeUp tells the held connect that there is something new.
+func (ses *bayeuxSession) wakeUp() {
+	select {
+	case ses.wake <- struct{}{}:
+	default:
+	}
+}
+
+// has says whether the session has a channel, "" being any.
+func (ses *bayeuxSession) has(channel string) bool {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	return channel == "" || slices.ContainsFunc(ses.subs, func(sub *subscription) bool { return sub.topic.name == channel })
+}
+
+// endSessions ends all sessions that have a channel.
+func (s *Server) endSessions(t *topic, f farewell) {
+	t.mu.Lock()
+	var sessions []*bayeuxSession
+	for sub := range t.subs {
+		sessions = append(sessions, sub.session)
+	}
+	t.mu.Unlock()
+	for _, ses := range sessions {
+		s.endSession(ses, f)
+	}
+}

@@ -1,0 +1,95 @@
+package sfstreamtest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// PushResult is what became of a payload that was pushed to a generic channel.
+type PushResult struct {
+	Event Event
+	// FanoutCount is how many of the users it was for are online; -1 if it was for all.
+	FanoutCount int
+	// UserOnline says who of the users it was for is online.
+	UserOnline map[string]bool
+}
+
+// DefineGenericChannel makes a channel of generic streaming, such as /u/orders.
+func (s *Server) DefineGenericChannel(channel string) error {
+	return s.defineGeneric(channel, true)
+}
+
+func (s *Server) defineGeneric(channel string, keep bool) error {
+	if err := validGeneric(channel); err != nil {
+		return err
+	}
+	t := s.topic(channel)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if keep && !t.generic {
+		if err := s.journal.write(entry{Op: opGeneric, Channel: channel}); err != nil {
+			return err
+		}
+	}
+	t.generic = true
+	return nil
+}
+
+func validGeneric(channel string) error {
+	name, ok := strings.CutPrefix(channel, "/u/")
+	if !ok || name == "" || len(channel) > 80 {
+		return fmt.Errorf("sfstreamtest: %q is not a generic channel: /u/name, at most 80 characters", channel)
+	}
+	bad := func(c rune) bool {
+		return c != '_' && c != '/' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+	}
+	if strings.ContainsFunc(name, bad) {
+		return fmt.Errorf("sfstreamtest: %q is not a generic channel: letters, digits, _ and / only", channel)
+	}
+	return nil
+}
+
+// Push puts a payload on a generic channel, for all its subscribers or for some
+// users only.
+func (s *Server) Push(channel, payload string, userIDs ...string) (PushResult, error) {
+	t, ok := s.find(channel)
+	if !ok || !strings.HasPrefix(channel, "/u/") {
+		return PushResult{}, fmt.Errorf("sfstreamtest: generic channel %s is not defined", channel)
+	}
+	if utf8.RuneCountInString(payload) > 3000 {
+		return PushResult{}, errors.New("sfstreamtest: a generic payload has at most 3,000 characters")
+	}
+	result := PushResult{FanoutCount: -1, UserOnline: make(map[string]bool)}
+	if len(userIDs) > 0 {
+		online := s.online(t)
+		result.FanoutCount = 0
+		for _, user := range userIDs {
+			if result.UserOnline[user] = slices.Contains(online, user); result.UserOnline[user] {
+				result.FanoutCount++
+			}
+		}
+	}
+	ev, err := s.add(t, record{
+		at: s.now().UnixNano(), id: strings.Join(userIDs, ","), payload: appendJSONString(nil, payload),
+	})
+	ev.ID = ""
+	result.Event = ev
+	return result, err
+}
+
+// online are the users who have a session that has the channel.
+func (s *Server) online(t *topic) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	users := []string{}
+	for sub := range t.subs {
+		if !slices.Contains(users, sub.session.user) {
+			users = append(users, sub.session.user)
+		}
+	}
+	slices.Sort(users)
+	return users
+}

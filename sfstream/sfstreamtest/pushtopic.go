@@ -1,0 +1,145 @@
+package sfstreamtest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// PushTopic is a query whose results are followed on /topic/Name.
+type PushTopic struct {
+	Name  string `json:"Name"`  // at most 25 characters
+	Query string `json:"Query"` // SELECT Id, ... FROM Object WHERE ...
+	// NotifyForFields says which changes of a record that meets the WHERE are events:
+	// All; Referenced, of fields that the query names; Select; Where. Default Referenced.
+	NotifyForFields string `json:"NotifyForFields,omitempty"`
+
+	// Which operations are events. Default, nil: true.
+	NotifyForOperationCreate   *bool `json:"NotifyForOperationCreate,omitempty"`
+	NotifyForOperationUpdate   *bool `json:"NotifyForOperationUpdate,omitempty"`
+	NotifyForOperationDelete   *bool `json:"NotifyForOperationDelete,omitempty"`
+	NotifyForOperationUndelete *bool `json:"NotifyForOperationUndelete,omitempty"`
+}
+
+// pushTopic is a definition with its query.
+type pushTopic struct {
+	PushTopic
+	query query
+}
+
+// DefinePushTopic makes /topic/Name, which gets the changes of its object
+// (Server.Change) and what PublishTopic puts on it. A topic that exists has the
+// new definition from now on.
+func (s *Server) DefinePushTopic(p PushTopic) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("sfstreamtest: PushTopic %s: %w", p.Name, err)
+	}
+	return s.definePushTopic(p, func() error {
+		return s.journal.write(entry{Op: opPushTopic, Channel: "/topic/" + p.Name, Schema: string(text)})
+	})
+}
+
+func (s *Server) restorePushTopic(e entry) error {
+	var p PushTopic
+	if err := json.Unmarshal([]byte(e.Schema), &p); err != nil {
+		return err
+	}
+	return s.definePushTopic(p, func() error { return nil })
+}
+
+func (s *Server) definePushTopic(p PushTopic, keep func() error) error {
+	q, err := p.check()
+	if err != nil {
+		return fmt.Errorf("sfstreamtest: PushTopic %s: %w", p.Name, err)
+	}
+	def := &pushTopic{PushTopic: p, query: q}
+	t := s.topic("/topic/" + p.Name)
+	t.mu.Lock()
+	err = keep()
+	if err == nil {
+		t.push = def
+	}
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.pushTopics, t) {
+		s.pushTopics = append(s.pushTopics, t)
+	}
+	return nil
+}
+
+func (p *PushTopic) check() (query, error) {
+	switch {
+	case p.Name == "" || strings.ContainsAny(p.Name, "/?* "):
+		return query{}, errors.New("Name is no name")
+	case utf8.RuneCountInString(p.Name) > 25:
+		return query{}, errors.New("Name has more than 25 characters")
+	case utf8.RuneCountInString(p.Query) > 1300:
+		return query{}, errors.New("Query has more than 1,300 characters")
+	}
+	switch p.NotifyForFields {
+	case "", "All", "Referenced", "Select", "Where":
+	default:
+		return query{}, fmt.Errorf("NotifyForFields is %q", p.NotifyForFields)
+	}
+	q, err := parseSOQL(p.Query)
+	if err != nil {
+		return q, err
+	}
+	if !slices.Contains(q.fields, "Id") {
+		return q, errors.New("SELECT must include Id")
+	}
+	return q, nil
+}
+
+// wants says whether a change of a record is an event. changed is nil if all is new.
+func (p *pushTopic) wants(kind string, rec map[string]any, changed []string) bool {
+	flag := map[string]*bool{
+		"CREATE": p.NotifyForOperationCreate, "UPDATE": p.NotifyForOperationUpdate,
+		"DELETE": p.NotifyForOperationDelete, "UNDELETE": p.NotifyForOperationUndelete,
+	}[kind]
+	if flag != nil && !*flag || p.query.where != nil && !p.query.where.holds(rec) {
+		return false
+	}
+	if kind != "UPDATE" || p.NotifyForFields == "All" {
+		return true
+	}
+	var names []string
+	if p.NotifyForFields != "Where" {
+		names = slices.Clone(p.query.fields)
+	}
+	if p.NotifyForFields != "Select" && p.query.where != nil {
+		names = p.query.where.fields(names)
+	}
+	return slices.ContainsFunc(changed, func(name string) bool { return slices.Contains(names, name) })
+}
+
+// sobject is what an event has of a record.
+func (p *pushTopic) sobject(kind, id string, rec map[string]any) ([]byte, error) {
+	if kind == "DELETE" {
+		return appendObject(nil, []string{"Id"}, map[string]any{"Id": id})
+	}
+	return appendObject(nil, p.query.fields, rec)
+}
+
+// PublishTopic puts an event on the channel of a PushTopic. kind is created,
+// updated, deleted or undeleted. json.RawMessage in the sobject is sent as it is.
+func (s *Server) PublishTopic(name, kind string, sobject map[string]any) (Event, error) {
+	t, ok := s.find("/topic/" + name)
+	if !ok {
+		return Event{}, fmt.Errorf("sfstreamtest: PushTopic %s is not defined", name)
+	}
+	text, err := appendObject(nil, slices.Sorted(maps.Keys(sobject)), sobject)
+	if err != nil {
+		return Event{}, err
+	}
+	return s.add(t, record{at: s.now().UnixNano(), schema: kind, payload: text})
+}

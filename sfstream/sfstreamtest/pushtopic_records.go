@@ -1,0 +1,128 @@
+package sfstreamtest
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"time"
+)
+
+// records are the current values of all records that changes told of. PushTopics
+// see whole records.
+type records struct {
+	mu      sync.Mutex
+	objects map[string]map[string]map[string]any // by object and id
+}
+
+// apply makes a change to a record and returns what it has then, and the names of
+// the fields that changed.
+func (r *records) apply(c Change, id string, now time.Time, user string) (rec map[string]any, changed []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.objects == nil {
+		r.objects = make(map[string]map[string]map[string]any)
+	}
+	byID := r.objects[c.Object]
+	if byID == nil {
+		byID = make(map[string]map[string]any)
+		r.objects[c.Object] = byID
+	}
+	rec = maps.Clone(byID[id])
+	if rec == nil || c.Type == "CREATE" {
+		rec = make(map[string]any)
+	}
+	set := func(name string, value any) {
+		rec[name] = value
+		changed = append(changed, name)
+	}
+	user = or(c.CommitUser, user)
+	if !c.CommitTime.IsZero() {
+		now = c.CommitTime
+	}
+	rec["Id"] = id
+	if c.Type == "CREATE" {
+		rec["CreatedDate"], rec["CreatedById"] = now, user
+	}
+	if c.Type != "DELETE" {
+		set("LastModifiedDate", now)
+		set("SystemModstamp", now)
+		rec["LastModifiedById"] = user
+	}
+	for name, value := range c.Set {
+		if members, ok := value.(map[string]any); ok {
+			old, _ := rec[name].(map[string]any)
+			merged := maps.Clone(old)
+			if merged == nil {
+				merged = make(map[string]any)
+			}
+			maps.Copy(merged, members)
+			value = merged
+		}
+		set(name, value)
+	}
+	for _, name := range c.Null {
+		parent, child, nested := strings.Cut(name, ".")
+		if !nested {
+			set(name, nil)
+			continue
+		}
+		if members, ok := rec[parent].(map[string]any); ok {
+			members = maps.Clone(members)
+			members[child] = nil
+			set(parent, members)
+		}
+	}
+	byID[id] = rec
+	return rec, changed
+}
+
+// topicTypes are the types of events by the types of changes. Gaps are none.
+var topicTypes = map[string]string{"CREATE": "created", "UPDATE": "updated", "DELETE": "deleted", "UNDELETE": "undeleted"}
+
+// followed returns the PushTopics on an object.
+func (s *Server) followed(object string) []*topic {
+	s.mu.Lock()
+	topics := s.pushTopics
+	s.mu.Unlock()
+	var found []*topic
+	for _, t := range topics {
+		t.mu.Lock()
+		if t.push != nil && strings.EqualFold(t.push.query.object, object) {
+			found = append(found, t)
+		}
+		t.mu.Unlock()
+	}
+	return found
+}
+
+// notify puts a change on the PushTopics of its object. The Event returned is the
+// first one, if there is any.
+func (s *Server) notify(c Change, topics []*topic, now time.Time) (first Event, err error) {
+	kind, ok := topicTypes[c.Type]
+	if !ok {
+		return Event{}, nil
+	}
+	for _, id := range c.RecordIDs {
+		rec, changed := s.records.apply(c, id, now, s.account.UserID)
+		for _, t := range topics {
+			t.mu.Lock()
+			def := t.push
+			t.mu.Unlock()
+			if def == nil || !def.wants(c.Type, rec, changed) {
+				continue
+			}
+			text, err := def.sobject(c.Type, id, rec)
+			if err != nil {
+				return first, err
+			}
+			ev, err := s.add(t, record{at: now.UnixNano(), schema: kind, payload: text})
+			if err != nil {
+				return first, err
+			}
+			if first.ReplayID == nil {
+				first = ev
+			}
+		}
+	}
+	return first, nil
+}
