@@ -28,6 +28,9 @@ func (a action) String() string {
 // classify decides, for every transport, what an error means. It is the only
 // place that does.
 func classify(err error) action {
+	if err == errReopen {
+		return actionResume
+	}
 	if err == io.EOF { // not within: a torn connection says EOF too
 		return actionResume // status OK: 60 s without demand, not an end of the channel
 	}

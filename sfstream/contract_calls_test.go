@@ -129,6 +129,7 @@ func unsubscribeEnds(t *testing.T) {
 		OnGap: func(sfstream.Gap) { <-release },
 	}))
 	loop(t, c, 1)
+	synctest.Wait() // a request is under way
 	s.Reject(orders, 1, "subscription.fetch.replayid.corrupted")
 	s.DropConnections()
 	<-time.After(time.Minute)

@@ -575,10 +575,9 @@ func endRules() []rule {
 		l.ClearFaults()
 		l.expect(2) // it came back
 
+		began, logins := time.Now(), l.Logins()
 		l.Reject(labOrders, -1, code)
 		l.EndStreams(labOrders, code)
-		began := time.Now()
-		logins := l.Logins()
 		e := expectEnd[*sfstream.ServerError](l)
 		if e.Code != sfstream.PermissionDenied && e.Code != sfstream.NotFound || e.Channel != labOrders {
 			t.Errorf("%+v", e)

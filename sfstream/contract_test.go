@@ -101,6 +101,8 @@ var pubsubOnly = map[string]string{
 	"an undecodable payload":                                            "the server would not send what is no JSON",
 	"a bad event does not come again":                                   "the server would not send what is no JSON",
 	"a custom backoff is used, one per channel":                         "one session has one backoff",
+	"ReplayAfter starts strictly after an id, of 10 bytes or 8":         "the id is a number",
+	"markers of 8 bytes are taken as they are":                          "the id is a number",
 	"a malformed header ends at once":                                   "there is no such error",
 	"what the stream rejects after GetTopic's yes":                      "there is one answer, to the subscribe",
 	"an accepted channel that is answered UNIMPLEMENTED":                "gRPC statuses",

@@ -39,6 +39,7 @@ type link struct {
 	backOff   backoff.BackOff
 	downSince time.Time // of the present outage
 	failing   bool      // the last attempt failed: the next ones are told at Debug only
+	again     bool      // that the link is connected again has been told
 }
 
 func newLink(c *Client, t transport) *link {
@@ -82,7 +83,7 @@ func (l *link) run() {
 
 // open makes one attempt to have a session.
 func (l *link) open() (session, error) {
-	l.asked = make(map[*subscription]*feed)
+	l.asked, l.again = make(map[*subscription]*feed), false
 	due, err := l.awaitDue()
 	if err != nil {
 		return nil, err
@@ -152,6 +153,14 @@ func (l *link) name() string {
 	return ""
 }
 
+// attr tells log lines what the link follows.
+func (l *link) attr() slog.Attr {
+	if feeds := l.snapshot(); len(feeds) != 1 {
+		return slog.Int("channels", len(feeds))
+	}
+	return slog.String("channel", l.name())
+}
+
 // receive delivers what comes on a session until it ends. It reports whether
 // the session was of use: something came, or it lasted.
 func (l *link) receive(s session) (progress bool, err error) {
@@ -168,7 +177,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 			for _, f := range l.asked {
 				f.unread(b.unread)
 			}
-			return progress || time.Since(started) >= settled, err
+			return progress || err == errReopen || time.Since(started) >= settled, err
 		}
 		switch b.kind {
 		case batchChanged:
@@ -211,8 +220,9 @@ func (l *link) update() (add []request, drop []*subscription) {
 }
 
 func (l *link) accepted(f *feed) {
-	if f.isAccepted() && l.failing {
-		l.client.log.Info("connected again", "channel", f.sub.channel, "after", time.Since(l.downSince))
+	if f.isAccepted() && l.failing && !l.again {
+		l.again = true
+		l.client.log.Info("connected again", l.attr(), "after", time.Since(l.downSince))
 	}
 	f.accept()
 }
@@ -255,7 +265,7 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 	act := classify(err)
 	if act == actionResume {
 		if progress {
-			l.client.log.Debug("session ended by the server, resuming", "channel", l.name(), "error", err)
+			l.client.log.Debug("session ended by the server, resuming", l.attr(), "error", err)
 			return retryAfter(err), nil
 		}
 		act = actionRetry // a server that ends every session at once must not be stormed
@@ -269,7 +279,7 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 	for _, f := range feeds {
 		f.status.failed(err)
 	}
-	l.client.log.Log(context.Background(), level, "disconnected", "channel", l.name(), "action", act.String(), "error", err)
+	l.client.log.Log(context.Background(), level, "disconnected", l.attr(), "action", act.String(), "error", err)
 	if act == actionReauthorize {
 		return l.reauthorize(err)
 	}

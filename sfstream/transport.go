@@ -2,6 +2,7 @@ package sfstream
 
 import (
 	"context"
+	"errors"
 
 	"github.com/sfstream/sfstream-go/authenticator"
 )
@@ -32,6 +33,9 @@ type session interface {
 	update(add []request, drop []*subscription)
 	close()
 }
+
+// errReopen ends a session that cannot be changed as wanted: a new one can.
+var errReopen = errors.New("a new session is needed")
 
 // request is what a session follows, and from where.
 type request struct {

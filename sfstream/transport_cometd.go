@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -128,7 +129,7 @@ func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, req
 		return nil, translateCometD("", err)
 	}
 	s := &cometdSession{
-		bayeux: b, life: ctx, channels: make(map[string]*cometdChannel),
+		bayeux: b, life: ctx, channels: make(map[string]*cometdChannel), dropped: make(map[string]int),
 		ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	// Not of ctx: the goodbye comes before the end of the poll.
@@ -138,7 +139,10 @@ func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, req
 }
 
 // cometdSession is one Bayeux session. poll receives on one connection; on
-// another, calls adds and drops channels. What both bring is queued in order.
+// another, calls adds and drops channels. Events come on both, each in the
+// server's order, but not together: the server writes what it has into whichever
+// reply goes first, and that may arrive later, or not at all. So while a call is
+// under way all events are held, and then queued by replay id.
 type cometdSession struct {
 	bayeux *bayeux.Session
 	life   context.Context // of the link
@@ -153,24 +157,25 @@ type cometdSession struct {
 	queue    []batch
 	err      error // why the session ended; recv returns it after the queue
 	wanted   []call
-	calling  bool
-	connects int // finished so far; the one with this number may be under way
-	polling  bool
-	quietAt  time.Time // when quiet channels were last told so
+	calling  bool           // calls runs
+	inFlight int            // requests of calls, and of poll before its first connect
+	connects int            // finished so far
+	polling  bool           // a connect is under way
+	dropped  map[string]int // by bare name: how many connects must have finished before nothing of it can come
+	quietAt  time.Time      // when quiet channels were last told so
 }
 
 // cometdChannel is a channel of the session.
 type cometdChannel struct {
-	sub *subscription
+	sub      *subscription
+	accepted bool
 
-	// While the channel is being subscribed to, its events are held: they may come
-	// on two connections at once, in any order.
-	pending bool
-	held    []Message
-	after   int // pending, and accepted: until this connect has finished
+	held  []Message
+	rode  bool // events of it came with the replies of the calls under way
+	after int  // its events are held until so many connects have finished
 
 	caughtUp bool // the server has had nothing more to send since the subscription
-	busy     bool // an event came with the present connect
+	busy     bool // an event of it came with the present connect
 }
 
 // call is something to do on the second connection.
@@ -212,10 +217,14 @@ func (s *cometdSession) pushLocked(b batch) {
 // fail ends the session with its first error.
 func (s *cometdSession) fail(err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failLocked(err)
+}
+
+func (s *cometdSession) failLocked(err error) {
 	if s.err == nil {
 		s.err = err
 	}
-	s.mu.Unlock()
 	s.cancel()
 	notify(s.ready)
 }
@@ -275,16 +284,15 @@ func (s *cometdSession) connected(good bool) {
 	s.polling = false
 	empty := true
 	for _, c := range s.channels {
-		if c.pending && c.after > 0 && c.after <= s.connects {
-			s.releaseLocked(c)
-		}
+		s.releaseLocked(c)
 		empty = empty && !c.busy
 	}
 	now := time.Now()
+	good = good && s.inFlight == 0
 	tell := good && (empty || now.Sub(s.quietAt) >= settled)
 	for _, c := range s.channels {
-		c.caughtUp = c.caughtUp || good && empty && !c.pending
-		if tell && c.caughtUp && !c.busy {
+		c.caughtUp = c.caughtUp || good && empty && c.accepted && len(c.held) == 0
+		if tell && c.caughtUp && !c.busy && len(c.held) == 0 {
 			s.pushLocked(batch{kind: batchQuiet, sub: c.sub})
 			s.quietAt = now
 		}
@@ -340,6 +348,14 @@ func (s *cometdSession) update(add []request, drop []*subscription) {
 	for _, sub := range drop {
 		if c := s.channels[sub.key.Channel]; c != nil && c.sub == sub {
 			delete(s.channels, sub.key.Channel)
+			s.dropped[sub.key.Channel] = math.MaxInt
+		}
+	}
+	for _, req := range add {
+		// Events of the old subscription could not be told from those of the new one.
+		if s.connects < s.dropped[req.sub.key.Channel] {
+			s.failLocked(errReopen)
+			return
 		}
 	}
 	s.wanted = append(s.wanted, call{add, drop})
@@ -377,8 +393,17 @@ func (s *cometdSession) unsubscribe(subs []*subscription) error {
 	for _, sub := range subs {
 		channels = append(channels, sub.channel)
 	}
-	if err := s.bayeux.Unsubscribe(s.ctx, channels, s.deliver); err != nil {
-		return translateCometD("", err)
+	s.begin()
+	if err := s.bayeux.Unsubscribe(s.ctx, channels, s.deliverCall); err != nil {
+		return translateCometD("", err) // what is held is not let go: it comes again
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finishLocked()
+	for _, sub := range subs {
+		// What the server had queued comes with the connect that is under way, or
+		// with the next one.
+		s.dropped[sub.key.Channel] = s.connects + 2
 	}
 	return nil
 }
@@ -390,7 +415,7 @@ func (s *cometdSession) subscribe(reqs []request) error {
 	s.mu.Lock()
 	for _, req := range reqs {
 		bare := req.sub.key.Channel
-		s.channels[bare] = &cometdChannel{sub: req.sub, pending: true}
+		s.channels[bare] = &cometdChannel{sub: req.sub}
 		replay := "-2"
 		switch {
 		case len(req.position.id) > 0 && !isDecimal(req.position.id):
@@ -405,9 +430,13 @@ func (s *cometdSession) subscribe(reqs []request) error {
 		wanted = append(wanted, bayeux.Subscription{Channel: req.sub.channel, Bare: bare, Replay: replay})
 	}
 	s.mu.Unlock()
+	if len(wanted) == 0 {
+		return nil
+	}
 
 	var ended error
-	err := s.bayeux.Subscribe(s.ctx, wanted, s.deliver, func(channel string, err error) {
+	s.begin()
+	err := s.bayeux.Subscribe(s.ctx, wanted, s.deliverCall, func(channel string, err error) {
 		if refusal := translateCometD(channel, err); err != nil && concernsSession(refusal) {
 			refusal.Channel = ""
 			ended = refusal
@@ -421,7 +450,44 @@ func (s *cometdSession) subscribe(reqs []request) error {
 	if err != nil {
 		return translateCometD("", err)
 	}
+	if ended == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.finishLocked()
+	}
 	return ended
+}
+
+// begin notes that a call is under way.
+func (s *cometdSession) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inFlight++
+}
+
+// finishLocked notes that a call has been answered, and lets go what is held,
+// unless the connect that is under way may bring older events.
+func (s *cometdSession) finishLocked() {
+	if s.inFlight--; s.inFlight > 0 {
+		return
+	}
+	for _, c := range s.channels {
+		if c.rode && s.polling {
+			after := s.connects + 1
+			c.after = after
+			// A connect that is held at the server brings none.
+			time.AfterFunc(overtakeTime, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if c.after == after {
+					c.after = 0
+					s.releaseLocked(c)
+				}
+			})
+		}
+		c.rode = false
+		s.releaseLocked(c)
+	}
 }
 
 func bareName(channel string) string {
@@ -444,31 +510,33 @@ func (s *cometdSession) answeredLocked(bare string, refusal *ServerError) {
 		delete(s.channels, bare)
 		s.pushLocked(batch{kind: batchRefused, sub: c.sub, err: refusal})
 	default:
+		c.accepted = true
 		s.pushLocked(batch{kind: batchAccepted, sub: c.sub})
-		if len(c.held) == 0 || !s.polling {
-			s.releaseLocked(c)
-			return
-		}
-		// The connect that is under way may bring older ones. If it is held at the
-		// server it brings none.
-		c.after = s.connects + 1
-		time.AfterFunc(overtakeTime, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if c.pending && s.channels[bare] == c {
-				s.releaseLocked(c)
-			}
-		})
 	}
 }
 
-// releaseLocked lets the events of a channel through, those held first.
+func (s *cometdSession) holdsLocked(c *cometdChannel) bool {
+	return s.inFlight > 0 || !c.accepted || c.after > s.connects
+}
+
+// releaseLocked queues the events of a channel that need not be held any more.
 func (s *cometdSession) releaseLocked(c *cometdChannel) {
-	c.pending = false
-	if len(c.held) > 0 {
+	if len(c.held) > 0 && !s.holdsLocked(c) && s.err == nil {
 		s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: inOrder(c.held)})
 		c.held = nil
 	}
+}
+
+// deliverCall is deliver for what comes with the reply to a call.
+func (s *cometdSession) deliverCall(events []bayeux.Event) {
+	s.mu.Lock()
+	for _, e := range events {
+		if c := s.channels[bareName(e.Channel)]; c != nil {
+			c.rode = true
+		}
+	}
+	s.mu.Unlock()
+	s.deliver(events)
 }
 
 // deliver queues a slab of events, each for its channel.
@@ -492,7 +560,7 @@ func (s *cometdSession) deliver(events []bayeux.Event) {
 		for i := range run {
 			readEvent(&messages[i], c.sub.channel, run[i].Data)
 		}
-		if c.pending {
+		if s.holdsLocked(c) {
 			c.held = append(c.held, messages...)
 		} else {
 			s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: messages})
