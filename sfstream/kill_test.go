@@ -49,6 +49,7 @@ const (
 type followArgs struct {
 	LoginURL, Endpoint string
 	Account            sfstreamtest.Account
+	Transport          sfstream.Transport
 	Store, Out         string
 }
 
@@ -69,7 +70,7 @@ func follower(args followArgs) (err error) {
 		ConsumerKey: args.Account.ConsumerKey, ConsumerSecret: args.Account.ConsumerSecret,
 		Username: args.Account.Username, Password: args.Account.Password, SecurityToken: args.Account.SecurityToken,
 	},
-		sfstream.WithLoginURL(args.LoginURL), sfstream.WithPubSubEndpoint(args.Endpoint),
+		sfstream.WithLoginURL(args.LoginURL), sfstream.WithPubSubEndpoint(args.Endpoint), sfstream.WithTransport(args.Transport),
 		sfstream.WithReplayStore(store), sfstream.WithReplay(sfstream.ReplayAll))
 	if err != nil {
 		return err
@@ -106,6 +107,12 @@ func follower(args followArgs) (err error) {
 // is lost, none comes out of order, and only what was handled just before a kill
 // comes again.
 func TestKill(t *testing.T) {
+	for _, transport := range []sfstream.Transport{sfstream.PubSub, sfstream.CometD} {
+		t.Run(transport.String(), func(t *testing.T) { kill(t, transport) })
+	}
+}
+
+func kill(t *testing.T, transport sfstream.Transport) {
 	events, kills := 10_000, 20
 	if testing.Short() {
 		events, kills = 2_000, 4
@@ -120,7 +127,7 @@ func TestKill(t *testing.T) {
 	}
 	dir := t.TempDir()
 	args := followArgs{
-		LoginURL: org.LoginURL(), Endpoint: org.PubSubEndpoint(), Account: org.Account(),
+		LoginURL: org.LoginURL(), Endpoint: org.PubSubEndpoint(), Account: org.Account(), Transport: transport,
 		Store: filepath.Join(dir, "replay.db"), Out: filepath.Join(dir, "numbers"),
 	}
 	log := numberLog{path: args.Out}

@@ -61,7 +61,9 @@ var bayeuxErrors = []struct {
 	{400, "", Invalid, 0, false, false},
 	{403, "", PermissionDenied, 0, false, false},
 	{404, "", NotFound, 0, false, false},
+	{405, "", Invalid, 0, false, false},
 	{408, "", Unavailable, 0, true, false},
+	{412, "", Invalid, 0, false, false},
 	{413, "", Invalid, 0, false, false},
 }
 

@@ -143,7 +143,7 @@ func TestClassifyOfErrorsThatNoServerSent(t *testing.T) {
 		want action
 	}{
 		{io.EOF, actionResume},
-		{fmt.Errorf("wrapped: %w", io.EOF), actionResume},
+		{fmt.Errorf("a torn connection: %w", io.EOF), actionRetry},
 		{io.ErrUnexpectedEOF, actionRetry},
 		{errors.New("connection reset"), actionRetry},
 		{context.DeadlineExceeded, actionRetry},

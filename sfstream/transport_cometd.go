@@ -259,7 +259,9 @@ func (s *cometdSession) poll(reqs []request) {
 		s.polling = true
 		s.mu.Unlock()
 		advice, err := s.bayeux.Connect(s.ctx, first, s.deliver)
-		s.connected(err == nil && !first)
+		if err == nil {
+			s.connected(!first)
+		}
 		if err == nil && advice.Reconnect != "" && advice.Reconnect != "retry" {
 			err = errAdvised
 		}

@@ -74,13 +74,16 @@ func (b bitmap) has(parent, bit int) bool {
 	return bit/8 < len(bits) && bits[bit/8]&(1<<(bit%8)) != 0
 }
 
-// names are the fields of the set, in the order of the schema.
+// names are the fields of the set in the order that the texts of a bitmap have:
+// the fields of the event, then those of its compounds.
 func (b bitmap) names(rec *avro.RecordSchema) []string {
 	names := []string{}
 	for i, f := range rec.Fields() {
 		if b.has(top, i) {
 			names = append(names, f.Name())
 		}
+	}
+	for i, f := range rec.Fields() {
 		if members, _ := compound(f.Type()); members != nil {
 			for j, m := range members.Fields() {
 				if b.has(i, j) {
@@ -147,14 +150,7 @@ func (h *changeHeader) appendField(b []byte, f *avro.Field, i int, v any) []byte
 			return b
 		}
 		values, _ := v.([]any)
-		all := true
-		for j := range members.Fields() {
-			all = all && h.changed.has(i, j)
-		}
 		b = append(appendJSONString(append(b, ','), f.Name()), ':')
-		if values == nil && all {
-			return append(b, "null"...)
-		}
 		return appendMembers(b, members, values, func(j int) bool { return h.changed.has(i, j) })
 	case "CREATE", "UNDELETE":
 		if v == nil {

@@ -27,6 +27,7 @@ func (x *exchange) connect(m *bayeuxMessage) {
 		x.unknown(m)
 		return
 	}
+	ses.desert(false)
 	if live {
 		s.bayeux.mu.Lock()
 		s.bayeux.counts.duplicates++
@@ -45,7 +46,7 @@ func (x *exchange) connect(m *bayeuxMessage) {
 	case x.aborted:
 		return
 	case over && f.status != 0:
-		x.status, x.session = f.status, nil // the later connect has the session
+		x.status, x.session = f.status, nil
 		return
 	case over:
 		x.session = nil
@@ -87,6 +88,9 @@ func (x *exchange) hold(ses *bayeuxSession, p *poll, d time.Duration) (f farewel
 		s.held(1)
 		defer s.held(-1)
 	}
+	// A connect that is displaced may have been woken for the one after it.
+	defer ses.wakeUp()
+	gone := p.ctx.Done()
 	for {
 		select {
 		case f := <-p.end:
@@ -101,6 +105,9 @@ func (x *exchange) hold(ses *bayeuxSession, p *poll, d time.Duration) (f farewel
 		case <-ses.wake:
 		case f := <-p.end:
 			return f, true
+		case <-gone:
+			gone = nil
+			ses.desert(true)
 		case <-timer.C:
 			if !s.faults.active(atKeepalive, "") {
 				s.keepLogin(x)

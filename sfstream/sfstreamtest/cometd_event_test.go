@@ -87,7 +87,7 @@ func TestChangeEventJSON(t *testing.T) {
 		`"sequenceNumber":1,"commitTimestamp":1735689600000,"commitNumber":1735689600123456789,"commitUser":"005000000000001AAA",`
 	for name, want := range map[string]string{
 		"p1": `{"ChangeEventHeader":{"entityName":"Account","recordIds":["001000000000001AAA"],"changeType":"UPDATE",` + header +
-			`"changedFields":["BillingAddress.City","BillingAddress.State","Description","LastModifiedDate"]},` +
+			`"changedFields":["Description","LastModifiedDate","BillingAddress.City","BillingAddress.State"]},` +
 			`"BillingAddress":{"City":"Lyon","State":"ARA"},"Description":null,"LastModifiedDate":"2025-01-01T00:00:00Z"}`,
 		"p2": `{"ChangeEventHeader":{"entityName":"Opportunity","recordIds":["006000000000001AAA"],"changeType":"UPDATE",` + header +
 			`"changedFields":["StageName","Amount","Probability","CloseDate","LastModifiedDate","LastStageChangeDate","LastAmountChangedHistoryId","LastCloseDateChangedHistoryId"]},` +
@@ -125,9 +125,10 @@ func TestNulledCompounds(t *testing.T) {
 		check(t, r.DefineObject("Account", accountFields()...))
 		for null, want := range map[string]string{
 			"BillingAddress.City": `"BillingAddress":{"City":null},`,
-			"BillingAddress":      `"BillingAddress":null,`,
-			"Name":                `"Name":null,`,
-			"Name.FirstName":      `"Name":{"FirstName":null},`,
+			"BillingAddress": `"BillingAddress":{"Street":null,"City":null,"State":null,"PostalCode":null,"Country":null,` +
+				`"StateCode":null,"CountryCode":null,"Latitude":null,"Longitude":null,"GeocodeAccuracy":null},`,
+			"Name":           `"Name":null,`,
+			"Name.FirstName": `"Name":{"FirstName":null},`,
 		} {
 			check(t, r.TruncateReplay(""))
 			_, err := r.Change(sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: []string{"001"}, Null: []string{null}})

@@ -37,6 +37,7 @@ type CometDFault struct {
 	ContentType string `json:"contentType,omitempty"` // default text/html
 
 	Delay      time.Duration `json:"delay,omitempty"`      // before the response, nanoseconds in JSON
+	Pause      time.Duration `json:"pause,omitempty"`      // in the middle of the body
 	CutAfter   int           `json:"cutAfter,omitempty"`   // bytes of the body, then the connection is cut
 	OmitReply  bool          `json:"omitReply,omitempty"`  // only the events are sent
 	ReplyFirst bool          `json:"replyFirst,omitempty"` // replies before events
@@ -154,7 +155,7 @@ func usualAdvice(kind, text string, unknown bool) string {
 
 // write sends the response, as far as the fault lets it. cut says that the
 // connection is to be cut now.
-func (f *cometdFault) write(w http.ResponseWriter, body []byte, status int) (cut bool) {
+func (f *cometdFault) write(w http.ResponseWriter, body []byte, status int, sleep func(time.Duration) bool) (cut bool) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json;charset=UTF-8")
 	h.Set("Cache-Control", "no-cache,no-store")
@@ -181,6 +182,14 @@ func (f *cometdFault) write(w http.ResponseWriter, body []byte, status int) (cut
 		_, _ = w.Write(body[:f.CutAfter])
 		_ = http.NewResponseController(w).Flush()
 		return true
+	}
+	if half := len(body) / 2; f.Pause > 0 {
+		_, _ = w.Write(body[:half])
+		_ = http.NewResponseController(w).Flush()
+		if !sleep(f.Pause) {
+			return true
+		}
+		body = body[half:]
 	}
 	_, _ = w.Write(body) // what cannot be written is lost, as it is there
 	return false

@@ -38,6 +38,7 @@ func (x *exchange) handshake(m *bayeuxMessage) {
 	b.counts.begun++
 	b.mu.Unlock()
 	x.session = s.newSession(browser, x.user, node)
+	x.touched = append(x.touched, x.session)
 	x.polled = true // no events ride on this
 	x.reply(bayeuxReply{message: m, handshake: true, clientID: x.session.id})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,6 +57,9 @@ type bayeuxSession struct {
 	user    string
 	timer   *time.Timer   // ends the session when no connect comes
 	wake    chan struct{} // room for one: there may be something to send
+
+	// The connection of its held connect has ended. Salesforce would not know; Streams does.
+	deserted atomic.Bool
 
 	// The order is: bayeuxSession.mu before topic.mu.
 	mu        sync.Mutex
@@ -134,16 +138,16 @@ func (s *Server) expireSession(ses *bayeuxSession) {
 	}
 }
 
-// endSession removes a session. A held connect is answered; if there is none, the
-// next message gets what is remembered, or 403::Unknown client.
-func (s *Server) endSession(ses *bayeuxSession, f farewell) {
+// endSession removes a session. A held connect is answered; told says whether there
+// was one.
+func (s *Server) endSession(ses *bayeuxSession, f farewell) (told bool) {
 	b := s.bayeux
 	b.mu.Lock()
 	known := b.sessions[ses.id] == ses
 	delete(b.sessions, ses.id)
 	b.mu.Unlock()
 	if !known {
-		return
+		return true
 	}
 	ses.mu.Lock()
 	ses.gone = true
@@ -154,14 +158,10 @@ func (s *Server) endSession(ses *bayeuxSession, f farewell) {
 	for _, sub := range subs {
 		sub.leave()
 	}
-	switch {
-	case p != nil:
+	if p != nil {
 		p.finish(f)
-	case f.error != "" && f.error != unknownClient:
-		b.mu.Lock()
-		b.ended[ses.id] = f
-		b.mu.Unlock()
 	}
+	return p != nil
 }
 
 // last returns what a session that is gone has still to be told.
@@ -201,6 +201,21 @@ func (ses *bayeuxSession) finish(p *poll) {
 	}
 }
 
+// desert notes that the session's client has gone, or has come back.
+func (ses *bayeuxSession) desert(gone bool) {
+	if ses.deserted.Swap(gone) == gone {
+		return
+	}
+	ses.mu.Lock()
+	subs := slices.Clone(ses.subs)
+	ses.mu.Unlock()
+	for _, sub := range subs {
+		sub.topic.mu.Lock()
+		sub.topic.notifyLocked()
+		sub.topic.mu.Unlock()
+	}
+}
+
 // restart begins the window after a response.
 func (ses *bayeuxSession) restart(window time.Duration) {
 	ses.mu.Lock()
@@ -225,15 +240,23 @@ func (ses *bayeuxSession) has(channel string) bool {
 	return channel == "" || slices.ContainsFunc(ses.subs, func(sub *subscription) bool { return sub.topic.name == channel })
 }
 
-// endSessions ends all sessions that have a channel.
-func (s *Server) endSessions(t *topic, f farewell) {
-	t.mu.Lock()
-	var sessions []*bayeuxSession
-	for sub := range t.subs {
-		sessions = append(sessions, sub.session)
+// endSessions ends all sessions that have one of the channels now: not those that
+// come for the ended ones. What no held connect could be told is the answer to
+// the next message.
+func (s *Server) endSessions(f farewell, topics ...*topic) {
+	sessions := make(map[*bayeuxSession]bool)
+	for _, t := range topics {
+		t.mu.Lock()
+		for sub := range t.subs {
+			sessions[sub.session] = true
+		}
+		t.mu.Unlock()
 	}
-	t.mu.Unlock()
-	for _, ses := range sessions {
-		s.endSession(ses, f)
+	for ses := range sessions {
+		if !s.endSession(ses, f) && f.error != unknownClient {
+			s.bayeux.mu.Lock()
+			s.bayeux.ended[ses.id] = f
+			s.bayeux.mu.Unlock()
+		}
 	}
 }

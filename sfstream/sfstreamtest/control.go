@@ -13,6 +13,10 @@ func (s *Server) mountControl(mux *http.ServeMux) {
 	mux.HandleFunc("POST /control/define", control(s.controlDefine))
 	mux.HandleFunc("POST /control/publish", control(s.controlPublish))
 	mux.HandleFunc("POST /control/fault", control(s.controlFault))
+	mux.HandleFunc("POST /control/definePushTopic", control(s.controlPushTopic))
+	mux.HandleFunc("POST /control/defineGenericChannel", control(s.controlGeneric))
+	mux.HandleFunc("POST /control/topic", control(s.controlTopic))
+	mux.HandleFunc("POST /control/push", control(s.controlPush))
 }
 
 // control answers a JSON request with JSON; errors are {"error": text} with status 400.
@@ -88,6 +92,22 @@ type publishRequest struct {
 type publishReply struct {
 	IDs      []string `json:"ids"` // replay ids in lower-case hex
 	EventIDs []string `json:"eventIds"`
+	Numbers  []uint64 `json:"numbers"` // replay ids as CometD has them
+}
+
+// publishTimes publishes count times, at least once.
+func publishTimes(count int, publish func() (Event, error)) (publishReply, error) {
+	reply := publishReply{IDs: []string{}, EventIDs: []string{}, Numbers: []uint64{}}
+	for range max(count, 1) {
+		ev, err := publish()
+		if err != nil {
+			return reply, err
+		}
+		reply.IDs = append(reply.IDs, hex.EncodeToString(ev.ReplayID))
+		reply.EventIDs = append(reply.EventIDs, ev.ID)
+		reply.Numbers = append(reply.Numbers, ev.Number)
+	}
+	return reply, nil
 }
 
 func (s *Server) controlPublish(req publishRequest) (publishReply, error) {
@@ -100,16 +120,7 @@ func (s *Server) controlPublish(req publishRequest) (publishReply, error) {
 		}
 		publish = func() (Event, error) { return s.Change(*c) }
 	}
-	reply := publishReply{IDs: []string{}, EventIDs: []string{}}
-	for range max(req.Count, 1) {
-		ev, err := publish()
-		if err != nil {
-			return reply, err
-		}
-		reply.IDs = append(reply.IDs, hex.EncodeToString(ev.ReplayID))
-		reply.EventIDs = append(reply.EventIDs, ev.ID)
-	}
-	return reply, nil
+	return publishTimes(req.Count, publish)
 }
 
 // changedObject is the object of a channel, the inverse of changeChannel.
@@ -129,6 +140,11 @@ type faultRequest struct {
 	Code    string `json:"code"`
 	Kind    string `json:"kind"`
 	On      *bool  `json:"on"` // default true
+	Status  int    `json:"status"`
+	Seconds int    `json:"seconds"`
+	Replay  uint64 `json:"replay"`
+
+	CometD *CometDFault `json:"cometd"`
 }
 
 func (s *Server) controlFault(req faultRequest) (struct{}, error) {
@@ -181,8 +197,12 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		s.Grant(req.Channel)
 	case "Remove":
 		err = s.Remove(req.Channel)
+	case "RestartReplay":
+		err = s.RestartReplay(req.Channel, req.Replay)
 	default:
-		err = fmt.Errorf("there is no fault %q", req.Fault)
+		if !s.controlCometD(req, n, on) {
+			err = fmt.Errorf("there is no fault %q", req.Fault)
+		}
 	}
 	return struct{}{}, err
 }

@@ -1,6 +1,6 @@
-// Package sfstreamtest is a Salesforce org in a process: the token endpoint and
-// the Pub/Sub API over one event log per channel, for tests of programs that
-// receive Salesforce events.
+// Package sfstreamtest is a Salesforce org in a process: the token endpoint, the
+// Pub/Sub API and the Streaming API (CometD) over one event log per channel, for
+// tests of programs that receive Salesforce events.
 //
 //	org := sfstreamtest.NewServer(t)
 //	org.DefineEvent("/event/Order__e", schema)
@@ -8,7 +8,15 @@
 //	org.Publish("/event/Order__e", map[string]any{"Number__c": "1"})
 //
 // It is written from what Salesforce does on the wire and knows nothing of
-// package sfstream: any client of the Pub/Sub API works against it.
+// package sfstream: any client of these APIs works against it.
+//
+// # Two faces
+//
+// /event and /data are on both, with the same replay ids: those of CometD are
+// the numbers in the first 8 bytes of the others ([Event].Number). /topic
+// ([Server.DefinePushTopic], [Server.Change], [Server.PublishTopic]) and /u
+// ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is
+// served beside the logins, under /cometd/37.0 and later.
 //
 // # Time
 //
@@ -32,10 +40,23 @@
 // that Salesforce uses. "OK" or nothing ends a stream without an error. An
 // error code that this package does not know has the status UNKNOWN.
 //
+// On CometD the same faults happen to sessions and their subscriptions, with the
+// error that means the same there: "UNAVAILABLE" fails a subscribe with 503 and
+// ends a session with 403::Unknown client. A code that is a CometD error
+// ("403::Restricted channel") is sent as it is. What only happens there has
+// verbs of its own ([Server.UnknownClient], [Server.LoseResponse]), or is a
+// [CometDFault].
+//
 // # Caveats
 //
-// Publish over gRPC, managed subscriptions, CometD, REST and SOAP are not here.
-// Sessions live in memory, also with [WithLog]: after a restart clients log in
-// again. A subscriber gets no answer before its first event, so a test that
-// publishes for a subscriber of new events waits with [Server.AwaitStreams].
+// Publish over gRPC, managed subscriptions and SOAP are not here, and of REST
+// only what Streaming API clients need. Sessions live in memory, also with
+// [WithLog], and so do the values of records that PushTopics select: after a
+// restart clients log in again. A Pub/Sub subscriber gets no answer before its
+// first event, so a test that publishes for a subscriber of new events waits with
+// [Server.AwaitStreams].
+//
+// CometD forgets events when it writes a response, whether it arrives or not, and
+// a held connect does not notice that its client has gone. The session of
+// a client that left without a disconnect lives until its window has passed.
 package sfstreamtest

@@ -87,7 +87,7 @@ func (t *faultTable) toggle(at point, on bool) {
 	}
 }
 
-// Reject ends the next n Subscribe calls on a channel ("": any) with a code, see
+// Reject ends the next n Subscribe calls, or fails the next n /meta/subscribe, on a channel ("": any) with a code, see
 // the package documentation. n < 0: all, until ClearFaults.
 func (s *Server) Reject(channel string, n int, code string) {
 	s.faults.add(fault{at: atSubscribe, channel: channel, left: n, code: code})
@@ -180,14 +180,16 @@ func (s *Server) GoAway() {
 }
 
 // EndStreams ends the open streams of a channel ("": all) with a code, see the
-// package documentation; "" or "OK" without an error.
+// package documentation; "" or "OK" without an error. Bayeux sessions that have the
+// channel end as a whole: a held connect is told at once, else the next message is.
 func (s *Server) EndStreams(channel, code string) {
-	for _, t := range s.matching(channel) {
+	topics := s.matching(channel)
+	for _, t := range topics {
 		t.mu.Lock()
 		t.endLocked(s.newFailure(code, t.name))
 		t.mu.Unlock()
-		s.endSessions(t, cometdEnd(code))
 	}
+	s.endSessions(cometdEnd(code), topics...)
 }
 
 func (t *topic) endLocked(err error) {
@@ -245,7 +247,7 @@ func (s *Server) permit(channel string, ok bool) {
 		}
 		t.mu.Unlock()
 		if !ok {
-			s.endSessions(t, cometdEnd(""))
+			s.endSessions(cometdEnd(""), t)
 		}
 	}
 }
@@ -266,7 +268,7 @@ func (s *Server) Remove(channel string) error {
 	}
 	t.mu.Unlock()
 	if err == nil {
-		s.endSessions(t, cometdEnd(""))
+		s.endSessions(cometdEnd(""), t)
 	}
 	return err
 }

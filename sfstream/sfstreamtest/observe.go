@@ -25,10 +25,10 @@ func (s *Server) GetTopicCalls() int { return int(s.topicCalls.Load()) }
 func (s *Server) GetSchemaCalls() int { return int(s.schemaCalls.Load()) }
 
 // Streams is how many streams are open on a channel ("": on all): those of the Pub/Sub
-// API, and subscriptions of live sessions of the Streaming API.
+// API, and subscriptions of sessions of the Streaming API whose client is there.
 func (s *Server) Streams(channel string) int {
 	n := 0
-	s.observe(channel, func(t *topic) { n += len(t.streams) + len(t.subs) })
+	s.observe(channel, func(t *topic) { n += t.openLocked() })
 	return n
 }
 
@@ -77,7 +77,7 @@ func (s *Server) AwaitStreams(ctx context.Context, channel string, n int) error 
 	}
 	for {
 		t.mu.Lock()
-		open, changed := len(t.streams)+len(t.subs), t.streamsChanged
+		open, changed := t.openLocked(), t.streamsChanged
 		t.mu.Unlock()
 		if open == n {
 			return nil
@@ -88,6 +88,17 @@ func (s *Server) AwaitStreams(ctx context.Context, channel string, n int) error 
 			return fmt.Errorf("sfstreamtest: %s has %d streams, not %d: %w", channel, open, n, ctx.Err())
 		}
 	}
+}
+
+// openLocked counts streams and subscriptions.
+func (t *topic) openLocked() int {
+	n := len(t.streams)
+	for sub := range t.subs {
+		if !sub.session.deserted.Load() {
+			n++
+		}
+	}
+	return n
 }
 
 // notifyLocked tells AwaitStreams to look again.

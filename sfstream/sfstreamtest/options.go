@@ -63,7 +63,7 @@ func (c config) validate() error {
 // that only HTTPClient and DialOptions reach.
 func InMemory() Option { return func(c *config) { c.inMemory = true } }
 
-// WithHTTPAddr is where logins are served. Default "127.0.0.1:0", a free port.
+// WithHTTPAddr is where logins, REST and CometD are served. Default "127.0.0.1:0", a free port.
 func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = addr } }
 
 // WithPubSubAddr is where the Pub/Sub API is served. Default "127.0.0.1:0", a free port.
@@ -74,8 +74,9 @@ func WithPubSubAddr(addr string) Option { return func(c *config) { c.pubsubAddr 
 // it from CertPEM.
 func WithTLS() Option { return func(c *config) { c.tls = true } }
 
-// WithControl mounts POST /control/define, /control/publish and /control/fault
-// beside the logins, for programs in other processes and languages.
+// WithControl mounts POST /control/define, definePushTopic, defineGenericChannel,
+// publish, topic, push and fault beside the logins, for programs in other
+// processes and languages.
 func WithControl() Option { return func(c *config) { c.control = true } }
 
 // WithLog keeps definitions and events in a file of JSON lines, so that replay

@@ -7,7 +7,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/hamba/avro/v2"
 )
 
 // PushTopic is a query whose results are followed on /topic/Name.
@@ -57,7 +60,7 @@ func (s *Server) definePushTopic(p PushTopic, keep func() error) error {
 	if err != nil {
 		return fmt.Errorf("sfstreamtest: PushTopic %s: %w", p.Name, err)
 	}
-	def := &pushTopic{PushTopic: p, query: q}
+	def := &pushTopic{PushTopic: p.clone(), query: q}
 	t := s.topic("/topic/" + p.Name)
 	t.mu.Lock()
 	err = keep()
@@ -76,14 +79,27 @@ func (s *Server) definePushTopic(p PushTopic, keep func() error) error {
 	return nil
 }
 
+// clone has flags of its own: JSON is decoded into those that are there.
+func (p *PushTopic) clone() PushTopic {
+	c := *p
+	for _, flag := range []**bool{
+		&c.NotifyForOperationCreate, &c.NotifyForOperationUpdate, &c.NotifyForOperationDelete, &c.NotifyForOperationUndelete,
+	} {
+		if *flag != nil {
+			*flag = new(**flag)
+		}
+	}
+	return c
+}
+
 func (p *PushTopic) check() (query, error) {
 	switch {
 	case p.Name == "" || strings.ContainsAny(p.Name, "/?* "):
-		return query{}, errors.New("Name is no name")
+		return query{}, errors.New("the name is none")
 	case utf8.RuneCountInString(p.Name) > 25:
-		return query{}, errors.New("Name has more than 25 characters")
+		return query{}, errors.New("the name has more than 25 characters")
 	case utf8.RuneCountInString(p.Query) > 1300:
-		return query{}, errors.New("Query has more than 1,300 characters")
+		return query{}, errors.New("the query has more than 1,300 characters")
 	}
 	switch p.NotifyForFields {
 	case "", "All", "Referenced", "Select", "Where":
@@ -123,11 +139,27 @@ func (p *pushTopic) wants(kind string, rec map[string]any, changed []string) boo
 }
 
 // sobject is what an event has of a record.
-func (p *pushTopic) sobject(kind, id string, rec map[string]any) ([]byte, error) {
+func (p *pushTopic) sobject(kind, id string, rec map[string]any, types *avro.RecordSchema) (b []byte, err error) {
 	if kind == "DELETE" {
 		return appendObject(nil, []string{"Id"}, map[string]any{"Id": id})
 	}
-	return appendObject(nil, p.query.fields, rec)
+	for _, name := range p.query.fields {
+		b = append(b, ',')
+		b = append(appendJSONString(b, name), ':')
+		if at, ok := rec[name].(time.Time); ok && types != nil {
+			if f, _ := field(types, name); f != nil {
+				if dated, ok := appendDate(b, fieldType(f), at.UnixMilli(), false); ok {
+					b = dated
+					continue
+				}
+			}
+		}
+		if b, err = appendValue(b, rec[name]); err != nil {
+			return nil, err
+		}
+	}
+	b[0] = '{'
+	return append(b, '}'), nil
 }
 
 // PublishTopic puts an event on the channel of a PushTopic. kind is created,

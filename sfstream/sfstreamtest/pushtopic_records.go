@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hamba/avro/v2"
 )
 
 // records are the current values of all records that changes told of. PushTopics
@@ -15,8 +17,8 @@ type records struct {
 }
 
 // apply makes a change to a record and returns what it has then, and the names of
-// the fields that changed.
-func (r *records) apply(c Change, id string, now time.Time, user string) (rec map[string]any, changed []string) {
+// the fields that changed. types is nil if the object's are not known.
+func (r *records) apply(c Change, id string, types *avro.RecordSchema, now time.Time, user string) (rec map[string]any, changed []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.objects == nil {
@@ -58,7 +60,7 @@ func (r *records) apply(c Change, id string, now time.Time, user string) (rec ma
 			maps.Copy(merged, members)
 			value = merged
 		}
-		set(name, value)
+		set(name, typed(types, name, value))
 	}
 	for _, name := range c.Null {
 		parent, child, nested := strings.Cut(name, ".")
@@ -74,6 +76,26 @@ func (r *records) apply(c Change, id string, now time.Time, user string) (rec ma
 	}
 	byID[id] = rec
 	return rec, changed
+}
+
+// typed turns a value into what PushTopics compare and show: a double where the
+// field is one, a time where it is a date.
+func typed(types *avro.RecordSchema, name string, v any) any {
+	n, ok := float(v)
+	if !ok || types == nil {
+		return v
+	}
+	f, _ := field(types, name)
+	if f == nil {
+		return v
+	}
+	if _, dated := appendDate(nil, fieldType(f), 0, false); dated {
+		return time.UnixMilli(int64(n)).UTC()
+	}
+	if union, ok := f.Type().(*avro.UnionSchema); ok && union.Contains(avro.Double) {
+		return n
+	}
+	return v
 }
 
 // topicTypes are the types of events by the types of changes. Gaps are none.
@@ -102,8 +124,12 @@ func (s *Server) notify(c Change, topics []*topic, now time.Time) (first Event, 
 	if !ok {
 		return Event{}, nil
 	}
+	var types *avro.RecordSchema
+	if _, sc, err := s.publishable(changeChannel(c.Object)); err == nil {
+		types = sc.avro
+	}
 	for _, id := range c.RecordIDs {
-		rec, changed := s.records.apply(c, id, now, s.account.UserID)
+		rec, changed := s.records.apply(c, id, types, now, s.account.UserID)
 		for _, t := range topics {
 			t.mu.Lock()
 			def := t.push
@@ -111,7 +137,7 @@ func (s *Server) notify(c Change, topics []*topic, now time.Time) (first Event, 
 			if def == nil || !def.wants(c.Type, rec, changed) {
 				continue
 			}
-			text, err := def.sobject(c.Type, id, rec)
+			text, err := def.sobject(c.Type, id, rec, types)
 			if err != nil {
 				return first, err
 			}

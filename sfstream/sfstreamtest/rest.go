@@ -1,16 +1,95 @@
 package sfstreamtest
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
-// mountREST adds what Streaming API clients ask the REST API.
+// mountREST adds what Streaming API clients ask the REST API. The version in the
+// path is anyone's.
 func (s *Server) mountREST(mux *http.ServeMux) {
 	mux.HandleFunc("GET /services/data/{$}", s.listVersions)
 	mux.HandleFunc("GET /services/data", s.listVersions)
+	const base = "/services/data/{version}/"
+	mux.HandleFunc("GET "+base+"query/{$}", s.rest(s.queryRecords))
+	mux.HandleFunc("GET "+base+"query", s.rest(s.queryRecords))
+	mux.HandleFunc("POST "+base+"sobjects/{object}/{$}", s.rest(s.createRecord))
+	mux.HandleFunc("POST "+base+"sobjects/{object}", s.rest(s.createRecord))
+	mux.HandleFunc("GET "+base+"sobjects/{object}/{id}", s.rest(s.getRecord))
+	mux.HandleFunc("PATCH "+base+"sobjects/PushTopic/{id}", s.rest(s.updatePushTopic))
+	mux.HandleFunc("DELETE "+base+"sobjects/{object}/{id}", s.rest(s.deleteRecord))
+	mux.HandleFunc("GET "+base+"sobjects/StreamingChannel/{id}/push", s.rest(s.pushTargets))
+	mux.HandleFunc("POST "+base+"sobjects/StreamingChannel/{id}/push", s.rest(s.pushEvents))
+}
+
+// restError is an error of the REST API.
+type restError struct {
+	status  int
+	Message string   `json:"message"`
+	Code    string   `json:"errorCode"`
+	Fields  []string `json:"fields,omitempty"`
+}
+
+func (e *restError) Error() string { return e.Code + ": " + e.Message }
+
+func notFound() error {
+	return &restError{http.StatusNotFound, "The requested resource does not exist", "NOT_FOUND", nil}
+}
+
+func badField(message, field string) error {
+	return &restError{http.StatusBadRequest, message, "INVALID_FIELD", []string{field}}
+}
+
+// rest answers a request with a login: a status, and JSON unless nil.
+func (s *Server) rest(do func(*http.Request) (int, any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var failure *restError
+		if _, denied := s.bearer(r); denied != "" {
+			failure = &restError{http.StatusUnauthorized, "Session expired or invalid", "INVALID_SESSION_ID", nil}
+			writeJSON(w, failure.status, []*restError{failure})
+			return
+		}
+		status, reply, err := do(r)
+		switch {
+		case err != nil && !errors.As(err, &failure):
+			writeJSON(w, http.StatusBadRequest, []*restError{{Message: err.Error(), Code: "INVALID_FIELD"}})
+		case err != nil:
+			writeJSON(w, failure.status, []*restError{failure})
+		case reply == nil:
+			w.WriteHeader(status)
+		default:
+			writeJSON(w, status, reply)
+		}
+	}
+}
+
+// readBody reads the JSON of a request.
+func readBody(r *http.Request, into any) error {
+	const most = 4 << 20
+	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, most))
+	dec.UseNumber()
+	if err := dec.Decode(into); err != nil {
+		return &restError{http.StatusBadRequest, err.Error(), "JSON_PARSER_ERROR", nil}
+	}
+	return nil
+}
+
+// created is the answer to a record that was created.
+type created struct {
+	ID      string        `json:"id"`
+	Success bool          `json:"success"`
+	Errors  []restWarning `json:"errors"`
+}
+
+// restWarning is what comes with success: Salesforce's way to give an event's UUID.
+type restWarning struct {
+	StatusCode string   `json:"statusCode"`
+	Message    string   `json:"message"`
+	Fields     []string `json:"fields"`
 }
 
 type apiVersion struct {

@@ -22,8 +22,8 @@ type expr interface {
 }
 
 type (
-	and     []expr
-	or_     []expr
+	allOf   []expr
+	anyOf   []expr
 	not     struct{ of expr }
 	compare struct {
 		field, op string
@@ -32,7 +32,7 @@ type (
 	}
 )
 
-func (e and) holds(record map[string]any) bool {
+func (e allOf) holds(record map[string]any) bool {
 	for _, part := range e {
 		if !part.holds(record) {
 			return false
@@ -41,7 +41,7 @@ func (e and) holds(record map[string]any) bool {
 	return true
 }
 
-func (e or_) holds(record map[string]any) bool {
+func (e anyOf) holds(record map[string]any) bool {
 	for _, part := range e {
 		if part.holds(record) {
 			return true
@@ -52,15 +52,15 @@ func (e or_) holds(record map[string]any) bool {
 
 func (e not) holds(record map[string]any) bool { return !e.of.holds(record) }
 
-func (e and) fields(into []string) []string {
+func (e allOf) fields(into []string) []string {
 	for _, part := range e {
 		into = part.fields(into)
 	}
 	return into
 }
 
-func (e or_) fields(into []string) []string { return and(e).fields(into) }
-func (e not) fields(into []string) []string { return e.of.fields(into) }
+func (e anyOf) fields(into []string) []string { return allOf(e).fields(into) }
+func (e not) fields(into []string) []string   { return e.of.fields(into) }
 
 func (e compare) fields(into []string) []string { return append(into, e.field) }
 

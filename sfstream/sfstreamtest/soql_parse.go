@@ -77,7 +77,7 @@ func (p *soqlParser) or() (expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts := or_{first}
+	parts := anyOf{first}
 	for p.keyword("OR") {
 		part, err := p.and()
 		if err != nil {
@@ -96,7 +96,7 @@ func (p *soqlParser) and() (expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts := and{first}
+	parts := allOf{first}
 	for p.keyword("AND") {
 		part, err := p.term()
 		if err != nil {

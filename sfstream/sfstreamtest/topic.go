@@ -14,6 +14,7 @@ const changeEvents = "/data/ChangeEvents"
 // topic is a channel: its schema, its events and who follows it now.
 type topic struct {
 	name      string
+	serial    int  // counts the org's channels, for record ids
 	streaming bool // a channel of the Streaming API alone, /topic or /u
 
 	mu      sync.Mutex
@@ -39,7 +40,7 @@ func (s *Server) topic(name string) *topic {
 	t := s.topics[name]
 	if t == nil {
 		t = &topic{
-			name: name, log: newEventLog(),
+			name: name, serial: len(s.topics) + 1, log: newEventLog(),
 			streaming: strings.HasPrefix(name, "/topic/") || strings.HasPrefix(name, "/u/"),
 			streams:   make(map[*stream]struct{}), subs: make(map[*subscription]struct{}),
 			streamsChanged: make(chan struct{}),

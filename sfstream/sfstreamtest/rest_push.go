@@ -1,0 +1,44 @@
+package sfstreamtest
+
+import "net/http"
+
+// pushTargets says who could be reached.
+func (s *Server) pushTargets(r *http.Request) (int, any, error) {
+	t, err := s.channel("StreamingChannel", r.PathValue("id"))
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, map[string]any{"OnlineUserIds": s.online(t), "ChannelName": t.name}, nil
+}
+
+// pushed is what became of one payload.
+type pushed struct {
+	FanoutCount      int             `json:"fanoutCount"`
+	UserOnlineStatus map[string]bool `json:"userOnlineStatus"`
+}
+
+// pushEvents pushes payloads, each to all or to some users.
+func (s *Server) pushEvents(r *http.Request) (int, any, error) {
+	t, err := s.channel("StreamingChannel", r.PathValue("id"))
+	if err != nil {
+		return 0, nil, err
+	}
+	var req struct {
+		PushEvents []struct {
+			Payload string   `json:"payload"`
+			UserIDs []string `json:"userIds"`
+		} `json:"pushEvents"`
+	}
+	if err := readBody(r, &req); err != nil {
+		return 0, nil, err
+	}
+	results := []pushed{}
+	for _, e := range req.PushEvents {
+		result, err := s.Push(t.name, e.Payload, e.UserIDs...)
+		if err != nil {
+			return 0, nil, err
+		}
+		results = append(results, pushed{result.FanoutCount, result.UserOnline})
+	}
+	return http.StatusOK, results, nil
+}

@@ -1,0 +1,193 @@
+package sfstreamtest
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// recordID is the id of a channel's record: a PushTopic or a StreamingChannel.
+func (t *topic) recordID() string {
+	prefix := "0M6"
+	if strings.HasPrefix(t.name, "/topic/") {
+		prefix = "0IF"
+	}
+	return fmt.Sprintf("%s%012dAAA", prefix, t.serial)
+}
+
+// recordsOf are the records of an object that can be asked for.
+func (s *Server) recordsOf(object string) []map[string]any {
+	var list []map[string]any
+	switch object {
+	case "PushTopic", "StreamingChannel":
+		for _, t := range s.channelsOf(object) {
+			list = append(list, t.asRecord())
+		}
+	case "User":
+		list = append(list, map[string]any{"Id": s.account.UserID, "Username": s.account.Username})
+		for name, id := range s.config.cometd.users {
+			list = append(list, map[string]any{"Id": id, "Username": name})
+		}
+	}
+	return list
+}
+
+// channelsOf are the channels that are records of an object, oldest first.
+func (s *Server) channelsOf(object string) []*topic {
+	var found []*topic
+	for _, t := range s.matching("") {
+		t.mu.Lock()
+		if object == "PushTopic" && t.push != nil || object == "StreamingChannel" && t.generic {
+			found = append(found, t)
+		}
+		t.mu.Unlock()
+	}
+	slices.SortFunc(found, func(a, b *topic) int { return cmp.Compare(a.serial, b.serial) })
+	return found
+}
+
+// channel returns the channel of a record id; it takes 15 characters too.
+func (s *Server) channel(object, id string) (*topic, error) {
+	for _, t := range s.channelsOf(object) {
+		if own := t.recordID(); len(id) >= 15 && (id == own || id == own[:15]) {
+			return t, nil
+		}
+	}
+	return nil, notFound()
+}
+
+func (t *topic) asRecord() map[string]any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rec := map[string]any{"Id": t.recordID(), "Name": t.name}
+	if p := t.push; p != nil {
+		rec["Name"], rec["Query"], rec["IsActive"] = p.Name, p.Query, true
+		rec["NotifyForFields"] = or(p.NotifyForFields, "Referenced")
+		for name, flag := range map[string]*bool{
+			"Create": p.NotifyForOperationCreate, "Update": p.NotifyForOperationUpdate,
+			"Delete": p.NotifyForOperationDelete, "Undelete": p.NotifyForOperationUndelete,
+		} {
+			rec["NotifyForOperation"+name] = flag == nil || *flag
+		}
+	}
+	return rec
+}
+
+func attributes(r *http.Request, object, id string) map[string]any {
+	return map[string]any{"type": object, "url": "/services/data/" + r.PathValue("version") + "/sobjects/" + object + "/" + id}
+}
+
+// queryRecords answers a SOQL query for PushTopics, StreamingChannels and Users.
+func (s *Server) queryRecords(r *http.Request) (int, any, error) {
+	q, err := parseSOQL(r.URL.Query().Get("q"))
+	if err != nil {
+		return 0, nil, &restError{http.StatusBadRequest, err.Error(), "MALFORMED_QUERY", nil}
+	}
+	list := []map[string]any{}
+	for _, rec := range s.recordsOf(q.object) {
+		if q.where != nil && !q.where.holds(rec) {
+			continue
+		}
+		id, _ := rec["Id"].(string)
+		row := map[string]any{"attributes": attributes(r, q.object, id)}
+		for _, name := range q.fields {
+			row[name] = rec[name]
+		}
+		list = append(list, row)
+	}
+	return http.StatusOK, map[string]any{"totalSize": len(list), "done": true, "records": list}, nil
+}
+
+func (s *Server) getRecord(r *http.Request) (int, any, error) {
+	object := r.PathValue("object")
+	t, err := s.channel(object, r.PathValue("id"))
+	if err != nil {
+		return 0, nil, err
+	}
+	rec := t.asRecord()
+	rec["attributes"] = attributes(r, object, t.recordID())
+	return http.StatusOK, rec, nil
+}
+
+func (s *Server) deleteRecord(r *http.Request) (int, any, error) {
+	t, err := s.channel(r.PathValue("object"), r.PathValue("id"))
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, s.Remove(t.name)
+}
+
+// createRecord creates a PushTopic or a StreamingChannel, or publishes a platform event.
+func (s *Server) createRecord(r *http.Request) (int, any, error) {
+	object := r.PathValue("object")
+	switch object {
+	case "PushTopic":
+		var p restPushTopic
+		if err := readBody(r, &p); err != nil {
+			return 0, nil, err
+		}
+		return s.create("/topic/"+p.Name, func() error { return s.DefinePushTopic(p.PushTopic) })
+	case "StreamingChannel":
+		var req struct{ Name string }
+		if err := readBody(r, &req); err != nil {
+			return 0, nil, err
+		}
+		return s.create(req.Name, func() error { return s.DefineGenericChannel(req.Name) })
+	}
+	if _, ok := s.find("/event/" + object); !ok {
+		return 0, nil, notFound()
+	}
+	var payload map[string]any
+	if err := readBody(r, &payload); err != nil {
+		return 0, nil, err
+	}
+	ev, err := s.Publish("/event/"+object, payload)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, created{
+		ID: "e01xx0000000001AAA", Success: true,
+		Errors: []restWarning{{StatusCode: "OPERATION_ENQUEUED", Message: ev.ID, Fields: []string{}}},
+	}, nil
+}
+
+// create defines a channel that must not be there yet.
+func (s *Server) create(channel string, define func() error) (int, any, error) {
+	if _, ok := s.find(channel); ok {
+		return 0, nil, &restError{http.StatusBadRequest, "duplicate value found: Name duplicates value on record with id: " + s.topic(channel).recordID(), "DUPLICATE_VALUE", []string{"Name"}}
+	}
+	if err := define(); err != nil {
+		return 0, nil, badField(err.Error(), "Name")
+	}
+	return http.StatusCreated, created{ID: s.topic(channel).recordID(), Success: true, Errors: []restWarning{}}, nil
+}
+
+// restPushTopic is a PushTopic as REST has it.
+type restPushTopic struct {
+	PushTopic
+	APIVersion any `json:"ApiVersion"` // a number; a text from some clients
+}
+
+// updatePushTopic changes what is given and keeps the rest.
+func (s *Server) updatePushTopic(r *http.Request) (int, any, error) {
+	t, err := s.channel("PushTopic", r.PathValue("id"))
+	if err != nil {
+		return 0, nil, err
+	}
+	t.mu.Lock()
+	p := restPushTopic{PushTopic: t.push.clone()}
+	t.mu.Unlock()
+	name := p.Name
+	if err := readBody(r, &p); err != nil {
+		return 0, nil, err
+	}
+	if p.Name != name {
+		return 0, nil, badField("a PushTopic cannot be renamed here", "Name")
+	}
+	if err := s.DefinePushTopic(p.PushTopic); err != nil {
+		return 0, nil, badField(err.Error(), "Query")
+	}
+	return http.StatusNoContent, nil, nil
+}

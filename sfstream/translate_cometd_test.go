@@ -1,0 +1,139 @@
+package sfstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+)
+
+// TestStreamingErrors holds every row of the fact sheet's table of errors, in the
+// forms that were seen: what they mean, and what the link does.
+func TestStreamingErrors(t *testing.T) {
+	const (
+		handshake = "/meta/handshake"
+		connect   = "/meta/connect"
+		subscribe = "/meta/subscribe"
+	)
+	busy := "503::Server is too busy.  Please try your request again later."
+	for _, test := range []struct {
+		channel, error, reason, advice string
+		code                           Code
+		action                         action
+		after                          time.Duration
+		session                        bool // also as the answer to a subscribe
+	}{
+		{channel: handshake, error: "400::API version in the URI is mandatory. URI format: '/cometd/67.0'", code: Invalid, action: actionGiveUp, session: true},
+		{channel: handshake, error: "403::Handshake denied", reason: "400::Unsupported API version. Only API versions '37.0' and later are supported.", code: Invalid, action: actionGiveUp, session: true},
+		{channel: connect, error: "400::Invalid connection type {x}", code: Invalid, action: actionGiveUp},
+		{channel: subscribe, error: "400::The channel you requested to subscribe to does not exist {/topic/X}", code: NotFound, action: actionRetrySlowly},
+		{channel: subscribe, error: "400::The channel you requested to subscribe to doesn’t exist {/topic/X}.", code: NotFound, action: actionRetrySlowly},
+		{channel: subscribe, error: "400::Channel name not specified", code: Invalid, action: actionGiveUp},
+		{channel: subscribe, error: "400::Channel subscriptions must start with a leading '/'", code: Invalid, action: actionGiveUp},
+		{channel: subscribe, error: "400::Query fields {A,B} do not exist on the topic entity", code: Invalid, action: actionGiveUp},
+		{channel: connect, error: "400::Client abc has established a session, but no BAYEUX_BROWSER cookie present", code: Internal, action: actionResume, session: true},
+		{channel: subscribe, error: "400::The replayId {17} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events.", code: ReplayInvalid, action: actionFallback},
+		{channel: subscribe, error: "400::The replayId {17} you provided was invalid. Please provide a valid ID", code: ReplayInvalid, action: actionFallback},
+		{channel: subscribe, error: "400::The replayId for channel {/topic/X} wasn't found using the provided replay ID map {{}}. Ensure that …", code: Invalid, action: actionGiveUp},
+		{channel: subscribe, error: "400::The replayId for channel {/topic/X} wasn’t found using the provided replay ID map", code: Invalid, action: actionGiveUp},
+		{channel: connect, error: "400::Authenticated user id does not match the session's user id", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: connect, error: "401::Authentication invalid", advice: "none", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: handshake, error: "403::Handshake denied", reason: "401::Authentication invalid", advice: "none", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: handshake, error: "403::Handshake denied", reason: "401::Request requires authentication", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: connect, error: "401::Authentication invalid", reason: busy, advice: "none", code: Unavailable, action: actionRetry},
+		{channel: subscribe, error: "403::Subscription denied", reason: "SERVER_UNAVAILABLE: try again", code: Unavailable, action: actionRetry},
+		{channel: connect, error: "402::Unknown client", advice: "handshake", code: Internal, action: actionResume, session: true},
+		{channel: connect, error: "402::session_unknown", code: Internal, action: actionResume, session: true},
+		{channel: subscribe, error: "402::unknown_session", code: Internal, action: actionResume, session: true},
+		{channel: connect, error: "403::Unknown client", advice: "handshake", code: Internal, action: actionResume, session: true},
+		{channel: connect, error: "403::Unknown client", advice: "none", code: Internal, action: actionResume, session: true},
+		{channel: subscribe, error: "403::Unknown client", code: Internal, action: actionResume, session: true},
+		{channel: connect, error: "401:abc:Unknown client", advice: "handshake", code: Internal, action: actionResume, session: true}, // Faye
+		{channel: subscribe, error: "403::Client has not completed handshake", code: Internal, action: actionResume, session: true},
+		{channel: handshake, error: "403::Handshake denied", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: handshake, error: "403::handshake_denied", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: handshake, error: "403::Handshake denied", reason: "403::Organization concurrent user limit exceeded", code: LimitExceeded, action: actionRetry, after: time.Minute, session: true},
+		{channel: handshake, error: "403::Organization concurrent user limit exceeded", code: LimitExceeded, action: actionRetry, after: time.Minute, session: true},
+		{channel: handshake, error: "403::Handshake denied", reason: "403::To protect all customers from excessive use and Denial of Service attacks, we limit …", code: LimitExceeded, action: actionRetry, after: time.Minute, session: true},
+		{channel: connect, error: "403::Organization total events daily limit exceeded", code: LimitExceeded, action: actionRetry, after: 10 * time.Minute},
+		{channel: subscribe, error: "403::Organization total events daily limit exceeded", code: LimitExceeded, action: actionRetry, after: 10 * time.Minute},
+		{channel: subscribe, error: "403::Subscription limit exceeded for this topic", code: LimitExceeded, action: actionRetry, after: time.Minute},
+		{channel: subscribe, error: "403:denied_by_security_policy:create_denied", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::Cannot create channel {/u/x}", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::Restricted channel", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::User not enabled for streaming", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::Subscriber does not have access to the entity in this topic", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::User not allowed to subscribe CDC without View All Data permissions", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::No access on channel", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::Unable to create channel dynamically, maximum channel limit has been exceeded", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "404::channel names may not vary only by case", code: NotFound, action: actionRetrySlowly},
+		{channel: subscribe, error: "404::Unknown channel", code: NotFound, action: actionRetrySlowly},
+		{channel: connect, error: "408::gone", code: Unavailable, action: actionRetry, session: true},
+		{channel: subscribe, error: "412::Precondition Failed", code: Invalid, action: actionGiveUp},
+		{channel: subscribe, error: "413::Maximum Request Size Exceeded", code: Invalid, action: actionGiveUp},
+		{channel: handshake, error: "403::Handshake denied", reason: busy, code: Unavailable, action: actionRetry},
+		{channel: subscribe, error: busy, code: Unavailable, action: actionRetry},
+		{channel: subscribe, error: "400::channel_missing", code: NotFound, action: actionRetrySlowly},
+		{channel: subscribe, error: "403::subscription_invalid", code: PermissionDenied, action: actionRetrySlowly},
+		{channel: subscribe, error: "405::channel_invalid", code: Invalid, action: actionGiveUp},
+		{channel: "", error: "INVALID_SESSION_ID", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: connect, error: "999::made up", advice: "none", code: Invalid, action: actionGiveUp},
+		{channel: connect, error: "999::made up", advice: "handshake", code: Internal, action: actionResume, session: true},
+		{channel: connect, error: "made up", code: Internal, action: actionRetry},
+	} {
+		t.Run(fmt.Sprintf("%s %s %s %s", test.channel, test.error, test.reason, test.advice), func(t *testing.T) {
+			e := translateCometD("/topic/X", &bayeux.ReplyError{Status: http.StatusOK, Reply: bayeux.Reply{
+				Channel: test.channel, Error: test.error, FailureReason: test.reason, Advice: bayeux.Advice{Reconnect: test.advice},
+			}})
+			if e.Code != test.code || classify(e) != test.action || e.RetryAfter != test.after || concernsSession(e) != test.session {
+				t.Errorf("%s, %s, after %v, session %v; want %s, %s, %v, %v", e.Code, classify(e), e.RetryAfter, concernsSession(e),
+					test.code, test.action, test.after, test.session)
+			}
+			if e.API != "cometd" || e.Channel != "/topic/X" || e.Reason == "" {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+func TestStreamingFailuresWithoutBayeux(t *testing.T) {
+	half := 500 * time.Millisecond
+	for _, test := range []struct {
+		name   string
+		err    error
+		code   Code
+		action action
+		after  time.Duration
+	}{
+		{"HTTP 401", &bayeux.StatusError{Status: 401}, Unauthenticated, actionReauthorize, 0},
+		{"HTTP 403 of a gateway", &bayeux.StatusError{Status: 403, Start: `[{"message":"Session expired","errorCode":"INVALID_SESSION_ID"}]`}, Unauthenticated, actionReauthorize, 0},
+		{"HTTP 403 of a proxy", &bayeux.StatusError{Status: 403, Start: "<html>"}, Unavailable, actionRetry, 0},
+		{"HTTP 404", &bayeux.StatusError{Status: 404}, Unavailable, actionRetry, 0},
+		{"HTTP 408", &bayeux.StatusError{Status: 408}, Unavailable, actionRetry, 0},
+		{"HTTP 400 about the version", &bayeux.StatusError{Status: 400, Start: "Unsupported API version."}, Invalid, actionGiveUp, 0},
+		{"HTTP 413", &bayeux.StatusError{Status: 413}, Invalid, actionGiveUp, 0},
+		{"HTTP 429", &bayeux.StatusError{Status: 429, RetryAfter: 2 * time.Minute}, LimitExceeded, actionRetry, 2 * time.Minute},
+		{"HTTP 503", &bayeux.StatusError{Status: 503, RetryAfter: 7 * time.Second}, Unavailable, actionRetry, 7 * time.Second},
+		{"a page", &bayeux.StatusError{Status: 502, Start: "upstream connect error"}, Unavailable, actionRetry, 0},
+		{"a torn reply", io.ErrUnexpectedEOF, Unavailable, actionRetry, 0},
+		{"a torn connection", fmt.Errorf("post: %w", io.EOF), Unavailable, actionRetry, 0},
+		{"a deadline", context.DeadlineExceeded, Unavailable, actionRetry, 0},
+		{"a name that is too long", bayeux.ErrTooLarge, Invalid, actionGiveUp, 0},
+		{"advice alone", errAdvised, Internal, actionResume, 0},
+		{"the interval of an end", &bayeux.ReplyError{Reply: bayeux.Reply{Error: "402::Unknown client", Advice: bayeux.Advice{Reconnect: "handshake", Interval: &half}}},
+			Internal, actionResume, half},
+	} {
+		e := translateCometD("", test.err)
+		if e.Code != test.code || classify(e) != test.action || e.RetryAfter != test.after {
+			t.Errorf("%s: %s, %s, after %v", test.name, e.Code, classify(e), e.RetryAfter)
+		}
+		if !errors.Is(e, test.err) && test.err != errAdvised {
+			t.Errorf("%s: does not unwrap", test.name)
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package sfstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// script is the other end of a session's two connections: the test answers each
+// request when it likes.
+type script struct {
+	t        *testing.T
+	requests map[string]chan chan string // by meta channel
+	session  session
+	d        *delivery
+	subs     map[string]*subscription
+	changed  chan struct{}
+}
+
+// newScript opens a session that follows /topic/A, up to its first held connect.
+func newScript(t *testing.T) *script {
+	d := &delivery{prefetch: 1000, ready: make(chan struct{}, 1)}
+	s := &script{t: t, d: d, requests: make(map[string]chan chan string), subs: make(map[string]*subscription), changed: make(chan struct{}, 1)}
+	for _, channel := range []string{"handshake", "connect", "subscribe", "unsubscribe", "disconnect"} {
+		s.requests["/meta/"+channel] = make(chan chan string, 10)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	transport := &cometd{client: &http.Client{Transport: s}, version: "60.0"}
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		var err error
+		s.session, err = transport.open(ctx, &authenticator.Credentials{AccessToken: "t", InstanceURL: "https://acme.example"}, []request{s.want("/topic/A")})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	s.answer("/meta/handshake", `{"channel":"/meta/handshake","clientId":"c","successful":true}`)
+	<-opened
+	s.answer("/meta/subscribe", accepted("/topic/A"))
+	s.answer("/meta/connect", connected)
+	s.expect("accepted /topic/A")
+	return s
+}
+
+func (s *script) want(channel string) request {
+	sub := newSubscription(s.d, channel, replaystore.Key{API: apiCometD, Channel: channel})
+	s.subs[channel] = sub
+	return request{sub: sub}
+}
+
+const connected = `{"channel":"/meta/connect","successful":true,"advice":{"timeout":110000,"interval":0,"reconnect":"retry"}}`
+
+func accepted(channel string) string {
+	return fmt.Sprintf(`{"channel":"/meta/subscribe","subscription":%q,"successful":true}`, channel)
+}
+
+// events are some of a channel, by replay id.
+func events(channel string, ids ...int) string {
+	var b strings.Builder
+	for _, id := range ids {
+		fmt.Fprintf(&b, `{"channel":%q,"data":{"event":{"replayId":%d},"sobject":{}}},`, channel, id)
+	}
+	return b.String()
+}
+
+// RoundTrip waits for the test's answer.
+func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
+	var messages []struct{ Channel string }
+	if err := json.NewDecoder(req.Body).Decode(&messages); err != nil {
+		return nil, err
+	}
+	reply := make(chan string, 1)
+	s.requests[messages[0].Channel] <- reply
+	select {
+	case text := <-reply:
+		if text == "" {
+			return nil, errors.New("connection reset")
+		}
+		return &http.Response{StatusCode: 200, ContentLength: -1, Body: io.NopCloser(strings.NewReader("[" + text + "]")), Header: http.Header{}, Request: req}, nil
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+}
+
+// answer answers the request that waits on a meta channel; "" resets the connection.
+func (s *script) answer(channel, text string) {
+	s.t.Helper()
+	synctest.Wait()
+	select {
+	case reply := <-s.requests[channel]:
+		reply <- text
+	default:
+		s.t.Fatalf("no request waits on %s", channel)
+	}
+	synctest.Wait()
+}
+
+// expect compares all that recv has now.
+func (s *script) expect(want ...string) {
+	s.t.Helper()
+	var got []string
+	for {
+		synctest.Wait()
+		c := s.session.(*cometdSession)
+		c.mu.Lock()
+		more := len(c.queue) > 0 || c.err != nil
+		c.mu.Unlock()
+		if !more {
+			break
+		}
+		b, err := s.session.recv(s.changed)
+		if err != nil {
+			got = append(got, "end")
+			break
+		}
+		switch b.kind {
+		case batchAccepted:
+			got = append(got, "accepted "+b.sub.channel)
+		case batchRefused:
+			got = append(got, "refused "+b.sub.channel)
+		case batchMessages:
+			for _, m := range b.messages {
+				got = append(got, b.sub.channel+" "+string(m.ReplayID))
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		s.t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func (s *script) close() {
+	done := make(chan struct{})
+	go func() { defer close(done); s.session.close() }()
+	synctest.Wait()
+	for len(s.requests["/meta/disconnect"]) > 0 {
+		s.answer("/meta/disconnect", `{"channel":"/meta/disconnect","successful":true}`)
+	}
+	<-done
+}
+
+// Events of any channel may come with the reply to a call, and that may come late
+// or never.
+func TestNothingOvertakesTheReplyToACall(t *testing.T) {
+	for name, test := range map[string]func(s *script){
+		"the reply comes late, with older events": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/connect", events("/topic/A", 5, 6)+connected)
+			s.expect()
+			s.answer("/meta/subscribe", events("/topic/A", 3, 4)+accepted("/topic/B"))
+			s.expect("accepted /topic/B") // a connect is under way again: it may bring some of before
+			s.answer("/meta/connect", events("/topic/A", 7)+connected)
+			s.expect("/topic/A 3", "/topic/A 4", "/topic/A 5", "/topic/A 6", "/topic/A 7")
+		},
+		"the reply comes late, without events": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/connect", events("/topic/A", 5, 6)+connected)
+			s.answer("/meta/subscribe", accepted("/topic/B"))
+			s.expect("accepted /topic/B", "/topic/A 5", "/topic/A 6")
+		},
+		"the reply never comes": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/connect", events("/topic/A", 5, 6)+connected)
+			s.answer("/meta/subscribe", "")
+			s.expect("end") // 5 and 6 come again, after what was lost
+		},
+		"the connect comes late, with older events": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", events("/topic/A", 5, 6)+accepted("/topic/B"))
+			s.expect("accepted /topic/B")
+			s.answer("/meta/connect", events("/topic/A", 3, 4)+connected)
+			s.expect("/topic/A 3", "/topic/A 4", "/topic/A 5", "/topic/A 6")
+		},
+		"the connect is lost": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", events("/topic/A", 5, 6)+accepted("/topic/B"))
+			s.answer("/meta/connect", "")
+			s.expect("accepted /topic/B", "end")
+		},
+		"the connect is held": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", events("/topic/A", 5, 6)+accepted("/topic/B"))
+			s.expect("accepted /topic/B")
+			time.Sleep(overtakeTime) // none of before is under way
+			s.expect("/topic/A 5", "/topic/A 6")
+			s.answer("/meta/connect", events("/topic/A", 7)+connected)
+			s.expect("/topic/A 7")
+		},
+		"two calls after one another": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", events("/topic/A", 5)+accepted("/topic/B"))
+			s.session.update([]request{s.want("/topic/C")}, nil)
+			s.answer("/meta/connect", events("/topic/A", 4)+connected)
+			s.expect("accepted /topic/B")
+			s.answer("/meta/subscribe", accepted("/topic/C"))
+			s.expect("accepted /topic/C", "/topic/A 4", "/topic/A 5")
+		},
+		"an unsubscribe": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", accepted("/topic/B"))
+			s.expect("accepted /topic/B")
+			s.session.update(nil, []*subscription{s.subs["/topic/B"]})
+			s.answer("/meta/connect", events("/topic/A", 5)+events("/topic/B", 1)+connected)
+			s.expect()
+			s.answer("/meta/unsubscribe", events("/topic/A", 4)+`{"channel":"/meta/unsubscribe","subscription":"/topic/B","successful":true}`)
+			s.answer("/meta/connect", connected)
+			s.expect("/topic/A 4", "/topic/A 5")
+		},
+		"a channel that comes back too soon needs a new session": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", accepted("/topic/B"))
+			s.expect("accepted /topic/B")
+			s.session.update(nil, []*subscription{s.subs["/topic/B"]})
+			s.answer("/meta/unsubscribe", `{"channel":"/meta/unsubscribe","subscription":"/topic/B","successful":true}`)
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.expect("end")
+		},
+		"a channel that comes back later does not": func(s *script) {
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", accepted("/topic/B"))
+			s.session.update(nil, []*subscription{s.subs["/topic/B"]})
+			s.answer("/meta/unsubscribe", `{"channel":"/meta/unsubscribe","subscription":"/topic/B","successful":true}`)
+			s.answer("/meta/connect", connected)
+			s.answer("/meta/connect", connected)
+			s.session.update([]request{s.want("/topic/B")}, nil)
+			s.answer("/meta/subscribe", accepted("/topic/B"))
+			s.expect("accepted /topic/B", "accepted /topic/B")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript(t)
+				test(s)
+				s.close()
+			})
+		})
+	}
+}
