@@ -26,7 +26,7 @@ type rule struct {
 // TestContract proves the delivery contract, each sentence in a bubble of its own.
 func TestContract(t *testing.T) {
 	rules := slices.Concat(
-		contractOrder(), contractAck(), contractSaving(), contractMemory(), contractClose(), contractCalls(), contractReplayRules(),
+		contractOrder(), contractAck(), contractSaving(), contractMemory(), contractClose(), contractCalls(), contractReplayRules(), contractStreaming(),
 	)
 	groups := make(map[int][]rule)
 	for _, r := range rules {

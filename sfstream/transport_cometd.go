@@ -155,6 +155,7 @@ type cometdSession struct {
 	mu       sync.Mutex
 	channels map[string]*cometdChannel // by bare name
 	queue    []batch
+	idle     bool  // the link has taken in all that came
 	err      error // why the session ended; recv returns it after the queue
 	wanted   []call
 	calling  bool           // calls runs
@@ -195,7 +196,9 @@ func (s *cometdSession) recv(changed <-chan struct{}) (batch, error) {
 			return b, nil
 		}
 		err := s.err
+		s.idle = true
 		s.mu.Unlock()
+		notify(s.room)
 		if err != nil {
 			return batch{}, err
 		}
@@ -211,6 +214,7 @@ func (s *cometdSession) recv(changed <-chan struct{}) (batch, error) {
 
 func (s *cometdSession) pushLocked(b batch) {
 	s.queue = append(s.queue, b)
+	s.idle = false
 	notify(s.ready)
 }
 
@@ -302,8 +306,8 @@ func (s *cometdSession) connected(good bool) {
 	}
 }
 
-// awaitRoom waits until no channel is full, but not so long that the server
-// would miss us: false says that the session is to end.
+// awaitRoom waits until the link has what came and no channel is full, but not so
+// long that the server would miss us: false says that the session is to end.
 func (s *cometdSession) awaitRoom() bool {
 	if s.hasRoom() {
 		return true
@@ -326,6 +330,10 @@ func (s *cometdSession) awaitRoom() bool {
 
 func (s *cometdSession) hasRoom() bool {
 	s.mu.Lock()
+	if !s.idle {
+		s.mu.Unlock()
+		return false
+	}
 	var subs []*subscription
 	for _, c := range s.channels {
 		subs = append(subs, c.sub)

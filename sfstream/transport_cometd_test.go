@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,17 +27,22 @@ type script struct {
 	d        *delivery
 	subs     map[string]*subscription
 	changed  chan struct{}
+	ended    chan struct{} // receive has ended
+	cancel   context.CancelFunc
+
+	mu  sync.Mutex
+	got []string
 }
 
 // newScript opens a session that follows /topic/A, up to its first held connect.
 func newScript(t *testing.T) *script {
 	d := &delivery{prefetch: 1000, ready: make(chan struct{}, 1)}
-	s := &script{t: t, d: d, requests: make(map[string]chan chan string), subs: make(map[string]*subscription), changed: make(chan struct{}, 1)}
+	s := &script{t: t, d: d, requests: make(map[string]chan chan string), subs: make(map[string]*subscription), changed: make(chan struct{}, 1), ended: make(chan struct{})}
 	for _, channel := range []string{"handshake", "connect", "subscribe", "unsubscribe", "disconnect"} {
 		s.requests["/meta/"+channel] = make(chan chan string, 10)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(t.Context())
 	transport := &cometd{client: &http.Client{Transport: s}, version: "60.0"}
 	opened := make(chan struct{})
 	go func() {
@@ -49,6 +55,7 @@ func newScript(t *testing.T) *script {
 	}()
 	s.answer("/meta/handshake", `{"channel":"/meta/handshake","clientId":"c","successful":true}`)
 	<-opened
+	go s.receive() // ends with the session, or in close
 	s.answer("/meta/subscribe", accepted("/topic/A"))
 	s.answer("/meta/connect", connected)
 	s.expect("accepted /topic/A")
@@ -108,38 +115,40 @@ func (s *script) answer(channel, text string) {
 	synctest.Wait()
 }
 
-// expect compares all that recv has now.
+// receive is the link: it takes what comes, at once.
+func (s *script) receive() {
+	defer close(s.ended)
+	for {
+		b, err := s.session.recv(s.changed)
+		s.mu.Lock()
+		switch {
+		case err != nil:
+			s.got = append(s.got, "end")
+		case b.kind == batchAccepted:
+			s.got = append(s.got, "accepted "+b.sub.channel)
+		case b.kind == batchRefused:
+			s.got = append(s.got, "refused "+b.sub.channel)
+		}
+		for _, m := range b.messages {
+			s.got = append(s.got, b.sub.channel+" "+string(m.ReplayID))
+		}
+		s.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// expect compares all that came since the last time.
 func (s *script) expect(want ...string) {
 	s.t.Helper()
-	var got []string
-	for {
-		synctest.Wait()
-		c := s.session.(*cometdSession)
-		c.mu.Lock()
-		more := len(c.queue) > 0 || c.err != nil
-		c.mu.Unlock()
-		if !more {
-			break
-		}
-		b, err := s.session.recv(s.changed)
-		if err != nil {
-			got = append(got, "end")
-			break
-		}
-		switch b.kind {
-		case batchAccepted:
-			got = append(got, "accepted "+b.sub.channel)
-		case batchRefused:
-			got = append(got, "refused "+b.sub.channel)
-		case batchMessages:
-			for _, m := range b.messages {
-				got = append(got, b.sub.channel+" "+string(m.ReplayID))
-			}
-		}
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.got, want) {
+		s.t.Errorf("got %q, want %q", s.got, want)
 	}
-	if !slices.Equal(got, want) {
-		s.t.Errorf("got %q, want %q", got, want)
-	}
+	s.got = nil
 }
 
 func (s *script) close() {
@@ -150,6 +159,8 @@ func (s *script) close() {
 		s.answer("/meta/disconnect", `{"channel":"/meta/disconnect","successful":true}`)
 	}
 	<-done
+	s.cancel()
+	<-s.ended
 }
 
 // Events of any channel may come with the reply to a call, and that may come late
