@@ -17,12 +17,14 @@
 //	return client.Err()
 //
 // Channels are platform events (/event/Order__e) and change events
-// (/data/AccountChangeEvent, /data/ChangeEvents, /data/Orders__chn), over
-// Salesforce's Pub/Sub API.
+// (/data/AccountChangeEvent, /data/ChangeEvents, /data/Orders__chn) over
+// Salesforce's Pub/Sub API, and PushTopics (/topic/Accounts, with a filter
+// /topic/Accounts?Industry='Energy') and generic channels (/u/notices) over its
+// Streaming API. WithTransport and Via move the former to the Streaming API too.
 //
 // # Delivery
 //
-// Within what Salesforce retains (72 hours) every event of a followed channel
+// Within what Salesforce retains (72 hours; 24 of /topic and /u) every event of a followed channel
 // reaches the loop at least once, in the order of its channel, whatever happens
 // to connections, tokens, servers and this process:
 //
@@ -34,7 +36,9 @@
 //     marker saved. What was handled since then comes again: deduplicate on
 //     Message.ID.
 //   - A slow loop costs nothing but time. Salesforce is asked for no more than
-//     WithPrefetch allows, and nothing is dropped.
+//     WithPrefetch allows, and nothing is dropped. Over the Streaming API one reply
+//     may pass that, and a channel that is full holds up the others of its session
+//     for half a minute at most.
 //   - A position that Salesforce refuses is a decision of yours, not a silent jump:
 //     WithReplayFallback.
 //
@@ -59,7 +63,7 @@
 // # Where things are
 //
 // client.go, subscribe.go and close.go are what programs call, consume.go the
-// loops; link.go is the loop that reconnects, transport.go the seam to the APIs
-// below it; delivery.go holds what waits and checkpoint.go what is handled,
+// loops; link.go is the loop that reconnects, feed.go one channel of it, transport.go
+// the seam to the two APIs below it; delivery.go holds what waits and checkpoint.go what is handled,
 // saver.go writes it down.
 package sfstream

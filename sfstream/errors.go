@@ -146,7 +146,7 @@ func (e *AuthError) Error() string {
 func (e *AuthError) Unwrap() error { return e.err }
 
 // A ReplayError says that the stored position of a channel is of no use any
-// more: it aged out (72 hours), or the org was moved. Events may have been
+// more: it aged out (72 hours; 24 of /topic and /u), or the org was moved. Events may have been
 // missed. WithReplayFallback decides what happens instead of this error.
 type ReplayError struct {
 	Channel string

@@ -15,10 +15,14 @@ const subscribeTimeout = 30 * time.Second
 
 // Subscribe follows a channel, and returns when Salesforce has accepted that:
 // on the Pub/Sub API, when the channel is known, the user may subscribe to it,
-// and the first request is sent. What can pass is retried until ctx ends, at
-// most 30 seconds. An error leaves no subscription and ends nothing: it is a
-// *ServerError, *AuthError, *StoreError, ErrAlreadySubscribed, ErrNotOpen,
-// ErrClosed or ErrInvalidOption.
+// and the first request is sent; on the Streaming API, when the subscribe is
+// answered. What can pass is retried until ctx ends, at most 30 seconds. An error
+// leaves no subscription and ends nothing: it is a *ServerError, *AuthError,
+// *StoreError, *ReplayError (Streaming API: a stale marker is the answer),
+// ErrAlreadySubscribed, ErrNotOpen, ErrClosed or ErrInvalidOption.
+//
+// A PushTopic may have a filter, /topic/Accounts?Industry='Energy'; its marker is
+// that of the bare channel, which can be followed once.
 //
 // It starts at From; else at the stored marker; else at WithReplay. One loss is
 // Salesforce's own: with ReplayNew the Pub/Sub API may miss what is published
