@@ -204,6 +204,42 @@ func TestTailContinuesWhereItWas(t *testing.T) {
 	}
 }
 
+func TestTailOfTheStreamingAPI(t *testing.T) {
+	o := startOrg(t)
+	o.define(t)
+	o.publish(t, 1, 3)
+	o.control(t, "definePushTopic", map[string]any{"Name": "Accts", "Query": "SELECT Id, Name FROM Account"})
+	o.control(t, "topic", map[string]any{"name": "Accts", "type": "updated", "sobject": map[string]any{"Id": "001", "Name": "Acme"}, "count": 2})
+	out, err := program(t, o.env(), "tail", "-from", "all", "-count", "2", "/topic/Accts").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first struct {
+		Channel string
+		Data    struct {
+			SObject struct{ Name string }
+			Event   struct {
+				Type     string
+				ReplayID json.Number
+			}
+		}
+	}
+	line, rest, _ := strings.Cut(string(out), "\n")
+	if err := json.Unmarshal([]byte(line), &first); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	if first.Channel != "/topic/Accts" || first.Data.SObject.Name != "Acme" || first.Data.Event.Type != "updated" {
+		t.Errorf("printed %s", line)
+	}
+	again, err := program(t, o.env(), "tail", "-from", first.Data.Event.ReplayID.String(), "-count", "1", "/topic/Accts").Output()
+	if err != nil || string(again) != rest {
+		t.Errorf("after the first came %s, want %s (%v)", again, rest, err)
+	}
+	if got := o.tailed(t, "-cometd", "-from", "all", "-count", "3", "/event/Order__e"); got != "1 2 3" {
+		t.Errorf("/event over the Streaming API: %s", got)
+	}
+}
+
 func TestInterruptSavesTheMarker(t *testing.T) {
 	o := startOrg(t)
 	o.define(t)

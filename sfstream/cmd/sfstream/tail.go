@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -24,6 +26,7 @@ type tailFlags struct {
 	rewind   bool
 	count    int
 	storeAck string
+	cometd   bool
 	verbose  bool
 	channels []string
 }
@@ -37,6 +40,7 @@ func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
 	flags.BoolVar(&f.rewind, "rewind", false, "start at -from even if there is a marker")
 	flags.IntVar(&f.count, "count", 0, "end after this `many` events; 0 means never")
 	flags.StringVar(&f.storeAck, "store-ack", "auto", "when an event counts as handled: auto (printed) or receive")
+	flags.BoolVar(&f.cometd, "cometd", false, "use the Streaming API for /event and /data too")
 	flags.BoolVar(&f.verbose, "v", false, "log at debug level")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, "usage: sfstream tail [flags] CHANNEL…\n\n"+
@@ -59,13 +63,18 @@ func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
 	return f, nil
 }
 
-// start reads -from.
-func start(from string) (sfstream.Replay, error) {
+// start reads -from. Replay ids of the Streaming API are numbers, those of the
+// Pub/Sub API bytes in hex.
+func (f tailFlags) start() (sfstream.Replay, error) {
+	from := f.from
 	switch from {
 	case "new":
 		return sfstream.ReplayNew, nil
 	case "all":
 		return sfstream.ReplayAll, nil
+	}
+	if f.streaming() && strings.Trim(from, "0123456789") == "" {
+		return sfstream.ReplayAfter([]byte(from)), nil
 	}
 	if id, err := hex.DecodeString(from); err == nil && len(id) > 0 {
 		return sfstream.ReplayAfter(id), nil
@@ -76,10 +85,20 @@ func start(from string) (sfstream.Replay, error) {
 	return sfstream.Replay{}, usageError{fmt.Sprintf("sfstream tail: -from %q is neither new, all, a replay id nor an RFC 3339 time", from)}
 }
 
+// streaming reports whether all channels are served by the Streaming API.
+func (f tailFlags) streaming() bool {
+	return f.cometd || !slices.ContainsFunc(f.channels, func(channel string) bool {
+		return !strings.HasPrefix(channel, "/topic/") && !strings.HasPrefix(channel, "/u/")
+	})
+}
+
 func (f tailFlags) options(stderr io.Writer) (options []sfstream.Option, from []sfstream.SubscribeOption, err error) {
-	replay, err := start(f.from)
+	replay, err := f.start()
 	if err != nil {
 		return nil, nil, err
+	}
+	if f.cometd {
+		options = append(options, sfstream.WithTransport(sfstream.CometD))
 	}
 	if f.rewind {
 		from = append(from, sfstream.From(replay))
