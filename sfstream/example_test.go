@@ -169,3 +169,47 @@ func ExampleClient_Err() {
 	// Output:
 	// NotFound /event/Ordr__e
 }
+
+// A PushTopic tells of changes to the records of a query, over the Streaming API.
+// One client follows channels of both APIs.
+func Example_pushTopic() {
+	org := demoOrg()
+	defer org.Close()
+	if err := errors.Join(
+		org.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Industry", Type: "Text"}),
+		org.DefinePushTopic(sfstreamtest.PushTopic{Name: "Energy", Query: "SELECT Id, Name FROM Account WHERE Industry = 'Energy'"}),
+	); err != nil {
+		log.Fatal(err)
+	}
+	client := follow(org)
+	defer client.Close()
+	ctx := context.Background()
+	if err := client.Subscribe(ctx, "/topic/Energy"); err != nil {
+		log.Fatal(err)
+	}
+
+	for _, industry := range []string{"Retail", "Energy"} {
+		_, err := org.Change(sfstreamtest.Change{
+			Object: "Account", Type: "CREATE", RecordIDs: []string{"001000000000001AAA"},
+			Set: map[string]any{"Name": industry + " Inc.", "Industry": industry},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	for msg := range client.Messages(ctx) {
+		if msg.Channel != "/topic/Energy" {
+			continue
+		}
+		account, err := sfstream.Decode[struct{ Id, Name string }](msg)
+		if err != nil {
+			log.Print(err)
+			continue
+		}
+		fmt.Println(msg.Type, account.Id, account.Name)
+		msg.Ack() // leaving the loop would hand it out again
+		break
+	}
+	// Output:
+	// created 001000000000001AAA Energy Inc.
+}
