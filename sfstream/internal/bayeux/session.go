@@ -342,6 +342,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 	}
 	defer resp.Body.Close()
 	read := &watched{resp.Body, watchdog}
+	read.alive()
 	if resp.StatusCode != http.StatusOK {
 		return s.failed(resp, read, messages)
 	}
@@ -400,8 +401,14 @@ type watched struct {
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
-	if n > 0 && w.watchdog.Stop() {
-		w.watchdog.Reset(margin)
+	if n > 0 {
+		w.alive()
 	}
 	return n, err
+}
+
+func (w *watched) alive() {
+	if w.watchdog.Stop() {
+		w.watchdog.Reset(margin)
+	}
 }
