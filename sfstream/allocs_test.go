@@ -2,12 +2,14 @@ package sfstream
 
 import (
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
 
 // The path of a message from its batch to the loop allocates per batch, not per
@@ -101,5 +103,25 @@ func TestDateAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { m.Date() }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Over the Streaming API a slab of events costs its messages and its place in the
+// session's queue; what is read of an event is cut from the reply.
+func TestReceivingOverCometDAllocatesPerSlabOnly(t *testing.T) {
+	_, d := newGate(t)
+	sub := newSubscription(d, "/topic/Accounts", replaystore.Key{API: apiCometD, Channel: "/topic/Accounts"})
+	s := &cometdSession{ready: make(chan struct{}, 1), channels: map[string]*cometdChannel{"/topic/Accounts": {sub: sub, accepted: true}}}
+	slab := make([]bayeux.Event, 256)
+	for i := range slab {
+		slab[i] = bayeux.Event{Channel: sub.channel, Data: fmt.Appendf(nil,
+			`{"event":{"createdDate":"2026-01-09T10:00:01.208Z","replayId":%d,"type":"updated"},"sobject":{"Id":"001000000000001AAA","Name":"Acme"}}`, i)}
+	}
+	perSlab := testing.AllocsPerRun(100, func() {
+		s.deliver(slab)
+		s.queue = s.queue[:0]
+	})
+	if perSlab > 1 {
+		t.Errorf("%v allocations per slab of %d events", perSlab, len(slab))
 	}
 }

@@ -65,6 +65,9 @@ func BenchmarkCometDBurst(b *testing.B) {
 			b.ReportMetric(float64(ours.Allocs)/float64(ours.Events), "allocs/event")
 			b.ReportMetric(ours.Peak, "MiB-peak")
 			b.ReportMetric(bare.Peak, "bare-MiB-peak")
+			if ratio := ours.cpuPerEvent() / bare.cpuPerEvent(); ratio > 1 || ours.Peak > 64 {
+				b.Errorf("%.2f of the bare loop's CPU, want at most 1; %.1f MiB at the peak, want at most 64", ratio, ours.Peak)
+			}
 		})
 	}
 }
