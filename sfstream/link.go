@@ -202,6 +202,9 @@ func (l *link) receive(s session) (progress bool, err error) {
 			if f := l.asked[b.sub]; f != nil {
 				f.deliver(b.messages)
 			}
+			if b.sub.polled {
+				continue
+			}
 		}
 		progress = true
 	}

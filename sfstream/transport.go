@@ -62,4 +62,5 @@ const (
 	batchRefused                   // it does not
 	batchMessages                  // a slab of messages of sub
 	batchQuiet                     // the server lives, and all that there is has been sent
+	batchAlive                     // the session works: messages alone do not prove that where they come with the subscribe
 )

@@ -155,6 +155,7 @@ type cometdSession struct {
 	mu       sync.Mutex
 	channels map[string]*cometdChannel // by bare name
 	queue    []batch
+	alive    bool  // a connect was held, or brought something
 	idle     bool  // the link has taken in all that came
 	err      error // why the session ended; recv returns it after the queue
 	wanted   []call
@@ -264,7 +265,7 @@ func (s *cometdSession) poll(reqs []request) {
 		s.mu.Unlock()
 		advice, err := s.bayeux.Connect(s.ctx, first, s.deliver)
 		if err == nil {
-			s.connected(!first)
+			s.connected(first)
 		}
 		if err == nil && advice.Reconnect != "" && advice.Reconnect != "retry" {
 			err = errAdvised
@@ -282,8 +283,8 @@ func (s *cometdSession) poll(reqs []request) {
 	}
 }
 
-// connected takes in that a connect has finished.
-func (s *cometdSession) connected(good bool) {
+// connected takes in that a connect has finished. The first one is not held.
+func (s *cometdSession) connected(first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connects++
@@ -293,8 +294,12 @@ func (s *cometdSession) connected(good bool) {
 		s.releaseLocked(c)
 		empty = empty && !c.busy
 	}
+	if !s.alive && !(first && empty) {
+		s.alive = true
+		s.pushLocked(batch{kind: batchAlive})
+	}
 	now := time.Now()
-	good = good && s.inFlight == 0
+	good := !first && s.inFlight == 0
 	tell := good && (empty || now.Sub(s.quietAt) >= settled)
 	for _, c := range s.channels {
 		c.caughtUp = c.caughtUp || good && empty && c.accepted && len(c.held) == 0
