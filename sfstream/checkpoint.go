@@ -149,14 +149,19 @@ func (d *delivery) begin(sub *subscription, first mark, stored bool) {
 }
 
 // accepted notes that Salesforce follows the start: from now on a restart
-// depends on it.
-func (d *delivery) accepted(sub *subscription) {
+// depends on it. It reports false where nobody wants the subscription any more.
+func (d *delivery) accepted(sub *subscription) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if sub.removed {
+		return false
+	}
+	sub.accepted = true
 	w := &sub.watermark
-	if !sub.removed && (!bytes.Equal(w.current.id, w.saved.id) || w.current.live.After(w.saved.live)) {
+	if !bytes.Equal(w.current.id, w.saved.id) || w.current.live.After(w.saved.live) {
 		d.saver.markLocked(sub)
 	}
+	return true
 }
 
 // keepalive notes that a channel was quiet up to an id, now.

@@ -93,7 +93,8 @@ func subscribeLeavesNothing(t *testing.T) {
 			}
 			stop()
 		}()
-		err := c.Subscribe(ctx, orders)
+		before := s.store.marker(s.Account().OrgID, orders)
+		err := c.Subscribe(ctx, orders, sfstream.From(sfstream.ReplaySince(time.Now().Add(time.Duration(round)-time.Hour))))
 		stop()
 		subscribed := len(c.Subscriptions()) == 1
 		if subscribed != (err == nil) {
@@ -107,6 +108,10 @@ func subscribeLeavesNothing(t *testing.T) {
 			synctest.Wait()
 			if n := s.Streams(orders); n != 0 {
 				t.Fatalf("round %d: a stream is open after %v", round, err)
+			}
+			<-time.After(time.Second)
+			if after := s.store.marker(s.Account().OrgID, orders); !after.Live.Equal(before.Live) || string(after.ReplayID) != string(before.ReplayID) {
+				t.Fatalf("round %d: a failed Subscribe has changed the marker from %v to %v", round, before, after)
 			}
 			continue
 		}

@@ -25,6 +25,7 @@ func contractClose() []rule {
 		{number: 11, words: "Close works before Open and before Subscribe", run: closeUnused},
 		{number: 11, words: "Close works inside a loop body of each policy", run: closeInEachBody},
 		{number: 11, words: "Close works with every buffer full and no loop", run: closeFull},
+		{number: 11, words: "Close takes at most 5 s with a hook that blocks, and still saves", run: closeBlockedHook},
 		{number: 11, words: "Close does not wait for a server that says nothing", run: closeBlackhole},
 		{number: 11, words: "Close does not wait for a login that hangs", run: closeHangingLogin},
 		{number: 11, words: "Close does not wait for a backoff", run: closeInBackOff},
@@ -399,4 +400,30 @@ type hangingAuth struct{}
 
 func (hangingAuth) Authenticate(ctx context.Context, _ authenticator.Login) (*authenticator.Credentials, error) {
 	return nil, hang(ctx)
+}
+
+func closeBlockedHook(t *testing.T) {
+	s := newScene(t)
+	s.publish(orders, 3)
+	release := make(chan struct{})
+	c := s.following(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
+		OnGap: func(sfstream.Gap) { <-release },
+	}))
+	nextIs(t, c, "1")
+	synctest.Wait() // a request is under way
+	s.Reject(orders, 1, "subscription.fetch.replayid.corrupted")
+	s.DropConnections()
+	<-time.After(10 * time.Second)
+	nextIs(t, c, "2")
+	within(t, 5*time.Second, func() {
+		if err := c.Close(); err == nil {
+			t.Error("Close does not say that a hook blocks")
+		}
+	})
+	s.savedIs("2")
+	close(release)
+	synctest.Wait()
+	if n := s.Streams(""); n != 0 {
+		t.Errorf("%d streams are open after Close", n)
+	}
 }

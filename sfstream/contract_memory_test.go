@@ -26,6 +26,7 @@ func contractMemory() []rule {
 		{number: 8, words: "Status shows the oldest unacked message, with one Warn after a minute at the bound", run: manualWarns},
 		{number: 8, words: "under AckManual a message acked while it waits makes room", run: manualAckedAfterWithdrawal},
 		{number: 8, words: "memory grows with unacked messages and not with those after them", run: manualMemory},
+		{number: 8, words: "room that is smaller than a step is asked for too", run: manualLittleRoom},
 		{number: 8, words: "acking in groups smaller than the prefetch goes on", run: manualGroups},
 	}
 	for _, prefetch := range []int{1, 2, 7, 100, 150, 200, 1000} {
@@ -390,4 +391,28 @@ func manualGroups(t *testing.T) {
 	}
 	must(t, c.Close())
 	s.savedIs(strconv.Itoa(700))
+}
+
+// manualLittleRoom: credit is asked for in steps, but never at the price of
+// standing still.
+func manualLittleRoom(t *testing.T) {
+	s := newScene(t)
+	s.publish(orders, 200)
+	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(100))
+	var all []*sfstream.Message
+	for range 100 {
+		m, err := c.Receive(t.Context())
+		must(t, err)
+		all = append(all, m)
+	}
+	all[50].Ack() // room for one, for ever
+	for _, want := range numbered(101, 200) {
+		nextIs(t, c, want)
+	}
+	nothingNext(t, c)
+	for _, m := range all {
+		m.Ack()
+	}
+	must(t, c.Close())
+	s.savedIs("200")
 }

@@ -304,6 +304,22 @@ func (d *delivery) withdraw(m *Message) {
 func (d *delivery) remove(sub *subscription) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.removeLocked(sub)
+}
+
+// abandon removes a subscription that is not accepted yet. It reports false
+// where it is: acceptance is what counts then.
+func (d *delivery) abandon(sub *subscription) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sub.accepted {
+		return false
+	}
+	d.removeLocked(sub)
+	return true
+}
+
+func (d *delivery) removeLocked(sub *subscription) {
 	if sub.removed {
 		return
 	}

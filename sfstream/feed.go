@@ -93,7 +93,9 @@ func (f *feed) request() request {
 // accept takes in that the channel is followed, from the requested position on.
 func (f *feed) accept() {
 	if !f.isAccepted() {
-		f.client.delivery.accepted(f.sub)
+		if !f.client.delivery.accepted(f.sub) {
+			return
+		}
 		close(f.accepted)
 	}
 	f.duplicates.expect()

@@ -107,10 +107,10 @@ func (f *feed) awaitAccepted(ctx context.Context) error {
 	case <-f.accepted:
 	case <-f.done:
 	case <-ctx.Done():
-		if f.isAccepted() {
-			break // both at once
+		if !c.delivery.abandon(f.sub) {
+			<-f.accepted // both at once
+			break
 		}
-		c.delivery.remove(f.sub) // accepted from now on, it is one that nobody wants
 		if c.endFeed(f, nil) {
 			<-f.link.done // prompt: all that the link does ends with its life
 		}

@@ -27,6 +27,7 @@ type subscription struct {
 
 	fullSince time.Time // AckManual: since when all room is taken by unacked messages; zero: it is not
 
+	accepted  bool           // Salesforce follows it, or did
 	removed   bool           // nothing of it is handed out or saved any more
 	gone      chan struct{}  // closed when removed
 	offers    sync.WaitGroup // messages that feeders of C hold out to a consumer
