@@ -228,8 +228,6 @@ func refusedForGood(t *testing.T) {
 		synctest.Wait()
 		s.Reject(invoices, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
 		s.DropConnections()
-		s.publish(orders, 1)
-		nextIs(t, c, "1")
 		<-time.After(time.Minute)
 		synctest.Wait()
 		if !slices.Equal(dropped, []string{invoices}) {
@@ -246,7 +244,7 @@ func refusedForGood(t *testing.T) {
 			t.Errorf("subscriptions %v", got)
 		}
 		s.publish(orders, 1)
-		nextIs(t, c, "2")
+		nextIs(t, c, "1")
 		must(t, c.Subscribe(t.Context(), invoices))
 	}
 }
