@@ -160,8 +160,8 @@ func (e *ReplayError) Error() string {
 	if !e.Marker.Date.IsZero() {
 		at = " of " + e.Marker.Date.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("sfstream: %s: replay id %x%s is too old or not of this org: events may have been missed; "+
-		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, e.Marker.ReplayID, at, e.err)
+	return fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org: events may have been missed; "+
+		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, idText(e.Marker.ReplayID), at, e.err)
 }
 
 // Unwrap returns the *ServerError.
@@ -183,7 +183,7 @@ func (e *DecodeError) Error() string {
 	if e.Field != "" {
 		field = ", field " + e.Field
 	}
-	return fmt.Sprintf("sfstream: %s: cannot decode event %x (schema %q%s): %v", e.Channel, e.ReplayID, e.SchemaID, field, e.err)
+	return fmt.Sprintf("sfstream: %s: cannot decode event %s (schema %q%s): %v", e.Channel, idText(e.ReplayID), e.SchemaID, field, e.err)
 }
 
 // Unwrap returns the cause.

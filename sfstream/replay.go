@@ -28,17 +28,20 @@ var (
 	// ReplayNew starts with events published from now on.
 	ReplayNew Replay
 	// ReplayAll starts with the oldest event that Salesforce retains (72 hours for
-	// platform events and change events).
+	// platform events and change events, 24 for PushTopics and generic events).
 	ReplayAll = Replay{kind: replayAll}
 )
 
-// ReplayAfter starts strictly after the event of that replay id. An empty id is
-// refused by the call that the Replay is given to.
+// ReplayAfter starts strictly after the event of that replay id: a Message's
+// ReplayID, which is opaque bytes on the Pub/Sub API and the number's decimal text
+// on the Streaming API. An empty id is refused by the call that the Replay is
+// given to.
 func ReplayAfter(id []byte) Replay { return Replay{kind: replayAfter, id: string(id)} }
 
 // ReplaySince replays what is retained and skips what is older than t by the
-// event's own date: a change event's commit time, a platform event's
-// CreatedDate (which its publisher writes). Skipping ends at the first event
+// event's own date: a change event's commit time, a PushTopic's or generic
+// event's createdDate, a platform event's CreatedDate (which its publisher
+// writes). Skipping ends at the first event
 // that is not older. An event without a believable date is not skipped. The
 // zero time, as any before 1970, is ReplayAll.
 func ReplaySince(t time.Time) Replay {
@@ -54,7 +57,7 @@ func (r Replay) String() string {
 	case replayAll:
 		return "all"
 	case replayAfter:
-		return fmt.Sprintf("after %x", r.id)
+		return "after " + idText([]byte(r.id))
 	case replaySince:
 		return "since " + time.Unix(0, r.nano).UTC().Format(time.RFC3339Nano)
 	default:

@@ -202,10 +202,14 @@ func (l *lab) times(kind string) (at []time.Time) {
 	return at
 }
 
-// waits are the times between messages of a kind.
-func (l *lab) waits(kind string) (waits []time.Duration) {
+// waits are the times between messages of a kind, without the first few.
+func (l *lab) waits(kind string, skip int) (waits []time.Duration) {
+	l.t.Helper()
 	at := l.times(kind)
-	for i := 1; i < len(at); i++ {
+	if len(at) < skip+2 {
+		l.t.Fatalf("%d messages of kind %s, want more than %d", len(at), kind, skip+1)
+	}
+	for i := skip + 1; i < len(at); i++ {
 		waits = append(waits, at[i].Sub(at[i-1]))
 	}
 	return waits
@@ -223,7 +227,7 @@ func doubling() sfstream.Option {
 // change it.
 type wire struct {
 	*http.Transport
-	request  func(r *http.Request)      // before it is sent
+	request  func(r *http.Request)    // before it is sent
 	response func(body string) string // of CometD
 }
 
