@@ -1,0 +1,197 @@
+package sfstream_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
+)
+
+// streamingMessages are about what events look like, and who gets them.
+func streamingMessages() []scenario {
+	return []scenario{
+		{name: "platform_event_no_date", run: platformEventNoDate},
+		{name: "login_event_stream", run: loginEventStream},
+		{name: "cdc_gap_overflow", run: cdcGapOverflow},
+		{name: "generic_targeted", run: genericTargeted},
+	}
+}
+
+// expectCheckpoint expects that a program that is ended and started again gets what
+// came after an event, and nothing before.
+func (l *lab) expectCheckpoint(channel string, last sfstreamtest.Event, putNext func(), number int) {
+	l.t.Helper()
+	l.must(l.client.Close())
+	if got := string(l.marker(channel).ReplayID); got != string(last.ReplayID) {
+		l.t.Errorf("the marker is at %q, want %s", got, last.ReplayID)
+	}
+	putNext()
+	l.start()
+	l.subscribe(channel)
+	l.expectSubscribe(channel, "CUSTOM", last.ReplayID)
+	l.expectEach(map[string][]int{channel: {number}})
+}
+
+func platformEventNoDate(t *testing.T) {
+	l := newStreaming(t)
+	l.start()
+	l.subscribe(labUndated)
+	sent := l.put(labUndated, 1, 2)
+	for i, want := range sent {
+		m := l.receive()
+		if n := l.number(m); n != i+1 || string(m.ReplayID) != string(want.ReplayID) || m.ID != want.ID || !m.Date().IsZero() {
+			t.Errorf("got %d with id %s and %s of %v", n, m.ReplayID, m.ID, m.Date())
+		}
+		m.Ack()
+	}
+	l.expectCheckpoint(labUndated, sent[1], func() { l.put(labUndated, 3) }, 3)
+
+	// A reconnect before anything was received skips nothing that has no date.
+	l.must(l.client.Close())
+	l.store = newLab(t).store
+	l.start()
+	l.subscribe(labUndated)
+	l.DropConnections()
+	l.put(labUndated, 4)
+	m := l.receive()
+	for l.number(m) != 4 {
+		m.Ack() // older ones cannot be told from new ones
+		m = l.receive()
+	}
+	m.Ack()
+	l.awaitForgotten()
+	l.finish(labUndated)
+}
+
+func loginEventStream(t *testing.T) {
+	const logins = "/event/LoginEventStream"
+	l := newStreaming(t)
+	l.must(l.DefineEvent(logins, `{"type":"record","name":"LoginEventStream","namespace":"com.sforce.eventbus","fields":[
+		{"name":"EventDate","type":["null","long"],"doc":"Data:DateTime:00N000000000001","default":null},
+		{"name":"EventIdentifier","type":["null","string"],"default":null},
+		{"name":"Username","type":["null","string"],"default":null},
+		{"name":"N__c","type":["null","double"],"default":null}]}`))
+	l.start()
+	l.subscribe(logins)
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	put := func(n int) sfstreamtest.Event {
+		e, err := l.Publish(logins, map[string]any{"EventDate": at, "EventIdentifier": "e1", "Username": "ann@example.com", "N__c": float64(n)})
+		l.must(err)
+		return seenBy(t, e)
+	}
+	last := put(1)
+	m := l.receive()
+	var login struct {
+		EventDate time.Time
+		Username  string
+		Number    int `sf:"N__c"`
+	}
+	l.must(m.Decode(&login))
+	if !login.EventDate.Equal(at) || login.Username != "ann@example.com" || login.Number != 1 || !m.Date().IsZero() {
+		t.Errorf("got %+v of %v", login, m.Date())
+	}
+	m.Ack()
+	l.expectCheckpoint(logins, last, func() { put(2) }, 2)
+	l.put(logins, 3)
+	l.expect(3)
+	l.finish(logins)
+}
+
+// cdcGapOverflow: a change event may have nothing but a header.
+func cdcGapOverflow(t *testing.T) {
+	l := newStreaming(t)
+	l.start()
+	l.subscribe(labAccounts)
+	var last sfstreamtest.Event
+	for _, gap := range []sfstreamtest.Change{
+		{Type: "GAP_UPDATE", RecordIDs: []string{"001*"}},
+		{Type: "GAP_DELETE", RecordIDs: []string{"001000000000001AAA", "001000000000002AAA"}},
+		{Type: "GAP_OVERFLOW", RecordIDs: []string{"000000000000000AAA"}},
+	} {
+		gap.Object = "Account"
+		committed := time.Now().Truncate(time.Millisecond)
+		e, err := l.Change(gap)
+		l.must(err)
+		last = seenBy(t, e)
+		m := l.receive()
+		var change struct {
+			ChangeEventHeader struct {
+				EntityName string   `sf:"entityName"`
+				ChangeType string   `sf:"changeType"`
+				RecordIDs  []string `sf:"recordIds"`
+			}
+			Name *string
+		}
+		l.must(m.Decode(&change))
+		header := change.ChangeEventHeader
+		if header.EntityName != "Account" || header.ChangeType != gap.Type || !slices.Equal(header.RecordIDs, gap.RecordIDs) || change.Name != nil {
+			t.Errorf("%s: got %+v", gap.Type, change)
+		}
+		if !m.Date().Equal(committed) || string(m.ReplayID) != string(last.ReplayID) {
+			t.Errorf("%s: id %s of %v", gap.Type, m.ReplayID, m.Date())
+		}
+		m.Ack()
+	}
+	l.expectCheckpoint(labAccounts, last, func() { l.change(7) }, 7)
+	l.change(8)
+	l.expect(8)
+	l.expectCounts(2, 2)
+	l.leave()
+}
+
+// genericTargeted: a payload for one of two users comes to that one alone.
+func genericTargeted(t *testing.T) {
+	const ann, other = "ann@example.com", "005000000000042AAA"
+	l := newStreaming(t, sfstreamtest.WithUser(ann, other))
+	account := l.Account()
+	anns, err := sfstream.New(authenticator.Password{
+		ConsumerKey: account.ConsumerKey, ConsumerSecret: account.ConsumerSecret,
+		Username: ann, Password: account.Password, SecurityToken: account.SecurityToken,
+	}, sfstream.WithOrg(l), sfstream.WithLogger(l.log.logger()))
+	l.must(err)
+	t.Cleanup(func() { _ = anns.Close() })
+	l.must(anns.Open(t.Context()))
+	l.must(anns.Subscribe(t.Context(), labGeneric))
+	l.start()
+	l.subscribe(labGeneric)
+
+	push := func(payload string, fanOut int, users ...string) {
+		t.Helper()
+		r, err := l.Push(labGeneric, payload, users...)
+		l.must(err)
+		if r.FanoutCount != fanOut {
+			t.Errorf("%s: sent to %d", payload, r.FanoutCount)
+		}
+	}
+	push("1", -1)
+	push("2", 1, other)
+	push("3", 1, account.UserID)
+	push("4", 2, other, account.UserID)
+	push("5", 0, "005000000000099AAA")
+	push("6", -1)
+	synctest.Wait()
+	for client, want := range map[*sfstream.Client][]int{anns: {1, 2, 4, 6}, l.client: {1, 3, 4, 6}} {
+		for _, number := range want {
+			m, err := client.Receive(t.Context())
+			l.must(err)
+			if n := l.numberIn(m); n != number || m.Channel != labGeneric || m.Date().IsZero() {
+				t.Errorf("got %d of %s at %v, want %d", n, m.Channel, m.Date(), number)
+			}
+			m.Ack()
+		}
+		if n := client.Pending(); n > 0 {
+			t.Errorf("%d messages too many", n)
+		}
+	}
+	if n := l.Sessions(); n != 2 {
+		t.Errorf("%d sessions", n)
+	}
+	l.must(anns.Close())
+	push("7", 0, other) // offline
+	l.expectCounts(2, 2)
+	l.finish(labGeneric)
+}
