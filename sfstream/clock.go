@@ -40,6 +40,13 @@ func (c *serverClock) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections passes on what http.Client asks of its transport.
+func (c *serverClock) CloseIdleConnections() {
+	if base, ok := c.base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
 // watch returns a copy of client whose replies set the clock.
 func (c *serverClock) watch(client *http.Client) *http.Client {
 	c.base = client.Transport

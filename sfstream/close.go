@@ -2,7 +2,6 @@ package sfstream
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -61,7 +60,7 @@ func (c *Client) close() error {
 		errs = append(errs, errors.New("sfstream: close: a hook, a login or a store does not return"))
 	}
 
-	// 3. The last save, then the connection.
+	// 3. The last save, then the connections.
 	var subs []*subscription
 	for _, f := range feeds {
 		if f.isAccepted() {
@@ -71,9 +70,8 @@ func (c *Client) close() error {
 	if err := c.delivery.saver.close(time.Until(deadline), subs); err != nil {
 		errs = append(errs, err)
 	}
-	if err := c.pubsub.close(); err != nil {
-		errs = append(errs, fmt.Errorf("sfstream: close: %w", err))
-	}
+	c.pubsub.close()
+	c.cometd.close()
 	if len(errs) == 0 {
 		return terminal
 	}

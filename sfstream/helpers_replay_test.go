@@ -163,7 +163,7 @@ func (l *lab) stop() {
 
 // pass lets time go by, and what happens in it.
 func (l *lab) pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

@@ -94,6 +94,7 @@ type config struct {
 	ack      AckPolicy
 	prefetch int
 
+	keepaliveTimeout time.Duration
 	reconnectTimeout time.Duration
 	newBackOff       func() backoff.BackOff
 
@@ -112,6 +113,8 @@ func defaultConfig() config {
 		newBackOff: defaultBackOff,
 		log:        slog.New(slog.DiscardHandler),
 		marshal:    json.Marshal,
+
+		keepaliveTimeout: 5 * time.Minute,
 	}
 }
 
@@ -230,6 +233,20 @@ func WithReconnectTimeout(d time.Duration) Option {
 			return fmt.Errorf("%w: WithReconnectTimeout: %v is negative", ErrInvalidOption, d)
 		}
 		c.reconnectTimeout = d
+		return nil
+	}
+}
+
+// WithKeepaliveTimeout sets after how long a stream of the Pub/Sub API on which
+// nothing comes is opened anew. The default is 5 minutes: Salesforce promises a
+// keepalive every 270 seconds, and mostly sends one every 60. Less than a minute
+// makes quiet channels reconnect. The Streaming API names its own time.
+func WithKeepaliveTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return fmt.Errorf("%w: WithKeepaliveTimeout: %v is not positive", ErrInvalidOption, d)
+		}
+		c.keepaliveTimeout = d
 		return nil
 	}
 }

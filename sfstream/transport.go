@@ -18,7 +18,7 @@ type transport interface {
 	// open starts a session for channels: one over the Pub/Sub API, any number
 	// over the Streaming API. ctx bounds the session's life.
 	open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error)
-	close() error
+	close()
 }
 
 // A session is one connection's worth of events. It is crash-only: after an

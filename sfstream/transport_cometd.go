@@ -36,9 +36,8 @@ func newCometd(cfg *config, client *http.Client) transport {
 	return &cometd{client: client, version: cfg.apiVersion}
 }
 
-func (t *cometd) close() error {
+func (t *cometd) close() {
 	t.client.CloseIdleConnections() // those of the user's transport are shared, and open again
-	return nil
 }
 
 func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error) {

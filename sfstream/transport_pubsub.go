@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -34,15 +34,15 @@ const (
 	unaryTimeout = 30 * time.Second
 )
 
-// pubsub is the transport over the Pub/Sub API. All streams share one
-// connection, which takes 1,000 of them.
+// pubsub is the transport over the Pub/Sub API. Its streams share a connection.
 type pubsub struct {
 	endpoint string
 	dial     []grpc.DialOption
+	silence  time.Duration // WithKeepaliveTimeout
 	schemas  avro.Registry
 
 	mu   sync.Mutex
-	conn *grpc.ClientConn
+	conn *connection // for new sessions; nil: to be made
 }
 
 func newPubsub(cfg *config) *pubsub {
@@ -52,49 +52,13 @@ func newPubsub(cfg *config) *pubsub {
 	}
 	return &pubsub{
 		endpoint: cfg.endpoint,
+		silence:  cfg.keepaliveTimeout,
 		dial: append([]grpc.DialOption{
 			grpc.WithTransportCredentials(creds),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+			grpc.WithKeepaliveParams(pings),
 		}, cfg.dial...),
 	}
-}
-
-// connection returns the shared connection. One that failed to connect is
-// replaced: grpc would wait on a backoff of its own, up to two minutes, while
-// the link has already decided that now is the time to try.
-func (t *pubsub) connection() (*grpc.ClientConn, error) {
-	t.mu.Lock()
-	if t.conn != nil && !broken(t.conn) {
-		defer t.mu.Unlock()
-		return t.conn, nil
-	}
-	conn, err := grpc.NewClient(t.endpoint, t.dial...)
-	old := t.conn
-	if err == nil {
-		t.conn = conn
-	}
-	t.mu.Unlock()
-	if err != nil {
-		return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, t.endpoint, err)
-	}
-	if old != nil {
-		old.Close() // no stream lives on it
-	}
-	return conn, nil
-}
-
-func broken(conn *grpc.ClientConn) bool {
-	state := conn.GetState()
-	return state == connectivity.TransientFailure || state == connectivity.Shutdown
-}
-
-func (t *pubsub) close() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.conn == nil {
-		return nil
-	}
-	return t.conn.Close()
 }
 
 // outgoing adds the metadata that every RPC carries.
@@ -113,26 +77,37 @@ func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Con
 
 func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error) {
 	req := reqs[0] // a stream has one channel
-	conn, err := t.connection()
+	conn, err := t.acquire()
 	if err != nil {
 		return nil, err
 	}
-	client := eventbus.Client{Conn: conn}
+	s := &pubsubSession{
+		transport: t, conn: conn, client: eventbus.Client{Conn: conn}, creds: creds, sub: req.sub,
+		creditDone: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	if err := s.start(req); err != nil {
+		s.cancel()
+		t.release(conn)
+		return nil, err
+	}
+	s.watchdog = time.AfterFunc(t.silence, s.wake)
+	// Ends with ctx, which close cancels; close waits for it.
+	go s.sendCredit()
+	return s, nil
+}
+
+// start opens the stream and asks for the first events.
+func (s *pubsubSession) start(req request) (err error) {
 	if req.verify {
-		if err := verify(ctx, client, creds, req.sub.channel); err != nil {
-			return nil, err
+		if err := s.verify(); err != nil {
+			return err
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	s := &pubsubSession{
-		transport: t, client: client, creds: creds, sub: req.sub,
-		ctx: ctx, cancel: cancel, creditDone: make(chan struct{}),
+	if s.stream, err = s.client.Subscribe(outgoing(s.ctx, s.creds)); err != nil {
+		return translate(s.sub.channel, err, nil)
 	}
-	if s.stream, err = client.Subscribe(outgoing(ctx, creds)); err != nil {
-		cancel()
-		return nil, translate(req.sub.channel, err, nil)
-	}
-	first := &eventbus.FetchRequest{TopicName: req.sub.channel, NumRequested: int32(req.sub.takeCredit())}
+	first := &eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(s.sub.takeCredit())}
 	switch {
 	case len(req.position.id) > 0:
 		first.ReplayPreset, first.ReplayId = eventbus.ReplayPreset_CUSTOM, req.position.id
@@ -144,27 +119,25 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 	// The error of a Send is io.EOF where the server has already answered; recv
 	// then tells what it said.
 	if err := s.stream.Send(first); err != nil && !errors.Is(err, io.EOF) {
-		cancel()
-		return nil, translate(req.sub.channel, err, nil)
+		return translate(s.sub.channel, err, nil)
 	}
-	// Ends with ctx, which close cancels; close waits for it.
-	go s.sendCredit()
-	return s, nil
+	return nil
 }
 
 // verify asks whether the channel exists and this user may subscribe to it: a
 // stream would only tell later, and silently has no events for some mistakes.
-func verify(ctx context.Context, client eventbus.Client, creds *authenticator.Credentials, channel string) error {
-	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
+func (s *pubsubSession) verify() error {
+	ctx, cancel := context.WithTimeout(s.ctx, unaryTimeout)
 	defer cancel()
 	var trailer metadata.MD
-	info, err := client.GetTopic(outgoing(ctx, creds), &eventbus.TopicRequest{TopicName: channel}, grpc.Trailer(&trailer))
+	info, err := s.client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.channel}, grpc.Trailer(&trailer))
 	if err != nil {
-		return translate(channel, err, trailer)
+		s.transport.unanswered(s.conn, err)
+		return translate(s.sub.channel, err, trailer)
 	}
 	if !info.CanSubscribe {
 		return &ServerError{
-			API: apiPubSub, Channel: channel, Code: PermissionDenied, RPCID: info.RpcId,
+			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: info.RpcId,
 			Message: "this user cannot subscribe to the channel",
 		}
 	}
@@ -173,6 +146,7 @@ func verify(ctx context.Context, client eventbus.Client, creds *authenticator.Cr
 
 type pubsubSession struct {
 	transport *pubsub
+	conn      *connection
 	client    eventbus.Client
 	creds     *authenticator.Credentials
 	sub       *subscription
@@ -182,6 +156,9 @@ type pubsubSession struct {
 	ctx        context.Context // of the stream; cancelled by close
 	cancel     context.CancelFunc
 	creditDone chan struct{}
+
+	watchdog *time.Timer // runs wake while recv waits
+	silent   atomic.Bool // it did
 
 	// The schema of the last event and, for this session, the ids that have none.
 	// recv alone uses them.
@@ -208,9 +185,17 @@ func (s *pubsubSession) sendCredit() {
 	}
 }
 
+// wake ends a stream that Salesforce or the network has forgotten.
+func (s *pubsubSession) wake() {
+	s.silent.Store(true)
+	s.cancel()
+}
+
 func (s *pubsubSession) close() {
+	s.watchdog.Stop()
 	s.cancel()
 	<-s.creditDone
+	s.transport.release(s.conn)
 }
 
 // update has nothing to do: a stream is of one channel, and ends with it.
@@ -221,11 +206,18 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		s.begun = true // the stream itself would tell only with its first event
 		return batch{kind: batchAccepted, sub: s.sub}, nil
 	}
+	s.watchdog.Reset(s.transport.silence)
 	response, err := s.stream.Recv()
-	if errors.Is(err, io.EOF) {
+	s.watchdog.Stop()
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
 		return batch{}, io.EOF
-	}
-	if err != nil {
+	case s.silent.Load():
+		s.transport.retire(s.conn) // no other stream is to wait as long on it
+		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Unavailable,
+			Message: fmt.Sprintf("nothing came for %s, not even a keepalive", s.transport.silence)}
+	default:
 		return batch{}, translate(s.sub.channel, err, s.stream.Trailer())
 	}
 	if len(response.Events) == 0 {
@@ -283,6 +275,7 @@ func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {
 		var trailer metadata.MD
 		info, err := s.client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, grpc.Trailer(&trailer))
 		if err != nil {
+			s.transport.unanswered(s.conn, err)
 			return "", translate(s.sub.channel, err, trailer)
 		}
 		return info.SchemaJson, nil

@@ -1,0 +1,116 @@
+package sfstream_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
+)
+
+// contractSilence are the rules about connections that nobody ends: a cable, a
+// firewall that has forgotten them, a server that is stuck.
+func contractSilence() []rule {
+	rules := []rule{
+		{number: 5, words: "a dead connection is noticed without its end", run: func(t *testing.T) {
+			hurt(t, func(l *lab) {
+				l.Blackhole()
+				l.publish(100)
+				l.pass(6 * time.Minute)
+				if l.client.Pending() == 0 {
+					t.Error("it is not noticed within 6 minutes")
+				}
+			}, 100)
+		}},
+		{number: 5, words: "a quiet channel is not a silent one", run: func(t *testing.T) {
+			// A keepalive as late as Salesforce promises it, from a server that ends
+			// connections that ask too often.
+			l := newLab(t, sfstreamtest.WithKeepalive(270*time.Second), sfstreamtest.WithMinPing(5*time.Minute))
+			l.follow()
+			l.expectQuiet(10 * time.Hour)
+			l.expectReconnects(0)
+			l.expectStillWorks(labOrders)
+		}},
+		{number: 5, words: "pings of a silent connection are not too many", run: func(t *testing.T) {
+			l := newLab(t, sfstreamtest.WithMinPing(5*time.Minute))
+			l.SilenceKeepalive(true)
+			l.follow(sfstream.WithKeepaliveTimeout(100 * time.Hour))
+			l.expectQuiet(10 * time.Hour)
+			l.expectReconnects(0)
+			// A ping without an answer ends it long before the timeout does.
+			l.Blackhole()
+			l.publish(1)
+			within(t, 10*time.Minute, func() { l.expect(1) })
+			l.SilenceKeepalive(false)
+			l.expectStillWorks(labOrders)
+		}},
+		{number: 5, words: "a stream that is silent alone is opened again and disturbs no other", run: func(t *testing.T) {
+			l := newLab(t, sfstreamtest.WithKeepalive(time.Minute))
+			l.follow(sfstream.WithKeepaliveTimeout(2*time.Minute + time.Second))
+			l.must(l.client.Subscribe(t.Context(), labAccounts))
+			l.SilenceKeepalive(true)
+			for i := range 30 {
+				l.publish(i)
+				l.expect(i)
+				l.pass(time.Minute)
+			}
+			for _, c := range l.client.Status().Channels {
+				if c.Channel == labOrders && c.Reconnects != 0 || c.Channel == labAccounts && c.Reconnects < 10 {
+					t.Errorf("%s has reconnected %d times", c.Channel, c.Reconnects)
+				}
+			}
+			l.change(1)
+			l.expect(1)
+			l.SilenceKeepalive(false)
+			l.expectStillWorks(labOrders)
+		}},
+		{number: 5, words: "a dead connection costs a Subscribe one attempt", run: func(t *testing.T) {
+			l := newLab(t)
+			l.follow()
+			l.Blackhole()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			if err := l.client.Subscribe(ctx, labAccounts); err == nil {
+				t.Error("a dead connection took the Subscribe")
+			}
+			l.subscribe(labAccounts)
+			l.change(1)
+			l.expect(1)
+			l.expectStillWorks(labOrders)
+		}},
+		{number: 5, words: "there are more channels than a connection takes", run: func(t *testing.T) {
+			const channels = 910 // some room is left for calls
+			l := newLab(t, sfstreamtest.WithMaxStreams(1000))
+			l.start()
+			for i := range channels {
+				l.must(l.DefineEvent(manyChannel(i), labSchema("Many__e")))
+				l.must(l.client.Subscribe(t.Context(), manyChannel(i)))
+			}
+			synctest.Wait()
+			for i := range channels {
+				l.publishOn(manyChannel(i), i)
+				l.expect(i)
+			}
+		}},
+	}
+	for i := range rules[1:] {
+		rules[i+1].pubsubOnly = true
+	}
+	return rules
+}
+
+func manyChannel(i int) string { return fmt.Sprintf("/event/Many%d__e", i) }
+
+// expectReconnects expects that the program's channels had so many sessions after
+// the first.
+func (l *lab) expectReconnects(want int) {
+	l.t.Helper()
+	for _, c := range l.client.Status().Channels {
+		if c.Reconnects != want {
+			l.t.Errorf("%s has reconnected %d times, want %d: %v", c.Channel, c.Reconnects, want, c.LastError)
+		}
+	}
+}
