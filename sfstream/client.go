@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
 )
@@ -44,6 +45,7 @@ type Client struct {
 	streaming *link            // of all channels of the Streaming API; nil: there are none
 	err       error            // terminal
 	refusals  []refusal        // within loginPeriod
+	renewed   time.Time        // when a token was dropped for a channel that was denied
 }
 
 type clientState int

@@ -18,6 +18,7 @@ func contractCalls() []rule {
 		{number: 12, words: "Open ends with its ctx", run: openEnds},
 		{number: 12, words: "Subscribe ends with its ctx wherever it is", run: subscribeEnds},
 		{number: 12, words: "Subscribe whose ctx ends leaves no subscription", run: subscribeLeavesNothing},
+		{number: 12, words: "Unsubscribe while Subscribe loads its marker leaves no subscription", run: unsubscribeWhileLoading},
 		{number: 12, words: "Unsubscribe ends with its ctx", run: unsubscribeEnds},
 		{number: 12, words: "Receive ends with its ctx", run: receiveEnds},
 		{number: 12, words: "Messages ends with its ctx", run: messagesEnd},
@@ -77,6 +78,30 @@ func subscribeEnds(t *testing.T) {
 		nextIs(t, c, "1")
 		must(t, c.Close())
 	}
+}
+
+func unsubscribeWhileLoading(t *testing.T) {
+	s := newScene(t)
+	c := s.client()
+	loaded := make(chan struct{})
+	s.store.mu.Lock()
+	s.store.loading = func(context.Context) error { <-loaded; return nil }
+	s.store.mu.Unlock()
+	result := make(chan error, 1)
+	go func() { result <- c.Subscribe(t.Context(), orders) }() // ends with what is received below
+	synctest.Wait()
+	must(t, c.Unsubscribe(t.Context(), orders))
+	close(loaded)
+	if err := <-result; err == nil {
+		t.Error("Subscribe has no error")
+	}
+	synctest.Wait()
+	if calls := s.Subscribes(orders); len(calls) > 0 {
+		t.Errorf("subscribed: %+v", calls)
+	}
+	must(t, c.Subscribe(t.Context(), orders))
+	s.publish(orders, 1)
+	nextIs(t, c, "1")
 }
 
 // subscribeLeavesNothing ends the ctx of a Subscribe at every moment of it: either

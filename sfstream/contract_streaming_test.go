@@ -1,6 +1,7 @@
 package sfstream_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -23,6 +24,7 @@ func contractStreaming() []rule {
 		{number: 10, words: "a channel that is refused on a reconnect disturbs no other", run: refusedChannel},
 		{number: 10, words: "a channel that is refused for good ends the client, or only itself", run: refusedForGood},
 		{number: 10, words: "one session has one backoff", run: oneBackOff},
+		{number: 10, words: "channels that are denied together cost one login", run: deniedTogether},
 		{number: 11, words: "Close says goodbye and leaves no session behind", run: closeSaysGoodbye},
 		{number: 11, words: "Close during a held poll takes no 300 ms of real time", run: closeIsQuick, realTime: true},
 	}
@@ -314,4 +316,28 @@ func closeIsQuick(t *testing.T) {
 			t.Errorf("%d sessions", n)
 		}
 	}
+}
+
+func deniedTogether(t *testing.T) {
+	const channels = 20
+	l := newStreaming(t)
+	l.start()
+	for i := range channels {
+		channel := fmt.Sprintf("/u/lab/%d", i)
+		l.must(l.DefineGenericChannel(channel))
+		l.subscribe(channel)
+	}
+	l.pass(5 * time.Minute)
+	handshakes, logins := l.Handshakes(), l.Logins()
+	for i := range channels {
+		l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Channel: fmt.Sprintf("/u/lab/%d", i), Times: -1, Error: "403::No access on channel"})
+	}
+	l.UnknownClient(1)
+	l.pass(5 * time.Minute)
+	if h, n := l.Handshakes()-handshakes, l.Logins()-logins; h > 3 || n != 1 {
+		t.Errorf("%d handshakes, %d logins", h, n)
+	}
+	l.ClearFaults()
+	l.put("/u/lab/7", 1)
+	l.expectEach(map[string][]int{"/u/lab/7": {1}})
 }

@@ -15,6 +15,7 @@ const (
 	// that is believed: permission and channel changes take Salesforce 10 minutes.
 	deniedFor   = 10 * time.Minute
 	deniedEvery = 30 * time.Second
+	renewEvery  = time.Minute // a new login for denied channels, at most
 
 	// unackedWarning is how long a channel waits for Ack without a warning.
 	unackedWarning = time.Minute
@@ -161,7 +162,8 @@ func (f *feed) unread(id []byte) {
 	}
 }
 
-// retryDenied gives a channel that was followed before time to come back.
+// retryDenied gives a channel that was followed before time to come back. At
+// once where there is to be a new login, which may see new permissions.
 func (f *feed) retryDenied(err error) (time.Duration, error) {
 	if !f.isAccepted() {
 		return 0, err // the answer to Subscribe
@@ -170,7 +172,9 @@ func (f *feed) retryDenied(err error) (time.Duration, error) {
 	case f.denied.IsZero():
 		f.denied = now
 		f.client.log.Warn("channel denied, trying on", "channel", f.sub.channel, "for", deniedFor, "error", err)
-		f.client.cache.Invalidate(f.link.creds) // a new login may see new permissions; no token was refused
+		if f.client.renew(f.link.creds) {
+			return 0, nil
+		}
 	case now.Sub(f.denied) >= deniedFor:
 		return 0, err
 	}

@@ -235,7 +235,6 @@ func (l *link) accepted(f *feed) {
 func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 	delete(l.asked, f.sub)
 	act := classify(err)
-	first := f.denied.IsZero()
 	f.status.failed(err)
 	l.client.log.Info("channel refused", "channel", f.sub.channel, "action", act.String(), "error", err)
 	if f.backOff == nil {
@@ -251,8 +250,8 @@ func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 	switch {
 	case fatal != nil:
 		l.client.endFeed(f, fatal)
-	case wait > 0 && first && !f.denied.IsZero():
-		return true // the token may be what is stale
+	case wait == 0 && act == actionRetrySlowly:
+		return true // the session has the old token
 	case wait > 0:
 		f.status.set(StateWaiting)
 		f.retryAt = time.Now().Add(wait)

@@ -65,3 +65,19 @@ func (c *Client) invalidate(creds *authenticator.Credentials, again bool) bool {
 	c.cache.Invalidate(creds)
 	return within
 }
+
+// renew drops credentials that were not refused, for a channel that is denied. It
+// reports whether it did: once in a while, however many channels are denied.
+func (c *Client) renew(creds *authenticator.Credentials) bool {
+	now := time.Now()
+	c.mu.Lock()
+	recent := !c.renewed.IsZero() && now.Sub(c.renewed) < renewEvery
+	if !recent {
+		c.renewed = now
+	}
+	c.mu.Unlock()
+	if !recent {
+		c.cache.Invalidate(creds)
+	}
+	return !recent
+}

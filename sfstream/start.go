@@ -139,5 +139,5 @@ func (f *feed) refusal(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("sfstream: %s: subscribe: %w", f.sub.channel, ctx.Err())
 	}
-	return fmt.Errorf("sfstream: %s: unsubscribed while subscribing", f.sub.channel)
+	return errUnsubscribed(f.sub.channel)
 }

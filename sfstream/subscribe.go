@@ -110,6 +110,8 @@ func (c *Client) join(f *feed) error {
 		return ErrClosed
 	case c.err != nil:
 		return c.err
+	case f.ended:
+		return errUnsubscribed(f.sub.channel) // while its marker was loaded
 	}
 	l := c.streaming
 	if f.sub.key.API == apiPubSub {
@@ -181,6 +183,10 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 		notify(l.changed)
 	}
 	return last
+}
+
+func errUnsubscribed(channel string) error {
+	return fmt.Errorf("sfstream: %s: unsubscribed while subscribing", channel)
 }
 
 // Unsubscribe stops following a channel. When it has returned, the channel hands

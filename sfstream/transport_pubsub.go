@@ -32,6 +32,10 @@ const (
 
 	// unaryTimeout bounds GetTopic and GetSchema. A cold GetTopic was seen to take 4 s.
 	unaryTimeout = 30 * time.Second
+
+	// openTimeout bounds the opening of a stream, which waits for the connection
+	// but for no answer.
+	openTimeout = 30 * time.Second
 )
 
 // pubsub is the transport over the Pub/Sub API. Its streams share a connection.
@@ -91,7 +95,6 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 		t.release(conn)
 		return nil, err
 	}
-	s.watchdog = time.AfterFunc(t.silence, s.wake)
 	// Ends with ctx, which close cancels; close waits for it.
 	go s.sendCredit()
 	return s, nil
@@ -104,7 +107,13 @@ func (s *pubsubSession) start(req request) (err error) {
 			return err
 		}
 	}
-	if s.stream, err = s.client.Subscribe(outgoing(s.ctx, s.creds)); err != nil {
+	// A connection that takes no more streams makes new ones wait without a word.
+	s.watchdog = time.AfterFunc(openTimeout, s.wake)
+	s.stream, err = s.client.Subscribe(outgoing(s.ctx, s.creds))
+	if !s.watchdog.Stop() {
+		return s.forgotten(openTimeout)
+	}
+	if err != nil {
 		return translate(s.sub.channel, err, nil)
 	}
 	first := &eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(s.sub.takeCredit())}
@@ -191,6 +200,13 @@ func (s *pubsubSession) wake() {
 	s.cancel()
 }
 
+// forgotten is the error of a stream that was woken.
+func (s *pubsubSession) forgotten(after time.Duration) error {
+	s.transport.retire(s.conn) // no other stream is to wait as long on it
+	return &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Unavailable,
+		Message: fmt.Sprintf("nothing came for %s, not even a keepalive", after)}
+}
+
 func (s *pubsubSession) close() {
 	s.watchdog.Stop()
 	s.cancel()
@@ -214,9 +230,7 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	case errors.Is(err, io.EOF):
 		return batch{}, io.EOF
 	case s.silent.Load():
-		s.transport.retire(s.conn) // no other stream is to wait as long on it
-		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Unavailable,
-			Message: fmt.Sprintf("nothing came for %s, not even a keepalive", s.transport.silence)}
+		return batch{}, s.forgotten(s.transport.silence)
 	default:
 		return batch{}, translate(s.sub.channel, err, s.stream.Trailer())
 	}
