@@ -48,7 +48,7 @@ func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
 	f.duplicates.ring = make([]arrival, 0, remembered)
 	arriving := batches()
 	perBatch := testing.AllocsPerRun(gateBatches, func() {
-		f.deliver(arriving[0].messages)
+		f.deliver(arriving[0].messages, false)
 		arriving = arriving[1:]
 	})
 	if perBatch > 2 { // the entries and the run
@@ -70,7 +70,7 @@ func TestHandingOutAndSettlingAllocateNothing(t *testing.T) {
 			f, d := newGate(t)
 			d.ackWith = test.policy
 			for _, b := range batches() {
-				f.deliver(b.messages)
+				f.deliver(b.messages, false)
 			}
 			// Per batch, because AllocsPerRun rounds down.
 			perBatch := testing.AllocsPerRun(gateBatches, func() {

@@ -2,17 +2,21 @@ package sfstream
 
 import (
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// serverClock tells Salesforce's time from the Date header of the last reply
-// plus the time since, and the local time until a reply has come. A Date header
-// is cut to whole seconds, so the clock is never fast by more than the network
-// took.
+// serverClock tells Salesforce's time from the Date header of replies plus the
+// time since, and the local time until a reply has come. A Date header is cut to
+// whole seconds, so the clock is never fast by more than the network took. Of the
+// last readings the earliest counts: one node whose clock is fast must not make
+// anybody believe that events are old.
 type serverClock struct {
 	base http.RoundTripper
-	last atomic.Pointer[reading]
+
+	mu       sync.Mutex
+	readings [4]*reading // the oldest one is replaced
+	next     int
 }
 
 type reading struct {
@@ -21,11 +25,21 @@ type reading struct {
 }
 
 func (c *serverClock) now() time.Time {
-	r := c.last.Load()
-	if r == nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var earliest time.Time
+	for _, r := range c.readings {
+		if r == nil {
+			continue
+		}
+		if now := r.server.Add(time.Since(r.local)); earliest.IsZero() || now.Before(earliest) {
+			earliest = now
+		}
+	}
+	if earliest.IsZero() {
 		return time.Now()
 	}
-	return r.server.Add(time.Since(r.local))
+	return earliest
 }
 
 // RoundTrip reads the clock from replies on their way.
@@ -35,7 +49,10 @@ func (c *serverClock) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		c.last.Store(&reading{server: date, local: time.Now()})
+		c.mu.Lock()
+		c.readings[c.next%len(c.readings)] = &reading{server: date, local: time.Now()}
+		c.next++
+		c.mu.Unlock()
 	}
 	return resp, nil
 }

@@ -43,6 +43,7 @@ type feed struct {
 	startedNew time.Time // where position.latest: when that was decided
 	fresh      bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
+	sure       *position // where early messages were delivered since: the place before them
 
 	denied time.Time // since when an accepted channel is denied; zero: it is not
 	parked bool      // it had no room when last looked at
@@ -124,8 +125,12 @@ func (f *feed) quiet(latest []byte) {
 }
 
 // deliver queues what was received and moves the position behind it.
-func (f *feed) deliver(messages []Message) {
+func (f *feed) deliver(messages []Message, early bool) {
 	now := f.client.clock.now()
+	if early && f.sure == nil {
+		before := f.position
+		f.sure = &before
+	}
 	f.progressed()
 	for i := range messages {
 		m := &messages[i]
@@ -151,6 +156,14 @@ func (f *feed) moveTo(id []byte) {
 	f.position.id = id
 	if f.fresh {
 		f.position.skip = skipper{} // what comes after it is new too
+	}
+}
+
+// sessionEnded goes back to before early messages that may have overtaken others.
+func (f *feed) sessionEnded() {
+	f.sub.sessionEnded()
+	if f.sure != nil {
+		f.position, f.sure = *f.sure, nil
 	}
 }
 

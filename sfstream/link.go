@@ -18,6 +18,10 @@ import (
 // nothing was received on it: less than what proxies grant an idle stream.
 const settled = 10 * time.Second
 
+// longestWait bounds what a server can ask for: a mistake of its own must not
+// silence a client for ever.
+const longestWait = time.Hour
+
 // link is what connects, fails and reconnects: one for each channel of the
 // Pub/Sub API, one for all channels of the Streaming API. It opens a session,
 // receives, delivers, and opens the next one from where the last one ended. It
@@ -37,6 +41,7 @@ type link struct {
 	creds     *authenticator.Credentials // of the last attempt
 	refused   *refusal                   // the last token that was refused since something was received
 	backOff   backoff.BackOff
+	heard     time.Time // when the present session last proved to work; zero: it has not
 	downSince time.Time // of the present outage
 	failing   bool      // the last attempt failed: the next ones are told at Debug only
 	again     bool      // that the link is connected again has been told
@@ -66,8 +71,14 @@ func (l *link) run() {
 			l.end(nil)
 			return
 		}
+		if !l.heard.IsZero() {
+			l.downSince, l.refused = time.Now(), nil
+			if errors.Is(err, errSilent) {
+				l.downSince = l.heard
+			}
+		}
 		if progress {
-			l.downSince, l.refused, l.failing = time.Now(), nil, false
+			l.failing = false
 			l.backOff.Reset()
 		}
 		wait, fatal := l.decide(err, progress)
@@ -83,7 +94,7 @@ func (l *link) run() {
 
 // open makes one attempt to have a session.
 func (l *link) open() (session, error) {
-	l.asked, l.again = make(map[*subscription]*feed), false
+	l.asked, l.again, l.heard = make(map[*subscription]*feed), false, time.Time{}
 	due, err := l.awaitDue()
 	if err != nil {
 		return nil, err
@@ -167,17 +178,17 @@ func (l *link) receive(s session) (progress bool, err error) {
 	defer func() {
 		s.close()
 		for _, f := range l.asked {
-			f.sub.sessionEnded()
+			f.sessionEnded()
 		}
 	}()
 	started := time.Now()
 	for {
 		b, err := s.recv(l.changed)
 		if err != nil {
-			for _, f := range l.asked {
-				f.unread(b.unread)
+			if time.Since(started) >= settled && !errors.Is(err, errSilent) {
+				progress, l.heard = true, time.Now()
 			}
-			return progress || err == errReopen || time.Since(started) >= settled, err
+			return progress || err == errReopen, err
 		}
 		switch b.kind {
 		case batchChanged:
@@ -198,15 +209,23 @@ func (l *link) receive(s session) (progress bool, err error) {
 					f.quiet(b.latest)
 				}
 			}
+		case batchUnread:
+			if f := l.asked[b.sub]; f != nil {
+				f.unread(b.latest)
+			}
+			continue
+		case batchSure:
+			if f := l.asked[b.sub]; f != nil {
+				f.sure = nil
+			}
+			continue
 		case batchMessages:
 			if f := l.asked[b.sub]; f != nil {
-				f.deliver(b.messages)
-			}
-			if b.sub.polled {
-				continue
+				f.deliver(b.messages, b.early)
 			}
 		}
-		progress = true
+		l.heard = time.Now()
+		progress = progress || b.kind == batchQuiet || b.kind == batchAlive || b.kind == batchMessages && !b.sub.polled
 	}
 }
 
@@ -288,7 +307,23 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 	if act == actionRetry || len(feeds) == 0 {
 		return l.nextWait(l.backOff, l.downSince, err)
 	}
-	return l.concerning(feeds[0], act, err) // what is about a channel ends only sessions that have one
+	return l.concerning(l.answerable(feeds, act, err), act, err)
+}
+
+// answerable is the channel that decides about a session which is refused for what
+// is about channels. Those that were never followed have their answer where
+// another one was.
+func (l *link) answerable(feeds []*feed, act action, err error) *feed {
+	i := slices.IndexFunc(feeds, (*feed).isAccepted)
+	if i < 0 || act != actionRetrySlowly {
+		return feeds[0]
+	}
+	for _, f := range feeds {
+		if !f.isAccepted() {
+			l.client.endFeed(f, err)
+		}
+	}
+	return feeds[i]
 }
 
 // concerning decides what is about one channel.
@@ -317,7 +352,7 @@ func (l *link) nextWait(policy backoff.BackOff, since time.Time, err error) (tim
 func retryAfter(err error) time.Duration {
 	var server *ServerError
 	if errors.As(err, &server) {
-		return server.RetryAfter
+		return min(server.RetryAfter, longestWait)
 	}
 	return 0
 }

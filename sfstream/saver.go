@@ -36,6 +36,7 @@ type saver struct {
 	timer   *time.Timer     // runs cycle
 	due     time.Time       // when timer fires; zero: it does not
 	running bool            // cycle is in Save
+	saving  []*subscription // what it saves
 	urgent  bool            // a consumer waits: save as soon as allowed
 	closed  bool            // no cycle starts by itself any more
 	last    time.Time       // end of the last Save
@@ -98,6 +99,7 @@ func (s *saver) cycle() {
 	}
 	s.running, s.urgent = true, false
 	subs := s.dirty
+	s.saving = subs
 	s.dirty = nil
 	marks := make([]mark, len(subs))
 	for i, sub := range subs {
@@ -134,7 +136,7 @@ func (s *saver) cycle() {
 // store has been failing and when it is tried again, if it does.
 func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (down, retry time.Duration) {
 	now := time.Now()
-	s.running, s.last, s.lastErr = false, now, err
+	s.running, s.saving, s.last, s.lastErr = false, nil, now, err
 	next := max(saveSpacing, saveDelay-now.Sub(s.since))
 	if err == nil {
 		s.failing = time.Time{}
@@ -231,9 +233,9 @@ func (s *saver) close(limit time.Duration, subs []*subscription) error {
 func (s *saver) unsaved(key replaystore.Key) (mark, bool) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	for i := len(s.dirty) - 1; i >= 0; i-- {
-		if s.dirty[i].key == key {
-			return s.dirty[i].watermark.current, true
+	for _, sub := range slices.Backward(slices.Concat(s.saving, s.dirty)) {
+		if sub.key == key {
+			return sub.watermark.current, true
 		}
 	}
 	return mark{}, false

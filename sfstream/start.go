@@ -111,9 +111,7 @@ func (f *feed) awaitAccepted(ctx context.Context) error {
 			<-f.accepted // both at once
 			break
 		}
-		if c.endFeed(f, nil) {
-			<-f.link.done // prompt: all that the link does ends with its life
-		}
+		c.endFeed(f, nil)
 		return f.refusal(ctx)
 	}
 	if !f.isAccepted() {

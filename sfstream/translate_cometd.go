@@ -17,6 +17,9 @@ var (
 
 	// errAdvised ends a session whose server advised a new handshake, without error.
 	errAdvised = errors.New("the server advises a new handshake")
+
+	// errPause ends a session whose server advised a pause that it would not survive.
+	errPause = errors.New("the server advises a long pause")
 )
 
 // bayeuxErrors says what the Streaming API's errors mean: the first row whose code
@@ -95,6 +98,8 @@ func translateCometD(channel string, err error) *ServerError {
 		e.Code, e.Message = Invalid, "the channel's name is too long for a request"
 	case errors.Is(err, errAdvised):
 		e.Code, e.Message, e.err = Internal, err.Error(), errSessionGone
+	case errors.Is(err, bayeux.ErrSilent):
+		e.Message, e.err = err.Error(), errSilent
 	default:
 		e.Message = err.Error()
 	}

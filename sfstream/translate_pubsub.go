@@ -9,6 +9,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// maxSaid is how much is kept of what a server says about a failure, in bytes.
+const maxSaid = 1000
+
 // reasonPrefix starts every error-code trailer of the Pub/Sub API.
 const reasonPrefix = "sfdc.platform.eventbus.grpc."
 
@@ -51,8 +54,9 @@ var reasons = map[string]struct {
 // replay id.
 func translate(channel string, err error, trailer metadata.MD) *ServerError {
 	st := status.Convert(err)
-	e := &ServerError{API: apiPubSub, Channel: channel, Message: st.Message(), err: err}
-	e.Message, e.RPCID, _ = strings.Cut(e.Message, " rpcId: ")
+	e := &ServerError{API: apiPubSub, Channel: channel, err: err}
+	e.Message, e.RPCID, _ = strings.Cut(st.Message(), " rpcId: ")
+	e.Message, e.RPCID = e.Message[:min(len(e.Message), maxSaid)], e.RPCID[:min(len(e.RPCID), maxSaid)]
 	if ids := trailer.Get("rpc-id"); len(ids) > 0 {
 		e.RPCID = ids[0]
 	}

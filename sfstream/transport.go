@@ -37,6 +37,10 @@ type session interface {
 // errReopen ends a session that cannot be changed as wanted: a new one can.
 var errReopen = errors.New("a new session is needed")
 
+// errSilent is what the error of a session wraps that we have given up because
+// nothing came.
+var errSilent = errors.New("nothing came for too long")
+
 // request is what a session follows, and from where.
 type request struct {
 	sub      *subscription
@@ -49,9 +53,9 @@ type batch struct {
 	kind     batchKind
 	sub      *subscription // whose; nil: of all that the session follows
 	messages []Message
-	latest   []byte // batchQuiet: the id that the channel has reached, if the server tells
+	early    bool   // they may have overtaken others, until batchSure
+	latest   []byte // the replay id that it is about
 	err      error  // batchRefused: why the channel is not followed; the session lives on
-	unread   []byte // beside an error of recv: the first event that was received and is not returned
 }
 
 type batchKind int
@@ -61,6 +65,9 @@ const (
 	batchAccepted                  // the server follows sub from the requested position on
 	batchRefused                   // it does not
 	batchMessages                  // a slab of messages of sub
-	batchQuiet                     // the server lives, and all that there is has been sent
+	batchQuiet                     // the server lives, and all that there is has been sent, up to latest if it tells
+	batchUnread                    // latest is the first event that was received and will not be delivered; an error follows
+	batchSure                      // nothing is missing before the early messages of sub
+	batchHeard                     // the server answers on both connections
 	batchAlive                     // the session works: messages alone do not prove that where they come with the subscribe
 )

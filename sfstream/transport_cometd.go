@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -80,7 +81,7 @@ type cometdSession struct {
 	mu       sync.Mutex
 	channels map[string]*cometdChannel // by bare name
 	queue    []batch
-	alive    bool  // a connect was held, or brought something
+	alive    bool  // a connect after the first one was answered
 	idle     bool  // the link has taken in all that came
 	err      error // why the session ended; recv returns it after the queue
 	wanted   []call
@@ -88,7 +89,8 @@ type cometdSession struct {
 	inFlight int            // requests of calls, and of poll before its first connect
 	connects int            // finished so far
 	polling  bool           // a connect is under way
-	dropped  map[string]int // by bare name: how many connects must have finished before nothing of it can come
+	brought  bool           // something came with the present connect, or beside it
+	dropped  map[string]int // by bare name, until nothing of it can come: the first connect that began without it
 	quietAt  time.Time      // when quiet channels were last told so
 }
 
@@ -97,9 +99,11 @@ type cometdChannel struct {
 	sub      *subscription
 	accepted bool
 
+	since int // how many connects had finished when it was accepted
 	held  []Message
 	rode  bool // events of it came with the replies of the calls under way
 	after int  // its events are held until so many connects have finished
+	early bool // some were let go before the connect under way has ended
 
 	caughtUp bool // the server has had nothing more to send since the subscription
 	busy     bool // an event of it came with the present connect
@@ -148,6 +152,11 @@ func (s *cometdSession) fail(err error) {
 func (s *cometdSession) failLocked(err error) {
 	if s.err == nil {
 		s.err = err
+		for _, c := range s.channels {
+			if len(c.held) > 0 {
+				s.pushLocked(batch{kind: batchUnread, sub: c.sub, latest: inOrder(c.held)[0].ReplayID})
+			}
+		}
 	}
 	s.cancel()
 	notify(s.ready)
@@ -174,6 +183,7 @@ func (s *cometdSession) poll(reqs []request) {
 		s.fail(err)
 		return
 	}
+	rush := 0 // connects in a row that were answered at once, with nothing
 	for first := true; ; first = false {
 		if !s.awaitRoom() {
 			s.fail(io.EOF)
@@ -182,38 +192,71 @@ func (s *cometdSession) poll(reqs []request) {
 		s.mu.Lock()
 		s.polling = true
 		s.mu.Unlock()
+		began := time.Now()
 		advice, err := s.bayeux.Connect(s.ctx, first, s.deliver)
+		pause := s.bayeux.Interval()
 		if err == nil {
-			s.connected(first)
+			if s.connected(first) && !first && time.Since(began) < time.Second {
+				rush++
+			} else {
+				rush = 0
+			}
+			pause = max(pause, pace(rush))
+		}
+		if err == nil && pause > parkAfter {
+			err = errPause // by then the server has forgotten the session
 		}
 		if err == nil && advice.Reconnect != "" && advice.Reconnect != "retry" {
 			err = errAdvised
 		}
 		if err != nil {
-			s.fail(translateCometD("", err))
+			e := translateCometD("", err)
+			if err == errPause {
+				e.RetryAfter = pause
+			}
+			s.fail(e)
 			return
 		}
-		// The server's own pacing, not a retry.
+		// Pacing, not a retry.
 		select {
-		case <-time.After(s.bayeux.Interval()):
+		case <-time.After(pause):
 		case <-s.ctx.Done():
 			return
 		}
 	}
 }
 
-// connected takes in that a connect has finished. The first one is not held.
-func (s *cometdSession) connected(first bool) {
+// pace is how long to wait where a server holds no connect. One that was held and
+// had nothing to bring is nothing special.
+func pace(rush int) time.Duration {
+	if rush < 2 {
+		return 0
+	}
+	return min(100*time.Millisecond<<min(rush-2, 10), 5*time.Second)
+}
+
+// connected takes in that a connect has finished, and reports whether it brought
+// nothing. The first one is not held.
+func (s *cometdSession) connected(first bool) (empty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connects++
 	s.polling = false
-	empty := true
+	empty = !s.brought
+	s.brought = false
+	if empty {
+		maps.DeleteFunc(s.dropped, func(_ string, began int) bool { return s.connects >= began })
+	}
 	for _, c := range s.channels {
 		s.releaseLocked(c)
-		empty = empty && !c.busy
+		if c.early {
+			c.early = false
+			s.pushLocked(batch{kind: batchSure, sub: c.sub})
+		}
 	}
-	if !s.alive && !(first && empty) {
+	if first {
+		s.pushLocked(batch{kind: batchHeard})
+	} else if !s.alive {
 		s.alive = true
 		s.pushLocked(batch{kind: batchAlive})
 	}
@@ -228,6 +271,7 @@ func (s *cometdSession) connected(first bool) {
 		}
 		c.busy = false
 	}
+	return empty
 }
 
 // awaitRoom waits until the link has what came and no channel is full, but not so
@@ -259,11 +303,12 @@ func (s *cometdSession) hasRoom() bool {
 		return false
 	}
 	var subs []*subscription
+	room := true
 	for _, c := range s.channels {
 		subs = append(subs, c.sub)
+		room = room && len(c.held) < c.sub.d.prefetch
 	}
 	s.mu.Unlock()
-	room := true
 	for _, sub := range subs {
 		room = sub.hasRoom() && room // all that have none are to wake us
 	}
@@ -274,6 +319,7 @@ func (s *cometdSession) hasRoom() bool {
 func (s *cometdSession) deliver(events []bayeux.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.brought = s.brought || len(events) > 0
 	for len(events) > 0 {
 		// Runs of one channel stay together: mostly that is all of them.
 		n := 1

@@ -3,13 +3,14 @@ package sfstream
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
 
-// overtakeTime is how long the events of a subscribe reply wait for a connect
-// reply that may have older ones and be under way.
+// overtakeTime is how long the events of a call's reply wait for a connect reply
+// that may have older ones and be under way.
 const overtakeTime = 5 * time.Second
 
 // call is something to do on the second connection.
@@ -35,7 +36,7 @@ func (s *cometdSession) update(add []request, drop []*subscription) {
 	}
 	for _, req := range add {
 		// Events of the old subscription could not be told from those of the new one.
-		if s.connects < s.dropped[req.sub.key.Channel] {
+		if s.dropped[req.sub.key.Channel] > 0 {
 			s.failLocked(errReopen)
 			return
 		}
@@ -84,7 +85,7 @@ func (s *cometdSession) unsubscribe(subs []*subscription) error {
 	s.finishLocked()
 	for _, sub := range subs {
 		// What the server had queued comes with the connect that is under way, or
-		// with the next one.
+		// with later ones, as long as they bring anything.
 		s.dropped[sub.key.Channel] = s.connects + 2
 	}
 	return nil
@@ -105,7 +106,9 @@ func (s *cometdSession) subscribe(reqs []request) error {
 				Message: fmt.Sprintf("%x is not a replay id of the Streaming API", req.position.id)})
 			continue
 		case len(req.position.id) > 0:
-			replay = string(req.position.id)
+			if replay = strings.TrimLeft(string(req.position.id), "0"); replay == "" {
+				replay = "0"
+			}
 		case req.position.latest:
 			replay = "-1"
 		}
@@ -157,15 +160,7 @@ func (s *cometdSession) finishLocked() {
 		if c.rode && s.polling {
 			after := s.connects + 1
 			c.after = after
-			// A connect that is held at the server brings none.
-			time.AfterFunc(overtakeTime, func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				if c.after == after {
-					c.after = 0
-					s.releaseLocked(c)
-				}
-			})
+			time.AfterFunc(overtakeTime, func() { s.overtake(c, after) })
 		}
 		c.rode = false
 		s.releaseLocked(c)
@@ -187,9 +182,28 @@ func (s *cometdSession) answeredLocked(bare string, refusal *ServerError) {
 		delete(s.channels, bare)
 		s.pushLocked(batch{kind: batchRefused, sub: c.sub, err: refusal})
 	default:
-		c.accepted = true
+		c.accepted, c.since = true, s.connects
 		s.pushLocked(batch{kind: batchAccepted, sub: c.sub})
 	}
+}
+
+// overtake decides about events that have waited long enough for a connect, which
+// is held at the server, or slow, or lost. Of a channel that was followed before,
+// older ones may be in its reply: a new session brings all in order. Of one that
+// this call has subscribed to, a server puts all into one reply, if it is like
+// Salesforce's: they are let go, but come again if the connect is lost.
+func (s *cometdSession) overtake(c *cometdChannel, connect int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case c.after != connect || s.connects >= connect || len(c.held) == 0:
+		return
+	case c.since < s.connects:
+		s.failLocked(errReopen)
+		return
+	}
+	c.after, c.early = 0, true
+	s.releaseLocked(c)
 }
 
 func (s *cometdSession) holdsLocked(c *cometdChannel) bool {
@@ -199,8 +213,9 @@ func (s *cometdSession) holdsLocked(c *cometdChannel) bool {
 // releaseLocked queues the events of a channel that need not be held any more.
 func (s *cometdSession) releaseLocked(c *cometdChannel) {
 	if len(c.held) > 0 && !s.holdsLocked(c) && s.err == nil {
-		s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: inOrder(c.held)})
+		s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: inOrder(c.held), early: c.early})
 		c.held = nil
+		notify(s.room)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,11 +32,11 @@ const (
 	maxResponse = 16 << 20
 
 	// unaryTimeout bounds GetTopic and GetSchema. A cold GetTopic was seen to take 4 s.
-	unaryTimeout = 30 * time.Second
+	unaryTimeout = 20 * time.Second
 
 	// openTimeout bounds the opening of a stream, which waits for the connection
 	// but for no answer.
-	openTimeout = 30 * time.Second
+	openTimeout = 20 * time.Second
 )
 
 // pubsub is the transport over the Pub/Sub API. Its streams share a connection.
@@ -114,7 +115,7 @@ func (s *pubsubSession) start(req request) (err error) {
 		return s.forgotten(openTimeout)
 	}
 	if err != nil {
-		return translate(s.sub.channel, err, nil)
+		return s.translate(err, nil)
 	}
 	first := &eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(s.sub.takeCredit())}
 	switch {
@@ -128,7 +129,7 @@ func (s *pubsubSession) start(req request) (err error) {
 	// The error of a Send is io.EOF where the server has already answered; recv
 	// then tells what it said.
 	if err := s.stream.Send(first); err != nil && !errors.Is(err, io.EOF) {
-		return translate(s.sub.channel, err, nil)
+		return s.translate(err, nil)
 	}
 	return nil
 }
@@ -142,7 +143,7 @@ func (s *pubsubSession) verify() error {
 	info, err := s.client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.channel}, grpc.Trailer(&trailer))
 	if err != nil {
 		s.transport.unanswered(s.conn, err)
-		return translate(s.sub.channel, err, trailer)
+		return s.translate(err, trailer)
 	}
 	if !info.CanSubscribe {
 		return &ServerError{
@@ -161,6 +162,7 @@ type pubsubSession struct {
 	sub       *subscription
 	stream    eventbus.SubscribeStream
 	begun     bool
+	failed    error // what recv is to return next
 
 	ctx        context.Context // of the stream; cancelled by close
 	cancel     context.CancelFunc
@@ -200,10 +202,20 @@ func (s *pubsubSession) wake() {
 	s.cancel()
 }
 
+// translate makes a *ServerError of a failed RPC, without the token, which some
+// servers repeat.
+func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
+	if token := s.creds.AccessToken; strings.Contains(err.Error(), token) {
+		st := status.Convert(err)
+		err = status.Error(st.Code(), strings.ReplaceAll(st.Message(), token, "…"))
+	}
+	return translate(s.sub.channel, err, trailer)
+}
+
 // forgotten is the error of a stream that was woken.
 func (s *pubsubSession) forgotten(after time.Duration) error {
 	s.transport.retire(s.conn) // no other stream is to wait as long on it
-	return &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Unavailable,
+	return &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Unavailable, err: errSilent,
 		Message: fmt.Sprintf("nothing came for %s, not even a keepalive", after)}
 }
 
@@ -222,6 +234,9 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		s.begun = true // the stream itself would tell only with its first event
 		return batch{kind: batchAccepted, sub: s.sub}, nil
 	}
+	if s.failed != nil {
+		return batch{}, s.failed
+	}
 	s.watchdog.Reset(s.transport.silence)
 	response, err := s.stream.Recv()
 	s.watchdog.Stop()
@@ -232,7 +247,7 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	case s.silent.Load():
 		return batch{}, s.forgotten(s.transport.silence)
 	default:
-		return batch{}, translate(s.sub.channel, err, s.stream.Trailer())
+		return batch{}, s.translate(err, s.stream.Trailer())
 	}
 	if len(response.Events) == 0 {
 		return batch{kind: batchQuiet, sub: s.sub, latest: response.LatestReplayId}, nil
@@ -248,7 +263,8 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		m.payload = event.GetPayload()
 		if m.schema, m.schemaErr, err = s.schema(m.SchemaID); err != nil {
 			// The batch is not lost: the link opens again from the last queued id.
-			return batch{unread: messages[0].ReplayID}, err
+			s.failed = err
+			return batch{kind: batchUnread, sub: s.sub, latest: messages[0].ReplayID}, nil
 		}
 	}
 	return batch{kind: batchMessages, sub: s.sub, messages: messages}, nil
@@ -290,7 +306,7 @@ func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {
 		info, err := s.client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, grpc.Trailer(&trailer))
 		if err != nil {
 			s.transport.unanswered(s.conn, err)
-			return "", translate(s.sub.channel, err, trailer)
+			return "", s.translate(err, trailer)
 		}
 		return info.SchemaJson, nil
 	})

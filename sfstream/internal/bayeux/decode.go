@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 const (
@@ -13,6 +14,9 @@ const (
 
 	firstBuffer = 4 << 10
 	fullBuffer  = 128 << 10
+
+	// maxReplies is far above what a request can hold messages.
+	maxReplies = 4096
 
 	// maxMessage is far above the 1 MB that an event can have at Salesforce.
 	maxMessage = 64 << 20
@@ -31,16 +35,17 @@ type decoder struct {
 	begun, ended bool
 	list         bool // the reply is an array, as it should be
 
+	secret  string // what no error may show
 	replies []Reply
 	channel string // of the last event: mostly the next one's too
 }
 
-func newDecoder(r io.Reader, length int64) *decoder {
+func newDecoder(r io.Reader, length int64, secret string) *decoder {
 	size := int64(firstBuffer)
 	if length > 0 {
 		size = min(length+1, fullBuffer) // + 1: the end is seen without growing
 	}
-	return &decoder{r: r, size: int(size)}
+	return &decoder{r: r, size: int(size), secret: secret}
 }
 
 // next returns the next events: at least one, at most slabEvents. The error is
@@ -61,6 +66,9 @@ func (d *decoder) next() ([]Event, error) {
 			return events, nil // they keep this buffer
 		case element == nil:
 			continue
+		}
+		if len(d.replies) > maxReplies {
+			return events, fmt.Errorf("%w: it has more than %d answers", errNotJSON, maxReplies)
 		}
 		if event, ok := d.take(element); ok {
 			if events == nil {
@@ -98,7 +106,7 @@ func (d *decoder) begin() error {
 		d.pos++
 	case '{':
 	default:
-		return fmt.Errorf("%w: it begins with %.100q", errNotJSON, d.buf[d.pos:])
+		return fmt.Errorf("%w: it begins with %q", errNotJSON, start(d.buf[d.pos:], 100, d.secret))
 	}
 	return nil
 }
@@ -121,7 +129,7 @@ func (d *decoder) element(yield bool) ([]byte, error) {
 					d.ended = true
 					return nil, nil
 				case c != '{':
-					return nil, fmt.Errorf("%w: %.100q", errNotJSON, d.buf[d.pos:])
+					return nil, fmt.Errorf("%w: %q", errNotJSON, start(d.buf[d.pos:], 100, d.secret))
 				}
 				started, from = true, d.pos
 			}
@@ -206,6 +214,21 @@ func (d *decoder) take(element []byte) (Event, bool) {
 	d.channel = e.Channel
 	e.Data = data
 	return e, true
+}
+
+// start is the beginning of a text that a server wrote, without a secret.
+func start(text []byte, length int, secret string) string {
+	cut := string(text[:min(len(text), length+len(secret))])
+	cut = hide(cut, secret)
+	return cut[:min(len(cut), length)]
+}
+
+// hide takes a secret out of a text: some servers repeat what they were sent.
+func hide(text, secret string) string {
+	if secret == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, secret, "…")
 }
 
 func isMeta(channel string) bool { return len(channel) > 6 && channel[:6] == "/meta/" }

@@ -15,7 +15,7 @@ import (
 
 // decoded is all that a reply holds.
 func decoded(r io.Reader, length int64) (events []Event, replies []Reply, slabs []int, err error) {
-	d := newDecoder(r, length)
+	d := newDecoder(r, length, "")
 	for {
 		slab, err := d.next()
 		if len(slab) > 0 {
@@ -91,7 +91,7 @@ func TestSlabsHoldAtMost256Events(t *testing.T) {
 
 // Events that were read stay as they are while more is read.
 func TestEventsAreNotOverwritten(t *testing.T) {
-	d := newDecoder(iotest.HalfReader(strings.NewReader(reply(5000, 100))), -1)
+	d := newDecoder(iotest.HalfReader(strings.NewReader(reply(5000, 100))), -1, "")
 	var events []Event
 	var copies []string
 	for {

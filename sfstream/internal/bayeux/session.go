@@ -24,6 +24,15 @@ const (
 	// defaultHold is how long a server may hold a connect that has not told it.
 	defaultHold = 110 * time.Second
 
+	// longestHold is the longest that a server is believed to hold a connect.
+	longestHold = time.Hour
+
+	// maxText is how much is kept of what a server says about a failure.
+	maxText = 1000
+
+	// aLife is how many bytes of a reply show that the server is still at it.
+	aLife = 1 << 10
+
 	// MaxRequest is the largest request that Salesforce takes, in bytes.
 	MaxRequest = 32768
 )
@@ -186,7 +195,7 @@ func (s *Session) each(ctx context.Context, messages []message, deliver func([]E
 	if len(messages) == 0 {
 		return nil
 	}
-	replies, err := s.post(ctx, messages, 0, deliver)
+	replies, err := s.post(ctx, messages, s.hold(), deliver) // replaying all can take long to begin
 	if err == nil {
 		err = replies.tooLarge()
 	}
@@ -207,7 +216,7 @@ func (s *Session) each(ctx context.Context, messages []message, deliver func([]E
 	for _, m := range messages {
 		reply, err := replies.to(m.Channel, m.Subscription)
 		if reply == nil && err == nil {
-			err = fmt.Errorf("%w: no reply for %s", errNotJSON, m.Subscription)
+			return fmt.Errorf("%w: no reply for %s", errNotJSON, m.Subscription)
 		}
 		result(m.Subscription, err)
 	}
@@ -258,10 +267,10 @@ func (s *Session) hold() time.Duration {
 func (s *Session) learn(a Advice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.Interval != nil {
+	if a.Interval != nil && *a.Interval >= 0 {
 		s.advice.Interval = a.Interval
 	}
-	if a.Timeout != nil {
+	if a.Timeout != nil && *a.Timeout >= 0 && *a.Timeout <= longestHold {
 		s.advice.Timeout = a.Timeout
 	}
 }
@@ -327,7 +336,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// A server that is silent for longer is gone, in the middle of a body too.
-	watchdog := time.AfterFunc(hold+margin, func() { cancel(errSilent) })
+	watchdog := time.AfterFunc(hold+margin, func() { cancel(ErrSilent) })
 	defer watchdog.Stop()
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
@@ -341,12 +350,12 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 		return replies{}, cause(ctx, err)
 	}
 	defer resp.Body.Close()
-	read := &watched{resp.Body, watchdog}
+	read := &watched{Reader: resp.Body, watchdog: watchdog}
 	read.alive()
 	if resp.StatusCode != http.StatusOK {
 		return s.failed(resp, read, messages)
 	}
-	d := newDecoder(read, resp.ContentLength)
+	d := newDecoder(read, resp.ContentLength, s.token)
 	for {
 		events, err := d.next()
 		if len(events) > 0 && deliver != nil {
@@ -363,7 +372,10 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 }
 
 func (s *Session) answered(list []Reply, sent []message, status int) replies {
-	for _, reply := range list {
+	for i := range list {
+		reply := &list[i]
+		reply.Error = start([]byte(reply.Error), maxText, s.token)
+		reply.FailureReason = start([]byte(reply.FailureReason), maxText, s.token)
 		s.learn(reply.Advice)
 	}
 	return replies{sent: sent, list: list, status: status}
@@ -372,36 +384,39 @@ func (s *Session) answered(list []Reply, sent []message, status int) replies {
 // failed reads a response with another status than 200. It may be Bayeux still.
 func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (replies, error) {
 	text, err := io.ReadAll(io.LimitReader(body, 64<<10))
-	d := newDecoder(bytes.NewReader(text), int64(len(text)))
+	d := newDecoder(bytes.NewReader(text), int64(len(text)), s.token)
 	if _, bad := d.next(); err == nil && bad == io.EOF && len(d.replies) > 0 {
 		return s.answered(d.replies, sent, resp.StatusCode), nil
 	}
-	e := &StatusError{Status: resp.StatusCode, Start: string(text[:min(len(text), 200)])}
+	e := &StatusError{Status: resp.StatusCode, Start: start(text, 200, s.token)}
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds < 1<<20 {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
 	return replies{}, e
 }
 
-var errSilent = errors.New("bayeux: no answer in time")
+// ErrSilent is what a request ends with whose answer does not come in time.
+var ErrSilent = errors.New("bayeux: no answer in time")
 
 // cause is the reason where we ended the request ourselves.
 func cause(ctx context.Context, err error) error {
-	if reason := context.Cause(ctx); reason == errSilent {
+	if reason := context.Cause(ctx); reason == ErrSilent {
 		return reason
 	}
 	return err
 }
 
-// watched gives the watchdog new time with all that comes.
+// watched gives the watchdog new time with what comes. A trickle is not enough.
 type watched struct {
 	io.Reader
 	watchdog *time.Timer
+	came     int
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
-	if n > 0 {
+	if w.came += n; w.came >= aLife {
+		w.came = 0
 		w.alive()
 	}
 	return n, err
