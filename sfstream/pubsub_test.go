@@ -1,0 +1,128 @@
+package sfstream_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+// TestPubSub plays what servers of the Pub/Sub API do, each scenario in a bubble of
+// its own. Its test proves what the client makes of it: which messages come, and how
+// often it subscribes and logs in meanwhile. The numbers are those of our list of
+// scenarios; those of publishing and of managed subscriptions are missing.
+func TestPubSub(t *testing.T) {
+	for _, s := range slices.Concat(
+		pubsubLogins(),
+	) {
+		t.Run(s.name, func(t *testing.T) { synctest.Test(t, s.run) })
+	}
+}
+
+// expectCalls expects how often the orders were subscribed to, and how often a client
+// logged in, so far.
+func (l *lab) expectCalls(subscribes, logins int) {
+	l.t.Helper()
+	synctest.Wait()
+	if s, n := len(l.Subscribes(labOrders)), l.Logins(); s != subscribes || n != logins {
+		l.t.Errorf("%d Subscribe calls and %d logins, want %d and %d", s, n, subscribes, logins)
+	}
+}
+
+// expectPositions expects how the streams of a channel began: the preset, or the
+// event that the stream resumed after.
+func (l *lab) expectPositions(channel string, want ...position) {
+	l.t.Helper()
+	synctest.Wait()
+	var got []position
+	for _, call := range l.Subscribes(channel) {
+		got = append(got, position{call.Preset, string(call.ReplayID)})
+	}
+	if !slices.Equal(got, want) {
+		l.t.Errorf("the streams began with\n%+q, want\n%+q", got, want)
+	}
+}
+
+// position is where a stream began.
+type position struct{ preset, id string }
+
+var latest, earliest = position{preset: "LATEST"}, position{preset: "EARLIEST"}
+
+// after is the position behind a replay id.
+func after(id []byte) position { return position{"CUSTOM", string(id)} }
+
+// subscribeWaits are the times between Subscribe calls of the orders, from the call
+// with this index on.
+func (l *lab) subscribeWaits(from int) (waits []time.Duration) {
+	calls := l.Subscribes(labOrders)
+	for i := from + 1; i < len(calls); i++ {
+		waits = append(waits, calls[i].At.Sub(calls[i-1].At))
+	}
+	return waits
+}
+
+// finishStream uses the client once more after all that happened to it, and ends it.
+// Nothing stays behind at the server.
+func (l *lab) finishStream(channel string) {
+	l.t.Helper()
+	l.expectStillWorks(channel)
+	if n := l.Streams(channel); n != 1 {
+		l.t.Errorf("%d streams, want one", n)
+	}
+	l.closeStreams()
+}
+
+// closeStreams ends the client, which may have ended before. It takes no time.
+func (l *lab) closeStreams() {
+	l.t.Helper()
+	within(l.t, 300*time.Millisecond, func() { _ = l.client.Close() })
+	synctest.Wait()
+	if n := l.Streams(""); n != 0 {
+		l.t.Errorf("%d streams stay behind", n)
+	}
+}
+
+// grpcWire sees what goes over streams, and may change it: what a client of ours
+// would never send, and what only few servers do.
+type grpcWire struct {
+	open     func(ctx context.Context) context.Context // what a call begins with
+	request  func(r *eventbus.FetchRequest)
+	response func(r *eventbus.FetchResponse)
+}
+
+func (w grpcWire) option() sfstream.Option {
+	return sfstream.WithPubSubDialOptions(grpc.WithStreamInterceptor(
+		func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			if w.open != nil {
+				ctx = w.open(ctx)
+			}
+			s, err := stream(ctx, desc, cc, method, opts...)
+			return &wiredStream{s, w}, err
+		}))
+}
+
+type wiredStream struct {
+	grpc.ClientStream
+	wire grpcWire
+}
+
+func (s *wiredStream) SendMsg(m any) error {
+	if r, ok := m.(*eventbus.FetchRequest); ok && s.wire.request != nil {
+		s.wire.request(r)
+	}
+	return s.ClientStream.SendMsg(m)
+}
+
+func (s *wiredStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if r, ok := m.(*eventbus.FetchResponse); ok && err == nil && s.wire.response != nil {
+		s.wire.response(r)
+	}
+	return err
+}
