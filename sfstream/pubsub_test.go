@@ -19,7 +19,7 @@ import (
 // scenarios; those of publishing and of managed subscriptions are missing.
 func TestPubSub(t *testing.T) {
 	for _, s := range slices.Concat(
-		pubsubLogins(), pubsubDemand(), pubsubReplay(), pubsubRepeats(), pubsubTrouble(),
+		pubsubLogins(), pubsubDemand(), pubsubReplay(), pubsubRepeats(), pubsubTrouble(), pubsubChannels(), pubsubSchemas(),
 	) {
 		t.Run(s.name, func(t *testing.T) { synctest.Test(t, s.run) })
 	}
