@@ -24,6 +24,7 @@ func pubsubLogins() []scenario {
 		{name: "03_reauth_keeps_failing", run: reauthKeepsFailing},
 		{name: "04_malformed_headers", run: malformedHeaders},
 		{name: "50_login_flows_and_errors", run: loginFlowsAndErrors},
+		{name: "51_rotated_refresh_token_reused", run: rotatedTokenReused},
 		{name: "54_instance_moved", run: instanceMovedStream},
 	}
 }
@@ -237,6 +238,43 @@ func loginFlowsAndErrors(t *testing.T) {
 			l.closeStreams()
 		}
 	}
+}
+
+// rotatedTokenReused: somebody uses a refresh token that was rotated away. Salesforce
+// takes it for a theft and revokes all there is.
+func rotatedTokenReused(t *testing.T) {
+	l := newLab(t, sfstreamtest.WithRefreshRotation())
+	a := l.Account()
+	refresh := func(token string) *authenticator.RefreshToken {
+		return &authenticator.RefreshToken{ConsumerKey: a.ConsumerKey, ConsumerSecret: a.ConsumerSecret, RefreshToken: token}
+	}
+	c, err := sfstream.New(refresh(a.RefreshToken), sfstream.WithOrg(l), sfstream.WithReplayStore(l.store))
+	l.must(err)
+	l.client = c
+	l.must(c.Open(t.Context()))
+	l.subscribe(labOrders)
+	for n := range 3 { // each login uses the token of the one before
+		l.ExpireToken()
+		l.EndStreams("", "service.auth.error")
+		l.publish(n)
+		l.expect(n)
+		l.expectCalls(n+2, n+2)
+	}
+	if _, err := refresh(a.RefreshToken).Authenticate(t.Context(), authenticator.Login{URL: l.LoginURL(), HTTPClient: l.HTTPClient()}); err == nil {
+		t.Fatal("a refresh token that was rotated away is taken")
+	}
+	l.EndStreams("", "UNAVAILABLE")
+	l.publish(3)
+	e := expectEnd[*sfstream.AuthError](l)
+	if a := expectError[*authenticator.Error](t, e); a.Code != "invalid_grant" {
+		t.Errorf("%+v", a)
+	}
+	l.pass(time.Hour)
+	l.expectCalls(4, 6)
+	l.closeStreams()
+	l.follow() // with a password
+	l.expect(3)
+	l.finishStream(labOrders)
 }
 
 // instanceMovedStream: the org is elsewhere after a login. An address that was kept

@@ -3,6 +3,7 @@ package sfstream_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +19,12 @@ import (
 // often it subscribes and logs in meanwhile. The numbers are those of our list of
 // scenarios; those of publishing and of managed subscriptions are missing.
 func TestPubSub(t *testing.T) {
-	for _, s := range slices.Concat(
+	scenarios := slices.Concat(
 		pubsubLogins(), pubsubDemand(), pubsubReplay(), pubsubRepeats(), pubsubTrouble(), pubsubChannels(), pubsubSchemas(),
-	) {
+		pubsubChanges(), pubsubCloses(),
+	)
+	slices.SortStableFunc(scenarios, func(a, b scenario) int { return strings.Compare(a.name, b.name) })
+	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) { synctest.Test(t, s.run) })
 	}
 }
