@@ -3,6 +3,7 @@ package sfstream_test
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,16 +33,25 @@ func pubsubReplay() []scenario {
 // before what came earlier is handled.
 func keepaliveIDs(t *testing.T) {
 	l := newLab(t)
-	var ids [][]byte // of keepalives
+	var mu sync.Mutex
+	var kept [][]byte
 	watch := grpcWire{response: func(r *eventbus.FetchResponse) {
+		mu.Lock()
+		defer mu.Unlock()
 		if len(r.Events) == 0 {
-			ids = append(ids, bytes.Clone(r.LatestReplayId))
+			kept = append(kept, bytes.Clone(r.LatestReplayId))
 		}
 	}}
+	keepalives := func() [][]byte {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(kept)
+	}
 	l.follow(watch.option(), sfstream.WithAck(sfstream.AckManual))
 	l.publish(1, 2)
 	one, two := l.receive(), l.receive()
 	l.pass(10*time.Minute + time.Second)
+	ids := keepalives()
 	if len(ids) != 10 || bytes.Equal(ids[0], ids[9]) {
 		t.Fatalf("keepalives with the ids %x", ids)
 	}
@@ -57,6 +67,7 @@ func keepaliveIDs(t *testing.T) {
 	}
 	l.pass(80 * time.Hour) // the events age out
 	l.stop()
+	ids = keepalives()
 	last := ids[len(ids)-1]
 	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, last) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, last)

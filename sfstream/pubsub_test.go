@@ -20,7 +20,7 @@ import (
 // scenarios; those of publishing and of managed subscriptions are missing.
 func TestPubSub(t *testing.T) {
 	scenarios := slices.Concat(
-		pubsubLogins(), pubsubDemand(), pubsubReplay(), pubsubRepeats(), pubsubTrouble(), pubsubChannels(), pubsubSchemas(),
+		pubsubLogins(), pubsubFlows(), pubsubDemand(), pubsubReplay(), pubsubRepeats(), pubsubTrouble(), pubsubChannels(), pubsubSchemas(),
 		pubsubChanges(), pubsubCloses(),
 	)
 	slices.SortStableFunc(scenarios, func(a, b scenario) int { return strings.Compare(a.name, b.name) })
