@@ -65,6 +65,9 @@ func keepaliveIDs(t *testing.T) {
 	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, ids[9]) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, ids[9])
 	}
+	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.pass(10 * time.Second)
+	l.expectPositions(labOrders, latest, after(ids[9]))
 	l.pass(80 * time.Hour) // the events age out
 	l.stop()
 	ids = keepalives()
@@ -75,7 +78,7 @@ func keepaliveIDs(t *testing.T) {
 	l.publish(3)
 	l.follow()
 	l.expect(3)
-	l.expectPositions(labOrders, latest, after(last))
+	l.expectPositions(labOrders, latest, after(ids[9]), after(last))
 	l.finishStream(labOrders)
 }
 

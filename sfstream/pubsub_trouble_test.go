@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
@@ -153,7 +155,7 @@ func brokenStreams(t *testing.T) {
 // goawayRestartMaintenance: the server goes, politely or not, and comes back.
 func goawayRestartMaintenance(t *testing.T) {
 	l := newLab(t)
-	l.start()
+	l.start(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
 	channels := []string{labOrders, labUndated}
 	for _, channel := range channels {
 		l.subscribe(channel)
@@ -185,14 +187,14 @@ func goawayRestartMaintenance(t *testing.T) {
 
 	l.outage(10*time.Minute, func() { both(5, 6) }) // a restart
 	both(7)
-	expectBoth(5, 6, 7)
+	within(t, 2*time.Second, func() { expectBoth(5, 6, 7) }) // gRPC alone would wait for minutes
 	l.expectCalls(3, 1)
 
 	const maintenance = "UNAVAILABLE: This application is down for maintenance"
 	l.Reject("", 6, maintenance)
 	l.EndStreams("", maintenance)
 	both(8)
-	within(t, 2*time.Minute, func() { expectBoth(8) })
+	within(t, 10*time.Second, func() { expectBoth(8) })
 	if n := len(l.Subscribes(labOrders)); n > 10 || l.Logins() != 1 {
 		t.Errorf("%d Subscribe calls and %d logins", n, l.Logins())
 	}
