@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -53,6 +54,7 @@ func closeWithHandler(t *testing.T) {
 		}
 		go func() { closed <- l.client.Close() }() // ends when Close does, which is awaited here
 		within(t, 300*time.Millisecond, func() { l.must(<-closed) })
+		synctest.Wait() // the server has heard of it
 		if n := l.Streams(""); n != 0 {
 			t.Errorf("%d streams while the body is still at work", n)
 		}
