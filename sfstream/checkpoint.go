@@ -17,20 +17,10 @@ type entry struct {
 	id         []byte
 	live       time.Time // when a keepalive last showed that nothing before this is missing
 	reset      bool      // no id: the place is live itself, and the ids before it are void
+	number     uint64    // of a message: its place in the client's order of arrival
 	handled    bool
-	waiting    bool // in the queue, or held out by a feeder
-	out        bool // AckManual: handed out, takes room until it is acked
-}
-
-// precedes reports whether e, which is unhandled, came before another entry of
-// the same channel.
-func (e *entry) precedes(other *entry) bool {
-	for before := other.prev; before != nil; before = before.prev {
-		if before == e {
-			return true
-		}
-	}
-	return false
+	waiting    bool // in the queue, or held by a feeder or a Run
+	out        bool // AckManual and Run: handed out, takes room until it is settled
 }
 
 // watermark is the contiguous end of what is handled of a channel. Its list

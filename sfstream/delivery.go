@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -21,7 +22,8 @@ type delivery struct {
 
 	mu          sync.Mutex
 	first, last *run
-	back        []*Message // handed out and put back: next to go, last one first
+	arrivals    uint64     // how many messages were queued
+	back        []*Message // taken and put back: next to go, last one first
 	queued      int        // waiting in all
 	current     *Message   // AckAuto: handed out last, handled when the next one is asked for
 }
@@ -60,7 +62,8 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 		e.sub, e.id, e.live = sub, m.ReplayID, sub.live
 		switch m.fate {
 		case fateDeliver:
-			e.msg, e.waiting = m, true
+			d.arrivals++
+			e.msg, e.waiting, e.number = m, true, d.arrivals
 			delivered++
 			sub.watermark.pushLocked(e)
 		case fateSkip:
@@ -182,12 +185,26 @@ func (d *delivery) handOutLocked(m *Message) *subscription {
 	case AckOnReceive:
 		d.settleLocked(e)
 	case AckManual:
-		e.out = true
-		if e.sub.out++; e.sub.out >= d.prefetch {
-			e.sub.fullSince = time.Now()
-		}
+		d.goesOutLocked(e)
 	}
 	return due(e.sub)
+}
+
+// goesOutLocked makes a message take room beyond its hand-out, until
+// comesInLocked.
+func (d *delivery) goesOutLocked(e *entry) {
+	e.out = true
+	if e.sub.out++; e.sub.out >= d.prefetch {
+		e.sub.fullSince = time.Now()
+	}
+}
+
+func (d *delivery) comesInLocked(e *entry) {
+	if e.out {
+		e.out = false
+		e.sub.out--
+		e.sub.fullSince = time.Time{}
+	}
 }
 
 func due(s *subscription) *subscription {
@@ -208,15 +225,14 @@ func (d *delivery) waitsNoMoreLocked(e *entry) {
 // settleLocked marks a message as handled, once, and returns its subscription
 // if that should now ask for more.
 func (d *delivery) settleLocked(e *entry) *subscription {
-	if e.handled || e.sub.removed {
+	if e.sub.removed {
 		return nil
 	}
-	d.waitsNoMoreLocked(e) // put back, and acked after all
-	if e.out {
-		e.out = false
-		e.sub.out--
-		e.sub.fullSince = time.Time{}
+	d.comesInLocked(e) // in a Run under AckOnReceive, also when it is handled
+	if e.handled {
+		return due(e.sub)
 	}
+	d.waitsNoMoreLocked(e) // put back, and acked after all
 	e.sub.handled++
 	e.sub.watermark.settleLocked(e)
 	return due(e.sub)
@@ -244,9 +260,14 @@ func (d *delivery) leave() {
 	}
 }
 
+// putBackLocked keeps the order of arrival: consumers put back in any order.
 func (d *delivery) putBackLocked(m *Message) {
 	e := m.entry
-	if e.handled || e.sub.removed {
+	if e.sub.removed {
+		return
+	}
+	d.comesInLocked(e)
+	if e.handled {
 		return
 	}
 	if !e.waiting {
@@ -254,12 +275,55 @@ func (d *delivery) putBackLocked(m *Message) {
 		e.sub.queued++
 		d.queued++
 	}
-	// Several feeders under AckManual put back in any order.
 	i := len(d.back)
-	for i > 0 && d.back[i-1].entry.precedes(e) {
+	for i > 0 && d.back[i-1].entry.number < e.number {
 		i--
 	}
 	d.back = slices.Insert(d.back, i, m)
+}
+
+// hold takes the next message for a Run, nil where none waits. It counts as
+// waiting until start or putBack.
+func (d *delivery) hold() *Message {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.popLocked()
+}
+
+// idle says that a Run has nothing to do.
+func (d *delivery) idle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.saver.soonLocked()
+}
+
+// start hands a held message out to a handler of a Run: it takes room until ack
+// or putBack. It reports false where there is nothing to hand out any more.
+func (d *delivery) start(m *Message) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := m.entry
+	d.waitsNoMoreLocked(e)
+	if e.handled || e.sub.removed {
+		return false // acked by who had it before, or unsubscribed meanwhile
+	}
+	if d.ackWith == AckOnReceive {
+		d.settleLocked(e)
+	}
+	d.goesOutLocked(e) // the room that it had while it waited
+	return true
+}
+
+// putBack puts what a Run has not settled back at the head of the queue.
+func (d *delivery) putBack(messages []*Message) {
+	// Latest first: each is the new head.
+	slices.SortFunc(messages, func(a, b *Message) int { return cmp.Compare(b.entry.number, a.entry.number) })
+	d.mu.Lock()
+	for _, m := range messages {
+		d.putBackLocked(m)
+	}
+	d.mu.Unlock()
+	notify(d.ready)
 }
 
 // offer takes the next message for a feeder to hold out, nil where none waits.

@@ -42,6 +42,9 @@
 //   - A position that Salesforce refuses is a decision of yours, not a silent jump:
 //     WithReplayFallback.
 //
+// Run hands messages to several handlers at once, in order per key: per record of
+// change events, per channel of others, or by OrderBy.
+//
 // # Errors
 //
 // What passes by itself (networks, server faults, dead tokens, limits) is retried
@@ -63,7 +66,7 @@
 // # Where things are
 //
 // client.go, subscribe.go and close.go are what programs call, consume.go the
-// loops; link.go is the loop that reconnects, feed.go one channel of it, transport.go
+// loops, run.go and order.go the handlers of Run; link.go is the loop that reconnects, feed.go one channel of it, transport.go
 // the seam to the two APIs below it; delivery.go holds what waits and checkpoint.go what is handled,
 // saver.go writes it down.
 package sfstream

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync/atomic"
+
+	"github.com/cenkalti/backoff/v4"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -146,6 +149,50 @@ func ExampleWithAck() {
 	// A-1
 	// A-2
 	// A-3
+}
+
+// Several handlers at once, those of one order's events one after the other.
+func ExampleClient_Run() {
+	type order struct {
+		Number string  `sf:"Number__c"`
+		Amount float64 `sf:"Amount__c"`
+	}
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	left := new(atomic.Int32)
+	left.Store(3)
+	err := client.Run(ctx, func(ctx context.Context, msg *sfstream.Message) error {
+		o, err := sfstream.Decode[order](msg)
+		if err != nil {
+			return backoff.Permanent(err) // not to be retried
+		}
+		fmt.Println(o.Number, o.Amount)
+		if left.Add(-1) == 0 {
+			stop()
+		}
+		return nil
+	},
+		sfstream.Workers(4),
+		sfstream.OrderBy(func(msg *sfstream.Message) string {
+			o, _ := sfstream.Decode[order](msg)
+			return o.Number
+		}),
+		sfstream.OnError(
+			sfstream.Retry(func() backoff.BackOff { return backoff.NewExponentialBackOff() }),
+			sfstream.Skip(func(msg *sfstream.Message, err error) { log.Print(msg.ID, ": ", err) }),
+		),
+	)
+	fmt.Println(err)
+	// Unordered output:
+	// A-1 0
+	// A-2 10.5
+	// A-3 21
+	// <nil>
 }
 
 // What the client cannot cure ends it, and Err tells why.

@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "follow":
 		err = runJob(follower)
+	case "panic":
+		err = runJob(panicking)
 	case "bench server":
 		err = serveBench()
 	case "bench bare":

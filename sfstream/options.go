@@ -212,7 +212,7 @@ func WithAck(p AckPolicy) Option {
 }
 
 // WithPrefetch sets how many events of a channel are at most asked for, waiting
-// and (under AckManual) handed out and not acked, taken together. The default is
+// and (under AckManual and in a Run) handed out and not acked, taken together. The default is
 // 200, of which Salesforce lets 100 be asked for. Acking in groups of k under
 // AckManual needs more than k.
 func WithPrefetch(n int) Option {

@@ -26,7 +26,7 @@ type ChannelStatus struct {
 	Pending      int       // of them, waiting to be handed out
 	LastReceived time.Time // zero: nothing yet
 
-	Unacked       int      // AckManual: handed out and not acked
+	Unacked       int      // AckManual and Run: handed out and not acked
 	OldestUnacked *Message // of them, the one that the marker waits for; nil: none
 
 	Reconnects  int // sessions after the first

@@ -23,9 +23,9 @@ type subscription struct {
 	asked  int  // credit given to the server and not used by it
 	full   bool // the link has found no room, and waits for some
 	queued int  // waiting for a consumer
-	out    int  // AckManual: handed out and not acked
+	out    int  // AckManual and Run: handed out and not acked
 
-	fullSince time.Time // AckManual: since when all room is taken by unacked messages; zero: it is not
+	fullSince time.Time // since when all room is taken by unacked messages; zero: it is not
 
 	accepted  bool           // Salesforce follows it, or did
 	removed   bool           // nothing of it is handed out or saved any more
@@ -94,7 +94,7 @@ func (s *subscription) takeCredit() int {
 }
 
 // unackedLocked returns how many messages are handed out and not acked, and the
-// oldest of them; for AckManual.
+// oldest of them; for AckManual and Run.
 func (s *subscription) unackedLocked() (n int, oldest *Message) {
 	e := s.watermark.head
 	for e != nil && !e.out {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -386,6 +387,14 @@ func checkDecode(t *testing.T, s *Schema, payload []byte) {
 		t.Fatalf("not an *Error: %v", err)
 	}
 	s.Date(payload)
+	if ids, ok := s.RecordIDs(nil, payload); err == nil && ok {
+		header := got[headerName].(map[string]any)
+		if !slices.Equal(ids, texts(header["recordIds"])) {
+			t.Fatalf("record ids are %q, want %q", ids, header["recordIds"])
+		}
+	} else if ok != s.IsChangeEvent() && err == nil {
+		t.Fatal("the record ids cannot be read")
+	}
 }
 
 func FuzzDecode(f *testing.F) {
