@@ -56,6 +56,10 @@ func TestRun(t *testing.T) {
 		{words: "a panic of OrderBy's function loses nothing", run: runKeyPanics},
 		{words: "markers are saved while handlers run", run: runSaves},
 		{words: "reconnects do not disturb it", run: runReconnects},
+		{words: "markers are saved as soon as it waits, and it goes on when more comes", run: runIdles},
+		{words: "the shortest of several waits to retry ends first", run: runRetriesInTime},
+		{words: "a message waiting to be retried is forgotten with its channel", run: runUnsubscribesRetry},
+		{words: "a handler that fails while Run ends is its error", run: runFailsAtEnd},
 		{words: "thousands of keys and failures lose nothing and leave nothing", run: runMuch},
 	}
 	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual} {
@@ -337,8 +341,8 @@ func runStop(t *testing.T) {
 	}
 	sameNumbers(t, r.done, numbered(1, 2))
 	s.savedIs("2")
-	if got := c.Pending(); got != 3 {
-		t.Errorf("%d pending, want 3", got)
+	if st := c.Status().Channels[0]; st.Pending != 3 || st.Unacked != 0 {
+		t.Errorf("status %+v, want 3 pending and nothing unacked", st)
 	}
 	r, err = runUntil(t, c, 3, nil)
 	must(t, err)
@@ -629,13 +633,13 @@ func runUnsubscribe(t *testing.T) {
 		if m.Channel == orders && m.ID == "2" {
 			must(t, c.Unsubscribe(t.Context(), orders))
 		}
+		if m.Channel == orders && m.ID > "2" {
+			t.Errorf("%s comes after Unsubscribe", m.ID)
+		}
 		<-time.After(time.Second)
 		return nil
 	}, sfstream.Workers(1))
 	must(t, err)
-	if len(r.done) != 4 || r.starts["5"] != 0 {
-		t.Errorf("handled %v, want 2 of each channel", r.done)
-	}
 	s.savedIs("1")
 	must(t, c.Subscribe(t.Context(), orders))
 	r, err = runUntil(t, c, 4, nil)
@@ -840,6 +844,86 @@ func runReconnects(t *testing.T) {
 	})
 	must(t, err)
 	sameNumbers(t, r.done, numbered(1, 20))
+}
+
+func runIdles(t *testing.T) {
+	s := newScene(t)
+	c := s.following()
+	go func() { // ends with the last event
+		for _, n := range numbered(1, 3) {
+			<-time.After(time.Second)
+			s.publish(orders, 1)
+			<-time.After(time.Second)
+			s.savedIs(n)
+		}
+	}()
+	r, err := runUntil(t, c, 3, func(_ context.Context, m *sfstream.Message) error {
+		n, _ := strconv.Atoi(m.ID)
+		time.AfterFunc(50*time.Millisecond, func() { s.savedIs(strconv.Itoa(n)) })
+		return nil
+	})
+	must(t, err)
+	sameNumbers(t, r.done, numbered(1, 3))
+	<-time.After(time.Minute)
+}
+
+func runRetriesInTime(t *testing.T) {
+	s := newScene(t)
+	s.publish(orders, 3)
+	c := s.following()
+	synctest.Wait()
+	waits := map[string]time.Duration{"1": 20, "2": 30, "3": 10}
+	var mu sync.Mutex
+	var failed []string
+	var asked []time.Duration // by policies, in the order of failures
+	r, err := runUntil(t, c, 3, func(_ context.Context, m *sfstream.Message) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if slices.Contains(failed, m.ID) {
+			return nil
+		}
+		failed = append(failed, m.ID)
+		asked = append(asked, waits[m.ID]*time.Second)
+		return errHandler
+	}, sfstream.Workers(1), sfstream.OrderBy(perMessage), sfstream.OnError(sfstream.Retry(func() backoff.BackOff {
+		return backoff.NewConstantBackOff(asked[len(asked)-1])
+	})))
+	must(t, err)
+	r.startedAt(map[string]int{"1": 20, "2": 30, "3": 10})
+}
+
+func runUnsubscribesRetry(t *testing.T) {
+	s := newScene(t)
+	s.publish(orders, 2)
+	c := s.following()
+	time.AfterFunc(time.Second, func() { must(t, c.Unsubscribe(t.Context(), orders)) })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	attempts := 0
+	must(t, c.Run(ctx, func(context.Context, *sfstream.Message) error {
+		attempts++
+		return errHandler
+	}, sfstream.OnError(sfstream.Retry(every(5*time.Second, 100)))))
+	if attempts != 1 {
+		t.Errorf("%d attempts, want 1", attempts)
+	}
+	must(t, c.Subscribe(t.Context(), orders))
+	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
+}
+
+func runFailsAtEnd(t *testing.T) {
+	s := newScene(t)
+	s.publish(orders, 2)
+	c := s.following()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := c.Run(ctx, func(context.Context, *sfstream.Message) error {
+		<-time.After(5 * time.Second)
+		return errHandler
+	}); !errors.Is(err, errHandler) {
+		t.Errorf("got %v, want the handler's error", err)
+	}
+	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
 }
 
 func runMuch(t *testing.T) {
