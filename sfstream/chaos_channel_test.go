@@ -1,0 +1,159 @@
+package sfstream_test
+
+import (
+	"time"
+)
+
+// channelModel is what the model knows of one channel. Events are numbered from
+// 1; slices are indexed by number. The mutex of the model guards it.
+type channelModel struct {
+	name string
+
+	numbers map[uint64]int // by replay id
+	replays []uint64       // by number
+	eras    map[uint64]int // how much was published when the ids of an era began
+
+	mayMiss    []bool // may be lost: older than the start, aged out, or in a gap
+	everGot    []bool
+	handled    []bool // in any life
+	wasHandled []bool // before its last delivery
+	gotIn      []int  // the epoch of its last delivery
+	deliveries int
+	contiguous int // where handledUpTo has come to
+
+	newUntil time.Time // what is published until then may be missed: "new" has not reached the server
+	stale    int       // how often positions became stale, or were called so
+	repeats  int       // how many events the server may send again before a position
+
+	// An epoch is from a Subscribe to the end of that subscription.
+	epoch      int
+	subscribed bool
+	started    bool      // a Subscribe has succeeded before
+	leaving    bool      // Unsubscribe is under way
+	leftAt     time.Time // when it returned
+	last       int       // delivered last in this epoch
+	floor      int       // the loaded marker's number
+	exact      bool      // all after the floor comes again, handled or not
+	rewinds    int       // how often the order may go back: FallbackAll
+	rewound    bool
+	lied       bool // a good position was called stale: the order may go back
+	loaded     loadedMarker
+	savedUpTo  int
+}
+
+type loadedMarker int
+
+const (
+	loadedNone   loadedMarker = iota // ErrNotFound
+	loadedMoment                     // a marker without an id
+	loadedID
+)
+
+// eraSize is how far apart the replay ids of an org and of the one that it was
+// moved to are here, so that an id tells which it is of.
+const eraSize = 1_000_000_000_000
+
+func newChannelModel(name string) *channelModel {
+	return &channelModel{
+		name: name, numbers: make(map[uint64]int), eras: make(map[uint64]int),
+		replays: make([]uint64, 1), mayMiss: []bool{true}, everGot: make([]bool, 1),
+		handled: make([]bool, 1), wasHandled: make([]bool, 1), gotIn: make([]int, 1),
+	}
+}
+
+func (ch *channelModel) published() int { return len(ch.replays) - 1 }
+
+// publish gives an event the next number.
+func (ch *channelModel) publish(replay uint64) {
+	n := len(ch.replays)
+	ch.numbers[replay] = n
+	ch.replays = append(ch.replays, replay)
+	ch.mayMiss = append(ch.mayMiss, !time.Now().After(ch.newUntil))
+	ch.everGot = append(ch.everGot, false)
+	ch.handled = append(ch.handled, false)
+	ch.wasHandled = append(ch.wasHandled, false)
+	ch.gotIn = append(ch.gotIn, 0)
+}
+
+func (ch *channelModel) numberOf(replayID []byte) (int, bool) {
+	n, ok := ch.numbers[replayNumber(replayID)]
+	return n, ok
+}
+
+// upTo is the number of the last event up to a replay id. That of a keepalive is
+// of no event.
+func (ch *channelModel) upTo(replayID []byte) int {
+	id := replayNumber(replayID)
+	if n, ok := ch.numbers[id]; ok {
+		return n
+	}
+	n := ch.eras[id/eraSize]
+	for n < ch.published() && ch.replays[n+1]/eraSize == id/eraSize && ch.replays[n+1] < id {
+		n++
+	}
+	return n
+}
+
+// missable says that all events up to a number may be lost.
+func (ch *channelModel) missable(upTo int) {
+	for k := 1; k <= upTo; k++ {
+		ch.mayMiss[k] = true
+	}
+}
+
+func (ch *channelModel) handle(n int) {
+	ch.wasHandled[n] = ch.handled[n]
+	ch.handled[n] = true
+}
+
+// handledUpTo is the end of what is handled without a hole.
+func (ch *channelModel) handledUpTo() int {
+	for ch.contiguous < ch.published() && (ch.handled[ch.contiguous+1] || ch.mayMiss[ch.contiguous+1]) {
+		ch.contiguous++
+	}
+	return ch.contiguous
+}
+
+// missing is the first event that must come and has not, 0 for none.
+func (ch *channelModel) missing() int {
+	for n := 1; n <= ch.published(); n++ {
+		if !ch.everGot[n] && !ch.mayMiss[n] {
+			return n
+		}
+	}
+	return 0
+}
+
+// begin starts an epoch at what was loaded.
+func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
+	ch.epoch++
+	ch.loaded, ch.floor = loaded, floor
+	ch.exact = loaded == loadedID || loaded == loadedNone && replayAll
+	ch.last, ch.rewinds, ch.rewound, ch.lied, ch.leaving = 0, 0, false, false, false
+	ch.savedUpTo = floor
+	ch.subscribed = true
+}
+
+// end ends an epoch.
+func (ch *channelModel) end() {
+	ch.epoch++
+	ch.subscribed, ch.leaving, ch.leftAt = false, false, time.Now()
+}
+
+// savable is up to where a polite end must have saved: all that this epoch has
+// handled in order. It is 0 where the epoch says nothing about it.
+func (ch *channelModel) savable() int {
+	if !ch.subscribed || ch.lied || ch.rewound || ch.rewinds > 0 || !ch.exact || ch.repeats > 0 {
+		return 0
+	}
+	n := 0
+	for k := ch.floor + 1; k <= ch.published(); k++ {
+		switch {
+		case ch.gotIn[k] == ch.epoch && ch.handled[k]:
+			n = k
+		case !ch.mayMiss[k]:
+			return n
+		}
+	}
+	return n
+}
