@@ -15,8 +15,8 @@ type channelModel struct {
 
 	mayMiss    []bool // may be lost: older than the start, aged out, or in a gap
 	everGot    []bool
-	handled    []bool // in any life
-	wasHandled []bool // before its last delivery
+	handled    []bool // in any epoch
+	handledIn  []int  // the epoch
 	gotIn      []int  // the epoch of its last delivery
 	deliveries int
 	contiguous int // where handledUpTo has come to
@@ -36,6 +36,7 @@ type channelModel struct {
 	exact      bool      // all after the floor comes again, handled or not
 	rewinds    int       // how often the order may go back: FallbackAll
 	rewound    bool
+	gapped     bool // a fallback has left the order
 	lied       bool // a good position was called stale: the order may go back
 	loaded     loadedMarker
 	savedUpTo  int
@@ -57,7 +58,7 @@ func newChannelModel(name string) *channelModel {
 	return &channelModel{
 		name: name, numbers: make(map[uint64]int), eras: make(map[uint64]int),
 		replays: make([]uint64, 1), mayMiss: []bool{true}, everGot: make([]bool, 1),
-		handled: make([]bool, 1), wasHandled: make([]bool, 1), gotIn: make([]int, 1),
+		handled: make([]bool, 1), handledIn: make([]int, 1), gotIn: make([]int, 1),
 	}
 }
 
@@ -71,7 +72,7 @@ func (ch *channelModel) publish(replay uint64) {
 	ch.mayMiss = append(ch.mayMiss, !time.Now().After(ch.newUntil))
 	ch.everGot = append(ch.everGot, false)
 	ch.handled = append(ch.handled, false)
-	ch.wasHandled = append(ch.wasHandled, false)
+	ch.handledIn = append(ch.handledIn, 0)
 	ch.gotIn = append(ch.gotIn, 0)
 }
 
@@ -102,8 +103,7 @@ func (ch *channelModel) missable(upTo int) {
 }
 
 func (ch *channelModel) handle(n int) {
-	ch.wasHandled[n] = ch.handled[n]
-	ch.handled[n] = true
+	ch.handled[n], ch.handledIn[n] = true, ch.epoch
 }
 
 // handledUpTo is the end of what is handled without a hole.
@@ -114,10 +114,11 @@ func (ch *channelModel) handledUpTo() int {
 	return ch.contiguous
 }
 
-// missing is the first event that must come and has not, 0 for none.
+// missing is the first event that must come and has not, or has and is not
+// handled; 0 for none.
 func (ch *channelModel) missing() int {
 	for n := 1; n <= ch.published(); n++ {
-		if !ch.everGot[n] && !ch.mayMiss[n] {
+		if !ch.everGot[n] && !ch.mayMiss[n] || ch.gotIn[n] == ch.epoch && ch.handledIn[n] != ch.epoch {
 			return n
 		}
 	}
@@ -129,7 +130,7 @@ func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
 	ch.epoch++
 	ch.loaded, ch.floor = loaded, floor
 	ch.exact = loaded == loadedID || loaded == loadedNone && replayAll
-	ch.last, ch.rewinds, ch.rewound, ch.lied, ch.leaving = 0, 0, false, false, false
+	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.lied, ch.leaving = 0, 0, false, false, false, false
 	ch.savedUpTo = floor
 	ch.subscribed = true
 }
@@ -143,13 +144,13 @@ func (ch *channelModel) end() {
 // savable is up to where a polite end must have saved: all that this epoch has
 // handled in order. It is 0 where the epoch says nothing about it.
 func (ch *channelModel) savable() int {
-	if !ch.subscribed || ch.lied || ch.rewound || ch.rewinds > 0 || !ch.exact || ch.repeats > 0 {
+	if !ch.subscribed || ch.lied || ch.gapped || !ch.exact || ch.repeats > 0 {
 		return 0
 	}
 	n := 0
 	for k := ch.floor + 1; k <= ch.published(); k++ {
 		switch {
-		case ch.gotIn[k] == ch.epoch && ch.handled[k]:
+		case ch.gotIn[k] == ch.epoch && ch.handledIn[k] == ch.epoch:
 			n = k
 		case !ch.mayMiss[k]:
 			return n

@@ -168,7 +168,7 @@ func (l *life) selectSome(late *sync.WaitGroup) {
 		}
 		timeout := time.NewTimer(time.Duration(1 + l.random.Int64N(int64(2*time.Minute))))
 		if l.ack == sfstream.AckAuto {
-			l.model.handle(last) // if another one comes
+			l.model.mayHandle(last)
 		}
 		var m *sfstream.Message
 		select {
@@ -180,7 +180,7 @@ func (l *life) selectSome(late *sync.WaitGroup) {
 		timeout.Stop()
 		if m == nil {
 			if l.ack == sfstream.AckAuto {
-				l.model.unhandle(last)
+				l.model.cannotHandle(last)
 				l.model.back(l.number, last)
 			}
 			return

@@ -291,7 +291,7 @@ func bayeuxFault(c *chaos, channel string) string {
 	case 0:
 		f.Error = pick(c, []string{
 			"403::Unknown client", "402::Unknown client", "503::Server is too busy", "408:30000:Timeout", "429::Too many requests",
-			"403::To protect all customers from excessive use", "500::Internal error",
+			"403::To protect all customers from excessive use",
 		})
 		if f.Kind == "" {
 			f.Kind = "connect"

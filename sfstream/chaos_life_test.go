@@ -190,14 +190,14 @@ func (c *chaos) kill() {
 func (m *chaosModel) born(life int, ack sfstream.AckPolicy, cause string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.life, m.ack, m.cause, m.putBack = life, ack, cause, nil
+	m.life, m.ack, m.cause, m.putBack, m.perhaps = life, ack, cause, nil, nil
 }
 
 // died ends the present life.
 func (m *chaosModel) died() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.life, m.putBack = 0, nil
+	m.life, m.putBack, m.perhaps = 0, nil, nil
 	for _, ch := range m.channels {
 		if ch.subscribed {
 			ch.end()

@@ -24,6 +24,7 @@ type chaosModel struct {
 	life     int // the program that runs now; what others do does not count
 	ack      sfstream.AckPolicy
 	putBack  *taken // left by break: must come first
+	perhaps  *taken // taken from C: handled when the next one is taken
 	saves    int
 	windows  map[string]int
 	cause    string // of the present life
@@ -35,6 +36,7 @@ type taken struct {
 	channel *channelModel
 	number  int
 	epoch   int
+	before  bool // it was handled in an earlier epoch
 }
 
 func newModel(trace *chaosTrace) *chaosModel {
@@ -87,6 +89,7 @@ func (m *chaosModel) deliver(life int, channel string, replayID []byte) *taken {
 	if !ch.subscribed && !ch.leftAt.Equal(time.Now()) {
 		m.deviateLocked("%s: number %d comes after Unsubscribe has returned", channel, n)
 	}
+	m.confirmLocked()
 	back := m.putBack
 	m.putBack = nil
 	if back != nil && back.epoch == back.channel.epoch && !back.channel.leaving {
@@ -163,6 +166,24 @@ func (m *chaosModel) handle(tk *taken) {
 	}
 }
 
+// mayHandle notes that a message is handled if another one comes.
+func (m *chaosModel) mayHandle(tk *taken) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.perhaps = tk; tk != nil {
+		ch := tk.channel
+		tk.before = ch.handled[tk.number]
+		ch.handled[tk.number] = true // a save may come at once
+	}
+}
+
+func (m *chaosModel) confirmLocked() {
+	if tk := m.perhaps; tk != nil && tk.epoch == tk.channel.epoch {
+		tk.channel.handle(tk.number)
+	}
+	m.perhaps = nil
+}
+
 // back notes that a message is left unhandled: it comes first next time.
 func (m *chaosModel) back(life int, tk *taken) {
 	m.mu.Lock()
@@ -174,12 +195,12 @@ func (m *chaosModel) back(life int, tk *taken) {
 	m.putBack = tk
 }
 
-// unhandle takes back that a message counts as handled: nothing came after it.
-func (m *chaosModel) unhandle(tk *taken) {
+// cannotHandle notes that no other one came.
+func (m *chaosModel) cannotHandle(tk *taken) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if tk != nil && tk.epoch == tk.channel.epoch && m.ack == sfstream.AckAuto {
-		tk.channel.handled[tk.number] = tk.channel.wasHandled[tk.number]
+	if m.perhaps = nil; tk != nil {
+		tk.channel.handled[tk.number] = tk.before
 		tk.channel.contiguous = 0
 	}
 }
@@ -196,7 +217,7 @@ func (m *chaosModel) gap(life int, g sfstream.Gap, to sfstream.Fallback) {
 	if ch.stale == 0 {
 		m.deviateLocked("%s: a gap is reported, and no position became stale: %v", g.Channel, g.Reason)
 	}
-	ch.savedUpTo = 0
+	ch.savedUpTo, ch.gapped = 0, true
 	if to == sfstream.FallbackAll {
 		ch.rewinds++
 		return
