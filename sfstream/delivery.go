@@ -183,7 +183,7 @@ func (d *delivery) handOutLocked(m *Message) *subscription {
 	case AckAuto:
 		d.current = m
 	case AckOnReceive:
-		d.settleLocked(e)
+		return d.settleLocked(e) // to ask twice would lose the answer: it is given once
 	case AckManual:
 		d.goesOutLocked(e)
 	}
