@@ -37,7 +37,7 @@ type channelModel struct {
 	rewinds    int       // how often the order may go back: FallbackAll
 	rewound    bool
 	gapped     bool // a fallback has left the order
-	lied       bool // a good position was called stale: the order may go back
+	lied       bool // a good position was called stale, or may yet be: the order may go back
 	loaded     loadedMarker
 	savedUpTo  int
 }
@@ -130,7 +130,7 @@ func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
 	ch.epoch++
 	ch.loaded, ch.floor = loaded, floor
 	ch.exact = loaded == loadedID || loaded == loadedNone && replayAll
-	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.lied, ch.leaving = 0, 0, false, false, false, false
+	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.leaving = 0, 0, false, false, false
 	ch.savedUpTo = floor
 	ch.subscribed = true
 }
