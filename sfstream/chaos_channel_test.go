@@ -106,12 +106,21 @@ func (ch *channelModel) handle(n int) {
 	ch.handled[n], ch.handledIn[n] = true, ch.epoch
 }
 
-// handledUpTo is the end of what is handled without a hole.
+// handledUpTo is the end of what is handled without a hole. What may be missed and
+// has come all the same is to be handled too.
 func (ch *channelModel) handledUpTo() int {
-	for ch.contiguous < ch.published() && (ch.handled[ch.contiguous+1] || ch.mayMiss[ch.contiguous+1]) {
-		ch.contiguous++
+	for n := ch.contiguous + 1; n <= ch.published() && (ch.handled[n] || ch.mayMiss[n] && ch.gotIn[n] != ch.epoch); n++ {
+		ch.contiguous = n
 	}
 	return ch.contiguous
+}
+
+func (ch *channelModel) got(n int) {
+	ch.deliveries++
+	ch.everGot[n], ch.gotIn[n] = true, ch.epoch
+	if !ch.handled[n] {
+		ch.contiguous = min(ch.contiguous, n-1)
+	}
 }
 
 // missing is the first event that must come and has not, or has and is not
@@ -152,7 +161,7 @@ func (ch *channelModel) savable() int {
 		switch {
 		case ch.gotIn[k] == ch.epoch && ch.handledIn[k] == ch.epoch:
 			n = k
-		case !ch.mayMiss[k]:
+		case ch.gotIn[k] == ch.epoch, !ch.mayMiss[k]:
 			return n
 		}
 	}

@@ -134,7 +134,10 @@ func (l *life) unsubscribe(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l.trace.add("life %d unsubscribed %s: %v", l.number, name, err)
-	if err != nil && l.client.Err() == nil {
+	if l.client.Err() != nil {
+		return // a client that has ended hands out what waits
+	}
+	if err != nil {
 		m.deviateLocked("%s: Unsubscribe: %v", name, err)
 	}
 	ch.end()

@@ -99,9 +99,7 @@ func (m *chaosModel) deliver(life int, channel string, replayID []byte) *taken {
 	} else {
 		m.judgeLocked(ch, n)
 	}
-	ch.deliveries++
-	ch.everGot[n] = true
-	ch.gotIn[n] = ch.epoch
+	ch.got(n)
 	if m.ack == sfstream.AckOnReceive {
 		ch.handle(n)
 	}
