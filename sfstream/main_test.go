@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 		err = runJob(follower)
 	case "panic":
 		err = runJob(panicking)
+	case "soak":
+		err = runJob(soakFollower)
 	case "bench server":
 		err = serveBench()
 	case "bench bare":
