@@ -85,7 +85,7 @@ func soakFollower(args soakArgs) (err error) {
 			return err
 		}
 	}
-	last, total, early := make(map[string]int), 0, 0
+	last, total, early := make(map[string]int), 0, memory{}
 	for msg := range client.Messages(ctx) {
 		n, err := chaosNumber(msg)
 		if err != nil {
@@ -114,22 +114,33 @@ func soakFollower(args soakArgs) (err error) {
 	for _, ch := range client.Status().Channels {
 		reconnects += ch.Reconnects
 	}
-	fmt.Println("end", early, late, reconnects)
+	fmt.Println("end", early.heap, early.resident, late.heap, late.resident, reconnects)
 	return client.Close()
 }
 
-// memoryUsed is the resident memory where the system tells, else the heap.
-func memoryUsed() int {
-	debug.FreeOSMemory()
-	var pages, resident int
-	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
-		if _, err := fmt.Sscan(string(text), &pages, &resident); err == nil {
-			return resident * os.Getpagesize()
-		}
-	}
+// memory is what a process uses, in bytes.
+type memory struct {
+	heap     int
+	resident int // 0 where the system does not tell
+}
+
+func memoryUsed() (m memory) {
+	debug.FreeOSMemory() // collects garbage first
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	return int(stats.HeapInuse)
+	m.heap = int(stats.HeapAlloc)
+	var pages int
+	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if _, err := fmt.Sscan(string(text), &pages, &m.resident); err != nil {
+			return memory{heap: m.heap}
+		}
+		m.resident *= os.Getpagesize()
+	}
+	return m
+}
+
+func (m memory) String() string {
+	return fmt.Sprintf("%.1f MiB (heap %.1f)", float64(m.resident)/(1<<20), float64(m.heap)/(1<<20))
 }
 
 // TestSoak lets many events through real sockets while connections break. All of
@@ -169,18 +180,19 @@ func TestSoak(t *testing.T) {
 		}
 		_, _ = fmt.Sscanf(lines.Text(), "at %d", &at)
 	}
-	var early, late, reconnects int
+	var early, late memory
+	var reconnects int
 	for lines.Scan() {
-		_, _ = fmt.Sscanf(lines.Text(), "end %d %d %d", &early, &late, &reconnects)
+		_, _ = fmt.Sscanf(lines.Text(), "end %d %d %d %d %d", &early.heap, &early.resident, &late.heap, &late.resident, &reconnects)
 	}
-	if err := cmd.Wait(); err != nil || late == 0 {
+	if err := cmd.Wait(); err != nil || late.heap == 0 {
 		t.Fatalf("the program ended after %d of %d events: %v; faults: %s", at, events, err, counts(names))
 	}
-	t.Logf("%d events in %s, %d faults, %d reconnects of a channel, %d handshakes, %d logins; memory %.1f MiB at a tenth, %.1f MiB at the end; faults: %s",
+	t.Logf("%d events in %s, %d faults, %d reconnects of a channel, %d handshakes, %d logins; memory %v at a tenth, %v at the end; faults: %s",
 		at, time.Since(start).Round(time.Millisecond), hurt, reconnects, org.Handshakes(), org.Logins(),
-		float64(early)/(1<<20), float64(late)/(1<<20), counts(names))
-	if late > early+soakGrowth {
-		t.Errorf("memory grew from %d to %d bytes", early, late)
+		early, late, counts(names))
+	if late.heap > early.heap+soakGrowth || late.resident > early.resident+soakGrowth*soakDetector {
+		t.Errorf("memory grew from %v to %v", early, late)
 	}
 	if n := org.DuplicateConnects(); n > 0 {
 		t.Errorf("%d connects beside another one of the session", n)

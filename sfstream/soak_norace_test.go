@@ -1,0 +1,5 @@
+//go:build !race
+
+package sfstream_test
+
+const soakDetector = 1

@@ -1,0 +1,7 @@
+//go:build race
+
+package sfstream_test
+
+// The race detector keeps several bytes for each byte that was ever used, and does
+// not give them back.
+const soakDetector = 4
