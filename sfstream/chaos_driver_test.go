@@ -68,6 +68,7 @@ func (c *chaos) step() bool {
 		}
 	case n < 90:
 		c.restarts++
+		c.beBusy()
 		c.quit()
 		_ = wait(c.over, time.Duration(r.Int64N(int64(10*time.Second))))
 		return c.start("a polite end")
@@ -189,8 +190,17 @@ func (c *chaos) compare() {
 	if limit := perLifeLogins*c.lives + perLoginFault*c.tokens; c.Logins() > limit {
 		c.model.deviate("%d logins in %d lives with %d faults that ask for one", c.Logins(), c.lives, c.tokens)
 	}
-	c.worst["handshakes per hour"] = int(float64(c.Handshakes()) / c.trace.elapsed().Hours())
-	c.worst["handshakes"] = c.Handshakes()
+	faults := 0
+	for _, n := range c.faults {
+		faults += n
+	}
+	// A fault that lasts costs one handshake per backoff.
+	attempts := c.lives + faults + int(c.trace.elapsed()/time.Minute)
+	c.worst["writes"] = int(c.net.writes.Load())
+	c.worst["handshakes per life, fault and minute, in tenths"] = c.Handshakes() * 10 / attempts
+	if limit := 4 * attempts; c.Handshakes() > limit {
+		c.model.deviate("%d handshakes in %d lives with %d faults within %s", c.Handshakes(), c.lives, faults, c.trace.elapsed())
+	}
 }
 
 func (c *chaos) hasFailed() bool {

@@ -23,7 +23,14 @@ type fragileNet struct {
 	mu    sync.Mutex
 	conns map[*fragileConn]struct{}
 	next  []cut // of the connections to come
+
+	writes  atomic.Int64 // of the client
+	stormed func()       // called once, by far too many of them
 }
+
+// stormWrites is what a client writes that tries again and again without a pause:
+// time would stand still in the bubble. A scenario needs some thousands.
+const stormWrites = 50_000
 
 // cut is how much still goes over a connection, in one direction.
 type cut struct {
@@ -33,8 +40,8 @@ type cut struct {
 
 var errCut = errors.New("the connection was cut")
 
-func newFragileNet(org *sfstreamtest.Server) *fragileNet {
-	n := &fragileNet{Server: org, conns: make(map[*fragileConn]struct{})}
+func newFragileNet(org *sfstreamtest.Server, stormed func()) *fragileNet {
+	n := &fragileNet{Server: org, stormed: stormed, conns: make(map[*fragileConn]struct{})}
 	n.client = &http.Client{Transport: &http.Transport{DialContext: n.dial}}
 	return n
 }
@@ -49,6 +56,9 @@ func (n *fragileNet) DialOptions() []grpc.DialOption {
 }
 
 func (n *fragileNet) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if n.writes.Add(1) == stormWrites {
+		n.stormed()
+	}
 	raw, err := n.Server.HTTPClient().Transport.(*http.Transport).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
@@ -118,6 +128,9 @@ func (c *fragileConn) Read(p []byte) (int, error) {
 }
 
 func (c *fragileConn) Write(p []byte) (int, error) {
+	if c.net.writes.Add(1) == stormWrites {
+		c.net.stormed()
+	}
 	left := c.sent.Add(-int64(len(p)))
 	if left >= 0 {
 		return c.Conn.Write(p)

@@ -80,7 +80,7 @@ func newChaos(t *testing.T, seed uint64, events int) *chaos {
 	}
 	c.over, c.stop = context.WithCancel(t.Context())
 	c.Server = sfstreamtest.NewServer(t, c.serverOptions()...)
-	c.net = newFragileNet(c.Server)
+	c.net = newFragileNet(c.Server, func() { c.model.deviate("a storm: the client has written %d times", stormWrites) })
 	c.replayAll = c.random.IntN(2) == 0
 	c.fallback = sfstream.FallbackAll
 	if c.random.IntN(2) == 0 {
