@@ -277,10 +277,8 @@ var chaosFaults = []chaosFault{
 	{"bayeux", bayeuxFault},
 }
 
-// knownLateReply is how late a reply of the Streaming API may be here. With more the
-// client hands out what rode on the reply to a call before what a late connect reply
-// brings: a known bug, see overtakeTime. It goes up to a minute when that is mended.
-const knownLateReply = 4 * time.Second
+// lateReply is how late a reply of the Streaming API may be here.
+const lateReply = time.Minute
 
 // bayeuxFault is a message of the Streaming API that goes wrong in a random way.
 func bayeuxFault(c *chaos, channel string) string {
@@ -306,9 +304,9 @@ func bayeuxFault(c *chaos, channel string) string {
 	case 2:
 		f.Status, f.Body = 200, "<html>a portal of a hotel</html>"
 	case 3:
-		f.Delay = c.some(knownLateReply)
+		f.Delay = c.some(lateReply)
 	case 4:
-		f.Pause = c.some(knownLateReply)
+		f.Pause = c.some(lateReply)
 	case 5, 6:
 		f.CutAfter = 1 + r.IntN(600)
 	case 7:

@@ -159,12 +159,14 @@ func (f *feed) moveTo(id []byte) {
 	}
 }
 
-// sessionEnded goes back to before early messages that may have overtaken others.
+// sessionEnded goes back to before early messages that may have overtaken others,
+// unless a server that sends old ones again has taken us further back.
 func (f *feed) sessionEnded() {
 	f.sub.sessionEnded()
-	if f.sure != nil {
-		f.position, f.sure = *f.sure, nil
+	if f.sure != nil && (len(f.sure.id) == 0 || compareIDs(f.sure.id, f.position.id) < 0) {
+		f.position = *f.sure
 	}
+	f.sure = nil
 }
 
 // unread notes the first event of a session of new events that could not be

@@ -52,13 +52,13 @@ func (g *runGate) run(tb testing.TB, n int, opts ...RunOption) {
 	defer stop()
 	var left atomic.Int64
 	left.Store(int64(n * gateBatch))
-	g.feed.deliver(<-g.arriving)
+	g.feed.deliver(<-g.arriving, false)
 	err := g.client.Run(ctx, func(context.Context, *Message) error {
 		switch left := left.Add(-1); {
 		case left == 0:
 			stop()
 		case left%gateBatch == gateBatch/2 && left > gateBatch:
-			g.feed.deliver(<-g.arriving)
+			g.feed.deliver(<-g.arriving, false)
 		}
 		return nil
 	}, opts...)

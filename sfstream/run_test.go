@@ -629,7 +629,7 @@ func runUnsubscribe(t *testing.T) {
 	synctest.Wait()
 	s.publish(invoices, 2)
 	synctest.Wait()
-	r, err := runUntil(t, c, 4, func(_ context.Context, m *sfstream.Message) error {
+	_, err := runUntil(t, c, 4, func(_ context.Context, m *sfstream.Message) error {
 		if m.Channel == orders && m.ID == "2" {
 			must(t, c.Unsubscribe(t.Context(), orders))
 		}
@@ -642,7 +642,7 @@ func runUnsubscribe(t *testing.T) {
 	must(t, err)
 	s.savedIs("1")
 	must(t, c.Subscribe(t.Context(), orders))
-	r, err = runUntil(t, c, 4, nil)
+	r, err := runUntil(t, c, 4, nil)
 	must(t, err)
 	sameNumbers(t, r.done, numbered(2, 5))
 }

@@ -81,6 +81,15 @@ func (s *subscription) sessionEnded() {
 	s.asked = 0
 }
 
+// firstCredit returns what a new stream asks for: one at least, which the server
+// wants, also where a consumer has put a message back since there was room.
+func (s *subscription) firstCredit() int {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.asked = max(1, s.wantLocked())
+	return s.asked
+}
+
 // takeCredit returns what to ask for now, 0 for nothing, and counts it as asked.
 func (s *subscription) takeCredit() int {
 	s.d.mu.Lock()

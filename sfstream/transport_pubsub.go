@@ -117,7 +117,7 @@ func (s *pubsubSession) start(req request) (err error) {
 	if err != nil {
 		return s.translate(err, nil)
 	}
-	first := &eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(s.sub.takeCredit())}
+	first := &eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(s.sub.firstCredit())}
 	switch {
 	case len(req.position.id) > 0:
 		first.ReplayPreset, first.ReplayId = eventbus.ReplayPreset_CUSTOM, req.position.id
