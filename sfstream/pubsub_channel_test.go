@@ -134,7 +134,7 @@ func channelOfManyKinds(t *testing.T) {
 		l.publish(4*n + 2)
 		l.publishOn(labUndated, 4*n+3)
 		l.expectEach(map[string][]int{"/data/ChangeEvents": {4 * n, 4*n + 1}, custom: {4*n + 2, 4*n + 3}})
-		l.EndStreams("", "UNAVAILABLE")
+		l.endStreams("", "UNAVAILABLE")
 	}
 	if n := l.GetSchemaCalls(); n != 4 {
 		t.Errorf("%d GetSchema calls for 4 kinds of event", n)

@@ -105,7 +105,7 @@ func slowHandlerIdleClose(t *testing.T) {
 	l.expectPositions(labOrders, want...)
 	l.expectCalls(6, 1)
 
-	l.EndStreams(labOrders, "OK") // no end of the channel, and no reason to wait
+	l.endStreams(labOrders, "OK") // no end of the channel, and no reason to wait
 	l.publish(7)
 	within(t, 0, func() { l.expect(7) })
 	l.expectCalls(7, 1)

@@ -57,7 +57,7 @@ func loginFlowsAndErrors(t *testing.T) {
 			l.expect(1)
 			l.FailLogin(2, kind)
 			l.ExpireToken()
-			l.EndStreams("", "service.auth.error")
+			l.endStreams("", "service.auth.error")
 			l.publish(2, 3)
 			if slices.Contains(temporary, kind) {
 				within(t, 2*time.Minute, func() { l.expect(2, 3) })
@@ -88,7 +88,7 @@ func rotatedTokenReused(t *testing.T) {
 	l.subscribe(labOrders)
 	for n := range 3 { // each login uses the token of the one before
 		l.ExpireToken()
-		l.EndStreams("", "service.auth.error")
+		l.endStreams("", "service.auth.error")
 		l.publish(n)
 		l.expect(n)
 		l.expectCalls(n+2, n+2)
@@ -96,7 +96,7 @@ func rotatedTokenReused(t *testing.T) {
 	if _, err := refresh(a.RefreshToken).Authenticate(t.Context(), authenticator.Login{URL: l.LoginURL(), HTTPClient: l.HTTPClient()}); err == nil {
 		t.Fatal("a refresh token that was rotated away is taken")
 	}
-	l.EndStreams("", "UNAVAILABLE")
+	l.endStreams("", "UNAVAILABLE")
 	l.publish(3)
 	e := expectEnd[*sfstream.AuthError](l)
 	if a := expectError[*authenticator.Error](t, e); a.Code != "invalid_grant" {
@@ -127,7 +127,7 @@ func instanceMovedStream(t *testing.T) {
 	l.expect(1)
 	for moves := range 2 {
 		l.MoveInstance()
-		l.EndStreams("", "service.auth.error")
+		l.endStreams("", "service.auth.error")
 		next := l.publish(2, 3)
 		l.expect(2, 3)
 		l.expectSubscribe(labOrders, "CUSTOM", last.ReplayID)

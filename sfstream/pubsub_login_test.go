@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -36,7 +37,7 @@ func badTokenAtFirstRecv(t *testing.T) {
 	l.expectCalls(2, 2)
 
 	l.Reject(labOrders, 1, "service.auth.error")
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	l.publish(3)
 	l.expect(3)
 	l.expectCalls(4, 3)
@@ -69,9 +70,10 @@ func tokenRevokedOn20Streams(t *testing.T) {
 		for _, channel := range channels {
 			l.publishOn(channel, 10*round)
 		}
+		synctest.Wait()
 		l.ExpireToken()
 		l.EndStreams("", "service.auth.error")
-		for _, channel := range channels {
+		for _, channel := range channels { // while the streams end
 			l.publishOn(channel, 10*round+1, 10*round+2)
 			want[channel] = []int{10 * round, 10*round + 1, 10*round + 2}
 		}
@@ -95,7 +97,7 @@ func reauthKeepsFailing(t *testing.T) {
 	l.expect(1)
 	l.LockUser()
 	l.ExpireToken()
-	l.EndStreams("", "service.auth.error")
+	l.endStreams("", "service.auth.error")
 	l.publish(2)
 	e := expectEnd[*sfstream.AuthError](l)
 	if a := expectError[*authenticator.Error](t, e); a.Code != "invalid_grant" {
@@ -113,7 +115,7 @@ func reauthKeepsFailing(t *testing.T) {
 	// Each login succeeds, and no token is any good.
 	subscribes, logins := len(l.Subscribes(labOrders)), l.Logins()
 	l.Reject(labOrders, -1, "service.auth.error")
-	l.EndStreams("", "service.auth.error")
+	l.endStreams("", "service.auth.error")
 	expectEnd[*sfstream.AuthError](l)
 	l.pass(time.Hour)
 	if n := l.Logins() - logins; n > 5 {
@@ -172,7 +174,7 @@ func malformedHeaders(t *testing.T) {
 	l.publish(1)
 	l.expect(1)
 	lose = "tenantid"
-	l.EndStreams("", "UNAVAILABLE")
+	l.endStreams("", "UNAVAILABLE")
 	l.publish(2)
 	if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid {
 		t.Errorf("%+v", e)

@@ -51,8 +51,7 @@ func replayRepeated(t *testing.T) {
 		last := l.publish(10*n, 10*n+1)[1]
 		l.expect(10*n, 10*n+1)
 		l.Duplicate(labOrders, 1)
-		l.EndStreams(labOrders, "subscription.fetch.replay.repeated")
-		synctest.Wait()
+		l.endStreams(labOrders, "subscription.fetch.replay.repeated")
 		want = append(want, after(last.ReplayID))
 	}
 	l.publish(100)
@@ -78,10 +77,10 @@ func noReplayID(t *testing.T) {
 	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, first.ReplayID) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, first.ReplayID)
 	}
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	last := l.publish(3)[0]
 	l.expect(2, 3) // the second has no place to resume after, so it comes again
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	l.publish(4)
 	l.expect(4)
 	calls := l.Subscribes(labOrders)[1:] // the first was that of payload

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -65,7 +64,7 @@ func keepaliveIDs(t *testing.T) {
 	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, ids[9]) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, ids[9])
 	}
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	l.pass(10 * time.Second)
 	l.expectPositions(labOrders, latest, after(ids[9]))
 	l.pass(80 * time.Hour) // the events age out
@@ -176,7 +175,7 @@ func staleIDOrWrongRequest(t *testing.T) {
 	events := l.publish(1, 2)
 	l.expect(1, 2)
 	l.Reject(labOrders, 1, "subscription.fetch.topic.mismatch")
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || status.Code(e) != codes.InvalidArgument {
 		t.Errorf("%+v", e)
 	}
@@ -190,7 +189,7 @@ func staleIDOrWrongRequest(t *testing.T) {
 	l.expectCalls(3, 2)
 
 	l.must(l.RestartReplay(labOrders, 1)) // the org has moved
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	l.publish(4)
 	l.expect(4)
 	if n := l.gapCount(); n != 0 { // the channel was followed until a moment ago
@@ -212,7 +211,7 @@ func staleIDWithoutTrailers(t *testing.T) {
 	l.expectPositions(labOrders, earliest, after(last.ReplayID), earliest)
 
 	l.Reject(labOrders, 1, "subscription.fetch.topic.mismatch") // says INVALID_ARGUMENT too
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || e.Reason != "" {
 		t.Errorf("%+v", e)
 	}
@@ -239,7 +238,7 @@ func routingDelay(t *testing.T) {
 	l.subscribe(labOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
 	l.publish(1)
 	l.expect(1)
-	l.EndStreams(labOrders, "UNAVAILABLE")
+	l.endStreams(labOrders, "UNAVAILABLE")
 	l.publish(2, 3)
 	l.expect(2, 3)
 	l.expectCalls(2, 1)
@@ -254,8 +253,7 @@ func droppedBeforeAnyResponse(t *testing.T) {
 	l.pass(2 * time.Hour)
 	l.follow()
 	for range 3 {
-		l.EndStreams(labOrders, "UNAVAILABLE")
-		synctest.Wait()
+		l.endStreams(labOrders, "UNAVAILABLE")
 	}
 	l.publish(1, 2) // while the client waits
 	l.expect(1, 2)

@@ -58,7 +58,7 @@ func schemasInterleaved(t *testing.T) {
 		}
 		m.Ack()
 	}
-	l.EndStreams("", "UNAVAILABLE")
+	l.endStreams("", "UNAVAILABLE")
 	l.publish(events)
 	l.expect(events)
 	if n := l.GetSchemaCalls(); n != len(schemas) {

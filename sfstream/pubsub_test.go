@@ -29,6 +29,13 @@ func TestPubSub(t *testing.T) {
 	}
 }
 
+// endStreams is EndStreams, once the client has heard of it: what is published now
+// does not go over the old streams.
+func (l *lab) endStreams(channel, code string) {
+	l.EndStreams(channel, code)
+	synctest.Wait()
+}
+
 // expectCalls expects how often the orders were subscribed to, and how often a client
 // logged in, so far.
 func (l *lab) expectCalls(subscribes, logins int) {

@@ -75,7 +75,7 @@ func deliveryLimit(t *testing.T) {
 	last := l.publish(1)[0]
 	l.expect(1)
 	l.Reject(labOrders, 6, code)
-	l.EndStreams(labOrders, code)
+	l.endStreams(labOrders, code)
 	l.publish(2, 3)
 	l.pass(65 * time.Minute)
 	for _, wait := range l.subscribeWaits(1) {
@@ -101,7 +101,7 @@ func rateLimiter(t *testing.T) {
 		l.expect(1)
 		l.Reject(channel, rejected, code)
 	}
-	l.EndStreams("", code)
+	l.endStreams("", code)
 	l.publish(2)
 	l.publishOn(labUndated, 2)
 	within(t, 3*time.Minute, func() { l.expectEach(map[string][]int{labOrders: {2}, labUndated: {2}}) })
@@ -134,10 +134,10 @@ func brokenStreams(t *testing.T) {
 		last := l.publish(1)[0]
 		l.expect(1)
 		l.Reject(labOrders, 4, code)
-		l.EndStreams(labOrders, code)
+		l.endStreams(labOrders, code)
 		next := l.publish(2)[0]
 		l.expect(2)
-		l.EndStreams(labOrders, code)
+		l.endStreams(labOrders, code)
 		l.publish(3, 4)
 		l.expect(3, 4)
 		want := append([]position{latest}, slices.Repeat([]position{after(last.ReplayID)}, 5)...)
@@ -192,7 +192,7 @@ func goawayRestartMaintenance(t *testing.T) {
 
 	const maintenance = "UNAVAILABLE: This application is down for maintenance"
 	l.Reject("", 6, maintenance)
-	l.EndStreams("", maintenance)
+	l.endStreams("", maintenance)
 	both(8)
 	within(t, 10*time.Second, func() { expectBoth(8) })
 	if n := len(l.Subscribes(labOrders)); n > 10 || l.Logins() != 1 {
@@ -209,7 +209,7 @@ func internalUnavailable(t *testing.T) {
 	last := l.publish(1)[0]
 	l.expect(1)
 	l.Reject(labOrders, 3, "service.unavailable")
-	l.EndStreams(labOrders, "service.unavailable")
+	l.endStreams(labOrders, "service.unavailable")
 	l.publish(2)
 	l.expect(2)
 	if waits := l.subscribeWaits(1); !slices.Equal(waits, []time.Duration{5 * time.Second, 5 * time.Second, 8 * time.Second}) {
