@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -234,10 +233,6 @@ func (m *chaosModel) savable() map[string]int {
 	return want
 }
 
-// knownNoCredit ends a client now and then, by a known bug: a message that break puts
-// back takes the room that a reconnect had found, and then nothing is asked for.
-const knownNoCredit = "The number of requested events must be greater than 0"
-
 // expectedEnds are the errors that faults were meant to end a client with.
 type expectedEnds struct{ auth, denied, replay, invalid bool }
 
@@ -246,8 +241,6 @@ func (e expectedEnds) has(err error) bool {
 	var replay *sfstream.ReplayError
 	var server *sfstream.ServerError
 	switch {
-	case strings.Contains(err.Error(), knownNoCredit):
-		return true
 	case errors.As(err, &auth):
 		return e.auth
 	case errors.As(err, &replay):

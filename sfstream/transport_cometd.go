@@ -87,6 +87,7 @@ type cometdSession struct {
 	wanted   []call
 	calling  bool           // calls runs
 	inFlight int            // requests of calls, and of poll before its first connect
+	made     int            // such requests so far
 	connects int            // finished so far
 	polling  bool           // a connect is under way
 	brought  bool           // something came with the present connect, or beside it
@@ -99,10 +100,11 @@ type cometdChannel struct {
 	sub      *subscription
 	accepted bool
 
-	since int // how many connects had finished when it was accepted
+	since int // the call that it was accepted in
 	held  []Message
 	rode  bool // events of it came with the replies of the calls under way
 	after int  // its events are held until so many connects have finished
+	fresh bool // the call that brought them has subscribed to it
 	early bool // some were let go before the connect under way has ended
 
 	caughtUp bool // the server has had nothing more to send since the subscription

@@ -148,6 +148,7 @@ func (s *cometdSession) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight++
+	s.made++
 }
 
 // finishLocked notes that a call has been answered, and lets go what is held,
@@ -159,7 +160,7 @@ func (s *cometdSession) finishLocked() {
 	for _, c := range s.channels {
 		if c.rode && s.polling {
 			after := s.connects + 1
-			c.after = after
+			c.after, c.fresh = after, c.since == s.made
 			time.AfterFunc(overtakeTime, func() { s.overtake(c, after) })
 		}
 		c.rode = false
@@ -182,7 +183,7 @@ func (s *cometdSession) answeredLocked(bare string, refusal *ServerError) {
 		delete(s.channels, bare)
 		s.pushLocked(batch{kind: batchRefused, sub: c.sub, err: refusal})
 	default:
-		c.accepted, c.since = true, s.connects
+		c.accepted, c.since = true, s.made
 		s.pushLocked(batch{kind: batchAccepted, sub: c.sub})
 	}
 }
@@ -198,7 +199,7 @@ func (s *cometdSession) overtake(c *cometdChannel, connect int) {
 	switch {
 	case c.after != connect || s.connects >= connect || len(c.held) == 0:
 		return
-	case c.since < s.connects:
+	case !c.fresh:
 		s.failLocked(errReopen)
 		return
 	}
