@@ -215,6 +215,7 @@ func (c *chaos) hasFailed() bool {
 // end ends everything, whatever has happened.
 func (c *chaos) end() {
 	c.stop()
+	defer c.halt()
 	if l := c.live; l != nil {
 		l.cancel()
 		_ = l.client.Close()
@@ -228,9 +229,10 @@ func (c *chaos) end() {
 func (c *chaos) report() {
 	c.model.mu.Lock()
 	defer c.model.mu.Unlock()
-	if c.model.problem == "" {
+	problem := c.model.problem
+	if problem == "" && !c.t.Failed() {
 		return
 	}
 	c.t.Errorf("seed %d: %s\n\nto repeat it:\ngo test ./sfstream -run TestChaos -chaos.seed=%d -chaos.events=%d",
-		c.seed, c.model.problem, c.seed, c.events)
+		c.seed, problem, c.seed, c.events)
 }

@@ -52,6 +52,12 @@ func (c *chaos) remove(channel string, d time.Duration) {
 	c.later(d, func() { c.bringBack(channel) })
 }
 
+func (c *chaos) isGone(channel string) bool {
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
+	return c.gone[channel]
+}
+
 func (c *chaos) bringBack(channel string) {
 	c.publishing.Lock()
 	defer c.publishing.Unlock()

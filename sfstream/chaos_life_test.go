@@ -40,7 +40,7 @@ func (c *chaos) start(cause string) bool {
 		done:   make(chan struct{}), ended: make(chan error, 1),
 	}
 	l.store = &lifeStore{c: c, life: l.number, memory: c.memory, slow: &c.slow}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.ctx, l.cancel = context.WithCancel(c.lasting)
 	c.model.born(l.number, l.ack, cause)
 	c.trace.add("life %d begins after %s: ack %d, prefetch %d", l.number, cause, l.ack, prefetch)
 	client, err := sfstream.New(c.Authenticator(),

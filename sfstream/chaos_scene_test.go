@@ -50,11 +50,13 @@ type chaos struct {
 	replayAll bool
 	fallback  sfstream.Fallback
 
-	live *life
-	wg   sync.WaitGroup // of everything that the scenario starts
-	over context.Context
-	stop context.CancelFunc
-	calm atomic.Bool // no more delays and breaks: the end is near
+	live    *life
+	wg      sync.WaitGroup // of everything that the scenario starts
+	over    context.Context
+	stop    context.CancelFunc
+	lasting context.Context // of all lives
+	halt    context.CancelFunc
+	calm    atomic.Bool // no more delays and breaks: the end is near
 
 	publishing sync.Mutex      // of gone, and while a channel is removed
 	gone       map[string]bool // removed channels
@@ -78,9 +80,13 @@ func newChaos(t *testing.T, seed uint64, events int) *chaos {
 		via: make(map[string]sfstream.Transport), gone: make(map[string]bool), revoked: make(map[string]bool),
 		pardoned: make(map[string]time.Time), faults: make(map[string]int), worst: make(map[string]int),
 	}
+	c.lasting, c.halt = context.WithCancel(t.Context())
 	c.over, c.stop = context.WithCancel(t.Context())
 	c.Server = sfstreamtest.NewServer(t, c.serverOptions()...)
-	c.net = newFragileNet(c.Server, func() { c.model.deviate("a storm: the client has written %d times", stormWrites) })
+	c.net = newFragileNet(c.Server, func() {
+		c.model.deviate("a storm: the client has written %d times", stormWrites)
+		c.halt() // also what waits by the bubble's clock, which stands still
+	})
 	c.replayAll = c.random.IntN(2) == 0
 	c.fallback = sfstream.FallbackAll
 	if c.random.IntN(2) == 0 {
