@@ -23,7 +23,7 @@ const (
 // newGate is a feed with nothing below it.
 func newGate(t *testing.T) (*feed, *delivery) {
 	d := &delivery{prefetch: gateBatch * (gateBatches + 2), ready: make(chan struct{}, 1)}
-	d.saver = newSaver(d, replaystore.NewMemory(), slog.New(slog.DiscardHandler), func(err error) { t.Error(err) })
+	d.saver = newSaver(d, &config{store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}, func(err error) { t.Error(err) })
 	t.Cleanup(func() { _ = d.saver.close(time.Second, nil) })
 	c := &Client{delivery: d}
 	return &feed{client: c, sub: newSubscription(d, "/event/Order__e", replaystore.Key{})}, d

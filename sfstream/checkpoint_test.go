@@ -34,7 +34,7 @@ type modelEntry struct {
 
 func newWatermarkRig(t *testing.T) *watermarkRig {
 	d := &delivery{prefetch: 1 << 30, ackWith: AckManual, ready: make(chan struct{}, 1)}
-	d.saver = newSaver(d, replaystore.NewMemory(), slog.New(slog.DiscardHandler), func(error) {})
+	d.saver = newSaver(d, &config{store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}, func(error) {})
 	sub := newSubscription(d, "/event/A__e", replaystore.Key{Channel: "/event/A__e"})
 	return &watermarkRig{t: t, d: d, sub: sub, first: time.Now()}
 }

@@ -52,7 +52,7 @@ func classify(err error) action {
 			return actionRetry // LimitExceeded too: its RetryAfter makes it slow
 		}
 	}
-	if errors.Is(err, ErrInvalidOption) {
+	if errors.Is(err, ErrInvalidOption) || errors.Is(err, errOtherOrg) {
 		return actionGiveUp
 	}
 	var auth *AuthError

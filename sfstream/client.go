@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
 )
@@ -19,8 +18,7 @@ type Client struct {
 	cfg      config
 	log      *slog.Logger
 	clock    serverClock
-	login    authenticator.Login
-	cache    *authenticator.Cache
+	logins   logins
 	pubsub   transport
 	cometd   transport
 	delivery *delivery
@@ -44,8 +42,6 @@ type Client struct {
 	feeds     map[string]*feed // by channel
 	streaming *link            // of all channels of the Streaming API; nil: there are none
 	err       error            // terminal
-	refusals  []refusal        // within loginPeriod
-	renewed   time.Time        // when a token was dropped for a channel that was denied
 }
 
 type clientState int
@@ -80,14 +76,15 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 		turn:   make(chan struct{}, 1),
 		feeds:  make(map[string]*feed),
 	}
-	c.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: c.clock.watch(cfg.httpClient)}
-	c.cache = authenticator.NewCache(auth)
+	httpClient := c.clock.watch(cfg.httpClient)
+	c.logins.cache, c.logins.cfg = authenticator.NewCache(auth), &c.cfg
+	c.logins.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}
 	c.plans = plans{new(sync.Map)}
 	c.pubsub = newPubsub(&c.cfg)
-	c.cometd = newCometd(&c.cfg, c.login.HTTPClient)
+	c.cometd = newCometd(&c.cfg, httpClient)
 	c.life, c.cancel = context.WithCancel(context.Background())
 	c.delivery = &delivery{prefetch: cfg.prefetch, ackWith: cfg.ack, ready: make(chan struct{}, 1)}
-	c.delivery.saver = newSaver(c.delivery, cfg.store, cfg.log, c.fail)
+	c.delivery.saver = newSaver(c.delivery, &c.cfg, c.fail)
 	return c, nil
 }
 
@@ -104,7 +101,7 @@ func (c *Client) Open(ctx context.Context) error {
 	case clientClosed:
 		return ErrClosed
 	}
-	creds, err := c.credentials(ctx, "")
+	creds, err := c.logins.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,9 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 	}
 	sub.received += uint64(len(messages))
 	sub.lastReceived = now
+	if len(messages) > 0 {
+		sub.last = &messages[len(messages)-1]
+	}
 	for i := range messages {
 		m, e := &messages[i], &entries[i]
 		m.entry = e
@@ -179,6 +182,7 @@ func (d *delivery) handOutLocked(m *Message) *subscription {
 	if e.handled || e.sub.removed {
 		return nil // acked by a fast consumer, or unsubscribed meanwhile
 	}
+	e.sub.delivered++
 	switch d.ackWith {
 	case AckAuto:
 		d.current = m
@@ -229,13 +233,17 @@ func (d *delivery) settleLocked(e *entry) *subscription {
 		return nil
 	}
 	d.comesInLocked(e) // in a Run under AckOnReceive, also when it is handled
+	d.handledLocked(e)
+	return due(e.sub)
+}
+
+func (d *delivery) handledLocked(e *entry) {
 	if e.handled {
-		return due(e.sub)
+		return
 	}
 	d.waitsNoMoreLocked(e) // put back, and acked after all
 	e.sub.handled++
 	e.sub.watermark.settleLocked(e)
-	return due(e.sub)
 }
 
 // ack settles a message on the user's word.
@@ -307,10 +315,11 @@ func (d *delivery) start(m *Message) bool {
 	if e.handled || e.sub.removed {
 		return false // acked by who had it before, or unsubscribed meanwhile
 	}
+	e.sub.delivered++
 	if d.ackWith == AckOnReceive {
-		d.settleLocked(e)
+		d.handledLocked(e)
 	}
-	d.goesOutLocked(e) // the room that it had while it waited
+	d.goesOutLocked(e) // the room that it had while it waited: nobody is woken
 	return true
 }
 

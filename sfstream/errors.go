@@ -131,6 +131,7 @@ type AuthError struct {
 	LoginURL string
 	// Channel is set where a subscription failed for it.
 	Channel string
+	after   time.Duration // until the next login
 	err     error
 }
 

@@ -55,6 +55,26 @@ type feed struct {
 	retryAt   time.Time
 }
 
+// set tells of a new state.
+func (f *feed) set(state State) {
+	hooks := &f.client.cfg.hooks
+	changed, down, again := f.status.set(state)
+	if !changed {
+		return
+	}
+	err := f.status.lastError()
+	if hooks.OnState != nil {
+		var why error
+		if state == StateWaiting || state == StateEnded && f.err != nil {
+			why = err
+		}
+		hooks.OnState(f.sub.channel, state, why)
+	}
+	if again && hooks.OnReconnect != nil {
+		hooks.OnReconnect(Reconnect{Channel: f.sub.channel, Down: down, Err: f.status.outage()})
+	}
+}
+
 func (f *feed) isAccepted() bool {
 	select {
 	case <-f.accepted:
@@ -73,7 +93,7 @@ func (f *feed) due() bool {
 	}
 	if !f.sub.hasRoom() {
 		f.parked = true
-		f.status.set(StateParked)
+		f.set(StateParked)
 		return false
 	}
 	if f.parked {
@@ -88,7 +108,7 @@ func (f *feed) request() request {
 		f.position = position{skip: skipper{before: f.startedNew}}
 	}
 	f.fresh = f.position.latest
-	f.status.set(StateOpening)
+	f.set(StateOpening)
 	return request{sub: f.sub, verify: !f.isAccepted(), position: f.position}
 }
 
@@ -106,7 +126,7 @@ func (f *feed) accept() {
 		// reconnect asks for it.
 		f.position = position{skip: skipper{before: f.startedNew}}
 	}
-	f.status.set(StateLive)
+	f.set(StateLive)
 }
 
 // progressed forgets past trouble: the channel works.
@@ -187,7 +207,7 @@ func (f *feed) retryDenied(err error) (time.Duration, error) {
 	case f.denied.IsZero():
 		f.denied = now
 		f.client.log.Warn("channel denied, trying on", "channel", f.sub.channel, "for", deniedFor, "error", err)
-		if f.client.renew(f.link.creds) {
+		if f.client.logins.renew(f.link.creds) {
 			return 0, nil
 		}
 	case now.Sub(f.denied) >= deniedFor:

@@ -99,7 +99,7 @@ func (l *link) open() (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.creds, err = l.client.credentials(l.life, l.name()); err != nil {
+	if l.creds, err = l.client.logins.get(l.life, l.name()); err != nil {
 		return nil, err
 	}
 	return l.transport.open(l.life, l.creds, l.ask(due))
@@ -255,10 +255,12 @@ func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 	delete(l.asked, f.sub)
 	act := classify(err)
 	f.status.failed(err)
-	l.client.log.Info("channel refused", "channel", f.sub.channel, "action", act.String(), "error", err)
-	if f.backOff == nil {
-		f.backOff = l.client.cfg.newBackOff()
+	l.client.limited(err)
+	level := slog.LevelDebug
+	if f.backOff == nil { // the first time since it was followed
+		f.backOff, level = l.client.cfg.newBackOff(), slog.LevelInfo
 	}
+	l.client.log.Log(context.Background(), level, "channel refused", "channel", f.sub.channel, "action", act.String(), "error", err)
 	wait, fatal := l.concerning(f, act, err)
 	if limit := l.client.cfg.reconnectTimeout; limit > 0 && fatal == nil && wait > 0 {
 		down := time.Since(f.downSince)
@@ -272,7 +274,7 @@ func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 	case wait == 0 && act == actionRetrySlowly:
 		return true // the session has the old token
 	case wait > 0:
-		f.status.set(StateWaiting)
+		f.set(StateWaiting)
 		f.retryAt = time.Now().Add(wait)
 		time.AfterFunc(wait, func() { notify(l.changed) }) // to a link that has ended it means nothing
 	default:
@@ -300,6 +302,7 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 	for _, f := range feeds {
 		f.status.failed(err)
 	}
+	l.client.limited(err)
 	l.client.log.Log(context.Background(), level, "disconnected", l.attr(), "action", act.String(), "error", err)
 	if act == actionReauthorize {
 		return l.reauthorize(err)
@@ -349,10 +352,22 @@ func (l *link) nextWait(policy backoff.BackOff, since time.Time, err error) (tim
 	return max(wait, retryAfter(err), 1), nil
 }
 
+// limited tells the hook of an allocation that is used up.
+func (c *Client) limited(err error) {
+	var server *ServerError
+	if hook := c.cfg.hooks.OnLimit; hook != nil && errors.As(err, &server) && server.Code == LimitExceeded {
+		hook(server)
+	}
+}
+
 func retryAfter(err error) time.Duration {
 	var server *ServerError
-	if errors.As(err, &server) {
+	var auth *AuthError
+	switch {
+	case errors.As(err, &server):
 		return min(server.RetryAfter, longestWait)
+	case errors.As(err, &auth):
+		return min(auth.after, longestWait)
 	}
 	return 0
 }
@@ -360,7 +375,7 @@ func retryAfter(err error) time.Duration {
 // sleep waits, and gives up where that would pass WithReconnectTimeout.
 func (l *link) sleep(wait time.Duration, cause error) error {
 	for _, f := range l.snapshot() {
-		f.status.set(StateWaiting)
+		f.set(StateWaiting)
 	}
 	limit := l.client.cfg.reconnectTimeout
 	left := limit - time.Since(l.downSince)
@@ -397,9 +412,9 @@ func (l *link) reauthorize(err error) (time.Duration, error) {
 	switch {
 	case l.life.Err() != nil:
 		return 0, nil // that was the last one
-	case !l.client.invalidate(l.creds, before != nil && before.same(refused)):
+	case !l.client.logins.invalidate(l.creds, before != nil && before.same(refused)):
 		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.name(),
-			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", loginBudget, loginPeriod, err)}
+			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", l.client.cfg.loginBudget, l.client.cfg.loginPeriod, err)}
 	case before != nil:
 		return l.nextWait(l.backOff, l.downSince, err)
 	}

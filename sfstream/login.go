@@ -3,36 +3,177 @@ package sfstream
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/replaystore"
 )
 
 const (
 	loginTimeout = 30 * time.Second // of one login while reconnecting
 
-	// At most loginBudget tokens may be refused within loginPeriod before the
-	// client ends: logging in over and over locks accounts.
-	loginBudget = 5
-	loginPeriod = 10 * time.Minute
+	// slowLogin is the least pause after a login that was one too many.
+	slowLogin = time.Minute
 )
 
-// credentials returns a token that has not been refused yet, after a login if
-// need be. All links share one login.
-func (c *Client) credentials(ctx context.Context, channel string) (*authenticator.Credentials, error) {
+// errOtherOrg ends a client whose account logs in elsewhere now: replay ids and
+// markers of one org mean nothing in another.
+var errOtherOrg = errors.New("this login is of another org than the first one: its events have other replay ids; make a new client")
+
+// logins gives the links of a client their tokens. All share one login; after
+// one that failed all pause; and there are no more than a budget of logins that
+// Salesforce refuses, or whose tokens it refuses: that locks accounts.
+type logins struct {
+	cache *authenticator.Cache
+	login authenticator.Login
+	cfg   *config
+
+	mu       sync.Mutex
+	orgID    string    // of the first login
+	last     refusal   // the last login, by its token
+	refusals []refusal // tokens that were refused, within the budget's period
+	rejected []time.Time
+	renewed  time.Time       // when a token was dropped for a channel that was denied
+	backOff  backoff.BackOff // of failing logins; nil: the last one succeeded
+	until    time.Time       // no login of a link before
+	full     time.Time       // no login at all before: the budget is spent
+	failure  error           // why
+}
+
+// open is get for Open, which waits for no pause.
+func (l *logins) open(ctx context.Context) (*authenticator.Credentials, error) {
+	return l.token(ctx, "", true)
+}
+
+// get returns a token that has not been refused yet, after a login if need be.
+func (l *logins) get(ctx context.Context, channel string) (*authenticator.Credentials, error) {
+	return l.token(ctx, channel, false)
+}
+
+func (l *logins) token(ctx context.Context, channel string, atOnce bool) (*authenticator.Credentials, error) {
+	if err := l.pausing(atOnce); err != nil {
+		return nil, l.error(channel, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	creds, err := c.cache.Get(ctx, c.login)
+	creds, err := l.cache.Get(ctx, l.login)
 	switch {
 	case err != nil:
+		l.failed(err, atOnce)
+		return nil, l.error(channel, err)
 	case creds.OrgID == "" || creds.InstanceURL == "" || creds.AccessToken == "":
-		err = fmt.Errorf("%w: the authenticator's credentials lack an access token, instance URL or org id", ErrInvalidOption)
-	default:
-		return creds, nil
+		return nil, l.error(channel, fmt.Errorf("%w: the authenticator's credentials lack an access token, instance URL or org id", ErrInvalidOption))
 	}
-	return nil, &AuthError{LoginURL: c.login.URL, Channel: channel, err: err}
+	if err := l.succeeded(creds); err != nil {
+		return nil, l.error(channel, err)
+	}
+	return creds, nil
+}
+
+// error wraps why there is no token, and for how long there will be none.
+func (l *logins) error(channel string, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &AuthError{LoginURL: l.login.URL, Channel: channel, after: time.Until(l.until), err: err}
+}
+
+func (l *logins) pausing(atOnce bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); now.Before(l.full) || !atOnce && now.Before(l.until) {
+		return l.failure
+	}
+	return nil
+}
+
+// failed begins a pause. Links that waited for one login fail together: the first
+// one counts.
+func (l *logins) failed(err error, atOnce bool) {
+	if errors.Is(err, context.Canceled) {
+		return // nobody wants it any more
+	}
+	l.mu.Lock()
+	now := time.Now()
+	if now.Before(l.until) && !atOnce {
+		l.mu.Unlock()
+		return
+	}
+	if l.backOff == nil {
+		l.backOff = l.cfg.newBackOff()
+	}
+	pause := max(0, l.backOff.NextBackOff()) // Stop is for the link to obey
+	if e, ok := errors.AsType[*authenticator.Error](err); ok {
+		if tooMany(e) {
+			pause = max(pause, slowLogin)
+		}
+		if judged(e) {
+			l.rejected = append(recent(l.rejected, now, l.cfg.loginPeriod), now)
+			if over := len(l.rejected) - l.cfg.loginBudget; over >= 0 {
+				l.full = l.rejected[over].Add(l.cfg.loginPeriod)
+				pause = max(pause, l.full.Sub(now))
+			}
+		}
+	}
+	l.until, l.failure = now.Add(pause), err
+	l.mu.Unlock()
+	l.tell(LoginEvent{Err: err})
+}
+
+// judged reports whether Salesforce itself has refused a login.
+func judged(e *authenticator.Error) bool {
+	return e.StatusCode >= 400 && e.StatusCode < 500 && !strings.HasSuffix(e.Code, "_reply")
+}
+
+// tooMany reports whether a login was refused for those before it.
+func tooMany(e *authenticator.Error) bool {
+	return e.StatusCode == http.StatusTooManyRequests || e.Code == "rate_limit_exceeded" || e.Code == "REQUEST_LIMIT_EXCEEDED" ||
+		strings.Contains(strings.ToLower(e.Description), "login rate exceeded")
+}
+
+func recent(times []time.Time, now time.Time, period time.Duration) []time.Time {
+	return slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) >= period })
+}
+
+// succeeded takes in a token, and refuses one of another org.
+func (l *logins) succeeded(creds *authenticator.Credentials) error {
+	org := replaystore.Key{OrgID: creds.OrgID}.Canonical().OrgID
+	token := refusalOf(creds)
+	l.mu.Lock()
+	if l.orgID == "" {
+		l.orgID = org
+	}
+	same := l.orgID == org
+	fresh := !l.last.same(token)
+	l.last, l.backOff, l.until, l.full = token, nil, time.Time{}, time.Time{}
+	l.mu.Unlock()
+	switch {
+	case !same:
+		return errOtherOrg
+	case fresh:
+		l.tell(LoginEvent{OrgID: org, InstanceURL: creds.InstanceURL})
+	}
+	return nil
+}
+
+// tell tells the log and the hook of a login.
+func (l *logins) tell(e LoginEvent) {
+	e.LoginURL = l.login.URL
+	if e.Err != nil {
+		l.cfg.log.Info("login failed", "login_url", e.LoginURL, "error", e.Err)
+	} else {
+		l.cfg.log.Info("logged in", "login_url", e.LoginURL, "instance_url", e.InstanceURL, "org_id", e.OrgID)
+	}
+	if hook := l.cfg.hooks.OnLogin; hook != nil {
+		hook(e)
+	}
 }
 
 // refusal is a login whose token Salesforce refused.
@@ -53,31 +194,31 @@ func (r refusal) same(other refusal) bool {
 // invalidate drops credentials that Salesforce refused. It reports whether the
 // budget allows another login. Links that fail with one login count once; again
 // says that the caller has logged in since and got no other token.
-func (c *Client) invalidate(creds *authenticator.Credentials, again bool) bool {
+func (l *logins) invalidate(creds *authenticator.Credentials, again bool) bool {
 	refused := refusalOf(creds)
-	c.mu.Lock()
-	c.refusals = slices.DeleteFunc(c.refusals, func(r refusal) bool { return refused.at.Sub(r.at) >= loginPeriod })
-	if again || !slices.ContainsFunc(c.refusals, refused.same) {
-		c.refusals = append(c.refusals, refused)
+	l.mu.Lock()
+	l.refusals = slices.DeleteFunc(l.refusals, func(r refusal) bool { return refused.at.Sub(r.at) >= l.cfg.loginPeriod })
+	if again || !slices.ContainsFunc(l.refusals, refused.same) {
+		l.refusals = append(l.refusals, refused)
 	}
-	within := len(c.refusals) <= loginBudget
-	c.mu.Unlock()
-	c.cache.Invalidate(creds)
+	within := len(l.refusals) <= l.cfg.loginBudget
+	l.mu.Unlock()
+	l.cache.Invalidate(creds)
 	return within
 }
 
 // renew drops credentials that were not refused, for a channel that is denied. It
 // reports whether it did: once in a while, however many channels are denied.
-func (c *Client) renew(creds *authenticator.Credentials) bool {
+func (l *logins) renew(creds *authenticator.Credentials) bool {
 	now := time.Now()
-	c.mu.Lock()
-	recent := !c.renewed.IsZero() && now.Sub(c.renewed) < renewEvery
-	if !recent {
-		c.renewed = now
+	l.mu.Lock()
+	again := l.renewed.IsZero() || now.Sub(l.renewed) >= renewEvery
+	if again {
+		l.renewed = now
 	}
-	c.mu.Unlock()
-	if !recent {
-		c.cache.Invalidate(creds)
+	l.mu.Unlock()
+	if again {
+		l.cache.Invalidate(creds)
 	}
-	return !recent
+	return again
 }

@@ -94,6 +94,9 @@ type config struct {
 	ack      AckPolicy
 	prefetch int
 
+	loginBudget int
+	loginPeriod time.Duration
+
 	keepaliveTimeout time.Duration
 	reconnectTimeout time.Duration
 	newBackOff       func() backoff.BackOff
@@ -114,6 +117,8 @@ func defaultConfig() config {
 		log:        slog.New(slog.DiscardHandler),
 		marshal:    json.Marshal,
 
+		loginBudget:      5,
+		loginPeriod:      10 * time.Minute,
 		keepaliveTimeout: 5 * time.Minute,
 	}
 }
@@ -233,6 +238,21 @@ func WithReconnectTimeout(d time.Duration) Option {
 			return fmt.Errorf("%w: WithReconnectTimeout: %v is negative", ErrInvalidOption, d)
 		}
 		c.reconnectTimeout = d
+		return nil
+	}
+}
+
+// WithLoginBudget sets how many logins Salesforce may refuse within a period: the
+// next one waits until there is room again. Where it takes the logins but refuses
+// so many of their tokens, the client ends with an *AuthError. The default is 5 in
+// 10 minutes, which locks no account at Salesforce's defaults (10 in a row). A
+// login that was judged, such as a wrong password, is never repeated by itself.
+func WithLoginBudget(n int, period time.Duration) Option {
+	return func(c *config) error {
+		if n < 1 || period <= 0 {
+			return fmt.Errorf("%w: WithLoginBudget: %d in %v", ErrInvalidOption, n, period)
+		}
+		c.loginBudget, c.loginPeriod = n, period
 		return nil
 	}
 }

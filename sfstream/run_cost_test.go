@@ -23,7 +23,7 @@ type runGate struct {
 // newRunGate makes a gate for n batches of messages with a hundred keys.
 func newRunGate(tb testing.TB, n int) *runGate {
 	d := &delivery{prefetch: 3 * gateBatch, ready: make(chan struct{}, 1)}
-	d.saver = newSaver(d, replaystore.NewMemory(), slog.New(slog.DiscardHandler), func(err error) { tb.Error(err) })
+	d.saver = newSaver(d, &config{store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}, func(err error) { tb.Error(err) })
 	tb.Cleanup(func() { _ = d.saver.close(time.Second, nil) })
 	g := &runGate{client: &Client{
 		delivery: d, log: slog.New(slog.DiscardHandler), state: clientOpen,

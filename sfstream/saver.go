@@ -25,8 +25,9 @@ const (
 type saver struct {
 	store  replaystore.Store
 	log    *slog.Logger
-	broken func(error)     // ends the client
-	ctx    context.Context // of Saves; cancelled when Close has waited long enough
+	saved  func(replaystore.Key, replaystore.Marker) // Hooks.OnSaved; may be nil
+	broken func(error)                               // ends the client
+	ctx    context.Context                           // of Saves; cancelled when Close has waited long enough
 	cancel context.CancelFunc
 
 	// delivery.mu guards the rest.
@@ -45,9 +46,9 @@ type saver struct {
 	lastErr error
 }
 
-func newSaver(d *delivery, store replaystore.Store, log *slog.Logger, broken func(error)) *saver {
+func newSaver(d *delivery, cfg *config, broken func(error)) *saver {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &saver{store: store, log: log, broken: broken, ctx: ctx, cancel: cancel, d: d, done: make(chan struct{})}
+	return &saver{store: cfg.store, log: cfg.log, saved: cfg.hooks.OnSaved, broken: broken, ctx: ctx, cancel: cancel, d: d, done: make(chan struct{})}
 }
 
 // markLocked notes that the watermark of sub has moved.
@@ -115,6 +116,11 @@ func (s *saver) cycle() {
 	ctx, cancel := context.WithTimeout(s.ctx, saveTimeout)
 	err := s.store.Save(ctx, markers)
 	cancel()
+	if err == nil && s.saved != nil {
+		for key, marker := range markers {
+			s.saved(key, marker)
+		}
+	}
 
 	s.d.mu.Lock()
 	down, retry := s.endCycleLocked(subs, marks, err)

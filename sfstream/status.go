@@ -20,11 +20,19 @@ type ChannelStatus struct {
 	Channel string
 	State   State
 
-	ReplayID     []byte    // up to here all is handled; empty: nothing yet
-	Received     uint64    // events received by this subscription
-	Handled      uint64    // of them, handled
-	Pending      int       // of them, waiting to be handed out
-	LastReceived time.Time // zero: nothing yet
+	ReplayID  []byte // up to here all is handled; empty: nothing yet
+	Received  uint64 // events received by this subscription, with those that Salesforce sent again
+	Delivered uint64 // times that one was handed out
+	Handled   uint64 // of them, handled
+	Pending   int    // waiting to be handed out
+
+	LastReceived time.Time // when the last event came; zero: none yet
+	LastReplayID []byte    // its replay id
+	LastDate     time.Time // its date; zero where it carries none
+
+	// Lag is how old the oldest event is that is not handled, by its own date and
+	// Salesforce's clock; 0 where all is handled or it carries no date.
+	Lag time.Duration
 
 	Unacked       int      // AckManual and Run: handed out and not acked
 	OldestUnacked *Message // of them, the one that the marker waits for; nil: none
@@ -41,7 +49,7 @@ func (c *Client) Status() Status {
 	for _, f := range c.snapshot() {
 		ch := f.status.snapshot()
 		ch.Channel = f.sub.channel
-		f.sub.report(&ch)
+		f.sub.report(&ch, c.clock.now())
 		status.Channels = append(status.Channels, ch)
 	}
 	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })
@@ -49,13 +57,25 @@ func (c *Client) Status() Status {
 }
 
 // report fills in what delivery knows.
-func (s *subscription) report(ch *ChannelStatus) {
+func (s *subscription) report(ch *ChannelStatus, now time.Time) {
 	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
 	ch.ReplayID = slices.Clone(s.watermark.current.id)
-	ch.Received, ch.Handled, ch.Pending = s.received, s.handled, s.queued
+	ch.Received, ch.Delivered, ch.Handled, ch.Pending = s.received, s.delivered, s.handled, s.queued
 	ch.LastReceived = s.lastReceived
 	ch.Unacked, ch.OldestUnacked = s.unackedLocked()
+	last, oldest := s.last, (*Message)(nil)
+	if s.watermark.head != nil {
+		oldest = s.watermark.head.msg
+	}
+	s.d.mu.Unlock()
+	if last != nil {
+		ch.LastReplayID, ch.LastDate = slices.Clone(last.ReplayID), last.Date()
+	}
+	if oldest != nil {
+		if date := oldest.Date(); !date.IsZero() {
+			ch.Lag = max(0, now.Sub(date))
+		}
+	}
 }
 
 // feedStatus is what a feed tells of itself. Its link writes, anyone reads.
@@ -63,18 +83,39 @@ type feedStatus struct {
 	mu       sync.Mutex
 	state    State
 	sessions int
+	lost     time.Time // when it was live last
 	gaps     int
 	err      error
 	errAt    time.Time
 }
 
-func (s *feedStatus) set(state State) {
+// set reports whether the state is another one, and where it is live again, after
+// how long.
+func (s *feedStatus) set(state State) (changed bool, down time.Duration, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = state
+	changed = s.state != state || s.sessions == 0
+	if s.state == StateLive && state != StateLive {
+		s.lost = time.Now()
+	}
 	if state == StateLive {
+		if again = s.sessions > 0; again {
+			down = time.Since(s.lost)
+		}
 		s.sessions++
 	}
+	s.state = state
+	return changed, down, again
+}
+
+// outage is why the last outage was, nil where nothing had failed.
+func (s *feedStatus) outage() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.errAt.Before(s.lost) {
+		return nil
+	}
+	return s.err
 }
 
 func (s *feedStatus) failed(err error) {

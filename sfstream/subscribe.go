@@ -161,7 +161,7 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 	c.mu.Unlock()
 
 	f.err = err
-	f.status.set(StateEnded)
+	f.set(StateEnded)
 	if err != nil && f.isAccepted() && !c.delivery.isRemoved(f.sub) {
 		hook := c.cfg.hooks.OnSubscriptionError
 		if hook != nil && hook(f.sub.channel, err) {

@@ -34,8 +34,9 @@ type subscription struct {
 	watermark watermark
 	live      time.Time // when the server last showed that nothing before this is missing
 
-	received, handled uint64
-	lastReceived      time.Time
+	received, delivered, handled uint64
+	lastReceived                 time.Time
+	last                         *Message // the last one received
 }
 
 func newSubscription(d *delivery, channel string, key replaystore.Key) *subscription {

@@ -27,6 +27,7 @@ const (
 type cometd struct {
 	client  *http.Client
 	version string // WithAPIVersion; empty: the newest
+	raw     func(channel string, message []byte)
 
 	mu       sync.Mutex
 	instance string // whose newest version is known
@@ -34,7 +35,7 @@ type cometd struct {
 }
 
 func newCometd(cfg *config, client *http.Client) transport {
-	return &cometd{client: client, version: cfg.apiVersion}
+	return &cometd{client: client, version: cfg.apiVersion, raw: cfg.hooks.OnRaw}
 }
 
 func (t *cometd) close() {
@@ -51,6 +52,7 @@ func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, req
 		return nil, err
 	}
 	b := bayeux.NewSession(t.client, instance+"/cometd/"+version, creds.AccessToken)
+	b.Raw = t.raw
 	if err := b.Handshake(ctx); err != nil {
 		return nil, translateCometD("", err)
 	}

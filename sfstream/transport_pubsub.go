@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
@@ -44,6 +45,7 @@ type pubsub struct {
 	endpoint string
 	dial     []grpc.DialOption
 	silence  time.Duration // WithKeepaliveTimeout
+	raw      func(channel string, response []byte)
 	schemas  avro.Registry
 
 	mu   sync.Mutex
@@ -58,6 +60,7 @@ func newPubsub(cfg *config) *pubsub {
 	return &pubsub{
 		endpoint: cfg.endpoint,
 		silence:  cfg.keepaliveTimeout,
+		raw:      cfg.hooks.OnRaw,
 		dial: append([]grpc.DialOption{
 			grpc.WithTransportCredentials(creds),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
@@ -248,6 +251,11 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		return batch{}, s.forgotten(s.transport.silence)
 	default:
 		return batch{}, s.translate(err, s.stream.Trailer())
+	}
+	if s.transport.raw != nil {
+		if text, err := proto.Marshal(response); err == nil { // it has come from the wire
+			s.transport.raw(s.sub.channel, text)
+		}
 	}
 	if len(response.Events) == 0 {
 		return batch{kind: batchQuiet, sub: s.sub, latest: response.LatestReplayId}, nil

@@ -35,7 +35,8 @@ type decoder struct {
 	begun, ended bool
 	list         bool // the reply is an array, as it should be
 
-	secret  string // what no error may show
+	raw     func(channel string, message []byte) // Session.Raw
+	secret  string                               // what no error may show
 	replies []Reply
 	channel string // of the last event: mostly the next one's too
 }
@@ -206,6 +207,9 @@ func (d *decoder) take(element []byte) (Event, bool) {
 		e.Channel = d.channel
 	} else {
 		e.Channel = Text(channel)
+	}
+	if d.raw != nil {
+		d.raw(e.Channel, element)
 	}
 	if data == nil || isMeta(e.Channel) {
 		d.replies = append(d.replies, readReply(element))

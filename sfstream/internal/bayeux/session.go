@@ -45,6 +45,10 @@ type Session struct {
 	url    string
 	token  string
 
+	// Raw is given each message that comes, as JSON; nil: nobody wants it. It is set
+	// before Handshake.
+	Raw func(channel string, message []byte)
+
 	clientID string // set by Handshake
 
 	mu     sync.Mutex
@@ -356,6 +360,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 		return s.failed(resp, read, messages)
 	}
 	d := newDecoder(read, resp.ContentLength, s.token)
+	d.raw = s.Raw
 	for {
 		events, err := d.next()
 		if len(events) > 0 && deliver != nil {
@@ -385,6 +390,7 @@ func (s *Session) answered(list []Reply, sent []message, status int) replies {
 func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (replies, error) {
 	text, err := io.ReadAll(io.LimitReader(body, 64<<10))
 	d := newDecoder(bytes.NewReader(text), int64(len(text)), s.token)
+	d.raw = s.Raw
 	if _, bad := d.next(); err == nil && bad == io.EOF && len(d.replies) > 0 {
 		return s.answered(d.replies, sent, resp.StatusCode), nil
 	}
