@@ -47,6 +47,9 @@ func decimal(value []byte) []byte {
 	if !isDecimal(value) {
 		return nil
 	}
+	for len(value) > 1 && value[0] == '0' {
+		value = value[1:] // no JSON number begins with zeros
+	}
 	return value[:len(value):len(value)]
 }
 
