@@ -59,6 +59,10 @@ func FuzzBayeuxReplies(f *testing.F) {
 				l.again = again
 			}
 			channels := one(options, [][]string{{"/topic/A"}, {"/topic/A", "/event/B__e"}, {"/data/ChangeEvents"}, {"/topic/A?N__c='1'", "/u/A"}})
+			for _, channel := range channels {
+				bare, _, _ := strings.Cut(channel, "?")
+				s.channels = append(s.channels, bare)
+			}
 			v.live(channels...)
 		})
 	})
@@ -69,6 +73,8 @@ type hostileOrg struct {
 	t     *testing.T
 	lanes []*lane
 	pace  *pace
+
+	channels []string // that the client follows, without filters
 }
 
 func (s *hostileOrg) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -143,7 +149,7 @@ func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []scriptedMessage, he
 		body.shape(l)
 	case 6:
 		l.wait(ctx)
-		return nil, one(l, []error{io.EOF, errors.New("connection reset by peer"), errors.New("proxy says " + fuzzedToken), io.ErrUnexpectedEOF, context.DeadlineExceeded})
+		return nil, one(l, []error{io.EOF, errors.New("connection reset by peer"), errors.New("proxyconnect tcp: bad gateway"), io.ErrUnexpectedEOF, context.DeadlineExceeded})
 	case 7:
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -159,7 +165,7 @@ func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []scriptedMessage, he
 	if step == 10 {
 		resp.ContentLength = one(l, []int64{0, 1, 1 << 40, int64(len(body.text))})
 	}
-	if len(msgs) > 0 && msgs[0].Channel == "/meta/connect" && !busy && !s.pace.add("idle connect") {
+	if len(msgs) > 0 && msgs[0].Channel == "/meta/connect" && !s.pace.connect(busy) {
 		<-ctx.Done()
 	}
 	if err := ctx.Err(); err != nil {
@@ -179,7 +185,8 @@ func (s *hostileOrg) wellFormed(msgs []scriptedMessage) []byte {
 	return []byte("[" + strings.Join(replies, ",") + "]")
 }
 
-// odd is a body that begins as it should, with what is odd in it.
+// odd is a body with what is odd in it. It is busy if it brings events of a channel
+// that the client follows.
 func (s *hostileOrg) odd(l *lane, msgs []scriptedMessage) (body []byte, busy bool) {
 	if len(msgs) == 0 {
 		return []byte(l.value(3)), false
@@ -190,7 +197,6 @@ func (s *hostileOrg) odd(l *lane, msgs []scriptedMessage) (body []byte, busy boo
 		switch l.pick(8) {
 		case 0, 1, 2:
 			part = fuzzedEvent(l)
-			busy = true
 		case 3:
 			part = fuzzedReply(l, one(l, msgs))
 		case 4:
@@ -200,12 +206,13 @@ func (s *hostileOrg) odd(l *lane, msgs []scriptedMessage) (body []byte, busy boo
 		case 6: // a great many of one
 			part = fuzzedEvent(l)
 			part = strings.Repeat(part+",", 8*l.pick(256)) + part
-			busy = true
 		case 7: // or one that is large
 			part = fmt.Sprintf(`{"channel":"/topic/A","data":{"sobject":{"T":%q}}}`, strings.Repeat(" ", 1<<l.pick(21)))
-			busy = true
 		}
 		parts = append(parts, part)
+		for _, channel := range s.channels {
+			busy = busy || strings.Contains(part, `"channel":"`+channel)
+		}
 	}
 	for _, m := range msgs {
 		switch l.pick(4) {
@@ -332,7 +339,7 @@ func (b *hostileBody) shape(l *lane) {
 	}
 	b.pause = one(l, oddDurations)
 	b.piece = 1 + len(b.text)/(1+l.pick(20))
-	b.end = one(l, []error{nil, io.ErrUnexpectedEOF, errors.New("stream error: " + fuzzedToken)})
+	b.end = one(l, []error{nil, io.ErrUnexpectedEOF, errors.New("stream error")})
 	b.hang = l.pick(2) == 1
 }
 

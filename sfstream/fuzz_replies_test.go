@@ -361,6 +361,7 @@ type pace struct {
 	began   time.Time
 	mu      sync.Mutex
 	counts  map[string]int
+	busy    bool   // the last connect brought something
 	stormed string // by what
 	after   time.Duration
 }
@@ -378,6 +379,16 @@ func (p *pace) add(kind string) bool {
 		p.stormed, p.after = kind, time.Since(p.began)
 	}
 	return p.stormed == ""
+}
+
+// connect counts connects that bring nothing, one after the other. It reports what
+// add does.
+func (p *pace) connect(busy bool) bool {
+	p.mu.Lock()
+	again := !busy && !p.busy
+	p.busy = busy
+	p.mu.Unlock()
+	return !again || p.add("idle connect")
 }
 
 // perHour is how often a kind of request may come.
