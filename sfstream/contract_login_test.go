@@ -16,6 +16,7 @@ func contractLogin() []rule {
 		{number: 10, words: "logins that are refused for now stay within the budget, and end nothing", run: loginBudget},
 		{number: 10, words: "WithLoginBudget sets how many tokens may be refused", run: tokenBudget},
 		{number: 10, words: "Open and Subscribe spend the budget too", run: loginBudgetOfCalls},
+		{number: 10, words: "old tokens of streams that live on are no failed logins", run: oldTokens, pubsubOnly: true},
 		{number: 10, words: "a login of another org ends the client", run: otherOrg},
 	}
 }
@@ -99,6 +100,34 @@ func loginBudgetOfCalls(t *testing.T) {
 	l.pass(10 * time.Minute)
 	l.must(c.Open(t.Context()))
 	l.must(c.Close())
+}
+
+// oldTokens: sessions end in the course of days, and streams live on until a
+// release ends them all.
+func oldTokens(t *testing.T) {
+	s := newScene(t)
+	c := s.client()
+	const channels = 6
+	for i := range channels {
+		s.define(manyChannel(i))
+		must(t, c.Subscribe(t.Context(), manyChannel(i)))
+	}
+	for i := range channels - 1 {
+		<-time.After(24 * time.Hour)
+		s.ExpireToken()
+		s.EndStreams(manyChannel(i), "") // one of them is opened anew
+	}
+	<-time.After(24 * time.Hour)
+	logins := s.Logins()
+	s.ExpireToken()
+	s.EndStreams("", "service.auth.error")
+	<-time.After(time.Minute)
+	must(t, c.Err())
+	if n, streams := s.Logins()-logins, s.Streams(""); n != 1 || streams != channels {
+		t.Errorf("%d logins, %d streams", n, streams)
+	}
+	s.publish(manyChannel(0), 1)
+	nextIs(t, c, "1")
 }
 
 func otherOrg(t *testing.T) {

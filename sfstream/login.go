@@ -192,13 +192,15 @@ func (r refusal) same(other refusal) bool {
 }
 
 // invalidate drops credentials that Salesforce refused. It reports whether the
-// budget allows another login. Links that fail with one login count once; again
-// says that the caller has logged in since and got no other token.
+// budget allows another login. Of the tokens that are refused only those count
+// that the last login gave: streams live on with older ones. Links that fail with
+// one login count once; again says that the caller has logged in since and got no
+// other token.
 func (l *logins) invalidate(creds *authenticator.Credentials, again bool) bool {
 	refused := refusalOf(creds)
 	l.mu.Lock()
 	l.refusals = slices.DeleteFunc(l.refusals, func(r refusal) bool { return refused.at.Sub(r.at) >= l.cfg.loginPeriod })
-	if again || !slices.ContainsFunc(l.refusals, refused.same) {
+	if again || l.last.same(refused) && !slices.ContainsFunc(l.refusals, refused.same) {
 		l.refusals = append(l.refusals, refused)
 	}
 	within := len(l.refusals) <= l.cfg.loginBudget

@@ -351,7 +351,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 	req.Header.Set("Authorization", "Bearer "+s.token)
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return replies{}, cause(ctx, err)
+		return replies{}, s.cause(ctx, err)
 	}
 	defer resp.Body.Close()
 	read := &watched{Reader: resp.Body, watchdog: watchdog}
@@ -370,7 +370,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 			break
 		}
 		if err != nil {
-			return replies{}, cause(ctx, err)
+			return replies{}, s.cause(ctx, err)
 		}
 	}
 	return s.answered(d.replies, messages, resp.StatusCode), nil
@@ -404,10 +404,14 @@ func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (r
 // ErrSilent is what a request ends with whose answer does not come in time.
 var ErrSilent = errors.New("bayeux: no answer in time")
 
-// cause is the reason where we ended the request ourselves.
-func cause(ctx context.Context, err error) error {
+// cause is the reason where we ended the request ourselves, and an error that does
+// not repeat the token.
+func (s *Session) cause(ctx context.Context, err error) error {
 	if reason := context.Cause(ctx); reason == ErrSilent {
 		return reason
+	}
+	if text := err.Error(); s.token != "" && strings.Contains(text, s.token) {
+		return errors.New(hide(text, s.token))
 	}
 	return err
 }
