@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -217,4 +218,51 @@ func TestWatermarkStaysSmallBehindOneUnacked(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Behind one unacked message a million acked ones take no memory.
+func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
+	f, d := newGate(t)
+	d.ackWith = AckManual
+	heap := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	var oldest *Message
+	var id uint64
+	receive := func() {
+		messages := make([]Message, gateBatch)
+		for i := range messages {
+			id++
+			messages[i].ReplayID = binary.BigEndian.AppendUint64(nil, id)
+		}
+		f.deliver(messages, false)
+		for m := d.next(); m != nil; m = d.next() {
+			if oldest == nil {
+				oldest = m
+				continue
+			}
+			m.Ack()
+		}
+	}
+	for range 20 {
+		receive() // the memory of duplicates is full
+	}
+	before := heap()
+	for range 1_000_000 / gateBatch {
+		receive()
+	}
+	if grown := int64(heap()) - int64(before); grown > 256<<10 {
+		t.Errorf("the heap has grown by %d KiB", grown>>10)
+	}
+	w := &f.sub.watermark
+	if w.head == nil || w.head.msg != oldest || w.head.next == nil || w.head.next.next != nil || len(w.current.id) > 0 {
+		t.Error("the acked ones are not one entry behind the unacked one")
+	}
+	oldest.Ack()
+	if at := binary.BigEndian.Uint64(w.current.id); at != id {
+		t.Errorf("the watermark is at %d, want %d", at, id)
+	}
 }
