@@ -323,7 +323,6 @@ func (s *cometdSession) hasRoom() bool {
 func (s *cometdSession) deliver(events []bayeux.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.brought = s.brought || len(events) > 0
 	for len(events) > 0 {
 		// Runs of one channel stay together: mostly that is all of them.
 		n := 1
@@ -332,9 +331,11 @@ func (s *cometdSession) deliver(events []bayeux.Event) {
 		}
 		run := events[:n]
 		events = events[n:]
-		c := s.channels[bareName(run[0].Channel)]
+		bare := bareName(run[0].Channel)
+		c := s.channels[bare]
+		s.brought = s.brought || c != nil || s.dropped[bare] > 0
 		if c == nil {
-			continue // dropped meanwhile
+			continue // dropped meanwhile, or nobody's
 		}
 		c.busy = true
 		messages := make([]Message, n)
