@@ -150,7 +150,7 @@ func (s *pubsubSession) verify() error {
 	}
 	if !info.CanSubscribe {
 		return &ServerError{
-			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: info.RpcId,
+			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: s.hide(info.RpcId),
 			Message: "this user cannot subscribe to the channel",
 		}
 	}
@@ -208,11 +208,17 @@ func (s *pubsubSession) wake() {
 // translate makes a *ServerError of a failed RPC, without the token, which some
 // servers repeat.
 func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
-	if token := s.creds.AccessToken; strings.Contains(err.Error(), token) {
+	if strings.Contains(err.Error(), s.creds.AccessToken) {
 		st := status.Convert(err)
-		err = status.Error(st.Code(), strings.ReplaceAll(st.Message(), token, "…"))
+		err = status.Error(st.Code(), s.hide(st.Message()))
 	}
-	return translate(s.sub.channel, err, trailer)
+	e := translate(s.sub.channel, err, trailer)
+	e.RPCID, e.Reason = s.hide(e.RPCID), s.hide(e.Reason)
+	return e
+}
+
+func (s *pubsubSession) hide(text string) string {
+	return strings.ReplaceAll(text, s.creds.AccessToken, "…")
 }
 
 // forgotten is the error of a stream that was woken.
