@@ -115,7 +115,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 				}
 				switch random.IntN(8) {
 				case 0:
-					m.fate, e.handled = fateSkip, true
+					m.fate, e.handled, e.id = fateSkip, true, ""
 				case 1:
 					m.fate = fateDuplicate
 					continue // it has no place

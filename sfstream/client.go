@@ -101,7 +101,13 @@ func (c *Client) Open(ctx context.Context) error {
 	case clientClosed:
 		return ErrClosed
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.life, cancel)() // Close waits for no login
 	creds, err := c.logins.open(ctx)
+	if err != nil && c.life.Err() != nil {
+		return ErrClosed
+	}
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,26 @@ func (c *serverClock) now() time.Time {
 	return earliest
 }
 
+// latest is the latest that Salesforce's clock can be: by the last reading that is
+// furthest on, and by our wall clock since, which goes on while a computer sleeps.
+func (c *serverClock) latest() time.Time {
+	latest := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wall := time.Now().Round(0)
+	for _, r := range c.readings {
+		if r == nil {
+			continue
+		}
+		for _, now := range []time.Time{r.server.Add(time.Since(r.local)), r.server.Add(wall.Sub(r.local.Round(0)))} {
+			if now.After(latest) {
+				latest = now
+			}
+		}
+	}
+	return latest
+}
+
 // RoundTrip reads the clock from replies on their way.
 func (c *serverClock) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := c.base.RoundTrip(req)

@@ -176,6 +176,7 @@ var leavings = map[string]func(t *testing.T, c *sfstream.Client){
 		for range 3 {
 			<-messages
 		}
+		synctest.Wait() // the next one is offered
 		stop()
 		for range messages {
 			t.Error("a message after the end of ctx")

@@ -55,7 +55,7 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 		return
 	}
 	sub.received += uint64(len(messages))
-	sub.lastReceived = now
+	sub.lastReceived, sub.careful = now, false
 	if len(messages) > 0 {
 		sub.last = &messages[len(messages)-1]
 	}
@@ -70,7 +70,7 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 			delivered++
 			sub.watermark.pushLocked(e)
 		case fateSkip:
-			e.msg, e.handled = m, true
+			e.id, e.handled = nil, true // a restart is to skip again: the place stays where it was
 			sub.watermark.pushLocked(e)
 		case fateDuplicate:
 			e.handled = true // an old id must not move the watermark back

@@ -17,6 +17,9 @@ const (
 	deniedEvery = 30 * time.Second
 	renewEvery  = time.Minute // a new login for denied channels, at most
 
+	// fallBackEvery is how often a stale id may be met without a pause.
+	fallBackEvery = time.Minute
+
 	// unackedWarning is how long a channel waits for Ack without a warning.
 	unackedWarning = time.Minute
 
@@ -44,6 +47,8 @@ type feed struct {
 	fresh      bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
 	sure       *position // where early messages were delivered since: the place before them
+
+	fellBack time.Time // when a stale id was last dealt with
 
 	denied time.Time // since when an accepted channel is denied; zero: it is not
 	parked bool      // it had no room when last looked at
@@ -144,8 +149,9 @@ func (f *feed) quiet(latest []byte) {
 	f.moveTo(latest)
 }
 
-// deliver queues what was received and moves the position behind it.
-func (f *feed) deliver(messages []Message, early bool) {
+// deliver queues what was received and moves the position behind it. It reports
+// whether there was something that had not come before.
+func (f *feed) deliver(messages []Message, early bool) (news bool) {
 	now := f.client.clock.now()
 	if early && f.sure == nil {
 		before := f.position
@@ -159,12 +165,14 @@ func (f *feed) deliver(messages []Message, early bool) {
 			m.fate = fateDuplicate
 			continue
 		}
+		news = true
 		if !f.fresh && f.position.skip.skips(m, now) {
 			m.fate = fateSkip
 		}
 		f.moveTo(m.ReplayID)
 	}
 	f.client.delivery.push(f.sub, messages, now)
+	return news
 }
 
 // moveTo makes a replay id the place to resume after. An event without one
@@ -192,6 +200,7 @@ func (f *feed) sessionEnded() {
 // unread notes the first event of a session of new events that could not be
 // queued: it is new, whatever its date.
 func (f *feed) unread(id []byte) {
+	f.sub.beCareful()
 	if f.fresh && len(f.position.id) == 0 {
 		f.position.skip.until = id
 	}
@@ -226,7 +235,7 @@ func (f *feed) fallBack(err error) (time.Duration, error) {
 		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err} // a fallback, refused too
 	}
 	now := f.client.clock.now()
-	if !last.Live.IsZero() && now.Sub(last.Live) < retention(f.sub.channel)-retentionMargin {
+	if !last.Live.IsZero() && f.client.clock.latest().Sub(last.Live) < retention(f.sub.channel)-retentionMargin {
 		// The id is older than what is retained, but the channel was quiet: all
 		// that came since is still there.
 		f.client.log.Debug("replay id aged out on a quiet channel", "channel", f.sub.channel, "live", last.Live)

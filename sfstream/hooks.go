@@ -36,7 +36,8 @@ type Hooks struct {
 
 	// OnSubscriptionError hears that a channel cannot be followed any more. If it
 	// returns true the client drops just that channel and lives on; else, as
-	// without the hook, the client ends with the error.
+	// without the hook, the client ends with the error. An *AuthError is no channel's
+	// and ends the client in any case.
 	OnSubscriptionError func(channel string, err error) (drop bool)
 
 	// OnRaw hears what a server sent, for debugging: each FetchResponse of the

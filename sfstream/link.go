@@ -42,6 +42,7 @@ type link struct {
 	refused   *refusal                   // the last token that was refused since something was received
 	backOff   backoff.BackOff
 	heard     time.Time // when the present session last proved to work; zero: it has not
+	lasted    bool      // it did so for a while
 	downSince time.Time // of the present outage
 	failing   bool      // the last attempt failed: the next ones are told at Debug only
 	again     bool      // that the link is connected again has been told
@@ -73,7 +74,7 @@ func (l *link) run() {
 		}
 		if !l.heard.IsZero() {
 			l.downSince, l.refused = time.Now(), nil
-			if errors.Is(err, errSilent) {
+			if errors.Is(err, errSilent) && !l.lasted {
 				l.downSince = l.heard
 			}
 		}
@@ -173,7 +174,7 @@ func (l *link) attr() slog.Attr {
 }
 
 // receive delivers what comes on a session until it ends. It reports whether
-// the session was of use: something came, or it lasted.
+// the session was of use: something new came, or it lasted.
 func (l *link) receive(s session) (progress bool, err error) {
 	defer func() {
 		s.close()
@@ -185,11 +186,13 @@ func (l *link) receive(s session) (progress bool, err error) {
 	for {
 		b, err := s.recv(l.changed)
 		if err != nil {
+			l.lasted = l.heard.Sub(started) >= settled
 			if time.Since(started) >= settled && !errors.Is(err, errSilent) {
 				progress, l.heard = true, time.Now()
 			}
 			return progress || err == errReopen, err
 		}
+		works := b.kind == batchAlive
 		switch b.kind {
 		case batchChanged:
 			s.update(l.update())
@@ -221,11 +224,11 @@ func (l *link) receive(s session) (progress bool, err error) {
 			continue
 		case batchMessages:
 			if f := l.asked[b.sub]; f != nil {
-				f.deliver(b.messages, b.early)
+				works = f.deliver(b.messages, b.early) && !b.sub.polled
 			}
 		}
 		l.heard = time.Now()
-		progress = progress || b.kind == batchQuiet || b.kind == batchAlive || b.kind == batchMessages && !b.sub.polled
+		progress = progress || works
 	}
 }
 
@@ -335,7 +338,12 @@ func (l *link) concerning(f *feed, act action, err error) (wait time.Duration, f
 	case actionGiveUp:
 		return 0, err
 	case actionFallback:
-		return f.fallBack(err)
+		again := time.Since(f.fellBack) < fallBackEvery
+		f.fellBack = time.Now()
+		if wait, fatal = f.fallBack(err); !again || fatal != nil {
+			return wait, fatal
+		}
+		return l.nextWait(l.backOff, l.downSince, err) // a server that refuses what it has just sent
 	case actionRetrySlowly:
 		return f.retryDenied(err)
 	default:

@@ -231,6 +231,7 @@ func (r *runner) dispatch(ctx context.Context) error {
 		if isClosed(ended) { // read first: what waits then is still handled
 			ended = nil
 		}
+		r.retryDue()
 		r.take()
 		r.handOut()
 		if r.busy == 0 {
@@ -249,7 +250,6 @@ func (r *runner) dispatch(ctx context.Context) error {
 			}
 		case <-c.delivery.ready:
 		case <-retry.C:
-			r.retryDue()
 		case <-ended:
 		case <-c.closed:
 		case <-ctx.Done():
@@ -321,14 +321,17 @@ func (r *runner) settled(j *job) {
 	r.held = r.held[:end]
 }
 
-// retryDue frees the jobs whose time has come.
+// retryDue frees the jobs whose time has come, and those of channels that were
+// unsubscribed: others may wait for them.
 func (r *runner) retryDue() {
-	due, now := 0, time.Now()
-	for due < len(r.later) && !r.later[due].retryAt.After(now) {
-		due++
-	}
-	r.free = append(r.free, r.later[:due]...)
-	r.later = slices.Delete(r.later, 0, due)
+	now := time.Now()
+	r.later = slices.DeleteFunc(r.later, func(j *job) bool {
+		due := !j.retryAt.After(now) || isClosed(j.msg.entry.sub.gone)
+		if due {
+			r.free = append(r.free, j)
+		}
+		return due
+	})
 }
 
 // end waits for the handlers that run and puts back what is not settled. It

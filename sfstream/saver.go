@@ -114,7 +114,16 @@ func (s *saver) cycle() {
 		markers[sub.key] = marks[i].marker()
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, saveTimeout)
+	began := time.Now()
+	hangs := time.AfterFunc(saveTimeout+time.Second, func() {
+		s.log.Warn("the replay store does not return from Save, in spite of its context", "since", began)
+	})
+	hopeless := time.AfterFunc(storeBroken, func() {
+		s.broken(&StoreError{Op: "save", err: fmt.Errorf("no answer within %s", storeBroken)})
+	})
 	err := s.store.Save(ctx, markers)
+	hangs.Stop()
+	hopeless.Stop()
 	cancel()
 	if err == nil && s.saved != nil {
 		for key, marker := range markers {
@@ -179,18 +188,24 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (d
 	return down, retry
 }
 
-// flush saves what there is, and the Live of quiet, and waits for it, at most
-// for limit. A store that fails twice in it is left to the timer.
-func (s *saver) flush(limit time.Duration, quiet ...*subscription) error {
+// markQuiet notes that the Live of channels is to be saved although it is recent.
+func (s *saver) markQuiet(subs ...*subscription) {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	for _, sub := range subs {
+		if w := &sub.watermark; sub.accepted && w.current.live.After(w.saved.live) {
+			s.markLocked(sub)
+		}
+	}
+}
+
+// flush saves what there is and waits for it, at most for limit. A store that
+// fails twice in it is left to the timer.
+func (s *saver) flush(limit time.Duration) error {
 	expired := time.NewTimer(limit)
 	defer expired.Stop()
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	for _, sub := range quiet {
-		if w := &sub.watermark; w.current.live.After(w.saved.live) {
-			s.markLocked(sub)
-		}
-	}
 	for attempts := 0; len(s.dirty) > 0 || s.running; {
 		if !s.running {
 			if attempts == 2 || attempts == 1 && errors.Is(s.lastErr, replaystore.ErrClosed) {
@@ -220,7 +235,8 @@ func (s *saver) flush(limit time.Duration, quiet ...*subscription) error {
 // close ends the saver after a last flush. Saves after it happen only where a
 // consumer flushes at the end of its loop.
 func (s *saver) close(limit time.Duration, subs []*subscription) error {
-	err := s.flush(limit, subs...)
+	s.markQuiet(subs...)
+	err := s.flush(limit)
 	s.d.mu.Lock()
 	s.closed = true
 	if s.timer != nil {

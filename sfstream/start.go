@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
@@ -82,7 +83,10 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 		return Replay{}, nil, err
 	}
 	at := marker.Live
-	if !marker.Date.IsZero() {
+	// Live may be much earlier, but is never wrong. A platform event's date is what
+	// its publisher wrote.
+	written := strings.HasPrefix(key.Channel, "/event/") && !at.IsZero()
+	if !marker.Date.IsZero() && !marker.Date.After(c.clock.now()) && (!written || marker.Date.Before(at)) {
 		at = marker.Date
 	}
 	c.log.Info("the stored marker is of the other API: starting at its time", "channel", f.sub.channel, "marker_time", at)

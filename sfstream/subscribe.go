@@ -2,6 +2,7 @@ package sfstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -164,7 +165,8 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 	f.set(StateEnded)
 	if err != nil && f.isAccepted() && !c.delivery.isRemoved(f.sub) {
 		hook := c.cfg.hooks.OnSubscriptionError
-		if hook != nil && hook(f.sub.channel, err) {
+		var login *AuthError // is about the client: others would repeat it
+		if hook != nil && !errors.As(err, &login) && hook(f.sub.channel, err) {
 			c.log.Warn("subscription dropped", "channel", f.sub.channel, "error", err)
 			c.delivery.remove(f.sub)
 		} else {
@@ -205,6 +207,7 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 		return fmt.Errorf("%w: %s", ErrNotSubscribed, channel)
 	}
 	c.delivery.remove(f.sub)
+	c.delivery.saver.markQuiet(f.sub) // before another Subscribe can have its place
 	if c.endFeed(f, nil) {
 		select {
 		case <-f.link.done:
@@ -216,7 +219,7 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	if !f.isAccepted() {
 		return nil // its Subscribe fails, and the marker is as it was
 	}
-	return c.delivery.saver.flush(lastSaves, f.sub)
+	return c.delivery.saver.flush(lastSaves)
 }
 
 // Subscriptions returns the followed channels, sorted.

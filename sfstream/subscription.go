@@ -19,6 +19,8 @@ type subscription struct {
 	creditDue chan struct{}
 	changed   chan struct{} // the link's
 
+	careful bool // nothing could be delivered of the last session
+
 	polled bool // over the Streaming API, which knows no credit
 	asked  int  // credit given to the server and not used by it
 	full   bool // the link has found no room, and waits for some
@@ -72,7 +74,7 @@ func (s *subscription) dueLocked() bool {
 		return true
 	}
 	want := s.wantLocked()
-	return !s.polled && (want >= s.creditStep() || want > 0 && s.asked == 0)
+	return !s.polled && !s.careful && (want >= s.creditStep() || want > 0 && s.asked == 0)
 }
 
 // sessionEnded forgets what was asked for.
@@ -82,12 +84,29 @@ func (s *subscription) sessionEnded() {
 	s.asked = 0
 }
 
+func (s *subscription) nothingAsked() bool {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return s.asked == 0
+}
+
+// beCareful makes the next session ask for one event only, until that is
+// delivered: what cannot be delivered for want of its schema costs the org's
+// allocation each time.
+func (s *subscription) beCareful() {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.careful = true
+}
+
 // firstCredit returns what a new stream asks for: one at least, which the server
 // wants, also where a consumer has put a message back since there was room.
 func (s *subscription) firstCredit() int {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	s.asked = max(1, s.wantLocked())
+	if s.asked = max(1, s.wantLocked()); s.careful {
+		s.asked = 1
+	}
 	return s.asked
 }
 

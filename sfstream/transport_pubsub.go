@@ -253,6 +253,8 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		return batch{}, io.EOF
+	case s.silent.Load() && s.sub.nothingAsked():
+		return batch{}, io.EOF // without demand there is nothing to hear
 	case s.silent.Load():
 		return batch{}, s.forgotten(s.transport.silence)
 	default:
