@@ -15,6 +15,9 @@ const (
 	firstBuffer = 4 << 10
 	fullBuffer  = 128 << 10
 
+	// partOfSecret is how much of a secret, from its beginning, is one too.
+	partOfSecret = 8
+
 	// maxReplies is far above what a request can hold messages.
 	maxReplies = 4096
 
@@ -224,6 +227,12 @@ func (d *decoder) take(element []byte) (Event, bool) {
 func start(text []byte, length int, secret string) string {
 	cut := string(text[:min(len(text), length+len(secret))])
 	cut = hide(cut, secret)
+	for n := min(len(secret), len(cut)); n >= partOfSecret; n-- { // it ends within one
+		if strings.HasSuffix(cut, secret[:n]) {
+			cut = cut[:len(cut)-n] + "…"
+			break
+		}
+	}
 	return cut[:min(len(cut), length)]
 }
 
