@@ -165,6 +165,9 @@ func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []scriptedMessage, he
 	if step == 10 {
 		resp.ContentLength = one(l, []int64{0, 1, 1 << 40, int64(len(body.text))})
 	}
+	if len(msgs) == 0 { // that request has no token to repeat
+		body.text = bytes.ReplaceAll(body.text, []byte(fuzzedToken), []byte("token"))
+	}
 	if len(msgs) > 0 && msgs[0].Channel == "/meta/connect" && !s.pace.connect(busy) {
 		<-ctx.Done()
 	}
@@ -205,9 +208,13 @@ func (s *hostileOrg) odd(l *lane, msgs []scriptedMessage) (body []byte, busy boo
 			part = l.value(3)
 		case 6: // a great many of one
 			part = fuzzedEvent(l)
-			part = strings.Repeat(part+",", 8*l.pick(256)) + part
+			if n := 8 * l.pick(256); s.pace.grant(n * len(part)) {
+				part = strings.Repeat(part+",", n) + part
+			}
 		case 7: // or one that is large
-			part = fmt.Sprintf(`{"channel":"/topic/A","data":{"sobject":{"T":%q}}}`, strings.Repeat(" ", 1<<l.pick(21)))
+			if n := 1 << l.pick(21); s.pace.grant(n) {
+				part = fmt.Sprintf(`{"channel":"/topic/A","data":{"sobject":{"T":%q}}}`, strings.Repeat(" ", n))
+			}
 		}
 		parts = append(parts, part)
 		for _, channel := range s.channels {

@@ -365,7 +365,7 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 		case 7: // more than was asked for
 			text := encoded(l, b.events(l))
 			for range 4 * l.pick(256) {
-				if err == nil && b.pace.add("repeated message") {
+				if err == nil && b.pace.grant(len(text)+100) {
 					err = stream.SendMsg(preparedResponse(text))
 				}
 			}
@@ -378,7 +378,9 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 		case 11:
 			<-ctx.Done()
 		case 12: // large, or too large
-			err = b.send(stream, &eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{Event: &eventbus.ProducerEvent{SchemaId: "s1", Payload: make([]byte, 1<<l.pick(25))}}}})
+			if n := 1 << l.pick(25); b.pace.grant(n >> 4) {
+				err = b.send(stream, &eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{Event: &eventbus.ProducerEvent{SchemaId: "s1", Payload: make([]byte, n)}}}})
+			}
 		case 13:
 			err = stream.SendHeader(metadata.Pairs("grpc-encoding", one(l, []string{"gzip", "identity", ""}), "x", strings.Repeat("y", 1<<l.pick(14))))
 			if err != nil {

@@ -361,12 +361,16 @@ type pace struct {
 	began   time.Time
 	mu      sync.Mutex
 	counts  map[string]int
+	sent    int    // bytes of what is repeated or large
 	busy    bool   // the last connect brought something
 	stormed string // by what
 	after   time.Duration
 }
 
-const storm = 4000
+const (
+	storm      = 1500
+	muchToSend = 4 << 20
+)
 
 func newPace() *pace { return &pace{began: time.Now(), counts: make(map[string]int)} }
 
@@ -381,6 +385,17 @@ func (p *pace) add(kind string) bool {
 	return p.stormed == ""
 }
 
+// grant bounds what a server sends, which would take real time.
+func (p *pace) grant(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sent+n > muchToSend {
+		return false
+	}
+	p.sent += n
+	return true
+}
+
 // connect counts connects that bring nothing, one after the other. It reports what
 // add does.
 func (p *pace) connect(busy bool) bool {
@@ -391,8 +406,9 @@ func (p *pace) connect(busy bool) bool {
 	return !again || p.add("idle connect")
 }
 
-// perHour is how often a kind of request may come.
-var perHour = map[string]int{"login": 2000, "handshake": 2000, "idle connect": 10_000, "GetTopic": 2000, "Subscribe": 2000, "dial": 2000}
+// perHour is how often a kind of request may come. A session that brings something
+// resets the backoff, whose first wait is 250 ms in the mean.
+var perHour = map[string]int{"login": 1000, "handshake": 20_000, "idle connect": 20_000, "GetTopic": 2000, "Subscribe": 40_000, "dial": 20_000}
 
 func (p *pace) check(t *testing.T) {
 	t.Helper()
