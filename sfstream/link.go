@@ -62,7 +62,9 @@ func (l *link) run() {
 	defer l.client.running.Done()
 	defer close(l.done)
 	l.downSince = time.Now()
+	rush := 0 // sessions in a row that were short and are to be continued at once
 	for {
+		began := time.Now()
 		s, err := l.open()
 		progress := false
 		if err == nil {
@@ -83,6 +85,12 @@ func (l *link) run() {
 			l.backOff.Reset()
 		}
 		wait, fatal := l.decide(err, progress)
+		if wait > 0 || err == errReopen || time.Since(began) >= time.Second {
+			rush = 0
+		} else {
+			rush++
+			wait = pace(rush) // a server that brings something and ends must not be stormed
+		}
 		if fatal == nil && wait > 0 {
 			fatal = l.sleep(wait, err)
 		}
