@@ -41,6 +41,8 @@ func FuzzBayeuxReplies(f *testing.F) {
 		program("", "\x03[1]", "\x03\x10{\"data\":1}", "\x03\x05[{}]\x00"), // raw bodies
 		program("\x00\x00\x00\x00\x00\x00\x01", "", "\x00\x00"+event, event),
 		program("\x00\x00\x00\x00\x00\x00\x00\x01", "\x00", event+"\x02\x02\x01\x00", "\x00", "\x00"),
+		// Each session brings something and is forgotten then.
+		program("\x00\x00\x00\x00\x00\x00\x01\x00", "", event+event+"\x01\x00\x01\x02\x02\x00\x00\x00\x00", ""),
 	} {
 		f.Add(seed)
 	}
