@@ -129,6 +129,7 @@ func (b *hostileBus) cut() {
 func (b *hostileBus) dial(ctx context.Context, _ string) (net.Conn, error) {
 	l := b.lanes[laneDial]
 	step := l.pick(8)
+	waitFor(ctx, 100*time.Millisecond) // the handshakes of TCP and TLS
 	if !b.pace.add("dial") {
 		step = 2
 	}
