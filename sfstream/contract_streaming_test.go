@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
@@ -24,6 +26,7 @@ func contractStreaming() []rule {
 		{number: 10, words: "a channel that is refused on a reconnect disturbs no other", run: refusedChannel},
 		{number: 10, words: "a channel that is refused for good ends the client, or only itself", run: refusedForGood},
 		{number: 10, words: "one session has one backoff", run: oneBackOff},
+		{number: 10, words: "progress resets the backoff of the session", run: backOffBeginsAnew},
 		{number: 10, words: "channels that are denied together cost one login", run: deniedTogether},
 		{number: 11, words: "Close says goodbye and leaves no session behind", run: closeSaysGoodbye},
 		{number: 11, words: "Close during a held poll takes no 300 ms of real time", run: closeIsQuick, realTime: true},
@@ -273,6 +276,21 @@ func oneBackOff(t *testing.T) {
 	}
 	if n := s.Logins(); n != 1 {
 		t.Errorf("%d logins", n)
+	}
+}
+
+func backOffBeginsAnew(t *testing.T) {
+	s := newScene(t)
+	c := s.following(sfstream.WithBackOff(func() backoff.BackOff {
+		return backoff.WithMaxRetries(backoff.NewConstantBackOff(10*time.Second), 3)
+	}))
+	for n := range 5 { // 15 retries in all, 3 in a row
+		s.ConcurrentLimit(2)
+		s.DropConnections()
+		s.publish(orders, 1)
+		nextIs(t, c, strconv.Itoa(n+1))
+		<-time.After(5 * time.Minute)
+		synctest.Wait()
 	}
 }
 
