@@ -24,7 +24,11 @@ type reading struct {
 	local  time.Time // with monotonic part
 }
 
-func (c *serverClock) now() time.Time {
+func (c *serverClock) now() time.Time { return c.at(time.Now()) }
+
+// at is what Salesforce's clock showed at a local time: with more readings it may
+// turn out to be earlier than it seemed then.
+func (c *serverClock) at(local time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var earliest time.Time
@@ -32,12 +36,12 @@ func (c *serverClock) now() time.Time {
 		if r == nil {
 			continue
 		}
-		if now := r.server.Add(time.Since(r.local)); earliest.IsZero() || now.Before(earliest) {
+		if now := r.server.Add(local.Sub(r.local)); earliest.IsZero() || now.Before(earliest) {
 			earliest = now
 		}
 	}
 	if earliest.IsZero() {
-		return time.Now()
+		return local
 	}
 	return earliest
 }

@@ -44,6 +44,7 @@ type feed struct {
 
 	position   position
 	startedNew time.Time // where position.latest: when that was decided
+	startedAt  time.Time // the same by the local clock
 	fresh      bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
 	sure       *position // where early messages were delivered since: the place before them
@@ -112,6 +113,12 @@ func (f *feed) request() request {
 	if f.position.latest && f.isAccepted() && f.client.clock.now().Sub(f.startedNew) > stillNow {
 		f.position = position{skip: skipper{before: f.startedNew}}
 	}
+	// A first reading of Salesforce's clock that was fast must not skip anything.
+	if skip := &f.position.skip; !skip.exact && !f.startedAt.IsZero() {
+		if at := f.client.clock.at(f.startedAt); skip.before.After(at) {
+			skip.before = at
+		}
+	}
 	f.fresh = f.position.latest
 	f.set(StateOpening)
 	return request{sub: f.sub, verify: !f.isAccepted(), position: f.position}
@@ -145,7 +152,7 @@ func (f *feed) quiet(latest []byte) {
 	now := f.client.clock.now()
 	f.progressed()
 	f.client.delivery.keepalive(f.sub, latest, now)
-	f.fresh = f.fresh || !f.position.skip.before.After(now)
+	f.fresh = f.fresh || !f.position.skip.exact || !f.position.skip.before.After(now)
 	f.moveTo(latest)
 }
 
@@ -235,7 +242,7 @@ func (f *feed) fallBack(err error) (time.Duration, error) {
 		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err} // a fallback, refused too
 	}
 	now := f.client.clock.now()
-	if !last.Live.IsZero() && f.client.clock.latest().Sub(last.Live) < retention(f.sub.channel)-retentionMargin {
+	if since := f.client.clock.latest().Sub(last.Live); !last.Live.IsZero() && since >= 0 && since < retention(f.sub.channel)-retentionMargin {
 		// The id is older than what is retained, but the channel was quiet: all
 		// that came since is still there.
 		f.client.log.Debug("replay id aged out on a quiet channel", "channel", f.sub.channel, "live", last.Live)
@@ -247,7 +254,7 @@ func (f *feed) fallBack(err error) (time.Duration, error) {
 		f.position = position{}
 		f.client.delivery.restart(f.sub, time.Time{})
 	case FallbackNew:
-		f.position, f.startedNew = position{latest: true}, now
+		f.position, f.startedNew, f.startedAt = position{latest: true}, now, time.Now()
 		f.client.delivery.restart(f.sub, now)
 	default:
 		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err}

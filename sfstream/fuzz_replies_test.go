@@ -180,7 +180,6 @@ type victim struct {
 	client *sfstream.Client
 	log    *logBuffer
 	pace   *pace
-	token  int
 }
 
 // inFuzzBubble runs a fuzz input in a bubble. One that spins, so that the bubble's

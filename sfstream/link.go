@@ -432,7 +432,9 @@ func (l *link) reauthorize(err error) (time.Duration, error) {
 		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.name(),
 			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", l.client.cfg.loginBudget, l.client.cfg.loginPeriod, err)}
 	case before != nil:
-		return l.nextWait(l.backOff, l.downSince, err)
+		// The budget is spread over its period: Salesforce may need minutes.
+		wait, fatal := l.nextWait(l.backOff, l.downSince, err)
+		return max(wait, l.client.cfg.loginPeriod/time.Duration(l.client.cfg.loginBudget)), fatal
 	}
 	return 0, nil
 }

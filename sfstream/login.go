@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	loginTimeout = 30 * time.Second // of one login while reconnecting
+	loginTimeout = 2 * time.Minute // of one login: longer than an authenticator's own
 
 	// slowLogin is the least pause after a login that was one too many.
 	slowLogin = time.Minute

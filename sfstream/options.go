@@ -166,7 +166,7 @@ func WithSandbox() Option {
 func WithLoginURL(loginURL string) Option {
 	return func(c *config) error {
 		if !secureURL(loginURL) {
-			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL (http is for loopback only)", ErrInvalidOption, loginURL)
+			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL without user (http is for loopback only)", ErrInvalidOption, withoutPassword(loginURL))
 		}
 		c.loginURL = loginURL
 		return nil
@@ -413,7 +413,15 @@ func From(r Replay) SubscribeOption {
 // secureURL reports whether secrets can be sent to a URL.
 func secureURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+	return err == nil && u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+}
+
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "…"
+	}
+	return u.Redacted()
 }
 
 func loopback(host string) bool {

@@ -23,12 +23,14 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	case stored != nil:
 		first = *stored
 		f.position = position{id: first.id}
-		if len(first.id) == 0 {
+		if len(first.id) == 0 && first.live.After(now) {
+			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.channel, "marker_time", first.live)
+		} else if len(first.id) == 0 {
 			f.position.skip.before = first.live
 		}
 	case replay.kind == replayNew:
 		first.live = now
-		f.position, f.startedNew = position{latest: true}, now
+		f.position, f.startedNew, f.startedAt = position{latest: true}, now, time.Now()
 	case replay.kind == replaySince:
 		first.live = time.Unix(0, replay.nano)
 		f.position.skip = skipper{before: first.live, exact: true}

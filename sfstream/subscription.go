@@ -84,6 +84,13 @@ func (s *subscription) sessionEnded() {
 	s.asked = 0
 }
 
+// overrun reports whether far more waits than can have been asked for.
+func (s *subscription) overrun() bool {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return s.roomLocked() < -2*maxCredit
+}
+
 func (s *subscription) nothingAsked() bool {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()

@@ -268,6 +268,9 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	if len(response.Events) == 0 {
 		return batch{kind: batchQuiet, sub: s.sub, latest: response.LatestReplayId}, nil
 	}
+	if s.sub.overrun() {
+		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Internal, Message: "the server sends what was not asked for"}
+	}
 	messages := make([]Message, len(response.Events))
 	for i, received := range response.Events {
 		event := received.GetEvent()

@@ -16,6 +16,10 @@ const (
 	// a stream too many would wait without a word, and calls need room too.
 	maxStreams = 900
 
+	// dialEvery is how often a connection that fails is replaced, however many
+	// channels try again.
+	dialEvery = time.Second
+
 	// pingAfter is how long a connection with streams is silent before HTTP/2 asks
 	// whether it lives. A server that keeps grpc-go's defaults ends connections
 	// that ask more often than every 5 minutes.
@@ -29,6 +33,7 @@ var pings = keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}
 // cannot be trusted is retired, and closed when its last session has ended.
 type connection struct {
 	*grpc.ClientConn
+	made     time.Time
 	sessions int  // pubsub.mu guards it
 	retired  bool // pubsub.mu guards it: not given out any more
 }
@@ -40,7 +45,7 @@ type connection struct {
 func (t *pubsub) acquire() (*connection, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c := t.conn; c != nil && (broken(c.ClientConn) || c.sessions >= maxStreams) {
+	if c := t.conn; c != nil && (broken(c.ClientConn) && time.Since(c.made) >= dialEvery || c.sessions >= maxStreams) {
 		t.retireLocked(c)
 	}
 	if t.conn == nil {
@@ -48,7 +53,7 @@ func (t *pubsub) acquire() (*connection, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, t.endpoint, err)
 		}
-		t.conn = &connection{ClientConn: conn}
+		t.conn = &connection{ClientConn: conn, made: time.Now()}
 	}
 	t.conn.sessions++
 	return t.conn, nil
