@@ -168,7 +168,7 @@ func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []scriptedMessage, he
 		resp.ContentLength = one(l, []int64{0, 1, 1 << 40, int64(len(body.text))})
 	}
 	if len(msgs) == 0 { // that request has no token to repeat
-		body.text = bytes.ReplaceAll(body.text, []byte(fuzzedToken), []byte("token"))
+		body.text = bytes.ReplaceAll(body.text, []byte(secretMark), []byte("token"))
 	}
 	if len(msgs) > 0 && msgs[0].Channel == "/meta/connect" && !s.pace.connect(busy) {
 		<-ctx.Done()
