@@ -285,12 +285,12 @@ func backOffBeginsAnew(t *testing.T) {
 		return backoff.WithMaxRetries(backoff.NewConstantBackOff(10*time.Second), 3)
 	}))
 	for n := range 5 { // 15 retries in all, 3 in a row
+		synctest.Wait() // a connect is held, which the drop ends
 		s.ConcurrentLimit(2)
 		s.DropConnections()
 		s.publish(orders, 1)
 		nextIs(t, c, strconv.Itoa(n+1))
 		<-time.After(5 * time.Minute)
-		synctest.Wait()
 	}
 }
 
