@@ -41,7 +41,7 @@ const (
 	// A kill repeats what was handled since the last completed Save: what came in
 	// within 100 ms and a start of the program, and what had piled up before it,
 	// which is little unless the machine is very slow.
-	killRepeats = 1000
+	killRepeats = 400
 	killFresh   = 300
 )
 
