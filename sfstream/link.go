@@ -3,7 +3,6 @@ package sfstream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -17,10 +16,6 @@ import (
 // settled is how long a session must have lasted to count as a success where
 // nothing was received on it: less than what proxies grant an idle stream.
 const settled = 10 * time.Second
-
-// longestWait bounds what a server can ask for: a mistake of its own must not
-// silence a client for ever.
-const longestWait = time.Hour
 
 // link is what connects, fails and reconnects: one for each channel of the
 // Pub/Sub API, one for all channels of the Streaming API. It opens a session,
@@ -260,134 +255,6 @@ func (l *link) accepted(f *feed) {
 	f.accept()
 }
 
-// channelRefused decides about a channel that is not followed while the session
-// lives on. It reports whether a new session is needed.
-func (l *link) channelRefused(f *feed, err error) (reopen bool) {
-	delete(l.asked, f.sub)
-	act := classify(err)
-	f.status.failed(err)
-	l.client.limited(err)
-	level := slog.LevelDebug
-	if f.backOff == nil { // the first time since it was followed
-		f.backOff, level = l.client.cfg.newBackOff(), slog.LevelInfo
-	}
-	l.client.log.Log(context.Background(), level, "channel refused", "channel", f.sub.channel, "action", act.String(), "error", err)
-	wait, fatal := l.concerning(f, act, err)
-	if limit := l.client.cfg.reconnectTimeout; limit > 0 && fatal == nil && wait > 0 {
-		down := time.Since(f.downSince)
-		if wait = min(wait, limit-down); wait <= 0 {
-			fatal = &TimeoutError{Channel: f.sub.channel, Down: down, err: err}
-		}
-	}
-	switch {
-	case fatal != nil:
-		l.client.endFeed(f, fatal)
-	case wait == 0 && act == actionRetrySlowly:
-		return true // the session has the old token
-	case wait > 0:
-		f.set(StateWaiting)
-		f.retryAt = time.Now().Add(wait)
-		time.AfterFunc(wait, func() { notify(l.changed) }) // to a link that has ended it means nothing
-	default:
-		notify(l.changed)
-	}
-	return false
-}
-
-// decide says how long to wait before the next session, or why there is none.
-func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error) {
-	act := classify(err)
-	if act == actionResume {
-		if progress {
-			l.client.log.Debug("session ended by the server, resuming", l.attr(), "error", err)
-			return retryAfter(err), nil
-		}
-		act = actionRetry // a server that ends every session at once must not be stormed
-	}
-	level := slog.LevelInfo
-	if l.failing {
-		level = slog.LevelDebug
-	}
-	l.failing = true
-	feeds := l.snapshot()
-	for _, f := range feeds {
-		f.status.failed(err)
-	}
-	l.client.limited(err)
-	l.client.log.Log(context.Background(), level, "disconnected", l.attr(), "action", act.String(), "error", err)
-	if act == actionReauthorize {
-		return l.reauthorize(err)
-	}
-	if act == actionRetry || len(feeds) == 0 {
-		return l.nextWait(l.backOff, l.downSince, err)
-	}
-	return l.concerning(l.answerable(feeds, act, err), act, err)
-}
-
-// answerable is the channel that decides about a session which is refused for what
-// is about channels. Those that were never followed have their answer where
-// another one was.
-func (l *link) answerable(feeds []*feed, act action, err error) *feed {
-	i := slices.IndexFunc(feeds, (*feed).isAccepted)
-	if i < 0 || act != actionRetrySlowly {
-		return feeds[0]
-	}
-	for _, f := range feeds {
-		if !f.isAccepted() {
-			l.client.endFeed(f, err)
-		}
-	}
-	return feeds[i]
-}
-
-// concerning decides what is about one channel.
-func (l *link) concerning(f *feed, act action, err error) (wait time.Duration, fatal error) {
-	switch act {
-	case actionGiveUp:
-		return 0, err
-	case actionFallback:
-		again := time.Since(f.fellBack) < fallBackEvery
-		f.fellBack = time.Now()
-		if wait, fatal = f.fallBack(err); !again || fatal != nil {
-			return wait, fatal
-		}
-		return l.nextWait(l.backOff, l.downSince, err) // a server that refuses what it has just sent
-	case actionRetrySlowly:
-		return f.retryDenied(err)
-	default:
-		return l.nextWait(f.backOff, f.downSince, err)
-	}
-}
-
-// nextWait is the backoff's wait, or the server's where that is longer.
-func (l *link) nextWait(policy backoff.BackOff, since time.Time, err error) (time.Duration, error) {
-	wait := policy.NextBackOff()
-	if wait == backoff.Stop {
-		return 0, &TimeoutError{Channel: l.name(), Down: time.Since(since), err: err}
-	}
-	return max(wait, retryAfter(err), 1), nil
-}
-
-// limited tells the hook of an allocation that is used up.
-func (c *Client) limited(err error) {
-	var server *ServerError
-	if hook := c.cfg.hooks.OnLimit; hook != nil && errors.As(err, &server) && server.Code == LimitExceeded {
-		hook(server)
-	}
-}
-
-func retryAfter(err error) time.Duration {
-	var server *ServerError
-	var auth *AuthError
-	switch {
-	case errors.As(err, &server):
-		return min(server.RetryAfter, longestWait)
-	case errors.As(err, &auth):
-		return min(auth.after, longestWait)
-	}
-	return 0
-}
-
 // sleep waits, and gives up where that would pass WithReconnectTimeout.
 func (l *link) sleep(wait time.Duration, cause error) error {
 	for _, f := range l.snapshot() {
@@ -410,33 +277,6 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 		return &TimeoutError{Channel: l.name(), Down: time.Since(l.downSince), err: cause}
 	}
 	return nil
-}
-
-// reauthorize drops the token that was refused. The first refusal is followed
-// at once by an attempt with a new one. Refused again, a Subscribe fails; what
-// was followed before tries on within the login budget.
-func (l *link) reauthorize(err error) (time.Duration, error) {
-	before, refused := l.refused, refusalOf(l.creds)
-	l.refused = &refused
-	if before != nil {
-		for _, f := range l.snapshot() {
-			if !f.isAccepted() {
-				l.client.endFeed(f, err)
-			}
-		}
-	}
-	switch {
-	case l.life.Err() != nil:
-		return 0, nil // that was the last one
-	case !l.client.logins.invalidate(l.creds, before != nil && before.same(refused)):
-		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.name(),
-			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", l.client.cfg.loginBudget, l.client.cfg.loginPeriod, err)}
-	case before != nil:
-		// The budget is spread over its period: Salesforce may need minutes.
-		wait, fatal := l.nextWait(l.backOff, l.downSince, err)
-		return max(wait, l.client.cfg.loginPeriod/time.Duration(l.client.cfg.loginBudget)), fatal
-	}
-	return 0, nil
 }
 
 // end is the end of run.
