@@ -156,16 +156,21 @@ func (l *link) reauthorize(err error) (time.Duration, error) {
 			}
 		}
 	}
-	switch {
-	case l.life.Err() != nil:
+	if l.life.Err() != nil {
 		return 0, nil // that was the last one
-	case !l.client.logins.invalidate(l.creds, before != nil && before.same(refused)):
-		return 0, &AuthError{LoginURL: l.client.cfg.loginURL, Channel: l.name(),
-			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", l.client.cfg.loginBudget, l.client.cfg.loginPeriod, err)}
-	case before != nil:
-		// The budget is spread over its period: Salesforce may need minutes.
-		wait, fatal := l.nextWait(l.backOff, l.downSince, err)
-		return max(wait, l.client.cfg.loginPeriod/time.Duration(l.client.cfg.loginBudget)), fatal
 	}
-	return 0, nil
+	cfg := &l.client.cfg
+	inVain := l.client.logins.invalidate(l.creds, before != nil && before.same(refused))
+	if inVain > cfg.loginBudget {
+		return 0, &AuthError{LoginURL: cfg.loginURL, Channel: l.name(),
+			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", cfg.loginBudget, cfg.loginPeriod, err)}
+	}
+	if before == nil {
+		return 0, nil
+	}
+	wait, fatal := l.nextWait(l.backOff, l.downSince, err)
+	if inVain > 1 { // the budget is spread over its period: Salesforce may need minutes
+		wait = max(wait, cfg.loginPeriod/time.Duration(cfg.loginBudget))
+	}
+	return wait, fatal
 }

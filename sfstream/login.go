@@ -191,22 +191,22 @@ func (r refusal) same(other refusal) bool {
 	return r.token == other.token && r.issued.Equal(other.issued)
 }
 
-// invalidate drops credentials that Salesforce refused. It reports whether the
-// budget allows another login. Of the tokens that are refused only those count
+// invalidate drops credentials that Salesforce refused, and returns how many logins
+// of the budget have been in vain. Of the tokens that are refused only those count
 // that the last login gave: streams live on with older ones. Links that fail with
 // one login count once; again says that the caller has logged in since and got no
 // other token.
-func (l *logins) invalidate(creds *authenticator.Credentials, again bool) bool {
+func (l *logins) invalidate(creds *authenticator.Credentials, again bool) (inVain int) {
 	refused := refusalOf(creds)
 	l.mu.Lock()
 	l.refusals = slices.DeleteFunc(l.refusals, func(r refusal) bool { return refused.at.Sub(r.at) >= l.cfg.loginPeriod })
 	if again || l.last.same(refused) && !slices.ContainsFunc(l.refusals, refused.same) {
 		l.refusals = append(l.refusals, refused)
 	}
-	within := len(l.refusals) <= l.cfg.loginBudget
+	inVain = len(l.refusals)
 	l.mu.Unlock()
 	l.cache.Invalidate(creds)
-	return within
+	return inVain
 }
 
 // renew drops credentials that were not refused, for a channel that is denied. It
