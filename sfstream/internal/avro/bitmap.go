@@ -15,23 +15,34 @@ import (
 func (s *Schema) FieldNames(bitmaps []string) []string {
 	names := []string{}
 	for _, bitmap := range bitmaps {
-		for parent, f := range s.marked(bitmap) {
-			if len(names) == s.paths {
-				return names // elements repeat themselves: what they would add is no news, only memory
-			}
-			name := f.name
-			if parent != nil {
-				name = parent.name + "." + name
-			}
-			names = append(names, name)
+		names = s.appendNames(names, bitmap, s.paths)
+	}
+	return names
+}
+
+// appendNames appends the names of one element. With most names it stops: elements repeat themselves then, and what
+// they would add is no news, only memory.
+func (s *Schema) appendNames(names []string, bitmap string, most int) []string {
+	for parent, i := range s.marked(bitmap) {
+		if len(names) == most {
+			break
+		}
+		switch {
+		case parent == nil:
+			names = append(names, s.root.fields[i].name)
+		case parent.members != nil:
+			names = append(names, parent.members[i])
+		default:
+			names = append(names, parent.name+"."+parent.record.fields[i].name)
 		}
 	}
 	return names
 }
 
-// marked yields the fields of one element, with their parent if the element is a compound one.
-func (s *Schema) marked(bitmap string) iter.Seq2[*field, *field] {
-	return func(yield func(parent, f *field) bool) {
+// marked yields the fields of one element as indices into the record that they are of: that of parent if the element
+// is a compound one, else the event.
+func (s *Schema) marked(bitmap string) iter.Seq2[*field, int] {
+	return func(yield func(parent *field, i int) bool) {
 		var parent *field
 		fields := s.root.fields
 		if index, rest, compound := strings.Cut(bitmap, "-"); compound {
@@ -57,7 +68,7 @@ func (s *Schema) marked(bitmap string) iter.Seq2[*field, *field] {
 			if at < 0 {
 				return
 			}
-			if nibble(digits[at])>>(i%4)&1 == 1 && !yield(parent, &fields[i]) {
+			if nibble(digits[at])>>(i%4)&1 == 1 && !yield(parent, i) {
 				return
 			}
 		}
@@ -82,8 +93,8 @@ func (s *Schema) expand(m map[string]any) {
 		return
 	}
 	for _, bitmap := range texts(header["nulledFields"]) {
-		for parent, f := range s.marked(bitmap) {
-			null(m, parent, f)
+		for parent, i := range s.marked(bitmap) {
+			s.null(m, parent, i)
 		}
 	}
 	for _, list := range [...]string{"changedFields", "nulledFields", "diffFields"} {
@@ -101,8 +112,10 @@ func (s *Schema) expand(m map[string]any) {
 }
 
 // null sets a nulled field to nil, unless the body has a value in its place.
-func null(m map[string]any, parent, f *field) {
+func (s *Schema) null(m map[string]any, parent *field, i int) {
+	fields := s.root.fields
 	if parent != nil {
+		fields = parent.record.fields
 		if _, ok := m[parent.name]; !ok {
 			m[parent.name] = map[string]any{}
 		}
@@ -110,8 +123,8 @@ func null(m map[string]any, parent, f *field) {
 			return // the parent took another branch of its union, as Account.Name does, or was nulled itself
 		}
 	}
-	if _, ok := m[f.name]; !ok {
-		m[f.name] = nil
+	if _, ok := m[fields[i].name]; !ok {
+		m[fields[i].name] = nil
 	}
 }
 

@@ -66,7 +66,28 @@ func Parse(schemaJSON string) (*Schema, error) {
 			s.paths += len(f.record.fields)
 		}
 	}
+	if s.paths <= maxPaths {
+		root.nameMembers()
+	}
 	return s, nil
+}
+
+// maxPaths bounds the names that are made ahead: a schema can name one large record in many places. Salesforce has up
+// to a thousand fields.
+const maxPaths = 1 << 14
+
+// nameMembers makes the names of nested fields.
+func (n *node) nameMembers() {
+	for i := range n.fields {
+		f := &n.fields[i]
+		if f.record == nil {
+			continue
+		}
+		f.members = make([]string, len(f.record.fields))
+		for j := range f.members {
+			f.members[j] = f.name + "." + f.record.fields[j].name
+		}
+	}
 }
 
 // ID is the id that Salesforce gives to this schema.
@@ -158,8 +179,9 @@ type node struct {
 type field struct {
 	name     string
 	node     *node
-	record   *node  // the node or the union's branch that is a record, else nil
-	timeForm string // of a long that is a time
+	record   *node    // the node or the union's branch that is a record, else nil
+	members  []string // of a field of the event: how record's fields are called in lists of names
+	timeForm string   // of a long that is a time
 }
 
 func (n *node) indexOf(name string) int {
