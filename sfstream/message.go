@@ -3,7 +3,6 @@ package sfstream
 import (
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -73,19 +72,12 @@ func (m *Message) value() (any, error) {
 	if m.json {
 		return m.jsonPayload()
 	}
-	if m.schemaErr != nil {
-		return nil, m.decodeError("", m.schemaErr)
-	}
-	if m.schema == nil {
-		return nil, m.decodeError("", errors.New("the message did not come from a client"))
+	if err := m.unreadable(); err != nil {
+		return nil, err
 	}
 	fields, err := m.schema.Decode(m.payload)
 	if err != nil {
-		var at *avro.Error
-		if errors.As(err, &at) {
-			return nil, m.decodeError(at.Field, at.Err)
-		}
-		return nil, m.decodeError("", err)
+		return nil, m.payloadError(err)
 	}
 	return fields, nil
 }
