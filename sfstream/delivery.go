@@ -298,6 +298,14 @@ func (d *delivery) hold() *Message {
 	return d.popLocked()
 }
 
+// isFull reports whether a subscription has no room for more before what is held of
+// it is handed out and handled.
+func (d *delivery) isFull(sub *subscription) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return sub.roomLocked() <= 0
+}
+
 // idle says that a Run has nothing to do.
 func (d *delivery) idle() {
 	d.mu.Lock()
@@ -310,6 +318,22 @@ func (d *delivery) idle() {
 func (d *delivery) start(m *Message) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.startLocked(m)
+}
+
+// startAll is start of messages that belong together. It reports which of them were
+// handed out.
+func (d *delivery) startAll(messages []*Message) []bool {
+	started := make([]bool, len(messages))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, m := range messages {
+		started[i] = d.startLocked(m)
+	}
+	return started
+}
+
+func (d *delivery) startLocked(m *Message) bool {
 	e := m.entry
 	d.waitsNoMoreLocked(e)
 	if e.handled || e.sub.removed {

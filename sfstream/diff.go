@@ -33,7 +33,8 @@ func (e *DiffError) Unwrap() error { return e.err }
 // ApplyDiff returns the new value of one of the change event's DiffFields, made from
 // the old one. Salesforce sends texts of 1,000 characters and more as a unified
 // diff where that is shorter, with the SHA-256 of the new value, which ApplyDiff
-// checks. Lines may end in \n or \r\n.
+// checks. Lines may end in \n or \r\n. An old value that is the new one already, as
+// when an event comes again, is returned as it is.
 //
 // A *DiffError means that the diff does not fit the old value, or that the result is
 // another than Salesforce's; a *DecodeError that the payload cannot be read, or has
@@ -203,6 +204,9 @@ func parseRange(text string) (line, count int, ok bool) {
 // apply makes the new text. What the format leaves open (which end a new line has,
 // and which line "-5,0" means) is tried: the SHA-256 tells.
 func (d *unifiedDiff) apply(old string) (string, error) {
+	if sha256.Sum256([]byte(old)) == d.sum {
+		return old, nil // an event that came again
+	}
 	lines := splitLines(old)
 	err := errDiffOld
 	for _, insertAfter := range []bool{true, false} {

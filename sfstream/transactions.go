@@ -1,0 +1,272 @@
+package sfstream
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"time"
+)
+
+// A Transaction is what came of one transaction, one message after the other, on
+// one channel. A message that is no change event, that cannot be read or that tells
+// of a gap makes one of its own.
+type Transaction struct {
+	Channel  string
+	Key      string     // TransactionKey; empty where the message is no change event or cannot be read
+	Messages []*Message // in the order of the channel
+	// Changes are what Message.Change gives of each message; nil where it gives an
+	// error.
+	Changes []*ChangeEvent
+	End     TransactionEnd
+
+	sub  *subscription
+	last time.Time // when the last message was added
+}
+
+// TransactionEnd says why nothing more was added to a transaction. Salesforce does
+// not say which change of one is the last.
+type TransactionEnd int
+
+const (
+	// EndNext: the channel went on with something else.
+	EndNext TransactionEnd = iota
+	// EndGap: the message is a gap or an overflow; or the channel went on with one, or
+	// with a message that cannot be read, which may be a part of this transaction.
+	EndGap
+	// EndQuiet: nothing came on the channel for the given time, be it that the
+	// connection was lost.
+	EndQuiet
+	// EndFull: there is no room for more (see WithPrefetch). The rest of the
+	// transaction comes as a further one.
+	EndFull
+)
+
+// String returns the name of the end, as in "EndNext".
+func (e TransactionEnd) String() string {
+	names := [...]string{"EndNext", "EndGap", "EndQuiet", "EndFull"}
+	if e < 0 || int(e) >= len(names) {
+		return "TransactionEnd(?)"
+	}
+	return names[e]
+}
+
+// Contiguous reports whether the sequence numbers run from 1 without a hole. They do
+// not on the channel of one object where a transaction changed others too:
+// /data/ChangeEvents and custom channels have them all, if all objects are selected.
+func (t *Transaction) Contiguous() bool {
+	numbers := make([]int, 0, len(t.Changes))
+	for _, c := range t.Changes {
+		if c == nil || c.IsGap() {
+			return false
+		}
+		numbers = append(numbers, c.SequenceNumber)
+	}
+	slices.Sort(numbers)
+	numbers = slices.Compact(numbers) // a reconnect may repeat one
+	n := len(numbers)
+	return n > 0 && numbers[0] == 1 && numbers[n-1] == n
+}
+
+// Complete reports whether this is all of the transaction, as far as can be known:
+// it is Contiguous, and the channel went on with something else. Where it ended in
+// quiet, more may follow.
+func (t *Transaction) Complete() bool { return t.Key != "" && t.End == EndNext && t.Contiguous() }
+
+// Ack settles all messages of the transaction: see Message.Ack.
+func (t *Transaction) Ack() {
+	for _, m := range t.Messages {
+		m.Ack()
+	}
+}
+
+// Transactions is Messages by transaction:
+//
+//	for tx := range client.Transactions(ctx, time.Second) {
+//
+// A transaction is handed out when its channel goes on with another one or with a
+// gap, when the channel has been quiet that long while the loop waited (0: however
+// long it is quiet, which holds back the last one until the next), or when it takes
+// all room of its channel: one of more messages than WithPrefetch comes in parts,
+// of which none is Complete. The parts of one transaction that come on several
+// channels stay apart.
+//
+// What Messages says of a message holds for a transaction. Under AckAuto all of its
+// messages are handled when the loop asks for the next one, none of them before:
+// break, return, a panic and a crash leave it unhandled as a whole, and so they do
+// with those that are still being put together. It comes again from its first
+// message. tx.Ack() before leaving settles it. Under AckManual each message waits
+// for its Ack, and another consumer at the same time would tear transactions apart.
+func (c *Client) Transactions(ctx context.Context, quiet time.Duration) iter.Seq[*Transaction] {
+	return func(yield func(*Transaction) bool) {
+		if !c.enter(ctx) {
+			return
+		}
+		defer c.leave()
+		c.delivery.settleCurrent() // as asking for the next message does
+		g := grouper{client: c, quiet: quiet}
+		defer g.end()
+		for tx := g.next(ctx); tx != nil && yield(tx); tx = g.next(ctx) {
+		}
+	}
+}
+
+// grouper is a loop over transactions. It holds messages as a Run does: they wait
+// until their transaction is handed out.
+type grouper struct {
+	client *Client
+	quiet  time.Duration
+	open   []*Transaction // that more may be added to: one per channel, the one that waits longest first
+	ended  []*Transaction // to be handed out, in order
+	out    *Transaction   // handed out last; handled when the next one is asked for
+}
+
+// next settles the transaction handed out before and hands out the next one, nil
+// where there will be none.
+func (g *grouper) next(ctx context.Context) *Transaction {
+	c := g.client
+	if g.out != nil {
+		if c.cfg.ack != AckManual {
+			g.out.Ack()
+		}
+		g.out = nil
+		for _, tx := range g.open {
+			tx.last = time.Now() // the loop has not waited: no quiet
+		}
+	}
+	for {
+		if ctx.Err() != nil || isClosed(c.closed) {
+			return nil
+		}
+		if len(g.ended) > 0 {
+			tx := g.ended[0]
+			g.ended = g.ended[1:]
+			if g.start(tx) {
+				g.out = tx
+				return tx
+			}
+			continue
+		}
+		clientEnded := isClosed(c.ended) // read first: what waits then is still handed out
+		if m := c.delivery.hold(); m != nil {
+			g.add(m)
+			continue
+		}
+		if g.endFull() || g.endQuiet() {
+			continue
+		}
+		if clientEnded {
+			return nil // what is open comes again as a whole
+		}
+		c.delivery.idle()
+		g.wait(ctx)
+	}
+}
+
+// start hands a transaction out, without what was acked before and what was
+// unsubscribed meanwhile. It reports whether anything is left.
+func (g *grouper) start(tx *Transaction) bool {
+	var messages []*Message
+	var changes []*ChangeEvent
+	for i, started := range g.client.delivery.startAll(tx.Messages) {
+		if started {
+			messages, changes = append(messages, tx.Messages[i]), append(changes, tx.Changes[i])
+		}
+	}
+	tx.Messages, tx.Changes = messages, changes
+	return len(messages) > 0
+}
+
+// add adds a message to the open transaction of its channel, or ends that and
+// begins another.
+func (g *grouper) add(m *Message) {
+	change, _ := m.Change() // its error is the Change of who asks for it
+	tx := &Transaction{Channel: m.Channel, sub: m.entry.sub}
+	end, before := EndNext, EndNext
+	switch {
+	case change == nil:
+		before = EndGap
+	case change.IsGap():
+		end, before = EndGap, EndGap
+		fallthrough
+	default:
+		tx.Key = change.TransactionKey
+	}
+	alone := end == EndGap || tx.Key == ""
+	i := slices.IndexFunc(g.open, func(open *Transaction) bool { return open.sub == tx.sub })
+	switch {
+	case i < 0:
+	case !alone && g.open[i].Key == tx.Key:
+		tx = g.open[i]
+		g.open = slices.Delete(g.open, i, i+1)
+	default:
+		g.finish(i, before)
+	}
+	tx.Messages, tx.Changes = append(tx.Messages, m), append(tx.Changes, change)
+	tx.last = time.Now()
+	g.open = append(g.open, tx)
+	if alone {
+		g.finish(len(g.open)-1, end)
+	}
+}
+
+// finish ends an open transaction.
+func (g *grouper) finish(i int, end TransactionEnd) {
+	tx := g.open[i]
+	tx.End = end
+	g.open = slices.Delete(g.open, i, i+1)
+	g.ended = append(g.ended, tx)
+}
+
+// endFull ends the transactions that nothing can be added to: Salesforce is asked
+// for more only when there is room. It reports whether there are any.
+func (g *grouper) endFull() bool {
+	return g.endWhere(EndFull, func(tx *Transaction) bool { return g.client.delivery.isFull(tx.sub) })
+}
+
+// endQuiet ends those to which nothing was added for long.
+func (g *grouper) endQuiet() bool {
+	now := time.Now()
+	return g.endWhere(EndQuiet, func(tx *Transaction) bool { return g.quiet > 0 && now.Sub(tx.last) >= g.quiet })
+}
+
+func (g *grouper) endWhere(end TransactionEnd, is func(*Transaction) bool) bool {
+	for i := 0; i < len(g.open); {
+		if is(g.open[i]) {
+			g.finish(i, end)
+			continue
+		}
+		i++
+	}
+	return len(g.ended) > 0
+}
+
+// wait waits until there may be something to do.
+func (g *grouper) wait(ctx context.Context) {
+	var quiet <-chan time.Time
+	if len(g.open) > 0 && g.quiet > 0 {
+		timer := time.NewTimer(time.Until(g.open[0].last.Add(g.quiet)))
+		defer timer.Stop()
+		quiet = timer.C
+	}
+	c := g.client
+	select {
+	case <-c.delivery.ready:
+	case <-quiet:
+	case <-c.ended:
+	case <-c.closed:
+	case <-ctx.Done():
+	}
+}
+
+// end puts back what is not handled. Under AckManual what was handed out is its
+// holder's.
+func (g *grouper) end() {
+	var messages []*Message
+	for _, tx := range append(g.open, g.ended...) {
+		messages = append(messages, tx.Messages...)
+	}
+	if g.out != nil && g.client.cfg.ack != AckManual {
+		messages = append(messages, g.out.Messages...)
+	}
+	g.client.delivery.putBack(messages)
+}
