@@ -1,0 +1,341 @@
+package sfstream
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+)
+
+// vector is a change event as the wire sheet has it, with this schema.
+func vector(tb testing.TB, schema, name string) *Message {
+	tb.Helper()
+	text, err := os.ReadFile("sfstreamtest/testdata/" + schema + ".avsc")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	payload, err := os.ReadFile("sfstreamtest/testdata/" + name + ".hex")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m := &Message{Channel: "/data/ChangeEvents"}
+	if m.payload, err = hex.DecodeString(strings.TrimSpace(string(payload))); err != nil {
+		tb.Fatal(err)
+	}
+	if m.schema, err = avro.Parse(string(text)); err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+// streamedChange is a change event of the Streaming API with this payload.
+func streamedChange(payload string) *Message {
+	m := new(Message)
+	readEvent(m, "/data/ChangeEvents", []byte(`{"schema":"x","payload":`+payload+`,"event":{"replayId":1}}`))
+	return m
+}
+
+// sheetChange is what the headers of the wire sheet's vectors share.
+func sheetChange(with func(*ChangeEvent)) *ChangeEvent {
+	c := &ChangeEvent{
+		EntityName: "Account", RecordIDs: []string{"001000000000001AAA"}, Type: ChangeUpdate,
+		Origin: "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/", TransactionKey: "0000f0a1-0b2c-3d4e-5f60-718293a4b5c6", SequenceNumber: 1,
+		CommitTime: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), CommitNumber: 1735689600123456789, CommitUser: "005000000000001AAA",
+	}
+	with(c)
+	return c
+}
+
+func TestChangeIsTheHeader(t *testing.T) {
+	for _, tt := range []struct {
+		schema, name string
+		want         *ChangeEvent
+	}{
+		{"account", "p1", sheetChange(func(c *ChangeEvent) {
+			c.ChangedFields = []string{"Description", "LastModifiedDate", "BillingAddress.City", "BillingAddress.State"}
+			c.NulledFields = []string{"Description"}
+		})},
+		{"opportunity", "p2", sheetChange(func(c *ChangeEvent) {
+			c.EntityName, c.RecordIDs = "Opportunity", []string{"006000000000001AAA"}
+			c.ChangedFields = []string{"StageName", "Amount", "Probability", "CloseDate", "LastModifiedDate", "LastStageChangeDate", "LastAmountChangedHistoryId", "LastCloseDateChangedHistoryId"}
+		})},
+		{"account", "p4", sheetChange(func(c *ChangeEvent) { c.Type = ChangeCreate })},
+		{"account", "p5", sheetChange(func(c *ChangeEvent) { c.Type, c.Origin = ChangeGapUpdate, "" })},
+	} {
+		m := vector(t, tt.schema, tt.name)
+		got, err := m.Change()
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %v\n got %+v\nwant %+v", tt.name, err, got, tt.want)
+		}
+		clear(m.payload)
+		if !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s changed with its payload", tt.name)
+		}
+		m = vector(t, tt.schema, tt.name)
+		m.payload = append(m.payload, 0xff, 0xff) // what is behind the header is not looked at
+		if _, err := m.Fields(); err == nil {
+			t.Errorf("%s: Fields read bytes behind the record", tt.name)
+		}
+		if got, err := m.Change(); err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s with a broken body: %v", tt.name, err)
+		}
+	}
+}
+
+func TestChangeExpandsBitmapsByTheEventsSchema(t *testing.T) { // the table of the wire sheet
+	for _, tt := range []struct {
+		schema, bitmaps string
+		want            string
+	}{
+		{"account", "0x400000", "LastModifiedDate"},
+		{"account", "0x410000", "Description LastModifiedDate"},
+		{"account", "0x2080", "Fax NumberOfEmployees"},
+		{"opportunity", "0x650004E0", "StageName Amount Probability CloseDate LastModifiedDate LastStageChangeDate LastAmountChangedHistoryId LastCloseDateChangedHistoryId"},
+		{"opportunity", "0xA0060140", "Amount ExpectedRevenue ForecastCategoryName CampaignId LastAmountChangedHistoryId"}, // bit 31: beyond the schema
+		{"opportunity", "0x01000010", "Description LastModifiedDate"},
+		{"account", "4-0x01", "BillingAddress.Street"},
+		{"account", "4-0x06", "BillingAddress.City BillingAddress.State"},
+		{"account", "4-0x96", "BillingAddress.City BillingAddress.State BillingAddress.Country BillingAddress.Latitude"},
+		{"account", "1-0x06", "Name.FirstName Name.LastName"},
+		{"account", "0x400000 4-0x01", "LastModifiedDate BillingAddress.Street"},
+		{"account", "0x41abc0", "Phone Fax AccountNumber Website Industry NumberOfEmployees TickerSymbol Description LastModifiedDate"}, // lower case
+		{"account", "0x2", "Name"},                       // odd
+		{"account", "0x010000000000000000 0x02", "Name"}, // bit 64
+		{"account", "2-0x01 99-0x01 junk 0x02", "Name"},  // a parent that is no record, one that is not there
+	} {
+		m := vector(t, tt.schema, map[string]string{"account": "p1", "opportunity": "p2"}[tt.schema])
+		elements := strings.Fields(tt.bitmaps)
+		list := []byte{byte(2 * len(elements))}
+		for _, e := range elements {
+			list = append(append(list, byte(2*len(e))), e...)
+		}
+		list = append(list, 0)
+		head, _, ok := strings.Cut(string(m.payload), "005000000000001AAA") // commitUser; the lists come behind it
+		if !ok {
+			t.Fatal("the vector has changed")
+		}
+		m.payload = append(append(append([]byte(head+"005000000000001AAA"), list...), list...), list...)
+		got, err := m.Change()
+		if err != nil {
+			t.Errorf("%s: %v", tt.bitmaps, err)
+			continue
+		}
+		for name, fields := range map[string][]string{"changed": got.ChangedFields, "nulled": got.NulledFields, "diff": got.DiffFields} {
+			if strings.Join(fields, " ") != tt.want {
+				t.Errorf("%s, %s: %q, want %q", tt.bitmaps, name, fields, tt.want)
+			}
+		}
+	}
+}
+
+func TestChangeCostsTwoAllocations(t *testing.T) {
+	for _, v := range [][2]string{{"account", "p1"}, {"opportunity", "p2"}, {"account", "p4"}, {"account", "p5"}} {
+		m := vector(t, v[0], v[1])
+		if n := testing.AllocsPerRun(100, func() {
+			if _, err := m.Change(); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 2 { // the event with its lists, and their text
+			t.Errorf("%s: %v allocations", v[1], n)
+		}
+	}
+}
+
+func BenchmarkChange(b *testing.B) {
+	update := vector(b, "account", "p1")
+	for name, do := range map[string]func() error{
+		"Change": func() error { _, err := update.Change(); return err },
+		"Fields": func() error { _, err := update.Fields(); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := do(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestChangeOfTheStreamingAPI(t *testing.T) {
+	const header = `"entityName":"Account","recordIds":["001xx0000000001AAA","001xx0000000002AAA"],"changeType":"UPDATE","changeOrigin":"com/salesforce/api/rest/60.0;client=demo",` +
+		`"transactionKey":"001b7375-0086-250e-e6ca-b99bc3a8b69f","sequenceNumber":2,"isTransactionEnd":true,"commitTimestamp":1767952804653,"commitNumber":1735689600123456789,` +
+		`"commitUser":"005xx0000000001AAA","changedFields":["Name","Description","BillingAddress.State","LastModifiedDate"]`
+	want := &ChangeEvent{
+		EntityName: "Account", RecordIDs: []string{"001xx0000000001AAA", "001xx0000000002AAA"}, Type: ChangeUpdate, Origin: "com/salesforce/api/rest/60.0;client=demo",
+		TransactionKey: "001b7375-0086-250e-e6ca-b99bc3a8b69f", SequenceNumber: 2, CommitTime: time.UnixMilli(1767952804653).UTC(), CommitNumber: 1735689600123456789,
+		CommitUser: "005xx0000000001AAA", ChangedFields: []string{"Name", "Description", "BillingAddress.State", "LastModifiedDate"},
+		NulledFields: []string{"Industry", "BillingAddress.State"}, DiffFields: []string{"Description"},
+	}
+	body := `"BillingAddress":{"City":"Lyon","State":null},"Industry":null,"Description":{"diff":"--- \n+++ 00"},"Name":"x"`
+	for name, payload := range map[string]string{
+		"the header first": `{"ChangeEventHeader":{` + header + `},` + body + `}`,
+		"the header last":  ` { ` + body + ` , "ChangeEventHeader" : {` + header + ` , "nulled" : null } } `,
+	} {
+		if got, err := streamedChange(payload).Change(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v\n got %+v\nwant %+v", name, err, got, want)
+		}
+	}
+	// Nulls mean something in an UPDATE only, and a header may lack anything.
+	got, err := streamedChange(`{"ChangeEventHeader":{"changeType":"CREATE","recordIds":null,"entityName":null},"Name":null}`).Change()
+	if err != nil || !reflect.DeepEqual(got, &ChangeEvent{Type: ChangeCreate}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got, err = streamedChange(`{"ChangeEventHeader":{"changeType":"REORGANIZE"}}`).Change()
+	if err != nil || got.Type != "REORGANIZE" || got.IsGap() {
+		t.Errorf("an unknown type: %+v, %v", got, err)
+	}
+}
+
+func TestChangeOfWhatIsNoneIsADecodeError(t *testing.T) {
+	cut := vector(t, "account", "p1")
+	cut.payload = cut.payload[:10]
+	noSchema := &Message{schemaErr: errors.New("gone")}
+	topic := new(Message)
+	readEvent(topic, "/topic/A", []byte(`{"sobject":{"Id":"1"},"event":{"type":"created"}}`))
+	for name, tt := range map[string]struct {
+		m           *Message
+		field, says string
+	}{
+		"a platform event":       {vector(t, "neworder", "p3"), "", "not an event of Change Data Capture"},
+		"a cut payload":          {cut, "ChangeEventHeader.recordIds", "ends early"},
+		"no schema":              {noSchema, "", "gone"},
+		"nobody's":               {&Message{}, "", "did not come from a client"},
+		"a PushTopic":            {topic, "", "not an event of Change Data Capture"},
+		"a generic event":        {streamedChange(`"text"`), "", "not an event of Change Data Capture"},
+		"JSON, a platform event": {streamedChange(`{"Name":1}`), "", "not an event of Change Data Capture"},
+		"a header that is none":  {streamedChange(`{"ChangeEventHeader":"x"}`), "", "not an event of Change Data Capture"},
+		"no JSON":                {streamedChange(`{"ChangeEventHeader":{},"A":nil}`), "", "not JSON"},
+		"a number of decimals":   {streamedChange(`{"ChangeEventHeader":{"commitNumber":1.5}}`), "ChangeEventHeader.commitNumber", "1.5"},
+		"a large sequence":       {streamedChange(`{"ChangeEventHeader":{"sequenceNumber":4294967296}}`), "ChangeEventHeader.sequenceNumber", "out of range"},
+		"ids that are no list":   {streamedChange(`{"ChangeEventHeader":{"recordIds":"001"}}`), "ChangeEventHeader.recordIds", "string"},
+		"a name that is none":    {streamedChange(`{"ChangeEventHeader":{"entityName":7}}`), "ChangeEventHeader.entityName", "not a text"},
+	} {
+		c, err := tt.m.Change()
+		var bad *DecodeError
+		if c != nil || !errors.As(err, &bad) || bad.Field != tt.field || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+}
+
+func TestOriginClientIsExact(t *testing.T) {
+	for origin, want := range map[string]string{
+		"":                             "",
+		"com/salesforce/api/rest/62.0": "",
+		"com/salesforce/api/rest/62.0;client=demo":             "demo",
+		"com/salesforce/api/rest/62.0;client=demo2":            "demo2",
+		"com/salesforce/api/soap/62.0;client=SfdcInternalAPI/": "SfdcInternalAPI",
+		"com/salesforce/api/soap/62.0;client=a/b/":             "a/b",
+		"com/salesforce/api/soap/62.0;client=a;client=b":       "a;client=b",
+		"com/salesforce/api/soap/62.0;client=":                 "",
+		"demo":                                                 "",
+		";clientx=demo":                                        "",
+	} {
+		c := ChangeEvent{Origin: origin}
+		if got := c.OriginClient(); got != want {
+			t.Errorf("%s: %q, want %q", origin, got, want)
+		}
+	}
+}
+
+func TestGaps(t *testing.T) {
+	for kind, want := range map[ChangeType][2]bool{
+		ChangeCreate: {}, ChangeUpdate: {}, ChangeDelete: {}, ChangeUndelete: {}, "SNAPSHOT": {}, "": {}, "GAP": {},
+		ChangeGapCreate: {true, false}, ChangeGapUpdate: {true, false}, ChangeGapDelete: {true, false}, ChangeGapUndelete: {true, false},
+		ChangeGapOverflow: {true, true}, "GAP_NEW": {true, false},
+	} {
+		c := ChangeEvent{Type: kind}
+		if got := [2]bool{c.IsGap(), c.IsOverflow()}; got != want {
+			t.Errorf("%s: %v, want %v", kind, got, want)
+		}
+	}
+}
+
+// FuzzChange gives Change any payload: it never panics, and agrees with Fields
+// where both can read it.
+func FuzzChange(f *testing.F) {
+	schemas := make([]*avro.Schema, 0, 2)
+	for _, v := range [][2]string{{"account", "p1"}, {"account", "p4"}, {"account", "p5"}, {"opportunity", "p2"}} {
+		m := vector(f, v[0], v[1])
+		if len(schemas) == 0 || v[0] == "opportunity" {
+			schemas = append(schemas, m.schema)
+		}
+		f.Add(m.payload)
+		f.Add(append(m.payload[:len(m.payload)-3:len(m.payload)-3], 9))
+	}
+	f.Add([]byte(`{"ChangeEventHeader":{"recordIds":["001"],"changeType":"UPDATE","commitNumber":1735689600123456789,"changedFields":["A.B"]},"A":{"B":null},"C":{"diff":"x"}}`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		for _, schema := range schemas {
+			compareChange(t, &Message{payload: payload, schema: schema}, true)
+		}
+		m := streamedChange(string(payload))
+		_, _ = m.Change()
+		_, _ = m.ApplyDiff("C", "old")
+		fields, err := m.Fields()
+		if header, _ := fields[changeHeader].(map[string]any); err != nil || header == nil {
+			return
+		}
+		clean, err := json.Marshal(fields) // no name twice, and no escapes that the reader of envelopes passes over
+		if err != nil || strings.Contains(string(clean), `\`) {
+			return
+		}
+		compareChange(t, streamedChange(string(clean)), false)
+	})
+}
+
+// compareChange compares Change with the header in Fields.
+func compareChange(t *testing.T, m *Message, must bool) {
+	fields, err := m.Fields()
+	header, _ := fields[changeHeader].(map[string]any)
+	c, bad := m.Change()
+	if bad != nil {
+		var decode *DecodeError
+		if !errors.As(bad, &decode) || must && err == nil {
+			t.Fatalf("Fields %v, Change %v", err, bad)
+		}
+		return
+	}
+	if err != nil {
+		return
+	}
+	compare := func(name string, got, zero any) {
+		want := header[name]
+		if want == nil {
+			want = zero
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%s: Change %#v, Fields %#v", name, got, want)
+		}
+	}
+	list := func(texts []string) []any {
+		out := []any{}
+		for _, text := range texts {
+			out = append(out, text)
+		}
+		return out
+	}
+	compare("entityName", c.EntityName, "")
+	compare("recordIds", list(c.RecordIDs), []any{})
+	compare("changeType", string(c.Type), "")
+	compare("changeOrigin", c.Origin, "")
+	compare("transactionKey", c.TransactionKey, "")
+	compare("sequenceNumber", int64(c.SequenceNumber), int64(0))
+	compare("commitNumber", c.CommitNumber, int64(0))
+	compare("commitUser", c.CommitUser, "")
+	compare("changedFields", list(c.ChangedFields), []any{})
+	if !m.json {
+		compare("nulledFields", list(c.NulledFields), []any{})
+		compare("diffFields", list(c.DiffFields), []any{})
+	}
+	if !m.Date().Equal(c.CommitTime) && !c.CommitTime.IsZero() {
+		t.Fatalf("CommitTime %v, Date %v", c.CommitTime, m.Date())
+	}
+}
