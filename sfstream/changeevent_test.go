@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -310,6 +311,9 @@ func compareChange(t *testing.T, m *Message, must bool) {
 		want := header[name]
 		if want == nil {
 			want = zero
+		}
+		if elements, ok := want.([]any); ok && slices.Contains(elements, nil) {
+			return // JSON's null is the empty text
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s: Change %#v, Fields %#v", name, got, want)
