@@ -45,7 +45,7 @@ func (c *ChangeEvent) read(name string, value []byte) (err error) {
 	case "entityName":
 		c.EntityName, err = jsonText(value)
 	case "recordIds":
-		err = json.Unmarshal(value, &c.RecordIDs)
+		c.RecordIDs, err = jsonTexts(value)
 	case "changeType":
 		var text string
 		text, err = jsonText(value)
@@ -65,7 +65,7 @@ func (c *ChangeEvent) read(name string, value []byte) (err error) {
 	case "commitUser":
 		c.CommitUser, err = jsonText(value)
 	case "changedFields":
-		err = json.Unmarshal(value, &c.ChangedFields)
+		c.ChangedFields, err = jsonTexts(value)
 	}
 	return err
 }
@@ -75,6 +75,15 @@ func jsonText(value []byte) (string, error) {
 		return "", errNoText
 	}
 	return bayeux.Text(value), nil
+}
+
+// jsonTexts is a list of texts, nil where it is empty.
+func jsonTexts(value []byte) (texts []string, err error) {
+	err = json.Unmarshal(value, &texts)
+	if len(texts) == 0 {
+		texts = nil
+	}
+	return texts, err
 }
 
 // readBody finds what the header of the Streaming API does not say: nulls and

@@ -189,6 +189,11 @@ func TestChangeOfTheStreamingAPI(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, &ChangeEvent{Type: ChangeCreate}) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	// A compound field that is null as a whole goes by its own name.
+	got, err = streamedChange(`{"ChangeEventHeader":{"changeType":"UPDATE","recordIds":[]},"BillingAddress":null}`).Change()
+	if err != nil || !reflect.DeepEqual(got, &ChangeEvent{Type: ChangeUpdate, NulledFields: []string{"BillingAddress"}}) {
+		t.Errorf("%+v, %v", got, err)
+	}
 	got, err = streamedChange(`{"ChangeEventHeader":{"changeType":"REORGANIZE"}}`).Change()
 	if err != nil || got.Type != "REORGANIZE" || got.IsGap() {
 		t.Errorf("an unknown type: %+v, %v", got, err)

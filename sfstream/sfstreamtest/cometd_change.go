@@ -15,6 +15,7 @@ type changeHeader struct {
 	values  []any
 	kind    string // the changeType
 	changed bitmap
+	diff    bitmap // of fields whose text is a unified diff
 }
 
 func newChangeHeader(f *avro.Field, v any) (changeHeader, bool) {
@@ -25,8 +26,12 @@ func newChangeHeader(f *avro.Field, v any) (changeHeader, bool) {
 		return h, false
 	}
 	h.kind, _ = h.get("changeType").(string)
-	items, _ := h.get("changedFields").(avroArrayItems)
-	h.changed, ok = parseBitmap(items)
+	changed, _ := h.get("changedFields").(avroArrayItems)
+	if h.changed, ok = parseBitmap(changed); !ok {
+		return h, false
+	}
+	diff, _ := h.get("diffFields").(avroArrayItems)
+	h.diff, ok = parseBitmap(diff)
 	return h, ok
 }
 
@@ -108,8 +113,8 @@ func (h *changeHeader) appendChange(b []byte, rec *avro.RecordSchema, values []a
 	return append(b, '}')
 }
 
-// append writes the header. nulledFields and diffFields are not on CometD,
-// changedFields has names.
+// append writes the header. nulledFields and diffFields are not on CometD (a diff is
+// an object), changedFields has names.
 func (h *changeHeader) append(b []byte, rec *avro.RecordSchema) []byte {
 	b = append(b, '{')
 	for i, f := range h.schema.Fields() {
@@ -143,7 +148,11 @@ func (h *changeHeader) appendField(b []byte, f *avro.Field, i int, v any) []byte
 	case "UPDATE":
 		if h.changed.has(top, i) {
 			b = append(appendJSONString(append(b, ','), f.Name()), ':')
-			return appendField(b, f, v, true)
+			if !h.diff.has(top, i) {
+				return appendField(b, f, v, true)
+			}
+			b = append(b, `{"diff":`...)
+			return append(appendField(b, f, v, true), '}')
 		}
 		members, _ := compound(f.Type())
 		if members == nil || len(h.changed[i]) == 0 {

@@ -1,0 +1,353 @@
+package sfstream_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
+)
+
+const labChanges = "/data/ChangeEvents"
+
+// onBoth runs a test over each API, in a bubble.
+func onBoth(t *testing.T, run func(t *testing.T, l *lab)) {
+	t.Helper()
+	for _, transport := range []string{"pubsub", "cometd"} {
+		t.Run(transport+"/", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { run(t, newLab(t)) })
+		})
+	}
+}
+
+// commits publishes changes: "a1" is number 1 of transaction a, "a1!" a gap.
+func (l *lab) commits(changes ...string) {
+	l.t.Helper()
+	for _, c := range changes {
+		change := sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: []string{aRecord}, TransactionKey: c[:1], SequenceNumber: int(c[1] - '0')}
+		if strings.HasSuffix(c, "!") {
+			change.Type = "GAP_UPDATE"
+		}
+		_, err := l.Change(change)
+		l.must(err)
+	}
+}
+
+// transactionText is a transaction as the tests write it: "a1 a2 EndNext complete".
+func transactionText(tx *sfstream.Transaction) string {
+	var b strings.Builder
+	for i, c := range tx.Changes {
+		if c == nil {
+			fmt.Fprintf(&b, "%s ", tx.Messages[i].Channel)
+			continue
+		}
+		fmt.Fprintf(&b, "%s%d ", c.TransactionKey, c.SequenceNumber)
+	}
+	fmt.Fprint(&b, tx.End)
+	if tx.Contiguous() {
+		b.WriteString(" contiguous")
+	}
+	if tx.Complete() {
+		b.WriteString(" complete")
+	}
+	return b.String()
+}
+
+// transactions takes n transactions and leaves the loop, the last one unhandled.
+func (l *lab) transactions(n int, quiet time.Duration) (got []string) {
+	l.t.Helper()
+	for tx := range l.client.Transactions(l.t.Context(), quiet) {
+		if len(tx.Messages) != len(tx.Changes) {
+			l.t.Errorf("%d messages, %d changes", len(tx.Messages), len(tx.Changes))
+		}
+		if got = append(got, transactionText(tx)); len(got) == n {
+			break
+		}
+	}
+	return got
+}
+
+func (l *lab) expectTransactions(quiet time.Duration, want ...string) {
+	l.t.Helper()
+	if got := l.transactions(len(want), quiet); !slices.Equal(got, want) {
+		l.t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestTransactionsAreGroupedByTheirKey(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		l.commits("a1", "a2", "a3", "b1", "c2", "c3", "d1", "d3", "e2", "e1", "f1", "f1!", "f2", "g1", "h2!", "i1")
+		l.expectTransactions(time.Minute,
+			"a1 a2 a3 EndNext contiguous complete",
+			"b1 EndNext contiguous complete",
+			"c2 c3 EndNext", // the first one is missing
+			"d1 d3 EndNext", // one is missing
+			"e2 e1 EndNext contiguous complete",
+			"f1 EndGap contiguous", // a gap of the same transaction
+			"f1 EndGap",
+			"f2 EndNext",
+			"g1 EndGap contiguous",
+			"h2 EndGap",
+			"i1 EndQuiet contiguous", // more might have come
+		)
+	})
+}
+
+func TestTransactionsOfSeveralChannelsStayApart(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		l.subscribe(labAccounts)
+		l.subscribe(labOrders)
+		l.commits("a1", "a2")
+		l.publish(1)
+		l.commits("b1")
+		got := l.transactions(5, time.Second)
+		slices.Sort(got)
+		want := []string{labOrders + " EndNext", "a1 a2 EndNext contiguous complete", "a1 a2 EndNext contiguous complete", "b1 EndQuiet contiguous", "b1 EndQuiet contiguous"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestATransactionWaitsForItsQuiet(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		start := time.Now()
+		for i, change := range []string{"a1", "a2", "a3"} {
+			time.AfterFunc(time.Duration(i)*800*time.Millisecond, func() { l.commits(change) })
+		}
+		l.expectTransactions(time.Second, "a1 a2 a3 EndQuiet contiguous")
+		if took := time.Since(start); took < 2600*time.Millisecond || took > 2700*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		// Without a limit it waits for the next one.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for tx := range l.client.Transactions(ctx, 0) {
+			t.Errorf("%s", transactionText(tx))
+		}
+		l.must(l.client.Err())
+		l.commits("b1")
+		l.expectTransactions(0, "a1 a2 a3 EndNext contiguous complete")
+	})
+}
+
+func TestTheTimeOfTheBodyIsNoQuiet(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		l.commits("a1", "b1")
+		var got []string
+		for tx := range l.client.Transactions(t.Context(), time.Second) {
+			if got = append(got, transactionText(tx)); len(got) == 2 {
+				break
+			}
+			time.AfterFunc(10*time.Second+500*time.Millisecond, func() { l.commits("b2") })
+			time.Sleep(10 * time.Second)
+		}
+		if want := []string{"a1 EndNext contiguous complete", "b1 b2 EndQuiet contiguous"}; !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// What is being put together when the program ends was never handled.
+func TestARestartInTheMiddleOfATransactionLosesNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		l.commits("a1", "a2", "b1", "b2")
+		ctx, stop := newStop(t)
+		var got []string
+		for tx := range l.client.Transactions(ctx, 0) {
+			got = append(got, transactionText(tx)) // b is open, and stays so
+			time.AfterFunc(time.Hour, stop)
+		}
+		if want := []string{"a1 a2 EndNext contiguous complete"}; !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+		l.stop()
+
+		l.start()
+		l.subscribe(labChanges)
+		l.commits("b3", "c1", "c2")
+		l.expectTransactions(time.Second, "b1 b2 b3 EndNext contiguous complete", "c1 c2 EndQuiet contiguous")
+		l.stop()
+
+		l.start() // break left c unhandled, the loop handled b
+		l.subscribe(labChanges)
+		for tx := range l.client.Transactions(t.Context(), time.Second) {
+			if text := transactionText(tx); text != "c1 c2 EndQuiet contiguous" {
+				t.Errorf("%s", text)
+			}
+			tx.Ack()
+			break
+		}
+		l.commits("d1")
+		l.expectTransactions(time.Second, "d1 EndQuiet contiguous")
+	})
+}
+
+// A marker never passes a transaction that is not handled, whatever is saved while
+// its messages are taken.
+func TestACrashInTheMiddleOfATransactionLosesNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		l.commits("a1", "b1", "b2", "b3", "c1")
+		seen := 0
+		for tx := range l.client.Transactions(t.Context(), time.Minute) {
+			if seen++; seen == 2 {
+				time.Sleep(time.Second) // a save is due after 100 ms
+				saved := l.marker(labChanges)
+				if first := string(tx.Messages[0].ReplayID); string(saved.ReplayID) == "" || string(saved.ReplayID) >= first && len(saved.ReplayID) >= len(first) {
+					t.Errorf("the marker is at %x, the transaction begins at %x", saved.ReplayID, first)
+				}
+				break
+			}
+		}
+		l.expectTransactions(time.Second, "b1 b2 b3 EndNext contiguous complete", "c1 EndQuiet contiguous") // after break, the same
+	})
+}
+
+func TestAPanicLeavesATransactionUnhandled(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		l.commits("a1", "a2", "b1")
+		func() {
+			defer func() { _ = recover() }()
+			for range l.client.Transactions(t.Context(), time.Second) {
+				panic("the body's")
+			}
+		}()
+		l.expectSingle("a1", "a2", "b1") // the loop over messages gets them too
+		l.client.Close()
+	})
+}
+
+// expectSingle expects single messages, of transactions.
+func (l *lab) expectSingle(want ...string) {
+	l.t.Helper()
+	for _, want := range want {
+		m := l.receive()
+		c, err := m.Change()
+		l.must(err)
+		if got := fmt.Sprint(c.TransactionKey, c.SequenceNumber); got != want {
+			l.t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestALargeTransactionComesInParts(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start(sfstream.WithPrefetch(3))
+		l.subscribe(labChanges)
+		var all []string
+		for i := 1; i <= 9; i++ {
+			all = append(all, fmt.Sprint("a", i))
+		}
+		for i, change := range append(all, "b1") { // one by one: a reply of the Streaming API may pass the bound
+			time.AfterFunc(time.Duration(i)*time.Second, func() { l.commits(change) })
+		}
+		var got []string
+		for tx := range l.client.Transactions(t.Context(), time.Minute) {
+			if tx.Key == "b" {
+				break
+			}
+			if tx.Complete() || len(got) > 9 {
+				t.Fatalf("%v, then %s", got, transactionText(tx))
+			}
+			for _, c := range tx.Changes {
+				got = append(got, fmt.Sprint(c.TransactionKey, c.SequenceNumber))
+			}
+		}
+		if !slices.Equal(got, all) {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestTransactionsUnderTheOtherAckPolicies(t *testing.T) {
+	for policy, handled := range map[sfstream.AckPolicy]bool{sfstream.AckOnReceive: true, sfstream.AckManual: false} {
+		onBoth(t, func(t *testing.T, l *lab) {
+			l.start(sfstream.WithAck(policy), sfstream.WithPrefetch(4))
+			l.subscribe(labChanges)
+			l.commits("a1", "a2", "b1", "b2", "c1")
+			got := l.transactions(2, time.Second)
+			if want := []string{"a1 a2 EndNext contiguous complete", "b1 b2 EndNext contiguous complete"}; got[0] != want[0] || handled && !slices.Equal(got, want) {
+				t.Errorf("%v: %q", policy, got)
+			}
+			l.stop()
+			l.start(sfstream.WithAck(policy))
+			l.subscribe(labChanges)
+			if handled { // when handed out
+				l.expectTransactions(time.Second, "c1 EndQuiet contiguous")
+				return
+			}
+			n := 0
+			for tx := range l.client.Transactions(t.Context(), time.Second) {
+				if tx.Ack(); tx.Key == "c" {
+					break
+				}
+				n++
+			}
+			if n != 2 {
+				t.Errorf("%d transactions came again, want 2", n)
+			}
+		})
+	}
+}
+
+func TestUnsubscribeForgetsAnOpenTransaction(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start()
+		l.subscribe(labChanges)
+		l.subscribe(labOrders)
+		l.commits("a1", "a2")
+		time.AfterFunc(time.Second, func() {
+			l.must(l.client.Unsubscribe(context.WithoutCancel(t.Context()), labChanges))
+			l.publish(1)
+		})
+		l.expectTransactions(10*time.Second, labOrders+" EndNext")
+		if n := l.client.Pending(); n != 1 { // break put the order back
+			t.Errorf("%d messages wait", n)
+		}
+	})
+}
+
+func TestTransactionsEndWithTheClient(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		for range l.new().Transactions(t.Context(), time.Second) {
+			t.Error("a transaction before Open")
+		}
+		l.start()
+		l.subscribe(labChanges)
+		l.commits("a1")
+		time.AfterFunc(time.Second, func() { _ = l.client.Close() })
+		for range l.client.Transactions(t.Context(), time.Hour) {
+			t.Error("an open transaction was handed out")
+		}
+		l.must(l.client.Err())
+		l.start()
+		l.subscribe(labChanges)
+		l.expectTransactions(time.Second, "a1 EndQuiet contiguous")
+	})
+}
+
+func TestATransactionOfAProgramsOwn(t *testing.T) {
+	var tx sfstream.Transaction
+	if tx.Ack(); tx.Contiguous() || tx.Complete() || sfstream.TransactionEnd(9).String() != "TransactionEnd(?)" {
+		t.Error("nothing is complete")
+	}
+}
