@@ -1,9 +1,6 @@
 package sfstream
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // job is a message that a Run has taken and not settled.
 type job struct {
@@ -108,21 +105,16 @@ func (j *job) remove(free []*job) []*job {
 // where that is not known: for another event, for a wildcard (001*) or the zero id
 // of an overflow, and where the header cannot be read.
 func (m *Message) records(ids []string) []string {
-	var ok bool
-	if m.json {
-		ids, ok = jsonRecordIDs(ids, m.payload)
-	} else if m.schema != nil {
-		ids, ok = m.schema.RecordIDs(ids, m.payload)
+	change, err := m.Change()
+	if err != nil {
+		return ids
 	}
-	for i, id := range ids {
+	known := len(ids)
+	for _, id := range change.RecordIDs {
 		if !isRecordID(id) {
-			ok = false
-			break
+			return ids[:known]
 		}
-		ids[i] = id[:15] // the rest is a checksum
-	}
-	if !ok {
-		return ids[:0]
+		ids = append(ids, id[:15]) // the rest is a checksum
 	}
 	return ids
 }
@@ -138,12 +130,4 @@ func isRecordID(id string) bool {
 		}
 	}
 	return strings.Trim(id[:15], "0") != ""
-}
-
-// jsonRecordIDs is RecordIDs of an event of the Streaming API.
-func jsonRecordIDs(ids []string, data []byte) ([]string, bool) {
-	payload, _ := splitData(data)
-	list := member(member(payload, "ChangeEventHeader"), "recordIds")
-	err := json.Unmarshal(list, &ids)
-	return ids, err == nil
 }

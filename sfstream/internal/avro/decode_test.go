@@ -376,7 +376,7 @@ func TestArraysOfSeveralBlocks(t *testing.T) {
 	}
 }
 
-// checkDecode decodes hostile bytes: a map or an *Error, and a Date that does not panic either.
+// checkDecode decodes hostile bytes: a map or an *Error, a header that agrees with it, and a Date that does not panic either.
 func checkDecode(t *testing.T, s *Schema, payload []byte) {
 	t.Helper()
 	got, err := s.Decode(payload)
@@ -387,13 +387,17 @@ func checkDecode(t *testing.T, s *Schema, payload []byte) {
 		t.Fatalf("not an *Error: %v", err)
 	}
 	s.Date(payload)
-	if ids, ok := s.RecordIDs(nil, payload); err == nil && ok {
-		header := got[headerName].(map[string]any)
-		if !slices.Equal(ids, texts(header["recordIds"])) {
-			t.Fatalf("record ids are %q, want %q", ids, header["recordIds"])
-		}
-	} else if ok != s.IsChangeEvent() && err == nil {
-		t.Fatal("the record ids cannot be read")
+	h, bad := s.Header(payload, nil)
+	if bad != nil && !errors.As(bad, new(*Error)) {
+		t.Fatalf("not an *Error: %v", bad)
+	}
+	if err != nil || !s.IsChangeEvent() || errors.Is(bad, errHeaderType) {
+		return
+	}
+	header := got[headerName].(map[string]any)
+	if bad != nil || !slices.Equal(h.RecordIDs, texts(header["recordIds"])) || !slices.Equal(h.ChangedFields, texts(header["changedFields"])) ||
+		!slices.Equal(h.NulledFields, texts(header["nulledFields"])) || !slices.Equal(h.DiffFields, texts(header["diffFields"])) {
+		t.Fatalf("the header is %+v (%v), want %v", h, bad, header)
 	}
 }
 
