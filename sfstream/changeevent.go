@@ -56,7 +56,7 @@ type ChangeEvent struct {
 	// there it is what the payload of an UPDATE says is null, in the payload's order.
 	NulledFields []string
 	// DiffFields are those whose new text comes as a unified diff: see
-	// Message.ApplyDiff.
+	// Message.ApplyDiff. Fields has the diff, over the Streaming API as {"diff": text}.
 	DiffFields []string
 }
 

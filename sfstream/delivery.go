@@ -290,8 +290,8 @@ func (d *delivery) putBackLocked(m *Message) {
 	d.back = slices.Insert(d.back, i, m)
 }
 
-// hold takes the next message for a Run, nil where none waits. It counts as
-// waiting until start or putBack.
+// hold takes the next message for a Run or a transaction, nil where none waits. It
+// counts as waiting until start or putBack.
 func (d *delivery) hold() *Message {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -306,7 +306,7 @@ func (d *delivery) isFull(sub *subscription) bool {
 	return sub.roomLocked() <= 0
 }
 
-// idle says that a Run has nothing to do.
+// idle says that a Run or a loop over transactions has nothing to do.
 func (d *delivery) idle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

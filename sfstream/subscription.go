@@ -25,7 +25,7 @@ type subscription struct {
 	asked  int  // credit given to the server and not used by it
 	full   bool // the link has found no room, and waits for some
 	queued int  // waiting for a consumer
-	out    int  // AckManual and Run: handed out and not acked
+	out    int  // AckManual, Run and Transactions: handed out and not acked
 
 	fullSince time.Time // since when all room is taken by unacked messages; zero: it is not
 
@@ -130,7 +130,7 @@ func (s *subscription) takeCredit() int {
 }
 
 // unackedLocked returns how many messages are handed out and not acked, and the
-// oldest of them; for AckManual and Run.
+// oldest of them; for AckManual, Run and Transactions.
 func (s *subscription) unackedLocked() (n int, oldest *Message) {
 	e := s.watermark.head
 	for e != nil && !e.out {
