@@ -69,7 +69,7 @@
 // client.go, subscribe.go and close.go are what programs call, consume.go the
 // loops, transactions.go the one by transaction, run.go and order.go the handlers
 // of Run; link.go is the loop that reconnects, decide.go what it does about
-// failures, feed.go one channel of it, login.go its tokens, transport.go the seam
-// to the two APIs below it; delivery.go holds what waits and checkpoint.go what is
+// failures, feed.go one channel of it, login.go its tokens, transport.go the seam to
+// the two APIs below it; delivery.go holds what waits and checkpoint.go what is
 // handled, saver.go writes it down; status.go and hooks.go tell of it.
 package sfstream

@@ -34,7 +34,7 @@ func TestARestartInTheMiddleOfATransactionLosesNothing(t *testing.T) {
 
 		l.start() // break left c unhandled, the loop handled b
 		l.subscribe(labChanges)
-		for tx := range l.client.Transactions(t.Context(), time.Second) {
+		for tx := range l.client.Transactions(anHour(t), time.Second) {
 			if text := transactionText(tx); text != "c1 c2 EndQuiet contiguous" {
 				t.Errorf("%s", text)
 			}
@@ -54,7 +54,7 @@ func TestACrashInTheMiddleOfATransactionLosesNothing(t *testing.T) {
 		l.subscribe(labChanges)
 		l.commits("a1", "b1", "b2", "b3", "c1")
 		seen := 0
-		for tx := range l.client.Transactions(t.Context(), time.Minute) {
+		for tx := range l.client.Transactions(anHour(t), time.Minute) {
 			if seen++; seen == 2 {
 				time.Sleep(time.Second) // a save is due after 100 ms
 				saved := l.marker(labChanges)
@@ -75,7 +75,7 @@ func TestAPanicLeavesATransactionUnhandled(t *testing.T) {
 		l.commits("a1", "a2", "b1")
 		func() {
 			defer func() { _ = recover() }()
-			for range l.client.Transactions(t.Context(), time.Second) {
+			for range l.client.Transactions(anHour(t), time.Second) {
 				panic("the body's")
 			}
 		}()
@@ -115,7 +115,7 @@ func TestTransactionsUnderTheOtherAckPolicies(t *testing.T) {
 				return
 			}
 			n := 0
-			for tx := range l.client.Transactions(t.Context(), time.Second) {
+			for tx := range l.client.Transactions(anHour(t), time.Second) {
 				if tx.Ack(); tx.Key == "c" {
 					break
 				}

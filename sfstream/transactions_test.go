@@ -61,7 +61,7 @@ func transactionText(tx *sfstream.Transaction) string {
 // transactions takes n transactions and leaves the loop, the last one unhandled.
 func (l *lab) transactions(n int, quiet time.Duration) (got []string) {
 	l.t.Helper()
-	for tx := range l.client.Transactions(l.t.Context(), quiet) {
+	for tx := range l.client.Transactions(anHour(l.t), quiet) {
 		if len(tx.Messages) != len(tx.Changes) {
 			l.t.Errorf("%d messages, %d changes", len(tx.Messages), len(tx.Changes))
 		}
@@ -70,6 +70,13 @@ func (l *lab) transactions(n int, quiet time.Duration) (got []string) {
 		}
 	}
 	return got
+}
+
+// anHour is how long a test waits for what does not come.
+func anHour(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func (l *lab) expectTransactions(quiet time.Duration, want ...string) {
@@ -148,7 +155,7 @@ func TestTheTimeOfTheBodyIsNoQuiet(t *testing.T) {
 		l.subscribe(labChanges)
 		l.commits("a1", "b1")
 		var got []string
-		for tx := range l.client.Transactions(t.Context(), time.Second) {
+		for tx := range l.client.Transactions(anHour(t), time.Second) {
 			if got = append(got, transactionText(tx)); len(got) == 2 {
 				break
 			}
@@ -173,7 +180,7 @@ func TestALargeTransactionComesInParts(t *testing.T) {
 			time.AfterFunc(time.Duration(i)*time.Second, func() { l.commits(change) })
 		}
 		var got []string
-		for tx := range l.client.Transactions(t.Context(), time.Minute) {
+		for tx := range l.client.Transactions(anHour(t), time.Minute) {
 			if tx.Key == "b" {
 				break
 			}
@@ -216,7 +223,7 @@ func TestTransactionsEndWithTheClient(t *testing.T) {
 		l.subscribe(labChanges)
 		l.commits("a1")
 		time.AfterFunc(time.Second, func() { _ = l.client.Close() })
-		for range l.client.Transactions(t.Context(), time.Hour) {
+		for range l.client.Transactions(anHour(t), time.Hour) {
 			t.Error("an open transaction was handed out")
 		}
 		l.must(l.client.Err())
