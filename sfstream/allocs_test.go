@@ -4,16 +4,22 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// The path of a message from its batch to the loop allocates per batch, not per
-// message. What grpc and its codec allocate before that, BenchmarkReceive shows.
+// The path of a message from its frame to the loop allocates per batch, not per
+// message. What grpc allocates before that, BenchmarkReceive shows.
 
 const (
 	gateBatch   = 100
@@ -45,7 +51,9 @@ func batches() []batch {
 
 func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
 	f, _ := newGate(t)
-	f.duplicates.ring = make([]arrival, 0, remembered)
+	for i := range remembered {
+		f.duplicates.seen(&Message{ReplayID: fmt.Append(nil, i)})
+	}
 	arriving := batches()
 	perBatch := testing.AllocsPerRun(gateBatches, func() {
 		f.deliver(arriving[0].messages, false)
@@ -53,6 +61,52 @@ func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
 	})
 	if perBatch > 2 { // the entries and the run
 		t.Errorf("%v allocations per batch of %d messages", perBatch, gateBatch)
+	}
+}
+
+// From the frame of a response to the loop: the frame, its ids, the messages, the
+// entries and the run, for a hundred events.
+func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
+	f, d := newGate(t)
+	schema, err := avro.Parse(`{"type": "record", "name": "Order__e", "fields": []}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &pubsubSession{sub: f.sub, lastID: "schema", lastSchema: schema}
+	frames := make([]mem.BufferSlice, remembered/gateBatch+gateBatches+1)
+	for i := range frames {
+		response := new(eventbus.FetchResponse)
+		for j := range gateBatch {
+			response.Events = append(response.Events, &eventbus.ConsumerEvent{
+				ReplayId: binary.BigEndian.AppendUint64(nil, uint64(i*gateBatch+j+1)),
+				Event: &eventbus.ProducerEvent{
+					Id: fmt.Sprintf("%036d", j), SchemaId: "schema", Payload: make([]byte, 337),
+				},
+			})
+		}
+		frame, err := proto.Marshal(response)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames[i] = mem.BufferSlice{mem.SliceBuffer(frame[:16<<10]), mem.SliceBuffer(frame[16<<10:])}
+	}
+	receive := func() {
+		if err := (eventbus.Codec{}).Unmarshal(frames[0], &s.response); err != nil {
+			t.Fatal(err)
+		}
+		frames = frames[1:]
+		f.deliver(s.messages(s.response.Events).messages, false)
+		for range gateBatch {
+			if m := d.next(); m == nil || m.schema != schema {
+				t.Fatalf("%+v", m)
+			}
+		}
+	}
+	for range remembered / gateBatch {
+		receive()
+	}
+	if perBatch := testing.AllocsPerRun(gateBatches, receive); perBatch > 5 {
+		t.Errorf("%v allocations for %d events", perBatch, gateBatch)
 	}
 }
 
@@ -87,6 +141,38 @@ func TestHandingOutAndSettlingAllocateNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A program that keeps one event of many keeps its clone, and nothing of its batch.
+func TestACloneDoesNotKeepItsBatch(t *testing.T) {
+	f, d := newGate(t)
+	var clone *Message
+	var frame weak.Pointer[byte]
+	receive := func() {
+		batch := make([]byte, 32<<10)
+		frame = weak.Make(&batch[0])
+		messages := make([]Message, gateBatch)
+		for i := range messages {
+			part := batch[i*100:][:100:100]
+			binary.BigEndian.PutUint64(part, d.arrivals+uint64(i)+1)
+			messages[i].ReplayID, messages[i].payload = part[:8:8], part[8:]
+		}
+		f.deliver(messages, false)
+		for m := d.next(); m != nil; m = d.next() {
+			clone = m.Clone()
+		}
+	}
+	receive()
+	kept, first := clone, frame
+	receive()
+	if err := d.saver.flush(time.Second); err != nil { // a Save holds on to what it saves
+		t.Fatal(err)
+	}
+	runtime.GC()
+	if first.Value() != nil {
+		t.Error("the batch is still there")
+	}
+	kept.Ack()
 }
 
 func TestDateAllocatesNothing(t *testing.T) {

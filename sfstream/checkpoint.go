@@ -13,8 +13,8 @@ import (
 type entry struct {
 	sub        *subscription
 	prev, next *entry
-	msg        *Message // nil without message, and once its marker is passed
-	id         []byte
+	msg        *Message  // nil without message, and once its marker is passed
+	id         []byte    // nil too once its marker is passed
 	live       time.Time // when a keepalive last showed that nothing before this is missing
 	reset      bool      // no id: the place is live itself, and the ids before it are void
 	number     uint64    // of a message: its place in the client's order of arrival
@@ -43,8 +43,9 @@ type mark struct {
 	msg  *Message
 }
 
+// marker is a copy: stores keep it for long, and the id is a part of its batch.
 func (m mark) marker() replaystore.Marker {
-	marker := replaystore.Marker{ReplayID: m.id, Date: m.date, Live: m.live}
+	marker := replaystore.Marker{ReplayID: bytes.Clone(m.id), Date: m.date, Live: m.live}
 	if m.msg != nil {
 		marker.Date = m.msg.Date()
 	}
@@ -96,7 +97,7 @@ func (w *watermark) supersedeLocked(old, by *entry) {
 		by.id, by.msg, by.reset = old.id, old.msg, old.reset
 	}
 	w.unlinkLocked(old)
-	old.msg = nil
+	old.id, old.msg = nil, nil
 }
 
 func (w *watermark) unlinkLocked(e *entry) {
@@ -119,7 +120,7 @@ func (w *watermark) advanceLocked(e *entry) {
 		w.current = mark{id: e.id, msg: e.msg}
 	}
 	w.current.live = e.live
-	e.msg = nil
+	e.id, e.msg = nil, nil // a Clone has the entry, and is not to keep the batch
 	// A quiet channel repeats its id; only its Live moves, which is saved rarely.
 	if !bytes.Equal(w.current.id, w.saved.id) || w.current.live.Sub(w.saved.live) >= quietSave {
 		e.sub.d.saver.markLocked(e.sub)

@@ -271,10 +271,10 @@ func badEventRules() []rule {
 			l.follow(sfstream.WithPubSubDialOptions(grpc.WithStreamInterceptor(
 				func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 					s, err := stream(ctx, desc, cc, method, opts...)
-					return &changedStream{s, func(r *eventbus.FetchResponse) {
-						for _, e := range r.Events {
+					return &changedStream{s, func(r *eventbus.Response) {
+						for i := range r.Events {
 							if blank.Load() {
-								e.Event.SchemaId = ""
+								r.Events[i].SchemaID = ""
 							}
 						}
 					}}, err
@@ -398,12 +398,12 @@ func badEventRules() []rule {
 // changedStream lets a test change what the server sends.
 type changedStream struct {
 	grpc.ClientStream
-	change func(*eventbus.FetchResponse)
+	change func(*eventbus.Response)
 }
 
 func (s *changedStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
-	if r, ok := m.(*eventbus.FetchResponse); ok && err == nil {
+	if r, ok := m.(*eventbus.Response); ok && err == nil {
 		s.change(r)
 	}
 	return err

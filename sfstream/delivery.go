@@ -62,15 +62,15 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 	for i := range messages {
 		m, e := &messages[i], &entries[i]
 		m.entry = e
-		e.sub, e.id, e.live = sub, m.ReplayID, sub.live
+		e.sub = sub
 		switch m.fate {
 		case fateDeliver:
 			d.arrivals++
-			e.msg, e.waiting, e.number = m, true, d.arrivals
+			e.id, e.live, e.msg, e.waiting, e.number = m.ReplayID, sub.live, m, true, d.arrivals
 			delivered++
 			sub.watermark.pushLocked(e)
 		case fateSkip:
-			e.id, e.handled = nil, true // a restart is to skip again: the place stays where it was
+			e.live, e.handled = sub.live, true // without id: a restart is to skip again
 			sub.watermark.pushLocked(e)
 		case fateDuplicate:
 			e.handled = true // an old id must not move the watermark back

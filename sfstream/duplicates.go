@@ -1,27 +1,38 @@
 package sfstream
 
-// remembered is how many received events of a channel are remembered to know
-// them again after a reconnect.
-const remembered = 1000
+import "encoding/binary"
+
+const (
+	// remembered is how many received events of a channel are remembered to know
+	// them again after a reconnect.
+	remembered = 1000
+
+	// usualKey is room for the key of an event as Salesforce sends them: a replay id
+	// of 10 bytes, and an event id of up to 36 characters.
+	usualKey = 48
+)
 
 // duplicates knows the events that a server sends again after a reconnect. An
 // event is one only if channel, replay id and event id are all the same:
 // publishers set event ids, and replay ids begin anew when an org is moved.
-// Writing the memory costs no allocation; it is read after reconnects only.
+// Writing the memory costs no allocation once it is full; it is read after
+// reconnects only. It holds copies: a thousand ids that are parts of as many
+// responses would hold on to these, of 3 MB each at worst.
 type duplicates struct {
-	ring []arrival
-	next int
+	ring  [][]byte // keys
+	next  int
+	spare []byte // room for keys to come
 
-	known map[arrivalKey]struct{} // nil: no repetition is expected
-	left  int                     // events until known is dropped
+	known map[string]struct{} // nil: no repetition is expected
+	left  int                 // events until known is dropped
 }
 
-type arrival struct {
-	replayID []byte
-	id       string
+// appendKey appends what tells an event from all others of its channel.
+func appendKey(key []byte, m *Message) []byte {
+	key = binary.AppendUvarint(key, uint64(len(m.ReplayID)))
+	key = append(key, m.ReplayID...)
+	return append(key, m.ID...)
 }
-
-type arrivalKey struct{ replayID, id string }
 
 // seen reports whether m was received before, and remembers it if not.
 func (d *duplicates) seen(m *Message) bool {
@@ -29,29 +40,33 @@ func (d *duplicates) seen(m *Message) bool {
 		return false
 	}
 	if d.known != nil {
-		if _, again := d.known[arrivalKey{string(m.ReplayID), m.ID}]; again {
+		key := appendKey(nil, m)
+		if _, again := d.known[string(key)]; again {
 			return true
 		}
-		d.known[arrivalKey{string(m.ReplayID), m.ID}] = struct{}{} // what rode on two replies comes twice
+		d.known[string(key)] = struct{}{} // what rode on two replies comes twice
 		if d.left--; d.left <= 0 {
 			d.known = nil
 		}
 	}
-	a := arrival{m.ReplayID, m.ID}
 	if len(d.ring) < remembered {
-		d.ring = append(d.ring, a)
+		if len(d.spare) == 0 {
+			d.spare = make([]byte, 100*usualKey)
+		}
+		d.ring = append(d.ring, appendKey(d.spare[:0:usualKey], m))
+		d.spare = d.spare[usualKey:]
 		return false
 	}
-	d.ring[d.next] = a
+	d.ring[d.next] = appendKey(d.ring[d.next][:0], m)
 	d.next = (d.next + 1) % remembered
 	return false
 }
 
 // expect says that a new session begins, which may repeat what came before.
 func (d *duplicates) expect() {
-	d.known = make(map[arrivalKey]struct{}, len(d.ring))
-	for _, a := range d.ring {
-		d.known[arrivalKey{string(a.replayID), a.id}] = struct{}{}
+	d.known = make(map[string]struct{}, len(d.ring))
+	for _, key := range d.ring {
+		d.known[string(key)] = struct{}{}
 	}
 	d.left = remembered
 }

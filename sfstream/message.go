@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
@@ -12,7 +13,9 @@ import (
 
 // A Message is one event. Its methods may be called from any goroutine, also
 // after the next message was taken; payloads are decoded when asked for. A kept
-// message keeps the batch it came in; Clone makes one that does not.
+// message keeps the batch it came in, up to 100 messages with their payloads
+// (over the Pub/Sub API mostly some 40 KB); so do its ReplayID, ID and Raw. Clone
+// makes one that does not.
 type Message struct {
 	Channel string // as subscribed
 	// ID is the event's UUID where there is one: the key to deduplicate on.
@@ -150,9 +153,10 @@ func (m *Message) Ack() {
 }
 
 // Clone returns a copy that shares no memory with the batch that the message
-// came in. Its Ack is the message's.
+// came in, once that is handled. Its Ack is the message's.
 func (m *Message) Clone() *Message {
 	clone := *m
+	clone.ID = strings.Clone(m.ID)
 	clone.ReplayID = slices.Clone(m.ReplayID)
 	clone.payload = slices.Clone(m.payload)
 	return &clone

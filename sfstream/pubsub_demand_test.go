@@ -141,7 +141,7 @@ func responsesOfAllSizes(t *testing.T) {
 					t.Errorf("asked for %d more, %d in all", r.NumRequested, pending)
 				}
 			},
-			response: func(r *eventbus.FetchResponse) {
+			response: func(r *eventbus.Response) {
 				mu.Lock()
 				defer mu.Unlock()
 				if pending -= int32(len(r.Events)); len(r.Events) > 0 {

@@ -34,11 +34,11 @@ func keepaliveIDs(t *testing.T) {
 	l := newLab(t)
 	var mu sync.Mutex
 	var kept [][]byte
-	watch := grpcWire{response: func(r *eventbus.FetchResponse) {
+	watch := grpcWire{response: func(r *eventbus.Response) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(r.Events) == 0 {
-			kept = append(kept, bytes.Clone(r.LatestReplayId))
+			kept = append(kept, bytes.Clone(r.LatestReplayID))
 		}
 	}}
 	keepalives := func() [][]byte {

@@ -104,7 +104,7 @@ func (l *lab) closeStreams() {
 type grpcWire struct {
 	open     func(ctx context.Context) context.Context // what a call begins with
 	request  func(r *eventbus.FetchRequest)
-	response func(r *eventbus.FetchResponse)
+	response func(r *eventbus.Response)
 }
 
 func (w grpcWire) option() sfstream.Option {
@@ -132,7 +132,7 @@ func (s *wiredStream) SendMsg(m any) error {
 
 func (s *wiredStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
-	if r, ok := m.(*eventbus.FetchResponse); ok && err == nil && s.wire.response != nil {
+	if r, ok := m.(*eventbus.Response); ok && err == nil && s.wire.response != nil {
 		s.wire.response(r)
 	}
 	return err

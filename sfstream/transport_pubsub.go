@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
@@ -113,7 +112,7 @@ func (s *pubsubSession) start(req request) (err error) {
 	}
 	// A connection that takes no more streams makes new ones wait without a word.
 	s.watchdog = time.AfterFunc(openTimeout, s.wake)
-	s.stream, err = s.client.Subscribe(outgoing(s.ctx, s.creds))
+	s.stream, err = s.client.SubscribeResponses(outgoing(s.ctx, s.creds))
 	if !s.watchdog.Stop() {
 		return s.forgotten(openTimeout)
 	}
@@ -163,7 +162,8 @@ type pubsubSession struct {
 	client    eventbus.Client
 	creds     *authenticator.Credentials
 	sub       *subscription
-	stream    eventbus.SubscribeStream
+	stream    eventbus.ResponseStream
+	response  eventbus.Response // the last one; recv alone uses it
 	begun     bool
 	failed    error // what recv is to return next
 
@@ -247,7 +247,7 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		return batch{}, s.failed
 	}
 	s.watchdog.Reset(s.transport.silence)
-	response, err := s.stream.Recv()
+	err := s.stream.Recv(&s.response)
 	s.watchdog.Stop()
 	switch {
 	case err == nil:
@@ -261,32 +261,36 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		return batch{}, s.translate(err, s.stream.Trailer())
 	}
 	if s.transport.raw != nil {
-		if text, err := proto.Marshal(response); err == nil { // it has come from the wire
-			s.transport.raw(s.sub.channel, text)
-		}
+		s.transport.raw(s.sub.channel, s.response.Frame)
 	}
-	if len(response.Events) == 0 {
-		return batch{kind: batchQuiet, sub: s.sub, latest: response.LatestReplayId}, nil
+	if len(s.response.Events) == 0 {
+		return batch{kind: batchQuiet, sub: s.sub, latest: s.response.LatestReplayID}, nil
 	}
 	if s.sub.overrun() {
 		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Internal, Message: "the server sends what was not asked for"}
 	}
-	messages := make([]Message, len(response.Events))
-	for i, received := range response.Events {
-		event := received.GetEvent()
-		m := &messages[i]
+	return s.messages(s.response.Events), nil
+}
+
+// messages makes messages of received events. What they refer to is the copy of
+// the frame that the codec has made for them.
+func (s *pubsubSession) messages(events []eventbus.Event) batch {
+	messages := make([]Message, len(events))
+	for i := range events {
+		event, m := &events[i], &messages[i]
 		m.Channel = s.sub.channel
-		m.ReplayID = received.GetReplayId()
-		m.ID = event.GetId()
-		m.SchemaID = event.GetSchemaId()
-		m.payload = event.GetPayload()
+		m.ReplayID = event.ReplayID
+		m.ID = event.ID
+		m.SchemaID = event.SchemaID
+		m.payload = event.Payload
+		var err error
 		if m.schema, m.schemaErr, err = s.schema(m.SchemaID); err != nil {
 			// The batch is not lost: the link opens again from the last queued id.
 			s.failed = err
-			return batch{kind: batchUnread, sub: s.sub, latest: messages[0].ReplayID}, nil
+			return batch{kind: batchUnread, sub: s.sub, latest: messages[0].ReplayID}
 		}
 	}
-	return batch{kind: batchMessages, sub: s.sub, messages: messages}, nil
+	return batch{kind: batchMessages, sub: s.sub, messages: messages}
 }
 
 // schema returns the schema of an id, or why there will never be one. err is a

@@ -1,0 +1,315 @@
+package eventbus_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+// read reads a frame that arrives in pieces, which grpc reuses afterwards.
+func read(r *eventbus.Response, frame []byte, piece int) error {
+	var buffers mem.BufferSlice
+	var pieces [][]byte
+	for p := range slices.Chunk(frame, max(piece, 1)) {
+		p = bytes.Clone(p)
+		pieces = append(pieces, p)
+		buffers = append(buffers, mem.SliceBuffer(p))
+	}
+	err := eventbus.Codec{}.Unmarshal(buffers, r)
+	for _, p := range pieces {
+		for i := range p {
+			p[i] = 0xAA
+		}
+	}
+	return err
+}
+
+// checkSame reads a frame with both codecs and compares.
+func checkSame(t *testing.T, r *eventbus.Response, frame []byte, piece int) {
+	t.Helper()
+	var want eventbus.FetchResponse
+	wantErr, err := proto.Unmarshal(frame, &want), read(r, frame, piece)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("%x: the error is %v, the standard codec's %v", frame, err, wantErr)
+	}
+	if err != nil {
+		return
+	}
+	if !bytes.Equal(r.Frame, frame) {
+		t.Errorf("the frame is %x, want %x", r.Frame, frame)
+	}
+	if string(r.LatestReplayID) != string(want.LatestReplayId) || r.RPCID != want.RpcId || r.Pending != want.PendingNumRequested {
+		t.Errorf("%x: read as %+v, want %v", frame, r, &want)
+	}
+	if len(r.Events) != len(want.Events) {
+		t.Fatalf("%x: %d events, want %d", frame, len(r.Events), len(want.Events))
+	}
+	for i, e := range r.Events {
+		w := want.Events[i]
+		if e.ID != w.GetEvent().GetId() || e.SchemaID != w.GetEvent().GetSchemaId() ||
+			string(e.Payload) != string(w.GetEvent().GetPayload()) || string(e.ReplayID) != string(w.GetReplayId()) {
+			t.Errorf("%x: event %d read as %+v, want %v", frame, i, e, w)
+		}
+		if cap(e.Payload) != len(e.Payload) || cap(e.ReplayID) != len(e.ReplayID) {
+			t.Errorf("event %d can grow into what follows it", i)
+		}
+	}
+}
+
+// frames are responses as servers of all kinds may encode them, and some that
+// none may.
+func frames() map[string][]byte {
+	id, schema := "5b8b3c0e-7d0f-4b52-9a5e-6f2f9f3c1a11", "JvH0MLMRe6ZBVjW0yHR2aA"
+	event := func(n int) *eventbus.ConsumerEvent {
+		return &eventbus.ConsumerEvent{ReplayId: fmt.Appendf(nil, "replay %d", n), Event: &eventbus.ProducerEvent{
+			Id: id, SchemaId: schema[:20] + fmt.Sprint(n%3), Payload: bytes.Repeat([]byte{byte(n)}, n),
+			Headers: []*eventbus.EventHeader{{Key: "key", Value: []byte("value")}},
+		}}
+	}
+	whole := &eventbus.FetchResponse{LatestReplayId: []byte("latest"), RpcId: "rpc", PendingNumRequested: 80}
+	for n := range 300 {
+		whole.Events = append(whole.Events, event(n))
+	}
+	encode := func(m proto.Message) []byte { b, _ := proto.Marshal(m); return b }
+	// field encodes a field of bytes.
+	field := func(num protowire.Number, parts ...[]byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), bytes.Join(parts, nil))
+	}
+	str := func(num protowire.Number, s string) []byte { return field(num, []byte(s)) }
+	number := func(num protowire.Number, v uint64) []byte {
+		return protowire.AppendVarint(protowire.AppendTag(nil, num, protowire.VarintType), v)
+	}
+	fixed := func(num protowire.Number) []byte {
+		return protowire.AppendFixed32(protowire.AppendTag(nil, num, protowire.Fixed32Type), 7)
+	}
+	group := func(num protowire.Number, inner ...[]byte) []byte {
+		b := append(protowire.AppendTag(nil, num, protowire.StartGroupType), bytes.Join(inner, nil)...)
+		return protowire.AppendTag(b, num, protowire.EndGroupType)
+	}
+	all := map[string][]byte{
+		"empty":     nil,
+		"whole":     encode(whole),
+		"one":       encode(&eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{event(1)}}),
+		"keepalive": encode(&eventbus.FetchResponse{LatestReplayId: []byte("latest"), RpcId: "rpc"}),
+		"no event":  field(1, str(2, "replay")),
+		"no fields": slices.Concat(field(1), field(1, field(1)), str(2, ""), str(3, ""), number(4, 0)),
+		"backwards": slices.Concat(number(4, 9), str(3, "rpc"), str(2, "latest"), field(1, str(2, "replay"), field(1, str(3, "p"), str(2, "s"), str(1, "i")))),
+		"twice": slices.Concat(str(2, "a"), str(2, "b"), str(3, "a"), str(3, "b"), number(4, 1), number(4, 2),
+			field(1, str(2, "a"), str(2, "b"), field(1, str(1, "a"), str(1, "b"), str(2, "a"), str(2, "b"), str(3, "a"), str(3, "b")))),
+		"merged":         field(1, field(1, str(1, "id"), str(3, "a")), str(2, "r"), field(1, str(2, "schema"), str(3, "b"))),
+		"cleared":        slices.Concat(str(2, "a"), str(2, ""), field(1, field(1, str(1, "a"), str(3, "a")), field(1, str(1, ""), str(3, "")))),
+		"unknown":        slices.Concat(str(5, "x"), number(6, 1<<63), fixed(7), group(8, str(1, "x"), group(9)), field(1, fixed(9), field(1, group(77), number(9, 1))), str(protowire.MaxValidNumber, "x")),
+		"wrong types":    slices.Concat(number(1, 1), fixed(2), group(3), str(4, "x"), field(1, number(1, 1), fixed(2), field(1, number(1, 1), fixed(2), group(3), number(4, 2)))),
+		"a negative":     number(4, ^uint64(0)),
+		"a large number": number(4, 1<<40+3),
+		"long tags":      {0x92, 0x80, 0x80, 0x00, 0x01, 'a', 0x9a, 0x00, 0x81, 0x00, 'b'},
+		"number 0":       str(0, "x"), "number too large": str(protowire.MaxValidNumber+1, "x"), "number far too large": protowire.AppendVarint(nil, 1<<40|2),
+		"an end":        protowire.AppendTag(nil, 1, protowire.EndGroupType),
+		"wrong end":     append(protowire.AppendTag(nil, 9, protowire.StartGroupType), protowire.AppendTag(nil, 8, protowire.EndGroupType)...),
+		"no end":        protowire.AppendTag(nil, 9, protowire.StartGroupType),
+		"reserved type": {0x0e, 0x01}, "length only": {0x0a}, "too long": {0x0a, 0x05, 0x01}, "length overflows": {0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01},
+		"varint overflows":   {0x20, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
+		"deep groups":        append(bytes.Repeat(protowire.AppendTag(nil, 9, protowire.StartGroupType), 9_999), bytes.Repeat(protowire.AppendTag(nil, 9, protowire.EndGroupType), 9_999)...),
+		"too deep groups":    append(bytes.Repeat(protowire.AppendTag(nil, 9, protowire.StartGroupType), 10_002), bytes.Repeat(protowire.AppendTag(nil, 9, protowire.EndGroupType), 10_002)...),
+		"bad text":           str(3, "\xff"),
+		"bad text of events": field(1, field(1, str(1, "\xff"))),
+		"bad schema id":      field(1, field(1, str(2, "\xc0\x80"))),
+		"bad header key":     field(1, field(1, field(4, str(1, "\xff")))),
+		"bad header":         field(1, field(1, field(4, []byte{0x12, 0x05}))),
+		"any header":         field(1, field(1, field(4, number(1, 1), fixed(2), str(2, "\xff"), group(3)))),
+	}
+	half := all["one"]
+	for i := range half {
+		all[fmt.Sprintf("the first %d bytes", i)] = half[:i]
+	}
+	return all
+}
+
+// What the standard codec makes of a frame, ours does too.
+func TestResponseIsWhatTheStandardCodecReads(t *testing.T) {
+	var again eventbus.Response // as in a stream: nothing of one response is left in the next
+	for name, frame := range frames() {
+		t.Run(name, func(t *testing.T) {
+			for _, piece := range []int{1, 7, max(len(frame)-1, 1), len(frame) + 1} {
+				checkSame(t, new(eventbus.Response), frame, piece)
+				checkSame(t, &again, frame, piece)
+			}
+		})
+	}
+}
+
+func FuzzResponse(f *testing.F) {
+	var again eventbus.Response
+	for _, frame := range frames() {
+		if len(frame) < 4<<10 {
+			f.Add(frame, 5)
+		}
+	}
+	f.Fuzz(func(t *testing.T, frame []byte, piece int) {
+		checkSame(t, new(eventbus.Response), frame, piece)
+		checkSame(t, &again, frame, piece)
+		// And what is a response, as the standard codec writes it.
+		var m eventbus.FetchResponse
+		if proto.Unmarshal(frame, &m) == nil {
+			canonical, err := proto.Marshal(&m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkSame(t, &again, canonical, piece)
+		}
+	})
+}
+
+// Mutants of valid frames reach deeper than random bytes: this much of fuzzing
+// goes with every run.
+func TestMutantsReadTheSame(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var again eventbus.Response
+	all := frames()
+	for range 20_000 {
+		for _, name := range []string{"one", "backwards", "twice", "merged", "unknown", "wrong types", "any header"} {
+			frame := bytes.Clone(all[name])
+			for range 1 + random.IntN(3) {
+				frame[random.IntN(len(frame))] = byte(random.Uint32())
+			}
+			checkSame(t, &again, frame, 1+random.IntN(len(frame)))
+		}
+	}
+}
+
+// What a message refers to stays as it is whatever the stream receives next.
+func TestResponsesShareNoMemory(t *testing.T) {
+	one := &eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{
+		ReplayId: []byte("r1"), Event: &eventbus.ProducerEvent{Id: "id1", SchemaId: "s", Payload: []byte("p1")},
+	}}, LatestReplayId: []byte("l1")}
+	two := &eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{
+		ReplayId: []byte("r2"), Event: &eventbus.ProducerEvent{Id: "id2", SchemaId: "s", Payload: []byte("p2")},
+	}}, LatestReplayId: []byte("l2")}
+	var r eventbus.Response
+	frame, _ := proto.Marshal(one)
+	if err := read(&r, frame, 4); err != nil {
+		t.Fatal(err)
+	}
+	first, latest := r.Events[0], r.LatestReplayID
+	frame, _ = proto.Marshal(two)
+	if err := read(&r, frame, 4); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprintf("%s %s %s %s %s", first.ID, first.SchemaID, first.ReplayID, first.Payload, latest); got != "id1 s r1 p1 l1" {
+		t.Errorf("the first event has become %s", got)
+	}
+}
+
+// A response costs its frame and its ids, however many events it has. (The
+// buffers' release is grpc's.)
+func TestReadingAllocatesPerResponseOnly(t *testing.T) {
+	m := new(eventbus.FetchResponse)
+	for i := range 100 {
+		m.Events = append(m.Events, &eventbus.ConsumerEvent{ReplayId: []byte("12345678"), Event: &eventbus.ProducerEvent{
+			Id: fmt.Sprintf("%036d", i), SchemaId: strings.Repeat("s", 20+i%2), Payload: make([]byte, 300),
+		}})
+	}
+	m.RpcId = "rpc"
+	frame, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buffers := mem.BufferSlice{mem.SliceBuffer(frame[:10_000]), mem.SliceBuffer(frame[10_000:])}
+	var r eventbus.Response
+	n := testing.AllocsPerRun(100, func() {
+		if err := (eventbus.Codec{}).Unmarshal(buffers, &r); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 2 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// On the wire nothing tells the codec: the content type and the requests are
+// those of the standard one, which takes all other messages too.
+func TestNothingTellsTheCodecOnTheWire(t *testing.T) {
+	listener := bufconn.Listen(1 << 16)
+	server := grpc.NewServer()
+	answers := make(chan []string, 2)
+	eventbus.Register(server, subscribeServer{answers: answers})
+	go func() { _ = server.Serve(listener) }() // ends with Stop
+	defer server.Stop()
+	conn, err := grpc.NewClient("passthrough:bus", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := eventbus.Client{Conn: conn}
+	standard, err := client.Subscribe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := client.SubscribeResponses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &eventbus.FetchRequest{TopicName: "/event/Order__e", NumRequested: 7}
+	if err := standard.Send(req); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := standard.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.Send(req); err != nil {
+		t.Fatal(err)
+	}
+	var r eventbus.Response
+	if err := ours.Recv(&r); err != nil || len(r.Events) != 1 || r.Events[0].ID != "/event/Order__e" || r.Pending != 7 {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	if want, got := <-answers, <-answers; !slices.Equal(got, want) {
+		t.Errorf("the content type is %q, the standard codec's %q", got, want)
+	}
+	if err := ours.Send(req); err != nil {
+		t.Fatal(err)
+	}
+	var generated eventbus.FetchResponse
+	if err := ours.RecvMsg(&generated); err != nil || len(generated.Events) != 1 {
+		t.Fatalf("%v, %v", err, &generated)
+	}
+}
+
+// subscribeServer answers a request with an event named after it.
+type subscribeServer struct {
+	eventbus.Server
+	answers chan []string
+}
+
+func (s subscribeServer) Subscribe(stream grpc.BidiStreamingServer[eventbus.FetchRequest, eventbus.FetchResponse]) error {
+	md, _ := metadata.FromIncomingContext(stream.Context())
+	s.answers <- md.Get("content-type")
+	for {
+		req, err := stream.Recv()
+		if err != nil {
+			return nil
+		}
+		if err := stream.Send(&eventbus.FetchResponse{
+			Events:              []*eventbus.ConsumerEvent{{Event: &eventbus.ProducerEvent{Id: req.TopicName}}},
+			PendingNumRequested: req.NumRequested,
+		}); err != nil {
+			return nil
+		}
+	}
+}
