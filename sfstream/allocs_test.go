@@ -95,7 +95,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		frames = frames[1:]
-		f.deliver(s.messages(s.response.Events).messages, false)
+		f.deliver(s.messages(&s.response).messages, false)
 		for range gateBatch {
 			if m := d.next(); m == nil || m.schema != schema {
 				t.Fatalf("%+v", m)

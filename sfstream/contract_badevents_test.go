@@ -274,7 +274,7 @@ func badEventRules() []rule {
 					return &changedStream{s, func(r *eventbus.Response) {
 						for i := range r.Events {
 							if blank.Load() {
-								r.Events[i].SchemaID = ""
+								r.Events[i].SchemaID = eventbus.Span{}
 							}
 						}
 					}}, err

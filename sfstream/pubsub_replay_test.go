@@ -38,7 +38,7 @@ func keepaliveIDs(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(r.Events) == 0 {
-			kept = append(kept, bytes.Clone(r.LatestReplayID))
+			kept = append(kept, bytes.Clone(r.Bytes(r.LatestReplayID)))
 		}
 	}}
 	keepalives := func() [][]byte {

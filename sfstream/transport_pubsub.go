@@ -264,25 +264,31 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		s.transport.raw(s.sub.channel, s.response.Frame)
 	}
 	if len(s.response.Events) == 0 {
-		return batch{kind: batchQuiet, sub: s.sub, latest: s.response.LatestReplayID}, nil
+		return batch{kind: batchQuiet, sub: s.sub, latest: s.response.Bytes(s.response.LatestReplayID)}, nil
 	}
 	if s.sub.overrun() {
 		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Internal, Message: "the server sends what was not asked for"}
 	}
-	return s.messages(s.response.Events), nil
+	return s.messages(&s.response), nil
 }
 
-// messages makes messages of received events. What they refer to is the copy of
-// the frame that the codec has made for them.
-func (s *pubsubSession) messages(events []eventbus.Event) batch {
-	messages := make([]Message, len(events))
-	for i := range events {
-		event, m := &events[i], &messages[i]
+// messages makes messages of a response. What they refer to is the copy of the
+// frame that the codec has made for them.
+func (s *pubsubSession) messages(r *eventbus.Response) batch {
+	messages := make([]Message, len(r.Events))
+	ids := r.IDs()
+	for i := range r.Events {
+		event, m := &r.Events[i], &messages[i]
 		m.Channel = s.sub.channel
-		m.ReplayID = event.ReplayID
-		m.ID = event.ID
-		m.SchemaID = event.SchemaID
-		m.payload = event.Payload
+		m.ReplayID = r.Bytes(event.ReplayID)
+		m.payload = r.Bytes(event.Payload)
+		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]
+		id := r.Bytes(event.SchemaID)
+		if string(id) == s.lastID && s.lastSchema != nil {
+			m.SchemaID, m.schema = s.lastID, s.lastSchema
+			continue
+		}
+		m.SchemaID = string(id)
 		var err error
 		if m.schema, m.schemaErr, err = s.schema(m.SchemaID); err != nil {
 			// The batch is not lost: the link opens again from the last queued id.
@@ -296,9 +302,6 @@ func (s *pubsubSession) messages(events []eventbus.Event) batch {
 // schema returns the schema of an id, or why there will never be one. err is a
 // failure that may pass.
 func (s *pubsubSession) schema(id string) (schema *avro.Schema, permanent, err error) {
-	if id == s.lastID && s.lastSchema != nil {
-		return s.lastSchema, nil, nil
-	}
 	if permanent := s.missing[id]; permanent != nil {
 		return nil, permanent, nil
 	}

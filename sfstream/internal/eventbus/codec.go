@@ -1,7 +1,9 @@
 package eventbus
 
 import (
+	"bytes"
 	"errors"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -11,40 +13,56 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Response is a FetchResponse as a subscriber reads it: flat, and cut from one
-// copy of the frame instead of an allocation for each field. Reading the next
-// response into it reuses Events, and nothing that an Event refers to.
+// Response is a FetchResponse as a subscriber reads it: one copy of the frame,
+// and where things are in it. Reading the next response into it reuses all but
+// that copy.
 type Response struct {
-	// Frame is the response as it came. All byte slices are parts of it that do not
-	// overlap, none with room to grow into another. Nothing may write to it.
-	Frame          []byte
+	Frame          []byte // as it came; nothing may write to it
 	Events         []Event
-	LatestReplayID []byte
-	RPCID          string
+	LatestReplayID Span
+	RPCID          Span
 	Pending        int32
 
-	lastSchema string // the schema id of the last event, of this response or an earlier one
-	schemas    map[string]string
+	pieces [][]byte
 }
 
-// Event is a ConsumerEvent with its ProducerEvent, without the headers.
-type Event struct {
-	ID       string // the ids of a response are substrings of one string
-	SchemaID string
-	ReplayID []byte
-	Payload  []byte
+// Event is a ConsumerEvent with its ProducerEvent, without the headers. It holds
+// no pointers: there are many, and the collector has nothing to do with them.
+type Event struct{ ID, SchemaID, ReplayID, Payload Span }
 
-	id, schemaID []byte // where the strings are to come from
+// Span is a part of a frame.
+type Span struct{ from, to uint32 }
+
+// Len is how many bytes it has.
+func (s Span) Len() int { return int(s.to - s.from) }
+
+// Bytes returns a part of the frame, without room to grow into the next one; nil
+// where it is empty.
+func (r *Response) Bytes(s Span) []byte {
+	if s.from == s.to {
+		return nil
+	}
+	return r.Frame[s.from:s.to:s.to]
 }
 
-const (
-	// manyEvents is more than Salesforce sends at once. A response that had more
-	// leaves no room for as many behind.
-	manyEvents = 1000
+// IDs returns the ids of all events, one after the other. An id that is kept
+// does not keep the frame.
+func (r *Response) IDs() string {
+	size := 0
+	for i := range r.Events {
+		size += r.Events[i].ID.Len()
+	}
+	var ids strings.Builder
+	ids.Grow(size)
+	for i := range r.Events {
+		ids.Write(r.Bytes(r.Events[i].ID))
+	}
+	return ids.String()
+}
 
-	// manySchemas is how many ids of schemas are remembered at most.
-	manySchemas = 1000
-)
+// manyEvents is more than Salesforce sends at once. A response that had more
+// leaves no room for as many behind.
+const manyEvents = 1000
 
 var errMalformed = errors.New("a malformed FetchResponse")
 
@@ -69,115 +87,119 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
 	}
 	// The buffers go back to grpc's pool; messages live for as long as users like.
-	return r.read(data.Materialize())
+	// Join does not clear what it is about to write, as data.Materialize does.
+	for _, piece := range data {
+		r.pieces = append(r.pieces, piece.ReadOnlyData())
+	}
+	frame := bytes.Join(r.pieces, nil)
+	clear(r.pieces)
+	r.pieces = r.pieces[:0]
+	return r.read(frame)
 }
 
 // read parses a frame, which is r's from now on.
 func (r *Response) read(frame []byte) error {
-	clear(r.Events)
-	if r.Events = r.Events[:0]; cap(r.Events) > manyEvents {
+	if len(frame) > math.MaxInt32 {
+		return errMalformed // no message is larger, and a Span has no room for one
+	}
+	if cap(r.Events) > manyEvents {
 		r.Events = nil
 	}
-	r.Frame, r.LatestReplayID, r.Pending = frame, nil, 0
-	var rpcID []byte
-	for b := frame; len(b) > 0; {
-		num, typ, rest := readTag(b)
-		if rest == nil {
+	r.Frame, r.Events, r.LatestReplayID, r.RPCID, r.Pending = frame, r.Events[:0], Span{}, Span{}, 0
+	for at := 0; at < len(frame); {
+		num, typ, next := readTag(frame, at)
+		if next < 0 {
 			return errMalformed
 		}
-		var value []byte
-		switch {
-		case typ == protowire.BytesType && num <= 3:
-			if value, b = readBytes(rest); b == nil {
-				return errMalformed
-			}
-			switch num {
-			case 1:
-				r.Events = append(r.Events, Event{})
-				if !r.Events[len(r.Events)-1].read(value) {
-					return errMalformed
-				}
-			case 2:
-				r.LatestReplayID = value
-			case 3:
-				if !utf8.Valid(value) {
-					return errMalformed
-				}
-				rpcID = value
-			}
-		case typ == protowire.VarintType && num == 4:
-			n, size := protowire.ConsumeVarint(rest)
+		if num == 4 && typ == protowire.VarintType {
+			n, size := protowire.ConsumeVarint(frame[next:])
 			if size < 0 {
 				return errMalformed
 			}
-			r.Pending, b = int32(n), rest[size:]
-		default:
-			if b = skip(num, typ, rest); b == nil {
+			r.Pending, at = int32(n), next+size
+			continue
+		}
+		if num > 3 || typ != protowire.BytesType {
+			if at = skip(num, typ, frame, next); at < 0 {
 				return errMalformed
 			}
+			continue
+		}
+		value, ok := readBytes(frame, next)
+		if !ok {
+			return errMalformed
+		}
+		at = int(value.to)
+		switch num {
+		case 1:
+			r.Events = append(r.Events, Event{})
+			ok = r.Events[len(r.Events)-1].read(frame[:value.to], int(value.from))
+		case 2:
+			r.LatestReplayID = value
+		case 3:
+			r.RPCID, ok = value, validText(frame, value)
+		}
+		if !ok {
+			return errMalformed
 		}
 	}
-	if r.RPCID != string(rpcID) { // it is the same for all of a stream
-		r.RPCID = string(rpcID)
-	}
-	r.cutStrings()
 	return nil
 }
 
-// read parses a ConsumerEvent.
-func (e *Event) read(b []byte) bool {
-	for len(b) > 0 {
-		num, typ, rest := readTag(b)
-		if rest == nil {
+// read parses a ConsumerEvent: the rest of frame.
+func (e *Event) read(frame []byte, at int) bool {
+	for at < len(frame) {
+		num, typ, next := readTag(frame, at)
+		if next < 0 {
 			return false
 		}
-		var value []byte
-		switch {
-		case typ == protowire.BytesType && num <= 2:
-			if value, b = readBytes(rest); b == nil {
+		if num > 2 || typ != protowire.BytesType {
+			if at = skip(num, typ, frame, next); at < 0 {
 				return false
 			}
-			if num == 2 {
-				e.ReplayID = value
-			} else if !e.readProducer(value) { // a second one merges with the first
-				return false
-			}
-		default:
-			if b = skip(num, typ, rest); b == nil {
-				return false
-			}
+			continue
+		}
+		value, ok := readBytes(frame, next)
+		if !ok {
+			return false
+		}
+		at = int(value.to)
+		if num == 2 {
+			e.ReplayID = value
+		} else if !e.readProducer(frame[:value.to], int(value.from)) { // a second one merges with the first
+			return false
 		}
 	}
 	return true
 }
 
-// readProducer parses a ProducerEvent.
-func (e *Event) readProducer(b []byte) bool {
-	for len(b) > 0 {
-		num, typ, rest := readTag(b)
-		if rest == nil {
+// readProducer parses a ProducerEvent: the rest of frame.
+func (e *Event) readProducer(frame []byte, at int) bool {
+	for at < len(frame) {
+		num, typ, next := readTag(frame, at)
+		if next < 0 {
 			return false
 		}
-		if typ != protowire.BytesType || num > 4 {
-			if b = skip(num, typ, rest); b == nil {
+		if num > 4 || typ != protowire.BytesType {
+			if at = skip(num, typ, frame, next); at < 0 {
 				return false
 			}
 			continue
 		}
-		var value []byte
-		if value, b = readBytes(rest); b == nil {
+		value, ok := readBytes(frame, next)
+		if !ok {
 			return false
 		}
-		ok := true
+		at = int(value.to)
 		switch num {
 		case 1:
-			e.id, ok = value, utf8.Valid(value)
+			e.ID, ok = value, validText(frame, value)
 		case 2:
-			e.schemaID, ok = value, utf8.Valid(value)
+			e.SchemaID, ok = value, validText(frame, value)
 		case 3:
 			e.Payload = value
 		case 4:
-			ok = validHeader(value)
+			ok = validHeader(frame[:value.to], int(value.from))
 		}
 		if !ok {
 			return false
@@ -186,18 +208,19 @@ func (e *Event) readProducer(b []byte) bool {
 	return true
 }
 
-// validHeader reports whether b is an EventHeader, which nobody reads.
-func validHeader(b []byte) bool {
-	for len(b) > 0 {
-		num, typ, rest := readTag(b)
-		if rest == nil {
+// validHeader reports whether the rest of frame is an EventHeader, which nobody
+// reads.
+func validHeader(frame []byte, at int) bool {
+	for at < len(frame) {
+		num, typ, next := readTag(frame, at)
+		if next < 0 {
 			return false
 		}
-		if b = skip(num, typ, rest); b == nil {
+		if at = skip(num, typ, frame, next); at < 0 {
 			return false
 		}
-		if typ == protowire.BytesType && num == 1 {
-			if key, _ := readBytes(rest); !utf8.Valid(key) {
+		if num == 1 && typ == protowire.BytesType {
+			if key, ok := readBytes(frame, next); !ok || !validText(frame, key) {
 				return false
 			}
 		}
@@ -205,73 +228,37 @@ func validHeader(b []byte) bool {
 	return true
 }
 
-// cutStrings gives the events their strings. The ids are substrings of one:
-// substrings of the frame would need it twice, or unsafe. The schema ids, which
-// are few and kept for long, are strings of their own.
-func (r *Response) cutStrings() {
-	size := 0
-	for i := range r.Events {
-		size += len(r.Events[i].id)
-	}
-	var ids strings.Builder
-	ids.Grow(size)
-	for i := range r.Events {
-		e := &r.Events[i]
-		ids.Write(e.id)
-		e.ID = ids.String()[ids.Len()-len(e.id):]
-		if string(e.schemaID) != r.lastSchema {
-			r.lastSchema = r.intern(e.schemaID)
-		}
-		e.SchemaID = r.lastSchema
-		e.id, e.schemaID = nil, nil
-	}
-}
+// validText reports whether a value may be that of a string field.
+func validText(frame []byte, s Span) bool { return utf8.Valid(frame[s.from:s.to]) }
 
-// intern returns the string of a schema id, the same one each time.
-func (r *Response) intern(id []byte) string {
-	if known, ok := r.schemas[string(id)]; ok {
-		return known
+// readTag reads a field's number and type. next is negative where there is no
+// valid one.
+func readTag(frame []byte, at int) (num protowire.Number, typ protowire.Type, next int) {
+	if c := frame[at]; c < 0x80 && c >= 1<<3 {
+		return protowire.Number(c >> 3), protowire.Type(c & 7), at + 1
 	}
-	if r.schemas == nil || len(r.schemas) >= manySchemas {
-		r.schemas = make(map[string]string)
-	}
-	known := string(id)
-	r.schemas[known] = known
-	return known
-}
-
-// readTag reads a field's number and type. rest is nil where there is no valid
-// one, and never nil else.
-func readTag(b []byte) (num protowire.Number, typ protowire.Type, rest []byte) {
-	if b[0] < 0x80 && b[0] >= 1<<3 {
-		return protowire.Number(b[0] >> 3), protowire.Type(b[0] & 7), b[1:]
-	}
-	tag, n := protowire.ConsumeVarint(b)
+	tag, n := protowire.ConsumeVarint(frame[at:])
 	if n < 0 || tag>>3 < uint64(protowire.MinValidNumber) || tag>>3 > uint64(protowire.MaxValidNumber) {
-		return 0, 0, nil
+		return 0, 0, -1
 	}
-	return protowire.Number(tag >> 3), protowire.Type(tag & 7), b[n:]
+	return protowire.Number(tag >> 3), protowire.Type(tag & 7), at + n
 }
 
-// readBytes reads a length and as many bytes. rest is nil where they are not there.
-func readBytes(b []byte) (value, rest []byte) {
-	if len(b) > 0 && int(b[0]) < len(b) && b[0] < 0x80 {
-		n := 1 + int(b[0])
-		return b[1:n:n], b[n:]
+// readBytes reads a length and as many bytes. ok is false where they are not there.
+func readBytes(frame []byte, at int) (value Span, ok bool) {
+	size, n := protowire.ConsumeVarint(frame[at:])
+	if n < 0 || size > uint64(len(frame)-at-n) {
+		return Span{}, false
 	}
-	value, n := protowire.ConsumeBytes(b)
-	if n < 0 {
-		return nil, nil
-	}
-	return value[:len(value):len(value)], b[n:]
+	return Span{uint32(at + n), uint32(at + n + int(size))}, true
 }
 
 // skip passes a field that means nothing to us: an unknown one, and a known one
-// of another wire type, as protobuf has it. It returns nil where it is malformed.
-func skip(num protowire.Number, typ protowire.Type, b []byte) (rest []byte) {
-	n := protowire.ConsumeFieldValue(num, typ, b)
+// of another wire type, as protobuf has it. It is negative where it is malformed.
+func skip(num protowire.Number, typ protowire.Type, frame []byte, at int) (next int) {
+	n := protowire.ConsumeFieldValue(num, typ, frame[at:])
 	if n < 0 {
-		return nil
+		return -1
 	}
-	return b[n:]
+	return at + n
 }
