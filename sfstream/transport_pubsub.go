@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -247,6 +248,7 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		return batch{}, s.failed
 	}
 	s.watchdog.Reset(s.transport.silence)
+	defer s.response.Free()
 	err := s.stream.Recv(&s.response)
 	s.watchdog.Stop()
 	switch {
@@ -264,7 +266,7 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		s.transport.raw(s.sub.channel, s.response.Frame)
 	}
 	if len(s.response.Events) == 0 {
-		return batch{kind: batchQuiet, sub: s.sub, latest: s.response.Bytes(s.response.LatestReplayID)}, nil
+		return batch{kind: batchQuiet, sub: s.sub, latest: bytes.Clone(s.response.Bytes(s.response.LatestReplayID))}, nil
 	}
 	if s.sub.overrun() {
 		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Internal, Message: "the server sends what was not asked for"}
@@ -272,16 +274,16 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	return s.messages(&s.response), nil
 }
 
-// messages makes messages of a response. What they refer to is the copy of the
-// frame that the codec has made for them.
+// messages makes messages of a response: one slab of them, and few allocations
+// for what they refer to.
 func (s *pubsubSession) messages(r *eventbus.Response) batch {
 	messages := make([]Message, len(r.Events))
-	ids := r.IDs()
+	ids, copier := r.IDs(), r.Copier()
 	for i := range r.Events {
 		event, m := &r.Events[i], &messages[i]
 		m.Channel = s.sub.channel
-		m.ReplayID = r.Bytes(event.ReplayID)
-		m.payload = r.Bytes(event.Payload)
+		m.ReplayID = copier.Copy(event.ReplayID)
+		m.payload = copier.Copy(event.Payload)
 		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]
 		id := r.Bytes(event.SchemaID)
 		if string(id) == s.lastID && s.lastSchema != nil {

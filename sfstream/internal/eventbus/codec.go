@@ -1,10 +1,10 @@
 package eventbus
 
 import (
-	"bytes"
 	"errors"
 	"math"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/encoding"
@@ -13,9 +13,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Response is a FetchResponse as a subscriber reads it: one copy of the frame,
-// and where things are in it. Reading the next response into it reuses all but
-// that copy.
+// Response is a FetchResponse as a subscriber reads it: a frame, and where things
+// are in it. Free and the next response overwrite it all; what is to stay, Copier
+// and IDs copy.
 type Response struct {
 	Frame          []byte // as it came; nothing may write to it
 	Events         []Event
@@ -23,7 +23,7 @@ type Response struct {
 	RPCID          Span
 	Pending        int32
 
-	pieces [][]byte
+	buffer *[]byte // Frame's, from buffers
 }
 
 // Event is a ConsumerEvent with its ProducerEvent, without the headers. It holds
@@ -36,17 +36,23 @@ type Span struct{ from, to uint32 }
 // Len is how many bytes it has.
 func (s Span) Len() int { return int(s.to - s.from) }
 
-// Bytes returns a part of the frame, without room to grow into the next one; nil
-// where it is empty.
-func (r *Response) Bytes(s Span) []byte {
-	if s.from == s.to {
-		return nil
+// Bytes returns a part of the frame.
+func (r *Response) Bytes(s Span) []byte { return r.Frame[s.from:s.to] }
+
+// Free gives the frame's memory back.
+func (r *Response) Free() {
+	if r.buffer != nil {
+		buffers.Put(r.buffer)
 	}
-	return r.Frame[s.from:s.to:s.to]
+	r.buffer, r.Frame, r.Events = nil, nil, r.Events[:0]
 }
 
-// IDs returns the ids of all events, one after the other. An id that is kept
-// does not keep the frame.
+// buffers are for frames. grpc's own pool clears them first, and a new one for
+// each frame makes the collector work twice as hard: most are too large for the
+// allocator's caches.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// IDs returns the ids of all events, one after the other.
 func (r *Response) IDs() string {
 	size := 0
 	for i := range r.Events {
@@ -58,6 +64,42 @@ func (r *Response) IDs() string {
 		ids.Write(r.Bytes(r.Events[i].ID))
 	}
 	return ids.String()
+}
+
+// Copier makes copies of what the events of a response are to keep, many of them
+// in one allocation.
+type Copier struct {
+	response *Response
+	left     int // bytes of replay ids and payloads that are still to be copied
+	chunk    []byte
+}
+
+// chunkSize is the largest allocation that does not go past the allocator's
+// caches.
+const chunkSize = 32 << 10
+
+// Copier returns one for the replay id and the payload of each event.
+func (r *Response) Copier() Copier {
+	c := Copier{response: r}
+	for i := range r.Events {
+		c.left += r.Events[i].ReplayID.Len() + r.Events[i].Payload.Len()
+	}
+	return c
+}
+
+// Copy returns a copy without room to grow into the next one; nil of nothing.
+func (c *Copier) Copy(s Span) []byte {
+	n := s.Len()
+	if n == 0 {
+		return nil
+	}
+	if n > cap(c.chunk)-len(c.chunk) {
+		c.chunk = make([]byte, 0, max(n, min(c.left, chunkSize)))
+	}
+	from := len(c.chunk)
+	c.chunk = append(c.chunk, c.response.Bytes(s)...)
+	c.left -= n
+	return c.chunk[from:len(c.chunk):len(c.chunk)]
 }
 
 // manyEvents is more than Salesforce sends at once. A response that had more
@@ -86,18 +128,18 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
 	}
-	// The buffers go back to grpc's pool; messages live for as long as users like.
-	// Join does not clear what it is about to write, as data.Materialize does.
-	for _, piece := range data {
-		r.pieces = append(r.pieces, piece.ReadOnlyData())
+	if r.buffer == nil {
+		r.buffer = buffers.Get().(*[]byte)
 	}
-	frame := bytes.Join(r.pieces, nil)
-	clear(r.pieces)
-	r.pieces = r.pieces[:0]
+	frame := (*r.buffer)[:0]
+	for _, piece := range data {
+		frame = append(frame, piece.ReadOnlyData()...)
+	}
+	*r.buffer = frame
 	return r.read(frame)
 }
 
-// read parses a frame, which is r's from now on.
+// read parses a frame.
 func (r *Response) read(frame []byte) error {
 	if len(frame) > math.MaxInt32 {
 		return errMalformed // no message is larger, and a Span has no room for one
