@@ -117,7 +117,7 @@ func (w *watermark) unlinkLocked(e *entry) {
 // advanceLocked moves the watermark to an entry all before which is handled.
 func (w *watermark) advanceLocked(e *entry) {
 	if len(e.id) > 0 || e.reset {
-		w.current = mark{id: e.id, msg: e.msg}
+		w.current.id, w.current.date, w.current.msg = e.id, time.Time{}, e.msg
 	}
 	w.current.live = e.live
 	e.id, e.msg = nil, nil // a Clone has the entry, and is not to keep the batch

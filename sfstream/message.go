@@ -14,8 +14,8 @@ import (
 // A Message is one event. Its methods may be called from any goroutine, also
 // after the next message was taken; payloads are decoded when asked for. A kept
 // message keeps the batch it came in, up to 100 messages with their payloads
-// (over the Pub/Sub API mostly some 40 KB); so do its ReplayID, ID and Raw. Clone
-// makes one that does not.
+// (mostly some 60 KB over the Pub/Sub API), and a kept ReplayID, ID or Raw a part
+// of it. Clone makes one that does not.
 type Message struct {
 	Channel string // as subscribed
 	// ID is the event's UUID where there is one: the key to deduplicate on.
