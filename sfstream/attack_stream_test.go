@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -82,9 +85,11 @@ func (s *scriptedStream) RecvMsg(m any) error {
 		<-s.ctx.Done()
 		return status.FromContextError(s.ctx.Err()).Err()
 	}
-	out := m.(*eventbus.FetchResponse)
-	out.Events, out.LatestReplayId, out.RpcId, out.PendingNumRequested = resp.Events, resp.LatestReplayId, resp.RpcId, resp.PendingNumRequested
-	return nil
+	frame, err := proto.Marshal(resp)
+	if err != nil {
+		return err
+	}
+	return eventbus.Codec{}.Unmarshal(mem.BufferSlice{mem.SliceBuffer(frame)}, m)
 }
 
 func againstStreams(t *testing.T, limit int, answer func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error), opts ...sfstream.Option) {

@@ -142,7 +142,7 @@ type countingStream struct {
 
 func (s countingStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
-	if r, ok := m.(*eventbus.FetchResponse); ok && err == nil {
+	if r, ok := m.(*eventbus.Response); ok && err == nil {
 		*s.n += len(r.Events)
 	}
 	return err

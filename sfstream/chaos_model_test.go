@@ -122,7 +122,7 @@ func (m *chaosModel) judgeLocked(ch *channelModel, n int) {
 				break
 			}
 		}
-	case ch.repeats > 0 && n <= ch.floor && n > ch.floor-ch.repeats && ch.gotIn[n] != ch.epoch:
+	case ch.repeats > 0 && ch.gotIn[n] != ch.epoch && (n <= ch.floor && n > ch.floor-ch.repeats || ch.mayMiss[n] || ch.handled[n]):
 		return // the server sent again what an earlier life had; the order goes on where it was
 	case ch.rewinds > 0:
 		ch.rewinds--
