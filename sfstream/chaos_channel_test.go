@@ -138,6 +138,9 @@ func (ch *channelModel) missing() int {
 func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
 	ch.epoch++
 	ch.loaded, ch.floor = loaded, floor
+	for n := 1; n <= floor; n++ {
+		ch.handled[n] = true // also what was handed out and saved, and killed before the consumer had it
+	}
 	ch.exact = loaded == loadedID || loaded == loadedNone && replayAll
 	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.leaving = 0, 0, false, false, false
 	ch.savedUpTo = floor
