@@ -1,10 +1,18 @@
 package sfstream_test
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
@@ -14,6 +22,7 @@ import (
 // firewall that has forgotten them, a server that is stuck.
 func contractSilence() []rule {
 	rules := []rule{
+		{number: 5, words: "names that do not resolve for an hour lose nothing", run: namesUnresolved},
 		{number: 5, words: "a dead connection is noticed without its end", run: func(t *testing.T) {
 			hurt(t, func(l *lab) {
 				l.Blackhole()
@@ -90,10 +99,49 @@ func contractSilence() []rule {
 			}
 		}},
 	}
-	for i := range rules[1:] {
-		rules[i+1].pubsubOnly = true
+	for i := range rules[2:] {
+		rules[i+2].pubsubOnly = true
 	}
 	return rules
+}
+
+// unresolved is a network whose names do not resolve while it is set.
+type unresolved struct {
+	atomic.Bool
+	base http.RoundTripper
+}
+
+func (u *unresolved) RoundTrip(r *http.Request) (*http.Response, error) {
+	if u.Load() {
+		return nil, &net.DNSError{Err: "no such host", Name: r.URL.Hostname(), IsNotFound: true}
+	}
+	return u.base.RoundTrip(r)
+}
+
+// stream fails as grpc does where its resolver finds nothing.
+func (u *unresolved) stream(
+	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	if u.Load() {
+		return nil, status.Error(codes.Unavailable, "name resolver error: produced zero addresses")
+	}
+	return streamer(ctx, desc, cc, method, opts...)
+}
+
+func namesUnresolved(t *testing.T) {
+	l := newLab(t)
+	u := &unresolved{base: l.HTTPClient().Transport}
+	l.follow(sfstream.WithHTTPClient(&http.Client{Transport: u}), sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(u.stream)))
+	l.publish(1)
+	l.expect(1)
+	u.Store(true)
+	l.ExpireToken()
+	l.DropConnections()
+	l.publish(2)
+	l.pass(time.Hour)
+	u.Store(false)
+	within(t, 2*time.Minute, func() { l.expect(2) })
+	l.expectStillWorks(labOrders)
 }
 
 func manyChannel(i int) string { return fmt.Sprintf("/event/Many%d__e", i) }
