@@ -86,11 +86,7 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 	}
 	sub.queued += delivered
 	d.queued += delivered
-	due := sub.dueLocked()
 	d.mu.Unlock()
-	if due {
-		sub.wake()
-	}
 	if delivered > 0 {
 		notify(d.ready)
 	}

@@ -32,6 +32,13 @@ const (
 	// that is refused for its size would come again forever.
 	maxResponse = 16 << 20
 
+	// Credit bounds what a server sends; the windows are there so that HTTP/2 does
+	// not, and does not measure the bandwidth all the time. A response of 100 change
+	// events mostly fits into the read buffer.
+	streamWindow = 4 << 20
+	connWindow   = 16 << 20
+	readBuffer   = 64 << 10
+
 	// unaryTimeout bounds GetTopic and GetSchema. A cold GetTopic was seen to take 4 s.
 	unaryTimeout = 20 * time.Second
 
@@ -65,6 +72,9 @@ func newPubsub(cfg *config) *pubsub {
 			grpc.WithTransportCredentials(creds),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 			grpc.WithKeepaliveParams(pings),
+			grpc.WithInitialWindowSize(streamWindow),
+			grpc.WithInitialConnWindowSize(connWindow),
+			grpc.WithReadBufferSize(readBuffer),
 		}, cfg.dial...),
 	}
 }
@@ -91,7 +101,7 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 	}
 	s := &pubsubSession{
 		transport: t, conn: conn, client: eventbus.Client{Conn: conn}, creds: creds, sub: req.sub,
-		creditDone: make(chan struct{}),
+		creditDone: make(chan struct{}), sending: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if err := s.start(req); err != nil {
@@ -171,6 +181,7 @@ type pubsubSession struct {
 	ctx        context.Context // of the stream; cancelled by close
 	cancel     context.CancelFunc
 	creditDone chan struct{}
+	sending    chan struct{} // held by who sends a request (capacity 1)
 
 	watchdog *time.Timer // runs wake while recv waits
 	silent   atomic.Bool // it did
@@ -183,7 +194,7 @@ type pubsubSession struct {
 }
 
 // sendCredit asks for more events as the loop takes them, also while recv
-// blocks. It is the only sender after open.
+// blocks.
 func (s *pubsubSession) sendCredit() {
 	defer close(s.creditDone)
 	for {
@@ -192,12 +203,33 @@ func (s *pubsubSession) sendCredit() {
 			return
 		case <-s.sub.creditDue:
 		}
-		if n := s.sub.takeCredit(); n > 0 {
-			if s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(n)}) != nil {
-				return // recv has the reason
-			}
+		select {
+		case <-s.ctx.Done():
+			return
+		case s.sending <- struct{}{}:
+			s.ask()
 		}
 	}
+}
+
+// askNow asks for what is wanted after a response. It saves waking sendCredit for
+// each, and leaves it to that where it is sending already.
+func (s *pubsubSession) askNow() {
+	select {
+	case s.sending <- struct{}{}:
+		s.ask()
+	default:
+		notify(s.sub.creditDue)
+	}
+}
+
+// ask asks for what is wanted, for who holds sending, and lets go of it. recv has
+// the reason of what fails.
+func (s *pubsubSession) ask() {
+	if n := s.sub.takeCredit(); n > 0 {
+		_ = s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(n)})
+	}
+	<-s.sending
 }
 
 // wake ends a stream that Salesforce or the network has forgotten.
@@ -248,6 +280,7 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		return batch{}, s.failed
 	}
 	s.watchdog.Reset(s.transport.silence)
+	s.askNow()
 	defer s.response.Free()
 	err := s.stream.Recv(&s.response)
 	s.watchdog.Stop()
