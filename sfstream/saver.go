@@ -14,7 +14,8 @@ import (
 
 const (
 	saveDelay   = 100 * time.Millisecond // at the latest after handling
-	saveSpacing = 10 * time.Millisecond  // between two Saves, however often the loop waits
+	saveSpacing = 10 * time.Millisecond  // between two Saves, however slow
+	soonSpacing = 50 * time.Millisecond  // between two Saves for loops that wait often: a synced write costs half a millisecond
 	saveTimeout = 30 * time.Second       // of one Save
 	lastSaves   = 5 * time.Second        // what the end of a loop, Unsubscribe and Close wait for Saves
 	storeBroken = 5 * time.Minute        // no Save succeeded for so long: the client ends
@@ -75,7 +76,7 @@ func (s *saver) soonLocked() {
 		return
 	}
 	s.urgent = true
-	s.scheduleLocked(s.last.Add(saveSpacing))
+	s.scheduleLocked(s.last.Add(soonSpacing))
 }
 
 func (s *saver) scheduleLocked(at time.Time) {
@@ -160,7 +161,7 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (d
 			sub.watermark.saved = mark{id: bytes.Clone(marks[i].id), live: marks[i].live}
 		}
 		if s.urgent {
-			next = saveSpacing
+			next = min(next, soonSpacing)
 		}
 	} else {
 		// Still to be saved, before what became dirty meanwhile.
