@@ -32,6 +32,7 @@ func newGate(t *testing.T) (*feed, *delivery) {
 	d.saver = newSaver(d, &config{store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}, func(err error) { t.Error(err) })
 	t.Cleanup(func() { _ = d.saver.close(time.Second, nil) })
 	c := &Client{delivery: d}
+	d.client = c
 	return &feed{client: c, sub: newSubscription(d, "/event/Order__e", replaystore.Key{})}, d
 }
 

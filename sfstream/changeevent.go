@@ -102,11 +102,11 @@ func (m *Message) Change() (*ChangeEvent, error) {
 
 // unreadable is why an Avro payload cannot be read, whatever is in it.
 func (m *Message) unreadable() error {
-	if m.schemaErr != nil {
-		return m.decodeError("", m.schemaErr)
-	}
 	if m.schema == nil {
 		return m.decodeError("", errors.New("the message did not come from a client"))
+	}
+	if err := m.schema.Err(); err != nil {
+		return m.decodeError("", err)
 	}
 	return nil
 }

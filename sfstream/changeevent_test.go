@@ -201,7 +201,7 @@ func TestChangeOfTheStreamingAPI(t *testing.T) {
 func TestChangeOfWhatIsNoneIsADecodeError(t *testing.T) {
 	cut := vector(t, "account", "p1")
 	cut.payload = cut.payload[:10]
-	noSchema := &Message{schemaErr: errors.New("gone")}
+	noSchema := &Message{schema: avro.Unusable(errors.New("gone"))}
 	topic := new(Message)
 	readEvent(topic, "/topic/A", []byte(`{"sobject":{"Id":"1"},"event":{"type":"created"}}`))
 	for name, tt := range map[string]struct {

@@ -7,45 +7,92 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// entry is one place in a channel's order of arrival: a message, or an id that
-// was reached without one (a keepalive, a skipped event). It carries what a
-// marker needs. delivery.mu guards it.
-type entry struct {
-	sub        *subscription
-	prev, next *entry
-	msg        *Message  // nil without message, and once its marker is passed
-	id         []byte    // nil too once its marker is passed
-	live       time.Time // when a keepalive last showed that nothing before this is missing
-	reset      bool      // no id: the place is live itself, and the ids before it are void
-	number     uint64    // of a message: its place in the client's order of arrival
-	handled    bool
-	waiting    bool // in the queue, or held by a feeder or a Run
-	out        bool // AckManual and Run: handed out, takes room until it is settled
+// run is what was received of a channel at once, in its place in the order of
+// arrival: messages, or an id that was reached without any (a keepalive), or the
+// new beginning of a fallback. delivery.mu guards it.
+type run struct {
+	sub      *subscription
+	messages []Message // nil once none of them is unhandled: a Clone has the run, and is not to keep the batch
+	states   []state   // of the messages
+	first    uint64    // the place of the first message in the client's order of arrival
+
+	next   *run // in the queue
+	popped int  // messages before it are out of the queue
+
+	before, after *run // in the watermark
+	passed        int  // messages before it are passed
+	unhandled     int  // messages
+	live          time.Time
+	end           mark // behind the messages, once none is unhandled; without place where they have none
 }
 
+// state is what happens to a message of a run.
+type state uint8
+
+const (
+	handled state = 1 << iota
+	waiting       // in the queue, or held by a feeder, a Run or a loop over transactions
+	out           // AckManual, Run and Transactions: handed out, takes room until it is settled
+	placed        // it has an id to resume after
+	absent        // a duplicate: it has its place in the order already
+)
+
+func (m *Message) isLocked(s state) bool { return m.run.states[m.place]&s != 0 }
+func (m *Message) setLocked(s state)     { m.run.states[m.place] |= s }
+func (m *Message) clearLocked(s state)   { m.run.states[m.place] &^= s }
+
+// number is the place of a message in the client's order of arrival.
+func (m *Message) number() uint64 { return m.run.first + uint64(m.place) }
+
 // watermark is the contiguous end of what is handled of a channel. Its list
-// holds unhandled entries and, merged into one entry per run, the handled ones
+// holds runs with unhandled messages and, merged into one run, the handled ones
 // behind them: it grows with what is unhandled, not with what came after.
 //
-// Invariant: the head of the list is unhandled; no two neighbours are handled.
+// Invariant: the head of the list has an unhandled message where passed is; no two
+// neighbours are handled.
 type watermark struct {
-	head, tail *entry
+	head, tail *run
 	current    mark // all up to it is handled
 	saved      mark // the newest one known to be in the store
 	dirty      bool // current waits for the saver
 }
 
-// mark is a marker whose event date is still to be read.
+// mark is a place to resume from: behind a message, or an id that was reached
+// without one.
 type mark struct {
-	id   []byte
-	live time.Time
-	date time.Time // where msg is nil
 	msg  *Message
+	id   []byte    // where msg is nil
+	date time.Time // where msg is nil
+	void bool      // no id: the place is live itself, and the ids before it are void
+	live time.Time // when the server last showed that nothing before this is missing
+}
+
+func (m *mark) replayID() []byte {
+	if m.msg != nil {
+		return m.msg.ReplayID
+	}
+	return m.id
+}
+
+func (m *mark) moveBehind(msg *Message) {
+	if m.msg == nil {
+		m.id, m.date, m.void = nil, time.Time{}, false
+	}
+	m.msg = msg
+}
+
+// moveTo takes the place of another one, if that has any.
+func (m *mark) moveTo(to mark) {
+	if to.msg != nil || len(to.id) > 0 || to.void {
+		live := m.live
+		*m = to
+		m.live = live
+	}
 }
 
 // marker is a copy: stores keep it for long, and the id is a part of its batch.
-func (m mark) marker() replaystore.Marker {
-	marker := replaystore.Marker{ReplayID: bytes.Clone(m.id), Date: m.date, Live: m.live}
+func (m *mark) marker() replaystore.Marker {
+	marker := replaystore.Marker{ReplayID: bytes.Clone(m.replayID()), Date: m.date, Live: m.live}
 	if m.msg != nil {
 		marker.Date = m.msg.Date()
 	}
@@ -56,75 +103,105 @@ func (m mark) marker() replaystore.Marker {
 // not change.
 const quietSave = time.Hour
 
-// pushLocked appends an entry in order of arrival.
-func (w *watermark) pushLocked(e *entry) {
-	if e.prev = w.tail; w.tail != nil {
-		w.tail.next = e
+// pushLocked appends a run in order of arrival.
+func (w *watermark) pushLocked(r *run) {
+	if r.before = w.tail; w.tail != nil {
+		w.tail.after = r
 	} else {
-		w.head = e
+		w.head = r
 	}
-	w.tail = e
-	if e.handled {
-		w.mergeLocked(e)
-	}
-}
-
-// settleLocked marks an entry as handled.
-func (w *watermark) settleLocked(e *entry) {
-	e.handled = true
-	w.mergeLocked(e)
-}
-
-// mergeLocked restores the invariant around a handled entry.
-func (w *watermark) mergeLocked(e *entry) {
-	if p := e.prev; p != nil && p.handled {
-		w.supersedeLocked(p, e)
-	}
-	if n := e.next; n != nil && n.handled {
-		w.supersedeLocked(e, n)
-		e = n
-	}
-	if w.head == e {
-		w.unlinkLocked(e)
-		w.advanceLocked(e)
+	w.tail = r
+	switch {
+	case w.head == r:
+		w.advanceLocked()
+	case r.unhandled == 0:
+		w.mergeLocked(r)
 	}
 }
 
-// supersedeLocked drops a handled entry whose follower is handled too. An event
-// without a replay id has no place of its own and keeps the one before it.
-func (w *watermark) supersedeLocked(old, by *entry) {
-	if len(by.id) == 0 && !by.reset {
-		by.id, by.msg, by.reset = old.id, old.msg, old.reset
+// settleLocked takes in that a message is handled.
+func (w *watermark) settleLocked(m *Message) {
+	r := m.run
+	r.states[m.place] |= handled
+	r.unhandled--
+	switch {
+	case w.head == r:
+		if int(m.place) == r.passed {
+			w.advanceLocked()
+		}
+	case r.unhandled == 0:
+		w.mergeLocked(r)
 	}
+}
+
+// advanceLocked moves the watermark to the first message that is not handled.
+func (w *watermark) advanceLocked() {
+	current := &w.current
+	for r := w.head; r != nil; r = w.head {
+		for ; r.passed < len(r.states) && r.states[r.passed]&handled != 0; r.passed++ {
+			if r.states[r.passed]&placed != 0 {
+				current.moveBehind(&r.messages[r.passed])
+			}
+			if r.states[r.passed]&absent == 0 {
+				current.live = r.live
+			}
+		}
+		// A quiet channel repeats its id; only its Live moves, which is saved rarely.
+		sub, all := r.sub, r.passed == len(r.states)
+		if all {
+			current.moveTo(r.end)
+			current.live = r.live
+			w.unlinkLocked(r)
+		}
+		if !w.dirty && (!bytes.Equal(current.replayID(), w.saved.replayID()) || current.live.Sub(w.saved.live) >= quietSave) {
+			sub.d.saver.markLocked(sub)
+		}
+		if !all {
+			return
+		}
+	}
+}
+
+// mergeLocked makes one of a handled run and its handled neighbours. It is not the
+// head.
+func (w *watermark) mergeLocked(r *run) {
+	for i := len(r.states) - 1; i >= r.passed; i-- {
+		if r.states[i]&placed != 0 {
+			r.end.msg = &r.messages[i]
+			break
+		}
+	}
+	r.passed, r.messages = len(r.states), nil
+	if p := r.before; p.unhandled == 0 {
+		w.supersedeLocked(p, r)
+	}
+	if n := r.after; n != nil && n.unhandled == 0 {
+		w.supersedeLocked(r, n)
+	}
+}
+
+// supersedeLocked drops a handled run whose follower is handled too. One without
+// a place of its own keeps the one before it.
+func (w *watermark) supersedeLocked(old, by *run) {
+	end := old.end
+	end.moveTo(by.end)
+	by.end = end
 	w.unlinkLocked(old)
-	old.id, old.msg = nil, nil
 }
 
-func (w *watermark) unlinkLocked(e *entry) {
-	if e.prev != nil {
-		e.prev.next = e.next
+// unlinkLocked forgets a run. A Clone has it, and is not to keep the batch.
+func (w *watermark) unlinkLocked(r *run) {
+	if r.before != nil {
+		r.before.after = r.after
 	} else {
-		w.head = e.next
+		w.head = r.after
 	}
-	if e.next != nil {
-		e.next.prev = e.prev
+	if r.after != nil {
+		r.after.before = r.before
 	} else {
-		w.tail = e.prev
+		w.tail = r.before
 	}
-	e.prev, e.next = nil, nil
-}
-
-// advanceLocked moves the watermark to an entry all before which is handled.
-func (w *watermark) advanceLocked(e *entry) {
-	if len(e.id) > 0 || e.reset {
-		w.current.id, w.current.date, w.current.msg = e.id, time.Time{}, e.msg
-	}
-	w.current.live = e.live
-	e.id, e.msg = nil, nil // a Clone has the entry, and is not to keep the batch
-	// A quiet channel repeats its id; only its Live moves, which is saved rarely.
-	if !bytes.Equal(w.current.id, w.saved.id) || w.current.live.Sub(w.saved.live) >= quietSave {
-		e.sub.d.saver.markLocked(e.sub)
-	}
+	r.before, r.after, r.messages, r.end = nil, nil, nil, mark{}
 }
 
 // begin sets where a new subscription starts: what a restart before its first
@@ -149,7 +226,7 @@ func (d *delivery) accepted(sub *subscription) bool {
 	}
 	sub.accepted = true
 	w := &sub.watermark
-	if !bytes.Equal(w.current.id, w.saved.id) || w.current.live.After(w.saved.live) {
+	if !bytes.Equal(w.current.replayID(), w.saved.replayID()) || w.current.live.After(w.saved.live) {
 		d.saver.markLocked(sub)
 	}
 	return true
@@ -163,7 +240,7 @@ func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time) {
 		return
 	}
 	sub.live = now
-	sub.watermark.pushLocked(&entry{sub: sub, id: id, live: now, handled: true})
+	sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id}, live: now})
 	if sub.received == 0 {
 		d.saver.soonLocked() // nobody else will ask for it
 	}
@@ -176,7 +253,7 @@ func (d *delivery) restart(sub *subscription, live time.Time) {
 	defer d.mu.Unlock()
 	if sub.live = live; !live.IsZero() && !sub.removed {
 		// Behind what waits: that is still to be handled.
-		sub.watermark.pushLocked(&entry{sub: sub, live: live, reset: true, handled: true})
+		sub.watermark.pushLocked(&run{sub: sub, end: mark{void: true}, live: live})
 	}
 }
 

@@ -59,26 +59,33 @@ func (r *watermarkRig) check(step int, did string) {
 	r.t.Helper()
 	w := &r.sub.watermark
 	id, live := r.want()
-	if string(w.current.id) != id || !w.current.live.Equal(live) {
+	if string(w.current.replayID()) != id || !w.current.live.Equal(live) {
 		r.t.Fatalf("step %d, %s: the watermark is at %q, live %v; want %q, %v", step, did,
-			w.current.id, w.current.live.Sub(r.first), id, live.Sub(r.first))
+			w.current.replayID(), w.current.live.Sub(r.first), id, live.Sub(r.first))
 	}
-	entries, unhandled := 0, 0
-	var before *entry
-	for e := w.head; e != nil; before, e = e, e.next {
-		entries++
-		if !e.handled {
-			unhandled++
+	var before *run
+	for in := w.head; in != nil; before, in = in, in.after {
+		unhandled := 0
+		for i := in.passed; i < len(in.states); i++ {
+			if in.states[i]&handled == 0 {
+				unhandled++
+			}
 		}
-		if e.prev != before || before == nil && e.handled || before != nil && before.handled && e.handled {
-			r.t.Fatalf("step %d, %s: the list's invariant is broken", step, did)
+		switch {
+		case in.unhandled != unhandled:
+			r.t.Fatalf("step %d, %s: %d are unhandled, and not %d", step, did, unhandled, in.unhandled)
+		case in.before != before:
+			r.t.Fatalf("step %d, %s: the list is broken", step, did)
+		case before == nil && (unhandled == 0 || in.states[in.passed]&handled != 0):
+			r.t.Fatalf("step %d, %s: the head is handled", step, did)
+		case before != nil && unhandled == 0 && before.unhandled == 0:
+			r.t.Fatalf("step %d, %s: two neighbours are handled", step, did)
+		case unhandled == 0 && in.messages != nil:
+			r.t.Fatalf("step %d, %s: a handled run keeps its messages", step, did)
 		}
 	}
 	if w.tail != before {
 		r.t.Fatalf("step %d, %s: the list's tail is not its end", step, did)
-	}
-	if entries > 2*unhandled {
-		r.t.Fatalf("step %d, %s: %d entries for %d that are unhandled", step, did, entries, unhandled)
 	}
 }
 
@@ -146,7 +153,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 					break
 				}
 				i := open[random.IntN(len(open))]
-				r.d.ack(r.model[i].m.entry) // a second time, too
+				r.d.ack(r.model[i].m) // a second time, too
 				r.model[i].handled = true
 			}
 		}
@@ -154,7 +161,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 	}
 	for i := range r.model { // and all that is left, from the newest on
 		if e := &r.model[len(r.model)-1-i]; !e.handled {
-			r.d.ack(e.m.entry)
+			r.d.ack(e.m)
 			e.handled = true
 			r.check(i, "ack at the end")
 		}
@@ -194,7 +201,7 @@ func TestWatermarkStaysSmallBehindOneUnacked(t *testing.T) {
 				if m := r.d.next(); oldest == nil {
 					oldest = m
 				} else {
-					r.d.ack(m.entry)
+					r.d.ack(m)
 				}
 			}
 		}
@@ -204,11 +211,11 @@ func TestWatermarkStaysSmallBehindOneUnacked(t *testing.T) {
 		if n := r.sub.out; n != 1 {
 			t.Errorf("%d are out, want 1", n)
 		}
-		if id := r.sub.watermark.current.id; id != nil {
+		if id := r.sub.watermark.current.replayID(); id != nil {
 			t.Errorf("the watermark is at %q, past the unacked message", id)
 		}
-		r.d.ack(oldest.entry)
-		if id := r.sub.watermark.current.id; string(id) != "999999" {
+		r.d.ack(oldest)
+		if id := r.sub.watermark.current.replayID(); string(id) != "999999" {
 			t.Errorf("the watermark is at %q, want the last one", id)
 		}
 		if w := &r.sub.watermark; w.head != nil || w.tail != nil {
@@ -258,11 +265,11 @@ func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
 		t.Errorf("the heap has grown by %d KiB", grown>>10)
 	}
 	w := &f.sub.watermark
-	if w.head == nil || w.head.msg != oldest || w.head.next == nil || w.head.next.next != nil || len(w.current.id) > 0 {
+	if w.head == nil || &w.head.messages[w.head.passed] != oldest || w.head.after == nil || w.head.after.after != nil || len(w.current.replayID()) > 0 {
 		t.Error("the acked ones are not one entry behind the unacked one")
 	}
 	oldest.Ack()
-	if at := binary.BigEndian.Uint64(w.current.id); at != id {
+	if at := binary.BigEndian.Uint64(w.current.replayID()); at != id {
 		t.Errorf("the watermark is at %d, want %d", at, id)
 	}
 }

@@ -83,7 +83,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	c.pubsub = newPubsub(&c.cfg)
 	c.cometd = newCometd(&c.cfg, httpClient)
 	c.life, c.cancel = context.WithCancel(context.Background())
-	c.delivery = &delivery{prefetch: cfg.prefetch, ackWith: cfg.ack, ready: make(chan struct{}, 1)}
+	c.delivery = &delivery{client: c, prefetch: cfg.prefetch, ackWith: cfg.ack, ready: make(chan struct{}, 1)}
 	c.delivery.saver = newSaver(c.delivery, &c.cfg, c.fail)
 	return c, nil
 }

@@ -106,7 +106,7 @@ func (c *Client) feed(ctx context.Context, messages chan<- *Message) {
 		select {
 		case messages <- m:
 			c.delivery.taken(m)
-		case <-m.entry.sub.gone:
+		case <-m.run.sub.gone:
 			c.delivery.withdraw(m)
 		case <-ctx.Done():
 			c.delivery.withdraw(m)

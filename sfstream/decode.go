@@ -40,8 +40,8 @@ func (m *Message) Decode(v any) error {
 		return err
 	}
 	p := plans{new(sync.Map)}
-	if m.client != nil {
-		p = m.client.plans
+	if c := m.client(); c != nil {
+		p = c.plans
 	}
 	if fields, ok := value.(map[string]any); ok && isMap {
 		err = p.assignMap(dst, fields)

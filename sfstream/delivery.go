@@ -13,6 +13,7 @@ import (
 // The queue needs no bound of its own: nothing arrives that was not asked for,
 // and subscription.wantLocked bounds that.
 type delivery struct {
+	client   *Client
 	prefetch int
 	ackWith  AckPolicy
 	saver    *saver
@@ -27,13 +28,6 @@ type delivery struct {
 	current     *Message   // AckAuto: handed out last, handled when the next one is asked for
 }
 
-// run is a batch of one subscription in the queue.
-type run struct {
-	sub      *subscription
-	messages []Message // those still to go
-	next     *run
-}
-
 // fate is what becomes of a received message.
 type fate uint8
 
@@ -45,8 +39,27 @@ const (
 
 // push queues a batch in order of arrival.
 func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
-	entries := make([]entry, len(messages))
-	delivered := 0
+	r := &run{sub: sub, messages: messages, states: make([]state, len(messages))}
+	present := 0
+	for i := range messages {
+		m := &messages[i]
+		m.run, m.place = r, int32(i)
+		switch m.fate {
+		case fateDeliver:
+			r.states[i] = waiting
+			if len(m.ReplayID) > 0 {
+				r.states[i] |= placed
+			}
+			r.unhandled++
+		case fateSkip:
+			r.states[i] = handled // and no place: a restart is to skip it again
+		case fateDuplicate:
+			r.states[i] = handled | absent // an old id must not move the watermark back
+			continue
+		}
+		present++
+	}
+	queued := r.unhandled
 	d.mu.Lock()
 	sub.asked = max(0, sub.asked-len(messages))
 	if sub.removed {
@@ -58,25 +71,12 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 	if len(messages) > 0 {
 		sub.last = &messages[len(messages)-1]
 	}
-	for i := range messages {
-		m, e := &messages[i], &entries[i]
-		m.entry = e
-		e.sub = sub
-		switch m.fate {
-		case fateDeliver:
-			d.arrivals++
-			e.id, e.live, e.msg, e.waiting, e.number = m.ReplayID, sub.live, m, true, d.arrivals
-			delivered++
-			sub.watermark.pushLocked(e)
-		case fateSkip:
-			e.live, e.handled = sub.live, true // without id: a restart is to skip again
-			sub.watermark.pushLocked(e)
-		case fateDuplicate:
-			e.handled = true // an old id must not move the watermark back
-		}
+	r.live, r.first = sub.live, d.arrivals
+	d.arrivals += uint64(len(messages))
+	if present > 0 {
+		sub.watermark.pushLocked(r)
 	}
-	if delivered > 0 {
-		r := &run{sub: sub, messages: messages}
+	if queued > 0 {
 		if d.last == nil {
 			d.first = r
 		} else {
@@ -84,10 +84,10 @@ func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
 		}
 		d.last = r
 	}
-	sub.queued += delivered
-	d.queued += delivered
+	sub.queued += queued
+	d.queued += queued
 	d.mu.Unlock()
-	if delivered > 0 {
+	if queued > 0 {
 		notify(d.ready)
 	}
 }
@@ -137,7 +137,7 @@ func (d *delivery) settleCurrent() {
 func (d *delivery) settleCurrentLocked() (freed *subscription) {
 	if m := d.current; m != nil {
 		d.current = nil
-		return d.settleLocked(m.entry)
+		return d.settleLocked(m)
 	}
 	return nil
 }
@@ -149,20 +149,18 @@ func (d *delivery) popLocked() *Message {
 		m := d.back[n-1]
 		d.back[n-1] = nil
 		d.back = d.back[:n-1]
-		if m.entry.waiting {
+		if m.isLocked(waiting) {
 			return m
 		}
 	}
-	for d.first != nil {
-		r := d.first
-		for len(r.messages) > 0 {
-			m := &r.messages[0]
-			r.messages = r.messages[1:]
-			if m.entry.waiting {
-				return m
+	for r := d.first; r != nil; r = d.first {
+		for r.popped < len(r.messages) {
+			r.popped++
+			if r.states[r.popped-1]&waiting != 0 {
+				return &r.messages[r.popped-1]
 			}
 		}
-		if d.first = r.next; d.first == nil {
+		if d.first, r.next = r.next, nil; d.first == nil { // a Clone has the run, and is not to keep others
 			d.last = nil
 		}
 	}
@@ -172,37 +170,38 @@ func (d *delivery) popLocked() *Message {
 // handOutLocked gives a popped message to a consumer and returns its
 // subscription if that should now ask for more.
 func (d *delivery) handOutLocked(m *Message) *subscription {
-	e := m.entry
-	d.waitsNoMoreLocked(e)
-	if e.handled || e.sub.removed {
+	sub := m.run.sub
+	d.waitsNoMoreLocked(m)
+	if sub.removed || m.isLocked(handled) {
 		return nil // acked by a fast consumer, or unsubscribed meanwhile
 	}
-	e.sub.delivered++
+	sub.delivered++
 	switch d.ackWith {
 	case AckAuto:
 		d.current = m
 	case AckOnReceive:
-		return d.settleLocked(e) // to ask twice would lose the answer: it is given once
+		return d.settleLocked(m) // to ask twice would lose the answer: it is given once
 	case AckManual:
-		d.goesOutLocked(e)
+		d.goesOutLocked(m)
 	}
-	return due(e.sub)
+	return due(sub)
 }
 
 // goesOutLocked makes a message take room beyond its hand-out, until
 // comesInLocked.
-func (d *delivery) goesOutLocked(e *entry) {
-	e.out = true
-	if e.sub.out++; e.sub.out >= d.prefetch {
-		e.sub.fullSince = time.Now()
+func (d *delivery) goesOutLocked(m *Message) {
+	m.setLocked(out)
+	sub := m.run.sub
+	if sub.out++; sub.out >= d.prefetch {
+		sub.fullSince = time.Now()
 	}
 }
 
-func (d *delivery) comesInLocked(e *entry) {
-	if e.out {
-		e.out = false
-		e.sub.out--
-		e.sub.fullSince = time.Time{}
+func (d *delivery) comesInLocked(m *Message) {
+	if m.isLocked(out) {
+		m.clearLocked(out)
+		m.run.sub.out--
+		m.run.sub.fullSince = time.Time{}
 	}
 }
 
@@ -213,38 +212,39 @@ func due(s *subscription) *subscription {
 	return nil
 }
 
-func (d *delivery) waitsNoMoreLocked(e *entry) {
-	if e.waiting && !e.sub.removed { // remove has settled the counts
-		e.waiting = false
-		e.sub.queued--
+func (d *delivery) waitsNoMoreLocked(m *Message) {
+	if sub := m.run.sub; m.isLocked(waiting) && !sub.removed { // remove has settled the counts
+		m.clearLocked(waiting)
+		sub.queued--
 		d.queued--
 	}
 }
 
 // settleLocked marks a message as handled, once, and returns its subscription
 // if that should now ask for more.
-func (d *delivery) settleLocked(e *entry) *subscription {
-	if e.sub.removed {
+func (d *delivery) settleLocked(m *Message) *subscription {
+	sub := m.run.sub
+	if sub.removed {
 		return nil
 	}
-	d.comesInLocked(e) // in a Run under AckOnReceive, also when it is handled
-	d.handledLocked(e)
-	return due(e.sub)
+	d.comesInLocked(m) // in a Run under AckOnReceive, also when it is handled
+	d.handledLocked(m)
+	return due(sub)
 }
 
-func (d *delivery) handledLocked(e *entry) {
-	if e.handled {
+func (d *delivery) handledLocked(m *Message) {
+	if m.isLocked(handled) {
 		return
 	}
-	d.waitsNoMoreLocked(e) // put back, and acked after all
-	e.sub.handled++
-	e.sub.watermark.settleLocked(e)
+	d.waitsNoMoreLocked(m) // put back, and acked after all
+	m.run.sub.handled++
+	m.run.sub.watermark.settleLocked(m)
 }
 
 // ack settles a message on the user's word.
-func (d *delivery) ack(e *entry) {
+func (d *delivery) ack(m *Message) {
 	d.mu.Lock()
-	freed := d.settleLocked(e)
+	freed := d.settleLocked(m)
 	d.mu.Unlock()
 	freed.wakeIf()
 }
@@ -265,21 +265,21 @@ func (d *delivery) leave() {
 
 // putBackLocked keeps the order of arrival: consumers put back in any order.
 func (d *delivery) putBackLocked(m *Message) {
-	e := m.entry
-	if e.sub.removed {
+	sub := m.run.sub
+	if sub.removed {
 		return
 	}
-	d.comesInLocked(e)
-	if e.handled {
+	d.comesInLocked(m)
+	if m.isLocked(handled) {
 		return
 	}
-	if !e.waiting {
-		e.waiting = true
-		e.sub.queued++
+	if !m.isLocked(waiting) {
+		m.setLocked(waiting)
+		sub.queued++
 		d.queued++
 	}
 	i := len(d.back)
-	for i > 0 && d.back[i-1].entry.number < e.number {
+	for i > 0 && d.back[i-1].number() < m.number() {
 		i--
 	}
 	d.back = slices.Insert(d.back, i, m)
@@ -295,7 +295,7 @@ func (d *delivery) offer() *Message {
 		d.saver.soonLocked()
 		return nil
 	}
-	m.entry.sub.offers.Add(1)
+	m.run.sub.offers.Add(1)
 	if d.moreLocked() {
 		notify(d.ready)
 	}
@@ -309,7 +309,7 @@ func (d *delivery) taken(m *Message) {
 	freed := d.settleCurrentLocked()
 	due := d.handOutLocked(m)
 	d.mu.Unlock()
-	m.entry.sub.offers.Done()
+	m.run.sub.offers.Done()
 	freed.wakeIf()
 	due.wakeIf()
 }
@@ -319,7 +319,7 @@ func (d *delivery) withdraw(m *Message) {
 	d.mu.Lock()
 	d.putBackLocked(m)
 	d.mu.Unlock()
-	m.entry.sub.offers.Done()
+	m.run.sub.offers.Done()
 	notify(d.ready)
 }
 
@@ -352,7 +352,7 @@ func (d *delivery) removeLocked(sub *subscription) {
 	sub.queued = 0
 	kept := d.back[:0]
 	for _, m := range d.back {
-		if m.entry.sub != sub {
+		if m.run.sub != sub {
 			kept = append(kept, m)
 		}
 	}
@@ -360,8 +360,8 @@ func (d *delivery) removeLocked(sub *subscription) {
 	d.back = kept
 	var last *run
 	for link := &d.first; *link != nil; {
-		if (*link).sub == sub {
-			*link = (*link).next
+		if r := *link; r.sub == sub {
+			*link, r.next = r.next, nil
 			continue
 		}
 		last = *link

@@ -52,23 +52,23 @@ func (d *delivery) startAll(messages []*Message) []bool {
 }
 
 func (d *delivery) startLocked(m *Message) bool {
-	e := m.entry
-	d.waitsNoMoreLocked(e)
-	if e.handled || e.sub.removed {
+	sub := m.run.sub
+	d.waitsNoMoreLocked(m)
+	if sub.removed || m.isLocked(handled) {
 		return false // acked by who had it before, or unsubscribed meanwhile
 	}
-	e.sub.delivered++
+	sub.delivered++
 	if d.ackWith == AckOnReceive {
-		d.handledLocked(e)
+		d.handledLocked(m)
 	}
-	d.goesOutLocked(e) // the room that it had while it waited: nobody is woken
+	d.goesOutLocked(m) // the room that it had while it waited: nobody is woken
 	return true
 }
 
 // putBack puts what a Run has not settled back at the head of the queue.
 func (d *delivery) putBack(messages []*Message) {
 	// Latest first: each is the new head.
-	slices.SortFunc(messages, func(a, b *Message) int { return cmp.Compare(b.entry.number, a.entry.number) })
+	slices.SortFunc(messages, func(a, b *Message) int { return cmp.Compare(b.number(), a.number()) })
 	d.mu.Lock()
 	for _, m := range messages {
 		d.putBackLocked(m)

@@ -201,8 +201,8 @@ func (m *Message) jsonPayload() (any, error) {
 }
 
 func (m *Message) decodeJSON(text []byte) (value any, err error) {
-	if m.client != nil && m.client.cfg.unmarshal != nil {
-		err = m.client.cfg.unmarshal(text, &value)
+	if c := m.client(); c != nil && c.cfg.unmarshal != nil {
+		err = c.cfg.unmarshal(text, &value)
 	} else {
 		d := json.NewDecoder(bytes.NewReader(text))
 		d.UseNumber()

@@ -167,7 +167,6 @@ func (f *feed) deliver(messages []Message, early bool) (news bool) {
 	f.progressed()
 	for i := range messages {
 		m := &messages[i]
-		m.client = f.client
 		if f.duplicates.seen(m) {
 			m.fate = fateDuplicate
 			continue

@@ -25,13 +25,21 @@ type Message struct {
 	SchemaID string // of the Avro schema that the payload was written with; empty for /topic and /u
 	Type     string // PushTopic: created, updated, deleted or undeleted; else empty
 
-	payload   []byte // Avro; over the Streaming API the JSON of the event's data
-	json      bool
-	schema    *avro.Schema
-	schemaErr error // why there is no schema
-	entry     *entry
-	fate      fate
-	client    *Client
+	// Kept small: what a message takes is what the collector has to do.
+	payload []byte // Avro; over the Streaming API the JSON of the event's data
+	json    bool
+	fate    fate
+	place   int32 // in run
+	schema  *avro.Schema
+	run     *run // nil until delivery has it
+}
+
+// client is nil where there is none.
+func (m *Message) client() *Client {
+	if m.run == nil {
+		return nil
+	}
+	return m.run.sub.d.client
 }
 
 // Date is when the event happened by its own account: the createdDate of a
@@ -108,8 +116,8 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	marshal := json.Marshal
-	if m.client != nil {
-		marshal = m.client.cfg.marshal
+	if c := m.client(); c != nil {
+		marshal = c.cfg.marshal
 	}
 	payload, err := marshal(value)
 	if err != nil {
@@ -147,8 +155,8 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 // and does nothing after Close or Unsubscribe. Under AckAuto it settles a
 // message before the loop is left.
 func (m *Message) Ack() {
-	if m.client != nil {
-		m.client.delivery.ack(m.entry)
+	if m.run != nil {
+		m.run.sub.d.ack(m)
 	}
 }
 

@@ -291,7 +291,7 @@ func (r *runner) start(j *job) bool {
 	if j.retryAt.IsZero() {
 		return r.client.delivery.start(j.msg)
 	}
-	return !r.client.delivery.isRemoved(j.msg.entry.sub)
+	return !r.client.delivery.isRemoved(j.msg.run.sub)
 }
 
 // receive takes a job back from its worker.
@@ -326,7 +326,7 @@ func (r *runner) settled(j *job) {
 func (r *runner) retryDue() {
 	now := time.Now()
 	r.later = slices.DeleteFunc(r.later, func(j *job) bool {
-		due := !j.retryAt.After(now) || isClosed(j.msg.entry.sub.gone)
+		due := !j.retryAt.After(now) || isClosed(j.msg.run.sub.gone)
 		if due {
 			r.free = append(r.free, j)
 		}
@@ -390,7 +390,7 @@ func (r *runner) attempt(j *job) {
 	default:
 		r.skip(j.msg, err)
 	}
-	r.client.delivery.ack(j.msg.entry)
+	r.client.delivery.ack(j.msg)
 }
 
 // retries reports whether a failed job is to be tried again, and when.

@@ -158,7 +158,7 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (d
 	if err == nil {
 		s.failing = time.Time{}
 		for i, sub := range subs {
-			sub.watermark.saved = mark{id: bytes.Clone(marks[i].id), live: marks[i].live}
+			sub.watermark.saved = mark{id: bytes.Clone(marks[i].replayID()), live: marks[i].live}
 		}
 		if s.urgent {
 			next = min(next, soonSpacing)

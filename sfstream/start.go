@@ -22,10 +22,10 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	switch {
 	case stored != nil:
 		first = *stored
-		f.position = position{id: first.id}
-		if len(first.id) == 0 && first.live.After(now) {
+		f.position = position{id: first.replayID()}
+		if len(f.position.id) == 0 && first.live.After(now) {
 			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.channel, "marker_time", first.live)
-		} else if len(first.id) == 0 {
+		} else if len(f.position.id) == 0 {
 			f.position.skip.before = first.live
 		}
 	case replay.kind == replayNew:
@@ -49,10 +49,10 @@ func describe(replay Replay, stored *mark) string {
 	if stored == nil {
 		return replay.String()
 	}
-	if len(stored.id) == 0 {
+	if len(stored.replayID()) == 0 {
 		return "stored: " + ReplaySince(stored.live).String()
 	}
-	return "stored: after " + idText(stored.id)
+	return "stored: after " + idText(stored.replayID())
 }
 
 // startingPoint is From, else the stored marker, else, where only the other API

@@ -59,13 +59,13 @@ func (c *Client) Status() Status {
 // report fills in what delivery knows.
 func (s *subscription) report(ch *ChannelStatus, now time.Time) {
 	s.d.mu.Lock()
-	ch.ReplayID = slices.Clone(s.watermark.current.id)
+	ch.ReplayID = slices.Clone(s.watermark.current.replayID())
 	ch.Received, ch.Delivered, ch.Handled, ch.Pending = s.received, s.delivered, s.handled, s.queued
 	ch.LastReceived = s.lastReceived
 	ch.Unacked, ch.OldestUnacked = s.unackedLocked()
 	last, oldest := s.last, (*Message)(nil)
-	if s.watermark.head != nil {
-		oldest = s.watermark.head.msg
+	if r := s.watermark.head; r != nil {
+		oldest = &r.messages[r.passed]
 	}
 	s.d.mu.Unlock()
 	if last != nil {

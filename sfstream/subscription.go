@@ -132,14 +132,14 @@ func (s *subscription) takeCredit() int {
 // unackedLocked returns how many messages are handed out and not acked, and the
 // oldest of them; for AckManual, Run and Transactions.
 func (s *subscription) unackedLocked() (n int, oldest *Message) {
-	e := s.watermark.head
-	for e != nil && !e.out {
-		e = e.next
+	for r := s.watermark.head; r != nil && s.out > 0; r = r.after {
+		for i := r.passed; i < len(r.states); i++ {
+			if r.states[i]&(out|handled) == out {
+				return s.out, &r.messages[i]
+			}
+		}
 	}
-	if e == nil {
-		return 0, nil
-	}
-	return s.out, e.msg
+	return 0, nil
 }
 
 // wake tells the link that room has come free. It never blocks.

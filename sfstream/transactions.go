@@ -180,7 +180,7 @@ func (g *grouper) start(tx *Transaction) bool {
 // begins another.
 func (g *grouper) add(m *Message) {
 	change, _ := m.Change() // its error is the Change of who asks for it
-	tx := &Transaction{Channel: m.Channel, sub: m.entry.sub}
+	tx := &Transaction{Channel: m.Channel, sub: m.run.sub}
 	end, before := EndNext, EndNext
 	switch {
 	case change == nil:

@@ -186,11 +186,11 @@ type pubsubSession struct {
 	watchdog *time.Timer // runs wake while recv waits
 	silent   atomic.Bool // it did
 
-	// The schema of the last event and, for this session, the ids that have none.
+	// The schema of the last event and, for this session, those that there are not.
 	// recv alone uses them.
 	lastID     string
 	lastSchema *avro.Schema
-	missing    map[string]error
+	missing    map[string]*avro.Schema
 }
 
 // sendCredit asks for more events as the loop takes them, also while recv
@@ -325,7 +325,7 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 		}
 		m.SchemaID = string(id)
 		var err error
-		if m.schema, m.schemaErr, err = s.schema(m.SchemaID); err != nil {
+		if m.schema, err = s.schema(m.SchemaID); err != nil {
 			// The batch is not lost: the link opens again from the last queued id.
 			s.failed = err
 			return batch{kind: batchUnread, sub: s.sub, latest: messages[0].ReplayID}
@@ -334,26 +334,25 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 	return batch{kind: batchMessages, sub: s.sub, messages: messages}
 }
 
-// schema returns the schema of an id, or why there will never be one. err is a
-// failure that may pass.
-func (s *pubsubSession) schema(id string) (schema *avro.Schema, permanent, err error) {
-	if permanent := s.missing[id]; permanent != nil {
-		return nil, permanent, nil
+// schema returns the schema of an id, an unusable one where there will never be
+// another. The error is a failure that may pass.
+func (s *pubsubSession) schema(id string) (*avro.Schema, error) {
+	if missing := s.missing[id]; missing != nil {
+		return missing, nil
 	}
-	schema, err = s.fetchSchema(id)
-	if err == nil {
+	schema, err := s.fetchSchema(id)
+	switch {
+	case err == nil:
 		s.lastID, s.lastSchema = id, schema
-		return schema, nil, nil
+	case permanentSchemaError(err):
+		// Remembered for this session only: a permission may come back.
+		if s.missing == nil {
+			s.missing = make(map[string]*avro.Schema)
+		}
+		schema, err = avro.Unusable(err), nil
+		s.missing[id] = schema
 	}
-	if !permanentSchemaError(err) {
-		return nil, nil, err
-	}
-	// Remembered for this session only: a permission may come back.
-	if s.missing == nil {
-		s.missing = make(map[string]error)
-	}
-	s.missing[id] = err
-	return nil, err, nil
+	return schema, err
 }
 
 func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {

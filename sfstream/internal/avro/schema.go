@@ -16,7 +16,14 @@ type Schema struct {
 	header *node // the record of field 0 of a change event, else nil
 	date   int   // Date's field of header, or of root where there is no header; -1: none
 	paths  int   // how many fields a bitmap can name, nested ones included
+	err    error // of an Unusable
 }
+
+// Unusable stands for a schema that there is not: nothing can be read with it but Err.
+func Unusable(why error) *Schema { return &Schema{date: -1, err: why} }
+
+// Err is why the schema cannot be used, nil if it can.
+func (s *Schema) Err() error { return s.err }
 
 // SchemaError says that a schema cannot be used. Fetching it again will not help.
 type SchemaError struct {
