@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"os"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -13,40 +12,13 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// cost is what a process has used for some events.
-type cost struct {
-	Events  int
-	Elapsed time.Duration
-	CPU     time.Duration // user and system
-}
-
-// cpuPerEvent is in microseconds.
-func (c cost) cpuPerEvent() float64 { return float64(c.CPU.Microseconds()) / float64(c.Events) }
-
-// meter is where the measuring begins.
-type meter struct {
-	at  time.Time
-	cpu time.Duration
-}
-
-func startMeter() meter { return meter{time.Now(), cpuTime()} }
-
-func (m meter) read(events int) cost { return cost{events, time.Since(m.at), cpuTime() - m.cpu} }
-
 func dialBench(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, opts...)...)
 }
 
-type bareArgs struct {
-	Addr     string
-	Channels []string
-	Warmup   int
-	Events   int
-}
-
 // receiveBare is the floor that clients are compared with: grpc-go with its
 // standard codec and nothing done with the events. It prints its cost.
-func receiveBare(args bareArgs) error {
+func receiveBare(args receiveArgs) error {
 	conn, err := dialBench(args.Addr)
 	if err != nil {
 		return err
@@ -57,18 +29,18 @@ func receiveBare(args bareArgs) error {
 	var (
 		mu       sync.Mutex
 		received int
-		started  meter
+		started  *meter
 		ended    = make(chan error, len(args.Channels))
 	)
 	// count is called once per response, not per event.
-	count := func(n int) (done bool) {
+	count := func(r *eventbus.FetchResponse) (done bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		received += n
-		if started.at.IsZero() && received >= args.Warmup {
+		received += len(r.Events)
+		if started == nil && received >= benchWarmup {
 			received, started = 0, startMeter()
 		}
-		return !started.at.IsZero() && received >= args.Events
+		return started != nil && received >= args.Events
 	}
 	for _, channel := range args.Channels {
 		go func() { ended <- receiveStream(ctx, conn, channel, count) }() // ends with ctx, as the process does
@@ -81,9 +53,10 @@ func receiveBare(args bareArgs) error {
 	return json.NewEncoder(os.Stdout).Encode(started.read(received))
 }
 
-// receiveStream receives until count says that it is enough. It asks as a client
-// does: for what is free of 100, and in steps of 20.
-func receiveStream(ctx context.Context, conn *grpc.ClientConn, channel string, count func(int) bool) error {
+// receiveStream receives until use says that it is enough. It asks as a client
+// does: for what is free of 100, and in steps of 20 at least. It is faster than
+// the network, and so gets its events by the hundred.
+func receiveStream(ctx context.Context, conn *grpc.ClientConn, channel string, use func(*eventbus.FetchResponse) bool) error {
 	stream, err := eventbus.Client{Conn: conn}.Subscribe(ctx)
 	if err != nil {
 		return err
@@ -94,7 +67,7 @@ func receiveStream(ctx context.Context, conn *grpc.ClientConn, channel string, c
 		if response, err = stream.Recv(); err != nil {
 			break
 		}
-		if count(len(response.Events)) {
+		if use(response) {
 			return nil
 		}
 		outstanding -= len(response.Events)

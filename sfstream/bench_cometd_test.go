@@ -10,7 +10,6 @@ import (
 	"net/http/cookiejar"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -34,17 +33,10 @@ func BenchmarkCometDBurst(b *testing.B) {
 	}
 	for version, perReply := range burstReplies {
 		b.Run(fmt.Sprintf("reply=%d", perReply), func(b *testing.B) {
-			var ours, bare, raw burstCost
-			run := func(sum *burstCost, args burstArgs) {
+			var ours, bare, raw cost
+			run := func(sum *cost, args burstArgs) {
 				args.URL, args.Version = "http://"+addr, version
-				out, err := childCommand(b, "bench cometd", args).Output()
-				if err != nil {
-					b.Fatal(err)
-				}
-				var c burstCost
-				if err := json.Unmarshal(out, &c); err != nil {
-					b.Fatal(err)
-				}
+				c := measure(b, "bench cometd", args)
 				sum.Events += c.Events
 				sum.CPU += c.CPU
 				sum.Elapsed += c.Elapsed
@@ -57,12 +49,12 @@ func BenchmarkCometDBurst(b *testing.B) {
 				run(&raw, burstArgs{Kind: "raw"})
 			}
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(float64(ours.Events)/ours.Elapsed.Seconds(), "events/s")
+			b.ReportMetric(ours.eventsPerS(), "events/s")
 			b.ReportMetric(ours.cpuPerEvent(), "cpu-µs/event")
 			b.ReportMetric(bare.cpuPerEvent(), "bare-cpu-µs/event")
 			b.ReportMetric(ours.cpuPerEvent()/bare.cpuPerEvent(), "x-bare")
 			b.ReportMetric(ours.cpuPerEvent()/raw.cpuPerEvent(), "x-raw")
-			b.ReportMetric(float64(ours.Allocs)/float64(ours.Events), "allocs/event")
+			b.ReportMetric(ours.allocsPerEvent(), "allocs/event")
 			b.ReportMetric(ours.Peak, "MiB-peak")
 			b.ReportMetric(bare.Peak, "bare-MiB-peak")
 			if ratio := ours.cpuPerEvent() / bare.cpuPerEvent(); ratio > 1 || ours.Peak > 64 {
@@ -77,16 +69,8 @@ var burstReplies = map[string]int{"60.0": 20_000, "61.0": 500}
 
 type burstArgs struct{ Kind, URL, Version, Path string }
 
-type burstCost struct {
-	cost
-	Allocs uint64
-	Peak   float64 // MiB
-}
-
 // receiveBurst is a program that receives the burst and prints its cost.
 func receiveBurst(args burstArgs) error {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
 	started := startMeter()
 	var err error
 	switch args.Kind {
@@ -121,10 +105,7 @@ func receiveBurst(args burstArgs) error {
 	if err != nil {
 		return err
 	}
-	c := burstCost{cost: started.read(burst), Peak: peakMemory()}
-	runtime.ReadMemStats(&after)
-	c.Allocs = after.Mallocs - before.Mallocs
-	return json.NewEncoder(os.Stdout).Encode(c)
+	return json.NewEncoder(os.Stdout).Encode(started.read(burst))
 }
 
 func burstOurs(args burstArgs) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -24,8 +25,8 @@ import (
 )
 
 // serveBench is a process that serves the same event of each benchShape again
-// and again, as fast as it is asked for them. It prints its address and ends
-// with stdin.
+// and again, as fast as it is asked for them, and on liveChannel one at a time. It
+// prints its address and ends with stdin.
 //
 // The events are made by an sfstreamtest; it does not serve them because its
 // CPU per event would be more than the client's.
@@ -208,6 +209,9 @@ func (s *benchServer) prepare(org *sfstreamtest.Server, shape benchShape) error 
 
 func (s *benchServer) event(channel string) *preparedEvent {
 	var i int
+	if channel == liveChannel {
+		channel = "/event/Platform0__e" // it has its schema
+	}
 	for format, event := range s.events {
 		if n, _ := fmt.Sscanf(channel, format, &i); n == 1 {
 			return event
@@ -239,6 +243,12 @@ func (s *benchServer) Subscribe(stream grpc.BidiStreamingServer[eventbus.FetchRe
 		if event == nil {
 			event = s.event(req.TopicName)
 		}
+		if req.TopicName == liveChannel {
+			if err := sendLive(stream, event, req.NumRequested); err != nil {
+				return nil // the client has gone
+			}
+			continue
+		}
 		// grpc still holds the last response: each has a slice of its own.
 		n := int(req.NumRequested)
 		response := make(preparedResponse, 0, n*len(event.encoded)+32)
@@ -258,6 +268,27 @@ func (s *benchServer) Subscribe(stream grpc.BidiStreamingServer[eventbus.FetchRe
 		}
 	}
 }
+
+// liveChannel has events that come one by one, with a pause of 1 to 4 ms between
+// them. What they carry is the time at which they were sent.
+const liveChannel = "/event/Live__e"
+
+func sendLive(stream grpc.ServerStream, like *preparedEvent, n int32) error {
+	for range n {
+		<-time.After(time.Millisecond + rand.N(3*time.Millisecond))
+		now := binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano()))
+		err := stream.SendMsg(&eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{
+			ReplayId: now, Event: &eventbus.ProducerEvent{SchemaId: like.schemaID, Payload: now},
+		}}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sentAt is when an event of liveChannel was sent.
+func sentAt(payload []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(payload))) }
 
 // preparedResponse is an encoded FetchResponse, which preparedCodec lets pass.
 type preparedResponse []byte

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,61 +18,109 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
-const (
-	benchWarmup = 10_000  // events before anything is measured
-	benchBare   = 200_000 // events that the bare loop is measured with
-)
+const benchWarmup = 10_000 // events before anything is measured
 
 // BenchmarkReceive measures whole programs: the bytes of a stream become messages
-// in a loop that keeps its place in a bbolt file. One op is one event. The server
-// is another process, and so is the bare grpc-go loop (nothing decoded, nothing
-// kept) that is measured just before and just after: compare the ratio to it,
-// "x-bare", as absolute times drift. For a long run: -benchtime 1000000x.
+// in a loop that keeps its place in a bbolt file. They are compared with the bare
+// grpc-go loop (nothing decoded, nothing kept): "x-bare" is the ratio of CPU. The
+// server, the program and the bare loop are processes of their own. One op is a
+// round of -bench.events events. .ci/bench makes a table of this and the others.
 func BenchmarkReceive(b *testing.B) {
 	addr := startBenchServer(b)
-	consumers := []struct {
-		name string
-		use  func(benchShape, *sfstream.Message) error
-	}{
-		{"only", func(benchShape, *sfstream.Message) error { return nil }},
-		{"date", func(_ benchShape, m *sfstream.Message) error {
-			if m.Date().IsZero() {
-				return fmt.Errorf("no date")
-			}
-			return nil
-		}},
-		{"struct", func(s benchShape, m *sfstream.Message) error {
-			if s.name == "platform" {
-				_, err := sfstream.Decode[benchOrder](m)
-				return err
-			}
-			_, err := sfstream.Decode[benchAccount](m)
-			return err
-		}},
-		{"fields", func(_ benchShape, m *sfstream.Message) error {
-			_, err := m.Fields()
-			return err
-		}},
-	}
 	for _, shape := range benchShapes {
-		for _, channels := range []int{1, 10} {
-			for _, consumer := range consumers {
-				b.Run(fmt.Sprintf("%s/channels=%d/%s", shape.name, channels, consumer.name), func(b *testing.B) {
-					names := shape.channels(channels)
-					before := measureBare(b, bareArgs{addr, names, benchWarmup, benchBare})
-					used := benchReceive(b, addr, names, func(m *sfstream.Message) error { return consumer.use(shape, m) })
-					after := measureBare(b, bareArgs{addr, names, benchWarmup, benchBare})
-					b.ReportMetric(0, "ns/op") // says nothing that events/s does not
-					b.ReportMetric(float64(used.Events)/used.Elapsed.Seconds(), "events/s")
-					if bare := (before.cpuPerEvent() + after.cpuPerEvent()) / 2; bare > 0 {
-						b.ReportMetric(used.cpuPerEvent(), "cpu-µs/event")
-						b.ReportMetric(bare, "bare-cpu-µs/event")
-						b.ReportMetric(used.cpuPerEvent()/bare, "x-bare")
-					}
-				})
+		for _, consumer := range []string{"only", "change", "struct", "fields"} {
+			if benchUse(shape.name, consumer) == nil {
+				continue
 			}
+			b.Run(shape.name+"/"+consumer, func(b *testing.B) {
+				args := receiveArgs{Addr: addr, Shape: shape.name, Channels: shape.channels(1), Consumer: consumer, Events: *benchEvents}
+				compare(b, "bare",
+					func() cost { return measure(b, "bench bare", args) },
+					func() cost { return measureOurs(b, args) })
+			})
 		}
 	}
+}
+
+// BenchmarkTenChannels compares a client of ten channels with one of one channel.
+func BenchmarkTenChannels(b *testing.B) {
+	addr := startBenchServer(b)
+	for _, shape := range benchShapes {
+		b.Run(shape.name, func(b *testing.B) {
+			one := receiveArgs{Addr: addr, Shape: shape.name, Channels: shape.channels(1), Consumer: "only", Events: *benchEvents}
+			ten := one
+			ten.Channels = shape.channels(10)
+			compare(b, "one", func() cost { return measureOurs(b, one) }, func() cost { return measureOurs(b, ten) })
+		})
+	}
+}
+
+type receiveArgs struct {
+	Addr, Shape, Consumer, Path string
+	Channels                    []string
+	Events                      int
+}
+
+func measureOurs(b *testing.B, args receiveArgs) cost {
+	args.Path = filepath.Join(b.TempDir(), "replay.db")
+	return measure(b, "bench receive", args)
+}
+
+// benchUse is what a loop's body does, nil for what a shape has not got.
+func benchUse(shape, consumer string) func(*sfstream.Message) error {
+	isChange := shape != "platform"
+	switch consumer {
+	case "only":
+		return func(*sfstream.Message) error { return nil }
+	case "change":
+		if isChange {
+			return useChange
+		}
+	case "struct":
+		if isChange {
+			return useAccount
+		}
+		return useOrder
+	case "fields":
+		return useFields
+	}
+	return nil
+}
+
+func useChange(m *sfstream.Message) error {
+	change, err := m.Change()
+	if err == nil && (change.Type == "" || len(change.RecordIDs) != 1 || change.Type == sfstream.ChangeUpdate && len(change.ChangedFields) != 6) {
+		err = fmt.Errorf("it is %+v", change)
+	}
+	return err
+}
+
+func useAccount(m *sfstream.Message) error {
+	account, err := sfstream.Decode[benchAccount](m)
+	if err == nil && (account.Phone == "" || account.NumberOfEmployees == 0 || account.LastModifiedDate.IsZero()) {
+		err = fmt.Errorf("it is %+v", account)
+	}
+	return err
+}
+
+func useOrder(m *sfstream.Message) error {
+	_, err := sfstream.Decode[benchOrder](m)
+	return err
+}
+
+func useFields(m *sfstream.Message) error {
+	_, err := m.Fields()
+	return err
+}
+
+// benchAccount has ten fields. An UPDATE sets six of them, a CREATE nine.
+type benchAccount struct {
+	Phone, Website, Industry, Rating, Description string
+	NumberOfEmployees                             int
+	AnnualRevenue                                 float64
+	BillingAddress                                struct{ Street, City, PostalCode, Country string }
+	OwnerID                                       string `sf:"OwnerId"`
+	LastModifiedDate                              time.Time
 }
 
 type benchOrder struct {
@@ -82,50 +131,47 @@ type benchOrder struct {
 	Paid__c     bool
 }
 
-type benchAccount struct {
-	ChangeEventHeader struct {
-		ChangeType    string   `sf:"changeType"`
-		RecordIDs     []string `sf:"recordIds"`
-		ChangedFields []string `sf:"changedFields"`
-	}
-	Phone, Website, Industry, Description string
-	NumberOfEmployees                     int
-	LastModifiedDate                      time.Time
-}
-
-// benchReceive runs a client's loop for b.N events, after some to warm up.
-func benchReceive(b *testing.B, addr string, channels []string, use func(*sfstream.Message) error) cost {
-	b.ReportAllocs()
-	store, err := replaystore.OpenBolt(filepath.Join(b.TempDir(), "replay.db"))
+// receive is the program that is measured. It prints its cost.
+func receive(args receiveArgs) error {
+	bolt, err := replaystore.OpenBolt(args.Path)
 	if err != nil {
-		b.Fatal(err)
+		return err
 	}
-	defer store.Close()
-	client, err := benchClient(addr, store, channels)
+	defer bolt.Close()
+	store := &countingStore{Store: bolt}
+	client, err := benchClient(args.Addr, store, args.Channels)
 	if err != nil {
-		b.Fatal(err)
+		return err
 	}
 	defer client.Close()
-	var started meter
+	use := benchUse(args.Shape, args.Consumer)
+	var started *meter
+	var saves int64
 	n := 0
 	for msg := range client.Messages(context.Background()) {
-		if n++; n > benchWarmup {
-			if started.at.IsZero() {
-				started = startMeter()
-			}
-			if !b.Loop() {
-				break
-			}
-		}
 		if err := use(msg); err != nil {
-			b.Fatal(err)
+			return err
+		}
+		switch n++; n {
+		case benchWarmup:
+			started, saves = startMeter(), store.saves.Load()
+		case benchWarmup + args.Events:
+			c := started.read(args.Events)
+			c.Saves = store.saves.Load() - saves
+			return json.NewEncoder(os.Stdout).Encode(c)
 		}
 	}
-	used := started.read(b.N)
-	if err := client.Err(); err != nil {
-		b.Fatal(err)
-	}
-	return used
+	return client.Err()
+}
+
+type countingStore struct {
+	replaystore.Store
+	saves atomic.Int64
+}
+
+func (s *countingStore) Save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {
+	s.saves.Add(1)
+	return s.Store.Save(ctx, markers)
 }
 
 // benchClient is what a user's program has: a login, a file, its channels.
@@ -166,86 +212,4 @@ func firstLine(tb testing.TB, cmd *exec.Cmd) (string, error) {
 	startChild(tb, cmd)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	return strings.TrimSpace(line), err
-}
-
-func measureBare(b *testing.B, args bareArgs) cost {
-	out, err := childCommand(b, "bench bare", args).Output()
-	if err != nil {
-		b.Fatal(err)
-	}
-	var c cost
-	if err := json.Unmarshal(out, &c); err != nil {
-		b.Fatal(err)
-	}
-	return c
-}
-
-// BenchmarkMemory measures how the peak memory of a program grows between 100,000
-// and 1,000,000 events of one channel: it must not. (With ten channels it does not
-// either, but the peak of the collector's own ups and downs takes longer to show.)
-func BenchmarkMemory(b *testing.B) {
-	args := memoryArgs{Addr: startBenchServer(b), Channels: benchShapes[0].channels(1)}
-	for b.Loop() {
-		args.Path = filepath.Join(b.TempDir(), "replay.db")
-		out, err := childCommand(b, "bench memory", args).Output()
-		if err != nil {
-			b.Fatal(err)
-		}
-		var early, late float64 // MiB
-		if _, err := fmt.Sscan(string(out), &early, &late); err != nil {
-			b.Fatal(err)
-		}
-		if early == 0 {
-			b.Skip("this system does not tell the peak memory of a process")
-		}
-		b.ReportMetric(early, "MiB-100k")
-		b.ReportMetric(late, "MiB-1M")
-		if late-early > 8 {
-			b.Errorf("peak memory grew from %.1f to %.1f MiB, want at most 8 more", early, late)
-		}
-	}
-	b.ReportMetric(0, "ns/op")
-}
-
-type memoryArgs struct {
-	Addr, Path string
-	Channels   []string
-}
-
-// receiveMuch prints the peak memory after 100,000 and after 1,000,000 events, in MiB.
-func receiveMuch(args memoryArgs) error {
-	store, err := replaystore.OpenBolt(args.Path)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	client, err := benchClient(args.Addr, store, args.Channels)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	n := 0
-	for range client.Messages(context.Background()) {
-		switch n++; n {
-		case 100_000:
-			fmt.Println(peakMemory())
-		case 1_000_000:
-			fmt.Println(peakMemory())
-			return nil
-		}
-	}
-	return client.Err()
-}
-
-// peakMemory is VmHWM in MiB, 0 where there is no /proc. (ru_maxrss will not do:
-// a process inherits that of its parent.)
-func peakMemory() float64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	var kib float64
-	_, _ = fmt.Sscan(after, &kib)
-	return kib / 1024
 }

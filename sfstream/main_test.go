@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 		err = serveBurst()
 	case "bench cometd":
 		err = runJob(receiveBurst)
-	case "bench memory":
-		err = runJob(receiveMuch)
+	case "bench receive":
+		err = runJob(receive)
 	default:
 		err = fmt.Errorf("no such job: %q", job)
 	}
