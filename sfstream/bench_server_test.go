@@ -269,13 +269,13 @@ func (s *benchServer) Subscribe(stream grpc.BidiStreamingServer[eventbus.FetchRe
 	}
 }
 
-// liveChannel has events that come one by one, with a pause of 1 to 4 ms between
+// liveChannel has events that come one by one, with a pause of up to 2 ms between
 // them. What they carry is the time at which they were sent.
 const liveChannel = "/event/Live__e"
 
 func sendLive(stream grpc.ServerStream, like *preparedEvent, n int32) error {
 	for range n {
-		<-time.After(time.Millisecond + rand.N(3*time.Millisecond))
+		<-time.After(500*time.Microsecond + rand.N(1500*time.Microsecond))
 		now := binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano()))
 		err := stream.SendMsg(&eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{
 			ReplayId: now, Event: &eventbus.ProducerEvent{SchemaId: like.schemaID, Payload: now},
@@ -286,9 +286,6 @@ func sendLive(stream grpc.ServerStream, like *preparedEvent, n int32) error {
 	}
 	return nil
 }
-
-// sentAt is when an event of liveChannel was sent.
-func sentAt(payload []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(payload))) }
 
 // preparedResponse is an encoded FetchResponse, which preparedCodec lets pass.
 type preparedResponse []byte
