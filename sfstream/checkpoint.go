@@ -24,6 +24,7 @@ type run struct {
 	unhandled     int  // messages
 	live          time.Time
 	end           mark // behind the messages, once none is unhandled; without place where they have none
+	quiet         bool // a keepalive, with nothing merged into it
 }
 
 // state is what happens to a message of a run.
@@ -99,8 +100,8 @@ func (m *mark) marker() replaystore.Marker {
 	return marker
 }
 
-// quietSave is how old the stored Live of a channel may get while its id does
-// not change.
+// quietSave is how old the stored Live of a channel may get while nothing of it is
+// handled.
 const quietSave = time.Hour
 
 // pushLocked appends a run in order of arrival.
@@ -146,15 +147,17 @@ func (w *watermark) advanceLocked() {
 				current.live = r.live
 			}
 		}
-		// A quiet channel repeats its id; only its Live moves, which is saved rarely.
-		sub, all := r.sub, r.passed == len(r.states)
+		all := r.passed == len(r.states)
 		if all {
 			current.moveTo(r.end)
 			current.live = r.live
 			w.unlinkLocked(r)
 		}
-		if !w.dirty && (!bytes.Equal(current.replayID(), w.saved.replayID()) || current.live.Sub(w.saved.live) >= quietSave) {
-			sub.d.saver.markLocked(sub)
+		// A quiet channel saves its first id, and then rarely: nothing comes again after
+		// a restart from an older one.
+		if !w.dirty && (current.live.Sub(w.saved.live) >= quietSave ||
+			!bytes.Equal(current.replayID(), w.saved.replayID()) && (!r.quiet || len(w.saved.replayID()) == 0)) {
+			r.sub.d.saver.markLocked(r.sub)
 		}
 		if !all {
 			return
@@ -185,7 +188,7 @@ func (w *watermark) mergeLocked(r *run) {
 func (w *watermark) supersedeLocked(old, by *run) {
 	end := old.end
 	end.moveTo(by.end)
-	by.end = end
+	by.end, by.quiet = end, by.quiet && old.quiet
 	w.unlinkLocked(old)
 }
 
@@ -240,7 +243,7 @@ func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time) {
 		return
 	}
 	sub.live = now
-	sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id}, live: now})
+	sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id}, live: now, quiet: true})
 	if sub.received == 0 {
 		d.saver.soonLocked() // nobody else will ask for it
 	}

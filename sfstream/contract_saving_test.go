@@ -19,6 +19,8 @@ func contractSaving() []rule {
 		{number: 3, words: "what is handled is saved 100 ms later while a body stalls", run: saveWhileStalled},
 		{number: 3, words: "what is handled during a slow Save is saved 100 ms later too", run: saveAfterSlowSave},
 		{number: 3, words: "a busy loop saves every 100 ms", run: saveWhileBusy},
+		{number: 3, words: "ten times the messages in the same time make no more Saves", run: savesBoundedByTime},
+		{number: 3, words: "a quiet channel saves once an hour", run: saveWhileQuiet},
 		{number: 3, words: "one Save at a time in watermark order", run: saveInOrder},
 		{number: 3, words: "one Save has the markers of several channels", run: saveSeveral},
 		{number: 3, words: "the markers are saved before a loop ends", run: saveBeforeLoopEnd},
@@ -143,6 +145,64 @@ func saveWhileBusy(t *testing.T) {
 	}
 	if n := len(s.store.history()); n > 12 {
 		t.Errorf("%d Saves in 700 ms", n)
+	}
+}
+
+// savesBoundedByTime has a loop that waits after each message, or few: there are a
+// hundred Saves per second at most.
+func savesBoundedByTime(t *testing.T) {
+	const ticks = 1000 // of a millisecond
+	for _, perTick := range []int{1, 10} {
+		s := newScene(t)
+		c := s.following()
+		<-time.After(time.Second)
+		before := len(s.store.history())
+		go func() {
+			for range ticks {
+				<-time.After(time.Millisecond)
+				s.publish(orders, perTick)
+			}
+		}()
+		loop(t, c, ticks*perTick)
+		if n := len(s.store.history()) - before; n > ticks/10+1 {
+			t.Errorf("%d messages in a second: %d Saves", ticks*perTick, n)
+		}
+		s.savedIs(strconv.Itoa(ticks * perTick))
+		must(t, c.Close())
+	}
+}
+
+// saveWhileQuiet: each keepalive has another id, which need not be saved at once. It
+// is about the time that passes, whether anything was ever received or not.
+func saveWhileQuiet(t *testing.T) {
+	for _, received := range []int{0, 3} {
+		s := newScene(t)
+		s.publish(orders, received)
+		c := s.following()
+		ctx, stop := newStop(t)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for range c.Messages(ctx) {
+			}
+		}()
+		<-time.After(3 * time.Minute)
+		before := len(s.store.history())
+		if before == 0 {
+			t.Error("where it starts was not saved")
+		}
+		for hour := 1; hour <= 24; hour++ {
+			<-time.After(time.Hour)
+			if n := len(s.store.history()) - before; n < hour-1 || n > hour {
+				t.Fatalf("%d Saves in %d hours", n, hour)
+			}
+			if age := time.Since(s.store.marker(s.Account().OrgID, orders).Live); age > time.Hour+3*time.Minute {
+				t.Errorf("the saved Live is %s old", age)
+			}
+		}
+		stop()
+		<-ended
+		must(t, c.Close())
 	}
 }
 
