@@ -3,6 +3,7 @@ package sfstream_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -14,7 +15,9 @@ import (
 func pubsubSchemas() []scenario {
 	return []scenario{
 		{name: "18_schemas_interleaved", run: schemasInterleaved},
+		{name: "18_schemas_interleaved_in_a_response", run: schemasInAResponse},
 		{name: "19_get_schema_fails", run: getSchemaFails},
+		{name: "19_get_schema_fails_within_a_response", run: getSchemaFailsInAResponse},
 		{name: "20_undecodable_payload", run: undecodablePayload},
 	}
 }
@@ -66,6 +69,115 @@ func schemasInterleaved(t *testing.T) {
 	}
 	l.expectCalls(2, 1)
 	l.finishStream(labOrders)
+}
+
+// kinds are the events of a channel of several objects, one of which changes: a field
+// moves the bits of the others, or another type comes.
+var kinds = []struct {
+	object  string
+	fields  []sfstreamtest.Field
+	changed []string
+}{
+	{"Account", []sfstreamtest.Field{{Name: "Name", Type: "Text"}, {Name: "N__c", Type: "Integer"}}, []string{"N__c"}},
+	{"Account", []sfstreamtest.Field{{Name: "New__c", Type: "Text"}, {Name: "Name", Type: "Text"}, {Name: "N__c", Type: "Integer"}}, []string{"New__c", "N__c"}},
+	{"Contact", []sfstreamtest.Field{{Name: "N__c", Type: "Double"}}, []string{"N__c"}},
+	{"Account", []sfstreamtest.Field{{Name: "N__c", Type: "Double"}, {Name: "New__c", Type: "Integer"}}, []string{"N__c", "New__c"}},
+}
+
+// publishKinds publishes so many events, each of the next kind.
+func (l *lab) publishKinds(events int) {
+	l.t.Helper()
+	for n := range events {
+		kind := kinds[n%len(kinds)]
+		l.must(l.DefineObject(kind.object, kind.fields...))
+		set := make(map[string]any)
+		for _, f := range kind.fields {
+			switch {
+			case !slices.Contains(kind.changed, f.Name):
+			case f.Type == "Text":
+				set[f.Name] = fmt.Sprint(n)
+			default:
+				set[f.Name] = n
+			}
+		}
+		_, err := l.Change(sfstreamtest.Change{Object: kind.object, Type: "UPDATE", RecordIDs: []string{aRecord}, Set: set})
+		l.must(err)
+	}
+}
+
+// expectKind expects the event with a number, whatever it is read with.
+func (l *lab) expectKind(m *sfstream.Message, n int) {
+	l.t.Helper()
+	kind := kinds[n%len(kinds)]
+	change, err := m.Change()
+	l.must(err)
+	fields, err := m.Fields()
+	l.must(err)
+	read, err := sfstream.Decode[struct {
+		N   int `sf:"N__c"`
+		New any `sf:"New__c"`
+	}](m)
+	l.must(err)
+	if change.EntityName != kind.object || !slices.Equal(change.ChangedFields, kind.changed) {
+		l.t.Errorf("event %d: %+v", n, change)
+	}
+	if fmt.Sprint(fields["N__c"]) != fmt.Sprint(n) || read.N != n || len(kind.changed) == 2 && fmt.Sprint(read.New) != fmt.Sprint(n) {
+		l.t.Errorf("event %d: %v, %+v", n, fields, read)
+	}
+}
+
+// schemasInAResponse: the events of one response are of several objects and schemas, in
+// any order. The channel has no schema of its own.
+func schemasInAResponse(t *testing.T) {
+	const events = 60
+	for _, most := range []int{1, 7, 100} {
+		l := newLab(t, sfstreamtest.WithBatchEvents(most))
+		l.publishKinds(events)
+		l.start(sfstream.WithReplay(sfstream.ReplayAll))
+		l.subscribe("/data/ChangeEvents")
+		for n := range events {
+			m := l.receive()
+			l.expectKind(m, n)
+			m.Ack()
+		}
+		if n := l.GetSchemaCalls(); n != len(kinds) {
+			t.Errorf("%d GetSchema calls for %d schemas", n, len(kinds))
+		}
+		l.closeStreams()
+	}
+}
+
+// getSchemaFailsInAResponse: what fails for a while holds what is behind it and skips
+// nothing. What fails for good is the error of its messages alone.
+func getSchemaFailsInAResponse(t *testing.T) {
+	const events = 40
+	for _, test := range []struct {
+		fails int
+		code  string
+		bad   int // of kinds; -1: none
+	}{{3, "UNAVAILABLE", -1}, {1, "schema.not.found", 0}} {
+		l := newLab(t)
+		l.publishKinds(events)
+		l.FailGetSchema(test.fails, test.code)
+		l.start(sfstream.WithReplay(sfstream.ReplayAll))
+		l.subscribe("/data/ChangeEvents")
+		for n := range events {
+			m := l.receive()
+			if n%len(kinds) != test.bad {
+				l.expectKind(m, n)
+			} else {
+				l.expectDecodeError(m)
+				_, err := m.Change()
+				expectError[*sfstream.DecodeError](t, err)
+			}
+			m.Ack()
+		}
+		if n := l.client.Pending(); n != 0 {
+			t.Errorf("%d messages too many", n)
+		}
+		l.must(l.client.Err())
+		l.closeStreams()
+	}
 }
 
 // getSchemaFails: what can pass holds the channel at the event. What cannot is the
