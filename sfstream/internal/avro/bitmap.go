@@ -1,114 +1,98 @@
 package avro
 
 import (
+	"bytes"
 	"iter"
+	"math/bits"
 	"strconv"
-	"strings"
 )
 
-// FieldNames gives the names that the bitmaps of a changedFields, nulledFields or diffFields stand for, in their
+// appendNames appends the names that one element of a changedFields, nulledFields or diffFields stands for, in their
 // order: "0x0402" are fields 1 and 10 of the event, "4-0x06" fields 1 and 2 of the record that is field 4. A nested
 // field is always Parent.Child, also when all fields of the parent are named.
 //
-// A bit beyond the schema (the event was encoded with a newer one) is ignored, and so is an element that is malformed
-// or whose parent is not a record.
-func (s *Schema) FieldNames(bitmaps []string) []string {
-	names := []string{}
-	for _, bitmap := range bitmaps {
-		names = s.appendNames(names, bitmap, s.paths)
-	}
-	return names
-}
-
-// appendNames appends the names of one element. With most names it stops: elements repeat themselves then, and what
-// they would add is no news, only memory.
-func (s *Schema) appendNames(names []string, bitmap string, most int) []string {
-	for parent, i := range s.marked(bitmap) {
+// With most names it stops: elements repeat themselves then, and what they would add is no news, only memory.
+func (s *Schema) appendNames(names []string, element []byte, most int) []string {
+	for parent, i := range s.marked(element) {
 		if len(names) == most {
 			break
 		}
-		switch {
-		case parent == nil:
-			names = append(names, s.root.fields[i].name)
-		case parent.members != nil:
-			names = append(names, parent.members[i])
-		default:
-			names = append(names, parent.name+"."+parent.record.fields[i].name)
-		}
+		name, _ := s.fieldName(parent, i).(string)
+		names = append(names, name)
 	}
 	return names
 }
 
 // marked yields the fields of one element as indices into the record that they are of: that of parent if the element
 // is a compound one, else the event.
-func (s *Schema) marked(bitmap string) iter.Seq2[*field, int] {
-	return func(yield func(parent *field, i int) bool) {
-		var parent *field
-		fields := s.root.fields
-		if index, rest, compound := strings.Cut(bitmap, "-"); compound {
-			i, err := strconv.ParseUint(index, 10, 31)
-			if err != nil || i >= uint64(len(fields)) || fields[i].record == nil {
-				return
-			}
-			parent, bitmap = &fields[i], rest
-			fields = parent.record.fields
-		}
-		if len(bitmap) < 2 || bitmap[0] != '0' || bitmap[1]|0x20 != 'x' {
+//
+// A bit beyond the schema (the event was encoded with a newer one) is ignored, and so is an element that is malformed
+// or whose parent is not a record.
+func (s *Schema) marked(element []byte) iter.Seq2[*field, int] {
+	return func(yield func(parent *field, i int) bool) { s.mark(element, yield) }
+}
+
+func (s *Schema) mark(element []byte, yield func(parent *field, i int) bool) {
+	var parent *field
+	count := len(s.root.fields)
+	if at := bytes.IndexByte(element, '-'); at >= 0 {
+		i, err := strconv.ParseUint(string(element[:at]), 10, 31)
+		if err != nil || i >= uint64(count) || s.root.fields[i].record == nil {
 			return
 		}
-		digits := bitmap[2:]
-		for i := range len(digits) {
-			if nibble(digits[i]) < 0 {
-				return
-			}
-		}
-		// The text is a big-endian number of any length: bit 0 is in its last digit.
-		for i := range fields {
-			at := len(digits) - 1 - i/4
-			if at < 0 {
-				return
-			}
-			if nibble(digits[at])>>(i%4)&1 == 1 && !yield(parent, i) {
-				return
-			}
-		}
+		parent, element = &s.root.fields[i], element[at+1:]
+		count = len(parent.record.fields)
 	}
-}
-
-// nibble is the value of a hexadecimal digit, -1 for anything else.
-func nibble(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return int(c|0x20-'a') + 10
-	}
-	return -1
-}
-
-// expand puts nulled fields into the body of a change event and names into its header.
-func (s *Schema) expand(m map[string]any) {
-	header, ok := m[headerName].(map[string]any)
-	if !ok {
+	if len(element) < 2 || element[0] != '0' || element[1]|0x20 != 'x' {
 		return
 	}
-	for _, bitmap := range texts(header["nulledFields"]) {
-		for parent, i := range s.marked(bitmap) {
-			s.null(m, parent, i)
+	digits := element[2:]
+	for _, digit := range digits {
+		if nibbles[digit] < 0 {
+			return
 		}
 	}
-	for _, list := range [...]string{"changedFields", "nulledFields", "diffFields"} {
-		bitmaps := texts(header[list])
-		if len(bitmaps) == 0 {
-			continue
+	// The text is a big-endian number of any length: bit 0 is in its last digit.
+	for first := 0; first < count && len(digits) > 0; first += 4 {
+		last := len(digits) - 1
+		for set := uint(nibbles[digits[last]]); set != 0; set &= set - 1 {
+			if i := first + bits.TrailingZeros(set); i >= count || !yield(parent, i) {
+				return
+			}
 		}
-		names := s.FieldNames(bitmaps)
-		expanded := make([]any, len(names))
-		for i, name := range names {
-			expanded[i] = name
-		}
-		header[list] = expanded
+		digits = digits[:last]
 	}
+}
+
+// fieldName is the name of a field of parent, or of the event where that is nil, in an interface.
+func (s *Schema) fieldName(parent *field, i int) any {
+	switch {
+	case parent == nil:
+		return s.root.fields[i].label
+	case parent.members != nil:
+		return parent.members[i]
+	default:
+		return parent.name + "." + parent.record.fields[i].name
+	}
+}
+
+// nibbles are the values of hexadecimal digits, -1 for anything else.
+var nibbles = func() (n [256]int8) {
+	for c := range n {
+		n[c] = -1
+		if v, err := strconv.ParseUint(string(rune(c)), 16, 4); err == nil {
+			n[c] = int8(v)
+		}
+	}
+	return n
+}()
+
+// parent is the field that has what an item names, nil where that is the event.
+func (s *Schema) parent(it *item) *field {
+	if it.field < 0 {
+		return nil
+	}
+	return s.fields[it.field]
 }
 
 // null sets a nulled field to nil, unless the body has a value in its place.
@@ -126,19 +110,4 @@ func (s *Schema) null(m map[string]any, parent *field, i int) {
 	if _, ok := m[fields[i].name]; !ok {
 		m[fields[i].name] = nil
 	}
-}
-
-// texts are the strings of a decoded array; there is none where the schema has another type in its place.
-func texts(v any) []string {
-	list, _ := v.([]any)
-	if len(list) == 0 {
-		return nil
-	}
-	out := make([]string, 0, len(list))
-	for _, item := range list {
-		if text, ok := item.(string); ok {
-			out = append(out, text)
-		}
-	}
-	return out
 }

@@ -8,6 +8,15 @@ import (
 	"testing"
 )
 
+// FieldNames are the names that bitmaps stand for.
+func (s *Schema) FieldNames(bitmaps []string) []string {
+	names := []string{}
+	for _, bitmap := range bitmaps {
+		names = s.appendNames(names, []byte(bitmap), s.paths)
+	}
+	return names
+}
+
 func TestBitmapsBecomeNames(t *testing.T) { // the table of the wire sheet, and scenario 22
 	for _, tt := range []struct {
 		schema  string

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"math/bits"
 )
 
 var (
@@ -105,10 +106,8 @@ func (c *cursor) take(n int) (int, error) {
 // span steps over a length and that many bytes and returns where the bytes begin; they end at c.pos.
 func (c *cursor) span() (int, error) {
 	n, err := c.size()
-	if err != nil {
-		return 0, err
-	}
-	return c.take(n)
+	c.pos += n // size has checked that it is there
+	return c.pos - n, err
 }
 
 // size reads a length that the rest of the payload can hold.
@@ -150,6 +149,47 @@ func (c *cursor) block() (items int64, end int, err error) {
 	}
 	size, err := c.size()
 	return -items, c.pos + size, err
+}
+
+// texts reads an array of strings: each gets where one begins, and it ends at c.pos.
+func (c *cursor) texts(each func(at int)) error {
+	for {
+		items, end, err := c.block()
+		if err != nil || items == 0 {
+			return err
+		}
+		for ; items > 0; items-- {
+			at, err := c.span()
+			if err != nil {
+				return err
+			}
+			each(at)
+		}
+		if end >= 0 && c.pos != end {
+			return errBlock
+		}
+	}
+}
+
+// nulls steps over zero bytes, most of them, and returns how many there were: that many unions are of their first
+// branch. Those of null have no more bytes.
+func (c *cursor) nulls(most int) int {
+	n := 0
+	for buf := c.buf[c.pos:]; n < most; {
+		if len(buf)-n >= 8 {
+			zeros := bits.TrailingZeros64(binary.LittleEndian.Uint64(buf[n:])) / 8
+			if n += zeros; zeros < 8 {
+				break
+			}
+		} else if n < len(buf) && buf[n] == 0 {
+			n++
+		} else {
+			break
+		}
+	}
+	n = min(n, most)
+	c.pos += n
+	return n
 }
 
 // nothing accounts for a value that takes no bytes.

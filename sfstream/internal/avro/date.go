@@ -13,10 +13,8 @@ func (s *Schema) Date(payload []byte) time.Time {
 		record = s.header // field 0: it begins where the payload does
 	}
 	c := cursor{buf: payload}
-	for i := range s.date {
-		if c.skip(record.fields[i].node) != nil {
-			return time.Time{}
-		}
+	if c.skipFields(record.fields[:s.date]) != nil {
+		return time.Time{}
 	}
 	n := record.fields[s.date].node
 	if n.kind == kindUnion {
@@ -86,12 +84,22 @@ func (c *cursor) skipRecord(n *node) error {
 			return err
 		}
 	}
-	for i := range n.fields {
-		if err := c.skip(n.fields[i].node); err != nil {
+	err := c.skipFields(n.fields)
+	c.depth--
+	return err
+}
+
+func (c *cursor) skipFields(fields []field) error {
+	for i := 0; i < len(fields); i++ {
+		f := &fields[i]
+		if nulls := c.nulls(min(f.nullable, len(fields)-i)); nulls > 0 {
+			i += nulls - 1
+			continue
+		}
+		if err := c.skip(f.node); err != nil {
 			return err
 		}
 	}
-	c.depth--
 	return nil
 }
 

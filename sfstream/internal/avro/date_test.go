@@ -64,6 +64,7 @@ func TestDateIsZeroWhereThereIsNone(t *testing.T) {
 	}{
 		"no field":     {record(`{"name":"A","type":"long"}`), []byte{2}},
 		"null":         {record(`{"name":"CreatedDate","type":["null","long"]}`), []byte{0}},
+		"null, null":   {record(`{"name":"A","type":["null","long"]},{"name":"CreatedDate","type":["null","long"]},{"name":"B","type":["null","long"]}`), []byte{0, 0, 2, 2}},
 		"text":         {record(`{"name":"CreatedDate","type":"string"}`), []byte{2, 'x'}},
 		"bad branch":   {record(`{"name":"CreatedDate","type":["null","long"]}`), []byte{6, 2}},
 		"cut":          {record(`{"name":"CreatedDate","type":"long"}`), []byte{0x80}},
@@ -98,6 +99,13 @@ func TestTimesAreToldByTheDoc(t *testing.T) {
 			t.Errorf("%q: %q, want %q", doc, got, want)
 		}
 	}
+}
+
+func timeText(ms int64, form string) any {
+	if !writable(ms) {
+		return ms
+	}
+	return string(appendTime(nil, ms, form))
 }
 
 func TestTimeText(t *testing.T) {

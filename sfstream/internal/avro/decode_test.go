@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -365,6 +367,50 @@ func TestDecodedValuesAreTheCallersOwn(t *testing.T) {
 	}
 }
 
+func TestDecodedEventsShareNothing(t *testing.T) {
+	s, update := wideEvent(t, "update")
+	_, create := wideEvent(t, "create")
+	payloads := [][]byte{update, create}
+	var want [2]m
+	for i := range want {
+		want[i], _ = s.Decode(payloads[i])
+	}
+	text := [2]string{fmt.Sprint(want[0]), fmt.Sprint(want[1])}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				got, err := s.Decode(payloads[i%2])
+				for _, v := range got[headerName].(m) {
+					if list, ok := v.([]any); ok {
+						_ = append(list, "mine")
+					}
+				}
+				if err != nil || !reflect.DeepEqual(got, want[i%2]) {
+					t.Errorf("%v\n got %v\nwant %v", err, got, want[i%2])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if fmt.Sprint(want[0]) != text[0] || fmt.Sprint(want[1]) != text[1] {
+		t.Error("an event changed with others")
+	}
+}
+
+func TestDecodeKeepsNoPayloadAndLittleRoom(t *testing.T) {
+	s, payload := wideEvent(t, "update")
+	l := s.locator(payload)
+	if s.free(l); l.buf != nil {
+		t.Error("the payload is kept")
+	}
+	large := s.locator(nil)
+	large.items = make([]item, maxKept+1)
+	if s.free(large); s.locator(nil) == large {
+		t.Error("the room of a large event is kept")
+	}
+}
+
 func TestArraysOfSeveralBlocks(t *testing.T) {
 	s := mustParse(t, `{"type":"record","name":"R","fields":[{"name":"A","type":{"type":"array","items":"string"}},
 		{"name":"M","type":{"type":"map","values":["null","int"]}},{"name":"Z","type":"null"}]}`)
@@ -374,6 +420,18 @@ func TestArraysOfSeveralBlocks(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, %v", got, err)
 	}
+}
+
+// texts are the strings of a decoded array.
+func texts(v any) []string {
+	list, _ := v.([]any)
+	var out []string
+	for _, item := range list {
+		if text, ok := item.(string); ok {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // checkDecode decodes hostile bytes: a map or an *Error, a header that agrees with it, and a Date that does not panic either.
@@ -433,18 +491,3 @@ func TestHostilePayloadTakesLittleMemory(t *testing.T) {
 		t.Errorf("%d bytes for a payload of %d, %v", took, len(payload), err)
 	}
 }
-
-func benchmarkDecode(b *testing.B, i int) {
-	s, payload := load(b, vectors[i].schema), unhex(b, vectors[i].payload)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Decode(payload); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkDecodeUpdateAccount(b *testing.B)     { benchmarkDecode(b, 0) }
-func BenchmarkDecodeUpdateOpportunity(b *testing.B) { benchmarkDecode(b, 1) }
-func BenchmarkDecodePlatform(b *testing.B)          { benchmarkDecode(b, 2) }
-func BenchmarkDecodeCreate(b *testing.B)            { benchmarkDecode(b, 3) }

@@ -10,6 +10,9 @@
 //	schema.go     Schema and Parse: the schema text becomes a tree of nodes
 //	canonical.go  ID: the Parsing Canonical Form and its MD5
 //	decode.go     Decode: payload to map, change events reduced to what changed
+//	locate.go     its first step: what is in the payload, and where
+//	build.go      its second: the values, many of them in one piece of memory
+//	header.go     Header: the header of a change event, without the rest
 //	bitmap.go     changedFields, nulledFields and diffFields as names
 //	times.go      which fields are a DateTime, and how they are given
 //	date.go       Date: the event's own time, without decoding
@@ -18,7 +21,8 @@
 //
 // # Caveats
 //
-// Strings share one copy of the payload: a kept string keeps the whole payload alive.
+// The values of an event share memory: a kept string keeps a copy of the whole payload alive, a kept number, string or
+// array of a map some others of its kind.
 //
 // Text that is not UTF-8 stays as the bytes it is, for one broken character is no reason to lose an event;
 // encoding/json writes U+FFFD in its place. A double may be NaN or infinite, which encoding/json refuses.

@@ -7,7 +7,7 @@ var (
 	errHeaderType = errors.New("the header's field has a type that is not known")
 )
 
-// Header is the header of a change event. Bitmaps are names, as in FieldNames. What a schema does not have is zero.
+// Header is the header of a change event. Bitmaps are names, as in appendNames. What a schema does not have is zero.
 type Header struct {
 	EntityName     string
 	RecordIDs      []string
@@ -23,167 +23,159 @@ type Header struct {
 	NulledFields, DiffFields, ChangedFields []string
 }
 
+// part is what a field of the header is.
+type part uint8
+
+const (
+	partOther part = iota
+
+	partEntityName // texts
+	partChangeType
+	partChangeOrigin
+	partTransactionKey
+	partCommitUser
+
+	partSequenceNumber // numbers
+	partCommitTimestamp
+	partCommitNumber
+
+	partRecordIDs // lists
+
+	partNulledFields // lists of bitmaps
+	partDiffFields
+	partChangedFields
+	parts
+)
+
+var partNames = map[string]part{
+	"entityName": partEntityName, "changeType": partChangeType, "changeOrigin": partChangeOrigin,
+	"transactionKey": partTransactionKey, "commitUser": partCommitUser,
+	"sequenceNumber": partSequenceNumber, "commitTimestamp": partCommitTimestamp, "commitNumber": partCommitNumber,
+	"recordIds": partRecordIDs, "nulledFields": partNulledFields, "diffFields": partDiffFields, "changedFields": partChangedFields,
+}
+
 // Header reads the header of a change event. The rest of the payload is not looked at. The header's lists go into
 // list's memory as far as it reaches; beside what goes beyond, the one allocation is for all texts. The error is an
 // *Error.
-func (s *Schema) Header(payload []byte, list []string) (h Header, err error) {
+func (s *Schema) Header(payload []byte, list []string) (Header, error) {
 	if s.header == nil {
-		return h, &Error{Err: errNoHeader}
+		return Header{}, &Error{Err: errNoHeader}
 	}
-	c := cursor{buf: payload} // the header is field 0: it begins where the payload does
+	// The header is field 0: it begins where the payload does.
+	r := headerReader{schema: s, cursor: cursor{buf: payload}, list: list[:0]}
 	for i := range s.header.fields {
 		f := &s.header.fields[i]
-		if err := c.skip(f.node); err != nil {
-			return h, within(headerName, within(f.name, err))
-		}
-	}
-	r := headerReader{schema: s, cursor: cursor{buf: payload[:c.pos]}, text: string(payload[:c.pos]), list: list[:0]}
-	for i := range s.header.fields {
-		f := &s.header.fields[i]
-		if err := r.read(&h, f); err != nil {
+		if err := r.read(f); err != nil {
 			return Header{}, within(headerName, within(f.name, err))
 		}
 	}
-	h.RecordIDs, h.NulledFields = r.cut(r.ids), r.cut(r.nulled)
-	h.DiffFields, h.ChangedFields = r.cut(r.diff), r.cut(r.changed)
-	return h, nil
+	r.text = string(payload[:r.pos])
+	r.ids()
+	return Header{
+		EntityName:      r.word(partEntityName),
+		RecordIDs:       r.cut(partRecordIDs),
+		ChangeType:      r.word(partChangeType),
+		ChangeOrigin:    r.word(partChangeOrigin),
+		TransactionKey:  r.word(partTransactionKey),
+		SequenceNumber:  r.parts[partSequenceNumber].number,
+		CommitTimestamp: r.parts[partCommitTimestamp].number,
+		CommitNumber:    r.parts[partCommitNumber].number,
+		CommitUser:      r.word(partCommitUser),
+		NulledFields:    r.cut(partNulledFields),
+		DiffFields:      r.cut(partDiffFields),
+		ChangedFields:   r.cut(partChangedFields),
+	}, nil
 }
 
+// headerReader reads numbers and names and finds texts. These are cut when it is known where the header ends.
 type headerReader struct {
 	cursor
 	schema *Schema
-	text   string   // the header again: strings are cut from it
+	text   string   // the header again
 	list   []string // the elements of all lists; it may move while it grows
-
-	ids, nulled, diff, changed stretch
+	parts  [parts]struct {
+		stretch        // of text; of a list of names, of list
+		symbol  string // of an enum
+		number  int64
+	}
 }
 
-// stretch is a part of a list.
+// stretch is a part of something.
 type stretch struct{ from, to int }
 
-func (r *headerReader) cut(s stretch) []string {
-	if s.from == s.to {
+func (r *headerReader) read(f *field) error {
+	n := f.node
+	if f.part == partOther {
+		return r.skip(n)
+	}
+	if n.kind == kindUnion {
+		i, err := r.index(len(n.branches), errUnion)
+		if err != nil {
+			return err
+		}
+		n = n.branches[i]
+	}
+	if n.kind == kindNull {
 		return nil
 	}
-	return r.list[s.from:s.to:s.to]
-}
-
-func (r *headerReader) read(h *Header, f *field) (err error) {
-	switch f.name {
-	case "entityName":
-		h.EntityName, err = r.word(f.node)
-	case "recordIds":
-		r.ids, err = r.texts(f.node, false)
-	case "changeType":
-		h.ChangeType, err = r.word(f.node)
-	case "changeOrigin":
-		h.ChangeOrigin, err = r.word(f.node)
-	case "transactionKey":
-		h.TransactionKey, err = r.word(f.node)
-	case "sequenceNumber":
-		h.SequenceNumber, err = r.number(f.node)
-	case "commitTimestamp":
-		h.CommitTimestamp, err = r.number(f.node)
-	case "commitNumber":
-		h.CommitNumber, err = r.number(f.node)
-	case "commitUser":
-		h.CommitUser, err = r.word(f.node)
-	case "nulledFields":
-		r.nulled, err = r.texts(f.node, true)
-	case "diffFields":
-		r.diff, err = r.texts(f.node, true)
-	case "changedFields":
-		r.changed, err = r.texts(f.node, true)
+	var err error
+	p := &r.parts[f.part]
+	switch {
+	case f.part >= partRecordIDs:
+		if n.kind != kindArray || n.items.kind != kindString {
+			return errHeaderType
+		}
+		if f.part == partRecordIDs {
+			p.from = r.pos
+			err = r.texts(func(int) {})
+			p.to = r.pos
+			return err
+		}
+		p.from = len(r.list)
+		err = r.texts(func(at int) {
+			r.list = r.schema.appendNames(r.list, r.buf[at:r.pos], p.from+r.schema.paths)
+		})
+		p.to = len(r.list)
+	case n.kind == kindInt && f.part >= partSequenceNumber:
+		p.number, err = r.int()
+	case n.kind == kindLong && f.part >= partSequenceNumber:
+		p.number, err = r.long()
+	case n.kind == kindString && f.part < partSequenceNumber:
+		p.from, err = r.span()
+		p.to = r.pos
+	case n.kind == kindEnum && f.part < partSequenceNumber:
+		var i int
+		if i, err = r.index(len(n.symbols), errEnum); err == nil {
+			p.symbol, _ = n.symbols[i].(string)
+		}
 	default:
-		err = r.skip(f.node)
+		err = errHeaderType
 	}
 	return err
 }
 
-// branch is the type of the value that comes: of a union, the branch that it is of.
-func (r *headerReader) branch(n *node) (*node, error) {
-	if n.kind != kindUnion {
-		return n, nil
+func (r *headerReader) word(p part) string {
+	if symbol := r.parts[p].symbol; symbol != "" {
+		return symbol
 	}
-	i, err := r.index(len(n.branches), errUnion)
-	if err != nil {
-		return nil, err
-	}
-	return n.branches[i], nil
+	return r.text[r.parts[p].from:r.parts[p].to]
 }
 
-// word reads a text or the symbol of an enum; null is "".
-func (r *headerReader) word(n *node) (string, error) {
-	n, err := r.branch(n)
-	if err != nil {
-		return "", err
+// ids reads the recordIds again, now that there is a text to cut them from.
+func (r *headerReader) ids() {
+	p := &r.parts[partRecordIDs]
+	if p.from == p.to {
+		return
 	}
-	switch n.kind {
-	case kindString:
-		at, err := r.span()
-		if err != nil {
-			return "", err
-		}
-		return r.text[at:r.pos], nil
-	case kindEnum:
-		i, err := r.index(len(n.symbols), errEnum)
-		if err != nil {
-			return "", err
-		}
-		symbol, _ := n.symbols[i].(string)
-		return symbol, nil
-	case kindNull:
-		return "", nil
-	}
-	return "", errHeaderType
+	r.pos, p.from = p.from, len(r.list)
+	_ = r.texts(func(at int) { r.list = append(r.list, r.text[at:r.pos]) }) // it was good before
+	p.to = len(r.list)
 }
 
-// number reads an int or a long; null is 0.
-func (r *headerReader) number(n *node) (int64, error) {
-	n, err := r.branch(n)
-	if err != nil {
-		return 0, err
+func (r *headerReader) cut(p part) []string {
+	s := r.parts[p].stretch
+	if s.from == s.to {
+		return nil
 	}
-	switch n.kind {
-	case kindInt:
-		return r.int()
-	case kindLong:
-		return r.long()
-	case kindNull:
-		return 0, nil
-	}
-	return 0, errHeaderType
-}
-
-// texts reads an array of strings: as they are, or the names that they stand for; null is none.
-func (r *headerReader) texts(n *node, bitmaps bool) (stretch, error) {
-	s := stretch{len(r.list), len(r.list)}
-	n, err := r.branch(n)
-	if err != nil || n.kind == kindNull {
-		return s, err
-	}
-	if n.kind != kindArray || n.items.kind != kindString {
-		return s, errHeaderType
-	}
-	for {
-		items, end, err := r.block()
-		if err != nil || items == 0 {
-			s.to = len(r.list)
-			return s, err
-		}
-		for ; items > 0; items-- {
-			at, err := r.span()
-			if err != nil {
-				return s, err
-			}
-			if text := r.text[at:r.pos]; bitmaps {
-				r.list = r.schema.appendNames(r.list, text, s.from+r.schema.paths)
-			} else {
-				r.list = append(r.list, text)
-			}
-		}
-		if end >= 0 && r.pos != end {
-			return s, errBlock
-		}
-	}
+	return r.list[s.from:s.to:s.to]
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	hamba "github.com/hamba/avro/v2"
 )
@@ -17,6 +18,10 @@ type Schema struct {
 	date   int   // Date's field of header, or of root where there is no header; -1: none
 	paths  int   // how many fields a bitmap can name, nested ones included
 	err    error // of an Unusable
+
+	fields   []*field  // all there are
+	symbols  []any     // of all enums
+	locators sync.Pool // see maxKept
 }
 
 // Unusable stands for a schema that there is not: nothing can be read with it but Err.
@@ -55,7 +60,8 @@ func Parse(schemaJSON string) (*Schema, error) {
 	if !ok {
 		return nil, &SchemaError{Err: fmt.Errorf("an event is a record, this is of type %s", tree.Type())}
 	}
-	root, err := compile(record, map[string]*node{})
+	named := map[string]*node{}
+	root, err := compile(record, named)
 	if err != nil {
 		return nil, &SchemaError{Err: err}
 	}
@@ -65,6 +71,12 @@ func Parse(schemaJSON string) (*Schema, error) {
 	if f := root.fields; len(f) > 0 && f[0].name == headerName && f[0].node.kind == kindRecord {
 		s.header = f[0].node
 		dated, dateName = s.header, "commitTimestamp"
+		for i := range s.header.fields {
+			s.header.fields[i].part = partNames[s.header.fields[i].name]
+		}
+	}
+	for _, n := range named {
+		s.number(n)
 	}
 	s.date = dated.indexOf(dateName)
 	for _, f := range root.fields {
@@ -83,6 +95,16 @@ func Parse(schemaJSON string) (*Schema, error) {
 // to a thousand fields.
 const maxPaths = 1 << 14
 
+// number numbers fields and symbols for items.
+func (s *Schema) number(n *node) {
+	for i := range n.fields {
+		n.fields[i].id = int32(len(s.fields))
+		s.fields = append(s.fields, &n.fields[i])
+	}
+	n.first = len(s.symbols)
+	s.symbols = append(s.symbols, n.symbols...)
+}
+
 // nameMembers makes the names of nested fields.
 func (n *node) nameMembers() {
 	for i := range n.fields {
@@ -90,7 +112,7 @@ func (n *node) nameMembers() {
 		if f.record == nil {
 			continue
 		}
-		f.members = make([]string, len(f.record.fields))
+		f.members = make([]any, len(f.record.fields))
 		for j := range f.members {
 			f.members[j] = f.name + "." + f.record.fields[j].name
 		}
@@ -180,15 +202,20 @@ type node struct {
 	branches []*node // union
 	items    *node   // array, map
 	symbols  []any   // enum; strings, in an interface once and for all
+	first    int     // enum: of its symbols in Schema.symbols
 	size     int     // fixed
 }
 
 type field struct {
+	id       int32 // in Schema.fields
 	name     string
+	label    any // the name, in an interface once and for all
 	node     *node
-	record   *node    // the node or the union's branch that is a record, else nil
-	members  []string // of a field of the event: how record's fields are called in lists of names
-	timeForm string   // of a long that is a time
+	nullable int    // how many fields from this one on are unions whose first branch is null
+	record   *node  // the node or the union's branch that is a record, else nil
+	members  []any  // of a field of the event: how record's fields are called in lists of names
+	timeForm string // of a long that is a time
+	part     part   // of the header
 }
 
 func (n *node) indexOf(name string) int {
@@ -223,7 +250,15 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 			if err != nil {
 				return nil, err
 			}
-			n.fields[i] = field{name: f.Name(), node: child, record: recordOf(child), timeForm: timeForm(f.Doc())}
+			n.fields[i] = field{name: f.Name(), label: f.Name(), node: child, record: recordOf(child), timeForm: timeForm(f.Doc())}
+		}
+		for i := len(n.fields) - 1; i >= 0; i-- {
+			if f := &n.fields[i]; f.node.nullFirst() {
+				f.nullable = 1
+				if i+1 < len(n.fields) {
+					f.nullable += n.fields[i+1].nullable
+				}
+			}
 		}
 	case *hamba.UnionSchema:
 		n.kind = kindUnion
@@ -275,6 +310,11 @@ func primitive(t hamba.Type) (kind, error) {
 		return kindBytes, nil
 	}
 	return 0, fmt.Errorf("type %s is not known", t)
+}
+
+// nullFirst reports whether null is a zero byte.
+func (n *node) nullFirst() bool {
+	return n.kind == kindUnion && len(n.branches) > 0 && n.branches[0].kind == kindNull
 }
 
 // recordOf is the record that a compound element of a bitmap counts in, wherever in the union it is.

@@ -1,0 +1,161 @@
+package avro
+
+import (
+	"math"
+	"reflect"
+	"strings"
+)
+
+// builder makes the values of items.
+type builder struct {
+	schema *Schema
+	text   strings.Builder // the payload and the texts of times: strings are cut from it, one allocation for all
+	list   []any           // where arrays are cut from
+
+	at int // of the items: what comes next
+
+	strings, longs, doubles, arrays shelf
+}
+
+// build makes the event of what was found.
+func (l *locator) build() map[string]any {
+	b := builder{schema: l.schema, list: make([]any, l.elements)}
+	b.text.Grow(len(l.buf) + len(l.times))
+	b.text.Write(l.buf)
+	b.text.Write(l.times)
+	nulled := l.items[l.nulled.from:l.nulled.to]
+	m := b.record(l.items, len(nulled))
+	for i := range nulled {
+		l.schema.null(m, l.schema.parent(&nulled[i]), int(nulled[i].at))
+	}
+	return m
+}
+
+// record makes the record that comes next in items, with room for more fields.
+func (b *builder) record(items []item, more int) map[string]any {
+	it := &items[b.at]
+	b.at++
+	m := make(map[string]any, it.count+more)
+	for range it.count {
+		name := b.schema.fields[items[b.at].field].name
+		m[name] = b.value(items)
+	}
+	return m
+}
+
+// value makes the value that comes next in items.
+func (b *builder) value(items []item) any {
+	it := &items[b.at]
+	switch it.kind {
+	case kindRecord:
+		return b.record(items, 0)
+	case kindArray:
+		return b.array(items)
+	case kindString:
+		if b.strings.empty() {
+			b.strings = shelve(items[b.at:], kindString, b.cut)
+		}
+		b.at++
+		return b.strings.next()
+	case kindLong:
+		if b.longs.empty() {
+			b.longs = shelve(items[b.at:], kindLong, func(at int64, _ int) int64 { return at })
+		}
+		b.at++
+		return b.longs.next()
+	case kindDouble:
+		if b.doubles.empty() {
+			b.doubles = shelve(items[b.at:], kindDouble, func(at int64, _ int) float64 { return math.Float64frombits(uint64(at)) })
+		}
+		b.at++
+		return b.doubles.next()
+	}
+	b.at++
+	switch it.kind {
+	case kindMap:
+		m := make(map[string]any, it.count)
+		for range it.count {
+			key := &items[b.at]
+			b.at++
+			m[b.cut(key.at, key.count)] = b.value(items)
+		}
+		return m
+	case kindNoItems:
+		return noItems
+	case kindName:
+		return b.schema.fieldName(b.schema.parent(it), int(it.at))
+	case kindEnum:
+		return b.schema.symbols[it.at]
+	case kindBoolean:
+		return it.at == 1
+	case kindBytes, kindFixed:
+		return []byte(b.cut(it.at, it.count))
+	}
+	return nil // kindNull
+}
+
+// noItems is every empty array: without capacity it cannot be changed.
+var noItems any = []any{}
+
+func (b *builder) array(items []item) any {
+	if b.arrays.empty() {
+		b.arrays = shelve(items[b.at:], kindArray, func(_ int64, count int) []any {
+			list := b.list[:count:count]
+			b.list = b.list[count:]
+			return list
+		})
+	}
+	b.at++
+	v := b.arrays.next()
+	list, _ := v.([]any)
+	for i := range list {
+		list[i] = b.value(items)
+	}
+	return v
+}
+
+func (b *builder) cut(at int64, count int) string { return b.text.String()[at:][:count] }
+
+// shelf has values of one type as interfaces, for one allocation: an array in an interface cannot be changed, and so
+// reflect gives its elements without copying them.
+type shelf struct {
+	array        reflect.Value
+	first, count int
+}
+
+func (s *shelf) empty() bool { return s.first == s.count }
+
+func (s *shelf) next() any {
+	s.first++
+	return s.array.Index(s.first - 1).Interface()
+}
+
+// shelve makes the next values of a kind.
+func shelve[T any](items []item, k kind, value func(at int64, count int) T) shelf {
+	var values [16]T
+	count := 0
+	for i := range items {
+		if items[i].kind == k {
+			values[count] = value(items[i].at, items[i].count)
+			if count++; count == len(values) {
+				break
+			}
+		}
+	}
+	var array any
+	switch {
+	case count == 1:
+		array = [1]T(values[:])
+	case count == 2:
+		array = [2]T(values[:])
+	case count <= 4:
+		array = [4]T(values[:])
+	case count <= 8:
+		array = [8]T(values[:])
+	case count <= 12:
+		array = [12]T(values[:])
+	default:
+		array = values
+	}
+	return shelf{array: reflect.ValueOf(array), count: count}
+}
