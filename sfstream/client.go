@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
 // A Client follows channels of one Salesforce org and hands their events to a
@@ -22,7 +23,7 @@ type Client struct {
 	pubsub   transport
 	cometd   transport
 	delivery *delivery
-	plans    plans
+	binder   *avro.Binder
 
 	life   context.Context // of everything the client starts; Close and fail cancel it
 	cancel context.CancelFunc
@@ -79,7 +80,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	httpClient := c.clock.watch(cfg.httpClient)
 	c.logins.cache, c.logins.cfg = authenticator.NewCache(auth), &c.cfg
 	c.logins.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}
-	c.plans = plans{new(sync.Map)}
+	c.binder = newBinder()
 	c.pubsub = newPubsub(&c.cfg)
 	c.cometd = newCometd(&c.cfg, httpClient)
 	c.life, c.cancel = context.WithCancel(context.Background())

@@ -46,6 +46,25 @@
 // change events, per channel of others, or by OrderBy. Transactions hands out change
 // events by transaction.
 //
+// # Decoding
+//
+// Decode puts a payload into a struct of the program's own; what the struct does not
+// want is not decoded:
+//
+//	type Account struct {
+//		Name           string
+//		Phone          sfstream.Optional[string] // unchanged, null or set
+//		Employees      int       `sf:"NumberOfEmployees"`
+//		Modified       time.Time `sf:"LastModifiedDate"`
+//		Skills         []string  `sf:"Skills__c"` // a multi-picklist
+//		BillingAddress struct{ City *string }
+//	}
+//
+//	account, err := sfstream.Decode[Account](msg)
+//
+// Fields gives all of it as a map, Change the header of a change event. Message.Decode
+// says what goes where. The error names the field, as BillingAddress.City.
+//
 // # Errors
 //
 // What passes by itself (networks, server faults, dead tokens, limits) is retried

@@ -13,6 +13,7 @@
 //	locate.go     its first step: what is in the payload, and where
 //	build.go      its second: the values, many of them in one piece of memory
 //	header.go     Header: the header of a change event, without the rest
+//	bind.go       Bind: payload to struct by a plan, Assign: map to struct
 //	bitmap.go     changedFields, nulledFields and diffFields as names
 //	times.go      which fields are a DateTime, and how they are given
 //	date.go       Date: the event's own time, without decoding

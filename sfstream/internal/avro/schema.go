@@ -79,9 +79,10 @@ func Parse(schemaJSON string) (*Schema, error) {
 		s.number(n)
 	}
 	s.date = dated.indexOf(dateName)
-	for _, f := range root.fields {
-		s.paths++
-		if f.record != nil {
+	s.paths = len(root.fields)
+	for i := range root.fields {
+		if f := &root.fields[i]; f.record != nil {
+			f.place = s.paths
 			s.paths += len(f.record.fields)
 		}
 	}
@@ -204,6 +205,8 @@ type node struct {
 	symbols  []any   // enum; strings, in an interface once and for all
 	first    int     // enum: of its symbols in Schema.symbols
 	size     int     // fixed
+
+	plans *sync.Map // record: reflect.Type → plan
 }
 
 type field struct {
@@ -214,6 +217,7 @@ type field struct {
 	nullable int    // how many fields from this one on are unions whose first branch is null
 	record   *node  // the node or the union's branch that is a record, else nil
 	members  []any  // of a field of the event: how record's fields are called in lists of names
+	place    int    // of a field of the event: the number of record's first field among all that can be named
 	timeForm string // of a long that is a time
 	part     part   // of the header
 }
@@ -243,7 +247,7 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 	var err error
 	switch s := schema.(type) {
 	case *hamba.RecordSchema:
-		n.kind = kindRecord
+		n.kind, n.plans = kindRecord, new(sync.Map)
 		n.fields = make([]field, len(s.Fields()))
 		for i, f := range s.Fields() {
 			child, err := compile(f.Type(), named)

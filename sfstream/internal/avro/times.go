@@ -16,6 +16,7 @@ const (
 var timeForms = map[string]string{
 	"DateTime": dateTime,
 	"DateOnly": time.DateOnly,
+	"Birthday": time.DateOnly,
 	"TimeOnly": timeOfDay,
 }
 

@@ -1,0 +1,293 @@
+package avro
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Binder puts decoded values into Go variables. It is safe for concurrent use, and keeps what it learns of a struct's
+// type: it grows with the program's types only.
+type Binder struct {
+	// Optional gives the place of the value in a dst whose type can be null beside its values, and marks dst as set; or
+	// marks it as null. ok is false where dst is of another type. dst is addressable.
+	Optional func(dst reflect.Value, null bool) (value reflect.Value, ok bool)
+	// Time reads a text that is a time.
+	Time func(text string) (t time.Time, ok bool)
+
+	structs sync.Map // reflect.Type → []goField
+}
+
+// goField is a field of a Go struct that has a field of an event for it.
+type goField struct {
+	name  string // of the event's
+	index []int
+}
+
+// fields are those of a struct's type: by the tag sf, else by their own name.
+func (b *Binder) fields(t reflect.Type) []goField {
+	if known, ok := b.structs.Load(t); ok {
+		return known.([]goField)
+	}
+	var fields []goField
+	for _, field := range reflect.VisibleFields(t) {
+		name, tagged := field.Tag.Lookup("sf")
+		if !tagged {
+			name = field.Name
+		}
+		if field.IsExported() && !field.Anonymous && name != "-" && !throughPointer(t, field.Index) {
+			fields = append(fields, goField{name, field.Index})
+		}
+	}
+	b.structs.Store(t, fields)
+	return fields
+}
+
+// throughPointer reports whether a promoted field lies behind an embedded pointer, which may be nil.
+func throughPointer(t reflect.Type, index []int) bool {
+	for _, i := range index[:len(index)-1] {
+		if t = t.Field(i).Type; t.Kind() == reflect.Pointer {
+			return true
+		}
+	}
+	return false
+}
+
+// Assign puts a value of Decode, or of JSON in the same types, into dst, where Go's types allow it without loss. dst is
+// addressable, or a map that is not nil. An error with a path is an *Error.
+func (b *Binder) Assign(dst reflect.Value, src any) error {
+	if src == nil && dst.CanSet() {
+		b.null(dst)
+		return nil
+	}
+	dst = b.reach(dst)
+	switch src := src.(type) {
+	case string:
+		return b.text(dst, src)
+	case int64:
+		return number(dst, src)
+	case float64:
+		return double(dst, src)
+	case bool:
+		return boolean(dst, src)
+	case map[string]any:
+		if isRecord(dst) {
+			return b.assignRecord(dst, src)
+		}
+		if dst.Kind() == reflect.Map {
+			return b.assignMap(dst, src)
+		}
+		if diff, ok := src["diff"].(string); ok && len(src) == 1 && dst.Kind() == reflect.String {
+			dst.SetString(diff) // as it is in Avro: over the Streaming API a diff is an object
+			return nil
+		}
+	case []any:
+		if dst.Kind() == reflect.Slice {
+			return b.assignList(dst, src)
+		}
+	}
+	return put(dst, src)
+}
+
+func (b *Binder) assignRecord(dst reflect.Value, src map[string]any) error {
+	for _, field := range b.fields(dst.Type()) {
+		value, ok := src[field.name]
+		if !ok {
+			continue
+		}
+		if err := b.Assign(dst.FieldByIndex(field.index), value); err != nil {
+			return within(field.name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Binder) assignMap(dst reflect.Value, src map[string]any) error {
+	t := dst.Type()
+	if t.Key().Kind() != reflect.String {
+		return fmt.Errorf("cannot decode into %s: want string keys", t)
+	}
+	if dst.IsNil() {
+		dst.Set(reflect.MakeMapWithSize(t, len(src)))
+	}
+	for name, value := range src {
+		element := reflect.New(t.Elem()).Elem()
+		if err := b.Assign(element, value); err != nil {
+			return within(name, err)
+		}
+		dst.SetMapIndex(reflect.ValueOf(name).Convert(t.Key()), element)
+	}
+	return nil
+}
+
+func (b *Binder) assignList(dst reflect.Value, src []any) error {
+	list := reflect.MakeSlice(dst.Type(), len(src), len(src))
+	for i, value := range src {
+		if err := b.Assign(list.Index(i), value); err != nil {
+			return within(strconv.Itoa(i), err)
+		}
+	}
+	dst.Set(list)
+	return nil
+}
+
+var (
+	timeType     = reflect.TypeFor[time.Time]()
+	durationType = reflect.TypeFor[time.Duration]()
+)
+
+// isRecord reports whether dst is a struct that a record's fields go into.
+func isRecord(dst reflect.Value) bool { return dst.Kind() == reflect.Struct && dst.Type() != timeType }
+
+// reach follows pointers, which it makes where they are nil, and optionals to what a value is put into.
+func (b *Binder) reach(dst reflect.Value) reflect.Value {
+	for range maxDepth { // type P *P has no end
+		switch {
+		case dst.Kind() == reflect.Pointer:
+			if dst.IsNil() {
+				dst.Set(reflect.New(dst.Type().Elem()))
+			}
+			dst = dst.Elem()
+		case isRecord(dst):
+			value, ok := b.Optional(dst, false)
+			if !ok {
+				return dst
+			}
+			dst = value
+		default:
+			return dst
+		}
+	}
+	return dst
+}
+
+// isDirect reports whether reach has nothing to do for a variable of type t.
+func (b *Binder) isDirect(t reflect.Type) bool {
+	return t.Kind() != reflect.Pointer && b.reach(reflect.New(t).Elem()).Type() == t
+}
+
+// What follows puts one kind of value into what reach has found, for Assign and Bind alike.
+
+func (b *Binder) null(dst reflect.Value) {
+	if isRecord(dst) {
+		if _, ok := b.Optional(dst, true); ok {
+			return
+		}
+	}
+	dst.SetZero()
+}
+
+// text puts a text as it is; into a list of strings what it has between semicolons, as multi-picklists have it; and
+// where it is a time, as that.
+func (b *Binder) text(dst reflect.Value, src string) error {
+	switch dst.Kind() {
+	case reflect.String:
+		dst.SetString(src)
+		return nil
+	case reflect.Slice:
+		if dst.Type().Elem().Kind() == reflect.String {
+			list := []string{}
+			if src != "" {
+				list = strings.Split(src, ";")
+			}
+			setTexts(dst, list)
+			return nil
+		}
+	case reflect.Int64, reflect.Struct:
+		if t, ok := b.Time(src); ok && moment(dst, t) {
+			return nil
+		}
+	}
+	return put(dst, src)
+}
+
+// setTexts puts list, whose memory it may keep, into a slice of strings.
+func setTexts(dst reflect.Value, list []string) {
+	if p, ok := dst.Addr().Interface().(*[]string); ok {
+		*p = list
+		return
+	}
+	dst.Set(reflect.MakeSlice(dst.Type(), len(list), len(list)))
+	for i, text := range list {
+		dst.Index(i).SetString(text)
+	}
+}
+
+// moment puts a time into a time.Time or as milliseconds into an int64, if dst is one of these.
+func moment(dst reflect.Value, t time.Time) bool {
+	switch {
+	case dst.Type() == timeType:
+		*dst.Addr().Interface().(*time.Time) = t // reflect.ValueOf(t) would allocate
+	case dst.Kind() == reflect.Int64 && dst.Type() != durationType: // which has nanoseconds
+		dst.SetInt(t.UnixMilli())
+	default:
+		return false
+	}
+	return true
+}
+
+func number(dst reflect.Value, src int64) error {
+	switch {
+	case dst.CanInt():
+		if dst.OverflowInt(src) {
+			return fmt.Errorf("%d overflows %s", src, dst.Type())
+		}
+		dst.SetInt(src)
+	case dst.CanUint():
+		if src < 0 || dst.OverflowUint(uint64(src)) {
+			return fmt.Errorf("%d overflows %s", src, dst.Type())
+		}
+		dst.SetUint(uint64(src))
+	case dst.CanFloat():
+		if src > 1<<53 || src < -1<<53 || dst.Kind() == reflect.Float32 && math.Abs(float64(src)) > 1<<24 {
+			return fmt.Errorf("%d is not exact in a %s", src, dst.Type())
+		}
+		dst.SetFloat(float64(src))
+	default:
+		return put(dst, src)
+	}
+	return nil
+}
+
+func double(dst reflect.Value, src float64) error {
+	switch {
+	case dst.CanFloat():
+		if dst.OverflowFloat(src) {
+			return fmt.Errorf("%v overflows %s", src, dst.Type())
+		}
+		dst.SetFloat(src)
+		return nil
+	case (dst.CanInt() || dst.CanUint()) && src == math.Trunc(src) && math.Abs(src) <= 1<<53:
+		return number(dst, int64(src)) // Salesforce's Number is a double even without decimals
+	}
+	return put(dst, src)
+}
+
+func boolean(dst reflect.Value, src bool) error {
+	if dst.Kind() == reflect.Bool {
+		dst.SetBool(src)
+		return nil
+	}
+	return put(dst, src)
+}
+
+// put puts a value as it is, into an any mostly.
+func put(dst reflect.Value, src any) error {
+	if v := reflect.ValueOf(src); v.IsValid() && dst.CanSet() && v.Type().AssignableTo(dst.Type()) {
+		dst.Set(v)
+		return nil
+	}
+	switch src := src.(type) {
+	case nil:
+		return fmt.Errorf("cannot put null into a Go %s", dst.Type())
+	case string:
+		return fmt.Errorf("cannot put the text %.40q into a Go %s", src, dst.Type())
+	case int64, float64, bool:
+		return fmt.Errorf("cannot put %v into a Go %s", src, dst.Type())
+	}
+	return fmt.Errorf("cannot put a %T into a Go %s", src, dst.Type())
+}

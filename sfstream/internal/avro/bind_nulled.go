@@ -1,0 +1,88 @@
+package avro
+
+import "reflect"
+
+// null is for a field without a value. Of a change event it is one that did not change, unless nulledFields names it:
+// Schema.null says what that means for a map, this is the same for a struct.
+func (d *binding) null(f *field, i int, dst reflect.Value, place int) error {
+	if d.schema.header == nil {
+		d.binder.null(dst)
+		return nil
+	}
+	if place == noPlace {
+		return nil
+	}
+	if d.nulled == nil {
+		if err := d.readNulled(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case d.isNulled(place + i):
+		d.binder.null(dst)
+	case place == 0 && d.nulledIn(f):
+		dst = d.binder.reach(dst)
+		if !isRecord(dst) {
+			return errNoPlan
+		}
+		for j, s := range d.plan(f.record, dst.Type()) {
+			for _, t := range s.wanted {
+				if d.isNulled(f.place + j) {
+					d.binder.null(dst.FieldByIndex(t.index))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// readNulled reads nulledFields wherever the cursor is.
+func (d *binding) readNulled() error {
+	d.nulled = []uint64{}
+	header := d.schema.header
+	at := header.indexOf("nulledFields")
+	if at < 0 {
+		return nil
+	}
+	if n := header.fields[at].node; n.kind != kindArray || n.items.kind != kindString {
+		return errNoPlan
+	}
+	here := d.cursor
+	d.cursor = cursor{buf: d.buf} // the header is field 0: it begins where the payload does
+	if err := d.skipFields(header.fields[:at]); err != nil {
+		return err
+	}
+	err := d.texts(func(at int) { d.schema.mark(d.buf[at:d.pos], d.markNulled) })
+	d.cursor = here
+	return err
+}
+
+func (d *binding) markNulled(parent *field, i int) bool {
+	if len(d.nulled) == 0 {
+		d.nulled = make([]uint64, d.schema.paths/64+1)
+	}
+	if parent != nil {
+		i += parent.place
+	} else if d.nulledIn(&d.schema.root.fields[i]) {
+		return true // what is nulled in it came first
+	}
+	d.nulled[i/64] |= 1 << (i % 64)
+	return true
+}
+
+func (d *binding) isNulled(place int) bool {
+	return place/64 < len(d.nulled) && d.nulled[place/64]>>(place%64)&1 == 1
+}
+
+// nulledIn reports whether a field in the record of f, a field of the event, is nulled.
+func (d *binding) nulledIn(f *field) bool {
+	if len(d.nulled) == 0 || f.record == nil {
+		return false
+	}
+	for i := range f.record.fields {
+		if d.isNulled(f.place + i) {
+			return true
+		}
+	}
+	return false
+}

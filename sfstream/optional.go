@@ -1,0 +1,117 @@
+package sfstream
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// An Optional is a field of a struct for Message.Decode that tells apart what a
+// change event can say of a field: that it did not change, that it became null, or
+// its new value. Its zero value is unchanged.
+//
+//	type Account struct {
+//		Phone sfstream.Optional[string]
+//	}
+//
+//	switch phone, set := account.Phone.Get(); {
+//	case set:                    // phone is the new one
+//	case account.Phone.IsNull(): // there is none any more
+//	}
+//
+// The field of another event is null or set; it is unchanged where the event does
+// not have it.
+//
+// In JSON an Optional is its value or null; unchanged is for `omitzero` to leave out,
+// so that a struct of Optionals becomes the body of a REST PATCH:
+//
+//	Phone sfstream.Optional[string] `json:",omitzero"`
+type Optional[T any] struct {
+	value T // the zero value unless set
+	state optionalState
+}
+
+type optionalState uint8
+
+const (
+	optionalUnchanged optionalState = iota
+	optionalNull
+	optionalSet
+)
+
+// Get returns the value and whether there is one; without one it is the zero value.
+func (o Optional[T]) Get() (value T, set bool) { return o.value, o.state == optionalSet }
+
+// IsSet reports whether there is a value.
+func (o Optional[T]) IsSet() bool { return o.state == optionalSet }
+
+// IsNull reports whether the field is null.
+func (o Optional[T]) IsNull() bool { return o.state == optionalNull }
+
+// IsZero reports whether the field is unchanged. For `json:",omitzero"`.
+func (o Optional[T]) IsZero() bool { return o.state == optionalUnchanged }
+
+// Set makes value the value.
+func (o *Optional[T]) Set(value T) { *o = Optional[T]{value, optionalSet} }
+
+// SetNull makes it null.
+func (o *Optional[T]) SetNull() { *o = Optional[T]{state: optionalNull} }
+
+// String is the value in fmt's default format, "null" or "unchanged".
+func (o Optional[T]) String() string {
+	switch o.state {
+	case optionalSet:
+		return fmt.Sprint(o.value)
+	case optionalNull:
+		return "null"
+	}
+	return "unchanged"
+}
+
+var errUnchanged = errors.New("sfstream: an Optional that is unchanged has no JSON: its field wants the tag `json:\",omitzero\"`")
+
+// MarshalJSON gives the value or null. Unchanged is an error: null would say, and in
+// a PATCH do, something else.
+func (o Optional[T]) MarshalJSON() ([]byte, error) {
+	if o.state == optionalUnchanged {
+		return nil, errUnchanged
+	}
+	if o.state == optionalNull {
+		return []byte("null"), nil
+	}
+	return json.Marshal(o.value)
+}
+
+// UnmarshalJSON sets the value, or null. The error is json.Unmarshal's.
+func (o *Optional[T]) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		o.SetNull()
+		return nil
+	}
+	var value T
+	if err := json.Unmarshal(text, &value); err != nil {
+		return err
+	}
+	o.Set(value)
+	return nil
+}
+
+// mark makes it null, or set with the value that it returns the place of.
+func (o *Optional[T]) mark(null bool) (value any) {
+	if null {
+		o.SetNull()
+	} else {
+		o.state = optionalSet
+	}
+	return &o.value
+}
+
+// optional is avro.Binder's Optional.
+func optional(dst reflect.Value, null bool) (reflect.Value, bool) {
+	o, ok := dst.Addr().Interface().(interface{ mark(null bool) any })
+	if !ok {
+		return reflect.Value{}, false
+	}
+	return reflect.ValueOf(o.mark(null)).Elem(), true
+}
