@@ -1,10 +1,11 @@
-// Command sfstream follows Salesforce events from a shell, and serves a
-// simulated org to programs in any language.
+// Command sfstream follows Salesforce events from a shell, writes Go structs for
+// them, and serves a simulated org to programs in any language.
 //
 //	sfstream tail [flags] CHANNEL…    print events as JSON lines
+//	sfstream gen [flags] CHANNEL…     write Go structs for events
 //	sfstream testorg [flags]          serve a simulated org
 //
-// Standard output carries JSON lines only; everything for people goes to
+// Standard output carries JSON lines or Go only; everything for people goes to
 // standard error. The exit status is 0 after a clean end, 1 after a failure and 2
 // after a mistake on the command line.
 package main
@@ -22,9 +23,10 @@ import (
 )
 
 const usage = `usage: sfstream tail [flags] CHANNEL…    print events as JSON lines
+       sfstream gen [flags] CHANNEL…     write Go structs for events
        sfstream testorg [flags]          serve a simulated org
 
-"sfstream tail -h" and "sfstream testorg -h" tell the flags.
+"sfstream tail -h" and the like tell the flags.
 `
 
 func main() {
@@ -63,6 +65,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	switch args[0] {
 	case "tail":
 		return tail(ctx, args[1:], stdout, stderr)
+	case "gen":
+		return gen(ctx, args[1:], stdout, stderr)
 	case "testorg":
 		return testorg(ctx, args[1:], stdout, stderr)
 	case "-h", "-help", "--help", "help":

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"go/token"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+)
+
+// genFlags are the words of sfstream gen.
+type genFlags struct {
+	pkg      string
+	out      string
+	channels []string
+}
+
+var schemaChannel = regexp.MustCompile(`^/(event|data)/\w+$`)
+
+func parseGen(args []string, stderr io.Writer) (genFlags, error) {
+	var f genFlags
+	flags := flag.NewFlagSet("sfstream gen", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	// go generate says which package its directive stands in.
+	flags.StringVar(&f.pkg, "pkg", cmp.Or(os.Getenv("GOPACKAGE"), "events"), "the `name` of the package")
+	flags.StringVar(&f.out, "o", "", "write to this `file`, once all is well, and not to standard output")
+	flags.Usage = func() {
+		fmt.Fprint(stderr, "usage: sfstream gen [flags] CHANNEL…\n\n"+
+			"Writes Go structs for the events of channels, as their schemas are now. The same\n"+
+			"schemas make the same file. The account comes from the environment: see\n"+
+			"\"sfstream tail -h\".\n\n")
+		flags.PrintDefaults()
+	}
+	for { // flags may stand behind channels too
+		if err := parse(flags, args); err != nil {
+			return f, err
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		f.channels = append(f.channels, flags.Arg(0))
+		args = flags.Args()[1:]
+	}
+	if len(f.channels) == 0 {
+		return f, usageError{"sfstream gen: no channel given"}
+	}
+	for _, channel := range f.channels {
+		if !schemaChannel.MatchString(channel) {
+			return f, usageError{fmt.Sprintf("sfstream gen: channel %q has no schema: want /event/Name__e or /data/NameChangeEvent", channel)}
+		}
+	}
+	if !token.IsIdentifier(f.pkg) || f.pkg == "_" {
+		return f, usageError{fmt.Sprintf("sfstream gen: -pkg %q is no name of a package", f.pkg)}
+	}
+	slices.Sort(f.channels)
+	f.channels = slices.Compact(f.channels)
+	return f, nil
+}
+
+func gen(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f, err := parseGen(args, stderr)
+	if err != nil {
+		return err
+	}
+	schemas, err := fetchSchemas(ctx, f.channels)
+	if ctx.Err() != nil {
+		return errors.New("interrupted: nothing is written")
+	}
+	if err != nil {
+		return err
+	}
+	source, err := structs(f.pkg, schemas)
+	if err != nil {
+		return err
+	}
+	if f.out != "" {
+		return replaceFile(f.out, source)
+	}
+	_, err = stdout.Write(source)
+	return err
+}
+
+// replaceFile writes a file as a whole or not at all.
+func replaceFile(path string, data []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name()) // of no effect after the rename
+	_, err = temp.Write(data)
+	if err = errors.Join(err, temp.Chmod(0o644), temp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), path)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+)
+
+// callTimeout bounds a call. A cold GetTopic was seen to take 4 s.
+const callTimeout = 20 * time.Second
+
+// channelSchema is what the events of channels look like now.
+type channelSchema struct {
+	channels []string // one, mostly
+	id       string
+	json     string
+}
+
+// fetchSchemas logs in and asks for the schemas of channels, in their order. It
+// makes one attempt.
+func fetchSchemas(ctx context.Context, channels []string) ([]channelSchema, error) {
+	auth, loginURL, err := authenticator.FromEnv()
+	if err != nil {
+		return nil, err
+	}
+	endpoint := cmp.Or(os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"), sfstream.EndpointGlobal)
+	// A client checks the addresses and logs in; its login stays in the cache.
+	cache := authenticator.NewCache(auth)
+	client, err := sfstream.New(cache, sfstream.WithLoginURL(loginURL), sfstream.WithPubSubEndpoint(endpoint))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	if err := client.Open(ctx); err != nil {
+		return nil, err
+	}
+	creds, err := cache.Get(ctx, authenticator.Login{URL: loginURL})
+	if err != nil {
+		return nil, err
+	}
+
+	hostport, plaintext := strings.CutPrefix(endpoint, "http://")
+	secured := credentials.NewTLS(nil)
+	if plaintext {
+		secured = insecure.NewCredentials()
+	}
+	conn, err := grpc.NewClient(hostport, grpc.WithTransportCredentials(secured))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	bus := schemaClient{eventbus.Client{Conn: conn}, creds}
+	var schemas []channelSchema
+	for _, channel := range channels {
+		id, err := bus.schemaID(ctx, channel)
+		if err != nil {
+			return nil, err
+		}
+		if i := slices.IndexFunc(schemas, func(s channelSchema) bool { return s.id == id }); i >= 0 {
+			schemas[i].channels = append(schemas[i].channels, channel)
+			continue
+		}
+		text, err := bus.schema(ctx, channel, id)
+		if err != nil {
+			return nil, err
+		}
+		schemas = append(schemas, channelSchema{[]string{channel}, id, text})
+	}
+	return schemas, nil
+}
+
+// schemaClient makes the unary calls of the Pub/Sub API.
+type schemaClient struct {
+	bus   eventbus.Client
+	creds *authenticator.Credentials
+}
+
+func (c schemaClient) schemaID(ctx context.Context, channel string) (string, error) {
+	ctx, cancel := c.outgoing(ctx)
+	defer cancel()
+	info, err := c.bus.GetTopic(ctx, &eventbus.TopicRequest{TopicName: channel})
+	if err != nil {
+		return "", c.translate(channel, err)
+	}
+	if info.SchemaId == "" {
+		return "", fmt.Errorf("%s carries events of several kinds and has no schema of its own: "+
+			"name the channels of its events instead, such as /data/AccountChangeEvent", channel)
+	}
+	return info.SchemaId, nil
+}
+
+func (c schemaClient) schema(ctx context.Context, channel, id string) (string, error) {
+	ctx, cancel := c.outgoing(ctx)
+	defer cancel()
+	info, err := c.bus.GetSchema(ctx, &eventbus.SchemaRequest{SchemaId: id})
+	if err != nil {
+		return "", c.translate(channel, err)
+	}
+	return info.SchemaJson, nil
+}
+
+func (c schemaClient) outgoing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(metadata.AppendToOutgoingContext(ctx,
+		"accesstoken", c.creds.AccessToken, "instanceurl", c.creds.InstanceURL, "tenantid", c.creds.OrgID), callTimeout)
+}
+
+// translate makes a *sfstream.ServerError of a failed call, without the token,
+// which some servers repeat.
+func (c schemaClient) translate(channel string, err error) error {
+	st := status.Convert(err)
+	code := sfstream.Internal
+	switch st.Code() {
+	case codes.Unauthenticated:
+		code = sfstream.Unauthenticated
+	case codes.PermissionDenied:
+		code = sfstream.PermissionDenied
+	case codes.NotFound, codes.Unimplemented:
+		code = sfstream.NotFound
+	case codes.InvalidArgument:
+		code = sfstream.Invalid
+	case codes.ResourceExhausted:
+		code = sfstream.LimitExceeded
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Unknown:
+		code = sfstream.Unavailable
+	}
+	return &sfstream.ServerError{
+		API: "pubsub", Channel: channel, Code: code,
+		Message: strings.ReplaceAll(st.Message(), c.creds.AccessToken, "…"),
+	}
+}

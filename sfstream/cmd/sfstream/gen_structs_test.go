@@ -1,0 +1,222 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// compiles says what is wrong with a generated file.
+func compiles(source []byte) error {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, "gen.go", source, parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	_, err = (&types.Config{Importer: imports{}}).Check("p", fset, []*ast.File{file}, nil)
+	return err
+}
+
+// imports stands in for what generated files import.
+type imports struct{}
+
+func (imports) Import(path string) (*types.Package, error) {
+	source := map[string]string{
+		"time": "package time; type Time struct{}",
+		"github.com/sfstream/sfstream-go/sfstream": "package sfstream; type Optional[T any] struct{ value T }",
+	}[path]
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, "imported.go", source, 0)
+	if err != nil {
+		return nil, fmt.Errorf("import of %q: %w", path, err)
+	}
+	return new(types.Config).Check(path, fset, []*ast.File{file}, nil)
+}
+
+const (
+	header = `{"name": "ChangeEventHeader", "type": {"type": "record", "name": "ChangeEventHeader", "fields": [
+		{"name": "changeType", "type": "string"}]}}`
+	place = `{"type": "record", "name": "Place", "fields": [{"name": "City", "type": ["null", "string"]}]}`
+	house = `{"type": "record", "name": "Place", "fields": [{"name": "House", "type": ["null", "string"]}]}`
+)
+
+func event(name string, fields ...string) string {
+	return fmt.Sprintf(`{"type": "record", "name": %q, "namespace": "com.sforce.eventbus", "fields": [%s]}`, name, strings.Join(fields, ","))
+}
+
+func ofType(name, typ, doc string) string {
+	return fmt.Sprintf(`{"name": %q, "type": %s, "doc": %q, "default": null}`, name, typ, doc)
+}
+
+func TestStructsOfSchemas(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		schemas []string
+		want    string // the types, with one space for each run of space
+	}{
+		{"a platform event", []string{event("Order_Taken__e",
+			ofType("CreatedDate", `"long"`, "CreatedDate:DateTime"),
+			ofType("Number__c", `["null", "string"]`, "Data:Text:00NgL00000vXMFS"),
+			ofType("Count__c", `["null", "int"]`, "Data:Integer"),
+			ofType("Due__c", `["null", "long"]`, "Data:DateOnly"),
+			ofType("At__c", `["long", "null"]`, "Data:TimeOnly"),
+			ofType("Born__c", `["null", "long"]`, "Data:Birthday"),
+			ofType("Rush__c", `["null", "boolean"]`, ""),
+			ofType("Tags__c", `["null", "string"]`, "Data:MultiEnum"),
+			ofType("Where__c", `["null", `+place+`]`, "Data:Place"),
+			ofType("There__c", `"Place"`, "Data:Place"))},
+			`type OrderTakenEvent struct {
+				CreatedDate time.Time ‹sf:"CreatedDate"› // DateTime
+				Number *string ‹sf:"Number__c"› // Text
+				Count *int32 ‹sf:"Count__c"› // Integer
+				Due *time.Time ‹sf:"Due__c"› // DateOnly
+				At *time.Time ‹sf:"At__c"› // TimeOnly
+				Born *int64 ‹sf:"Born__c"› // Birthday
+				Rush *bool ‹sf:"Rush__c"›
+				Tags []string ‹sf:"Tags__c"› // MultiEnum
+				Where *Place ‹sf:"Where__c"› // Place
+				There Place ‹sf:"There__c"› // Place
+			}
+			type Place struct { City *string ‹sf:"City"› }`},
+		{"a change event", []string{event("Foo__ChangeEvent", header,
+			ofType("Name", `["null", "string", {"type": "record", "name": "Full", "fields": [{"name": "Last", "type": "string"}]}]`, "Data:Switchable_PersonName"),
+			ofType("Amount__c", `["null", "double"]`, "Data:Currency"),
+			ofType("Tags__c", `["null", "string"]`, "Data:MultiEnum"),
+			ofType("LastModifiedDate", `["null", "long"]`, "Data:DateTime"),
+			ofType("Where__c", `["null", `+place+`]`, "Data:Place"))},
+			`type FooChangeEvent struct {
+				Name sfstream.Optional[any] ‹sf:"Name"› // Switchable_PersonName: string or record
+				Amount sfstream.Optional[float64] ‹sf:"Amount__c"› // Currency
+				Tags sfstream.Optional[[]string] ‹sf:"Tags__c"› // MultiEnum
+				LastModifiedDate sfstream.Optional[time.Time] ‹sf:"LastModifiedDate"› // DateTime
+				Where sfstream.Optional[Place] ‹sf:"Where__c"› // Place
+			}
+			type Place struct { City sfstream.Optional[string] ‹sf:"City"› }`},
+		{"what Salesforce has not yet", []string{event("X__e",
+			ofType("A", `{"type": "array", "items": ["null", "long"]}`, "Data:DateTime"),
+			ofType("B", `["null", {"type": "array", "items": "string"}]`, ""),
+			ofType("C", `{"type": "map", "values": "float"}`, ""),
+			ofType("D", `["null", "bytes"]`, ""),
+			ofType("E", `{"type": "enum", "name": "Kind", "symbols": ["ONE"]}`, ""),
+			ofType("F", `["null", "Kind"]`, ""),
+			ofType("G", `{"type": "fixed", "name": "Four", "size": 4}`, ""),
+			ofType("H", `"null"`, ""),
+			ofType("I", `["null", "long", {"type": "array", "items": "int"}]`, "Data:DateTime"))},
+			`type XEvent struct {
+				A []*int64 ‹sf:"A"› // DateTime
+				B []string ‹sf:"B"›
+				C map[string]float64 ‹sf:"C"›
+				D []byte ‹sf:"D"›
+				E string ‹sf:"E"›
+				F *string ‹sf:"F"›
+				G []byte ‹sf:"G"›
+				H any ‹sf:"H"›
+				I any ‹sf:"I"› // DateTime: long or array
+			}`},
+		{"names", []string{event("ns__order__e",
+			ofType("Type__c", `"int"`, ""), ofType("Type", `"int"`, ""), ofType("Type__pc", `"int"`, ""), ofType("TypeC", `"int"`, ""),
+			ofType("type", `"int"`, ""), ofType("type_", `"int"`, ""), ofType("ns__Type__c", `"int"`, ""),
+			ofType("_1st__c", `"int"`, ""), ofType("___", `"int"`, ""), ofType("func", `"int"`, ""))},
+			`type NsOrderEvent struct {
+				TypeC2 int32 ‹sf:"Type__c"›
+				Type int32 ‹sf:"Type"›
+				TypePc int32 ‹sf:"Type__pc"›
+				TypeC int32 ‹sf:"TypeC"›
+				Type2 int32 ‹sf:"type"›
+				Type3 int32 ‹sf:"type_"›
+				NsType int32 ‹sf:"ns__Type__c"›
+				X1st int32 ‹sf:"_1st__c"›
+				X int32 ‹sf:"___"›
+				Func int32 ‹sf:"func"›
+			}`},
+		{"events of one name", []string{event("Order__e"), event("Order_Event__e"), event("OrderEvent")},
+			`type OrderEvent struct { } type OrderEventE struct { } type OrderEvent2 struct { }`},
+		{"compounds of several events", []string{
+			event("AChangeEvent", header, ofType("P", place, "")), event("BChangeEvent", header, ofType("P", place, ""), ofType("Q", `"Place"`, "")),
+			event("CChangeEvent", header, ofType("P", house, "")), event("D__e", ofType("P", place, "")), event("Place")},
+			`type AChangeEvent struct { P sfstream.Optional[AChangeEventPlace] ‹sf:"P"› }
+			type BChangeEvent struct { P sfstream.Optional[AChangeEventPlace] ‹sf:"P"› Q sfstream.Optional[AChangeEventPlace] ‹sf:"Q"› }
+			type CChangeEvent struct { P sfstream.Optional[CChangeEventPlace] ‹sf:"P"› }
+			type DEvent struct { P DEventPlace ‹sf:"P"› }
+			type Place struct { }
+			type AChangeEventPlace struct { City sfstream.Optional[string] ‹sf:"City"› }
+			type CChangeEventPlace struct { House sfstream.Optional[string] ‹sf:"House"› }
+			type DEventPlace struct { City *string ‹sf:"City"› }`},
+		{"docs that are none", []string{event("X__e", ofType("A", `"int"`, "Data:a\nvar x int"), ofType("B", `"int"`, "*/"), ofType("C", `"int"`, "Data:É"))},
+			`type XEvent struct { A int32 ‹sf:"A"› B int32 ‹sf:"B"› C int32 ‹sf:"C"› }`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var schemas []channelSchema
+			for i, text := range test.schemas {
+				schemas = append(schemas, channelSchema{[]string{fmt.Sprintf("/event/E%d__e", i)}, "id\nvar y int", text})
+			}
+			source, err := structs("p", schemas)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := compiles(source); err != nil {
+				t.Errorf("it does not compile: %v", err)
+			}
+			var got []string
+			for line := range strings.Lines(string(source[strings.Index(string(source), "\ntype "):])) {
+				if !strings.HasPrefix(line, "//") {
+					got = append(got, strings.Fields(line)...)
+				}
+			}
+			want := strings.Join(strings.Fields(strings.NewReplacer("‹", "`", "›", "`").Replace(test.want)), " ")
+			if got := strings.ReplaceAll(strings.Join(got, " "), "{}", "{ }"); got != want {
+				t.Errorf("got\n%s\nwant\n%s\nof\n%s", got, want, source)
+			}
+		})
+	}
+}
+
+func TestSchemasThatMakeNoStructs(t *testing.T) {
+	for _, test := range []struct{ name, schema, text string }{
+		{"no JSON", `{`, "unexpected end"},
+		{"no record", `"string"`, "an event is a record"},
+		{"a name that is none", event("X__e", ofType("a b", `"int"`, "")), "a b"},
+		{"an unknown type", event("X__e", ofType("A", `"Place"`, "")), "Place"},
+		{"too deep", event("X__e", ofType("A", strings.Repeat(`{"type":"array","items":`, 1000)+`"int"`+strings.Repeat("}", 1000), "")), "deep"},
+		{"a record in itself", event("X__e", ofType("A", `{"type": "record", "name": "L", "fields": [{"name": "Next", "type": ["null", "L"]}]}`, "")), "A: Next: the record contains itself"},
+		{"the event in itself", event("X__e", ofType("A", `["null", "X__e"]`, "")), "contains itself"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source, err := structs("p", []channelSchema{{[]string{"/event/X__e"}, "abc", test.schema}})
+			if err == nil || !strings.Contains(err.Error(), test.text) || !strings.Contains(err.Error(), "/event/X__e") {
+				t.Errorf("error %v, want one about %q; source %s", err, test.text, source)
+			}
+		})
+	}
+}
+
+func FuzzStructs(f *testing.F) {
+	files, err := filepath.Glob("../../internal/avro/testdata/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	for _, name := range files {
+		schema, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(schema))
+	}
+	f.Add(orderSchema)
+	f.Add(event("X_1__e", ofType("A", place, "Data:MultiEnum"), ofType("_1", `["string", "Place", "int"]`, ""), ofType("A__c", `{"type": "map", "values": "Place"}`, "")))
+	f.Fuzz(func(t *testing.T, schema string) {
+		source, err := structs("p", []channelSchema{{[]string{"/event/X__e"}, "abc", schema}, {[]string{"/event/Order__e"}, "def", orderSchema}})
+		if err != nil {
+			return
+		}
+		if err := compiles(source); err != nil {
+			t.Errorf("%v in\n%s", err, source)
+		}
+	})
+}
