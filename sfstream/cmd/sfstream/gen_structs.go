@@ -100,7 +100,11 @@ func (e eventWriter) body(fields []avroField) (string, error) {
 		if note != "" {
 			note = " // " + note
 		}
-		fmt.Fprintf(&b, "%s %s `sf:%q`%s\n", name, e.field(typ), f.name, note)
+		inJSON := f.name
+		if e.isChange {
+			inJSON += ",omitzero" // an Optional that is unchanged has no JSON
+		}
+		fmt.Fprintf(&b, "%s %s `sf:%q json:%q`%s\n", name, e.field(typ), f.name, inJSON, note)
 	}
 	return b.String(), nil
 }
