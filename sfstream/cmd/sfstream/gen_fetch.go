@@ -138,8 +138,6 @@ func (c schemaClient) translate(channel string, err error) error {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Unknown:
 		code = sfstream.Unavailable
 	}
-	return &sfstream.ServerError{
-		API: "pubsub", Channel: channel, Code: code,
-		Message: strings.ReplaceAll(st.Message(), c.creds.AccessToken, "…"),
-	}
+	message, rpcID, _ := strings.Cut(strings.ReplaceAll(st.Message(), c.creds.AccessToken, "…"), " rpcId: ")
+	return &sfstream.ServerError{API: "pubsub", Channel: channel, Code: code, Message: message, RPCID: rpcID}
 }
