@@ -45,10 +45,8 @@ type schemaReader map[string]*avroType
 func (r schemaReader) read(v any, namespace string) (*avroType, error) {
 	switch v := v.(type) {
 	case string:
-		for _, name := range []string{fullName(v, namespace), v} {
-			if known := r[name]; known != nil {
-				return known, nil
-			}
+		if known := r[fullName(v, namespace)]; known != nil {
+			return known, nil
 		}
 		return &avroType{kind: v}, nil
 	case []any:

@@ -154,6 +154,29 @@ func TestStructsOfSchemas(t *testing.T) {
 			type AChangeEventPlace struct { City sfstream.Optional[string] ‹sf:"City"› }
 			type CChangeEventPlace struct { House sfstream.Optional[string] ‹sf:"House"› }
 			type DEventPlace struct { City *string ‹sf:"City"› }`},
+		{"compounds of one shape", []string{event("X__e", ofType("A", place, ""), ofType("B", strings.Replace(place, "Place", "Town", 1), ""))},
+			`type XEvent struct { A Place ‹sf:"A"› B Town ‹sf:"B"› }
+			type Place struct { City *string ‹sf:"City"› }
+			type Town struct { City *string ‹sf:"City"› }`},
+		{"namespaces", []string{event("X__e",
+			ofType("A", `{"type": "record", "name": "Place", "namespace": "geo", "fields": [
+				{"name": "P", "type": {"type": "record", "name": "Point", "fields": []}}, {"name": "Q", "type": "Point"}]}`, ""),
+			ofType("B", `{"type": "record", "name": "geo.sea.Point", "fields": [
+				{"name": "P", "type": {"type": "record", "name": "Depth", "fields": []}}, {"name": "Q", "type": "geo.sea.Depth"}]}`, ""),
+			ofType("C", house, ""), ofType("D", `"Place"`, ""), ofType("E", `"geo.Place"`, ""), ofType("F", `{"type": ["null", {"type": "geo.Point"}]}`, ""))},
+			`type XEvent struct {
+				A Place ‹sf:"A"›
+				B XEventPoint ‹sf:"B"›
+				C XEventPlace ‹sf:"C"›
+				D XEventPlace ‹sf:"D"›
+				E Place ‹sf:"E"›
+				F *Point ‹sf:"F"›
+			}
+			type Point struct { }
+			type Place struct { P Point ‹sf:"P"› Q Point ‹sf:"Q"› }
+			type Depth struct { }
+			type XEventPoint struct { P Depth ‹sf:"P"› Q Depth ‹sf:"Q"› }
+			type XEventPlace struct { House *string ‹sf:"House"› }`},
 		{"docs that are none", []string{event("X__e", ofType("A", `"int"`, "Data:a\nvar x int"), ofType("B", `"int"`, "*/"), ofType("C", `"int"`, "Data:É"))},
 			`type XEvent struct { A int32 ‹sf:"A"› B int32 ‹sf:"B"› C int32 ‹sf:"C"› }`},
 	} {
@@ -188,6 +211,8 @@ func TestSchemasThatMakeNoStructs(t *testing.T) {
 		{"no JSON", `{`, "unexpected end"},
 		{"no record", `"string"`, "an event is a record"},
 		{"a name that is none", event("X__e", ofType("a b", `"int"`, "")), "a b"},
+		{"a field without a name", event("X__e", `{"Name": "A", "type": "int"}`), "no name of a field"},
+		{"a type without a name", event("X__e", ofType("A", `{"type": "record", "NAME": "A", "fields": []}`, "")), "no name of a type"},
 		{"an unknown type", event("X__e", ofType("A", `"Place"`, "")), "Place"},
 		{"too deep", event("X__e", ofType("A", strings.Repeat(`{"type":"array","items":`, 1000)+`"int"`+strings.Repeat("}", 1000), "")), "deep"},
 		{"a record in itself", event("X__e", ofType("A", `{"type": "record", "name": "L", "fields": [{"name": "Next", "type": ["null", "L"]}]}`, "")), "A: Next: the record contains itself"},
