@@ -141,7 +141,8 @@ func (e eventWriter) typeOf(t *avroType, of string) (goType, error) {
 	case "int":
 		return goType{text: "int32"}, nil
 	case "long":
-		if of == "DateTime" || of == "DateOnly" || of == "TimeOnly" {
+		switch of {
+		case "DateTime", "DateOnly", "Birthday", "TimeOnly":
 			e.times = true
 			return goType{text: "time.Time"}, nil
 		}

@@ -79,7 +79,7 @@ func TestStructsOfSchemas(t *testing.T) {
 				Count *int32 ‹sf:"Count__c"› // Integer
 				Due *time.Time ‹sf:"Due__c"› // DateOnly
 				At *time.Time ‹sf:"At__c"› // TimeOnly
-				Born *int64 ‹sf:"Born__c"› // Birthday
+				Born *time.Time ‹sf:"Born__c"› // Birthday
 				Rush *bool ‹sf:"Rush__c"›
 				Tags []string ‹sf:"Tags__c"› // MultiEnum
 				Where *Place ‹sf:"Where__c"› // Place
