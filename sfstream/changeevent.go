@@ -63,7 +63,7 @@ type ChangeEvent struct {
 // changeBlock is an event with room for what its lists hold in most events.
 type changeBlock struct {
 	ChangeEvent
-	texts [12]string
+	texts [8]string
 }
 
 var errNoChange = errors.New("it is not an event of Change Data Capture")

@@ -1,6 +1,11 @@
 package avro
 
-import "errors"
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
 
 var (
 	errNoHeader   = errors.New("the event is not one of Change Data Capture")
@@ -55,59 +60,49 @@ var partNames = map[string]part{
 }
 
 // Header reads the header of a change event. The rest of the payload is not looked at. The header's lists go into
-// list's memory as far as it reaches; beside what goes beyond, the one allocation is for all texts. The error is an
-// *Error.
-func (s *Schema) Header(payload []byte, list []string) (Header, error) {
+// list's memory as far as it reaches. Texts share pieces of memory with those of other headers. The error is an *Error.
+func (s *Schema) Header(payload []byte, list []string) (h Header, err error) {
 	if s.header == nil {
-		return Header{}, &Error{Err: errNoHeader}
+		return h, &Error{Err: errNoHeader}
 	}
 	// The header is field 0: it begins where the payload does.
-	r := headerReader{schema: s, cursor: cursor{buf: payload}, list: list[:0]}
+	r := headerReader{cursor: cursor{buf: payload}, schema: s, list: list[:0], copies: copiers.Get().(*copier)}
+	defer copiers.Put(r.copies)
 	for i := range s.header.fields {
 		f := &s.header.fields[i]
-		if err := r.read(f); err != nil {
+		if err := r.read(&h, f); err != nil {
 			return Header{}, within(headerName, within(f.name, err))
 		}
 	}
-	r.text = string(payload[:r.pos])
-	r.ids()
-	return Header{
-		EntityName:      r.word(partEntityName),
-		RecordIDs:       r.cut(partRecordIDs),
-		ChangeType:      r.word(partChangeType),
-		ChangeOrigin:    r.word(partChangeOrigin),
-		TransactionKey:  r.word(partTransactionKey),
-		SequenceNumber:  r.parts[partSequenceNumber].number,
-		CommitTimestamp: r.parts[partCommitTimestamp].number,
-		CommitNumber:    r.parts[partCommitNumber].number,
-		CommitUser:      r.word(partCommitUser),
-		NulledFields:    r.cut(partNulledFields),
-		DiffFields:      r.cut(partDiffFields),
-		ChangedFields:   r.cut(partChangedFields),
-	}, nil
+	h.RecordIDs, h.NulledFields = r.cut(partRecordIDs), r.cut(partNulledFields)
+	h.DiffFields, h.ChangedFields = r.cut(partDiffFields), r.cut(partChangedFields)
+	return h, nil
 }
 
-// headerReader reads numbers and names and finds texts. These are cut when it is known where the header ends.
 type headerReader struct {
 	cursor
 	schema *Schema
-	text   string   // the header again
-	list   []string // the elements of all lists; it may move while it grows
-	parts  [parts]struct {
-		stretch        // of text; of a list of names, of list
-		symbol  string // of an enum
-		number  int64
-	}
+	copies *copier
+	list   []string                       // the elements of all lists; it may move while it grows
+	lists  [parts - partRecordIDs]stretch // of list
 }
 
 // stretch is a part of something.
 type stretch struct{ from, to int }
 
-func (r *headerReader) read(f *field) error {
-	n := f.node
-	if f.part == partOther {
-		return r.skip(n)
+func (r *headerReader) cut(p part) []string {
+	s := r.lists[p-partRecordIDs]
+	if s.from == s.to {
+		return nil
 	}
+	return r.list[s.from:s.to:s.to]
+}
+
+func (r *headerReader) read(h *Header, f *field) (err error) {
+	if f.part == partOther {
+		return r.skip(f.node)
+	}
+	n := f.node
 	if n.kind == kindUnion {
 		i, err := r.index(len(n.branches), errUnion)
 		if err != nil {
@@ -118,64 +113,103 @@ func (r *headerReader) read(f *field) error {
 	if n.kind == kindNull {
 		return nil
 	}
-	var err error
-	p := &r.parts[f.part]
-	switch {
-	case f.part >= partRecordIDs:
-		if n.kind != kindArray || n.items.kind != kindString {
-			return errHeaderType
-		}
-		if f.part == partRecordIDs {
-			p.from = r.pos
-			err = r.texts(func(int) {})
-			p.to = r.pos
-			return err
-		}
-		p.from = len(r.list)
-		err = r.texts(func(at int) {
-			r.list = r.schema.appendNames(r.list, r.buf[at:r.pos], p.from+r.schema.paths)
-		})
-		p.to = len(r.list)
-	case n.kind == kindInt && f.part >= partSequenceNumber:
-		p.number, err = r.int()
-	case n.kind == kindLong && f.part >= partSequenceNumber:
-		p.number, err = r.long()
-	case n.kind == kindString && f.part < partSequenceNumber:
-		p.from, err = r.span()
-		p.to = r.pos
-	case n.kind == kindEnum && f.part < partSequenceNumber:
-		var i int
-		if i, err = r.index(len(n.symbols), errEnum); err == nil {
-			p.symbol, _ = n.symbols[i].(string)
-		}
+	switch f.part {
+	case partEntityName:
+		h.EntityName, err = r.word(n, &r.schema.lastEntity)
+	case partChangeType:
+		h.ChangeType, err = r.word(n, nil)
+	case partChangeOrigin:
+		h.ChangeOrigin, err = r.word(n, &r.schema.lastOrigin)
+	case partTransactionKey:
+		h.TransactionKey, err = r.word(n, nil)
+	case partCommitUser:
+		h.CommitUser, err = r.word(n, &r.schema.lastUser)
+	case partSequenceNumber:
+		h.SequenceNumber, err = r.number(n)
+	case partCommitTimestamp:
+		h.CommitTimestamp, err = r.number(n)
+	case partCommitNumber:
+		h.CommitNumber, err = r.number(n)
 	default:
-		err = errHeaderType
+		err = r.texts(n, f.part)
 	}
 	return err
 }
 
-func (r *headerReader) word(p part) string {
-	if symbol := r.parts[p].symbol; symbol != "" {
-		return symbol
+// word reads a text or the symbol of an enum. last is the text that was in its place in another event, which is mostly
+// the same; nil where it is not.
+func (r *headerReader) word(n *node, last *atomic.Pointer[string]) (string, error) {
+	switch n.kind {
+	case kindString:
+		at, err := r.span()
+		if err != nil {
+			return "", err
+		}
+		text := r.buf[at:r.pos]
+		if last == nil {
+			return r.copies.copy(text), nil
+		}
+		if known := last.Load(); known != nil && *known == string(text) {
+			return *known, nil
+		}
+		word := string(text)
+		last.Store(&word)
+		return word, nil
+	case kindEnum:
+		i, err := r.index(len(n.symbols), errEnum)
+		if err != nil {
+			return "", err
+		}
+		symbol, _ := n.symbols[i].(string)
+		return symbol, nil
 	}
-	return r.text[r.parts[p].from:r.parts[p].to]
+	return "", errHeaderType
 }
 
-// ids reads the recordIds again, now that there is a text to cut them from.
-func (r *headerReader) ids() {
-	p := &r.parts[partRecordIDs]
-	if p.from == p.to {
-		return
+func (r *headerReader) number(n *node) (int64, error) {
+	switch n.kind {
+	case kindInt:
+		return r.int()
+	case kindLong:
+		return r.long()
 	}
-	r.pos, p.from = p.from, len(r.list)
-	_ = r.texts(func(at int) { r.list = append(r.list, r.text[at:r.pos]) }) // it was good before
-	p.to = len(r.list)
+	return 0, errHeaderType
 }
 
-func (r *headerReader) cut(p part) []string {
-	s := r.parts[p].stretch
-	if s.from == s.to {
-		return nil
+// texts reads a list of texts, or of bitmaps as the names that they stand for.
+func (r *headerReader) texts(n *node, p part) error {
+	if n.kind != kindArray || n.items.kind != kindString {
+		return errHeaderType
 	}
-	return r.list[s.from:s.to:s.to]
+	from := len(r.list)
+	add := func(at int) { r.list = append(r.list, r.copies.copy(r.buf[at:r.pos])) }
+	if p >= partNulledFields {
+		most := from + r.schema.paths
+		add = func(at int) { r.list = r.schema.appendNames(r.list, r.buf[at:r.pos], most) }
+	}
+	err := r.cursor.texts(add)
+	r.lists[p-partRecordIDs] = stretch{from, len(r.list)}
+	return err
+}
+
+// copier makes texts that share memory: what is written to a strings.Builder stays as it is.
+type copier struct{ chunk strings.Builder }
+
+// copiers are for one goroutine at a time.
+var copiers = sync.Pool{New: func() any { return new(copier) }}
+
+// copyChunk is how many bytes texts share. A kept text keeps no more.
+const copyChunk = 1 << 10
+
+func (c *copier) copy(text []byte) string {
+	if len(text) > copyChunk/8 {
+		return string(text)
+	}
+	if c.chunk.Cap()-c.chunk.Len() < len(text) {
+		c.chunk.Reset()
+		c.chunk.Grow(copyChunk)
+	}
+	at := c.chunk.Len()
+	c.chunk.Write(text)
+	return c.chunk.String()[at:]
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	hamba "github.com/hamba/avro/v2"
 )
@@ -22,6 +23,8 @@ type Schema struct {
 	fields   []*field  // all there are
 	symbols  []any     // of all enums
 	locators sync.Pool // see maxKept
+
+	lastEntity, lastOrigin, lastUser atomic.Pointer[string] // that Header read
 }
 
 // Unusable stands for a schema that there is not: nothing can be read with it but Err.
