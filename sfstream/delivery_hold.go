@@ -69,10 +69,17 @@ func (d *delivery) startLocked(m *Message) bool {
 func (d *delivery) putBack(messages []*Message) {
 	// Latest first: each is the new head.
 	slices.SortFunc(messages, func(a, b *Message) int { return cmp.Compare(b.number(), a.number()) })
+	var freed []*subscription // AckOnReceive: what was handed out is handled, and makes room
 	d.mu.Lock()
 	for _, m := range messages {
 		d.putBackLocked(m)
+		if s := due(m.run.sub); s != nil {
+			freed = append(freed, s)
+		}
 	}
 	d.mu.Unlock()
+	for _, s := range freed {
+		s.wake()
+	}
 	notify(d.ready)
 }

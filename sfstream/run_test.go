@@ -52,6 +52,7 @@ func TestRun(t *testing.T) {
 		{words: "Run waits its turn", run: runTurn},
 		{words: "AckManual lets several Runs share", run: runSeveral},
 		{words: "AckOnReceive handles when the handler is called, and retries nonetheless", run: runOnReceive},
+		{words: "under AckOnReceive a Run that stops makes room for what it had out", run: runOnReceiveStops},
 		{words: "a handler that ends its goroutine ends Run", run: runGoexit},
 		{words: "a panic of OrderBy's function loses nothing", run: runKeyPanics},
 		{words: "markers are saved while handlers run", run: runSaves},
@@ -779,6 +780,30 @@ func runOnReceive(t *testing.T) {
 	}
 	if got := next(t, c); got != "3" {
 		t.Errorf("got %s, want 3", got)
+	}
+}
+
+// runOnReceiveStops has a channel without room when its Run stops: at once, and
+// after its connection was given up for want of demand.
+func runOnReceiveStops(t *testing.T) {
+	for _, took := range []time.Duration{0, 10 * time.Minute} {
+		s := newScene(t)
+		c := s.following(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithPrefetch(1))
+		s.publish(orders, 1)
+		err := c.Run(t.Context(), func(context.Context, *sfstream.Message) error {
+			<-time.After(took)
+			return errHandler
+		})
+		if err != errHandler {
+			t.Fatalf("got %v, want the handler's error", err)
+		}
+		s.publish(orders, 1)
+		within(t, time.Second, func() {
+			if m, err := c.Receive(anHour(t)); err != nil || m.ID != "2" {
+				t.Errorf("after a handler of %v got %v, %v", took, m, err)
+			}
+		})
+		must(t, c.Close())
 	}
 }
 

@@ -127,3 +127,19 @@ func TestTransactionsUnderTheOtherAckPolicies(t *testing.T) {
 		})
 	}
 }
+
+// One that was handed out under AckOnReceive is handled, and makes room when its loop
+// is left, also where it had taken all.
+func TestATransactionLeftUnderAckOnReceiveMakesRoom(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		l.start(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithPrefetch(2))
+		l.subscribe(labChanges)
+		l.commits("a1", "a2")
+		for range l.client.Transactions(anHour(t), 0) {
+			l.pass(10 * time.Minute) // without demand the connection ends
+			break
+		}
+		l.commits("b1")
+		within(t, time.Minute, func() { l.expectTransactions(time.Second, "b1 EndQuiet contiguous") })
+	})
+}
