@@ -107,7 +107,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 	nextID := func() string { ids++; return fmt.Sprintf("id %d", ids) }
 	lazy := random.IntN(10) // how seldom messages are handled
 	for step := range 400 {
-		<-time.After(time.Duration(random.IntN(1000)) * time.Millisecond)
+		<-time.After(time.Duration(1+random.IntN(1000)) * time.Millisecond)
 		did := ""
 		switch op := random.IntN(12); {
 		case op < 4:
@@ -166,6 +166,8 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 			r.check(i, "ack at the end")
 		}
 	}
+	r.sub.accepted = true
+	r.d.saver.markQuiet(r.sub) // as Close does
 	if err := r.d.saver.flush(time.Second); err != nil {
 		t.Error(err)
 	}
