@@ -39,6 +39,7 @@ type binding struct {
 	from   int
 	lists  []string // the elements of all lists; it may move while it grows
 	nulled []uint64 // what nulledFields names, once that was wanted: bits by field.place, or by the number of an event's field
+	names  int      // in nulledFields, so far
 }
 
 // plan says of each field of a record where in a Go struct it goes. Plans are kept at the record's node, so they end

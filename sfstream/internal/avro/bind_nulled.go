@@ -61,6 +61,9 @@ func (d *binding) markNulled(parent *field, i int) bool {
 	if len(d.nulled) == 0 {
 		d.nulled = make([]uint64, d.schema.paths/64+1)
 	}
+	if d.names++; d.names > d.schema.paths {
+		return false // as in appendNames
+	}
 	if parent != nil {
 		i += parent.place
 	} else if d.nulledIn(&d.schema.root.fields[i]) {

@@ -124,10 +124,24 @@ func TestBindTellsPlacesApart(t *testing.T) {
 	for _, nulled := range []string{"0x1F", "0x03", "2-0x03", "4-0x03", "4-0x01"} {
 		lists := strings.Replace(lists, "\x080x1F", string(rune(2*len(nulled)))+nulled, 1)
 		for two, planned := range map[string]bool{"\x00\x00\x00\x00": true, "\x02\x00\x00": false, "\x04": true} {
-			payload := lists + lists + "\x00\x00\x00" + "\x02\x080x06\x00" + two
+			payload := lists + "\x00\x02\x080x06\x00\x00" + "\x00\x00\x00" + "\x02\x080x06\x00" + two
 			if got := compareBind(t, s, reflect.TypeFor[event](), nil, []byte(payload)); got != planned {
 				t.Errorf("%s, %q: plan %v", nulled, two, got)
 			}
+		}
+	}
+}
+
+// More names than there are fields: both stop at the same one.
+func TestBindNullsWhatDecodeNullsOfNamesThatRepeatThemselves(t *testing.T) {
+	s := mustParse(t, `{"type":"record","name":"X","fields":[
+		{"name":"ChangeEventHeader","type":{"type":"record","name":"H","fields":[{"name":"nulledFields","type":{"type":"array","items":"string"}}]}},
+		{"name":"A","type":["null","string"]}]}`)
+	type event struct{ A maybe[string] }
+	for repeats := range 5 { // 3 can be named
+		payload := string(rune(2*(repeats+1))) + strings.Repeat("\x080x01", repeats) + "\x080x02\x00" + "\x00"
+		if !compareBind(t, s, reflect.TypeFor[event](), nil, []byte(payload)) {
+			t.Errorf("%d repeats: no plan", repeats)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // order: "0x0402" are fields 1 and 10 of the event, "4-0x06" fields 1 and 2 of the record that is field 4. A nested
 // field is always Parent.Child, also when all fields of the parent are named.
 //
-// With most names it stops: elements repeat themselves then, and what they would add is no news, only memory.
+// With most names it stops: elements repeat themselves then, which Salesforce's do not, and take only memory.
 func (s *Schema) appendNames(names []string, element []byte, most int) []string {
 	for parent, i := range s.marked(element) {
 		if len(names) == most {

@@ -221,7 +221,7 @@ func (l *locator) names(it item, nulled bool) error {
 			it.count++
 		}
 	})
-	if nulled {
+	if nulled && l.nulled.to == 0 { // of the event's own header, which comes first
 		l.nulled = stretch{self + 1, len(l.items)}
 	}
 	l.close(self, it.count)
