@@ -19,11 +19,12 @@ func Decode[T any](m *Message) (T, error) {
 // to an any, or such a map itself. A generic event is its text, for a string or an
 // any.
 //
-// A struct's fields are matched by the tag `sf:"Name"`, else by their own name;
-// `sf:"-"`, unexported ones and those behind an embedded pointer are left alone. So
-// are fields that the event does not carry: of a change event, those that did not
-// change. null sets the zero value. A pointer is nil for unchanged and null alike;
-// an Optional tells them apart.
+// A struct's fields are matched by the tag `sf:"Name"`, else by their own name, and
+// those of an embedded struct without a tag as if they were its own; `sf:"-"`,
+// unexported ones and those behind an embedded pointer are left alone. So are fields
+// that the event does not carry: of a change event, those that did not change. null
+// sets the zero value. A pointer is nil for unchanged and null alike; an Optional
+// tells them apart. Pointers and maps that v has already are written into.
 //
 //   - Numbers go into any type of number that holds them exactly, a double also into
 //     a float32.
@@ -39,7 +40,8 @@ func Decode[T any](m *Message) (T, error) {
 //     changedFields. Message.Change has it ready.
 //
 // Over the Pub/Sub API structs are decoded without a map between, and what they do
-// not want is stepped over. Texts of one event may share memory, up to 512 bytes.
+// not want is stepped over. Texts of one event may share memory: up to 512 bytes, or a
+// copy of the payload as those of Fields, where v takes a record as a map or an any.
 //
 // The error is a *DecodeError that names the field: a value that does not fit or
 // would lose something, or a broken payload. v may hold a part of the event then.

@@ -63,7 +63,8 @@ func (m *Message) Date() time.Time {
 //
 // Of a change event it holds what changed: the header with field names for
 // bitmaps, the fields that are set, and as nil those that the change nulled.
-// The map is the caller's own. The error is a *DecodeError.
+// The map is the caller's own. Over the Pub/Sub API a text that is kept of it keeps
+// a copy of the payload. The error is a *DecodeError.
 //
 // Over the Streaming API there is no schema: a text that looks exactly like a
 // DateTime counts as one.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,12 +35,18 @@ func (b *Binder) fields(t reflect.Type) []goField {
 		return known.([]goField)
 	}
 	var fields []goField
+	var inside []int // an embedded struct that has a tag, which makes it a field: what is in it is not promoted
 	for _, field := range reflect.VisibleFields(t) {
+		if n := len(inside); n > 0 && len(field.Index) > n && slices.Equal(field.Index[:n], inside) {
+			continue
+		}
 		name, tagged := field.Tag.Lookup("sf")
 		if !tagged {
 			name = field.Name
+		} else if field.Anonymous {
+			inside = field.Index
 		}
-		if field.IsExported() && !field.Anonymous && name != "-" && !throughPointer(t, field.Index) {
+		if field.IsExported() && (tagged || !field.Anonymous) && name != "-" && !throughPointer(t, field.Index) {
 			fields = append(fields, goField{name, field.Index})
 		}
 	}
@@ -243,10 +250,14 @@ func number(dst reflect.Value, src int64) error {
 		}
 		dst.SetUint(uint64(src))
 	case dst.CanFloat():
-		if src > 1<<53 || src < -1<<53 || dst.Kind() == reflect.Float32 && math.Abs(float64(src)) > 1<<24 {
+		f := float64(src)
+		if dst.Kind() == reflect.Float32 {
+			f = float64(float32(src))
+		}
+		if f >= 1<<63 || int64(f) != src {
 			return fmt.Errorf("%d is not exact in a %s", src, dst.Type())
 		}
-		dst.SetFloat(float64(src))
+		dst.SetFloat(f)
 	default:
 		return put(dst, src)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -200,5 +201,53 @@ func TestBindGivesTimesAsDecodeDoes(t *testing.T) {
 				t.Errorf("%s %d: plan %v", doc, ms, planned)
 			}
 		}
+	}
+}
+
+func TestAFloatTakesWholeNumbersThatItHolds(t *testing.T) {
+	b := newBinder()
+	for src, want := range map[int64][2]bool{ // float32, float64
+		0: {true, true}, -1 << 24: {true, true}, 1<<24 + 1: {false, true}, -1<<24 - 2: {true, true},
+		1<<53 + 1: {false, false}, -1<<53 - 1: {false, false}, 1e17: {false, true}, 1 << 62: {true, true},
+		math.MinInt64: {true, true}, math.MaxInt64: {false, false}, math.MaxInt64 - 1: {false, false},
+	} {
+		var single float32
+		var double float64
+		got := [2]bool{b.Assign(reflect.ValueOf(&single).Elem(), src) == nil, b.Assign(reflect.ValueOf(&double).Elem(), src) == nil}
+		if got != want || got[0] && int64(single) != src || got[1] && int64(double) != src || !got[0] && single != 0 || !got[1] && double != 0 {
+			t.Errorf("%d: %v, want %v; %v %v", src, got, want, single, double)
+		}
+	}
+}
+
+type (
+	Place struct{ City string }
+	Tags  []string
+	Note  struct{ Text string }
+)
+
+func TestAnEmbeddedStructWithATagIsAField(t *testing.T) {
+	s := mustParse(t, `{"type":"record","name":"X","fields":[
+		{"name":"Address","type":{"type":"record","name":"A","fields":[{"name":"City","type":"string"}]}},
+		{"name":"City","type":"string"},{"name":"Text","type":"string"},{"name":"Tags__c","type":"string"},{"name":"Tags","type":"string"}]}`)
+	type tagged struct {
+		Place `sf:"Address"`
+		Note  `sf:"-"`
+		Tags  `sf:"Tags__c"`
+	}
+	type pointer struct {
+		*Place `sf:"Address"`
+		Note
+	}
+	payload := []byte("\x02a\x02b\x02c\x06d;e\x02f")
+	for _, want := range []any{
+		tagged{Place: Place{"a"}, Tags: Tags{"d", "e"}},
+		pointer{Place: &Place{"a"}, Note: Note{"c"}},
+	} {
+		got := reflect.New(reflect.TypeOf(want)).Elem()
+		if err := s.Bind(newBinder(), payload, got); err != nil || !reflect.DeepEqual(got.Interface(), want) {
+			t.Errorf("got %s, %v; want %s", show(got), err, show(reflect.ValueOf(want)))
+		}
+		compareBind(t, s, reflect.TypeOf(want), nil, payload)
 	}
 }
