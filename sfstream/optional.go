@@ -27,6 +27,9 @@ import (
 // so that a struct of Optionals becomes the body of a REST PATCH:
 //
 //	Phone sfstream.Optional[string] `json:",omitzero"`
+//
+// For that, dates, times of day and multi-picklists are to be strings, as Decode gives
+// them: REST takes neither a time.Time for a date nor a list.
 type Optional[T any] struct {
 	value T // the zero value unless set
 	state optionalState
