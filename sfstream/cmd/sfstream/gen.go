@@ -9,7 +9,6 @@ import (
 	"go/token"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 )
@@ -80,22 +79,8 @@ func gen(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if f.out != "" {
-		return replaceFile(f.out, source)
+		return os.WriteFile(f.out, source, 0o644)
 	}
 	_, err = stdout.Write(source)
 	return err
-}
-
-// replaceFile writes a file as a whole or not at all.
-func replaceFile(path string, data []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name()) // of no effect after the rename
-	_, err = temp.Write(data)
-	if err = errors.Join(err, temp.Chmod(0o644), temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), path)
 }
