@@ -21,7 +21,7 @@ func followAccounts(changes ...sfstreamtest.Change) (*sfstreamtest.Server, *sfst
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := org.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Description", Type: "StringPlusClob"},
+	if err := org.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"}, sfstreamtest.Field{Name: "Description", Type: "StringPlusClob"},
 		sfstreamtest.Field{Name: "BillingAddress", Type: "Address"}); err != nil {
 		log.Fatal(err)
 	}

@@ -3,12 +3,54 @@ package sfstream_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// The test of the README, to the letter.
+func TestNews(t *testing.T) {
+	org, client := followAccounts(
+		sfstreamtest.Change{Type: "UPDATE", Set: map[string]any{"Phone": "+33 4 72"}},
+		sfstreamtest.Change{Type: "UPDATE", Null: []string{"Phone"}},
+		sfstreamtest.Change{Type: "UPDATE", Set: map[string]any{"Name": "Acme"}},
+	)
+	defer org.Close()
+	defer client.Close()
+	for _, want := range []string{"the phone is now +33 4 72", "there is no phone any more", "the phone is as before"} {
+		msg, err := client.Receive(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := news(msg); err != nil || got != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
+// What follows is in the README, to the letter.
+
+type Account struct {
+	Phone          sfstream.Optional[string]    // unchanged, null or set
+	Regions        sfstream.Optional[[]string]  `sf:"Regions__c"` // a multi-picklist
+	ContractEnd    sfstream.Optional[time.Time] `sf:"Contract_End__c"`
+	BillingAddress struct{ City sfstream.Optional[string] }
+}
+
+func news(msg *sfstream.Message) (string, error) {
+	account, err := sfstream.Decode[Account](msg)
+	if err != nil {
+		return "", err // it names the field, as BillingAddress.City
+	}
+	switch phone, set := account.Phone.Get(); {
+	case set:
+		return "the phone is now " + phone, nil
+	case account.Phone.IsNull():
+		return "there is no phone any more", nil
+	}
+	return "the phone is as before", nil
+}
+
 func TestOrders(t *testing.T) {
 	org := sfstreamtest.NewServer(t)
 	if err := org.DefineEvent("/event/Order__e", `{"type": "record", "name": "Order__e", "fields": [
