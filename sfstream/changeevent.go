@@ -71,8 +71,9 @@ var errNoChange = errors.New("it is not an event of Change Data Capture")
 // Change returns the header of a change event, with field names for bitmaps: those
 // of the schema that the event was written with. The rest of the payload is not
 // decoded over the Pub/Sub API. Each call reads it anew; the result is the
-// caller's own and keeps nothing of the message's batch. The error is a
-// *DecodeError, also where the message is no change event.
+// caller's own and keeps nothing of the message's batch. Its texts may share memory
+// with those of other events: a kept one keeps 1 KB or its own length. The error is
+// a *DecodeError, also where the message is no change event.
 func (m *Message) Change() (*ChangeEvent, error) {
 	if m.json {
 		return m.jsonChange()

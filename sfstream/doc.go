@@ -85,10 +85,17 @@
 //
 // # Where things are
 //
-// client.go, subscribe.go and close.go are what programs call, consume.go the
-// loops, transactions.go the one by transaction, run.go and order.go the handlers
-// of Run; link.go is the loop that reconnects, decide.go what it does about
-// failures, feed.go one channel of it, login.go its tokens, transport.go the seam to
-// the two APIs below it; delivery.go holds what waits and checkpoint.go what is
-// handled, saver.go writes it down; status.go and hooks.go tell of it.
+// What programs call: client.go, subscribe.go, close.go; consume.go has the loops,
+// transactions.go the one by transaction, run.go and order.go the handlers of Run;
+// status.go and hooks.go tell of it all.
+//
+// What a message gives: message.go, decode.go and optional.go, changeevent.go with
+// changeevent_json.go, diff.go.
+//
+// The way of a message: link.go is the loop that reconnects, classify.go and
+// decide.go what it does about failures, login.go its tokens, feed.go one channel of
+// it, start.go where that begins; transport.go is the seam to the two APIs below,
+// transport_*.go and translate_*.go. subscription.go and delivery.go hold what waits,
+// delivery_hold.go what is taken by several at once, checkpoint.go what is handled,
+// which saver.go writes down.
 package sfstream

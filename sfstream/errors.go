@@ -24,8 +24,8 @@ var (
 	// does not follow.
 	ErrNotSubscribed = errors.New("sfstream: not subscribed")
 
-	// ErrInvalidOption is wrapped by the errors of New and Subscribe for an option
-	// or a channel name that cannot work. The message names it.
+	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an
+	// option or a channel name that cannot work. The message names it.
 	ErrInvalidOption = errors.New("sfstream: invalid option")
 )
 
