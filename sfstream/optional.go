@@ -28,8 +28,8 @@ import (
 //
 //	Phone sfstream.Optional[string] `json:",omitzero"`
 //
-// For that, dates, times of day and multi-picklists are to be strings, as Decode gives
-// them: REST takes neither a time.Time for a date nor a list.
+// REST takes multi-picklists as one text, dates without a time of day, and fields of
+// compound ones only: there the first two want an Optional[string].
 type Optional[T any] struct {
 	value T // the zero value unless set
 	state optionalState
