@@ -174,8 +174,9 @@ func WithLoginURL(loginURL string) Option {
 }
 
 // WithReplayStore keeps replay markers in store, so that a restarted program
-// continues where it was. The default keeps them in memory only, with one
-// warning in the log and Status().Volatile.
+// continues where it was. It has one Save at a time, every 50 to 100 ms while events
+// are handled and once an hour for a quiet channel. The default keeps markers in
+// memory only, with one warning in the log and Status().Volatile.
 func WithReplayStore(store replaystore.Store) Option {
 	return func(c *config) error {
 		if store == nil {
