@@ -12,6 +12,8 @@ import (
 // maxSaid is how much is kept of what a server says about a failure, in bytes.
 const maxSaid = 1000
 
+func said(text string) string { return text[:min(len(text), maxSaid)] }
+
 // reasonPrefix starts every error-code trailer of the Pub/Sub API.
 const reasonPrefix = "sfdc.platform.eventbus.grpc."
 
@@ -56,7 +58,7 @@ func translate(channel string, err error, trailer metadata.MD) *ServerError {
 	st := status.Convert(err)
 	e := &ServerError{API: apiPubSub, Channel: channel, err: err}
 	e.Message, e.RPCID, _ = strings.Cut(st.Message(), " rpcId: ")
-	e.Message, e.RPCID = e.Message[:min(len(e.Message), maxSaid)], e.RPCID[:min(len(e.RPCID), maxSaid)]
+	e.Message, e.RPCID = said(e.Message), said(e.RPCID)
 	if ids := trailer.Get("rpc-id"); len(ids) > 0 {
 		e.RPCID = ids[0]
 	}

@@ -160,7 +160,7 @@ func (s *pubsubSession) verify() error {
 	}
 	if !info.CanSubscribe {
 		return &ServerError{
-			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: s.hide(info.RpcId),
+			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: said(s.hide(info.RpcId)),
 			Message: "this user cannot subscribe to the channel",
 		}
 	}
@@ -246,7 +246,7 @@ func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
 		err = status.Error(st.Code(), s.hide(st.Message()))
 	}
 	e := translate(s.sub.channel, err, trailer)
-	e.RPCID, e.Reason = s.hide(e.RPCID), s.hide(e.Reason)
+	e.RPCID, e.Reason = said(s.hide(e.RPCID)), said(s.hide(e.Reason))
 	return e
 }
 
