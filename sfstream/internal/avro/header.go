@@ -146,7 +146,7 @@ func (r *headerReader) word(n *node, last *atomic.Pointer[string]) (string, erro
 			return "", err
 		}
 		text := r.buf[at:r.pos]
-		if last == nil {
+		if last == nil || len(text) > copyChunk/8 { // the schema keeps none that is long
 			return r.copies.copy(text), nil
 		}
 		if known := last.Load(); known != nil && *known == string(text) {

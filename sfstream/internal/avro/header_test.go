@@ -1,6 +1,7 @@
 package avro
 
 import (
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"slices"
@@ -137,5 +138,17 @@ func TestNamesOfALargeSchemaAreMadeWhenAsked(t *testing.T) {
 	}
 	if got := s.FieldNames([]string{"1-0x02"}); !slices.Equal(got, []string{"Fab.Nab"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestASchemaKeepsNoLongText(t *testing.T) {
+	s := mustParse(t, `{"type":"record","name":"X","fields":[{"name":"ChangeEventHeader","type":{"type":"record","name":"H","fields":[
+		{"name":"changeOrigin","type":"string"}]}}]}`)
+	for _, length := range []int{copyChunk / 8, copyChunk/8 + 1} {
+		origin := strings.Repeat("x", length)
+		h, err := s.Header(append(binary.AppendVarint(nil, int64(length)), origin...), nil)
+		if err != nil || h.ChangeOrigin != origin || len(*s.lastOrigin.Load()) != copyChunk/8 {
+			t.Errorf("%d bytes: %q, %v", length, h.ChangeOrigin, err)
+		}
 	}
 }
