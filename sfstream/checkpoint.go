@@ -155,7 +155,7 @@ func (w *watermark) advanceLocked() {
 		}
 		// A quiet channel saves its first id, and then rarely: nothing comes again after
 		// a restart from an older one.
-		if !w.dirty && (current.live.Sub(w.saved.live) >= quietSave ||
+		if !w.dirty && (current.live.Sub(w.saved.live).Abs() >= quietSave ||
 			!bytes.Equal(current.replayID(), w.saved.replayID()) && (!r.quiet || len(w.saved.replayID()) == 0)) {
 			r.sub.d.saver.markLocked(r.sub)
 		}

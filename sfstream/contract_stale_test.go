@@ -284,6 +284,16 @@ func staleRules() []rule {
 				}
 			}
 		}},
+		{number: 6, words: "a stored Live of the future is replaced", run: func(t *testing.T) {
+			l := newLab(t)
+			id := l.publish(1)[0].ReplayID
+			l.save(l.key(apiOf(t), labOrders), replaystore.Marker{ReplayID: id, Live: time.Now().AddDate(1, 0, 0)})
+			l.follow()
+			l.pass(10 * time.Minute)
+			if ahead := time.Until(l.marker(labOrders).Live); ahead > 0 {
+				t.Errorf("the saved Live is %v ahead: the id would count as stale when it has aged out", ahead)
+			}
+		}},
 		{number: 6, words: "a quiet channel that is followed for a week never has a stale id", run: func(t *testing.T) {
 			l := newLab(t)
 			l.publish(1)
