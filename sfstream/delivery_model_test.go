@@ -284,6 +284,9 @@ func (m *deliveryModel) ack() {
 func (m *deliveryModel) unsubscribe(c *modelChannel) {
 	m.did = "unsubscribe"
 	m.d.remove(c.sub)
+	if n := c.sub.takeCredit(); n != 0 {
+		m.Fatalf("%d are asked for after Unsubscribe", n)
+	}
 	for _, a := range m.arrived {
 		if a.sub == c.sub {
 			a.queued, a.out = false, false

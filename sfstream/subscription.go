@@ -121,7 +121,7 @@ func (s *subscription) firstCredit() int {
 func (s *subscription) takeCredit() int {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	if !s.dueLocked() {
+	if s.removed || !s.dueLocked() { // removed: recv may ask before its stream is ended
 		return 0
 	}
 	n := s.wantLocked()
