@@ -15,7 +15,8 @@ import (
 // after the next message was taken; payloads are decoded when asked for. A kept
 // message keeps the batch it came in, up to 100 messages with their payloads
 // (mostly some 60 KB over the Pub/Sub API), and a kept ReplayID, ID or Raw a part
-// of it. Clone makes one that does not.
+// of it. Clone makes one that does not, and may be changed: the client reads the
+// fields of its own.
 type Message struct {
 	Channel string // as subscribed
 	// ID is the event's UUID where there is one: the key to deduplicate on.
