@@ -101,7 +101,7 @@ func (m *mark) marker() replaystore.Marker {
 }
 
 // quietSave is how old the stored Live of a channel may get while nothing of it is
-// handled.
+// handled, and how far ahead a clock that was wrong may have left it.
 const quietSave = time.Hour
 
 // pushLocked appends a run in order of arrival.

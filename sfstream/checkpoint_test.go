@@ -93,10 +93,17 @@ func (r *watermarkRig) check(step int, did string) {
 func TestWatermarkIsTheHandledPrefix(t *testing.T) {
 	for range 30 {
 		seed := rand.Uint64()
-		synctest.Test(t, func(t *testing.T) { watermarkIsPrefix(t, seed) })
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			defer tellSeed(t, seed)
+			watermarkIsPrefix(t, seed)
+		})
+	}
+}
+
+// tellSeed is deferred in the bubble: synctest.Test does not return where that fails.
+func tellSeed(t *testing.T, seed uint64) {
+	if t.Failed() {
+		t.Logf("seed %d", seed)
 	}
 }
 

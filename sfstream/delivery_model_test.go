@@ -20,10 +20,10 @@ import (
 func TestDeliveryDoesWhatItsModelDoes(t *testing.T) {
 	for range 60 {
 		seed := rand.Uint64()
-		synctest.Test(t, func(t *testing.T) { newDeliveryModel(t, seed).run() })
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			defer tellSeed(t, seed)
+			newDeliveryModel(t, seed).run()
+		})
 	}
 }
 
