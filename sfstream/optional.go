@@ -110,10 +110,16 @@ func (o *Optional[T]) mark(null bool) (value any) {
 	return &o.value
 }
 
+// itself tells an Optional from a struct that embeds one.
+func (*Optional[T]) itself() reflect.Type { return reflect.TypeFor[Optional[T]]() }
+
 // optional is avro.Binder's Optional.
 func optional(dst reflect.Value, null bool) (reflect.Value, bool) {
-	o, ok := dst.Addr().Interface().(interface{ mark(null bool) any })
-	if !ok {
+	o, ok := dst.Addr().Interface().(interface {
+		itself() reflect.Type
+		mark(null bool) any
+	})
+	if !ok || o.itself() != dst.Type() {
 		return reflect.Value{}, false
 	}
 	return reflect.ValueOf(o.mark(null)).Elem(), true

@@ -69,3 +69,15 @@ func TestDecodeOfANullPayload(t *testing.T) {
 		t.Errorf("%v, %v", v, err)
 	}
 }
+
+// A struct that embeds an Optional is a struct.
+func TestAnEmbeddedOptionalIsNoOptional(t *testing.T) {
+	m := streamedChange(`{"Phone":"x"}`)
+	_, err := Decode[struct{ Phone struct{ Optional[string] } }](m)
+	_, err2 := Decode[struct{ Phone struct{ *Optional[string] } }](m)
+	for _, err := range []error{err, err2} {
+		if err == nil || !strings.Contains(err.Error(), "field Phone") {
+			t.Error(err)
+		}
+	}
+}
