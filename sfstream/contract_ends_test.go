@@ -560,6 +560,22 @@ func endRules() []rule {
 				t.Errorf("%v, %v", m, err)
 			}
 		}},
+		{number: 10, words: "time in which other trouble kept it from asking does not make a denial final", run: func(t *testing.T) {
+			l := newLab(t)
+			l.follow()
+			l.publish(1)
+			l.expect(1)
+			l.Reject(labOrders, 2, "topic.meta.permission")
+			l.EndStreams(labOrders, "UNAVAILABLE")
+			l.pass(10 * time.Second) // denied, also after a new login
+			l.Reject(labOrders, 1, "subscription.limit.exceeded")
+			l.pass(5 * time.Minute)
+			l.Reject(labOrders, 1, "topic.meta.permission") // the first answer after the limit
+			l.publish(2)
+			l.pass(10 * time.Minute)
+			l.must(l.client.Err())
+			l.expect(2)
+		}},
 	}
 	denials := []string{"subscription.topic.cannot.subscribe", "topic.not.found", "topic.meta.permission", "service.tenant.license", "UNIMPLEMENTED", "PERMISSION_DENIED", "NOT_FOUND"}
 	rules = append(rules, names("an accepted channel that is answered %s is tried for ten minutes, with one login", denials, func(t *testing.T, code string) {

@@ -51,9 +51,10 @@ type feed struct {
 
 	fellBack time.Time // when a stale id was last dealt with
 
-	denied time.Time // since when an accepted channel is denied; zero: it is not
-	parked bool      // it had no room when last looked at
-	warned time.Time // the stall for want of Ack that was warned of
+	denied     time.Time // since when an accepted channel is denied; zero: it is not
+	deniedLast time.Time
+	parked     bool      // it had no room when last looked at
+	warned     time.Time // the stall for want of Ack that was warned of
 
 	// Of a channel that is refused while its session lives on.
 	backOff   backoff.BackOff // made when first needed
@@ -218,7 +219,12 @@ func (f *feed) retryDenied(err error) (time.Duration, error) {
 	if !f.isAccepted() {
 		return 0, err // the answer to Subscribe
 	}
-	switch now := time.Now(); {
+	now := time.Now()
+	if now.Sub(f.deniedLast) > deniedFor/2 {
+		f.denied = time.Time{} // other trouble has kept us from asking
+	}
+	f.deniedLast = now
+	switch {
 	case f.denied.IsZero():
 		f.denied = now
 		f.client.log.Warn("channel denied, trying on", "channel", f.sub.channel, "for", deniedFor, "error", err)
