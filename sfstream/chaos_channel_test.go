@@ -139,7 +139,10 @@ func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
 	ch.epoch++
 	ch.loaded, ch.floor = loaded, floor
 	for n := 1; n <= floor; n++ {
-		ch.handled[n] = true // also what was handed out and saved, and killed before the consumer had it
+		// Also what was handed out and saved, and killed before the consumer had it
+		// (AckOnReceive): save has judged that it is one message at most.
+		ch.handled[n] = true
+		ch.mayMiss[n] = ch.mayMiss[n] || !ch.everGot[n]
 	}
 	ch.exact = loaded == loadedID || loaded == loadedNone && replayAll
 	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.leaving = 0, 0, false, false, false

@@ -164,10 +164,16 @@ func (m *chaosModel) handle(tk *taken) {
 	}
 }
 
+// isOld reports whether a life that was killed has it, and another one goes on.
+func (tk *taken) isOld() bool { return tk != nil && tk.epoch != tk.channel.epoch }
+
 // mayHandle notes that a message is handled if another one comes.
 func (m *chaosModel) mayHandle(tk *taken) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if tk.isOld() {
+		return
+	}
 	if m.perhaps = tk; tk != nil {
 		ch := tk.channel
 		tk.before = ch.handled[tk.number]
@@ -197,6 +203,9 @@ func (m *chaosModel) back(life int, tk *taken) {
 func (m *chaosModel) cannotHandle(tk *taken) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if tk.isOld() {
+		return
+	}
 	if m.perhaps = nil; tk != nil {
 		tk.channel.handled[tk.number] = tk.before
 		tk.channel.contiguous = 0
