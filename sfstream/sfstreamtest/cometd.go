@@ -84,7 +84,7 @@ func (x *exchange) judge() {
 			return
 		}
 	}
-	x.user, x.denied = s.bearer(x.request)
+	x.user, x.denied = s.eventsBearer(x.request)
 	for i := range x.messages {
 		x.handle(&x.messages[i])
 		if x.status != 0 || x.aborted || x.fault.raw() {
@@ -122,16 +122,28 @@ func (s *Server) badVersion(version string) string {
 
 // bearer judges the Authorization header. After MoveInstance a token is only good
 // where it was issued for.
-func (s *Server) bearer(r *http.Request) (user, denied string) {
+func (s *Server) bearer(r *http.Request) (ses *session, denied string) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "OAuth") || token == "" {
-		return "", authRequired
+		return nil, authRequired
 	}
 	ses, ok := s.sessions.use(strings.TrimSpace(token), s.now())
 	if !ok {
-		return "", authInvalid
+		return nil, authInvalid
 	}
 	if _, host, _ := strings.Cut(ses.instanceURL, "://"); s.movedEver.Load() && r.Host != host {
+		return nil, authInvalid
+	}
+	return ses, ""
+}
+
+// eventsBearer is bearer for CometD, which takes no JWT.
+func (s *Server) eventsBearer(r *http.Request) (user, denied string) {
+	ses, denied := s.bearer(r)
+	switch {
+	case denied != "":
+		return "", denied
+	case ses.restOnly:
 		return "", authInvalid
 	}
 	return ses.user, ""

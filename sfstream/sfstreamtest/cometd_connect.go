@@ -55,7 +55,7 @@ func (x *exchange) connect(m *bayeuxMessage) {
 	}
 	// The token was good when the connect came. A login session in use does not time
 	// out, but it can be revoked.
-	if _, denied := s.bearer(x.request); denied != "" {
+	if _, denied := s.eventsBearer(x.request); denied != "" {
 		x.events, x.session = nil, nil
 		s.endSession(ses, farewell{})
 		x.farewell(m, farewell{error: denied, advice: adviceNone})

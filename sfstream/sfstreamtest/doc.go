@@ -1,4 +1,4 @@
-// Package sfstreamtest is a Salesforce org in a process: the token endpoint, the
+// Package sfstreamtest is a Salesforce org in a process: its logins, the
 // Pub/Sub API and the Streaming API (CometD) over one event log per channel, for
 // tests of programs that receive Salesforce events.
 //
@@ -9,6 +9,15 @@
 //
 // It is written from what Salesforce does on the wire and knows nothing of
 // package sfstream: any client of these APIs works against it.
+//
+// # Logins
+//
+// The token endpoint knows the flows password, refresh token, client credentials and JWT bearer
+// ([Server.PrivateKeyPEM], [WithPublicKeys]: signature, audience and expiry are
+// verified); /services/Soap/u knows login(), in the versions that have it. The identity
+// URL and userinfo say whose a token is. An org can refuse flows ([WithoutLoginFlow]), be asked at a
+// host that is not its My Domain ([WithLoginHost]), rotate refresh tokens
+// ([WithRefreshRotation]) and give out tokens that only REST takes ([WithJWTAccessTokens]).
 //
 // # Two faces
 //
@@ -49,8 +58,8 @@
 //
 // # Caveats
 //
-// Publish over gRPC, managed subscriptions and SOAP are not here, and of REST
-// only what Streaming API clients need. Sessions live in memory, also with
+// Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's
+// login(), and of REST only what Streaming API clients need. Sessions live in memory, also with
 // [WithLog], and so do the values of records that PushTopics select: after a
 // restart clients log in again. A Pub/Sub subscriber gets no answer before its
 // first event, so a test that publishes for a subscriber of new events waits with

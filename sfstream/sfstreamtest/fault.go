@@ -107,7 +107,9 @@ func (s *Server) FailGetSchema(n int, code string) {
 // token endpoint's JSON ("invalid_grant/user is locked", or just
 // "rate_limit_exceeded"), or one of: "html", a maintenance page with status 200;
 // "503"; "empty", status 200 without a body; "timeout", no answer until the
-// client gives up; "redirect", 302 to a page. n < 0: all, until ClearFaults.
+// client gives up; "redirect", 302 to a page. A SOAP login takes "CODE" and "CODE/message" for
+// a fault ("LOGIN_MUST_USE_SECURITY_TOKEN"), and makes INVALID_LOGIN of an error of the
+// token endpoint. n < 0: all, until ClearFaults.
 func (s *Server) FailLogin(n int, kind string) {
 	s.faults.add(fault{at: atLogin, left: n, code: kind})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,7 +16,8 @@ import (
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/services/oauth2/token", s.token)
-	mux.HandleFunc("GET /services/oauth2/userinfo", s.userinfo)
+	s.mountSOAP(mux)
+	s.mountIdentity(mux)
 	s.mountREST(mux)
 	s.mountCometD(mux)
 	mux.HandleFunc("/maintenance", func(w http.ResponseWriter, _ *http.Request) { maintenance(w, http.StatusOK) })
@@ -69,8 +71,8 @@ func maintenance(w http.ResponseWriter, code int) {
 	_, _ = io.WriteString(w, "<html><head><title>Maintenance</title></head><body>We are down for maintenance. Sorry for the inconvenience.</body></html>")
 }
 
-// failLogin does what FailLogin asked for.
-func failLogin(w http.ResponseWriter, r *http.Request, kind string) {
+// failLogin does what FailLogin asked for. deny says an error in the words of the endpoint.
+func failLogin(w http.ResponseWriter, r *http.Request, kind string, deny func(http.ResponseWriter, string)) {
 	switch kind {
 	case "html":
 		maintenance(w, http.StatusOK)
@@ -83,7 +85,7 @@ func failLogin(w http.ResponseWriter, r *http.Request, kind string) {
 	case "redirect":
 		http.Redirect(w, r, "/maintenance", http.StatusFound)
 	default:
-		denied(w, kind)
+		deny(w, kind)
 	}
 }
 
@@ -96,40 +98,102 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f, ok := s.faults.take(atLogin, ""); ok {
-		failLogin(w, r, f.code)
+		failLogin(w, r, f.code, denied)
 		return
 	}
+	switch r.PostForm.Get("grant_type") {
+	case "password":
+		s.passwordGrant(w, r)
+	case "refresh_token":
+		s.refreshGrant(w, r)
+	case "client_credentials":
+		s.clientCredentialsGrant(w, r)
+	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
+		s.jwtGrant(w, r)
+	default:
+		denied(w, "unsupported_grant_type")
+	}
+}
+
+// app judges the consumer key and secret of a request, in its body or as HTTP Basic.
+// It says what is wrong with them, if anything.
+func (s *Server) app(r *http.Request, secretRequired bool) (wrong string) {
 	id, secret, basic := r.BasicAuth()
 	if !basic {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
-	grant := r.PostForm.Get("grant_type")
 	switch {
-	case grant != "password" && grant != "refresh_token":
-		denied(w, "unsupported_grant_type")
 	case id != s.account.ConsumerKey:
-		denied(w, "invalid_client_id")
-	case secret != s.account.ConsumerSecret && (grant == "password" || secret != ""):
-		denied(w, "invalid_client")
-	case grant == "password":
-		user, known := s.user(r.PostForm.Get("username"))
-		if !known || r.PostForm.Get("password") != s.account.Password+s.account.SecurityToken {
-			denied(w, "invalid_grant")
-			return
-		}
-		s.grant(w, user, nil)
-	default:
-		next, ok := s.sessions.exchange(r.PostForm.Get("refresh_token"))
-		if !ok {
-			denied(w, "invalid_grant/expired access/refresh token")
-			return
-		}
-		more := map[string]string{"scope": "refresh_token api"}
-		if next != "" {
-			more["refresh_token"] = next
-		}
-		s.grant(w, s.account.UserID, more)
+		return "invalid_client_id"
+	case secret != s.account.ConsumerSecret && (secretRequired || secret != ""):
+		return "invalid_client"
 	}
+	return ""
+}
+
+func (s *Server) passwordGrant(w http.ResponseWriter, r *http.Request) {
+	if wrong := s.app(r, true); wrong != "" {
+		denied(w, wrong)
+		return
+	}
+	user, ok := s.knows(r.PostForm.Get("username"), r.PostForm.Get("password"))
+	switch {
+	case !ok || s.config.withoutFlow[PasswordFlow]:
+		denied(w, "invalid_grant")
+	case s.config.passwordExpired:
+		denied(w, "invalid_grant/password expired")
+	default:
+		s.grant(w, user, nil)
+	}
+}
+
+func (s *Server) refreshGrant(w http.ResponseWriter, r *http.Request) {
+	if wrong := s.app(r, false); wrong != "" {
+		denied(w, wrong)
+		return
+	}
+	next, ok := s.sessions.exchange(r.PostForm.Get("refresh_token"))
+	if !ok {
+		denied(w, "invalid_grant/expired access/refresh token")
+		return
+	}
+	more := map[string]string{"scope": "refresh_token api"}
+	if next != "" {
+		more["refresh_token"] = next
+	}
+	s.grant(w, s.account.UserID, more)
+}
+
+// clientCredentialsGrant logs the app's run-as user in.
+func (s *Server) clientCredentialsGrant(w http.ResponseWriter, r *http.Request) {
+	wrong := s.app(r, true)
+	switch {
+	case !s.isMyDomain(r):
+		denied(w, "invalid_grant/request not supported on this domain")
+	case wrong != "":
+		denied(w, wrong)
+	case s.config.withoutFlow[ClientCredentialsFlow]:
+		denied(w, "invalid_grant/no client credentials user enabled")
+	default:
+		s.grant(w, s.account.UserID, map[string]string{"scope": "api"})
+	}
+}
+
+// isMyDomain says whether a request came to the org's own host. login.salesforce.com and
+// test.salesforce.com belong to all orgs; the network in memory leads them here too.
+func (s *Server) isMyDomain(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	own, _, _ := net.SplitHostPort(s.httpGate.addr.String())
+	return host != "login.salesforce.com" && host != "test.salesforce.com" && !(s.config.loginHost && host == own)
+}
+
+// knows returns the id of a user who has this password, with the security token.
+func (s *Server) knows(username, password string) (id string, ok bool) {
+	id, ok = s.user(username)
+	return id, ok && password == s.account.Password+s.account.SecurityToken
 }
 
 // user is the id of a user of the org.
@@ -148,38 +212,16 @@ func (s *Server) grant(w http.ResponseWriter, user string, reply map[string]stri
 	}
 	now := s.now()
 	instance := s.instanceURL()
-	id := s.LoginURL() + "/id/" + s.account.OrgID + "/" + user
+	id := s.identityURL(user)
 	issued := strconv.FormatInt(now.UnixMilli(), 10)
 	mac := hmac.New(sha256.New, []byte(s.account.ConsumerSecret))
 	mac.Write([]byte(id + issued))
 
-	reply["access_token"] = s.sessions.issue(instance, user, now)
+	reply["access_token"] = s.sessions.issue(&session{instanceURL: instance, user: user, restOnly: s.config.jwtTokens}, now)
 	reply["instance_url"] = instance
 	reply["id"] = id
 	reply["token_type"] = "Bearer"
 	reply["issued_at"] = issued
 	reply["signature"] = base64.StdEncoding.EncodeToString(mac.Sum(nil))
 	writeJSON(w, http.StatusOK, reply)
-}
-
-// userinfo says whose token it is.
-func (s *Server) userinfo(w http.ResponseWriter, r *http.Request) {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if _, ok := s.sessions.use(token, s.now()); !ok {
-		w.Header().Set("Content-Type", "text/html;charset=UTF-8")
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = io.WriteString(w, "Bad_OAuth_Token")
-		return
-	}
-	writeJSON(w, http.StatusOK, map[string]any{
-		"sub":                s.LoginURL() + "/id/" + s.account.OrgID + "/" + s.account.UserID,
-		"user_id":            s.account.UserID,
-		"organization_id":    s.account.OrgID,
-		"preferred_username": s.account.Username,
-		"nickname":           "integration",
-		"name":               "Integration User",
-		"email":              s.account.Username,
-		"active":             true,
-		"user_type":          "STANDARD",
-	})
 }

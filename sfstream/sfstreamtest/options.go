@@ -1,6 +1,7 @@
 package sfstreamtest
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -21,6 +22,7 @@ type config struct {
 	creditCap, batchEvents, batchBytes            int
 	eventBytes, requestBytes, maxStreams          int
 
+	loginConfig
 	cometd cometdConfig
 }
 
@@ -55,7 +57,7 @@ func (c config) validate() error {
 	if c.routingDelay < 0 {
 		return fmt.Errorf("sfstreamtest: WithRoutingDelay(%v): must not be negative", c.routingDelay)
 	}
-	return c.cometd.validate()
+	return errors.Join(c.loginConfig.validate(), c.cometd.validate())
 }
 
 // InMemory keeps the network inside the process: no sockets, nothing that a

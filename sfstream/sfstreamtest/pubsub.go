@@ -138,7 +138,7 @@ func (s *Server) authenticate(ctx context.Context) (*session, error) {
 	if token == "" || err != nil || u.Host == "" || instance != u.Scheme+"://"+u.Host || len(org) != 15 && len(org) != 18 {
 		return nil, s.newFailure("service.auth.headers.invalid", "")
 	}
-	session, ok := s.sessions.use(token, s.now())
+	session, ok := s.sessions.useForEvents(token, s.now())
 	if !ok || instance != session.instanceURL || org != s.account.OrgID[:len(org)] {
 		return nil, s.newFailure("service.auth.error", "")
 	}

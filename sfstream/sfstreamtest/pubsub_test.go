@@ -11,7 +11,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-func getTopic(t *testing.T, r *rig, name string, want codes.Code, code string) *eventbus.TopicInfo {
+func getTopic(t testing.TB, r *rig, name string, want codes.Code, code string) *eventbus.TopicInfo {
 	t.Helper()
 	var trailer metadata.MD
 	info, err := r.client.GetTopic(r.ctx(), &eventbus.TopicRequest{TopicName: name}, grpc.Trailer(&trailer))

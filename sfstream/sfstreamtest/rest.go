@@ -15,6 +15,8 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 	mux.HandleFunc("GET /services/data/{$}", s.listVersions)
 	mux.HandleFunc("GET /services/data", s.listVersions)
 	const base = "/services/data/{version}/"
+	mux.HandleFunc("GET "+base+"{$}", s.rest(s.listResources))
+	mux.HandleFunc("GET /services/data/{version}", s.rest(s.listResources))
 	mux.HandleFunc("GET "+base+"query/{$}", s.rest(s.queryRecords))
 	mux.HandleFunc("GET "+base+"query", s.rest(s.queryRecords))
 	mux.HandleFunc("POST "+base+"sobjects/{object}/{$}", s.rest(s.createRecord))
@@ -105,6 +107,15 @@ func (s *Server) listVersions(w http.ResponseWriter, _ *http.Request) {
 		list = append(list, apiVersion{Label: release(v), URL: "/services/data/v" + v, Version: v})
 	}
 	writeJSON(w, http.StatusOK, list)
+}
+
+// listResources is the root of a version: where things are, and who asks.
+func (s *Server) listResources(r *http.Request) (int, any, error) {
+	ses, _ := s.bearer(r)
+	root := "/services/data/" + r.PathValue("version") + "/"
+	return http.StatusOK, map[string]string{
+		"query": root + "query", "sobjects": root + "sobjects", "identity": s.identityURL(ses.user),
+	}, nil
 }
 
 // release is the name of a version: three a year, 66.0 was Spring '26.

@@ -81,6 +81,7 @@ func Start(opts ...Option) (_ *Server, err error) {
 		topics: make(map[string]*topic), schemas: make(map[string]*schema),
 	}
 	s.sessions = newSessions(s.account, c)
+	s.moved.Store(c.loginHost) // the instance is at localhost
 	s.network = newNetwork(c.inMemory, func() bool { return s.faults.active(atConnect, "") })
 	defer func() {
 		if err != nil {

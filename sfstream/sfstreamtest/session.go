@@ -2,6 +2,8 @@ package sfstreamtest
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 type session struct {
 	instanceURL string
 	user        string
+	restOnly    bool         // its token is a JWT
 	used        atomic.Int64 // when, in Unix nanoseconds; expired if 0
 }
 
@@ -42,14 +45,34 @@ func newSessions(a Account, c config) *sessions {
 }
 
 // issue begins a session.
-func (s *sessions) issue(instanceURL, user string, now time.Time) (token string) {
+func (s *sessions) issue(ses *session, now time.Time) (token string) {
 	token = s.prefix + "AQ" + rand.Text() + rand.Text()
-	ses := &session{instanceURL: instanceURL, user: user}
+	if ses.restOnly {
+		token = jwtToken(ses, now)
+	}
 	ses.used.Store(now.UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live[token] = ses
 	return token
+}
+
+// jwtToken is an access token in the form of a JWT. Its signature is nobody's: to a client
+// the token is opaque, and here it is looked up like any other.
+func jwtToken(ses *session, now time.Time) string {
+	payload := fmt.Sprintf(`{"scp":"api","aud":[%q],"sub":"uid:%s","iss":%q,"iat":%d,"jti":%q}`,
+		ses.instanceURL, ses.user, ses.instanceURL, now.Unix(), rand.Text())
+	var parts []string
+	for _, part := range []string{`{"typ":"JWT","alg":"RS256"}`, payload, rand.Text() + rand.Text()} {
+		parts = append(parts, base64.RawURLEncoding.EncodeToString([]byte(part)))
+	}
+	return strings.Join(parts, ".")
+}
+
+// useForEvents is use for the Pub/Sub API and CometD, which take no JWT.
+func (s *sessions) useForEvents(token string, now time.Time) (*session, bool) {
+	ses, ok := s.use(token, now)
+	return ses, ok && !ses.restOnly
 }
 
 // use returns the session of a token, and slides its timeout.

@@ -221,7 +221,7 @@ func (st *stream) fetch(req *eventbus.FetchRequest) error {
 		return s.newFailure("subscription.fetch.request.invalid", t.name)
 	}
 	if req.AuthRefresh != "" {
-		session, ok := s.sessions.use(req.AuthRefresh, s.now())
+		session, ok := s.sessions.useForEvents(req.AuthRefresh, s.now())
 		if !ok {
 			return s.newFailure("service.auth.refresh.invalid", t.name)
 		}

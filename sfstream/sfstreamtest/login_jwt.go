@@ -1,0 +1,111 @@
+package sfstreamtest
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxAssertionLife is how far ahead of the org's clock an assertion may end: Salesforce says
+// 3 minutes and takes the 5 that many clients use.
+const maxAssertionLife = 5 * time.Minute
+
+// appKey is the key pair of the app, the same one for all orgs of the process: to make
+// one takes as long as many tests.
+var appKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, _ := rsa.GenerateKey(rand.Reader, 2048) // fails only for sizes that are no good
+	return key
+})
+
+// PrivateKeyPEM is a private key that the app's JWT bearer assertions may be signed with, in
+// PKCS #8. It is made at the first call, for this process; the org knows its public key.
+func (s *Server) PrivateKeyPEM() []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(appKey())
+	if err != nil {
+		return nil // an RSA key always has this form
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// assertion are the claims of a JWT that are looked at. Aud is a text, as Salesforce's examples have it.
+type assertion struct {
+	Iss, Sub, Aud string
+	Exp           *float64 // seconds since 1970
+}
+
+// jwtGrant is the JWT bearer flow: no secret, the assertion says which app it is.
+func (s *Server) jwtGrant(w http.ResponseWriter, r *http.Request) {
+	claims, ok := s.parseAssertion(r.PostForm.Get("assertion"))
+	if !ok {
+		denied(w, "invalid_grant/invalid assertion")
+		return
+	}
+	if wrong := s.judgeAssertion(claims); wrong != "" {
+		denied(w, wrong)
+		return
+	}
+	user, _ := s.user(claims.Sub)
+	s.grant(w, user, map[string]string{"scope": "api"})
+}
+
+// parseAssertion reads a JWT that one of the app's keys has signed.
+func (s *Server) parseAssertion(token string) (claims assertion, ok bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return claims, false
+	}
+	var header struct{ Alg string }
+	signature, err := base64.RawURLEncoding.Strict().DecodeString(parts[2])
+	if err != nil || !decodePart(parts[0], &header) || header.Alg != "RS256" || !decodePart(parts[1], &claims) {
+		return claims, false
+	}
+	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
+	signed := func(key *rsa.PublicKey) bool {
+		return rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) == nil
+	}
+	return claims, slices.ContainsFunc(s.config.publicKeys, signed) || signed(&appKey().PublicKey)
+}
+
+func decodePart(part string, into any) bool {
+	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	return err == nil && json.Unmarshal(text, into) == nil
+}
+
+// judgeAssertion says what is wrong with claims that are signed, if anything.
+func (s *Server) judgeAssertion(claims assertion) (wrong string) {
+	audiences := []string{s.instanceURL()}
+	if !s.config.myDomainAudience {
+		audiences = append(audiences, s.LoginURL(), "https://login.salesforce.com", "https://test.salesforce.com")
+	}
+	_, known := s.user(claims.Sub)
+	switch {
+	case claims.Iss != s.account.ConsumerKey:
+		return "invalid_client_id"
+	case !slices.Contains(audiences, claims.Aud):
+		return "invalid_grant/audience is invalid"
+	case claims.Exp == nil:
+		return "invalid_grant/invalid assertion"
+	case !s.isTimely(*claims.Exp):
+		return "invalid_grant/expired authorization code"
+	case !known || s.config.withoutFlow[JWTBearerFlow]:
+		return "invalid_grant/user hasn't approved this consumer"
+	}
+	return ""
+}
+
+// isTimely says whether an assertion that ends then is good now, by the org's clock. One
+// that has milliseconds for seconds ends in thousands of years.
+func (s *Server) isTimely(exp float64) bool {
+	left := exp - float64(s.now().UnixMilli())/1000
+	return left > 0 && left <= maxAssertionLife.Seconds()
+}
