@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
@@ -22,6 +24,7 @@ type orgLine struct {
 	Username       string `json:"username"`
 	Password       string `json:"password"` // with the security token, as the token endpoint takes it
 	RefreshToken   string `json:"refresh_token"`
+	PrivateKeyFile string `json:"private_key_file"` // PEM, of the JWT bearer flow
 	CAFile         string `json:"ca_file,omitempty"`
 }
 
@@ -34,6 +37,7 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		tls        = flags.Bool("tls", false, "serve with TLS; ca_file has the certificate authority")
 		demo       = flags.Bool("demo", false, "publish a believable stream of changes and orders")
 		rate       = flags.Float64("rate", 2, "events per second of -demo")
+		key        = flags.String("key", "", "the app's private key for the JWT bearer flow is in this `file` (PEM, RSA), or is put there; else in one that ends with the org")
 		log        = flags.String("log", "", "keep the org's events in this `file`, so that they survive a restart")
 	)
 	flags.Usage = func() {
@@ -61,6 +65,17 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if *log != "" {
 		options = append(options, sfstreamtest.WithLog(*log))
 	}
+	dir, err := os.MkdirTemp("", "sfstream-testorg-") // nobody else can look into it
+	if err != nil {
+		return err
+	}
+	defer func() { err = joined(err, os.RemoveAll(dir)) }()
+	keyFile := cmp.Or(*key, filepath.Join(dir, "key.pem"))
+	public, err := appKey(keyFile)
+	if err != nil {
+		return err
+	}
+	options = append(options, sfstreamtest.WithPublicKeys(public))
 	org, err := sfstreamtest.Start(options...)
 	if err != nil {
 		return err
@@ -72,12 +87,13 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		LoginURL: org.LoginURL(), InstanceURL: org.LoginURL(), PubSub: org.PubSubEndpoint(), OrgID: account.OrgID,
 		ConsumerKey: account.ConsumerKey, ConsumerSecret: account.ConsumerSecret,
 		Username: account.Username, Password: account.Password + account.SecurityToken, RefreshToken: account.RefreshToken,
+		PrivateKeyFile: keyFile,
 	}
 	if *tls {
-		if line.CAFile, err = writeTemp(org.CertPEM()); err != nil {
+		line.CAFile = filepath.Join(dir, "ca.pem")
+		if err := writeNew(line.CAFile, org.CertPEM()); err != nil {
 			return err
 		}
-		defer os.Remove(line.CAFile)
 	}
 	if err := json.NewEncoder(stdout).Encode(line); err != nil {
 		return err
@@ -88,14 +104,4 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	}
 	<-ctx.Done()
 	return nil
-}
-
-func writeTemp(data []byte) (path string, err error) {
-	file, err := os.CreateTemp("", "sfstream-ca-*.pem")
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	_, err = file.Write(data)
-	return file.Name(), err
 }
