@@ -88,18 +88,16 @@ func TestJSForce(t *testing.T) {
 	})
 }
 
-// jsforce is the program in clients.
-type jsforce struct {
+// clientProgram is one of those in clients: it prints JSON, an object a line.
+type clientProgram struct {
 	t   *testing.T
 	out *bufio.Scanner
 }
 
-func startJSForce(t *testing.T, org *sfstreamtest.Server, args ...string) *jsforce {
+func startClient(t *testing.T, env []string, script string, args ...string) *clientProgram {
 	t.Helper()
-	account := org.Account()
-	cmd := node(t, filepath.Join("clients", "jsforce.js"),
-		append([]string{org.LoginURL(), account.Username, account.Password + account.SecurityToken}, args...)...)
-	cmd.Env = append(os.Environ(), "CONSUMER_KEY="+account.ConsumerKey, "CONSUMER_SECRET="+account.ConsumerSecret)
+	cmd := node(t, filepath.Join("clients", script), args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	check(t, err)
@@ -112,10 +110,26 @@ func startJSForce(t *testing.T, org *sfstreamtest.Server, args ...string) *jsfor
 		_ = cmd.Wait()
 		limit.Stop()
 	})
-	return &jsforce{t, bufio.NewScanner(stdout)}
+	return &clientProgram{t, bufio.NewScanner(stdout)}
 }
 
-func (j *jsforce) next() map[string]any {
+func startJSForce(t *testing.T, org *sfstreamtest.Server, args ...string) *clientProgram {
+	t.Helper()
+	return startJSForceWith(t, org, "", args...)
+}
+
+// startJSForceWith has jsforce log in by a flow of its program.
+func startJSForceWith(t *testing.T, org *sfstreamtest.Server, flow string, args ...string) *clientProgram {
+	t.Helper()
+	account := org.Account()
+	env := []string{
+		"CONSUMER_KEY=" + account.ConsumerKey, "CONSUMER_SECRET=" + account.ConsumerSecret, "FLOW=" + flow,
+		"REFRESH_TOKEN=" + account.RefreshToken, "PRIVATE_KEY=" + string(org.PrivateKeyPEM()),
+	}
+	return startClient(t, env, "jsforce.js", append([]string{org.LoginURL(), account.Username, account.Password + account.SecurityToken}, args...)...)
+}
+
+func (j *clientProgram) next() map[string]any {
 	j.t.Helper()
 	if !j.out.Scan() {
 		j.t.Fatalf("the program has ended: %v", j.out.Err())
@@ -127,7 +141,7 @@ func (j *jsforce) next() map[string]any {
 	return got
 }
 
-func (j *jsforce) line(want map[string]any) {
+func (j *clientProgram) line(want map[string]any) {
 	j.t.Helper()
 	if got := j.next(); !reflect.DeepEqual(got, want) {
 		j.t.Fatalf("got %v, want %v", got, want)
@@ -136,7 +150,7 @@ func (j *jsforce) line(want map[string]any) {
 
 // event is the next line: an event of the PushTopic. One that is replayed may come
 // before the word that the subscription is accepted.
-func (j *jsforce) event(n int, replayID uint64) {
+func (j *clientProgram) event(n int, replayID uint64) {
 	j.t.Helper()
 	got := j.next()
 	if got["subscribed"] != nil {

@@ -1,0 +1,28 @@
+'use strict';
+
+// The Node client of the Pub/Sub API, as its documentation uses it: logs in, subscribes
+// and prints the payloads that it receives, one JSON object a line. It ends with
+// standard input. CONFIG is the JSON of the client's configuration.
+//
+//   node pubsub.js CHANNEL
+
+const { default: PubSubApiClient } = require('salesforce-pubsub-api-client');
+
+const [channel] = process.argv.slice(2);
+const silent = { debug() {}, info() {}, warn() {}, error: console.error };
+
+// BigInts are what the client makes of int64.
+const print = (line) => console.log(JSON.stringify(line, (_, v) => (typeof v === 'bigint' ? Number(v) : v)));
+
+async function main() {
+  const client = new PubSubApiClient(JSON.parse(process.env.CONFIG), silent);
+  await client.connect();
+  client.subscribe(channel, (subscription, type, data) => {
+    if (type === 'event') print({ replayId: data.replayId, payload: data.payload });
+    else if (type === 'error') print({ error: String(data) });
+  });
+  print({ subscribed: channel });
+}
+
+main().catch((error) => print({ error: `${error}: ${error.cause}` }));
+process.stdin.resume().on('end', () => process.exit());
