@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 )
 
@@ -19,7 +17,8 @@ const (
 // Login says where and how to log in. The zero value is production over [http.DefaultClient].
 type Login struct {
 	// URL is ProductionURL, SandboxURL or a My Domain URL, with or without a trailing slash. It must be
-	// https, or http to a loopback host (127.0.0.0/8, ::1, localhost). Default: ProductionURL.
+	// https, or http to a loopback host (127.0.0.0/8, ::1, localhost). Only the address of an Experience Cloud
+	// site may have a path. Default: ProductionURL.
 	URL string
 
 	// HTTPClient carries proxy and TLS settings. A login uses a copy that does not follow redirects.
@@ -48,26 +47,4 @@ func (f Func) Authenticate(ctx context.Context, login Login) (*Credentials, erro
 		return nil, &Error{Code: codeConfig, Description: "the authenticator.Func is nil"}
 	}
 	return f(ctx, login)
-}
-
-// parseBase parses an address that secrets will be sent to. Where it is unfit it returns the reason instead,
-// which shows nothing of an address that may itself hold a secret.
-func parseBase(raw string) (u *url.URL, reason string) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return nil, "cannot be parsed"
-	case u.User != nil, u.ForceQuery, u.RawQuery != "", u.Fragment != "":
-		return nil, "must not hold a user, a query or a fragment"
-	case u.Hostname() == "":
-		return nil, "must be absolute, as in " + ProductionURL
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
-		return u, ""
-	}
-	return nil, "must be https (http is for loopback hosts only)"
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
 }

@@ -145,7 +145,9 @@ func (c *Cache) authenticate(ctx context.Context, login Login) (*Credentials, er
 	case credentials == nil || credentials.AccessToken == "":
 		return nil, &Error{Code: codeIncomplete, Description: "the Authenticator returned neither an access token nor an error"}
 	}
-	return clone(credentials), nil
+	credentials = clone(credentials)
+	credentials.tidy()
+	return credentials, nil
 }
 
 // leave takes one waiter from f. An abandoned flight makes room, so that nobody joins a cancelled login.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,51 @@ type Credentials struct {
 	IssuedAt    time.Time // UTC, to the millisecond; zero where the flow does not tell
 	ID          string    // identity URL, https://login.salesforce.com/id/<org>/<user>
 	Signature   string    // base64 HMAC-SHA256 of ID and the time of issue under the consumer secret; never shown
+}
+
+// Validate refuses credentials that cannot be right, with an [*Error] that says why and is permanent: a token with a
+// space or a control character in it, an org id that is none, an instance URL to which no token can be sent. What
+// is empty is not refused. The flows of this package look for themselves; a [Func] may want to.
+func (c Credentials) Validate() error {
+	if reason := c.wrong(); reason != "" {
+		return &Error{Code: codeConfig, Description: "the credentials cannot be right: " + reason}
+	}
+	return nil
+}
+
+// wrong is what cannot be right of c; empty where all may be.
+func (c Credentials) wrong() (reason string) {
+	if strings.ContainsFunc(c.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "AccessToken holds white space, a control character or one that is not ASCII: no token of Salesforce does"
+	}
+	if c.OrgID != "" && !isOrgID(c.OrgID) {
+		return "OrgID must have 15 or 18 characters and begin with 00D"
+	}
+	if c.InstanceURL != "" {
+		if _, reason := parseBase(c.InstanceURL); reason != "" {
+			return "InstanceURL " + reason
+		}
+	}
+	return ""
+}
+
+// tidy cuts what people paste along with a token, and what they copy of the address of a page.
+func (c *Credentials) tidy() {
+	c.AccessToken = tidyToken(c.AccessToken)
+	c.OrgID = strings.TrimSpace(c.OrgID)
+	c.InstanceURL = strings.TrimSpace(c.InstanceURL)
+	if instance, reason := parseBase(c.InstanceURL); reason == "" {
+		c.InstanceURL = origin(instance)
+	}
+}
+
+// tidyToken cuts surrounding white space and the word that stands before a token in an HTTP header.
+func tidyToken(token string) string {
+	token = strings.TrimSpace(token)
+	if word, rest, _ := strings.Cut(strings.ReplaceAll(token, "\t", " "), " "); strings.EqualFold(word, "Bearer") {
+		return strings.TrimSpace(rest)
+	}
+	return token
 }
 
 func (c Credentials) view() view {

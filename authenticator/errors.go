@@ -17,28 +17,40 @@ const (
 	codeMalformed  = "malformed_reply"
 	codeIncomplete = "incomplete_reply"
 	codeOnRotate   = "on_rotate"
+	codeSigner     = "signer_failed"
+	codeExpired    = "password_expired"
+	codeCLI        = "cli_failed"
 )
 
 // Error is a failed login. It holds no secret, not even one that the server echoed.
 type Error struct {
-	Flow string // password, refresh_token, static, environment; empty where it is not known
+	// Flow is client_credentials, jwt_bearer, refresh_token, password, soap, static, cli or environment; empty
+	// where it is not known.
+	Flow string
 
-	// Code is Salesforce's error, such as invalid_grant (or, of userinfo, an errorCode). Where there is none:
+	// Code is Salesforce's error, such as invalid_grant (or an errorCode of userinfo, or an exceptionCode of SOAP
+	// as INVALID_LOGIN). Where there is none:
 	//
-	//	invalid_config    a field or the login URL is missing or wrong; nothing was sent
+	//	invalid_config    a field, a key or the login URL is missing or wrong; nothing was sent
 	//	no_answer         network trouble, a timeout, or the context ended: see Unwrap
 	//	redirected        the host named another; the secrets were not sent there
 	//	html_reply        a page: maintenance, a proxy, or not a login host
 	//	empty_reply       nothing
-	//	malformed_reply   not JSON, or broken off
-	//	incomplete_reply  JSON without an access token, instance URL or org id
+	//	malformed_reply   neither JSON nor, of SOAP, XML; or broken off
+	//	incomplete_reply  a reply without an access token, instance URL or org id, or with one that cannot be right
 	//	on_rotate         RefreshToken.OnRotate failed: see Unwrap
+	//	signer_failed     JWTBearer.Signer failed: see Unwrap
+	//	password_expired  SOAP: the password is right but has expired
+	//	cli_failed        the Salesforce CLI failed
 	Code string
 
 	Description string // Salesforce's error_description, or ours; at most 300 bytes of what a server wrote
 	StatusCode  int    // of the HTTP reply; 0 where there was none
 
-	err error
+	at    string // the URL that answered
+	fault bool   // a SOAP fault: Salesforce sends also its judgements with HTTP 500
+	hint  string // the next step, beside what remedy knows
+	err   error
 }
 
 // Error tells what happened and, where it can be guessed, what to do.
@@ -51,23 +63,34 @@ func (e *Error) Error() string {
 		}
 	}
 	if e.StatusCode != 0 {
-		fmt.Fprintf(&b, " (HTTP %d)", e.StatusCode)
+		fmt.Fprintf(&b, " (HTTP %d", e.StatusCode)
+		if e.at != "" {
+			b.WriteString(" from " + e.at)
+		}
+		b.WriteString(")")
 	}
 	if e.err != nil {
 		b.WriteString(": " + e.err.Error())
 	}
-	if r := e.remedy(); r != "" {
-		b.WriteString("; " + r)
+	for _, next := range []string{e.remedy(), e.hint} {
+		if next != "" {
+			b.WriteString("; " + next)
+		}
 	}
 	return b.String()
 }
 
-// Unwrap returns the underlying error: of the network, the context or OnRotate; nil where a server answered.
+// Unwrap returns the underlying error: of the network, the context, OnRotate, the Signer or a file; nil where a
+// server answered.
 func (e *Error) Unwrap() error { return e.err }
 
 // Permanent tells whether trying the same login again is useless or harmful: Salesforce has judged it and
 // said no, or the configuration is wrong. Not permanent are trouble with the network, timeouts, 5xx,
-// maintenance pages, unusable replies, rate limits, a failed OnRotate, and every error that is no [*Error].
+// maintenance pages, unusable replies, rate limits, a failed OnRotate or Signer, and every error that is no
+// [*Error].
+//
+// Of SOAP, INVALID_LOGIN and whatever else a fault says with HTTP 500 is permanent, but for the few codes that
+// tell of the server's own trouble.
 //
 // A 404 page or a temporary redirect mean a wrong login URL at the first login, but at a later one more likely
 // a host in trouble. They judge no login, so they are not permanent. A permanent redirect (301, 308) is.
@@ -78,15 +101,20 @@ func Permanent(err error) bool {
 	}
 	switch e.Code {
 	case "invalid_grant":
-		return !strings.Contains(strings.ToLower(e.Description), "login rate exceeded")
+		return !e.says("login rate exceeded")
 	case "invalid_client", "invalid_client_id", "invalid_client_credentials", // the app is not known as that
 		"unsupported_grant_type", "invalid_request", "invalid_scope", // our request is wrong
-		"invalid_app_access", "inactive_user", "inactive_org", // an administrator has to act
+		"invalid_app_access", "inactive_user", "inactive_org", codeExpired, // a person has to act
 		codeConfig:
 		return true
-	case "rate_limit_exceeded", "REQUEST_LIMIT_EXCEEDED", "unknown_error", "server_error", "temporarily_unavailable",
-		"", codeNoAnswer, codeEmpty, codeHTML, codeMalformed, codeIncomplete, codeOnRotate:
+	case "rate_limit_exceeded", "REQUEST_LIMIT_EXCEEDED", "LOGIN_RATE_EXCEEDED", // later
+		"unknown_error", "server_error", "temporarily_unavailable", // OAuth: the server's trouble
+		"SERVER_UNAVAILABLE", "API_CURRENTLY_DISABLED", "UNKNOWN_EXCEPTION", "UNABLE_TO_LOCK_ROW",
+		"REQUEST_RUNNING_TOO_LONG", "Server", // SOAP: the same
+		"", codeNoAnswer, codeEmpty, codeHTML, codeMalformed, codeIncomplete, codeOnRotate, codeSigner:
 		return false
+	case codeCLI:
+		return e.says("no authorization information") || e.says("expired access/refresh token")
 	case codeRedirected:
 		return e.StatusCode == http.StatusMovedPermanently || e.StatusCode == http.StatusPermanentRedirect
 	}
@@ -96,5 +124,11 @@ func Permanent(err error) bool {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return false
 	}
+	if e.fault {
+		return e.StatusCode <= http.StatusInternalServerError
+	}
 	return e.StatusCode < 500
 }
+
+// says tells whether the description has text, which is in lower case, in any case.
+func (e *Error) says(text string) bool { return strings.Contains(strings.ToLower(e.Description), text) }

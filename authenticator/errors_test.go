@@ -1,6 +1,7 @@
 package authenticator_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -25,6 +27,13 @@ func TestErrorTable(t *testing.T) {
 		permanent         bool
 		remedy            string
 	}{
+		{"OAUTH_APP_BLOCKED", "this app is blocked by admin", 400, true, "install the app"},
+		{"invalid_grant", "oauth_app_blocked: this app is blocked by admin", 400, true, "install the app"},
+		{"OAUTH_APPROVAL_ERROR_GENERIC", "An unexpected error has occured during authentication", 400, true, "pre-authorise the user"},
+		{"OAUTH_EC_APP_NOT_FOUND", "External client app is not installed in this org", 400, true, "check the consumer key and the login URL"},
+		{"invalid_grant", "password expired", 400, true, "set a new password"},
+		{"invalid_grant", "app blocked", 400, true, "unblock the app"},
+		{"invalid_grant", "user locked out.", 400, true, "unlock the user"},
 		{"invalid_grant", "authentication failure", 400, true, "blocked by default"},
 		{"invalid_grant", "expired access/refresh token", 400, true, "authorise the app again"},
 		{"invalid_grant", "expired authorization code", 400, true, "clock"},
@@ -63,21 +72,29 @@ func TestErrorTable(t *testing.T) {
 				requests++
 				return response(row.status, string(body)), nil
 			})
-			for _, a := range []authenticator.Authenticator{passwordFlow(), refreshFlow()} {
-				c, err := a.Authenticate(context.Background(), login)
+			for name, flow := range flows() {
+				login.URL = flow.url
+				c, err := flow.auth.Authenticate(context.Background(), login)
 				e := loginError(t, c, err)
-				if e.Code != row.code || e.Description != row.description || e.StatusCode != row.status || e.Unwrap() != nil {
+				if e.Flow != name || e.Code != row.code || e.Description != row.description || e.StatusCode != row.status || e.Unwrap() != nil {
 					t.Errorf("got %#v", e)
 				}
 				if authenticator.Permanent(fmt.Errorf("wrapped: %w", err)) != row.permanent {
 					t.Errorf("permanent is %v: %v", !row.permanent, e)
 				}
-				if _, after, found := strings.Cut(err.Error(), "; "); found != (row.remedy != "") || !strings.Contains(after, row.remedy) {
-					t.Errorf("%v lacks %q", err, row.remedy)
+				remedy := row.remedy
+				if row.description == "authentication failure" && (name == "client_credentials" || name == "jwt_bearer") {
+					remedy = "allow this flow" // these have no password
+				}
+				if _, after, found := strings.Cut(err.Error(), "; "); found != (remedy != "") || !strings.Contains(after, remedy) {
+					t.Errorf("%v lacks %q", err, remedy)
+				}
+				if where := cmp.Or(flow.url, authenticator.ProductionURL); !strings.Contains(err.Error(), "from "+where+"/services/") {
+					t.Errorf("%v does not say that %s answered", err, where)
 				}
 			}
-			if requests != 2 {
-				t.Errorf("%d requests for two logins", requests)
+			if requests != len(flows()) {
+				t.Errorf("%d requests for one login of each flow", requests)
 			}
 		})
 	}
@@ -112,10 +129,17 @@ func TestUnusableReplies(t *testing.T) {
 		"odd instance URL":      {200, tokenReply("instance_url", "https://marker:marker@x"), "incomplete_reply", "instance_url"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := passwordFlow().Authenticate(context.Background(), always(row.status, row.body))
-			e := loginError(t, c, err)
-			if e.Code != row.code || e.StatusCode != row.status || !strings.Contains(e.Error(), row.says) || authenticator.Permanent(e) {
-				t.Errorf("got %v, permanent %v", e, authenticator.Permanent(e))
+			for name, flow := range flows() {
+				login, code, says := always(row.status, row.body), row.code, row.says
+				login.URL = flow.url
+				if name == "soap" && code == "incomplete_reply" { // JSON, whatever it holds
+					code, says = "malformed_reply", "not XML"
+				}
+				c, err := flow.auth.Authenticate(context.Background(), login)
+				e := loginError(t, c, err)
+				if e.Code != code || e.StatusCode != row.status || !strings.Contains(e.Error(), says) || authenticator.Permanent(e) {
+					t.Errorf("got %v, permanent %v", e, authenticator.Permanent(e))
+				}
 			}
 		})
 	}
@@ -132,7 +156,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			w.Header().Set("Location", other.URL+"/?"+r.Header.Get("Authorization"))
 			w.WriteHeader(status)
 		})
-		for _, a := range []authenticator.Authenticator{passwordFlow(), refreshFlow(),
+		for _, a := range []authenticator.Authenticator{passwordFlow(), refreshFlow(), clientCredentialsFlow(), jwtFlow(), soapFlow(),
 			authenticator.Static{AccessToken: accessToken, InstanceURL: info.URL}} {
 			c, err := a.Authenticate(context.Background(), authenticator.Login{URL: token.URL})
 			e := loginError(t, c, err)
@@ -151,9 +175,11 @@ func TestRedirectToNowhere(t *testing.T) {
 			r.Header = http.Header{"Location": {location}}
 			return r, nil
 		})
-		c, err := passwordFlow().Authenticate(context.Background(), login)
-		if e := loginError(t, c, err); e.Code != "redirected" {
-			t.Errorf("%q: %v", location, e)
+		for _, flow := range []authenticator.Authenticator{passwordFlow(), refreshFlow()} { // the others do not have this secret
+			c, err := flow.Authenticate(context.Background(), login)
+			if e := loginError(t, c, err); e.Code != "redirected" {
+				t.Errorf("%q: %v", location, e)
+			}
 		}
 	}
 }
@@ -181,17 +207,27 @@ func TestNetworkTrouble(t *testing.T) {
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(iotest.ErrReader(broken))}, nil
 		}, broken, "no answer"},
 		"error with secrets": {func(r *http.Request) (*http.Response, error) {
-			return nil, fmt.Errorf("%w while sending %v", broken, form(t, r))
+			_, plain := sent(t, r)
+			return nil, fmt.Errorf("%w while sending %s", broken, plain)
 		}, broken, "[redacted]"},
 		"error with an escaped secret": {func(r *http.Request) (*http.Response, error) {
-			return nil, fmt.Errorf("%w while sending %s", broken, form(t, r).Encode())
+			raw, _ := sent(t, r)
+			return nil, fmt.Errorf("%w while sending %s", broken, raw)
 		}, broken, "[redacted]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := passwordFlow().Authenticate(context.Background(), inMemory(test.reply))
-			e := loginError(t, c, err)
-			if e.Code != "no_answer" || !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) || authenticator.Permanent(err) {
-				t.Errorf("got %v", e)
+			for _, flow := range flows() {
+				login := inMemory(test.reply)
+				login.URL = flow.url
+				says := test.says
+				if flow.url != "" {
+					says = strings.Replace(says, "login.salesforce.com", "acme.my.salesforce.com", 1)
+				}
+				c, err := flow.auth.Authenticate(context.Background(), login)
+				e := loginError(t, c, err)
+				if e.Code != "no_answer" || !errors.Is(err, test.is) || !strings.Contains(err.Error(), says) || authenticator.Permanent(err) {
+					t.Errorf("got %v", e)
+				}
 			}
 		})
 	}
@@ -205,7 +241,7 @@ func TestASlowReplyEndsWithTheContext(t *testing.T) {
 		return &http.Response{StatusCode: 200, Body: pr}, nil
 	}
 	for name, reply := range map[string]func(*http.Request) (*http.Response, error){"headers": hang, "body": slowBody} {
-		for _, auth := range []authenticator.Authenticator{passwordFlow(), refreshFlow(),
+		for _, auth := range []authenticator.Authenticator{passwordFlow(), refreshFlow(), clientCredentialsFlow(), jwtFlow(), soapFlow(),
 			authenticator.Static{AccessToken: accessToken, InstanceURL: instance}} {
 			for kind, test := range map[string]struct {
 				ctx    func() (context.Context, context.CancelFunc)
@@ -235,6 +271,7 @@ func TestASlowReplyEndsWithTheContext(t *testing.T) {
 						ctx, cancel := test.ctx()
 						defer cancel()
 						login := inMemory(reply)
+						login.URL = instance
 						login.HTTPClient.Timeout = test.client
 						begin := time.Now()
 						c, err := a.Authenticate(ctx, login)
@@ -266,6 +303,32 @@ func TestEchoedSecretsAreRedacted(t *testing.T) {
 		e := loginError(t, c, err)
 		if e.Code != "bad [redacted]" || strings.Count(e.Description, "[redacted]") < 3 || len(e.Description) > 300 || strings.Contains(e.Description, "\n") {
 			t.Errorf("got %#v", e)
+		}
+	}
+}
+
+// TestEchoedRequestsAreRedacted is the same for each flow and what it sends, whole and in pieces.
+func TestEchoedRequestsAreRedacted(t *testing.T) {
+	for name, flow := range flows() {
+		assertion := ""
+		login := inMemory(func(r *http.Request) (*http.Response, error) {
+			raw, plain := sent(t, r)
+			if v, err := url.ParseQuery(raw); err == nil {
+				assertion = v.Get("assertion")
+			}
+			body, _ := json.Marshal(map[string]string{"error": "bad request", "error_description": raw[len(raw)/3:] + plain[len(plain)/3:]})
+			if name == "jwt_bearer" {
+				body, _ = json.Marshal(map[string]string{"error": "bad " + assertion, "error_description": raw + plain})
+			}
+			return response(400, string(body)), nil
+		})
+		login.URL = flow.url
+		c, err := flow.auth.Authenticate(context.Background(), login)
+		e := loginError(t, c, err)
+		if name == "jwt_bearer" {
+			if parts := strings.Split(assertion, "."); len(parts) != 3 || strings.Contains(fmt.Sprintf("%#v", e), parts[2]) {
+				t.Errorf("the signature is in %#v", e)
+			}
 		}
 	}
 }

@@ -59,16 +59,14 @@ func ExampleRefreshToken() {
 }
 
 func ExamplePermanent() {
-	host := salesforce(400, `{"error":"invalid_grant","error_description":"user is locked"}`)
-	defer host.Close()
-
+	login := always(400, `{"error":"invalid_grant","error_description":"user is locked"}`)
 	flow := &authenticator.RefreshToken{ConsumerKey: "3MVG9", RefreshToken: "token"}
-	_, err := flow.Authenticate(context.Background(), authenticator.Login{URL: host.URL})
+	_, err := flow.Authenticate(context.Background(), login)
 	fmt.Println(authenticator.Permanent(err))
 	fmt.Println(err)
 	// Output:
 	// true
-	// authenticator: refresh_token: invalid_grant: user is locked (HTTP 400); an administrator must unlock the user; wait before the next attempt
+	// authenticator: refresh_token: invalid_grant: user is locked (HTTP 400 from https://login.salesforce.com/services/oauth2/token); an administrator must unlock the user; wait before the next attempt
 }
 
 func ExampleCache() {

@@ -2,6 +2,8 @@ package authenticator_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net/http"
 	"net/url"
@@ -47,9 +49,12 @@ func FuzzTokenReply(f *testing.F) {
 			}
 			return response(status, body), nil
 		})
-		for _, a := range []authenticator.Authenticator{passwordFlow(), refreshFlow()} {
-			c, err := a.Authenticate(context.Background(), login)
-			judge(t, c, err)
+		for name, flow := range flows() {
+			if name != "soap" {
+				login.URL = flow.url
+				c, err := flow.auth.Authenticate(context.Background(), login)
+				judge(t, c, err)
+			}
 		}
 	})
 }
@@ -63,6 +68,35 @@ func FuzzUserinfoReply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		a := authenticator.Static{AccessToken: accessToken, InstanceURL: instance}
 		c, err := a.Authenticate(context.Background(), always(status, body))
+		judge(t, c, err)
+	})
+}
+
+func FuzzSOAPReply(f *testing.F) {
+	f.Add(200, soapReply())
+	f.Add(200, soapReply("passwordExpired", "true"))
+	f.Add(200, soapReply("serverUrl", "https://x:y@z"))
+	f.Add(500, soapFault("sf:INVALID_LOGIN", invalidLogin, "INVALID_LOGIN", "x"))
+	f.Add(500, soapFault("soapenv:Server", ": ", "", ""))
+	f.Add(200, soapReply()[:200])
+	f.Add(200, "<Envelope><Body><Fault/></Body></Envelope>")
+	f.Add(503, "<html>")
+	f.Add(400, `{"error":"x"}`)
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		c, err := soapFlow().Authenticate(context.Background(), always(status, body))
+		judge(t, c, err)
+	})
+}
+
+func FuzzPrivateKey(f *testing.F) {
+	f.Add(pkcs8())
+	f.Add(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey())}))
+	f.Add([]byte("-----BEGIN EC PRIVATE KEY-----\n-----END EC PRIVATE KEY-----\n"))
+	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		j := jwtFlow()
+		j.PrivateKey = file
+		c, err := j.Authenticate(context.Background(), always(200, tokenReply()))
 		judge(t, c, err)
 	})
 }

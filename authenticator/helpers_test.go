@@ -2,14 +2,20 @@ package authenticator_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -100,6 +106,68 @@ func passwordFlow() authenticator.Password {
 
 func refreshFlow() *authenticator.RefreshToken {
 	return &authenticator.RefreshToken{ConsumerKey: "key", ConsumerSecret: consumerSecret, RefreshToken: refreshToken}
+}
+
+// testKey is the private key of the app, made once.
+var testKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// pkcs8 is the key as people have it in a file.
+func pkcs8() []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(testKey())
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+func clientCredentialsFlow() authenticator.ClientCredentials {
+	return authenticator.ClientCredentials{ConsumerKey: "key", ConsumerSecret: consumerSecret}
+}
+
+func jwtFlow() authenticator.JWTBearer {
+	return authenticator.JWTBearer{ConsumerKey: "key", Username: "u@acme.com", PrivateKey: pkcs8()}
+}
+
+func soapFlow() authenticator.SOAP {
+	return authenticator.SOAP{Username: "u@acme.com", Password: password, SecurityToken: securityToken}
+}
+
+// flows are those that log in, each with a login URL that it takes.
+func flows() map[string]struct {
+	auth authenticator.Authenticator
+	url  string
+} {
+	type flow = struct {
+		auth authenticator.Authenticator
+		url  string
+	}
+	return map[string]flow{
+		"password":           {passwordFlow(), ""},
+		"refresh_token":      {refreshFlow(), ""},
+		"client_credentials": {clientCredentialsFlow(), instance},
+		"jwt_bearer":         {jwtFlow(), ""},
+		"soap":               {soapFlow(), ""},
+	}
+}
+
+// sent is the body of a request, and what it says without the escapes of its form.
+func sent(t *testing.T, r *http.Request) (raw, plain string) {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	raw, plain = string(body), html.UnescapeString(string(body))
+	if v, err := url.ParseQuery(raw); err == nil && !strings.HasPrefix(raw, "<") {
+		plain = fmt.Sprint(v)
+	}
+	return raw, plain
 }
 
 // loginError is the *Error of a login that must fail, checked for leaks along its chain.

@@ -23,13 +23,18 @@ func (x *exchange) credentials(ctx context.Context, token *oauth2.Token) (*Crede
 		IssuedAt:    issuedAt(token.Extra("issued_at")),
 		ID:          text("id"),
 		Signature:   text("signature"),
+		InstanceURL: text("instance_url"),
 	}
 	x.secrets = append(x.secrets, c.Signature)
-	instance, reason := parseBase(text("instance_url"))
-	if reason != "" {
-		return nil, x.fail(codeIncomplete, http.StatusOK, nil, "instance_url in the reply %s", reason)
+	c.tidy()
+	if reason := c.wrong(); reason != "" {
+		reason = strings.NewReplacer("AccessToken", "access_token", "InstanceURL", "instance_url").Replace(reason)
+		return nil, x.fail(codeIncomplete, http.StatusOK, nil, "in the reply %s", reason)
 	}
-	c.InstanceURL = origin(instance)
+	if c.AccessToken == "" || c.InstanceURL == "" {
+		return nil, x.fail(codeIncomplete, http.StatusOK, nil, "the reply lacks access_token or instance_url")
+	}
+	x.secrets = append(x.secrets, c.AccessToken)
 	c.OrgID, c.UserID = splitIdentity(c.ID)
 	if c.OrgID == "" {
 		if err := x.userinfo(ctx, c); err != nil {
@@ -48,6 +53,7 @@ func (x *exchange) userinfo(ctx context.Context, c *Credentials) error {
 		return x.fail(codeConfig, 0, err, "no request can be made for the instance URL")
 	}
 	req.Header.Set("Authorization", "Bearer "+c.AccessToken)
+	x.at = req.URL.String()
 	client, rec := x.client()
 	resp, err := client.Do(req)
 	if err != nil {
@@ -58,7 +64,7 @@ func (x *exchange) userinfo(ctx context.Context, c *Credentials) error {
 		OrgID  string `json:"organization_id"`
 		UserID string `json:"user_id"`
 	}
-	if resp.StatusCode != http.StatusOK || json.Unmarshal(rec.reply.body, &info) != nil || !isID(info.OrgID) {
+	if resp.StatusCode != http.StatusOK || json.Unmarshal(rec.reply.body, &info) != nil || !isOrgID(info.OrgID) {
 		return x.refusal(ctx, req.URL, rec.reply, nil)
 	}
 	c.OrgID, c.UserID = info.OrgID, info.UserID
@@ -73,7 +79,7 @@ func splitIdentity(identity string) (org, user string) {
 	}
 	_, ids, _ := strings.Cut(u.Path, "/id/")
 	org, user, _ = strings.Cut(strings.TrimRight(ids, "/"), "/")
-	if !isID(org) || !isID(user) {
+	if !isOrgID(org) || !isID(user) {
 		return "", ""
 	}
 	return org, user
@@ -85,6 +91,9 @@ func isID(s string) bool {
 		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	})
 }
+
+// isOrgID tells whether s has the form of an org's id.
+func isOrgID(s string) bool { return isID(s) && strings.HasPrefix(s, "00D") }
 
 // issuedAt reads Salesforce's milliseconds since 1970, sent as a string. It is information only, so what
 // cannot be read is the zero time and no error.

@@ -9,8 +9,10 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Password logs in by the OAuth username-password flow. Orgs made since Summer '23 block it by default, and
-// External Client Apps do not have it; the answer then is invalid_grant, "authentication failure".
+// Password logs in by the OAuth username-password flow, which Salesforce ends on 20 February 2027, for all orgs
+// (Salesforce help 005461976). Use [ClientCredentials] or [JWTBearer]. Orgs made since Summer '23 block it by
+// default, those made since Summer '26 and External Client Apps do not have it; the answer then is invalid_grant,
+// "authentication failure".
 //
 // It is safe for concurrent use and redacts itself as [Credentials] does.
 type Password struct {
@@ -28,10 +30,10 @@ func (p Password) Authenticate(ctx context.Context, login Login) (*Credentials, 
 		"Username", p.Username, "Password", p.Password); err != nil {
 		return nil, err
 	}
-	token, err := x.token(ctx, p.ConsumerKey, p.ConsumerSecret,
-		func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
-			return c.PasswordCredentialsToken(ctx, p.Username, p.Password+p.SecurityToken)
-		})
+	token, err := x.token(ctx, func(ctx context.Context, at oauth2.Endpoint) (*oauth2.Token, error) {
+		c := &oauth2.Config{ClientID: p.ConsumerKey, ClientSecret: p.ConsumerSecret, Endpoint: at}
+		return c.PasswordCredentialsToken(ctx, p.Username, p.Password+p.SecurityToken)
+	})
 	if err != nil {
 		return nil, err
 	}

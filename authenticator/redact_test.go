@@ -3,6 +3,7 @@ package authenticator_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,8 @@ func TestNothingShowsASecret(t *testing.T) {
 	cache := authenticator.NewCache(passwordFlow())
 	mustLogin(t, cache, always(200, tokenReply()))
 	password := passwordFlow()
+	client, jwt, soap := clientCredentialsFlow(), jwtFlow(), soapFlow()
+	jwt.PrivateKey, jwt.Signer = []byte("marker-key"), secretSigner{key: "marker-key"}
 
 	// Values, pointers, and both inside of other things. A RefreshToken by value is built in place: go vet
 	// objects to copying it, but fmt does copy it out of a struct.
@@ -54,6 +57,14 @@ func TestNothingShowsASecret(t *testing.T) {
 		"*Credentials":          &credentials,
 		"Password":              password,
 		"*Password":             &password,
+		"ClientCredentials":     client,
+		"*ClientCredentials":    &client,
+		"JWTBearer":             jwt,
+		"*JWTBearer":            &jwt,
+		"SOAP":                  soap,
+		"*SOAP":                 &soap,
+		"new flows in fields":   struct{ A, B, C any }{client, &jwt, soap},
+		"typed new flows":       []authenticator.JWTBearer{jwt},
 		"Static":                static,
 		"*Static":               &static,
 		"*RefreshToken":         refreshFlow(),
@@ -84,10 +95,16 @@ func TestNothingShowsASecret(t *testing.T) {
 		slog.LogValuer
 		json.Marshaler
 	}
-	for _, v := range []named{credentials, password, static, used, cache} {
+	for _, v := range []named{credentials, password, static, used, cache, client, jwt, soap} {
 		j, _ := v.MarshalJSON()
 		leaks(t, v.String()+v.GoString()+v.LogValue().String()+string(j))
 	}
+}
+
+// secretSigner is a Signer that would show its key.
+type secretSigner struct {
+	crypto.Signer
+	key string
 }
 
 func TestWhatIsNotSecretIsShown(t *testing.T) {
@@ -95,6 +112,9 @@ func TestWhatIsNotSecretIsShown(t *testing.T) {
 		authenticator.Credentials{AccessToken: accessToken, OrgID: "plain"},
 		authenticator.Password{ConsumerKey: "plain", Password: password},
 		authenticator.Static{AccessToken: accessToken, OrgID: "plain"},
+		authenticator.ClientCredentials{ConsumerKey: "plain", ConsumerSecret: consumerSecret},
+		authenticator.JWTBearer{ConsumerKey: "plain", PrivateKey: []byte("marker")},
+		authenticator.SOAP{Username: "plain", Password: password},
 	} {
 		var b bytes.Buffer
 		slog.New(slog.NewJSONHandler(&b, nil)).Info("m", "v", v)

@@ -75,10 +75,10 @@ func (r *RefreshToken) login(ctx context.Context, login Login) (*Credentials, er
 	token := r.unsaved
 	if token == nil {
 		var err error
-		token, err = x.token(ctx, r.ConsumerKey, r.ConsumerSecret,
-			func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
-				return c.TokenSource(ctx, &oauth2.Token{RefreshToken: r.current}).Token()
-			})
+		token, err = x.token(ctx, func(ctx context.Context, at oauth2.Endpoint) (*oauth2.Token, error) {
+			c := &oauth2.Config{ClientID: r.ConsumerKey, ClientSecret: r.ConsumerSecret, Endpoint: at}
+			return c.TokenSource(ctx, &oauth2.Token{RefreshToken: r.current}).Token()
+		})
 		if err != nil {
 			return nil, err
 		}

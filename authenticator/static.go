@@ -13,22 +13,24 @@ import (
 // It is safe for concurrent use and redacts itself as [Credentials] does.
 type Static struct {
 	AccessToken string
-	InstanceURL string // https://acme.my.salesforce.com
+	InstanceURL string // https://acme.my.salesforce.com, a path is cut
 	OrgID       string // optional: where it is empty, each Authenticate asks the org (userinfo)
 }
 
-// Authenticate returns the credentials. Its errors are [*Error] and name a missing field.
+// Authenticate returns the credentials. Its errors are [*Error] and name a missing field, or one that cannot be
+// right. White space around the fields and a leading "Bearer " are cut.
 func (s Static) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
-	x := newExchange("static", login, s.AccessToken)
-	if err := x.require("AccessToken", s.AccessToken, "InstanceURL", s.InstanceURL); err != nil {
+	c := &Credentials{AccessToken: s.AccessToken, TokenType: "Bearer", InstanceURL: s.InstanceURL, OrgID: s.OrgID}
+	c.tidy()
+	x := newExchange("static", login, s.AccessToken, c.AccessToken)
+	if err := x.require("AccessToken", c.AccessToken, "InstanceURL", c.InstanceURL); err != nil {
 		return nil, err
 	}
-	instance, reason := parseBase(s.InstanceURL)
-	if reason != "" {
-		return nil, x.fail(codeConfig, 0, nil, "InstanceURL %s", reason)
+	if reason := c.wrong(); reason != "" {
+		return nil, x.fail(codeConfig, 0, nil, "%s", reason)
 	}
-	c := &Credentials{AccessToken: s.AccessToken, TokenType: "Bearer", InstanceURL: origin(instance), OrgID: s.OrgID}
 	if c.OrgID == "" {
+		x.hint = "with OrgID set, userinfo is not asked"
 		if err := x.userinfo(ctx, c); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/oauth2"
 )
@@ -26,10 +27,12 @@ type exchange struct {
 	flow    string
 	login   Login
 	secrets []string // never to be seen in an error; the tokens of replies are added
+	at      string   // the URL that is asked, for errors: parseBase lets none pass that may hold a secret
+	hint    string   // the next step that errors tell, beside what is known of their causes
 }
 
 func newExchange(flow string, login Login, secrets ...string) *exchange {
-	return &exchange{flow, login, secrets}
+	return &exchange{flow: flow, login: login, secrets: secrets}
 }
 
 // require names the fields, given as pairs of name and value, that are missing.
@@ -46,28 +49,45 @@ func (x *exchange) require(pairs ...string) error {
 	return x.fail(codeConfig, 0, nil, "missing: %s", strings.Join(missing, ", "))
 }
 
-// token runs one grant of x/oauth2 at the token endpoint.
-func (x *exchange) token(ctx context.Context, key, secret string,
-	grant func(context.Context, *oauth2.Config) (*oauth2.Token, error)) (*oauth2.Token, error) {
-	base, reason := parseBase(x.login.base())
+// grant is one request of x/oauth2 to a token endpoint.
+type grant func(context.Context, oauth2.Endpoint) (*oauth2.Token, error)
+
+// base is the login URL, once it is fit for secrets.
+func (x *exchange) base() (*url.URL, error) {
+	base, reason := loginBase(x.login.base())
 	if reason != "" {
 		return nil, x.fail(codeConfig, 0, nil, "the login URL %s", reason)
 	}
+	return base, nil
+}
+
+// token runs one grant at the token endpoint.
+func (x *exchange) token(ctx context.Context, run grant) (*oauth2.Token, error) {
+	base, err := x.base()
+	if err != nil {
+		return nil, err
+	}
+	token, _, err := x.tokenAt(ctx, base, run)
+	return token, err
+}
+
+// tokenAt is token at a known base. It also returns the reply, nil where there was none.
+func (x *exchange) tokenAt(ctx context.Context, base *url.URL, run grant) (*oauth2.Token, *reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	x.at = base.String() + "/services/oauth2/token"
 	client, rec := x.client()
-	token, err := grant(context.WithValue(ctx, oauth2.HTTPClient, client), &oauth2.Config{
-		ClientID:     key,
-		ClientSecret: secret,
+	token, err := run(context.WithValue(ctx, oauth2.HTTPClient, client), oauth2.Endpoint{
+		TokenURL: x.at,
 		// Named, because x/oauth2 otherwise tries Basic first, which makes two failed logins of one.
-		Endpoint: oauth2.Endpoint{TokenURL: base.String() + "/services/oauth2/token", AuthStyle: oauth2.AuthStyleInParams},
+		AuthStyle: oauth2.AuthStyleInParams,
 	})
 	if err != nil {
 		// The error of x/oauth2 holds the whole reply, so it is not wrapped where there is one.
-		return nil, x.refusal(ctx, base, rec.reply, err)
+		return nil, rec.reply, x.refusal(ctx, base, rec.reply, err)
 	}
 	x.secrets = append(x.secrets, token.AccessToken, token.RefreshToken)
-	return token, nil
+	return token, rec.reply, nil
 }
 
 // client is a copy of the user's HTTP client that follows no redirect and records the last reply.
@@ -92,6 +112,7 @@ type recorder struct {
 type reply struct {
 	status   int
 	location string
+	date     time.Time // by the server's clock; zero where it does not tell
 	body     []byte
 }
 
@@ -105,7 +126,8 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.reply = &reply{resp.StatusCode, resp.Header.Get("Location"), body}
+	date, _ := http.ParseTime(resp.Header.Get("Date"))
+	r.reply = &reply{resp.StatusCode, resp.Header.Get("Location"), date, body}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	// Salesforce answers in JSON, whatever the header says: x/oauth2 would read text/plain as a form and find
 	// nothing in it. No other header is needed, least of all Location, which net/http quotes in an error of
@@ -137,7 +159,7 @@ func (x *exchange) refusal(ctx context.Context, at *url.URL, r *reply, err error
 	case len(body) == 0:
 		return x.fail(codeEmpty, r.status, nil, "%s sent an empty reply", at.Host)
 	case body[0] == '<':
-		return x.fail(codeHTML, r.status, nil, "%s sent a page instead of JSON", at.Host)
+		return x.fail(codeHTML, r.status, nil, "%s sent a page instead of an answer", at.Host)
 	case !json.Valid(body):
 		return x.fail(codeMalformed, r.status, nil, "%s sent a reply that is not JSON or breaks off", at.Host)
 	}
@@ -174,13 +196,15 @@ func (x *exchange) fail(code string, status int, cause error, format string, arg
 		Code:        code,
 		Description: fmt.Sprintf(format, args...),
 		StatusCode:  status,
+		at:          x.at,
+		hint:        x.hint,
 		err:         redactError(cause, x.secrets),
 	}
 }
 
 // clean makes what a server wrote fit for a line of a log: without secrets, newlines and great length.
 func (x *exchange) clean(s string) string {
-	s = strings.Join(strings.Fields(redact(s, x.secrets)), " ")
+	s = strings.Join(strings.FieldsFunc(redact(s, x.secrets), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	return strings.ToValidUTF8(s[:min(len(s), textLimit)], "")
 }
 

@@ -1,0 +1,81 @@
+package authenticator
+
+import (
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// parseBase parses an address that secrets will be sent to. Where it is unfit it returns the reason instead,
+// which shows nothing of an address that may itself hold a secret.
+func parseBase(raw string) (u *url.URL, reason string) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, "cannot be parsed"
+	case u.User != nil, u.ForceQuery, u.RawQuery != "", u.Fragment != "":
+		return nil, "must not hold a user, a query or a fragment"
+	case u.Hostname() == "":
+		return nil, "must be absolute, as in " + ProductionURL
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return u, ""
+	}
+	return nil, "must be https (http is for loopback hosts only)"
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
+}
+
+// loginBase parses the address to log in at. Where it is unfit it returns the reason instead, and what to write
+// where that can be guessed.
+func loginBase(raw string) (u *url.URL, reason string) {
+	u, reason = parseBase(raw)
+	if reason == "" {
+		switch host := strings.ToLower(u.Hostname()); {
+		case host != loginHost(host):
+			reason = "is that of the org's pages"
+		// Only the sites of Experience Cloud have logins below a path.
+		case strings.Trim(u.Path, "/") != "" && strings.HasSuffix(host, ".salesforce.com"),
+			strings.Contains(u.Path, "/services/"):
+			reason = "must have no path: that of the flow is added to it"
+		default:
+			return u, ""
+		}
+	}
+	if write := suggestion(raw); write != "" {
+		reason += "; write " + write
+	}
+	return nil, reason
+}
+
+// salesforceHost is a host, perhaps with its port, at the beginning of what may be an address of Salesforce. The
+// address can hold a secret, or be one that was put there by mistake: nothing else of it is ever shown.
+var salesforceHost = regexp.MustCompile(`(?i)^(?:https?:)?/*([a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:salesforce|force|salesforce-setup|site)\.com)(?::[0-9]+)?(?:[/?#]|$)`)
+
+// suggestion is the login URL that was meant by raw; empty where that cannot be told.
+func suggestion(raw string) string {
+	match := salesforceHost.FindStringSubmatch(raw)
+	if match == nil {
+		return ""
+	}
+	return "https://" + loginHost(strings.ToLower(match[1]))
+}
+
+// loginHost is the My Domain host of an org of which host shows the pages, as in a browser's address bar; of any
+// other host it is that host.
+func loginHost(host string) string {
+	for _, pages := range []string{".lightning.force.com", ".my.salesforce-setup.com"} {
+		if org, ok := strings.CutSuffix(host, pages); ok {
+			return org + ".my.salesforce.com"
+		}
+	}
+	return host
+}
+
+// isShared tells whether host serves the logins of all orgs. Some flows need the host of one.
+func isShared(host string) bool {
+	return strings.EqualFold(host, "login.salesforce.com") || strings.EqualFold(host, "test.salesforce.com")
+}

@@ -1,0 +1,205 @@
+package authenticator
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+const (
+	assertionLife = 3 * time.Minute  // Salesforce takes 3 to 5 minutes
+	clockSkew     = 30 * time.Second // less than that, by the Date of a reply, is no reason to sign again
+)
+
+// JWTBearer logs in by the OAuth JWT bearer flow (RFC 7523): it proves by a private key that it is the app, and asks
+// for a token of Username. The app has the certificate of the key, and its policy admits the user; nothing secret
+// is sent. It works at ProductionURL, SandboxURL and My Domain URLs.
+//
+// One Authenticate sends one assertion, and another only where Salesforce's answer asks for it: once with the My
+// Domain URL as the audience, where the answer is that the audience is invalid and Audience is not set; and once
+// with the time of Salesforce's clock, where the assertion is refused and that clock is another than ours.
+//
+// It is safe for concurrent use, if Signer is, and redacts itself as [Credentials] does.
+type JWTBearer struct {
+	ConsumerKey string // of the app (client_id)
+	Username    string // in a sandbox it ends in .sandboxname
+
+	// PrivateKey is an RSA key in PEM, PKCS#1 ("RSA PRIVATE KEY") or PKCS#8 ("PRIVATE KEY"), without a passphrase.
+	PrivateKey []byte
+
+	// Signer signs in place of PrivateKey: a key in a KMS or an HSM. Its Public must be an *rsa.PublicKey; Sign is
+	// called with a SHA-256 digest and crypto.SHA256 (RS256). It gets no context, so it should have a time limit.
+	Signer crypto.Signer
+
+	// Audience is the aud of the assertion. Default: ProductionURL or SandboxURL, whichever Login.URL stands for; a
+	// My Domain URL of a sandbox or a scratch org for SandboxURL. Experience Cloud sites may want their own URL.
+	Audience string
+}
+
+// Authenticate performs one login. Its errors are [*Error].
+func (j JWTBearer) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
+	x := newExchange("jwt_bearer", login, string(j.PrivateKey))
+	if err := x.require("ConsumerKey", j.ConsumerKey, "Username", j.Username); err != nil {
+		return nil, err
+	}
+	base, err := x.base()
+	if err != nil {
+		return nil, err
+	}
+	signer, reason := j.signer()
+	if reason != "" {
+		return nil, x.fail(codeConfig, 0, nil, "%s", reason)
+	}
+	token, err := j.token(ctx, x, base, signer)
+	if err != nil {
+		return nil, err
+	}
+	return x.credentials(ctx, token)
+}
+
+// token sends one assertion and, at most once for each of two reasons, another.
+func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer crypto.Signer) (*oauth2.Token, error) {
+	audience := cmp.Or(j.Audience, standsFor(base))
+	other := "" // the audience that is left to try
+	if j.Audience == "" && !isShared(base.Hostname()) && base.String() != audience {
+		other = base.String()
+	}
+	var skew time.Duration // of Salesforce's clock from ours, once it matters
+	sent := audience
+	for {
+		assertion, err := j.sign(audience, time.Now().Add(skew), signer)
+		if err != nil {
+			return nil, x.fail(codeSigner, 0, err, "the assertion could not be signed")
+		}
+		x.secrets = append(x.secrets, assertion)
+		token, answer, err := x.tokenAt(ctx, base, func(ctx context.Context, at oauth2.Endpoint) (*oauth2.Token, error) {
+			// This is the package that sends any grant_type with exactly the parameters it is given. x/oauth2/jwt has no
+			// crypto.Signer, sends the time of issue, which a clock that is ahead puts into the future, and hides the reply.
+			c := &clientcredentials.Config{TokenURL: at.TokenURL, AuthStyle: at.AuthStyle, EndpointParams: url.Values{
+				"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"},
+				"assertion":  {assertion},
+			}}
+			return c.Token(ctx)
+		})
+		refused, ok := err.(*Error)
+		if !ok || answer == nil {
+			return token, err
+		}
+		drift := time.Duration(0)
+		if !answer.date.IsZero() {
+			drift = answer.date.Sub(time.Now()).Round(time.Second)
+		}
+		skewed := skew == 0 && drift.Abs() > clockSkew
+		switch {
+		case refused.says("audience is invalid"), refused.says("audience validation failed"):
+			refused.hint = "the audience was " + sent
+			if other == "" {
+				return nil, err
+			}
+			audience, other = other, ""
+			sent += ", then " + audience
+		case !refused.says("expired authorization code") && !refused.says("assertion"):
+			return nil, err
+		case !skewed:
+			if drift.Abs() > clockSkew {
+				refused.hint = fmt.Sprintf("this computer's clock is %v off that of Salesforce", drift.Abs())
+			}
+			return nil, err
+		}
+		if skewed {
+			skew = drift
+		}
+	}
+}
+
+// signer is the key to sign with, or the reason why there is none.
+func (j JWTBearer) signer() (signer crypto.Signer, reason string) {
+	switch {
+	case j.Signer != nil && len(j.PrivateKey) > 0:
+		return nil, "PrivateKey and Signer are both set: set one"
+	case j.Signer == nil && len(j.PrivateKey) == 0:
+		return nil, "missing: PrivateKey (or Signer)"
+	case j.Signer == nil:
+		return parsePrivateKey(j.PrivateKey)
+	}
+	if _, ok := j.Signer.Public().(*rsa.PublicKey); !ok {
+		return nil, fmt.Sprintf("the Signer's public key is a %T: Salesforce takes RSA only", j.Signer.Public())
+	}
+	return j.Signer, ""
+}
+
+// sign makes an assertion that is good until shortly after now.
+func (j JWTBearer) sign(audience string, now time.Time, signer crypto.Signer) (string, error) {
+	claims, err := json.Marshal(map[string]any{
+		"iss": j.ConsumerKey, "sub": j.Username, "aud": audience, "exp": now.Add(assertionLife).Unix(),
+	})
+	if err != nil {
+		return "", err
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	unsigned := encode([]byte(`{"alg":"RS256"}`)) + "." + encode(claims)
+	digest := sha256.Sum256([]byte(unsigned))
+	signature, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		return "", err
+	}
+	return unsigned + "." + encode(signature), nil
+}
+
+// standsFor is ProductionURL or SandboxURL: where an org with this login URL logs in without its My Domain. Sandboxes
+// have "--" before their name, and .sandbox in newer My Domains; scratch orgs log in at test.salesforce.com too.
+func standsFor(base *url.URL) string {
+	host := strings.ToLower(base.Hostname())
+	for _, mark := range []string{".sandbox.", "--", ".scratch."} {
+		if strings.Contains(host, mark) {
+			return SandboxURL
+		}
+	}
+	if host == "test.salesforce.com" {
+		return SandboxURL
+	}
+	return ProductionURL
+}
+
+func (j JWTBearer) view() view {
+	signer := ""
+	if j.Signer != nil {
+		signer = fmt.Sprintf("%T", j.Signer) // its fields may hold the key
+	}
+	return view{"JWTBearer", []slog.Attr{
+		slog.String("ConsumerKey", j.ConsumerKey),
+		slog.String("Username", j.Username),
+		slog.String("PrivateKey", hide(string(j.PrivateKey))),
+		slog.String("Signer", signer),
+		slog.String("Audience", j.Audience),
+	}}
+}
+
+// String shows the fields without the secrets.
+func (j JWTBearer) String() string { return j.view().String() }
+
+// GoString is String.
+func (j JWTBearer) GoString() string { return j.String() }
+
+// Format writes String for every verb.
+func (j JWTBearer) Format(f fmt.State, _ rune) { io.WriteString(f, j.String()) }
+
+// LogValue is a group of the fields without the secrets.
+func (j JWTBearer) LogValue() slog.Value { return slog.GroupValue(j.view().attrs...) }
+
+// MarshalJSON encodes the fields without the secrets. They cannot be read back from it.
+func (j JWTBearer) MarshalJSON() ([]byte, error) { return j.view().marshal() }
