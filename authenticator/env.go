@@ -1,18 +1,40 @@
 package authenticator
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// FromEnv makes an Authenticator of environment variables and tells where it logs in. Empty variables count
-// as not set. The first flow that fits is taken:
+// FromEnv makes an Authenticator of environment variables and tells where it logs in. The flow is the one whose
+// variables are set:
 //
-//	SALESFORCE_ACCESS_TOKEN   → Static: also SALESFORCE_INSTANCE_URL; optional SALESFORCE_ORG_ID
-//	SALESFORCE_REFRESH_TOKEN  → *RefreshToken: also SALESFORCE_CONSUMER_KEY; optional SALESFORCE_CONSUMER_SECRET
-//	SALESFORCE_USERNAME       → Password: also SALESFORCE_PASSWORD, SALESFORCE_CONSUMER_KEY and
-//	                            SALESFORCE_CONSUMER_SECRET; optional SALESFORCE_SECURITY_TOKEN
+//	static              SALESFORCE_ACCESS_TOKEN, SALESFORCE_INSTANCE_URL; optional SALESFORCE_ORG_ID
+//	cli                 SALESFORCE_ORG: an alias or username of which the Salesforce CLI (sf) has a login. It is asked
+//	                    anew at each login
+//	refresh_token       SALESFORCE_REFRESH_TOKEN, SALESFORCE_CONSUMER_KEY; optional SALESFORCE_CONSUMER_SECRET
+//	jwt_bearer          SALESFORCE_PRIVATE_KEY (PEM), SALESFORCE_CONSUMER_KEY, SALESFORCE_USERNAME; optional
+//	                    SALESFORCE_AUDIENCE
+//	password            SALESFORCE_USERNAME, SALESFORCE_PASSWORD, SALESFORCE_CONSUMER_KEY,
+//	                    SALESFORCE_CONSUMER_SECRET; optional SALESFORCE_SECURITY_TOKEN
+//	client_credentials  SALESFORCE_CONSUMER_KEY, SALESFORCE_CONSUMER_SECRET; it logs in at SALESFORCE_LOGIN_URL, the
+//	                    org's My Domain URL
+//	soap                SALESFORCE_USERNAME, SALESFORCE_PASSWORD; optional SALESFORCE_SECURITY_TOKEN. Only where
+//	                    SALESFORCE_LOGIN_FLOW says so
+//
+// A flow whose variables another one needs too gives way to it: with a username and a password, key and secret are
+// those of the password flow. Two complete flows beside each other are an error, until SALESFORCE_LOGIN_FLOW names
+// one of the above. Where none is complete, the error names what is missing, of the first flow in this order that
+// has begun.
+//
+// Each variable may also be given as a file, under its name with _FILE, as SALESFORCE_PRIVATE_KEY_FILE: a mounted
+// secret, read once, now. One newline at the end of SALESFORCE_PASSWORD_FILE is cut; of all other variables and
+// files surrounding white space is. Empty variables count as not set. A private key may have \n for its line breaks.
 //
 // loginURL is SALESFORCE_LOGIN_URL, or SandboxURL where SALESFORCE_SANDBOX is true (as strconv.ParseBool
 // reads it), or ProductionURL; the first two exclude each other.
@@ -22,53 +44,159 @@ import (
 //
 // Errors are [*Error] and name every variable that is missing.
 func FromEnv() (a Authenticator, loginURL string, err error) {
-	loginURL, err = loginURLFromEnv()
+	env, err := readEnv()
 	if err != nil {
 		return nil, "", err
 	}
-	var missing []string
-	need := func(name string) string {
-		v := os.Getenv(name)
-		if v == "" {
-			missing = append(missing, name)
-		}
-		return v
+	loginURL, err = env.loginURL()
+	if err != nil {
+		return nil, "", err
 	}
-	switch {
-	case os.Getenv("SALESFORCE_ACCESS_TOKEN") != "":
-		a = Static{
-			AccessToken: need("SALESFORCE_ACCESS_TOKEN"),
-			InstanceURL: need("SALESFORCE_INSTANCE_URL"),
-			OrgID:       os.Getenv("SALESFORCE_ORG_ID"),
-		}
-	case os.Getenv("SALESFORCE_REFRESH_TOKEN") != "":
-		a = &RefreshToken{
-			ConsumerKey:    need("SALESFORCE_CONSUMER_KEY"),
-			ConsumerSecret: os.Getenv("SALESFORCE_CONSUMER_SECRET"),
-			RefreshToken:   need("SALESFORCE_REFRESH_TOKEN"),
-		}
-	case os.Getenv("SALESFORCE_USERNAME") != "":
-		a = Password{
-			ConsumerKey:    need("SALESFORCE_CONSUMER_KEY"),
-			ConsumerSecret: need("SALESFORCE_CONSUMER_SECRET"),
-			Username:       need("SALESFORCE_USERNAME"),
-			Password:       need("SALESFORCE_PASSWORD"),
-			SecurityToken:  os.Getenv("SALESFORCE_SECURITY_TOKEN"),
-		}
-	default:
-		return nil, "", envError("no login is configured: set SALESFORCE_ACCESS_TOKEN and SALESFORCE_INSTANCE_URL; " +
-			"or SALESFORCE_REFRESH_TOKEN and SALESFORCE_CONSUMER_KEY; " +
-			"or SALESFORCE_USERNAME, SALESFORCE_PASSWORD, SALESFORCE_CONSUMER_KEY and SALESFORCE_CONSUMER_SECRET")
+	flow, err := env.flow()
+	if err != nil {
+		return nil, "", err
 	}
-	if len(missing) > 0 {
-		return nil, "", envError("missing: " + strings.Join(missing, ", "))
-	}
-	return a, loginURL, nil
+	return flow.make(env), loginURL, nil
 }
 
-func loginURLFromEnv() (string, error) {
-	custom, sandbox := os.Getenv("SALESFORCE_LOGIN_URL"), false
-	if text := os.Getenv("SALESFORCE_SANDBOX"); text != "" {
+// environment is the variables that are set, without the prefix SALESFORCE_.
+type environment map[string]string
+
+var envVariables = []string{"LOGIN_FLOW", "LOGIN_URL", "SANDBOX", "ACCESS_TOKEN", "INSTANCE_URL", "ORG_ID", "ORG", "REFRESH_TOKEN",
+	"CONSUMER_KEY", "CONSUMER_SECRET", "PRIVATE_KEY", "AUDIENCE", "USERNAME", "PASSWORD", "SECURITY_TOKEN"}
+
+// envFlow is a flow, by its variables.
+type envFlow struct {
+	name     string
+	needs    []string // the first one says most clearly that this flow is meant
+	optional []string // what it uses besides, or can have no quarrel with
+	begun    []string // any of them is reason enough to tell what of needs is missing
+	make     func(environment) Authenticator
+}
+
+// envFlows are in the order in which an incomplete one is taken for the one that is meant.
+var envFlows = []envFlow{
+	{
+		name: "static", needs: []string{"ACCESS_TOKEN", "INSTANCE_URL"}, optional: []string{"ORG_ID"}, begun: []string{"ACCESS_TOKEN"},
+		make: func(e environment) Authenticator {
+			return Static{AccessToken: e["ACCESS_TOKEN"], InstanceURL: e["INSTANCE_URL"], OrgID: e["ORG_ID"]}
+		},
+	}, {
+		name: "cli", needs: []string{"ORG"}, begun: []string{"ORG"},
+		make: func(e environment) Authenticator { return cli{org: e["ORG"]} },
+	}, {
+		name: "refresh_token", needs: []string{"REFRESH_TOKEN", "CONSUMER_KEY"}, optional: []string{"CONSUMER_SECRET"}, begun: []string{"REFRESH_TOKEN"},
+		make: func(e environment) Authenticator {
+			return &RefreshToken{ConsumerKey: e["CONSUMER_KEY"], ConsumerSecret: e["CONSUMER_SECRET"], RefreshToken: e["REFRESH_TOKEN"]}
+		},
+	}, {
+		// An app has a secret, whether a flow uses it or not.
+		name: "jwt_bearer", needs: []string{"PRIVATE_KEY", "CONSUMER_KEY", "USERNAME"}, optional: []string{"AUDIENCE", "CONSUMER_SECRET"}, begun: []string{"PRIVATE_KEY"},
+		make: func(e environment) Authenticator {
+			return JWTBearer{ConsumerKey: e["CONSUMER_KEY"], Username: e["USERNAME"], PrivateKey: []byte(e["PRIVATE_KEY"]), Audience: e["AUDIENCE"]}
+		},
+	}, {
+		name: "password", needs: []string{"CONSUMER_KEY", "CONSUMER_SECRET", "PASSWORD", "USERNAME"}, optional: []string{"SECURITY_TOKEN"}, begun: []string{"USERNAME", "PASSWORD"},
+		make: func(e environment) Authenticator {
+			return Password{ConsumerKey: e["CONSUMER_KEY"], ConsumerSecret: e["CONSUMER_SECRET"],
+				Username: e["USERNAME"], Password: e["PASSWORD"], SecurityToken: e["SECURITY_TOKEN"]}
+		},
+	}, {
+		name: "client_credentials", needs: []string{"CONSUMER_KEY", "CONSUMER_SECRET"}, begun: []string{"CONSUMER_KEY", "CONSUMER_SECRET"},
+		make: func(e environment) Authenticator {
+			return ClientCredentials{ConsumerKey: e["CONSUMER_KEY"], ConsumerSecret: e["CONSUMER_SECRET"]}
+		},
+	}, {
+		// Never by itself: whoever has forgotten the app of the password flow does not mean SOAP.
+		name: "soap", needs: []string{"PASSWORD", "USERNAME"}, optional: []string{"SECURITY_TOKEN"},
+		make: func(e environment) Authenticator {
+			return SOAP{Username: e["USERNAME"], Password: e["PASSWORD"], SecurityToken: e["SECURITY_TOKEN"]}
+		},
+	},
+}
+
+// flow is the one that is meant.
+func (e environment) flow() (*envFlow, error) {
+	if name := e["LOGIN_FLOW"]; name != "" {
+		var names []string
+		for i, f := range envFlows {
+			if f.name == name {
+				return &envFlows[i], e.missing(&f)
+			}
+			names = append(names, f.name)
+		}
+		return nil, envError("SALESFORCE_LOGIN_FLOW must be one of %s", strings.Join(names, ", "))
+	}
+	var complete []*envFlow
+	for i, f := range envFlows {
+		if f.begun != nil && len(e.lacks(&f)) == 0 {
+			complete = append(complete, &envFlows[i])
+		}
+	}
+	rivals := slices.DeleteFunc(slices.Clone(complete), func(f *envFlow) bool {
+		return slices.ContainsFunc(complete, func(other *envFlow) bool { return other != f && other.uses(f) })
+	})
+	switch len(rivals) {
+	case 0:
+	case 1:
+		return rivals[0], nil
+	default:
+		first, second := rivals[0], rivals[1]
+		return nil, envError("two logins are configured: %s, by SALESFORCE_%s, comes first, but %s, by SALESFORCE_%s, is complete too: "+
+			"unset the variables of one, or set SALESFORCE_LOGIN_FLOW to %s or %s",
+			first.name, first.reason(), second.name, second.reason(), first.name, second.name)
+	}
+	for i, f := range envFlows {
+		if slices.ContainsFunc(f.begun, func(name string) bool { return e[name] != "" }) {
+			return nil, e.missing(&envFlows[i])
+		}
+	}
+	return nil, envError("no login is configured: set SALESFORCE_ACCESS_TOKEN and SALESFORCE_INSTANCE_URL; " +
+		"or SALESFORCE_REFRESH_TOKEN and SALESFORCE_CONSUMER_KEY; " +
+		"or SALESFORCE_PRIVATE_KEY, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME; " +
+		"or SALESFORCE_CONSUMER_KEY, SALESFORCE_CONSUMER_SECRET and SALESFORCE_LOGIN_URL (My Domain); " +
+		"or SALESFORCE_ORG, an org that the Salesforce CLI is logged in to; each also as a file, under its name with _FILE")
+}
+
+// uses tells whether f uses all that other needs: then other is complete without being meant.
+func (f *envFlow) uses(other *envFlow) bool {
+	return !slices.ContainsFunc(other.needs, func(name string) bool {
+		return !slices.Contains(f.needs, name) && !slices.Contains(f.optional, name)
+	})
+}
+
+// reason is the variable that says that this flow is meant.
+func (f *envFlow) reason() string { return f.begun[len(f.begun)-1] }
+
+func (e environment) lacks(f *envFlow) (names []string) {
+	for _, name := range f.needs {
+		if e[name] == "" {
+			names = append(names, "SALESFORCE_"+name)
+		}
+	}
+	return names
+}
+
+// missing is the error of a flow that is not complete.
+func (e environment) missing(f *envFlow) error {
+	lacks := e.lacks(f)
+	if len(lacks) == 0 {
+		return nil
+	}
+	why := ""
+	switch {
+	case e["LOGIN_FLOW"] != "":
+		why = ", which SALESFORCE_LOGIN_FLOW names"
+	case f.name == "password":
+		why = " (the flow jwt_bearer needs SALESFORCE_PRIVATE_KEY, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME; " +
+			"for the flow soap set SALESFORCE_LOGIN_FLOW)"
+	}
+	return envError("missing: %s for the flow %s%s", strings.Join(lacks, ", "), f.name, why)
+}
+
+func (e environment) loginURL() (string, error) {
+	custom, sandbox := e["LOGIN_URL"], false
+	if text := e["SANDBOX"]; text != "" {
 		var err error
 		if sandbox, err = strconv.ParseBool(text); err != nil {
 			return "", envError("SALESFORCE_SANDBOX must be true or false")
@@ -85,6 +213,71 @@ func loginURLFromEnv() (string, error) {
 	return ProductionURL, nil
 }
 
-func envError(description string) *Error {
-	return &Error{Flow: "environment", Code: codeConfig, Description: description}
+func readEnv() (environment, error) {
+	e := environment{}
+	for _, name := range envVariables {
+		value, err := readVariable(name)
+		if err != nil {
+			return nil, err
+		}
+		if name == "PRIVATE_KEY" && !strings.Contains(value, "\n") {
+			value = strings.ReplaceAll(value, `\n`, "\n") // many tools have no other way to write it in one line
+		}
+		if value != "" {
+			e[name] = value
+		}
+	}
+	return e, nil
+}
+
+// readVariable is a variable, or the file that it names.
+func readVariable(name string) (string, error) {
+	name = "SALESFORCE_" + name
+	value, path := os.Getenv(name), os.Getenv(name+"_FILE")
+	password := name == "SALESFORCE_PASSWORD" // it may begin or end in a space
+	if !password {
+		value = strings.TrimSpace(value)
+	}
+	switch {
+	case path == "":
+		return value, nil
+	case value != "":
+		return "", envError("%s and %s_FILE are both set: set one", name, name)
+	}
+	text, err := readFile(path)
+	if err != nil {
+		// Of the cause no more than the words: a path may be a secret that was put there by mistake.
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		failed := envError("%s_FILE: the file cannot be read", name)
+		failed.err = err
+		return "", failed
+	}
+	if password {
+		value = strings.TrimSuffix(text, "\n")
+		if value != text {
+			value = strings.TrimSuffix(value, "\r")
+		}
+	} else {
+		value = strings.TrimSpace(text)
+	}
+	if value == "" {
+		return "", envError("%s_FILE: the file is empty", name)
+	}
+	return value, nil
+}
+
+func readFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, replyLimit))
+	return string(text), err
+}
+
+func envError(format string, args ...any) *Error {
+	return &Error{Flow: "environment", Code: codeConfig, Description: fmt.Sprintf(format, args...)}
 }
