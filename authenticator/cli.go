@@ -58,12 +58,12 @@ func (c cli) Authenticate(ctx context.Context, login Login) (*Credentials, error
 	case ctx.Err() != nil, !tokenLike.MatchString(creds.AccessToken):
 		return nil, err // the first command told none either
 	}
-	creds.tidy()
+	reason := creds.checked()
 	x.secrets = append(x.secrets, creds.AccessToken)
 	if err := x.require("accessToken", creds.AccessToken, "instanceUrl", creds.InstanceURL, "id", creds.OrgID); err != nil {
 		return nil, x.fail(codeCLI, 0, nil, "sf did not tell all of accessToken, instanceUrl and id of the org")
 	}
-	if reason := creds.wrong(); reason != "" {
+	if reason != "" {
 		return nil, x.fail(codeCLI, 0, nil, "of what sf told %s", reason)
 	}
 	return creds, nil

@@ -33,6 +33,17 @@ func (c Credentials) Validate() error {
 	return nil
 }
 
+// checked is c in the form that its fields' comments say, or the reason why it cannot be.
+func (c *Credentials) checked() (reason string) {
+	c.tidy()
+	if reason := c.wrong(); reason != "" || c.InstanceURL == "" {
+		return reason
+	}
+	instance, reason := parseBase(c.InstanceURL)
+	c.InstanceURL = origin(instance)
+	return reason
+}
+
 // wrong is what cannot be right of c; empty where all may be.
 func (c Credentials) wrong() (reason string) {
 	if strings.ContainsFunc(c.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -49,14 +60,11 @@ func (c Credentials) wrong() (reason string) {
 	return ""
 }
 
-// tidy cuts what people paste along with a token, and what they copy of the address of a page.
+// tidy cuts what people paste along with a token or an address.
 func (c *Credentials) tidy() {
 	c.AccessToken = tidyToken(c.AccessToken)
 	c.OrgID = strings.TrimSpace(c.OrgID)
 	c.InstanceURL = strings.TrimSpace(c.InstanceURL)
-	if instance, reason := parseBase(c.InstanceURL); reason == "" {
-		c.InstanceURL = origin(instance)
-	}
 }
 
 // tidyToken cuts surrounding white space and the word that stands before a token in an HTTP header.

@@ -26,8 +26,7 @@ func (x *exchange) credentials(ctx context.Context, token *oauth2.Token) (*Crede
 		InstanceURL: text("instance_url"),
 	}
 	x.secrets = append(x.secrets, c.Signature)
-	c.tidy()
-	if reason := c.wrong(); reason != "" {
+	if reason := c.checked(); reason != "" {
 		reason = strings.NewReplacer("AccessToken", "access_token", "InstanceURL", "instance_url").Replace(reason)
 		return nil, x.fail(codeIncomplete, http.StatusOK, nil, "in the reply %s", reason)
 	}

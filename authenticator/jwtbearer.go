@@ -85,7 +85,7 @@ func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer
 		if err != nil {
 			return nil, x.fail(codeSigner, 0, err, "the assertion could not be signed")
 		}
-		x.secrets = append(x.secrets, assertion)
+		x.secrets = append(x.secrets, assertion, assertion[strings.LastIndexByte(assertion, '.')+1:]) // the rest can be guessed
 		token, answer, err := x.tokenAt(ctx, base, func(ctx context.Context, at oauth2.Endpoint) (*oauth2.Token, error) {
 			// This is the package that sends any grant_type with exactly the parameters it is given. x/oauth2/jwt has no
 			// crypto.Signer, sends the time of issue, which a clock that is ahead puts into the future, and hides the reply.

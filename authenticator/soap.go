@@ -137,9 +137,9 @@ func (x *exchange) session(answer loginReply, status int) (*Credentials, error) 
 		return nil, e
 	}
 	c := &Credentials{AccessToken: r.SessionID, TokenType: "Bearer", InstanceURL: r.ServerURL, OrgID: r.OrgID, UserID: strings.TrimSpace(r.UserID)}
-	c.tidy()
+	reason := c.checked()
 	x.secrets = append(x.secrets, c.AccessToken)
-	switch reason := c.wrong(); {
+	switch {
 	case status != http.StatusOK:
 		return nil, x.fail(codeIncomplete, status, nil, "the reply is neither a fault nor a success")
 	case strings.TrimSpace(r.PasswordExpired) == "true" || strings.TrimSpace(r.PasswordExpired) == "1":

@@ -21,12 +21,12 @@ type Static struct {
 // right. White space around the fields and a leading "Bearer " are cut.
 func (s Static) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	c := &Credentials{AccessToken: s.AccessToken, TokenType: "Bearer", InstanceURL: s.InstanceURL, OrgID: s.OrgID}
-	c.tidy()
+	reason := c.checked()
 	x := newExchange("static", login, s.AccessToken, c.AccessToken)
 	if err := x.require("AccessToken", c.AccessToken, "InstanceURL", c.InstanceURL); err != nil {
 		return nil, err
 	}
-	if reason := c.wrong(); reason != "" {
+	if reason != "" {
 		return nil, x.fail(codeConfig, 0, nil, "%s", reason)
 	}
 	if c.OrgID == "" {

@@ -121,7 +121,13 @@ func (c *Client) Open(ctx context.Context) error {
 	switch {
 	case state == clientClosed:
 		return ErrClosed
-	case state == clientNew && c.cfg.volatile:
+	case state == clientOpen:
+		return nil // another Open was faster
+	}
+	if restOnly(creds.AccessToken) {
+		c.log.Warn("the Pub/Sub API and the Streaming API will likely refuse this login: " + restOnlyAdvice)
+	}
+	if c.cfg.volatile {
 		c.log.Warn("replay markers are kept in memory only: a restart forgets where it was; see WithReplayStore")
 	}
 	return nil

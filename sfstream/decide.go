@@ -19,6 +19,7 @@ const longestWait = time.Hour
 // lives on. It reports whether a new session is needed.
 func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 	delete(l.asked, f.sub)
+	l.explain(err)
 	act := classify(err)
 	f.status.failed(err)
 	l.client.limited(err)
@@ -51,6 +52,7 @@ func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 
 // decide says how long to wait before the next session, or why there is none.
 func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error) {
+	l.explain(err)
 	act := classify(err)
 	if act == actionResume {
 		if progress {

@@ -77,8 +77,9 @@ type ServerError struct {
 	// is longer than its own backoff; else zero.
 	RetryAfter time.Duration
 
-	session bool // Streaming API: about the session, whichever message it answers
-	err     error
+	session  bool // Streaming API: about the session, whichever message it answers
+	restOnly bool // Unauthenticated: the token was a JWT
+	err      error
 }
 
 // Error names the channel, the refusal, the rpc id and the next step.
@@ -110,6 +111,9 @@ func (e *ServerError) hint() string {
 	case PermissionDenied:
 		return "give the user Read on the event, or View All on the object"
 	case Unauthenticated:
+		if e.restOnly {
+			return restOnlyAdvice
+		}
 		return "check that the session is not locked to an IP address and that the instance URL and org id are the token's own"
 	case ReplayInvalid:
 		return "choose WithReplayFallback, or start elsewhere with From"

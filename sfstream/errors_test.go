@@ -215,6 +215,59 @@ var failures = []struct {
 		noChan: true, logins: 1, says: []string{"org id"},
 	},
 	{
+		name: "authenticator whose org id is none",
+		cause: func(l *lab) error {
+			return l.openWith(func(c *authenticator.Credentials) { c.OrgID = "acme" })
+		},
+		typed: isAuthError("invalid_config"), noChan: true, logins: 1, says: []string{"OrgID must have 15 or 18 characters and begin with 00D"},
+	},
+	{
+		name: "authenticator whose token has a newline in it",
+		cause: func(l *lab) error {
+			return l.openWith(func(c *authenticator.Credentials) { c.AccessToken += "\nX-Header: x" })
+		},
+		typed: isAuthError("invalid_config"), noChan: true, logins: 1, says: []string{"AccessToken holds white space"},
+	},
+	{
+		name: "authenticator whose instance URL is none",
+		cause: func(l *lab) error {
+			return l.openWith(func(c *authenticator.Credentials) { c.InstanceURL = "acme" })
+		},
+		typed: isAuthError("invalid_config"), noChan: true, logins: 1, says: []string{"InstanceURL must be absolute"},
+	},
+	{
+		name: "token in JWT form",
+		cause: func(l *lab) error {
+			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "eyJ.eyJ.sig" }),
+				sfstream.WithOrg(l), sfstream.WithLogger(l.log.logger()))
+			l.must(err)
+			defer c.Close()
+			l.must(c.Open(l.t.Context()))
+			if n := strings.Count(l.log.String(), "will likely refuse this login: the access token is a JWT"); n != 1 {
+				l.t.Errorf("%d warnings", n)
+			}
+			return c.Subscribe(l.t.Context(), labOrders)
+		},
+		typed: isServerError(sfstream.Unauthenticated), logins: 3, says: []string{"is a JWT, which Salesforce takes for REST only"},
+	},
+	{
+		name: "token in JWT form at the Streaming API",
+		cause: func(l *lab) error {
+			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "eyJ.eyJ.sig" }),
+				sfstream.WithOrg(l), sfstream.WithTransport(sfstream.CometD), sfstream.WithAPIVersion("62.0"))
+			l.must(err)
+			defer c.Close()
+			l.must(c.Open(l.t.Context()))
+			return c.Subscribe(l.t.Context(), labOrders)
+		},
+		typed: func(t *testing.T, err error) {
+			if e := expectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unauthenticated || e.API != "cometd" {
+				t.Errorf("%+v", e)
+			}
+		},
+		noChan: true, logins: 3, says: []string{"is a JWT, which Salesforce takes for REST only"},
+	},
+	{
 		name: "channel of another API",
 		cause: func(l *lab) error {
 			l.start()
@@ -227,6 +280,14 @@ var failures = []struct {
 		},
 		noChan: true, logins: 1, says: []string{"/topic/Orders"},
 	},
+}
+
+// openWith opens a client whose credentials are changed.
+func (l *lab) openWith(change func(*authenticator.Credentials)) error {
+	c, err := sfstream.New(credentialsOf(l.Authenticator(), change), sfstream.WithOrg(l), sfstream.WithLogger(l.log.logger()))
+	l.must(err)
+	defer c.Close()
+	return c.Open(l.t.Context())
 }
 
 func isType[E error](t *testing.T, err error) {

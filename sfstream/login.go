@@ -72,6 +72,9 @@ func (l *logins) token(ctx context.Context, channel string, atOnce bool) (*authe
 	case creds.OrgID == "" || creds.InstanceURL == "" || creds.AccessToken == "":
 		return nil, l.error(channel, fmt.Errorf("%w: the authenticator's credentials lack an access token, instance URL or org id", ErrInvalidOption))
 	}
+	if err := creds.Validate(); err != nil {
+		return nil, l.error(channel, err)
+	}
 	if err := l.succeeded(creds); err != nil {
 		return nil, l.error(channel, err)
 	}
@@ -127,15 +130,16 @@ func (l *logins) failed(err error, atOnce bool) {
 	l.tell(LoginEvent{Err: err})
 }
 
-// judged reports whether Salesforce itself has refused a login.
+// judged reports whether Salesforce itself has refused a login. SOAP does so with
+// HTTP 500.
 func judged(e *authenticator.Error) bool {
-	return e.StatusCode >= 400 && e.StatusCode < 500 && !strings.HasSuffix(e.Code, "_reply")
+	return e.StatusCode >= 400 && (e.StatusCode < 500 || authenticator.Permanent(e)) && !strings.HasSuffix(e.Code, "_reply")
 }
 
 // tooMany reports whether a login was refused for those before it.
 func tooMany(e *authenticator.Error) bool {
 	return e.StatusCode == http.StatusTooManyRequests || e.Code == "rate_limit_exceeded" || e.Code == "REQUEST_LIMIT_EXCEEDED" ||
-		strings.Contains(strings.ToLower(e.Description), "login rate exceeded")
+		e.Code == "LOGIN_RATE_EXCEEDED" || strings.Contains(strings.ToLower(e.Description), "login rate exceeded")
 }
 
 func recent(times []time.Time, now time.Time, period time.Duration) []time.Time {
@@ -223,4 +227,21 @@ func (l *logins) renew(creds *authenticator.Credentials) bool {
 		l.cache.Invalidate(creds)
 	}
 	return again
+}
+
+const restOnlyAdvice = "the access token is a JWT, which Salesforce takes for REST only: turn off JWT-based access tokens in the app's settings"
+
+// restOnly reports whether a token has the form of a JWT. Opaque tokens may have
+// dots as well, but begin with the org's id and an exclamation mark.
+func restOnly(token string) bool {
+	return strings.Count(token, ".") == 2 && !strings.Contains(token, "!")
+}
+
+// explain adds to the refusal of a token what is known of the token. Nobody else
+// has the error yet.
+func (l *link) explain(err error) {
+	var server *ServerError
+	if errors.As(err, &server) && server.Code == Unauthenticated && !server.restOnly && l.creds != nil && restOnly(l.creds.AccessToken) {
+		server.restOnly = true
+	}
 }

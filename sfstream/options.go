@@ -166,7 +166,7 @@ func WithSandbox() Option {
 func WithLoginURL(loginURL string) Option {
 	return func(c *config) error {
 		if !secureURL(loginURL) {
-			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL without user (http is for loopback only)", ErrInvalidOption, withoutPassword(loginURL))
+			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL without user (http is for loopback only), as in https://acme.my.salesforce.com", ErrInvalidOption, withoutPassword(loginURL))
 		}
 		c.loginURL = loginURL
 		return nil

@@ -1,0 +1,157 @@
+package sfstream_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream"
+)
+
+const (
+	plantedToken = "00D000000000001!planted-access-token"
+	plantedHost  = "https://acme.my.salesforce.com"
+)
+
+// gossip is a login host and an org that repeat in each answer what they were sent.
+type gossip struct {
+	refuse string // "oauth" and "page": how logins are refused; empty: they succeed, and their tokens are refused
+
+	mu    sync.Mutex
+	heard []string // what must not show, besides what was planted
+}
+
+func (g *gossip) RoundTrip(r *http.Request) (*http.Response, error) {
+	body := ""
+	if r.Body != nil {
+		b, _ := io.ReadAll(r.Body)
+		body = string(b)
+	}
+	said := body + " " + r.Header.Get("Authorization") + " " + r.Header.Get("Cookie")
+	if form, err := url.ParseQuery(body); err == nil && form.Get("assertion") != "" {
+		assertion := form.Get("assertion")
+		signature := assertion[strings.LastIndexByte(assertion, '.')+1:]
+		g.mu.Lock()
+		g.heard = append(g.heard, signature[:40])
+		g.mu.Unlock()
+		said = signature + " " + said
+	}
+	status, reply := http.StatusUnauthorized, "you sent "+said
+	login := strings.HasPrefix(r.URL.Path, "/services/oauth2/token") || strings.HasPrefix(r.URL.Path, "/services/Soap/")
+	switch {
+	case login && g.refuse == "page":
+		status, reply = http.StatusServiceUnavailable, "<html>"+said
+	case login && g.refuse == "oauth":
+		b, _ := json.Marshal(map[string]string{"error": "invalid_grant", "error_description": said})
+		status, reply = http.StatusBadRequest, string(b)
+	case login && strings.HasPrefix(r.URL.Path, "/services/Soap/"):
+		status, reply = http.StatusOK, `<Envelope><Body><loginResponse><result><passwordExpired>false</passwordExpired><serverUrl>`+plantedHost+
+			`/services/Soap/u/64.0/x</serverUrl><sessionId>`+plantedToken+`</sessionId><userId>005000000000001AAA</userId><userInfo>`+
+			`<organizationId>00D000000000001AAA</organizationId></userInfo></result></loginResponse></Body></Envelope>`
+	case login:
+		status, reply = http.StatusOK, `{"access_token":"`+plantedToken+`","instance_url":"`+plantedHost+`","signature":"planted-signature",`+
+			`"refresh_token":"planted-rotated","id":"https://login.salesforce.com/id/00D000000000001AAA/005000000000001AAA","issued_at":"1735689600123"}`
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(reply)), Request: r}, nil
+}
+
+// TestNoFlowShowsASecret follows each flow through a refused login, an outage and a token that is
+// refused, and looks for what was planted in the log, the hooks, Status and along the errors' chains.
+func TestNoFlowShowsASecret(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	flows := map[string]func() authenticator.Authenticator{
+		"client credentials": func() authenticator.Authenticator {
+			return authenticator.ClientCredentials{ConsumerKey: "key", ConsumerSecret: "planted-secret"}
+		},
+		"JWT bearer": func() authenticator.Authenticator {
+			return authenticator.JWTBearer{ConsumerKey: "key", Username: "u", PrivateKey: file}
+		},
+		"Signer": func() authenticator.Authenticator {
+			return authenticator.JWTBearer{ConsumerKey: "key", Username: "u", Signer: key}
+		},
+		"refresh token": func() authenticator.Authenticator {
+			return &authenticator.RefreshToken{ConsumerKey: "key", ConsumerSecret: "planted-secret", RefreshToken: "planted-refresh"}
+		},
+		"password": func() authenticator.Authenticator {
+			return authenticator.Password{ConsumerKey: "key", ConsumerSecret: "planted-secret", Username: "u", Password: "planted pass&+%<", SecurityToken: "planted-security"}
+		},
+		"SOAP": func() authenticator.Authenticator {
+			return authenticator.SOAP{Username: "u", Password: "planted pass&+%<", SecurityToken: "planted-security"}
+		},
+		"static": func() authenticator.Authenticator {
+			return authenticator.Static{AccessToken: plantedToken, InstanceURL: plantedHost}
+		},
+		"static with org": func() authenticator.Authenticator {
+			return authenticator.Static{AccessToken: plantedToken, InstanceURL: plantedHost, OrgID: "00D000000000001AAA"}
+		},
+	}
+	for name, flow := range flows {
+		for _, refuse := range []string{"", "oauth", "page"} {
+			t.Run(name+"/"+refuse, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var log logBuffer
+					g := &gossip{refuse: refuse}
+					tell := func(what ...any) { fmt.Fprintf(&log, "%v %+v %#v\n", what, what, what) }
+					c, err := sfstream.New(flow(), sfstream.WithLoginURL(plantedHost), sfstream.WithHTTPClient(&http.Client{Transport: g}),
+						sfstream.WithTransport(sfstream.CometD), sfstream.WithAPIVersion("62.0"), sfstream.WithLogger(log.logger()),
+						sfstream.WithReplayStore(replaystore.NewMemory()), sfstream.WithHooks(sfstream.Hooks{
+							OnState:     func(channel string, state sfstream.State, err error) { tell(channel, state, err) },
+							OnReconnect: func(r sfstream.Reconnect) { tell(r) },
+							OnLogin:     func(e sfstream.LoginEvent) { tell(e, e.Err) },
+							OnLimit:     func(e *sfstream.ServerError) { tell(e) },
+							OnSubscriptionError: func(channel string, err error) bool {
+								tell(channel, err)
+								return false
+							},
+						}))
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					defer cancel()
+					err = c.Open(ctx)
+					if err == nil {
+						err = c.Subscribe(ctx, "/event/Order__e")
+					}
+					if err == nil {
+						t.Fatal("no error")
+					}
+					for e := err; e != nil; e = errors.Unwrap(e) {
+						tell(e)
+						fmt.Fprintf(&log, "%q %s\n", e, e)
+					}
+					tell(c.Status(), c.Err(), flow())
+					for _, ch := range c.Status().Channels {
+						tell(ch, ch.LastError)
+					}
+					text := log.String()
+					for _, secret := range append(g.heard, "planted", string(file[40:90])) {
+						if strings.Contains(text, secret) {
+							t.Errorf("%q is in: %s", secret, text)
+						}
+					}
+				})
+			})
+		}
+	}
+}
