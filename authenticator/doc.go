@@ -1,16 +1,45 @@
 // Package authenticator logs in to Salesforce.
 //
 // An [Authenticator] performs one login and returns [Credentials]: the access token, the address of the org
-// and its id. [Password], [*RefreshToken] and [Static] are the flows; a [Func] is any other; [FromEnv] picks
-// one from the environment. [Cache] shares one login between all who need it and forgets it when a token has
-// been refused; [TokenSource] offers that login to golang.org/x/oauth2 for REST calls.
+// and its id. The flows are below; a [Func] is any other; [FromEnv] picks one from the environment. [Cache] shares
+// one login between all who need it and forgets it when a token has been refused; [TokenSource] offers that login to
+// golang.org/x/oauth2 for REST calls.
 //
-//	cache := authenticator.NewCache(&authenticator.RefreshToken{
-//		ConsumerKey:  key,
-//		RefreshToken: token,
-//		OnRotate:     save,
+//	cache := authenticator.NewCache(authenticator.JWTBearer{
+//		ConsumerKey: key,
+//		Username:    "robot@acme.com.dev",
+//		PrivateKey:  pem,
 //	})
 //	credentials, err := cache.Get(ctx, authenticator.Login{URL: authenticator.SandboxURL})
+//
+// # Flows
+//
+// When to use which, what it needs in Salesforce, and what breaks it:
+//
+//	JWTBearer          a server, in production and sandboxes alike. An app with the certificate of a key, and a user
+//	                   whom the app's policy pre-authorises.
+//	                     user hasn't approved this consumer   the user is not pre-authorised
+//	                     invalid assertion                    the app has another certificate or consumer key
+//	                     audience is invalid                  set Audience
+//	ClientCredentials  a server with a secret in place of a key; at the My Domain URL only. An app with a run-as user.
+//	                     request not supported on this domain   not the My Domain URL
+//	                     no client credentials user enabled     no run-as user
+//	                     invalid_client                         another secret
+//	RefreshToken       on behalf of a person who approved the app. An app with the scope refresh_token.
+//	                     expired access/refresh token   revoked, too old, or rotated and not persisted
+//	Static             an access token from elsewhere, such as of a test. It cannot be renewed.
+//	                     INVALID_SESSION_ID   it has ended, as after two hours without calls
+//	Password           old orgs; ends on 20 February 2027. A connected app, and the flow allowed in the org.
+//	                     authentication failure   the flow is blocked, or the password is wrong
+//	SOAP               old orgs without an app; ends in Summer '27. The login call allowed in the org.
+//	                     INVALID_OPERATION     it is not
+//	                     INSUFFICIENT_ACCESS   the user lacks Use Any API Auth
+//
+// An app is an External Client App: Setup, External Client App Manager, New. Enable OAuth with any callback URL and the
+// scopes api and refresh_token, offline_access; enable the flow, for JWT with the certificate; leave JWT-based access
+// tokens off, which are for REST only. Then in its policies pre-authorise the user (JWT) or name the run-as user (client
+// credentials). Consumer key and secret are in its settings; a new app takes some minutes. Connected apps that are not
+// installed in the org are restricted since September 2025 (OAUTH_APP_BLOCKED).
 //
 // A failed login is an [*Error]. [Permanent] tells whether trying again is useless, or worse: repeated
 // failures lock the user out.

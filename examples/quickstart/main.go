@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -89,10 +90,7 @@ func run(ctx context.Context, count int, path string, channels []string) error {
 
 // account is the one in the environment, or that of an org in this process.
 func account(ctx context.Context, path string, channels []string) (authenticator.Authenticator, []sfstream.Option, []string, error) {
-	for _, name := range []string{"SALESFORCE_ACCESS_TOKEN", "SALESFORCE_REFRESH_TOKEN", "SALESFORCE_USERNAME"} {
-		if os.Getenv(name) == "" {
-			continue
-		}
+	if slices.ContainsFunc(os.Environ(), isAccount) {
 		auth, loginURL, err := authenticator.FromEnv()
 		options := []sfstream.Option{sfstream.WithLoginURL(loginURL)}
 		if endpoint := os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"); endpoint != "" {
@@ -114,6 +112,12 @@ func account(ctx context.Context, path string, channels []string) (authenticator
 	}
 	// An org of one's own has no "now" that others know: begin with its first event.
 	return org.Authenticator(), []sfstream.Option{sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll)}, channels, nil
+}
+
+// isAccount reports whether a variable says something of an account. Which ones belong together is FromEnv's business.
+func isAccount(variable string) bool {
+	name, value, _ := strings.Cut(variable, "=")
+	return strings.HasPrefix(name, "SALESFORCE_") && value != ""
 }
 
 // announce tells where an earlier run ended.

@@ -45,9 +45,11 @@ func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
 	flags.Usage = func() {
 		fmt.Fprint(stderr, "usage: sfstream tail [flags] CHANNEL…\n\n"+
 			"Prints the events of channels, one JSON object a line. The account comes from the\n"+
-			"environment: SALESFORCE_LOGIN_URL or SALESFORCE_SANDBOX, and SALESFORCE_ACCESS_TOKEN,\n"+
-			"SALESFORCE_REFRESH_TOKEN or SALESFORCE_USERNAME with what belongs to it;\n"+
-			"SALESFORCE_PUBSUB_ENDPOINT is the Pub/Sub API's address if it is another.\n\n")
+			"environment, SALESFORCE_…: LOGIN_URL or SANDBOX=true, and CONSUMER_KEY with\n"+
+			"USERNAME and PRIVATE_KEY_FILE (JWT), with CONSUMER_SECRET (client credentials, at\n"+
+			"the My Domain LOGIN_URL) or with REFRESH_TOKEN; or ACCESS_TOKEN and INSTANCE_URL; or\n"+
+			"ORG, the alias of a login of the Salesforce CLI. Each can be a file, as X_FILE.\n"+
+			"PUBSUB_ENDPOINT is the Pub/Sub API's address if it is another.\n\n")
 		flags.PrintDefaults()
 	}
 	if err := parse(flags, args); err != nil {
