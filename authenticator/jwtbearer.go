@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -82,7 +83,10 @@ func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer
 	sent := audience
 	for {
 		assertion, err := j.sign(audience, time.Now().Add(skew), signer)
-		if err != nil {
+		switch {
+		case err != nil && j.Signer == nil: // too small a key, say: no time cures it
+			return nil, x.fail(codeConfig, 0, err, "PrivateKey cannot sign")
+		case err != nil:
 			return nil, x.fail(codeSigner, 0, err, "the assertion could not be signed")
 		}
 		x.secrets = append(x.secrets, assertion, assertion[strings.LastIndexByte(assertion, '.')+1:]) // the rest can be guessed
@@ -96,7 +100,7 @@ func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer
 			return c.Token(ctx)
 		})
 		refused, ok := err.(*Error)
-		if !ok || answer == nil {
+		if !ok || answer == nil || ctx.Err() != nil {
 			return token, err
 		}
 		drift := time.Duration(0)
@@ -135,6 +139,9 @@ func (j JWTBearer) signer() (signer crypto.Signer, reason string) {
 		return nil, "missing: PrivateKey (or Signer)"
 	case j.Signer == nil:
 		return parsePrivateKey(j.PrivateKey)
+	}
+	if v := reflect.ValueOf(j.Signer); v.Kind() == reflect.Pointer && v.IsNil() { // as of a key that could not be read
+		return nil, fmt.Sprintf("Signer is a nil %T", j.Signer)
 	}
 	if _, ok := j.Signer.Public().(*rsa.PublicKey); !ok {
 		return nil, fmt.Sprintf("the Signer's public key is a %T: Salesforce takes RSA only", j.Signer.Public())

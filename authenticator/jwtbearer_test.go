@@ -7,12 +7,15 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
@@ -242,6 +245,25 @@ func TestPrivateKeys(t *testing.T) {
 	}
 }
 
+// smallKey has 512 bits: nobody takes it any more.
+func smallKey() []byte {
+	for {
+		p, _ := rand.Prime(rand.Reader, 256)
+		q, _ := rand.Prime(rand.Reader, 256)
+		n, one := new(big.Int).Mul(p, q), big.NewInt(1)
+		phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+		if d := new(big.Int).ModInverse(big.NewInt(65537), phi); d != nil {
+			der, _ := asn1.Marshal(struct {
+				Version             int
+				N                   *big.Int
+				E                   int
+				D, P, Q, Dp, Dq, Qi *big.Int
+			}{0, n, 65537, d, p, q, new(big.Int).Mod(d, new(big.Int).Sub(p, one)), new(big.Int).Mod(d, new(big.Int).Sub(q, one)), new(big.Int).ModInverse(q, p)})
+			return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})
+		}
+	}
+}
+
 type signer struct {
 	crypto.Signer
 	err error
@@ -268,6 +290,8 @@ func TestSigners(t *testing.T) {
 		}, "signer_failed", "KMS down", false},
 		"no app":    {func(j *authenticator.JWTBearer) { j.ConsumerKey = "" }, "invalid_config", "missing: ConsumerKey", true},
 		"no user":   {func(j *authenticator.JWTBearer) { j.Username = "" }, "invalid_config", "missing: Username", true},
+		"nil key":   {func(j *authenticator.JWTBearer) { j.PrivateKey, j.Signer = nil, (*rsa.PrivateKey)(nil) }, "invalid_config", "Signer is a nil *rsa.PrivateKey", true},
+		"small key": {func(j *authenticator.JWTBearer) { j.PrivateKey = smallKey() }, "invalid_config", "PrivateKey ", true},
 		"no secret": {func(j *authenticator.JWTBearer) { j.PrivateKey = nil }, "invalid_config", "missing: PrivateKey (or Signer)", true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -155,3 +155,34 @@ func TestNoFlowShowsASecret(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenInALoopSparesTheUser: a program that calls Open until it works. Of SOAP the refusal has HTTP 500.
+func TestOpenInALoopSparesTheUser(t *testing.T) {
+	fault := `<Envelope><Body><Fault><faultcode>sf:INVALID_LOGIN</faultcode><faultstring>INVALID_LOGIN: Invalid username</faultstring></Fault></Body></Envelope>`
+	synctest.Test(t, func(t *testing.T) {
+		logins := 0
+		c, err := sfstream.New(authenticator.SOAP{Username: "u", Password: "planted"}, sfstream.WithHTTPClient(&http.Client{
+			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				logins++
+				return &http.Response{StatusCode: 500, Body: io.NopCloser(strings.NewReader(fault))}, nil
+			})}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for range 60 {
+			e, ok := errors.AsType[*authenticator.Error](c.Open(t.Context()))
+			if !ok || e.Code != "INVALID_LOGIN" || !authenticator.Permanent(e) {
+				t.Fatalf("got %v", e)
+			}
+			time.Sleep(time.Second)
+		}
+		if logins > 5 {
+			t.Errorf("%d logins in a minute", logins)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
