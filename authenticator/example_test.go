@@ -19,6 +19,31 @@ func salesforce(status int, reply string) *httptest.Server {
 	}))
 }
 
+func ExampleJWTBearer() {
+	host := salesforce(200, tokenReply())
+	defer host.Close()
+
+	pem := pkcs8() // os.ReadFile("server.key"): the app has its certificate
+	flow := authenticator.JWTBearer{ConsumerKey: "3MVG9", Username: "robot@acme.com", PrivateKey: pem}
+	credentials, err := flow.Authenticate(context.Background(), authenticator.Login{URL: host.URL})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(credentials.InstanceURL, credentials.OrgID)
+	fmt.Println(flow)
+	// Output:
+	// https://acme.my.salesforce.com 00D000000000001AAA
+	// authenticator.JWTBearer{ConsumerKey: "3MVG9", Username: "robot@acme.com", PrivateKey: "[redacted]", Signer: "", Audience: ""}
+}
+
+func ExampleClientCredentials() {
+	flow := authenticator.ClientCredentials{ConsumerKey: "3MVG9", ConsumerSecret: "secret"}
+	_, err := flow.Authenticate(context.Background(), authenticator.Login{URL: authenticator.SandboxURL})
+	fmt.Println(err)
+	// Output: authenticator: client_credentials: invalid_config: test.salesforce.com does not have this flow: log in at the org's My Domain URL, such as https://acme.my.salesforce.com, or https://acme--dev.sandbox.my.salesforce.com of a sandbox (WithLoginURL, SALESFORCE_LOGIN_URL)
+}
+
 func ExamplePassword() {
 	host := salesforce(200, tokenReply())
 	defer host.Close()

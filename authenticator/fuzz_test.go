@@ -50,7 +50,7 @@ func FuzzTokenReply(f *testing.F) {
 			return response(status, body), nil
 		})
 		for name, flow := range flows() {
-			if name != "soap" {
+			if name != "soap" && name != "jwt_bearer" { // another reply; the same reply, after a slow signature
 				login.URL = flow.url
 				c, err := flow.auth.Authenticate(context.Background(), login)
 				judge(t, c, err)

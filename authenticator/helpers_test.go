@@ -118,13 +118,13 @@ var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // pkcs8 is the key as people have it in a file.
-func pkcs8() []byte {
+var pkcs8 = sync.OnceValue(func() []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(testKey())
 	if err != nil {
 		panic(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
+})
 
 func clientCredentialsFlow() authenticator.ClientCredentials {
 	return authenticator.ClientCredentials{ConsumerKey: "key", ConsumerSecret: consumerSecret}

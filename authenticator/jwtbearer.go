@@ -105,7 +105,7 @@ func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer
 		}
 		drift := time.Duration(0)
 		if !answer.date.IsZero() {
-			drift = answer.date.Sub(time.Now()).Round(time.Second)
+			drift = time.Until(answer.date).Round(time.Second)
 		}
 		skewed := skew == 0 && drift.Abs() > clockSkew
 		switch {
