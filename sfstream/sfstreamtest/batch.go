@@ -28,19 +28,34 @@ func (st *stream) fill() bool {
 	limit := min(st.outstanding, s.config.batchEvents)
 	b.reset(limit)
 	n, size := 0, 0
+	groups := s.parting(t, &st.place)
 	for ; n < limit && st.cursor < t.log.next; st.cursor++ {
 		r := t.log.at(st.cursor)
 		if r.kind == mark {
 			continue
 		}
+		if groups.before(st.cursor) {
+			break
+		}
+		payload := r.payload
+		if r.enriched != nil && st.cursor < st.began {
+			payload = s.enrichedNow(r)
+		}
 		const overhead = 32 // tags, lengths, replay id
-		size += len(r.payload) + len(r.id) + len(r.schema) + overhead
+		size += len(payload) + len(r.id) + len(r.schema) + overhead
 		if n > 0 && size > s.config.batchBytes {
 			break
 		}
-		b.put(n, r)
+		b.put(n, r, payload)
 		n++
+		if groups.behind(st.cursor) {
+			st.broken = groups.broken
+			s.groups.use(st.broken)
+			st.cursor++
+			break
+		}
 	}
+	t.sent = max(t.sent, st.cursor)
 	if n == 0 {
 		return false
 	}
@@ -68,7 +83,7 @@ func (b *batch) reset(n int) {
 }
 
 // put makes a record the i-th event.
-func (b *batch) put(i int, r *record) {
+func (b *batch) put(i int, r *record, payload []byte) {
 	id := b.ids[i*10 : (i+1)*10]
 	binary.BigEndian.PutUint64(id, r.replay)
 	b.events[i].ReplayId = id
@@ -76,5 +91,5 @@ func (b *batch) put(i int, r *record) {
 		b.events[i].ReplayId = nil
 	}
 	p := &b.producer[i]
-	p.Id, p.SchemaId, p.Payload = r.id, r.schema, r.payload
+	p.Id, p.SchemaId, p.Payload = r.id, r.schema, payload
 }

@@ -36,44 +36,53 @@ type Change struct {
 // Change publishes a change on the object's channel and on /data/ChangeEvents.
 // The bitmaps of the header follow from Set, Null and Diff; an UPDATE changes
 // LastModifiedDate too where the object has it. The Event returned is that of the
-// object's channel. The PushTopics on the object get it too; with one the object
+// object's channel; where [Server.DefineMembers] has enriched it, it is one event
+// per record. The PushTopics on the object get it too; with one the object
 // need not be defined, and the Event is that of the first.
 func (s *Server) Change(c Change) (Event, error) {
 	now := s.now()
 	topics := s.followed(c.Object)
-	ev, err := s.capture(c, now)
+	e, err := s.capture(c, now)
 	if errors.Is(err, errUndefined) && len(topics) > 0 {
-		return s.notify(c, topics, now)
+		return s.notify(c, s.apply(c, now), topics, now)
 	}
 	if err != nil {
 		return Event{}, err
 	}
-	_, err = s.notify(c, topics, now)
+	changed := s.apply(c, now)
+	ev, err := s.publishChange(e, changed)
+	if err != nil {
+		return Event{}, err
+	}
+	_, err = s.notify(c, changed, topics, now)
 	return ev, err
 }
 
-// capture publishes a change as Change Data Capture does.
-func (s *Server) capture(c Change, now time.Time) (Event, error) {
+// capture makes the event of a change, as Change Data Capture does.
+func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 	t, sc, err := s.publishable(changeChannel(c.Object))
 	if err != nil {
-		return Event{}, err
+		return nil, err
 	}
-	payload, err := c.payload(sc.avro, now, s.account.UserID)
+	body, changed, err := c.payload(sc.avro, now, s.account.UserID)
 	if err != nil {
-		return Event{}, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
+		return nil, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
 	}
-	data, err := sc.encode(payload)
+	data, err := sc.encode(body)
 	if err != nil {
-		return Event{}, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
+		return nil, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
 	}
 	if len(data) > s.config.eventBytes {
-		return Event{}, fmt.Errorf("sfstreamtest: %s of %s: %d bytes: Salesforce sends a GAP event instead", c.Type, c.Object, len(data))
+		return nil, fmt.Errorf("sfstreamtest: %s of %s: %d bytes: Salesforce sends a GAP event instead", c.Type, c.Object, len(data))
 	}
-	return s.add(t, record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data})
+	return &changeEvent{
+		change: c, topic: t, schema: sc, body: body, changed: changed,
+		record: record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data},
+	}, nil
 }
 
-// payload is the whole event as plain values.
-func (c Change) payload(rec *avro.RecordSchema, now time.Time, user string) (map[string]any, error) {
+// payload is the whole event as plain values, and what it changed.
+func (c Change) payload(rec *avro.RecordSchema, now time.Time, user string) (map[string]any, bitmap, error) {
 	commit := c.CommitTime
 	if commit.IsZero() {
 		commit = now
@@ -83,15 +92,15 @@ func (c Change) payload(rec *avro.RecordSchema, now time.Time, user string) (map
 		ids = []string{"000000000000000AAA"}
 	}
 	if len(ids) == 0 {
-		return nil, errors.New("RecordIDs is empty")
+		return nil, nil, errors.New("RecordIDs is empty")
 	}
 	body, err := c.body(rec, commit)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	bits, err := c.bits(rec, body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range c.Null {
 		if parent, _, nested := strings.Cut(name, "."); !nested {
@@ -112,7 +121,7 @@ func (c Change) payload(rec *avro.RecordSchema, now time.Time, user string) (map
 		"diffFields":      bits.diff.texts(),
 		"changedFields":   bits.changed.texts(),
 	}
-	return body, nil
+	return body, bits.changed, nil
 }
 
 // or returns v unless it is the zero value.

@@ -100,7 +100,7 @@ func (b bitmap) names(rec *avro.RecordSchema) []string {
 	return names
 }
 
-// appendChange writes a change event: the header, then what changed, or what has a value.
+// appendChange writes a change event: the header, then what changed and what has a value.
 func (h *changeHeader) appendChange(b []byte, rec *avro.RecordSchema, values []any) []byte {
 	b = append(b, `{"ChangeEventHeader":`...)
 	b = h.append(b, rec)
@@ -142,10 +142,13 @@ func (h *changeHeader) append(b []byte, rec *avro.RecordSchema) []byte {
 	return append(b, '}')
 }
 
-// appendField writes a field of the body, if this change has it.
+// appendField writes a field of the body, if this change has it. What an UPDATE or a
+// DELETE did not change but has a value is enriched; what is empty is left out.
 func (h *changeHeader) appendField(b []byte, f *avro.Field, i int, v any) []byte {
+	members, _ := compound(f.Type())
+	values, _ := v.([]any)
 	switch h.kind {
-	case "UPDATE":
+	case "UPDATE", "DELETE":
 		if h.changed.has(top, i) {
 			b = append(appendJSONString(append(b, ','), f.Name()), ':')
 			if !h.diff.has(top, i) {
@@ -154,20 +157,22 @@ func (h *changeHeader) appendField(b []byte, f *avro.Field, i int, v any) []byte
 			b = append(b, `{"diff":`...)
 			return append(appendField(b, f, v, true), '}')
 		}
-		members, _ := compound(f.Type())
-		if members == nil || len(h.changed[i]) == 0 {
+		if v == nil && (members == nil || len(h.changed[i]) == 0) {
 			return b
 		}
-		values, _ := v.([]any)
 		b = append(appendJSONString(append(b, ','), f.Name()), ':')
-		return appendMembers(b, members, values, func(j int) bool { return h.changed.has(i, j) })
+		if members == nil || v != nil && values == nil {
+			return appendField(b, f, v, true)
+		}
+		return appendMembers(b, members, values, func(j int) bool {
+			return h.changed.has(i, j) || values != nil && values[j] != nil
+		})
 	case "CREATE", "UNDELETE":
 		if v == nil {
 			return b
 		}
 		b = append(appendJSONString(append(b, ','), f.Name()), ':')
-		members, _ := compound(f.Type())
-		if values, ok := v.([]any); ok && members != nil {
+		if values != nil && members != nil {
 			return appendMembers(b, members, values, func(j int) bool { return values[j] != nil })
 		}
 		return appendField(b, f, v, true)

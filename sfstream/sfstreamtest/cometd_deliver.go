@@ -9,6 +9,8 @@ type delivery struct {
 	record  record
 	index   int
 	size    int
+	place   place       // of the subscriber, with this
+	broken  *GroupBreak // the session ends behind it
 }
 
 // take takes the next events out of the session's queue, oldest first: with this they
@@ -47,6 +49,8 @@ func (s *Server) queued(sub *subscription) []delivery {
 	sub.cursor = max(sub.cursor, t.log.first)
 	var q []delivery
 	size := 0
+	at := sub.place
+	groups := s.parting(t, &at)
 	for i := sub.cursor; i < t.log.next && len(q) < s.config.cometd.replyEvents && size < s.config.cometd.replyBytes; i++ {
 		r := t.log.at(i)
 		if r.kind == mark || !t.reaches(r, sub.session.user) || !sub.filter.matches(r.payload) {
@@ -55,17 +59,36 @@ func (s *Server) queued(sub *subscription) []delivery {
 			}
 			continue
 		}
+		if groups.before(i) {
+			break
+		}
 		length := len(r.payload)
-		if !t.streaming {
+		d := delivery{sub: sub, channel: sub.channel, index: i}
+		switch {
+		case t.streaming:
+		case r.enriched != nil && i < sub.began:
+			replayed := *r
+			replayed.payload = s.enrichedNow(r)
+			replayed.json = s.eventJSON(&replayed)
+			r = &replayed
+			length = len(r.json)
+		default:
 			if r.json == nil {
 				r.json = s.eventJSON(r)
 			}
 			length = len(r.json)
 		}
-		d := delivery{sub: sub, channel: sub.channel, record: *r, index: i}
+		d.record = *r
 		d.size = length + len(d.channel) + eventOverhead
 		size += d.size
+		if groups.behind(i) {
+			d.broken = groups.broken
+		}
+		d.place = at
 		q = append(q, d)
+		if d.broken != nil {
+			break
+		}
 	}
 	return q
 }
@@ -96,7 +119,7 @@ func (s *Server) merge(queues [][]delivery) []delivery {
 		if n > 0 && size > s.config.cometd.replyBytes {
 			break
 		}
-		d.sub.cursor = d.index + 1
+		s.deliver(d)
 		if n == len(events) {
 			events = append(events, *d)
 		}
@@ -104,6 +127,20 @@ func (s *Server) merge(queues [][]delivery) []delivery {
 		queues[oldest] = queues[oldest][1:]
 	}
 	return events[:n]
+}
+
+// deliver moves a subscription behind an event that goes into a response.
+func (s *Server) deliver(d *delivery) {
+	d.sub.cursor, d.sub.place = d.index+1, d.place
+	if d.broken != nil {
+		s.groups.use(d.broken)
+	}
+	if d.record.enriched == nil && !s.groups.active.Load() {
+		return
+	}
+	d.sub.topic.mu.Lock()
+	d.sub.topic.sent = max(d.sub.topic.sent, d.index+1)
+	d.sub.topic.mu.Unlock()
 }
 
 // limited says whether the org has used up its events of the day.

@@ -253,10 +253,14 @@ func (s *Server) endSessions(f farewell, topics ...*topic) {
 		t.mu.Unlock()
 	}
 	for ses := range sessions {
-		if !s.endSession(ses, f) && f.error != unknownClient {
-			s.bayeux.mu.Lock()
-			s.bayeux.ended[ses.id] = f
-			s.bayeux.mu.Unlock()
-		}
+		s.endWith(ses, f)
+	}
+}
+
+func (s *Server) endWith(ses *bayeuxSession, f farewell) {
+	if !s.endSession(ses, f) && f.error != unknownClient {
+		s.bayeux.mu.Lock()
+		s.bayeux.ended[ses.id] = f
+		s.bayeux.mu.Unlock()
 	}
 }

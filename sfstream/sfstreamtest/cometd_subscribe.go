@@ -17,7 +17,11 @@ type subscription struct {
 	name    string // as it was subscribed to
 	channel []byte // the name in its events, as JSON
 	filter  filter
-	cursor  int // index of the next record; the session's mutex guards it
+
+	// The session's mutex guards these.
+	cursor int   // index of the next record
+	began  int   // index of what came after the subscribe: all before is replayed
+	place  place // in a group
 }
 
 // leave takes the subscription out of its channel.
@@ -204,6 +208,7 @@ func (x *exchange) place(sub *subscription, at start) (text, reason string) {
 		return "403::Subscription already exists {" + sub.name + "}", ""
 	}
 	t.log.expire(s.now(), s.retention(t))
+	sub.began = t.log.next
 	switch at.preset {
 	case "EARLIEST":
 		sub.cursor = t.log.first
@@ -222,7 +227,7 @@ func (x *exchange) place(sub *subscription, at start) (text, reason string) {
 	}
 	if i >= 0 {
 		if at.keep {
-			sub.cursor = ses.subs[i].cursor
+			sub.cursor, sub.began, sub.place = ses.subs[i].cursor, ses.subs[i].began, ses.subs[i].place
 		}
 		delete(t.subs, ses.subs[i])
 		ses.subs[i] = sub

@@ -23,6 +23,7 @@ func (x *exchange) write(w http.ResponseWriter) {
 		}
 	}()
 	body := x.body()
+	x.breakOff()
 	if x.aborted || !x.wait() {
 		panic(http.ErrAbortHandler) // net/http's way to cut a connection
 	}
@@ -33,6 +34,16 @@ func (x *exchange) write(w http.ResponseWriter) {
 	}
 	if cut := x.fault.write(w, body, x.status, x.sleep); cut {
 		panic(http.ErrAbortHandler)
+	}
+}
+
+// breakOff ends the session inside of a group, if it is to end there. The response
+// still has what it has.
+func (x *exchange) breakOff() {
+	for i := range x.events {
+		if b := x.events[i].broken; b != nil {
+			x.server.endWith(x.events[i].sub.session, cometdEnd(b.Code))
+		}
 	}
 }
 

@@ -39,11 +39,11 @@ func control[Req, Resp any](do func(Req) (Resp, error)) http.HandlerFunc {
 }
 
 // defineRequest is a channel with its schema, as an object or as text; a custom
-// channel with its members; or an object with its fields.
+// channel with its members, each a name or a Member; or an object with its fields.
 type defineRequest struct {
 	Channel string          `json:"channel"`
 	Schema  json.RawMessage `json:"schema"`
-	Members []string        `json:"members"`
+	Members []Member        `json:"members"`
 	Object  string          `json:"object"`
 	Fields  []Field         `json:"fields"`
 }
@@ -60,7 +60,7 @@ func (s *Server) controlDefine(req defineRequest) (defineReply, error) {
 		req.Channel = changeChannel(req.Object)
 		err = s.DefineObject(req.Object, req.Fields...)
 	case req.Members != nil:
-		err = s.DefineChannel(req.Channel, req.Members...)
+		err = s.DefineMembers(req.Channel, req.Members...)
 	default:
 		text := string(req.Schema)
 		if strings.HasPrefix(text, `"`) {
@@ -145,6 +145,7 @@ type faultRequest struct {
 	Replay  uint64 `json:"replay"`
 
 	CometD *CometDFault `json:"cometd"`
+	Group  *GroupBreak  `json:"group"`
 }
 
 func (s *Server) controlFault(req faultRequest) (struct{}, error) {
@@ -199,6 +200,14 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		err = s.Remove(req.Channel)
 	case "RestartReplay":
 		err = s.RestartReplay(req.Channel, req.Replay)
+	case "CutGroups":
+		s.CutGroups(n)
+	case "BreakGroups":
+		if req.Group != nil {
+			s.BreakGroups(*req.Group)
+		}
+	case "RepeatReplayID":
+		s.RepeatReplayID(req.Channel, n)
 	default:
 		if !s.controlCometD(req, n, on) {
 			err = fmt.Errorf("there is no fault %q", req.Fault)

@@ -27,6 +27,21 @@
 // ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is
 // served beside the logins, under /cometd/37.0 and later.
 //
+// # Groups
+//
+// Where a member of a channel has enriched fields, or a filter, which enriches
+// too, a change of several records is several events with one replay id on that
+// channel, [Server.DefineMembers]:
+//
+//	org.DefineMembers("/data/Sales__chn", sfstreamtest.Member{
+//		Channel: "/data/AccountChangeEvent", Enriched: []string{"Industry"},
+//	})
+//	org.Change(sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: ids, Set: set})
+//
+// Such a group can be parted between responses ([Server.CutGroups]), streams can end
+// inside of it ([Server.BreakGroups]), and on any other channel
+// [Server.RepeatReplayID] makes one. [Server.Retained] tells the replay ids of a channel.
+//
 // # Time
 //
 // The server takes time only from package time. With [InMemory] it opens no
@@ -60,8 +75,9 @@
 //
 // Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's
 // login(), and of REST only what Streaming API clients need. Sessions live in memory, also with
-// [WithLog], and so do the values of records that PushTopics select: after a
-// restart clients log in again. A Pub/Sub subscriber gets no answer before its
+// [WithLog], and so do the values of records that PushTopics select and that enrich
+// events: after a restart clients log in again, and a replay has the values that
+// came with the event first. A Pub/Sub subscriber gets no answer before its
 // first event, so a test that publishes for a subscriber of new events waits with
 // [Server.AwaitStreams].
 //

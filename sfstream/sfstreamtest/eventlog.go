@@ -19,6 +19,8 @@ type record struct {
 	payload []byte
 	json    []byte // the event on CometD, once it was needed there
 	kind    kind
+
+	enriched *enrichment // nil if it has nothing that changes by itself
 }
 
 type kind uint8
@@ -97,7 +99,7 @@ func (l *eventLog) expire(now time.Time, retention time.Duration) {
 	l.forget(first)
 }
 
-// find returns the index of the record that has the replay id: 8 bytes, or the
+// find returns the index of the last record that has the replay id: 8 bytes, or the
 // 10 of which the last two are zero. Ids that were never given out do not count.
 func (l *eventLog) find(id []byte) (int, bool) {
 	switch {
@@ -107,8 +109,8 @@ func (l *eventLog) find(id []byte) (int, bool) {
 		return 0, false
 	}
 	replay := binary.BigEndian.Uint64(id)
-	i := l.first + sort.Search(l.next-l.first, func(i int) bool { return l.at(l.first+i).replay >= replay })
-	return i, i < l.next && l.at(i).replay == replay
+	i := l.first + sort.Search(l.next-l.first, func(i int) bool { return l.at(l.first+i).replay > replay }) - 1
+	return i, i >= l.first && l.at(i).replay == replay
 }
 
 // back returns the index n events before another, as far as there are any.

@@ -18,6 +18,7 @@ const (
 	atReplay
 	atKeepalive
 	atTrailer
+	atPublish
 )
 
 // fault is one thing that is to go wrong.
@@ -138,6 +139,7 @@ func (s *Server) Refuse(on bool) { s.faults.toggle(atConnect, on) }
 func (s *Server) ClearFaults() {
 	s.faults.remove(func(fault) bool { return true })
 	s.bayeux.faults.clear()
+	s.groups.clear()
 	s.DailyLimit(0)
 }
 

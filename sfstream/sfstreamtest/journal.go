@@ -21,6 +21,7 @@ const (
 	opEvent     op = "event"
 	opTruncate  op = "truncate"
 	opRemove    op = "remove"
+	opMember    op = "member"
 	opPushTopic op = "pushTopic"
 	opGeneric   op = "generic"
 )
@@ -36,6 +37,7 @@ type entry struct {
 	ID      string   `json:"id,omitempty"`
 	Payload []byte   `json:"payload,omitempty"`
 	Kind    kind     `json:"kind,omitempty"`
+	Member  *Member  `json:"member,omitempty"`
 }
 
 // openJournal restores what the file has and makes ready to append. A last line
@@ -115,13 +117,18 @@ func (s *Server) restore(e entry) error {
 		return s.define(e.Channel, e.Schema, false)
 	case opChannel:
 		return s.defineChannel(e.Channel, e.Members, false)
+	case opMember:
+		if e.Member == nil {
+			return fmt.Errorf("a member of %s is missing", e.Channel)
+		}
+		return s.defineMembers(e.Channel, []Member{*e.Member}, false)
 	case opPushTopic:
 		return s.restorePushTopic(e)
 	case opGeneric:
 		return s.defineGeneric(e.Channel, false)
 	case opEvent:
-		if e.Replay <= t.log.last && t.log.next > 0 {
-			return fmt.Errorf("replay id %d of %s is not above %d", e.Replay, e.Channel, t.log.last)
+		if e.Replay < t.log.last && t.log.next > 0 { // equal in a group
+			return fmt.Errorf("replay id %d of %s is below %d", e.Replay, e.Channel, t.log.last)
 		}
 		t.log.append(record{replay: e.Replay, at: e.At, id: e.ID, schema: e.Schema, payload: e.Payload, kind: e.Kind})
 	case opTruncate:

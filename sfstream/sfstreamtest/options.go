@@ -23,6 +23,9 @@ type config struct {
 	eventBytes, requestBytes, maxStreams          int
 
 	loginConfig
+	sharedEventID bool
+	groupCut      int
+
 	cometd cometdConfig
 }
 

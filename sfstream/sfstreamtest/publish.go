@@ -46,7 +46,8 @@ func (s *Server) Publish(channel string, payload map[string]any) (Event, error) 
 	if len(data) > s.config.eventBytes {
 		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %d bytes are more than an event can have", channel, len(data))
 	}
-	return s.add(t, record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data})
+	r := record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data}
+	return s.post(t, r, one(r, payload))
 }
 
 // withSystemFields fills in what Salesforce requires of publishers.
@@ -108,28 +109,52 @@ func (s *Server) publishable(channel string) (*topic, *schema, error) {
 }
 
 // add puts a record on a channel and on those that also carry it, each of which
-// has its own replay ids.
+// has its own replay ids. Filters let it through.
 func (s *Server) add(t *topic, r record) (Event, error) {
+	return s.post(t, r, func(*member) ([]record, error) { return []record{r}, nil })
+}
+
+// post is add for a record that may be none or several on the channels that also
+// carry it: split is what it is for a member. Several have one replay id.
+func (s *Server) post(t *topic, r record, split func(*member) ([]record, error)) (Event, error) {
 	t.mu.Lock()
-	t.log.expire(s.now(), s.retention(t))
-	added, err := t.addLocked(r, s.journal)
+	added, err := s.putLocked(t, []record{r})
 	feeds := slices.Clip(t.feeds)
 	t.mu.Unlock()
 	if err != nil {
 		return Event{}, err
 	}
 	for _, feed := range feeds {
-		feed.mu.Lock()
-		feed.log.expire(s.now(), s.config.retention)
-		_, err := feed.addLocked(r, s.journal)
-		feed.mu.Unlock()
+		records, err := split(feed.member)
+		if err == nil {
+			feed.topic.mu.Lock()
+			_, err = s.putLocked(feed.topic, records)
+			feed.topic.mu.Unlock()
+		}
 		if err != nil {
 			return Event{}, err
 		}
 	}
-	ev := Event{ID: r.id, SchemaID: r.schema, Date: time.Unix(0, r.at).UTC()}
-	if r.kind != anonymous {
-		ev.ReplayID, ev.Number = replayBytes(added.replay), added.replay
+	return added.event(), nil
+}
+
+// putLocked puts records on a channel under one replay id and returns the first.
+func (s *Server) putLocked(t *topic, records []record) (first record, err error) {
+	t.log.expire(s.now(), s.retention(t))
+	var id uint64
+	if n := t.log.next; n > t.log.first && len(records) > 0 && t.log.at(n-1).kind == event && t.log.restart == 0 {
+		if _, ok := s.faults.take(atPublish, t.name); ok {
+			id = t.log.last
+		}
 	}
-	return ev, nil
+	for i, r := range records {
+		r.replay = id
+		if r, err = t.addLocked(r, s.journal); err != nil {
+			return first, err
+		}
+		if id = r.replay; i == 0 {
+			first = r
+		}
+	}
+	return first, nil
 }

@@ -119,25 +119,21 @@ func (s *Server) followed(object string) []*topic {
 
 // notify puts a change on the PushTopics of its object. The Event returned is the
 // first one, if there is any.
-func (s *Server) notify(c Change, topics []*topic, now time.Time) (first Event, err error) {
-	kind, ok := topicTypes[c.Type]
-	if !ok {
-		return Event{}, nil
-	}
+func (s *Server) notify(c Change, changed []changedRecord, topics []*topic, now time.Time) (first Event, err error) {
+	kind := topicTypes[c.Type]
 	var types *avro.RecordSchema
 	if _, sc, err := s.publishable(changeChannel(c.Object)); err == nil {
 		types = sc.avro
 	}
-	for _, id := range c.RecordIDs {
-		rec, changed := s.records.apply(c, id, types, now, s.account.UserID)
+	for _, r := range changed {
 		for _, t := range topics {
 			t.mu.Lock()
 			def := t.push
 			t.mu.Unlock()
-			if def == nil || !def.wants(c.Type, rec, changed) {
+			if def == nil || !def.wants(c.Type, r.values, r.fields) {
 				continue
 			}
-			text, err := def.sobject(c.Type, id, rec, types)
+			text, err := def.sobject(c.Type, r.id, r.values, types)
 			if err != nil {
 				return first, err
 			}

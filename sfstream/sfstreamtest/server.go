@@ -34,6 +34,7 @@ type Server struct {
 	journal  *journal
 	bayeux   *bayeux
 	records  records
+	groups   groupFaults
 
 	httpGate, pubsubGate *gate
 	http                 *http.Server
@@ -80,6 +81,7 @@ func Start(opts ...Option) (_ *Server, err error) {
 		config: c, account: theAccount(), bayeux: newBayeux(),
 		topics: make(map[string]*topic), schemas: make(map[string]*schema),
 	}
+	s.CutGroups(c.groupCut)
 	s.sessions = newSessions(s.account, c)
 	s.moved.Store(c.loginHost) // the instance is at localhost
 	s.network = newNetwork(c.inMemory, func() bool { return s.faults.active(atConnect, "") })

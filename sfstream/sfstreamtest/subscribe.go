@@ -30,6 +30,10 @@ type stream struct {
 	cursor      int // index of the next record
 	outstanding int // events asked for and not sent
 
+	began  int         // index of what comes after the subscribe: all before is replayed
+	place  place       // in a group
+	broken *GroupBreak // the stream ends now, inside of a group
+
 	quiet  time.Time // since when there was nothing to tell
 	routed time.Time // when a stream of new events begins to see them; zero once it does
 	batch  batch
@@ -129,6 +133,7 @@ func (st *stream) open(req *eventbus.FetchRequest, call SubscribeCall) (ended bo
 	}
 
 	t.log.expire(s.now(), s.config.retention)
+	st.began = t.log.next
 	switch req.ReplayPreset {
 	case eventbus.ReplayPreset_EARLIEST:
 		st.cursor = t.log.first
@@ -171,6 +176,9 @@ func (st *stream) run(in <-chan received) error {
 		sent, err := st.sendEvents()
 		if err != nil {
 			return err
+		}
+		if st.broken != nil {
+			return st.breakOff(st.broken)
 		}
 		if sent {
 			continue

@@ -23,8 +23,9 @@ type topic struct {
 	revoked bool
 	push    *pushTopic // /topic/...
 	generic bool       // /u/...
-	feeds   []*topic   // the multi-entity channels that also carry its events
+	feeds   []feed     // the multi-entity channels that also carry its events
 	log     eventLog
+	sent    int // index up to which somebody was sent all
 
 	streams        map[*stream]struct{}
 	subs           map[*subscription]struct{}
@@ -123,8 +124,8 @@ func (s *Server) define(channel, schemaJSON string, keep bool) error {
 		}
 	}
 	t.schema = sc
-	if strings.HasPrefix(channel, "/data/") && !slices.Contains(t.feeds, all) {
-		t.feeds = append(t.feeds, all)
+	if strings.HasPrefix(channel, "/data/") && !t.feedsLocked(all) {
+		t.feedLocked(all, nil)
 	}
 	return nil
 }
@@ -160,12 +161,16 @@ func (s *Server) defineChannel(channel string, members []string, keep bool) erro
 	for _, member := range members {
 		t := s.topic(member)
 		t.mu.Lock()
-		if !slices.Contains(t.feeds, c) {
-			t.feeds = append(t.feeds, c)
+		if !t.feedsLocked(c) {
+			t.feedLocked(c, nil)
 		}
 		t.mu.Unlock()
 	}
 	return nil
+}
+
+func (t *topic) feedsLocked(c *topic) bool {
+	return slices.ContainsFunc(t.feeds, func(f feed) bool { return f.topic == c })
 }
 
 func validChannel(channel string) error {
@@ -177,11 +182,13 @@ func validChannel(channel string) error {
 	return fmt.Errorf("sfstreamtest: %q is not a channel of the Pub/Sub API: /event/Name__e or /data/NameChangeEvent", channel)
 }
 
-// addLocked appends a record with the next replay id and wakes the streams. The log
-// file is written under the mutex: an event is on disk, in its place, before any
+// addLocked appends a record, with the next replay id unless it has one, and wakes
+// the streams. The log file is written under the mutex: an event is on disk, in its place, before any
 // stream can see it.
 func (t *topic) addLocked(r record, j *journal) (record, error) {
-	r.replay = t.log.nextReplay()
+	if r.replay == 0 {
+		r.replay = t.log.nextReplay()
+	}
 	if err := j.writeRecord(t.name, r); err != nil {
 		return r, err
 	}

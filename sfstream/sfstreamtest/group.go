@@ -1,0 +1,203 @@
+package sfstreamtest
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/status"
+)
+
+// A group is what several events with one replay id are, see [Server.DefineMembers].
+// A subscription from its id skips the whole of it, one from the id before brings it
+// all again. This file parts groups.
+
+// CutGroups ends every response (of either API) after n events of a group, the rest
+// comes with the next one; n < 0: anywhere; 0: only where the size of a response or
+// the demand of the client asks for it, which is the default, see [WithGroupCut].
+func (s *Server) CutGroups(n int) {
+	s.groups.mu.Lock()
+	defer s.groups.mu.Unlock()
+	s.groups.cut = n
+	s.groups.activeLocked()
+}
+
+// GroupBreak ends streams inside of groups, [Server.BreakGroups].
+type GroupBreak struct {
+	Channel string `json:"channel,omitempty"` // default: any
+	// After is how many events of a group a stream gets before it ends; all that a
+	// group has is possible too.
+	After int `json:"after"`
+	// NewOnly counts only events that no stream was sent before.
+	NewOnly bool `json:"newOnly,omitempty"`
+	Times   int  `json:"times,omitempty"` // default 1; negative: until ClearFaults
+	// Code is how it ends, as in EndStreams. Default: all connections are cut, as by
+	// DropConnections, a moment after the last event was sent. Bayeux sessions end as a
+	// whole, as in EndStreams.
+	Code string `json:"code,omitempty"`
+}
+
+// BreakGroups makes the next streams that are sent a group end inside of it. What is
+// sent before arrives; on CometD the reply to a connect or a subscribe. Lost replies
+// inside of a group are LoseResponse with CutGroups.
+func (s *Server) BreakGroups(b GroupBreak) {
+	if b.Times == 0 {
+		b.Times = 1
+	}
+	b.After = max(b.After, 1)
+	s.groups.mu.Lock()
+	defer s.groups.mu.Unlock()
+	s.groups.breaks = append(s.groups.breaks, &b)
+	s.groups.activeLocked()
+}
+
+// RepeatReplayID gives each of the next n events of a channel the replay id of the one
+// before it, if there is one that keepalives have not gone beyond: a group where
+// none should be.
+func (s *Server) RepeatReplayID(channel string, n int) {
+	s.faults.add(fault{at: atPublish, channel: channel, left: n})
+}
+
+// Retained are the events that a channel has, oldest first, with their replay ids on
+// this channel.
+func (s *Server) Retained(channel string) []Event {
+	events := []Event{}
+	t, ok := s.find(channel)
+	if !ok {
+		return events
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.expire(s.now(), s.retention(t))
+	for i := t.log.first; i < t.log.next; i++ {
+		if r := t.log.at(i); r.kind != mark {
+			events = append(events, r.event())
+		}
+	}
+	return events
+}
+
+// event is what publishers and Retained tell of a record.
+func (r *record) event() Event {
+	ev := Event{ID: r.id, SchemaID: r.schema, Date: time.Unix(0, r.at).UTC()}
+	if r.kind != anonymous {
+		ev.ReplayID, ev.Number = replayBytes(r.replay), r.replay
+	}
+	return ev
+}
+
+// groupFaults are how groups are parted.
+type groupFaults struct {
+	active atomic.Bool // whether there is anything here
+
+	mu     sync.Mutex
+	cut    int
+	breaks []*GroupBreak
+}
+
+func (g *groupFaults) activeLocked() { g.active.Store(g.cut != 0 || len(g.breaks) > 0) }
+
+// clear takes the breaks back. Where responses are cut is no fault.
+func (g *groupFaults) clear() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.breaks = nil
+	g.activeLocked()
+}
+
+// use counts a break that has happened.
+func (g *groupFaults) use(b *GroupBreak) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if b.Times > 0 {
+		b.Times--
+	}
+	if b.Times == 0 {
+		g.breaks = slices.DeleteFunc(g.breaks, func(other *GroupBreak) bool { return other == b })
+	}
+	g.activeLocked()
+}
+
+// place is how far a subscriber is in a group.
+type place struct {
+	replay      uint64
+	sent, fresh int
+}
+
+// parting is how groups are parted in one response to one subscriber. nil parts none.
+type parting struct {
+	log    *eventLog
+	at     *place
+	known  int // index up to which all was sent to somebody
+	cut    int
+	broken *GroupBreak // the one that is due, nil if none
+	inside int         // events of the group in this response
+}
+
+// parting begins a response. The topic's mutex is held.
+func (s *Server) parting(t *topic, at *place) *parting {
+	g := &s.groups
+	if !g.active.Load() {
+		return nil
+	}
+	p := &parting{log: &t.log, at: at, known: t.sent}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p.cut = g.cut
+	if i := slices.IndexFunc(g.breaks, func(b *GroupBreak) bool { return b.Channel == "" || b.Channel == t.name }); i >= 0 {
+		p.broken = g.breaks[i]
+	}
+	return p
+}
+
+// before says whether the response ends before a record.
+func (p *parting) before(i int) bool {
+	if p == nil || p.inside == 0 || p.log.at(i).replay != p.at.replay {
+		return false
+	}
+	return p.cut > 0 && p.inside >= p.cut || p.cut < 0 && rand.IntN(3) == 0
+}
+
+// behind takes a record into the response and says whether the stream ends behind it.
+func (p *parting) behind(i int) bool {
+	if p == nil || !p.log.grouped(i) {
+		return false
+	}
+	if id := p.log.at(i).replay; p.at.replay != id {
+		*p.at = place{replay: id}
+		p.inside = 0
+	}
+	p.inside++
+	p.at.sent++
+	if i >= p.known {
+		p.at.fresh++
+	}
+	b := p.broken
+	return b != nil && (!b.NewOnly && p.at.sent == b.After || b.NewOnly && p.at.fresh == b.After && i >= p.known)
+}
+
+// grouped says whether a record shares its replay id.
+func (l *eventLog) grouped(i int) bool {
+	id := l.at(i).replay
+	return i > l.first && l.at(i-1).replay == id || i+1 < l.next && l.at(i+1).replay == id
+}
+
+// breakDelay is what data needs to arrive before its connection is cut.
+const breakDelay = 100 * time.Millisecond
+
+// breakOff ends a stream inside of a group.
+func (st *stream) breakOff(b *GroupBreak) error {
+	if b.Code != "" {
+		return st.server.newFailure(b.Code, st.topic.name)
+	}
+	timer := time.NewTimer(breakDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		st.server.DropConnections()
+	case <-st.wire.Context().Done():
+	}
+	return status.FromContextError(st.wire.Context().Err()).Err()
+}

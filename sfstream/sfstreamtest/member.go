@@ -1,0 +1,168 @@
+package sfstreamtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Member is a kind of event on a channel that carries several, [Server.DefineMembers].
+type Member struct {
+	Channel string `json:"channel"` // of the member: /data/AccountChangeEvent, /event/Order__e
+	// Enriched are the fields that come with every UPDATE and DELETE although they
+	// did not change; a compound by its own name. Only for /data.
+	Enriched []string `json:"enriched,omitempty"`
+	// Filter is a condition in SOQL, such as Industry = 'Energy' AND BillingAddress.City
+	// != null; ChangeEventHeader.changeType and the like can be named too. Events that
+	// do not meet it do not come; gap and overflow events always do. The fields named
+	// are enriched by themselves.
+	Filter string `json:"filter,omitempty"`
+}
+
+// UnmarshalJSON takes a channel alone too.
+func (m *Member) UnmarshalJSON(text []byte) error {
+	if strings.HasPrefix(string(text), `"`) {
+		return json.Unmarshal(text, &m.Channel)
+	}
+	type plain Member
+	return json.Unmarshal(text, (*plain)(m))
+}
+
+// feed is a channel that also carries the events of another.
+type feed struct {
+	topic  *topic
+	member *member // nil if they come as they are
+}
+
+// member is a Member that has been checked.
+type member struct {
+	enriched []string // fields, those of the filter included
+	filter   expr     // nil: all
+}
+
+// DefineMembers makes a channel that carries several kinds of event, as DefineChannel
+// does, with enriched fields and filters: a custom channel (/data/X__chn, and
+// /event/X__chn, where only filters are possible), or /data/ChangeEvents, whose
+// other members stay as they are. A member that is there already is changed.
+//
+// Where a member is enriched, by its Filter too, a change of several records is a
+// group on the channel: one event per record, and all of them have one replay id.
+// What is not of one Event.ID is up to [WithSharedEventID]. Enriched fields have the
+// value that the record has when the event is published, and at a replay the one
+// that it has then; a field that the event changed keeps the event's value. The
+// values are known from the changes that the org has had ([Server.Change]).
+func (s *Server) DefineMembers(channel string, members ...Member) error {
+	return s.defineMembers(channel, members, true)
+}
+
+func (s *Server) defineMembers(channel string, members []Member, keep bool) error {
+	names := make([]string, len(members))
+	checked := make([]*member, len(members))
+	for i, m := range members {
+		names[i] = m.Channel
+		var err error
+		if checked[i], err = s.checkMember(channel, m); err != nil {
+			return err
+		}
+	}
+	if err := s.defineChannel(channel, names, keep); err != nil {
+		return err
+	}
+	c := s.topic(channel)
+	for i, m := range members {
+		if keep {
+			e := entry{Op: opMember, Channel: channel, Member: &m}
+			if err := s.journal.write(e); err != nil {
+				return err
+			}
+		}
+		t := s.topic(m.Channel)
+		t.mu.Lock()
+		t.feedLocked(c, checked[i])
+		t.mu.Unlock()
+	}
+	return nil
+}
+
+// feedLocked makes a channel carry the events of this one.
+func (t *topic) feedLocked(c *topic, m *member) {
+	i := slices.IndexFunc(t.feeds, func(f feed) bool { return f.topic == c })
+	if i < 0 {
+		t.feeds = append(t.feeds, feed{c, m})
+		return
+	}
+	t.feeds = slices.Clone(t.feeds) // a publisher may have it
+	t.feeds[i].member = m
+}
+
+func (s *Server) checkMember(channel string, m Member) (*member, error) {
+	t, sc, err := s.publishable(m.Channel)
+	if err != nil {
+		return nil, err
+	}
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("sfstreamtest: member %s of %s: %s", m.Channel, channel, fmt.Sprintf(format, args...))
+	}
+	data := strings.HasPrefix(t.name, "/data/")
+	if len(m.Enriched) > 0 && !data {
+		return nil, bad("only change events can be enriched")
+	}
+	checked := &member{enriched: slices.Clone(m.Enriched)}
+	if m.Filter != "" {
+		q, err := parseSOQL("SELECT Id FROM Event WHERE " + m.Filter)
+		if err != nil {
+			return nil, bad("filter: %v", err)
+		}
+		checked.filter = q.where
+		for _, name := range q.where.fields(nil) {
+			if parent, _, _ := strings.Cut(name, "."); parent != "ChangeEventHeader" {
+				checked.enriched = append(checked.enriched, parent)
+			}
+		}
+	}
+	slices.Sort(checked.enriched)
+	checked.enriched = slices.Compact(checked.enriched)
+	for _, name := range checked.enriched {
+		if f, _ := field(sc.avro, name); f == nil || name == "ChangeEventHeader" {
+			return nil, bad("there is no field %s", name)
+		}
+	}
+	if !data {
+		checked.enriched = nil
+	}
+	if checked.filter == nil && len(checked.enriched) == 0 {
+		return nil, nil
+	}
+	return checked, nil
+}
+
+// passes says whether a filter lets values through, which may be those of a compound.
+func (m *member) passes(values map[string]any, header map[string]any) bool {
+	if m.filter == nil {
+		return true
+	}
+	flat := make(map[string]any)
+	for name, value := range values {
+		flat[name] = value
+		if members, ok := value.(map[string]any); ok {
+			for child, value := range members {
+				flat[name+"."+child] = value
+			}
+		}
+	}
+	for name, value := range header {
+		flat["ChangeEventHeader."+name] = value
+	}
+	return m.filter.holds(flat)
+}
+
+// one is the split of an event that stays one: as it is where the filter lets it through.
+func one(r record, values map[string]any) func(*member) ([]record, error) {
+	return func(m *member) ([]record, error) {
+		if m != nil && !m.passes(values, nil) {
+			return nil, nil
+		}
+		return []record{r}, nil
+	}
+}
