@@ -37,6 +37,10 @@ func (st *stream) fill() bool {
 		if groups.before(st.cursor) {
 			break
 		}
+		if st.wentBack(r) {
+			st.failed = s.newFailure("subscription.fetch.replay.repeated", t.name)
+			break
+		}
 		payload := r.payload
 		if r.enriched != nil && st.cursor < st.began {
 			payload = s.enrichedNow(r)
@@ -47,6 +51,9 @@ func (st *stream) fill() bool {
 			break
 		}
 		b.put(n, r, payload)
+		if r.kind == event {
+			st.reached = r.replay
+		}
 		n++
 		if groups.behind(st.cursor) {
 			st.broken = groups.broken

@@ -46,6 +46,9 @@ func (s *Server) queued(sub *subscription) []delivery {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log.expire(s.now(), s.retention(t))
+	if s.seeks(sub.seek) {
+		return nil
+	}
 	sub.cursor = max(sub.cursor, t.log.first)
 	var q []delivery
 	size := 0

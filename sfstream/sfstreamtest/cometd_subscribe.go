@@ -22,6 +22,7 @@ type subscription struct {
 	cursor int   // index of the next record
 	began  int   // index of what came after the subscribe: all before is replayed
 	place  place // in a group
+	seek   seek
 }
 
 // leave takes the subscription out of its channel.
@@ -214,16 +215,19 @@ func (x *exchange) place(sub *subscription, at start) (text, reason string) {
 		sub.cursor = t.log.first
 	case "CUSTOM":
 		// A mark is a position on the Pub/Sub API only.
-		at, ok := t.log.find(replayBytes(at.id))
-		if !ok || t.log.at(at).kind == mark {
+		next, ok := t.afterLocked(replayBytes(at.id))
+		if !ok || next > t.log.first && t.log.at(next-1).kind == mark && t.log.at(next-1).replay == at.id {
 			return invalidReplay(string(call.ReplayID)), ""
 		}
-		sub.cursor = at + 1
+		sub.cursor = next
 		if f, ok := s.faults.take(atReplay, t.name); ok {
 			sub.cursor = t.log.back(sub.cursor, f.events)
 		}
 	default:
 		sub.cursor = t.log.next
+	}
+	if at.preset != "LATEST" {
+		sub.beginSeekLocked(s)
 	}
 	if i >= 0 {
 		if at.keep {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // mountControl adds the verbs for programs that are not in this process.
@@ -134,15 +135,16 @@ func changedObject(channel string) string {
 
 // faultRequest names a fault like its method, with the parameters of that method.
 type faultRequest struct {
-	Fault   string `json:"fault"`
-	Channel string `json:"channel"`
-	N       *int   `json:"n"` // default 1
-	Code    string `json:"code"`
-	Kind    string `json:"kind"`
-	On      *bool  `json:"on"` // default true
-	Status  int    `json:"status"`
-	Seconds int    `json:"seconds"`
-	Replay  uint64 `json:"replay"`
+	Fault    string `json:"fault"`
+	Channel  string `json:"channel"`
+	N        *int   `json:"n"` // default 1
+	Code     string `json:"code"`
+	Kind     string `json:"kind"`
+	On       *bool  `json:"on"` // default true
+	Status   int    `json:"status"`
+	Seconds  int    `json:"seconds"`
+	Replay   uint64 `json:"replay"`
+	Accepted bool   `json:"accepted"`
 
 	CometD *CometDFault `json:"cometd"`
 	Group  *GroupBreak  `json:"group"`
@@ -200,6 +202,16 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		err = s.Remove(req.Channel)
 	case "RestartReplay":
 		err = s.RestartReplay(req.Channel, req.Replay)
+	case "ResetReplay":
+		err = s.ResetReplay(req.Channel, req.Replay, req.Accepted)
+	case "LagKeepalive":
+		s.LagKeepalive(req.Channel, n)
+	case "HoldKeepaliveID":
+		s.HoldKeepaliveID(on)
+	case "PassPositions":
+		err = s.PassPositions(req.Channel, n)
+	case "SeekBacklog":
+		s.SeekBacklog(req.Channel, n, time.Duration(req.Seconds)*time.Second)
 	case "CutGroups":
 		s.CutGroups(n)
 	case "BreakGroups":

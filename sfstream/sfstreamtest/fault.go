@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // point is where the server asks whether something is to go wrong.
@@ -19,6 +20,9 @@ const (
 	atKeepalive
 	atTrailer
 	atPublish
+	atLag
+	atHold
+	atSeek
 )
 
 // fault is one thing that is to go wrong.
@@ -28,6 +32,7 @@ type fault struct {
 	left    int    // how often; negative: until it is taken back
 	code    string
 	events  int
+	wait    time.Duration
 }
 
 // faultTable is what is to go wrong, oldest first. The zero value is empty.
@@ -140,6 +145,7 @@ func (s *Server) ClearFaults() {
 	s.faults.remove(func(fault) bool { return true })
 	s.bayeux.faults.clear()
 	s.groups.clear()
+	s.endSeeks()
 	s.DailyLimit(0)
 }
 

@@ -19,6 +19,9 @@ func (st *stream) deadline() time.Time {
 	if !st.routed.IsZero() && st.routed.Before(at) {
 		at = st.routed
 	}
+	if st.server.seeks(st.seek) && st.seek.next.Before(at) {
+		at = st.seek.next
+	}
 	return at
 }
 
@@ -37,6 +40,9 @@ func (st *stream) elapsed() (done bool, err error) {
 		st.cursor = st.topic.log.next
 		st.topic.mu.Unlock()
 	}
+	if st.server.seeks(st.seek) {
+		return false, st.seekOn(now)
+	}
 	if now.Before(st.deadline()) {
 		return false, nil
 	}
@@ -53,14 +59,13 @@ func (st *stream) elapsed() (done bool, err error) {
 // sendKeepalive sends a response without events. Its replay id may be ahead of
 // all events: positions pass that are not of this channel.
 func (st *stream) sendKeepalive() error {
-	s, t := st.server, st.topic
+	t := st.topic
 	t.mu.Lock()
 	if st.routed.IsZero() && st.cursor < t.log.next && t.log.eventsFrom(st.cursor) {
 		t.mu.Unlock()
 		return nil // an event came meanwhile: its id would be skipped
 	}
-	err := t.markLocked(s.now(), s.config.keepalive/2, s.journal)
-	latest, pending := t.log.last, st.outstanding
+	latest, err := st.latestLocked()
 	if st.routed.IsZero() {
 		st.cursor = t.log.next
 	}
@@ -68,8 +73,13 @@ func (st *stream) sendKeepalive() error {
 	if err != nil {
 		return status.Error(codes.Internal, err.Error())
 	}
-	st.session.touch(s.now())
+	return st.sendEmpty(latest)
+}
+
+func (st *stream) sendEmpty(latest uint64) error {
+	st.quiet = time.Now()
+	st.session.touch(st.server.now())
 	return st.wire.Send(&eventbus.FetchResponse{
-		LatestReplayId: replayBytes(latest), RpcId: st.rpcID, PendingNumRequested: int32(pending),
+		LatestReplayId: replayBytes(latest), RpcId: st.rpcID, PendingNumRequested: int32(st.pending()),
 	})
 }

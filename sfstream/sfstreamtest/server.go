@@ -43,6 +43,7 @@ type Server struct {
 	wg                   sync.WaitGroup // serve loops, HTTP handlers, stream readers
 
 	logins, schemaCalls, topicCalls atomic.Int64
+	cleared                         atomic.Int64 // how often ClearFaults was called
 
 	mu      sync.Mutex
 	topics  map[string]*topic

@@ -1,6 +1,7 @@
 package sfstreamtest
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"time"
@@ -34,9 +35,12 @@ type stream struct {
 	place  place       // in a group
 	broken *GroupBreak // the stream ends now, inside of a group
 
-	quiet  time.Time // since when there was nothing to tell
-	routed time.Time // when a stream of new events begins to see them; zero once it does
-	batch  batch
+	seek    seek
+	reached uint64    // the last replay id that the client knows of, 0 if none
+	failed  error     // the stream ends, like this
+	quiet   time.Time // since when there was nothing to tell
+	routed  time.Time // when a stream of new events begins to see them; zero once it does
+	batch   batch
 }
 
 // Subscribe serves a stream until the client, a fault or silence ends it.
@@ -138,11 +142,12 @@ func (st *stream) open(req *eventbus.FetchRequest, call SubscribeCall) (ended bo
 	case eventbus.ReplayPreset_EARLIEST:
 		st.cursor = t.log.first
 	case eventbus.ReplayPreset_CUSTOM:
-		i, ok := t.log.find(req.ReplayId)
+		i, ok := t.afterLocked(req.ReplayId)
 		if !ok {
 			return false, fail("subscription.fetch.replayid.corrupted")
 		}
-		st.cursor = i + 1
+		st.cursor = i
+		st.reached = binary.BigEndian.Uint64(req.ReplayId)
 		if f, ok := s.faults.take(atReplay, t.name); ok {
 			st.cursor = t.log.back(st.cursor, f.events)
 		}
@@ -156,6 +161,7 @@ func (st *stream) open(req *eventbus.FetchRequest, call SubscribeCall) (ended bo
 		return false, err
 	}
 	st.quiet = time.Now()
+	st.seek = s.seekLocked(t, st.cursor)
 	t.streams[st] = struct{}{}
 	t.notifyLocked()
 	return false, nil
@@ -257,8 +263,11 @@ func (st *stream) askLocked(n int) error {
 
 // sendEvents sends one batch, if there is one to send.
 func (st *stream) sendEvents() (bool, error) {
-	if !st.routed.IsZero() || !st.fill() {
+	if !st.routed.IsZero() || st.server.seeks(st.seek) {
 		return false, nil
+	}
+	if !st.fill() {
+		return false, st.failed
 	}
 	st.session.touch(st.server.now())
 	// grpc has encoded the response when Send returns, so it can be filled again.

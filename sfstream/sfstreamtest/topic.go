@@ -17,15 +17,18 @@ type topic struct {
 	serial    int  // counts the org's channels, for record ids
 	streaming bool // a channel of the Streaming API alone, /topic or /u
 
-	mu      sync.Mutex
-	schema  *schema // current; nil if none was defined, and for multi-entity channels
-	multi   bool
-	revoked bool
-	push    *pushTopic // /topic/...
-	generic bool       // /u/...
-	feeds   []feed     // the multi-entity channels that also carry its events
-	log     eventLog
-	sent    int // index up to which somebody was sent all
+	mu        sync.Mutex
+	schema    *schema // current; nil if none was defined, and for multi-entity channels
+	multi     bool
+	revoked   bool
+	reset     bool       // the replay ids have gone back, see ResetReplay,
+	acceptOld bool       // and those from before are accepted
+	before    uint64     // a position before the first event that streams were told of
+	push      *pushTopic // /topic/...
+	generic   bool       // /u/...
+	feeds     []feed     // the multi-entity channels that also carry its events
+	log       eventLog
+	sent      int // index up to which somebody was sent all
 
 	streams        map[*stream]struct{}
 	subs           map[*subscription]struct{}
