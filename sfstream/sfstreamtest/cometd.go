@@ -164,7 +164,7 @@ func (x *exchange) handle(m *bayeuxMessage) {
 		if f.NoAnswer || f.raw() {
 			return
 		}
-		if f.Error != "" {
+		if f.Error != "" || f.wordless {
 			x.fail(m, f)
 			return
 		}

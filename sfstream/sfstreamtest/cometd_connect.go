@@ -66,6 +66,9 @@ func (x *exchange) connect(m *bayeuxMessage) {
 		r.advice = fmt.Sprintf(adviceRetry, s.config.cometd.hold.Milliseconds())
 	}
 	x.reply(r)
+	if mode := ses.isLeaving(); mode != "" {
+		x.sayGoodbye(ses, mode)
+	}
 }
 
 // farewell answers a connect that ends with its session.
@@ -98,7 +101,7 @@ func (x *exchange) hold(ses *bayeuxSession, p *poll, d time.Duration) (f farewel
 		default:
 		}
 		x.events = s.take(ses, p)
-		if len(x.events) > 0 || d == 0 {
+		if len(x.events) > 0 || d == 0 || ses.isLeaving() != "" {
 			return farewell{}, false
 		}
 		select {

@@ -48,18 +48,22 @@ type CometDFault struct {
 // cometdFault is a fault in the table. Some have no public form.
 type cometdFault struct {
 	CometDFault
-	onEvents  bool // only for a connect reply with events
-	first     bool // only for the first connect of a session
-	cut       bool // no response at all
-	empty     bool // a response without a body
-	truncated bool // half of the body, well framed
+	onEvents   bool   // only for a connect reply with events
+	first      bool   // only for the first connect of a session
+	cut        bool   // no response at all
+	empty      bool   // a response without a body
+	truncated  bool   // half of the body, well framed
+	wordless   bool   // a failure without an error
+	disconnect string // the session ends with a /meta/disconnect of the server
 }
 
 // raw says whether something else answers than the org.
-func (f *cometdFault) raw() bool { return f.Error == "" && (f.Status != 0 || f.Body != "") }
+func (f *cometdFault) raw() bool {
+	return f.Error == "" && !f.wordless && (f.Status != 0 || f.Body != "")
+}
 
 type cometdFaults struct {
-	replyFirst atomic.Bool
+	replyFirst, silentDisconnect atomic.Bool
 
 	mu   sync.Mutex
 	list []cometdFault
@@ -76,6 +80,7 @@ func (t *cometdFaults) add(f cometdFault) {
 
 func (t *cometdFaults) clear() {
 	t.replyFirst.Store(false)
+	t.silentDisconnect.Store(false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.list = nil
@@ -110,7 +115,7 @@ func (t *cometdFaults) take(kind string, has func(channel string) bool, first, e
 func (x *exchange) fail(m *bayeuxMessage, f cometdFault) {
 	s := x.server
 	unknown := strings.Contains(strings.ToLower(f.Error), "unknown client")
-	r := bayeuxReply{message: m, clientID: m.ClientID, error: f.Error, failureReason: f.FailureReason, advice: f.Advice}
+	r := bayeuxReply{message: m, clientID: m.ClientID, error: f.Error, failed: f.wordless, failureReason: f.FailureReason, advice: f.Advice}
 	kind := m.kind()
 	if r.advice == "" {
 		r.advice = usualAdvice(kind, f.Error, unknown)

@@ -21,7 +21,11 @@ func (x *exchange) handshake(m *bayeuxMessage) {
 		reason = concurrentLimit
 	}
 	if reason != "" {
-		x.reply(bayeuxReply{message: m, error: handshakeDenied, failureReason: reason, advice: adviceDenied})
+		r := bayeuxReply{message: m, error: handshakeDenied, failureReason: reason, advice: adviceDenied}
+		if x.denied != "" && s.config.cometd.createDenied {
+			r.error, r.failureReason = createDenied, ""
+		}
+		x.reply(r)
 		if x.denied != "" {
 			x.badStatus(http.StatusUnauthorized)
 		}
@@ -51,5 +55,7 @@ func (x *exchange) disconnect(m *bayeuxMessage) {
 	}
 	x.session = nil
 	x.server.endSession(ses, farewell{advice: adviceDenied})
-	x.reply(bayeuxReply{message: m, clientID: ses.id})
+	if !x.server.bayeux.faults.silentDisconnect.Load() {
+		x.reply(bayeuxReply{message: m, clientID: ses.id})
+	}
 }

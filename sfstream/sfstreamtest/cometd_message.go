@@ -27,6 +27,7 @@ const (
 	serverBusy      = "503::Server is too busy.  Please try your request again later."
 	dailyLimit      = "403::Organization total events daily limit exceeded"
 	concurrentLimit = "403::Organization concurrent user limit exceeded"
+	createDenied    = "403:denied_by_security_policy:create_denied"
 	otherUser       = "400::Authenticated user id does not match the session's user id"
 )
 
@@ -101,6 +102,7 @@ type bayeuxReply struct {
 	clientID      string
 	handshake     bool // a successful one
 	error         string
+	failed        bool // without an error
 	failureReason string
 	advice        string
 }
@@ -140,7 +142,7 @@ func (r *bayeuxReply) append(b []byte) []byte {
 		b = appendJSONString(b, r.failureReason)
 		b = append(b, `},"replay":true,"payload.format":true}`...)
 	}
-	if r.error != "" {
+	if r.error != "" || r.failed {
 		return append(b, `,"successful":false}`...)
 	}
 	return append(b, `,"successful":true}`...)

@@ -16,6 +16,7 @@ type cometdConfig struct {
 	duplicateStatus                       int
 	httpStatus, bareChannel               bool
 	adviceOnUnknown, resubscribeError     bool
+	createDenied                          bool
 	versions                              []string
 	users                                 map[string]string // user id by username, besides the account's
 }

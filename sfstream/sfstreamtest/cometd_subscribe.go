@@ -109,7 +109,7 @@ func (s *Server) noChannel(name, bare string) string {
 		}
 	}
 	if !strings.HasPrefix(bare, "/u/") {
-		return "403:denied_by_security_policy:create_denied"
+		return createDenied
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

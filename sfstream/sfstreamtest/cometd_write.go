@@ -78,6 +78,9 @@ func (x *exchange) body() []byte {
 		has := func(channel string) bool { return channel == "" || x.session.has(channel) }
 		if f, ok := s.bayeux.faults.take("connect", has, false, true); ok {
 			x.fault = f
+			if f.disconnect != "" {
+				x.sayGoodbye(x.session, f.disconnect)
+			}
 		}
 	}
 	size := 2 + 512*len(x.replies)

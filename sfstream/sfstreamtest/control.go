@@ -145,6 +145,7 @@ type faultRequest struct {
 	Seconds  int    `json:"seconds"`
 	Replay   uint64 `json:"replay"`
 	Accepted bool   `json:"accepted"`
+	Alone    bool   `json:"alone"`
 
 	CometD *CometDFault `json:"cometd"`
 	Group  *GroupBreak  `json:"group"`

@@ -83,6 +83,18 @@ func (s *Server) controlCometD(req faultRequest, n int, on bool) bool {
 		s.HandshakeAdviceLoop(n)
 	case "DailyLimit":
 		s.DailyLimit(time.Duration(req.Seconds) * time.Second)
+	case "DisconnectSessions":
+		s.DisconnectSessions(req.Channel, req.Alone)
+	case "DisconnectWithEvents":
+		s.DisconnectWithEvents(n, req.Alone)
+	case "PassingError":
+		s.PassingError(req.Kind, n, req.Code)
+	case "CreateDenied":
+		s.CreateDenied(n)
+	case "RESTError":
+		s.RESTError(n, req.Code)
+	case "SilenceDisconnect":
+		s.SilenceDisconnect(on)
 	case "RotateLBCookie":
 		s.RotateLBCookie()
 	default:

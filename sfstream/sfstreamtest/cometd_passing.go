@@ -1,0 +1,126 @@
+package sfstreamtest
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// How a session ends by a /meta/disconnect of the server.
+const (
+	disconnectAlone  = "alone"  // it is the answer to the connect
+	disconnectBeside = "beside" // beside a good one
+)
+
+func disconnectMode(alone bool) string {
+	if alone {
+		return disconnectAlone
+	}
+	return disconnectBeside
+}
+
+// DisconnectSessions ends all sessions that have a channel ("": all) by a
+// /meta/disconnect of the server, as it does since API version 64.0: alone in the reply
+// to their connect, or beside the good reply. A held connect is answered now, else the
+// next one is. What the session has still to get comes with it.
+func (s *Server) DisconnectSessions(channel string, alone bool) {
+	for _, ses := range s.bayeux.all() {
+		if !ses.has(channel) {
+			continue
+		}
+		ses.mu.Lock()
+		ses.leaving = disconnectMode(alone)
+		ses.mu.Unlock()
+		ses.wakeUp()
+	}
+}
+
+// DisconnectWithEvents puts the /meta/disconnect of DisconnectSessions into the next n
+// connect replies that carry events.
+func (s *Server) DisconnectWithEvents(n int, alone bool) {
+	s.failReplies(n, cometdFault{disconnect: disconnectMode(alone)})
+}
+
+// isLeaving is how the session is to end, "" for not at all.
+func (ses *bayeuxSession) isLeaving() string {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	return ses.leaving
+}
+
+// sayGoodbye ends a session in the response to its connect.
+func (x *exchange) sayGoodbye(ses *bayeuxSession, mode string) {
+	ses.mu.Lock()
+	gone := ses.gone
+	ses.mu.Unlock()
+	if gone {
+		return
+	}
+	goodbye := bayeuxReply{message: &bayeuxMessage{Channel: "/meta/disconnect"}}
+	if mode == disconnectAlone {
+		x.replies = []bayeuxReply{goodbye}
+	} else {
+		x.replies = append([]bayeuxReply{goodbye}, x.replies...)
+	}
+	x.server.endSession(ses, farewell{error: unknownClient, advice: adviceHandshake})
+}
+
+// PassingError fails the next n messages of a kind ("": connect) with an error that
+// passes, such as "500::Internal error", 502, 504 or 409, and the advice never to come
+// back. An empty text is a failure that says nothing at all. n < 0: until ClearFaults.
+func (s *Server) PassingError(kind string, n int, text string) {
+	if n == 0 {
+		return
+	}
+	f := cometdFault{CometDFault: CometDFault{Kind: or(kind, "connect"), Times: n, Error: text, Advice: adviceNone}}
+	f.wordless = text == ""
+	s.bayeux.faults.add(f)
+}
+
+// CreateDenied answers the next n handshakes with
+// 403:denied_by_security_policy:create_denied, which there means that the token is dead.
+// See also [WithCreateDenied].
+func (s *Server) CreateDenied(n int) {
+	if n != 0 {
+		s.FailCometD(CometDFault{Kind: "handshake", Times: n, Error: createDenied})
+	}
+}
+
+// restMessages are the errors of the REST API that come on the CometD URL too.
+var restMessages = map[string]restError{
+	"API_DISABLED_FOR_ORG":   {http.StatusForbidden, "API is not enabled for this Organization or Partner", "", nil},
+	"REQUEST_LIMIT_EXCEEDED": {http.StatusForbidden, "TotalRequests Limit exceeded.", "", nil},
+	"INVALID_SESSION_ID":     {http.StatusUnauthorized, "Session expired or invalid", "", nil},
+	"SERVER_UNAVAILABLE":     {http.StatusServiceUnavailable, "The server is temporarily unavailable", "", nil},
+}
+
+// RESTError answers the next n requests on CometD with an error as the REST API has
+// it, [{"errorCode": …, "message": …}]: API_DISABLED_FOR_ORG, REQUEST_LIMIT_EXCEEDED,
+// INVALID_SESSION_ID, SERVER_UNAVAILABLE, or any other with status 403. n < 0: until
+// ClearFaults.
+func (s *Server) RESTError(n int, code string) {
+	if n == 0 {
+		return
+	}
+	known, ok := restMessages[code]
+	if !ok {
+		known = restError{http.StatusForbidden, code, "", nil}
+	}
+	known.Code = code
+	body, err := json.Marshal([]restError{known})
+	if err != nil {
+		return // there is no such text
+	}
+	s.FailCometD(CometDFault{
+		Times: n, Status: known.status, Body: string(body), ContentType: "application/json;charset=UTF-8",
+	})
+}
+
+// SilenceDisconnect leaves /meta/disconnect of clients without a reply, or not again:
+// the session ends, but the response is an empty array. A server that does not answer at
+// all is FailCometD{Kind: "disconnect", NoAnswer: true}.
+func (s *Server) SilenceDisconnect(on bool) { s.bayeux.faults.silentDisconnect.Store(on) }
+
+// WithCreateDenied refuses handshakes with a bad token by
+// 403:denied_by_security_policy:create_denied. Default: by 403::Handshake denied, with
+// the reason nested in it.
+func WithCreateDenied() Option { return func(c *config) { c.cometd.createDenied = true } }
