@@ -131,7 +131,7 @@ func (s *Server) bearer(r *http.Request) (ses *session, denied string) {
 	if !ok {
 		return nil, authInvalid
 	}
-	if _, host, _ := strings.Cut(ses.instanceURL, "://"); s.movedEver.Load() && r.Host != host {
+	if _, host, _ := strings.Cut(ses.instanceURL, "://"); s.movedEver() && r.Host != host {
 		return nil, authInvalid
 	}
 	return ses, ""

@@ -142,6 +142,7 @@ type faultRequest struct {
 	Kind     string `json:"kind"`
 	On       *bool  `json:"on"` // default true
 	Status   int    `json:"status"`
+	Body     string `json:"body"`
 	Seconds  int    `json:"seconds"`
 	Replay   uint64 `json:"replay"`
 	Accepted bool   `json:"accepted"`
@@ -165,6 +166,12 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		s.ExpireToken()
 	case "MoveInstance":
 		s.MoveInstance()
+	case "LeaveInstance":
+		err = s.LeaveInstance(req.Kind)
+	case "RedirectToLogin":
+		s.RedirectToLogin(n)
+	case "ProxyPage":
+		s.ProxyPage(n, req.Status, req.Body)
 	case "LockUser":
 		s.LockUser()
 	case "DropConnections":

@@ -23,6 +23,7 @@ const (
 	atLag
 	atHold
 	atSeek
+	atLoginPage
 )
 
 // fault is one thing that is to go wrong.
@@ -146,20 +147,13 @@ func (s *Server) ClearFaults() {
 	s.bayeux.faults.clear()
 	s.groups.clear()
 	s.endSeeks()
+	s.ProxyPage(0, 0, "")
 	s.DailyLimit(0)
 }
 
 // ExpireToken makes all access tokens issued so far invalid. Open streams live on, as
 // Salesforce's do; EndStreams("", "service.auth.error") ends them too.
 func (s *Server) ExpireToken() { s.sessions.expire() }
-
-// MoveInstance moves the org to another instance: later logins name another
-// instance URL (localhost for 127.0.0.1, and back), older tokens are invalid.
-func (s *Server) MoveInstance() {
-	s.moved.Store(!s.moved.Load())
-	s.movedEver.Store(true)
-	s.sessions.expire()
-}
 
 // DropConnections cuts all connections now, without a goodbye.
 func (s *Server) DropConnections() { s.network.each((*conn).cut) }

@@ -116,7 +116,7 @@ func (n *network) accept(g *gate) {
 		if err != nil {
 			return
 		}
-		c := n.track(raw)
+		c := n.track(raw, g)
 		if c == nil {
 			continue
 		}
@@ -162,7 +162,7 @@ func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, refused
 	}
 	client, raw := net.Pipe()
-	c := n.track(raw)
+	c := n.track(raw, g)
 	if c == nil {
 		return nil, refused
 	}
@@ -177,8 +177,8 @@ func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // track takes a connection into the network; nil if it was refused.
-func (n *network) track(raw net.Conn) *conn {
-	c := &conn{Conn: raw, network: n}
+func (n *network) track(raw net.Conn, g *gate) *conn {
+	c := &conn{Conn: raw, network: n, gate: g}
 	refused := n.refused()
 	n.mu.Lock()
 	refused = refused || n.closed
@@ -205,6 +205,15 @@ func (n *network) each(do func(*conn)) {
 	}
 }
 
+// eachOf is each for the connections of one gate.
+func (n *network) eachOf(g *gate, do func(*conn)) {
+	n.each(func(c *conn) {
+		if c.gate == g {
+			do(c)
+		}
+	})
+}
+
 // close shuts the gates and cuts what is left. The servers are stopped before.
 func (n *network) close() {
 	n.mu.Lock()
@@ -228,6 +237,7 @@ func (n *network) close() {
 type conn struct {
 	net.Conn
 	network *network
+	gate    *gate
 	dead    atomic.Bool
 }
 

@@ -24,6 +24,7 @@ type config struct {
 
 	loginConfig
 	sharedEventID bool
+	instanceHosts bool
 	groupCut      int
 
 	cometd cometdConfig

@@ -39,7 +39,8 @@ type Server struct {
 	httpGate, pubsubGate *gate
 	http                 *http.Server
 	client               *http.Client
-	moved, movedEver     atomic.Bool    // see MoveInstance
+	instances            instances
+	page                 proxyPage
 	wg                   sync.WaitGroup // serve loops, HTTP handlers, stream readers
 
 	logins, schemaCalls, topicCalls atomic.Int64
@@ -84,7 +85,6 @@ func Start(opts ...Option) (_ *Server, err error) {
 	}
 	s.CutGroups(c.groupCut)
 	s.sessions = newSessions(s.account, c)
-	s.moved.Store(c.loginHost) // the instance is at localhost
 	s.network = newNetwork(c.inMemory, func() bool { return s.faults.active(atConnect, "") })
 	defer func() {
 		if err != nil {
@@ -125,6 +125,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	// 1. No stream lives on: Stop cancels the handlers and waits for them.
+	s.page.close()
 	for _, g := range servers {
 		g.Stop()
 	}
@@ -156,16 +157,6 @@ func (s *Server) scheme() string {
 // LoginURL is where to log in, such as http://127.0.0.1:40001.
 func (s *Server) LoginURL() string { return s.scheme() + s.httpGate.addr.String() }
 
-// instanceURL is where the org says that it lives, see MoveInstance.
-func (s *Server) instanceURL() string {
-	if s.moved.Load() {
-		if _, port, err := net.SplitHostPort(s.httpGate.addr.String()); err == nil {
-			return s.scheme() + net.JoinHostPort("localhost", port)
-		}
-	}
-	return s.LoginURL()
-}
-
 // PubSubEndpoint is where the Pub/Sub API is: host:port with TLS, else http://host:port.
 func (s *Server) PubSubEndpoint() string {
 	return strings.TrimPrefix(s.scheme(), "https://") + s.pubsubGate.addr.String()
@@ -184,7 +175,13 @@ func (s *Server) HTTPClient() *http.Client { return s.client }
 
 func (s *Server) newHTTPClient() *http.Client {
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return s.network.dial(ctx, addr) },
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			addr, err := s.resolveHost(addr)
+			if err != nil {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+			}
+			return s.network.dial(ctx, addr)
+		},
 	}
 	if s.cert != nil {
 		transport.TLSClientConfig = &tls.Config{RootCAs: s.cert.pool}
@@ -207,19 +204,10 @@ func (s *Server) DialOptions() []grpc.DialOption {
 
 func (s *Server) serveHTTP() {
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.atInstance(s.routes()),
 		ErrorLog:          log.New(io.Discard, "", 0),
 		ReadHeaderTimeout: time.Minute,
-		// Close waits for connections, and so for their handlers. New ones are
-		// counted by the serve loop, which counts itself.
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				s.wg.Add(1)
-			case http.StateClosed:
-				s.wg.Done()
-			}
-		},
+		ConnState:         s.countConn,
 	}
 	var ln net.Listener = s.httpGate.newDoor()
 	if s.cert != nil {
@@ -227,6 +215,17 @@ func (s *Server) serveHTTP() {
 	}
 	// Ends when Close closes the server.
 	s.wg.Go(func() { _ = s.http.Serve(ln) })
+}
+
+// countConn lets Close wait for connections, and so for their handlers. New ones are
+// counted by the serve loop, which counts itself.
+func (s *Server) countConn(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.wg.Add(1)
+	case http.StateClosed:
+		s.wg.Done()
+	}
 }
 
 // servePubSub puts a new gRPC server in the gate. Older ones keep what they have.

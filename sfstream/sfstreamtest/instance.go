@@ -1,0 +1,161 @@
+package sfstreamtest
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// instances are the hosts that the org has lived on.
+type instances struct {
+	mu    sync.Mutex
+	moves int
+	left  map[string]string // what a host that the org has left answers
+}
+
+// instanceDomain is where the instances of WithInstanceHosts are.
+const instanceDomain = "sfstreamtest.example"
+
+// WithInstanceHosts gives instances hosts of their own, instance-0.sfstreamtest.example
+// and so on with every move, which only HTTPClient finds. Default: the instance is
+// where logins are, and at localhost for 127.0.0.1, and back, when it moves.
+func WithInstanceHosts() Option { return func(c *config) { c.instanceHosts = true } }
+
+// instanceURL is where the org says that it lives, see MoveInstance.
+func (s *Server) instanceURL() string {
+	s.instances.mu.Lock()
+	defer s.instances.mu.Unlock()
+	return s.instanceURLLocked()
+}
+
+func (s *Server) instanceURLLocked() string {
+	_, port, err := net.SplitHostPort(s.httpGate.addr.String())
+	switch n := s.instances.moves; {
+	case err != nil:
+	case s.config.instanceHosts:
+		return s.scheme() + net.JoinHostPort(fmt.Sprintf("instance-%d.%s", n, instanceDomain), port)
+	case (n%2 == 1) != s.config.loginHost:
+		return s.scheme() + net.JoinHostPort("localhost", port)
+	}
+	return s.LoginURL()
+}
+
+// MoveInstance moves the org to another instance: later logins name another
+// instance URL (localhost for 127.0.0.1, and back; see [WithInstanceHosts]), older
+// tokens are invalid.
+func (s *Server) MoveInstance() {
+	_ = s.leaveInstance("") // which only takes another answer badly
+}
+
+// LeaveInstance is MoveInstance where the old host knows nothing of the org any more.
+// It answers "301", "302" or "307", to the new host; "404", a page; or it is "gone": its
+// name is not found, its connections are cut. Logins go on where they are: a host that
+// is theirs too cannot be gone, see [WithInstanceHosts].
+func (s *Server) LeaveInstance(how string) error {
+	switch how {
+	case "301", "302", "307", "404", "gone":
+		return s.leaveInstance(how)
+	}
+	return fmt.Errorf("sfstreamtest: LeaveInstance(%q): 301, 302, 307, 404 or gone", how)
+}
+
+func (s *Server) leaveInstance(how string) error {
+	in := &s.instances
+	in.mu.Lock()
+	old := s.instanceURLLocked()
+	if how == "gone" && old == s.LoginURL() {
+		in.mu.Unlock()
+		return fmt.Errorf("sfstreamtest: %s has the logins too, it cannot be gone", old)
+	}
+	in.moves++
+	if in.left == nil {
+		in.left = make(map[string]string)
+	}
+	if how != "" {
+		in.left[hostOf(old)] = how
+	}
+	delete(in.left, hostOf(s.instanceURLLocked()))
+	in.mu.Unlock()
+	s.sessions.expire()
+	if how == "gone" {
+		s.client.CloseIdleConnections()
+		s.network.eachOf(s.httpGate, (*conn).cut)
+	}
+	return nil
+}
+
+func hostOf(instanceURL string) string {
+	_, host, _ := strings.Cut(instanceURL, "://")
+	return host
+}
+
+func (s *Server) movedEver() bool {
+	s.instances.mu.Lock()
+	defer s.instances.mu.Unlock()
+	return s.instances.moves > 0
+}
+
+// leftBehind is what a host answers that the org has left, "" if it has not, and where
+// the org is now.
+func (s *Server) leftBehind(host string) (how, now string) {
+	s.instances.mu.Lock()
+	defer s.instances.mu.Unlock()
+	return s.instances.left[host], s.instanceURLLocked()
+}
+
+// RedirectToLogin answers the next n requests of REST and CometD with a redirect to
+// the login page, as for a browser whose session has expired. n < 0: until ClearFaults.
+func (s *Server) RedirectToLogin(n int) { s.faults.add(fault{at: atLoginPage, left: n}) }
+
+// atInstance answers for hosts that the org has left, and else lets the org answer.
+func (s *Server) atInstance(org http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data := strings.HasPrefix(r.URL.Path, "/services/data") || strings.HasPrefix(r.URL.Path, "/cometd")
+		how, now := s.leftBehind(r.Host)
+		switch {
+		case r.URL.Path == "/" && r.URL.Query().Has("ec"):
+			page(w, http.StatusOK, "Login", "<form>Username Password</form>")
+		case data && (how == "301" || how == "302" || how == "307"):
+			w.Header().Set("Location", now+r.URL.RequestURI())
+			page(w, map[string]int{"301": 301, "302": 302, "307": 307}[how], "Moved", "")
+		case data && how != "":
+			page(w, http.StatusNotFound, "URL No Longer Exists", "You have attempted to reach a URL that no longer exists on salesforce.com.")
+		default:
+			if data {
+				if _, ok := s.faults.take(atLoginPage, ""); ok {
+					to := s.LoginURL() + "/?ec=302&startURL=" + url.QueryEscape(r.URL.RequestURI())
+					http.Redirect(w, r, to, http.StatusFound)
+					return
+				}
+			}
+			org.ServeHTTP(w, r)
+		}
+	})
+}
+
+// page answers with HTML.
+func page(w http.ResponseWriter, status int, title, text string) {
+	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, "<html>\n<head><title>"+title+"</title></head>\n<body>\n<h1>"+title+"</h1>\n"+text+"\n</body>\n</html>\n")
+}
+
+// resolveHost finds the address of a host that HTTPClient dials.
+func (s *Server) resolveHost(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
+	}
+	how, _ := s.leftBehind(addr)
+	if named := strings.HasSuffix(host, "."+instanceDomain); how == "gone" || named && !s.config.instanceHosts {
+		return "", &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	} else if !named {
+		return addr, nil
+	}
+	own, _, err := net.SplitHostPort(s.httpGate.addr.String())
+	return net.JoinHostPort(own, port), err
+}
