@@ -74,6 +74,7 @@ func (x *exchange) judge() {
 		x.refuse(tooLarge, http.StatusRequestEntityTooLarge)
 		return
 	}
+	x.version = s.routeVersion(x.version)
 	if text := s.badVersion(x.version); text != "" {
 		x.refuse(text, http.StatusBadRequest)
 		return
@@ -107,6 +108,15 @@ func (x *exchange) badStatus(status int) {
 	}
 }
 
+// routeVersion is the version that answers for another: the newest for retired ones.
+func (s *Server) routeVersion(version string) string {
+	v, err := strconv.ParseFloat(version, 64)
+	if retired := v >= firstVersion && v < durableVersion; err == nil && retired && !s.config.cometd.refuseRetired {
+		return s.config.cometd.versions[len(s.config.cometd.versions)-1]
+	}
+	return version
+}
+
 // badVersion says what is wrong with the version in the URL.
 func (s *Server) badVersion(version string) string {
 	newest := s.config.cometd.versions[len(s.config.cometd.versions)-1]
@@ -114,7 +124,7 @@ func (s *Server) badVersion(version string) string {
 	if err != nil || math.IsNaN(v) {
 		return "400::API version in the URI is mandatory. URI format: '/cometd/" + newest + "'"
 	}
-	if most, _ := strconv.ParseFloat(newest, 64); v < 37 || v > most {
+	if most, _ := strconv.ParseFloat(newest, 64); v < durableVersion || v > most {
 		return "400::Unsupported API version. Only API versions '37.0' and later are supported. URI format: '/cometd/" + newest + "'"
 	}
 	return ""

@@ -191,10 +191,15 @@ func fieldType(f *avro.Field) string {
 // eventOverhead is what an event has in a response besides its payload.
 const eventOverhead = 160
 
-// appendEvent writes a record as a message on a channel, whose name is JSON.
-func (t *topic) appendEvent(b []byte, r *record, channel []byte) []byte {
+// appendEvent writes a record as a message on a channel, whose name is JSON. name is
+// its EventApiName, if it has one.
+func (t *topic) appendEvent(b []byte, r *record, channel []byte, name string) []byte {
 	b = append(b, `{"data":`...)
 	switch {
+	case !t.streaming && name != "":
+		b = append(b, r.json[:len(r.json)-len("}}")]...)
+		b = appendJSONString(append(b, `,"EventApiName":`...), name)
+		b = append(b, "}}"...)
 	case !t.streaming:
 		b = append(b, r.json...)
 	default:

@@ -16,7 +16,8 @@ type cometdConfig struct {
 	duplicateStatus                       int
 	httpStatus, bareChannel               bool
 	adviceOnUnknown, resubscribeError     bool
-	createDenied                          bool
+	createDenied, refuseRetired           bool
+	nameSince                             string // of EventApiName; "": never
 	versions                              []string
 	users                                 map[string]string // user id by username, besides the account's
 }
@@ -27,7 +28,7 @@ func cometdDefaults() cometdConfig {
 		requestBytes: 32768, replyEvents: 100_000, replyBytes: 12 << 20,
 		duplicateStatus: http.StatusRequestTimeout,
 	}
-	for v := 37; v <= 67; v++ {
+	for v := durableVersion; v <= 68; v++ {
 		c.versions = append(c.versions, strconv.Itoa(v)+".0")
 	}
 	return c
@@ -54,6 +55,9 @@ func (c cometdConfig) validate() error {
 	if c.duplicateStatus < 400 || c.duplicateStatus > 599 {
 		return fmt.Errorf("sfstreamtest: WithDuplicateConnectStatus(%d): is no error", c.duplicateStatus)
 	}
+	if _, err := strconv.ParseFloat(c.nameSince, 64); err != nil && c.nameSince != "" {
+		return fmt.Errorf("sfstreamtest: WithEventAPIName(%q): is no number", c.nameSince)
+	}
 	if len(c.versions) == 0 {
 		return fmt.Errorf("sfstreamtest: WithAPIVersions(): no version")
 	}
@@ -66,7 +70,7 @@ func (c cometdConfig) validate() error {
 }
 
 // WithAPIVersions are the versions that GET /services/data/ lists, the newest one
-// last. Default 37.0 to 67.0. CometD takes all from 37.0 to the newest.
+// last. Default 37.0 to 68.0. CometD takes all from 37.0 to the newest.
 func WithAPIVersions(versions ...string) Option {
 	return func(c *config) { c.cometd.versions = versions }
 }

@@ -101,27 +101,39 @@ func TestOversizeRequest(t *testing.T) {
 }
 
 func TestAPIVersionRetired(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
-		for path, want := range map[string]string{
-			"/cometd/36.0":           "400::Unsupported API version. Only API versions '37.0' and later are supported. URI format: '/cometd/67.0'",
-			"/cometd/68.0":           "400::Unsupported API version. Only API versions '37.0' and later are supported. URI format: '/cometd/67.0'",
-			"/cometd":                "400::API version in the URI is mandatory. URI format: '/cometd/67.0'",
-			"/cometd/":               "400::API version in the URI is mandatory. URI format: '/cometd/67.0'",
-			"/cometd/handshake":      "400::API version in the URI is mandatory. URI format: '/cometd/67.0'",
-			"/cometd/NaN":            "400::API version in the URI is mandatory. URI format: '/cometd/67.0'",
-			"/cometd/36.0/handshake": "400::Unsupported API version. Only API versions '37.0' and later are supported. URI format: '/cometd/67.0'",
-		} {
+	const (
+		unsupported = "400::Unsupported API version. Only API versions '37.0' and later are supported. URI format: '/cometd/68.0'"
+		mandatory   = "400::API version in the URI is mandatory. URI format: '/cometd/68.0'"
+	)
+	refused := func(t *testing.T, r *rig, paths map[string]string) {
+		for path, want := range paths {
 			b := r.cometd()
 			b.url = r.LoginURL() + path
 			wantError(t, b.only(b.post(handshakeMessage())), want)
 		}
+	}
+	bubble(t, func(t *testing.T, r *rig) {
+		refused(t, r, map[string]string{
+			"/cometd/22.0": unsupported, "/cometd/69.0": unsupported,
+			"/cometd": mandatory, "/cometd/": mandatory, "/cometd/handshake": mandatory, "/cometd/NaN": mandatory,
+		})
+		for _, version := range []string{"23.0", "36.0", "36.0/handshake"} {
+			b := r.cometd()
+			b.url = r.LoginURL() + "/cometd/" + version
+			b.handshake()
+			r.publish(1)
+			wantEvents(t, b.follow(orders, -2)[:1], r.Retained(orders)[:1]...) // durable, as the newest is
+		}
 	})
+	bubble(t, func(t *testing.T, r *rig) {
+		refused(t, r, map[string]string{"/cometd/36.0": unsupported, "/cometd/36.0/handshake": unsupported, "/cometd/23.0": unsupported})
+	}, sfstreamtest.WithRetiredVersionsRefused())
 }
 
 func TestErrorsWithAnHTTPStatus(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		b := r.cometd()
-		b.url = r.LoginURL() + "/cometd/36.0"
+		b.url = r.LoginURL() + "/cometd/22.0"
 		resp, text, err := b.send(`[{"channel":"/meta/handshake"}]`)
 		check(t, err)
 		if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "Unsupported API version") {
@@ -284,7 +296,7 @@ func TestVersionList(t *testing.T) {
 		var list []struct{ Label, URL, Version string }
 		decodeJSON(t, resp.Body, &list)
 		last := list[len(list)-1]
-		if len(list) != 31 || list[0].Version != "37.0" || last.Version != "67.0" || last.Label != "Summer '26" || last.URL != "/services/data/v67.0" {
+		if len(list) != 32 || list[0].Version != "37.0" || last.Version != "68.0" || last.Label != "Winter '27" || last.URL != "/services/data/v68.0" {
 			t.Errorf("%+v", list)
 		}
 	})

@@ -91,7 +91,7 @@ func (x *exchange) body() []byte {
 	events := func() {
 		for i := range x.events {
 			d := &x.events[i]
-			b = d.sub.topic.appendEvent(separated(b), &d.record, d.channel)
+			b = d.sub.topic.appendEvent(separated(b), &d.record, d.channel, x.eventName(&d.record))
 		}
 	}
 	replies := func() {

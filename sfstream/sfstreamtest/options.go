@@ -34,7 +34,7 @@ func defaults() config {
 	return config{
 		httpAddr: "127.0.0.1:0", pubsubAddr: "127.0.0.1:0",
 		keepalive: time.Minute, idleClose: time.Minute, retention: 72 * time.Hour,
-		sessionTimeout: 2 * time.Hour, minPing: 30 * time.Second,
+		sessionTimeout: 2 * time.Hour, minPing: 20 * time.Second,
 		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20,
 		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
 		cometd: cometdDefaults(),
@@ -108,7 +108,9 @@ func WithRoutingDelay(d time.Duration) Option { return func(c *config) { c.routi
 func WithSessionTimeout(d time.Duration) Option { return func(c *config) { c.sessionTimeout = d } }
 
 // WithMinPing is how often a connection with open streams may be pinged over
-// HTTP/2 before it is sent away with too_many_pings. Default 30 s.
+// HTTP/2 before it is sent away with too_many_pings, which happens at the third ping
+// that is too early where no data came between. Default 20 s: pings every 30 s are
+// tolerated, as they are by Salesforce. See also [WithPingsPunished].
 func WithMinPing(d time.Duration) Option { return func(c *config) { c.minPing = d } }
 
 // WithClockSkew sets the org's clock ahead of ours, or behind it if negative:
