@@ -20,6 +20,8 @@ type Schema struct {
 	paths  int   // how many fields a bitmap can name, nested ones included
 	err    error // of an Unusable
 
+	identifying int // how many fields of header Identity reads
+
 	fields   []*field  // all there are
 	symbols  []any     // of all enums
 	locators sync.Pool // see maxKept
@@ -75,7 +77,10 @@ func Parse(schemaJSON string) (*Schema, error) {
 		s.header = f[0].node
 		dated, dateName = s.header, "commitTimestamp"
 		for i := range s.header.fields {
-			s.header.fields[i].part = partNames[s.header.fields[i].name]
+			f := &s.header.fields[i]
+			if f.part = partNames[f.name]; f.part.identifies() {
+				s.identifying++
+			}
 		}
 	}
 	for _, n := range named {

@@ -29,30 +29,65 @@ func NewFields(text []byte) Fields {
 
 // Next moves to the next member. It reports whether there is one.
 func (f *Fields) Next() bool {
+	i := f.nextKey()
+	if i < 0 {
+		return false
+	}
+	end := valueEnd(f.text, i)
+	if end < 0 {
+		return false
+	}
+	f.Value, f.pos = f.text[i:end], end
+	return true
+}
+
+// nextKey reads the key of the next member and returns where its value begins, or -1.
+func (f *Fields) nextKey() int {
 	t := f.text
 	i := space(t, f.pos)
 	if i < len(t) && t[i] == ',' {
 		i = space(t, i+1)
 	}
 	if i >= len(t) || t[i] != '"' {
-		return false
+		return -1
 	}
 	end := stringEnd(t, i+1)
 	if end < 0 {
-		return false
+		return -1
 	}
 	f.Key = t[i+1 : end-1]
 	i = space(t, end)
 	if i >= len(t) || t[i] != ':' {
-		return false
+		return -1
 	}
-	i = space(t, i+1)
-	end = valueEnd(t, i)
-	if end < 0 {
-		return false
+	return space(t, i+1)
+}
+
+// Inside walks the object that is the value of a member of the object that text is,
+// without looking for its end first. Where there is none, it has no members.
+func Inside(text []byte, name string) Fields {
+	f := NewFields(text)
+	for {
+		i := f.nextKey()
+		if i < 0 {
+			return Fields{}
+		}
+		if string(f.Key) == name {
+			return NewFields(text[i:])
+		}
+		if f.pos = valueEnd(text, i); f.pos < 0 {
+			return Fields{}
+		}
 	}
-	f.Value, f.pos = t[i:end], end
-	return true
+}
+
+// Inside is Inside for the object that is walked, none of whose members was read yet.
+func (f Fields) Inside(name string) Fields { return Inside(f.text, name) }
+
+// Closed reports whether the walk has ended where the object does.
+func (f *Fields) Closed() bool {
+	i := space(f.text, f.pos)
+	return i < len(f.text) && f.text[i] == '}'
 }
 
 func space(t []byte, i int) int {
