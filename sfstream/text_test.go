@@ -1,0 +1,40 @@
+package sfstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func TestEnumsPrintAsText(t *testing.T) {
+	for _, tt := range []struct {
+		value any
+		want  string
+	}{
+		{StateLive, "live"}, {State(9), "State(9)"}, {NotFound, "NotFound"}, {Code(-1), "Code(-1)"}, {CometD, "CometD"}, {Transport(7), "Transport(7)"},
+		{FallbackNew, "new"}, {EndGap, "EndGap"}, {AckManual, "AckManual"}, {AckPolicy(3), "AckPolicy(3)"},
+	} {
+		if got := fmt.Sprint(tt.value); got != tt.want {
+			t.Errorf("%T prints as %s, want %s", tt.value, got, tt.want)
+		}
+		if text, err := json.Marshal(tt.value); err != nil || string(text) != `"`+tt.want+`"` {
+			t.Errorf("%T in JSON: %s, %v", tt.value, text, err)
+		}
+		for _, handler := range []func(*bytes.Buffer) slog.Handler{
+			func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+			func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+		} {
+			var b bytes.Buffer
+			slog.New(handler(&b)).Info("m", "value", tt.value)
+			if !strings.Contains(b.String(), `"value":"`+tt.want+`"`) && !strings.Contains(b.String(), `value=`+tt.want+"\n") {
+				t.Errorf("%T in the log: %s", tt.value, b.String())
+			}
+		}
+	}
+	if text, err := json.Marshal(ChannelStatus{State: StateParked}); err != nil || !bytes.Contains(text, []byte(`"State":"parked"`)) {
+		t.Errorf("%s, %v", text, err)
+	}
+}
