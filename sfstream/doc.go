@@ -34,7 +34,7 @@
 //     loop, Unsubscribe or Close ends.
 //   - A reconnect resumes after the last event received; a restart after the last
 //     marker saved. What was handled since then comes again: deduplicate on
-//     Message.ID.
+//     Message.Key.
 //   - A slow loop costs nothing but time. Salesforce is asked for no more than
 //     WithPrefetch allows, and nothing is dropped. Over the Streaming API one reply
 //     may pass that, and a channel that is full holds up the others of its session
@@ -89,8 +89,9 @@
 // transactions.go the one by transaction, run.go and order.go the handlers of Run;
 // status.go and hooks.go tell of it all.
 //
-// What a message gives: message.go, decode.go and optional.go, changeevent.go with
-// changeevent_json.go, diff.go.
+// What a message gives: message.go, identity.go (its key), eventname.go, decode.go and
+// optional.go, changeevent.go with changeevent_json.go, diff.go. text.go has the names
+// of constants.
 //
 // The way of a message: link.go is the loop that reconnects, classify.go and
 // decide.go what it does about failures, login.go its tokens, feed.go one channel of

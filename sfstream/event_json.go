@@ -149,13 +149,38 @@ func jsonTime(value []byte) time.Time {
 	return t
 }
 
-// parseDateTime reads a DateTime in one of the forms that Salesforce writes: with
-// or without fraction, with Z or +0000.
+// dateTime reads a DateTime in one of the three forms that Salesforce writes. A text
+// with another zone, or another number of digits, is some program's text, and
+// stays as it is.
+//
+//	2021-02-09T11:11:12Z
+//	2021-02-09T11:11:12.345Z
+//	2021-02-09T11:11:12.345+0000
+func dateTime(s string) (time.Time, bool) {
+	const whole = len("2006-01-02T15:04:05")
+	const full = whole + len(".000")
+	switch {
+	case len(s) == whole+1 && s[whole] == 'Z':
+		s = s[:whole]
+	case (len(s) == full+1 && s[full] == 'Z' || len(s) == full+5 && s[full:] == "+0000") && s[whole] == '.':
+		s = s[:full]
+	default:
+		return time.Time{}, false
+	}
+	t, err := time.Parse("2006-01-02T15:04:05", s) // which takes a fraction
+	return t, err == nil
+}
+
+// parseDateTime reads a DateTime in more forms than Salesforce writes, where it is
+// known to be one.
 func parseDateTime(s string) (time.Time, bool) {
+	if t, ok := dateTime(s); ok {
+		return t, true
+	}
 	if len(s) < len("2006-01-02T15:04:05Z") || len(s) > 35 || s[4] != '-' || s[10] != 'T' {
 		return time.Time{}, false
 	}
-	for _, form := range [...]string{"2006-01-02T15:04:05Z", "2006-01-02T15:04:05-0700", time.RFC3339} {
+	for _, form := range [...]string{"2006-01-02T15:04:05-0700", time.RFC3339} {
 		if t, err := time.Parse(form, s); err == nil {
 			return t.UTC(), true
 		}
@@ -167,7 +192,7 @@ func parseDateTime(s string) (time.Time, bool) {
 func jsonCreatedDate(data []byte) string {
 	_, event := splitData(data)
 	date := bayeux.Text(member(event, "createdDate"))
-	if t, ok := parseDateTime(date); ok {
+	if t, ok := dateTime(date); ok {
 		return t.Format(dateTimeForm)
 	}
 	return date
@@ -223,7 +248,7 @@ func plain(value any) (any, error) {
 	case json.Number:
 		return number(string(v))
 	case string:
-		if t, ok := parseDateTime(v); ok {
+		if t, ok := dateTime(v); ok {
 			return t.Format(dateTimeForm), nil
 		}
 	case map[string]any:

@@ -184,7 +184,7 @@ func ExampleClient_Run() {
 		}),
 		sfstream.OnError(
 			sfstream.Retry(func() backoff.BackOff { return backoff.NewExponentialBackOff() }),
-			sfstream.Skip(func(msg *sfstream.Message, err error) { log.Print(msg.ID, ": ", err) }),
+			sfstream.Skip(func(msg *sfstream.Message, err error) { log.Print(msg.Key(), ": ", err) }),
 		),
 	)
 	fmt.Println(err)

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -19,8 +20,9 @@ import (
 // fields of its own.
 type Message struct {
 	Channel string // as subscribed
-	// ID is the event's UUID where there is one: the key to deduplicate on.
-	// Publishers may set it, up to 36 characters.
+	// ID is the event's UUID where there is one. Publishers may set it, up to 36
+	// characters; several change events may share one, and over the Streaming API
+	// they have none. Key is what to deduplicate on.
 	ID       string
 	ReplayID []byte // opaque; empty where Salesforce gave none
 	SchemaID string // of the Avro schema that the payload was written with; empty for /topic and /u
@@ -67,8 +69,9 @@ func (m *Message) Date() time.Time {
 // The map is the caller's own. Over the Pub/Sub API a text that is kept of it keeps
 // a copy of the payload. The error is a *DecodeError.
 //
-// Over the Streaming API there is no schema: a text that looks exactly like a
-// DateTime counts as one.
+// Over the Streaming API there is no schema: a text counts as a DateTime where it has
+// one of the three forms that Salesforce writes (2021-02-09T11:11:12Z, …12.345Z,
+// …12.345+0000); any other stays as it came.
 func (m *Message) Fields() (map[string]any, error) {
 	value, err := m.value()
 	if err != nil {
@@ -110,8 +113,9 @@ func (m *Message) Raw() []byte { return m.payload }
 //
 // The payload is what Fields returns; that of a PushTopic's event is called
 // sobject, and that of a generic event is its text. The replay id is a number
-// over the Streaming API, and lower-case hex over the Pub/Sub API. The error is
-// a *DecodeError.
+// over the Streaming API, and lower-case hex over the Pub/Sub API. Numbers that JSON
+// does not have are the texts "NaN", "Infinity" and "-Infinity". The error is a
+// *DecodeError.
 func (m *Message) MarshalJSON() ([]byte, error) {
 	value, err := m.value()
 	if err != nil {
@@ -121,7 +125,7 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 	if c := m.client(); c != nil {
 		marshal = c.cfg.marshal
 	}
-	payload, err := marshal(value)
+	payload, err := marshalNumbers(marshal, value)
 	if err != nil {
 		return nil, m.decodeError("", err)
 	}
@@ -152,12 +156,59 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 	}{m.Channel, d})
 }
 
+// marshalNumbers marshals a value that may hold numbers that are none in JSON. There
+// are next to never any, so they are looked for only where marshalling fails.
+func marshalNumbers(marshal func(any) ([]byte, error), value any) ([]byte, error) {
+	text, err := marshal(value)
+	if err != nil && nameNumbers(value) {
+		return marshal(value)
+	}
+	return text, err
+}
+
+// nameNumbers puts texts in the place of what JSON has no numbers for. It reports
+// whether there was one.
+func nameNumbers(value any) (found bool) {
+	switch v := value.(type) {
+	case map[string]any:
+		for name, element := range v {
+			if f, ok := element.(float64); ok && !isFinite(f) {
+				v[name], found = numberName(f), true
+			} else if nameNumbers(element) {
+				found = true
+			}
+		}
+	case []any:
+		for i, element := range v {
+			if f, ok := element.(float64); ok && !isFinite(f) {
+				v[i], found = numberName(f), true
+			} else if nameNumbers(element) {
+				found = true
+			}
+		}
+	}
+	return found
+}
+
+func isFinite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+
+// numberName is the name of a number that is not finite: XML's and protobuf's.
+func numberName(f float64) string {
+	switch {
+	case f > 0:
+		return "Infinity"
+	case f < 0:
+		return "-Infinity"
+	}
+	return "NaN"
+}
+
 // Ack marks the message as handled, so that it is not handed out again and its
 // channel's marker can pass it. It never blocks, may be called more than once,
 // and does nothing after Close or Unsubscribe. Under AckAuto it settles a
-// message before the loop is left.
+// message before the loop is left. Of a nil message it does nothing.
 func (m *Message) Ack() {
-	if m.run != nil {
+	if m != nil && m.run != nil {
 		m.run.sub.d.ack(m)
 	}
 }

@@ -1,0 +1,103 @@
+package sfstream
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Over the Streaming API only what Salesforce writes for a DateTime is one.
+func TestATextThatLooksLikeADateStaysAsItCame(t *testing.T) {
+	texts := map[string]string{
+		"2021-02-09T11:11:12Z":          "2021-02-09T11:11:12.000Z",
+		"2021-02-09T11:11:12.345Z":      "2021-02-09T11:11:12.345Z",
+		"2021-02-09T11:11:12.345+0000":  "2021-02-09T11:11:12.345Z",
+		"2021-02-09T11:11:12.000+0000":  "2021-02-09T11:11:12.000Z",
+		"2021-02-09T11:11:12.345+01:00": "", "2021-02-09T11:11:12.345678Z": "", "2021-02-09T11:11:12.3Z": "", "2021-02-09T11:11:12-0500": "",
+		"2021-02-09T11:11:12+0000": "", "2021-02-09T11:11:12.345-0000": "", "2021-02-09T11:11:12.345+00:00": "", "2021-02-09T11:11:12,345Z": "",
+		"2021-02-09T11:11:12": "", "2021-02-09T11:11:12z": "", "2021-02-09t11:11:12Z": "", "2021-02-09 11:11:12Z": "", "2021-13-09T11:11:12Z": "",
+		"2021-02-30T11:11:12Z": "", "2021-02-09T24:11:12Z": "", "2021-02-09T1:11:12.Z": "", "2021-02-09": "", "11:11:12.345Z": "", " 2021-02-09T11:11:12Z": "", "": "",
+	}
+	for text, want := range texts {
+		if want == "" {
+			want = text
+		}
+		for kind, format := range map[string]string{
+			"platform event": `{"payload":{"Text__c":%q},"event":{"replayId":1}}`,
+			"change event":   `{"payload":{"ChangeEventHeader":{"changeType":"UPDATE","changedFields":["Text__c"]},"Text__c":%q},"event":{"replayId":1}}`,
+			"PushTopic":      `{"sobject":{"Text__c":%q},"event":{"replayId":1,"type":"created"}}`,
+			"generic":        `{"payload":%q,"event":{"replayId":1}}`,
+		} {
+			m := new(Message)
+			readEvent(m, "/x", fmt.Appendf(nil, format, text))
+			fields, err := m.Fields()
+			field := "Text__c"
+			if kind == "generic" {
+				field = "payload"
+			}
+			if err != nil || fields[field] != want {
+				t.Errorf("%s: %q is %q, want %q (%v)", kind, text, fields[field], want, err)
+			}
+			if kind == "generic" {
+				if got, err := Decode[string](m); err != nil || got != want {
+					t.Errorf("%s: the string of %q is %q (%v)", kind, text, got, err)
+				}
+				continue
+			}
+			if got, err := Decode[struct{ Text__c string }](m); err != nil || got.Text__c != want {
+				t.Errorf("%s: the string of %q is %q (%v)", kind, text, got.Text__c, err)
+			}
+			if json, err := m.MarshalJSON(); err != nil || !strings.Contains(string(json), fmt.Sprintf(`"Text__c":%q`, want)) {
+				t.Errorf("%s: %q is in %s (%v)", kind, text, json, err)
+			}
+		}
+	}
+}
+
+// Who asks for a time gets one of what is one.
+func TestATimeOfAnotherZoneGoesIntoATime(t *testing.T) {
+	m := new(Message)
+	readEvent(m, "/event/A__e", []byte(`{"payload":{"When":"2021-02-09T11:11:12.345678+01:00","Then":"2021-02-09T11:11:12-0500"},"event":{"replayId":1}}`))
+	got, err := Decode[struct{ When, Then time.Time }](m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []time.Time{time.Date(2021, 2, 9, 10, 11, 12, 345678000, time.UTC), time.Date(2021, 2, 9, 16, 11, 12, 0, time.UTC)}
+	if !reflect.DeepEqual([]time.Time{got.When, got.Then}, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestTheCreatedDateOfAnEventStaysAsItCame(t *testing.T) {
+	m := new(Message)
+	readEvent(m, "/u/a", []byte(`{"payload":"","event":{"replayId":1,"createdDate":"2021-02-09T11:11:12.345678Z"}}`))
+	if text, err := m.MarshalJSON(); err != nil || !strings.Contains(string(text), `"createdDate":"2021-02-09T11:11:12.345678Z"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if !m.Date().Equal(time.Date(2021, 2, 9, 11, 11, 12, 345678000, time.UTC)) {
+		t.Errorf("date %v", m.Date())
+	}
+}
+
+// JSON has no such numbers, and one of them is no reason to lose an event.
+func TestMarshalJSONHasNamesForNumbersThatAreNotFinite(t *testing.T) {
+	m := avroEvent(t, `{"type":"record","name":"A__e","fields":[{"name":"N","type":"double"},{"name":"P","type":"double"},{"name":"M","type":"float"},{"name":"F","type":"double"},
+		{"name":"In","type":{"type":"record","name":"B","fields":[{"name":"N","type":"double"}]}},{"name":"L","type":{"type":"array","items":"double"}}]}`,
+		map[string]any{"N": math.NaN(), "P": math.Inf(1), "M": float32(math.Inf(-1)), "F": 1.5, "In": map[string]any{"N": math.NaN()}, "L": []float64{1, math.Inf(1)}})
+	text, err := json.Marshal(m)
+	if want := `"payload":{"F":1.5,"In":{"N":"NaN"},"L":[1,"Infinity"],"M":"-Infinity","N":"NaN","P":"Infinity"}`; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if fields, err := m.Fields(); err != nil || !math.IsInf(fields["P"].(float64), 1) {
+		t.Errorf("%v, %v", fields, err)
+	}
+}
+
+func TestAckOfNoMessageDoesNothing(t *testing.T) {
+	(*Message)(nil).Ack()
+	new(Message).Ack()
+}
