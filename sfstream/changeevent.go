@@ -53,7 +53,7 @@ type ChangeEvent struct {
 	// BillingAddress.City, also where all of them changed.
 	ChangedFields []string
 	// NulledFields are those that became null. The Streaming API has no such list:
-	// there it is what the payload of an UPDATE says is null, in the payload's order.
+	// there it is what of ChangedFields is null in the payload, in its order.
 	NulledFields []string
 	// DiffFields are those whose new text comes as a unified diff: see
 	// Message.ApplyDiff. Fields has the diff, over the Streaming API as {"diff": text}.

@@ -3,7 +3,9 @@ package sfstream
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
@@ -27,13 +29,29 @@ func (m *Message) jsonChange() (*ChangeEvent, error) {
 		return nil, m.decodeError("", errNotJSON)
 	}
 	c := new(ChangeEvent)
+	listed := false // versions of the API before 47.0 do not say what changed
 	for f := bayeux.NewFields(header); f.Next(); {
 		if err := c.read(string(f.Key), f.Value); err != nil {
 			return nil, m.decodeError(changeHeader+"."+string(f.Key), err)
 		}
+		listed = listed || string(f.Key) == "changedFields" && string(f.Value) != "null"
 	}
 	c.readBody(payload)
+	if listed {
+		c.NulledFields = slices.DeleteFunc(c.NulledFields, func(name string) bool { return !names(c.ChangedFields, name) })
+		if len(c.NulledFields) == 0 {
+			c.NulledFields = nil
+		}
+	}
 	return c, nil
+}
+
+// names reports whether a list of fields names this one, what it is in, or a part of it.
+func names(list []string, field string) bool {
+	parent, _, _ := strings.Cut(field, ".")
+	return slices.ContainsFunc(list, func(name string) bool {
+		return name == field || name == parent || strings.HasPrefix(name, field) && name[len(field)] == '.'
+	})
 }
 
 // read reads a field of the header. There are more than these.

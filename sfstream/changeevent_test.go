@@ -166,14 +166,14 @@ func BenchmarkChange(b *testing.B) {
 func TestChangeOfTheStreamingAPI(t *testing.T) {
 	const header = `"entityName":"Account","recordIds":["001xx0000000001AAA","001xx0000000002AAA"],"changeType":"UPDATE","changeOrigin":"com/salesforce/api/rest/60.0;client=demo",` +
 		`"transactionKey":"001b7375-0086-250e-e6ca-b99bc3a8b69f","sequenceNumber":2,"isTransactionEnd":true,"commitTimestamp":1767952804653,"commitNumber":1735689600123456789,` +
-		`"commitUser":"005xx0000000001AAA","changedFields":["Name","Description","BillingAddress.State","LastModifiedDate"]`
+		`"commitUser":"005xx0000000001AAA","changedFields":["Name","Description","Industry","BillingAddress.State","LastModifiedDate"]`
 	want := &ChangeEvent{
 		EntityName: "Account", RecordIDs: []string{"001xx0000000001AAA", "001xx0000000002AAA"}, Type: ChangeUpdate, Origin: "com/salesforce/api/rest/60.0;client=demo",
 		TransactionKey: "001b7375-0086-250e-e6ca-b99bc3a8b69f", SequenceNumber: 2, CommitTime: time.UnixMilli(1767952804653).UTC(), CommitNumber: 1735689600123456789,
-		CommitUser: "005xx0000000001AAA", ChangedFields: []string{"Name", "Description", "BillingAddress.State", "LastModifiedDate"},
+		CommitUser: "005xx0000000001AAA", ChangedFields: []string{"Name", "Description", "Industry", "BillingAddress.State", "LastModifiedDate"},
 		NulledFields: []string{"Industry", "BillingAddress.State"}, DiffFields: []string{"Description"},
 	}
-	body := `"BillingAddress":{"City":"Lyon","State":null},"Industry":null,"Description":{"diff":"--- \n+++ 00"},"Name":"x"`
+	body := `"BillingAddress":{"City":"Lyon","State":null},"Industry":null,"Description":{"diff":"--- \n+++ 00"},"Name":"x","Phone":null,"ShippingAddress":{"City":null}`
 	for name, payload := range map[string]string{
 		"the header first": `{"ChangeEventHeader":{` + header + `},` + body + `}`,
 		"the header last":  ` { ` + body + ` , "ChangeEventHeader" : {` + header + ` , "nulled" : null } } `,
@@ -182,6 +182,7 @@ func TestChangeOfTheStreamingAPI(t *testing.T) {
 			t.Errorf("%s: %v\n got %+v\nwant %+v", name, err, got, want)
 		}
 	}
+	// Phone and ShippingAddress came along, and are empty: the change has nulled neither.
 	// Nulls mean something in an UPDATE only, and a header may lack anything.
 	got, err := streamedChange(`{"ChangeEventHeader":{"changeType":"CREATE","recordIds":null,"entityName":null},"Name":null}`).Change()
 	if err != nil || !reflect.DeepEqual(got, &ChangeEvent{Type: ChangeCreate}) {

@@ -26,6 +26,10 @@ func Decode[T any](m *Message) (T, error) {
 // sets the zero value. A pointer is nil for unchanged and null alike; an Optional
 // tells them apart. Pointers and maps that v has already are written into.
 //
+// The fields of a struct get what came along with a change, too (see Enriched), as
+// Optional.Enriched or as if it had changed; a map or an any in the place of v gets
+// what Fields returns.
+//
 //   - Numbers go into any type of number that holds them exactly, a double also into
 //     a float32.
 //   - A DateTime, a date and a time of day (of 1970-01-01) go into a time.Time in UTC,
@@ -58,11 +62,11 @@ func (m *Message) Decode(v any) error {
 	if !m.json && m.unreadable() == nil && dst.CanSet() && m.schema.Bind(b, m.payload, dst) == nil {
 		return nil
 	}
-	value, err := m.value()
+	value, enriched, err := m.value()
 	if err != nil {
 		return err
 	}
-	if err := b.Assign(dst, value); err != nil {
+	if err := b.Assign(dst, value, enriched); err != nil {
 		return m.payloadError(err)
 	}
 	return nil

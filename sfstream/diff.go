@@ -47,7 +47,7 @@ func (m *Message) ApplyDiff(field, old string) (string, error) {
 	if !slices.Contains(change.DiffFields, field) {
 		return "", m.decodeError(field, errNoDiff)
 	}
-	value, err := m.value()
+	value, _, err := m.value()
 	if err != nil {
 		return "", err
 	}

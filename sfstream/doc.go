@@ -90,7 +90,7 @@
 // status.go and hooks.go tell of it all.
 //
 // What a message gives: message.go, identity.go (its key), eventname.go, decode.go and
-// optional.go, changeevent.go with changeevent_json.go, diff.go. text.go has the names
+// optional.go, changeevent.go with changeevent_json.go and enriched_json.go, diff.go. text.go has the names
 // of constants.
 //
 // The way of a message: link.go is the loop that reconnects, classify.go and

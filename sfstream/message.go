@@ -65,7 +65,8 @@ func (m *Message) Date() time.Time {
 // (2006-01-02, 15:04:05.000Z), records maps, and null is nil.
 //
 // Of a change event it holds what changed: the header with field names for
-// bitmaps, the fields that are set, and as nil those that the change nulled.
+// bitmaps, the fields that are set, and as nil those that the change nulled. What only
+// came along is in Enriched.
 // The map is the caller's own. Over the Pub/Sub API a text that is kept of it keeps
 // a copy of the payload. The error is a *DecodeError.
 //
@@ -73,7 +74,7 @@ func (m *Message) Date() time.Time {
 // one of the three forms that Salesforce writes (2021-02-09T11:11:12Z, …12.345Z,
 // …12.345+0000); any other stays as it came.
 func (m *Message) Fields() (map[string]any, error) {
-	value, err := m.value()
+	value, _, err := m.value()
 	if err != nil {
 		return nil, err
 	}
@@ -83,19 +84,39 @@ func (m *Message) Fields() (map[string]any, error) {
 	return map[string]any{"payload": value}, nil
 }
 
-// value is the decoded payload: a map, but for most generic events.
-func (m *Message) value() (any, error) {
+// Enriched returns the fields that a change event carries although they did not
+// change: those with which the channel is enriched, and those that its filter names.
+// Their values are in the form of Fields. At the time of the change they are what the
+// record had; an event that is replayed has what the record has then, so the same
+// event can come with other values.
+//
+// Of an UPDATE these are the fields that changedFields does not name, and of a
+// compound field the parts. Of a DELETE it is all that comes. Other changes, and other
+// events, have none: the map is nil. A field that is empty does not come. Over the
+// Streaming API before version 47.0 nothing says what changed, and all of an UPDATE
+// counts as changed. The map is the caller's own. The error is a *DecodeError.
+func (m *Message) Enriched() (map[string]any, error) {
+	_, enriched, err := m.value()
+	return enriched, err
+}
+
+// value is the decoded payload, a map but for most generic events, and what came
+// along with a change.
+func (m *Message) value() (value any, enriched map[string]any, err error) {
 	if m.json {
-		return m.jsonPayload()
+		if value, err = m.jsonPayload(); err == nil {
+			enriched = splitEnriched(value)
+		}
+		return value, enriched, err
 	}
 	if err := m.unreadable(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	fields, err := m.schema.Decode(m.payload)
+	fields, enriched, err := m.schema.Decode(m.payload)
 	if err != nil {
-		return nil, m.payloadError(err)
+		return nil, nil, m.payloadError(err)
 	}
-	return fields, nil
+	return fields, enriched, nil
 }
 
 func (m *Message) decodeError(field string, err error) error {
@@ -112,12 +133,13 @@ func (m *Message) Raw() []byte { return m.payload }
 //	{"channel":"/event/Order__e","data":{"schema":"…","payload":{…},"event":{"EventUuid":"…","replayId":1}}}
 //
 // The payload is what Fields returns; that of a PushTopic's event is called
-// sobject, and that of a generic event is its text. The replay id is a number
+// sobject, and that of a generic event is its text. Where Enriched returns any, they
+// are beside the payload as "enriched". The replay id is a number
 // over the Streaming API, and lower-case hex over the Pub/Sub API. Numbers that JSON
 // does not have are the texts "NaN", "Infinity" and "-Infinity". The error is a
 // *DecodeError.
 func (m *Message) MarshalJSON() ([]byte, error) {
-	value, err := m.value()
+	value, enriched, err := m.value()
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +151,12 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, m.decodeError("", err)
 	}
+	var along json.RawMessage
+	if len(enriched) > 0 {
+		if along, err = marshalNumbers(marshal, enriched); err != nil {
+			return nil, m.decodeError("", err)
+		}
+	}
 	type event struct {
 		CreatedDate string          `json:"createdDate,omitempty"`
 		EventUUID   string          `json:"EventUuid,omitempty"`
@@ -136,12 +164,13 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 		Type        string          `json:"type,omitempty"`
 	}
 	type data struct {
-		Schema  string          `json:"schema,omitempty"`
-		Payload json.RawMessage `json:"payload,omitempty"`
-		SObject json.RawMessage `json:"sobject,omitempty"`
-		Event   event           `json:"event"`
+		Schema   string          `json:"schema,omitempty"`
+		Payload  json.RawMessage `json:"payload,omitempty"`
+		Enriched json.RawMessage `json:"enriched,omitempty"`
+		SObject  json.RawMessage `json:"sobject,omitempty"`
+		Event    event           `json:"event"`
 	}
-	d := data{Event: event{EventUUID: m.ID, Type: m.Type}, Payload: payload, Schema: m.SchemaID}
+	d := data{Event: event{EventUUID: m.ID, Type: m.Type}, Payload: payload, Enriched: along, Schema: m.SchemaID}
 	if m.json {
 		d.Event.ReplayID, d.Event.CreatedDate = m.ReplayID, jsonCreatedDate(m.payload)
 	} else {

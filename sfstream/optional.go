@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
 // An Optional is a field of a struct for Message.Decode that tells apart what a
@@ -23,6 +25,9 @@ import (
 // The field of another event is null or set; it is unchanged where the event does
 // not have it.
 //
+// Channels with enriched fields and filters send fields that did not change along
+// with those that did. Such a field is unchanged, and Enriched gives its value.
+//
 // In JSON an Optional is its value or null; unchanged is for `omitzero` to leave out,
 // so that a struct of Optionals becomes the body of a REST PATCH:
 //
@@ -31,7 +36,7 @@ import (
 // REST takes multi-picklists as one text, dates without a time of day, and fields of
 // compound ones only: there the first two want an Optional[string].
 type Optional[T any] struct {
-	value T // the zero value unless set
+	value T // the zero value unless set or enriched
 	state optionalState
 }
 
@@ -41,10 +46,26 @@ const (
 	optionalUnchanged optionalState = iota
 	optionalNull
 	optionalSet
+	optionalEnriched // unchanged, with a value
 )
 
 // Get returns the value and whether there is one; without one it is the zero value.
-func (o Optional[T]) Get() (value T, set bool) { return o.value, o.state == optionalSet }
+func (o Optional[T]) Get() (value T, set bool) {
+	if o.state != optionalSet {
+		return value, false
+	}
+	return o.value, true
+}
+
+// Enriched returns the value of a field that did not change and came along with a
+// change of others, and whether it did; see Message.Enriched. Set and SetNull clear it.
+// It is in no JSON: that of an Optional says what is to be changed.
+func (o Optional[T]) Enriched() (value T, ok bool) {
+	if o.state != optionalEnriched {
+		return value, false
+	}
+	return o.value, true
+}
 
 // IsSet reports whether there is a value.
 func (o Optional[T]) IsSet() bool { return o.state == optionalSet }
@@ -53,7 +74,9 @@ func (o Optional[T]) IsSet() bool { return o.state == optionalSet }
 func (o Optional[T]) IsNull() bool { return o.state == optionalNull }
 
 // IsZero reports whether the field is unchanged. For `json:",omitzero"`.
-func (o Optional[T]) IsZero() bool { return o.state == optionalUnchanged }
+func (o Optional[T]) IsZero() bool {
+	return o.state == optionalUnchanged || o.state == optionalEnriched
+}
 
 // Set makes value the value.
 func (o *Optional[T]) Set(value T) { *o = Optional[T]{value, optionalSet} }
@@ -77,7 +100,7 @@ var errUnchanged = errors.New("sfstream: an Optional that is unchanged has no JS
 // MarshalJSON gives the value or null. Unchanged is an error: null would say, and in
 // a PATCH do, something else.
 func (o Optional[T]) MarshalJSON() ([]byte, error) {
-	if o.state == optionalUnchanged {
+	if o.IsZero() {
 		return nil, errUnchanged
 	}
 	if o.state == optionalNull {
@@ -100,12 +123,15 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// mark makes it null, or set with the value that it returns the place of.
-func (o *Optional[T]) mark(null bool) (value any) {
-	if null {
+// mark makes it what as says, and returns the place of its value.
+func (o *Optional[T]) mark(as avro.Mark) (value any) {
+	switch as {
+	case avro.Null:
 		o.SetNull()
-	} else {
+	case avro.Set:
 		o.state = optionalSet
+	case avro.Enriched:
+		o.state = optionalEnriched
 	}
 	return &o.value
 }
@@ -114,13 +140,13 @@ func (o *Optional[T]) mark(null bool) (value any) {
 func (*Optional[T]) itself() reflect.Type { return reflect.TypeFor[Optional[T]]() }
 
 // optional is avro.Binder's Optional.
-func optional(dst reflect.Value, null bool) (reflect.Value, bool) {
+func optional(dst reflect.Value, as avro.Mark) (reflect.Value, bool) {
 	o, ok := dst.Addr().Interface().(interface {
 		itself() reflect.Type
-		mark(null bool) any
+		mark(as avro.Mark) any
 	})
 	if !ok || o.itself() != dst.Type() {
 		return reflect.Value{}, false
 	}
-	return reflect.ValueOf(o.mark(null)).Elem(), true
+	return reflect.ValueOf(o.mark(as)).Elem(), true
 }

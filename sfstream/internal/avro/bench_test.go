@@ -35,7 +35,7 @@ func benchmark(b *testing.B, s *Schema, payload []byte, read func(*Schema, []byt
 }
 
 func decode(s *Schema, payload []byte) error {
-	_, err := s.Decode(payload)
+	_, err := s.decoded(payload)
 	return err
 }
 

@@ -16,11 +16,11 @@ var errNoPlan = errors.New("not by a plan")
 // does not fit and where, or because there is no plan for it, as for a record that goes into a map. dst may hold a part
 // then, of which they leave nothing different. What is stepped over is looked at for its length only.
 func (s *Schema) Bind(b *Binder, payload []byte, dst reflect.Value) error {
-	dst = b.reach(dst)
+	dst = b.reach(dst, Set)
 	if !isRecord(dst) {
 		return errNoPlan
 	}
-	d := binding{cursor: cursor{buf: payload}, schema: s, binder: b}
+	d := binding{cursor: cursor{buf: payload}, schema: s, binder: b, as: Set}
 	if err := d.record(s.root, dst, 0); err != nil {
 		return err
 	}
@@ -40,6 +40,10 @@ type binding struct {
 	lists  []string // the elements of all lists; it may move while it grows
 	nulled []uint64 // what nulledFields names, once that was wanted: bits by field.place, or by the number of an event's field
 	names  int      // in nulledFields, so far
+
+	changed changed // once mark was wanted
+	split   bool    // it is known
+	as      Mark    // what the values of a record are whose fields no list of names can name
 }
 
 // plan says of each field of a record where in a Go struct it goes. Plans are kept at the record's node, so they end
@@ -130,7 +134,7 @@ func (d *binding) field(n *node, i int, t target, dst reflect.Value, place int) 
 		return d.null(f, i, dst, place)
 	}
 	if !t.direct {
-		dst = d.binder.reach(dst)
+		dst = d.binder.reach(dst, d.mark(f, i, place))
 	}
 	switch n.kind {
 	case kindString:
@@ -179,7 +183,7 @@ func (d *binding) field(n *node, i int, t target, dst reflect.Value, place int) 
 		}
 		return d.binder.text(dst, n.symbols[symbol].(string))
 	case kindRecord:
-		return d.nested(f, n, dst, place)
+		return d.nested(f, i, n, dst, place)
 	case kindArray:
 		return d.list(f, n, dst)
 	}
@@ -218,12 +222,31 @@ func (d *binding) time(dst reflect.Value, ms int64, form string) error {
 	return d.binder.text(dst, t.Format(form))
 }
 
-func (d *binding) nested(f *field, n *node, dst reflect.Value, place int) error {
+// mark is what a value of field i of a record is: of a change event, what its lists name or what came along.
+func (d *binding) mark(f *field, i, place int) Mark {
+	if d.schema.header == nil || place == noPlace {
+		return d.as
+	}
+	if !d.split {
+		d.schema.readChanged(d.buf, &d.changed)
+		d.split = true
+	}
+	if place == 0 && d.changed.within(f, i) || place > 0 && d.changed.has(place+i) {
+		return Set
+	}
+	return Enriched
+}
+
+func (d *binding) nested(f *field, i int, n *node, dst reflect.Value, place int) error {
 	switch {
 	case !isRecord(dst):
 		return errNoPlan
 	case place != 0:
-		return d.record(n, dst, noPlace)
+		before := d.as
+		d.as = d.mark(f, i, place)
+		err := d.record(n, dst, noPlace)
+		d.as = before
+		return err
 	case n != f.record: // another one of the union than nulledFields counts in
 		return errNoPlan
 	default:

@@ -2,6 +2,7 @@ package avro
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -14,14 +15,24 @@ import (
 // Binder puts decoded values into Go variables. It is safe for concurrent use, and keeps what it learns of a struct's
 // type: it grows with the program's types only.
 type Binder struct {
-	// Optional gives the place of the value in a dst whose type can be null beside its values, and marks dst as set; or
-	// marks it as null. ok is false where dst is of another type. dst is addressable.
-	Optional func(dst reflect.Value, null bool) (value reflect.Value, ok bool)
+	// Optional marks a dst whose type can be null beside its values, and gives the place of the value, unless it is null.
+	// ok is false where dst is of another type. dst is addressable.
+	Optional func(dst reflect.Value, as Mark) (value reflect.Value, ok bool)
 	// Time reads a text that is a time.
 	Time func(text string) (t time.Time, ok bool)
 
 	structs sync.Map // reflect.Type → []goField
 }
+
+// Mark is what becomes of a variable.
+type Mark uint8
+
+// The marks.
+const (
+	Null     Mark = iota
+	Set           // it has a value
+	Enriched      // it has a value that came along with a change of others
+)
 
 // goField is a field of a Go struct that has a field of an event for it.
 type goField struct {
@@ -65,13 +76,23 @@ func throughPointer(t reflect.Type, index []int) bool {
 }
 
 // Assign puts a value of Decode, or of JSON in the same types, into dst, where Go's types allow it without loss. dst is
-// addressable, or a map that is not nil. An error with a path is an *Error.
-func (b *Binder) Assign(dst reflect.Value, src any) error {
+// addressable, or a map that is not nil. What came along with a change goes into the fields of a struct only. An error
+// with a path is an *Error.
+func (b *Binder) Assign(dst reflect.Value, src any, enriched map[string]any) error {
+	if fields, ok := src.(map[string]any); ok && enriched != nil {
+		if dst = b.reach(dst, Set); isRecord(dst) {
+			return b.assignRecord(dst, fields, enriched, Set)
+		}
+	}
+	return b.assign(dst, src, Set)
+}
+
+func (b *Binder) assign(dst reflect.Value, src any, as Mark) error {
 	if src == nil && dst.CanSet() {
 		b.null(dst)
 		return nil
 	}
-	dst = b.reach(dst)
+	dst = b.reach(dst, as)
 	switch src := src.(type) {
 	case string:
 		return b.text(dst, src)
@@ -83,10 +104,10 @@ func (b *Binder) Assign(dst reflect.Value, src any) error {
 		return boolean(dst, src)
 	case map[string]any:
 		if isRecord(dst) {
-			return b.assignRecord(dst, src)
+			return b.assignRecord(dst, src, nil, as)
 		}
 		if dst.Kind() == reflect.Map {
-			return b.assignMap(dst, src)
+			return b.assignMap(dst, src, as)
 		}
 		if diff, ok := src["diff"].(string); ok && len(src) == 1 && dst.Kind() == reflect.String {
 			dst.SetString(diff) // as it is in Avro: over the Streaming API a diff is an object
@@ -94,26 +115,59 @@ func (b *Binder) Assign(dst reflect.Value, src any) error {
 		}
 	case []any:
 		if dst.Kind() == reflect.Slice {
-			return b.assignList(dst, src)
+			return b.assignList(dst, src, as)
 		}
 	}
 	return put(dst, src)
 }
 
-func (b *Binder) assignRecord(dst reflect.Value, src map[string]any) error {
+func (b *Binder) assignRecord(dst reflect.Value, src, enriched map[string]any, as Mark) error {
 	for _, field := range b.fields(dst.Type()) {
 		value, ok := src[field.name]
-		if !ok {
+		more, came := enriched[field.name]
+		if !ok && !came {
 			continue
 		}
-		if err := b.Assign(dst.FieldByIndex(field.index), value); err != nil {
+		into := dst.FieldByIndex(field.index)
+		var err error
+		switch {
+		case ok && came:
+			err = b.assignBoth(into, value, more)
+		case ok:
+			err = b.assign(into, value, as)
+		default:
+			err = b.assign(into, more, Enriched)
+		}
+		if err != nil {
 			return within(field.name, err)
 		}
 	}
 	return nil
 }
 
-func (b *Binder) assignMap(dst reflect.Value, src map[string]any) error {
+// assignBoth puts a compound field of which a part changed, and a part came along.
+func (b *Binder) assignBoth(dst reflect.Value, value, more any) error {
+	part, ok := value.(map[string]any)
+	rest, _ := more.(map[string]any)
+	if !ok {
+		return b.assign(dst, value, Set)
+	}
+	dst = b.reach(dst, Set)
+	switch {
+	case isRecord(dst):
+		return b.assignRecord(dst, part, rest, Set)
+	case dst.Kind() == reflect.Map:
+		if err := b.assignMap(dst, part, Set); err != nil {
+			return err
+		}
+		return b.assignMap(dst, rest, Enriched)
+	}
+	all := maps.Clone(rest)
+	maps.Copy(all, part)
+	return put(dst, all)
+}
+
+func (b *Binder) assignMap(dst reflect.Value, src map[string]any, as Mark) error {
 	t := dst.Type()
 	if t.Key().Kind() != reflect.String {
 		return fmt.Errorf("cannot decode into %s: want string keys", t)
@@ -123,7 +177,7 @@ func (b *Binder) assignMap(dst reflect.Value, src map[string]any) error {
 	}
 	for name, value := range src {
 		element := reflect.New(t.Elem()).Elem()
-		if err := b.Assign(element, value); err != nil {
+		if err := b.assign(element, value, as); err != nil {
 			return within(name, err)
 		}
 		dst.SetMapIndex(reflect.ValueOf(name).Convert(t.Key()), element)
@@ -131,10 +185,10 @@ func (b *Binder) assignMap(dst reflect.Value, src map[string]any) error {
 	return nil
 }
 
-func (b *Binder) assignList(dst reflect.Value, src []any) error {
+func (b *Binder) assignList(dst reflect.Value, src []any, as Mark) error {
 	list := reflect.MakeSlice(dst.Type(), len(src), len(src))
 	for i, value := range src {
-		if err := b.Assign(list.Index(i), value); err != nil {
+		if err := b.assign(list.Index(i), value, as); err != nil {
 			return within(strconv.Itoa(i), err)
 		}
 	}
@@ -150,8 +204,8 @@ var (
 // isRecord reports whether dst is a struct that a record's fields go into.
 func isRecord(dst reflect.Value) bool { return dst.Kind() == reflect.Struct && dst.Type() != timeType }
 
-// reach follows pointers, which it makes where they are nil, and optionals to what a value is put into.
-func (b *Binder) reach(dst reflect.Value) reflect.Value {
+// reach follows pointers, which it makes where they are nil, and optionals, which it marks, to what a value is put into.
+func (b *Binder) reach(dst reflect.Value, as Mark) reflect.Value {
 	for range maxDepth { // type P *P has no end
 		switch {
 		case dst.Kind() == reflect.Pointer:
@@ -160,7 +214,7 @@ func (b *Binder) reach(dst reflect.Value) reflect.Value {
 			}
 			dst = dst.Elem()
 		case isRecord(dst):
-			value, ok := b.Optional(dst, false)
+			value, ok := b.Optional(dst, as)
 			if !ok {
 				return dst
 			}
@@ -174,14 +228,14 @@ func (b *Binder) reach(dst reflect.Value) reflect.Value {
 
 // isDirect reports whether reach has nothing to do for a variable of type t.
 func (b *Binder) isDirect(t reflect.Type) bool {
-	return t.Kind() != reflect.Pointer && b.reach(reflect.New(t).Elem()).Type() == t
+	return t.Kind() != reflect.Pointer && b.reach(reflect.New(t).Elem(), Set).Type() == t
 }
 
 // What follows puts one kind of value into what reach has found, for Assign and Bind alike.
 
 func (b *Binder) null(dst reflect.Value) {
 	if isRecord(dst) {
-		if _, ok := b.Optional(dst, true); ok {
+		if _, ok := b.Optional(dst, Null); ok {
 			return
 		}
 	}

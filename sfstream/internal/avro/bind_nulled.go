@@ -21,7 +21,7 @@ func (d *binding) null(f *field, i int, dst reflect.Value, place int) error {
 	case d.isNulled(place + i):
 		d.binder.null(dst)
 	case place == 0 && d.nulledIn(f):
-		dst = d.binder.reach(dst)
+		dst = d.binder.reach(dst, Set)
 		if !isRecord(dst) {
 			return errNoPlan
 		}
@@ -41,7 +41,7 @@ func (d *binding) readNulled() error {
 	d.nulled = []uint64{}
 	header := d.schema.header
 	at := header.indexOf("nulledFields")
-	if at < 0 {
+	if at < 0 || d.schema.isDelete(d.buf) {
 		return nil
 	}
 	if n := header.fields[at].node; n.kind != kindArray || n.items.kind != kindString {

@@ -20,8 +20,8 @@ type maybe[T any] struct {
 	state string
 }
 
-func (o *maybe[T]) mark(null bool) any {
-	if o.state = "set"; null {
+func (o *maybe[T]) mark(as Mark) any {
+	if o.state = map[Mark]string{Set: "set", Enriched: "enriched"}[as]; as == Null {
 		*o = maybe[T]{state: "null"}
 	}
 	return &o.value
@@ -29,12 +29,12 @@ func (o *maybe[T]) mark(null bool) any {
 
 func newBinder() *Binder {
 	return &Binder{
-		Optional: func(dst reflect.Value, null bool) (reflect.Value, bool) {
-			o, ok := dst.Addr().Interface().(interface{ mark(null bool) any })
+		Optional: func(dst reflect.Value, as Mark) (reflect.Value, bool) {
+			o, ok := dst.Addr().Interface().(interface{ mark(as Mark) any })
 			if !ok {
 				return reflect.Value{}, false
 			}
-			return reflect.ValueOf(o.mark(null)).Elem(), true
+			return reflect.ValueOf(o.mark(as)).Elem(), true
 		},
 		Time: func(text string) (time.Time, bool) {
 			for _, form := range timeForms {
@@ -166,6 +166,7 @@ func newBindCase(t *testing.T, seed uint64) bindCase {
 		definition["fields"] = append([]any{m{"name": headerName, "type": m{"type": "record", "name": headerName, "fields": []any{
 			m{"name": "entityName", "type": strange},
 			m{"name": "recordIds", "type": m{"type": "array", "items": "string"}},
+			m{"name": "changeType", "type": m{"type": "enum", "name": "ChangeType", "symbols": []any{"UPDATE", "CREATE", "DELETE"}}},
 			m{"name": "commitTimestamp", "type": "long"},
 			m{"name": "nulledFields", "type": list},
 			m{"name": "diffFields", "type": m{"type": "array", "items": "string"}},
@@ -214,16 +215,16 @@ func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]an
 	b := newBinder()
 	filled := func() reflect.Value {
 		dst := reflect.New(typ).Elem()
-		_ = b.Assign(dst, before) // what does not fit is left out
+		_ = b.Assign(dst, before, nil) // what does not fit is left out
 		return dst
 	}
 	got, want, again := filled(), filled(), filled()
 	bad := s.Bind(b, payload, got)
-	fields, err := s.Decode(payload)
+	fields, enriched, err := s.Decode(payload)
 	if err != nil {
 		return false // Bind does not look into what it steps over
 	}
-	if err := b.Assign(want, fields); err != nil {
+	if err := b.Assign(want, fields, enriched); err != nil {
 		if bad == nil {
 			t.Errorf("%s\n%v: no error, but %v", typ, fields, err)
 		}
@@ -233,11 +234,11 @@ func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]an
 		t.Errorf("%s\n%v: %v", typ, fields, bad)
 		return false
 	}
-	if _ = b.Assign(again, fields); !reflect.DeepEqual(want.Interface(), again.Interface()) {
+	if _ = b.Assign(again, fields, enriched); !reflect.DeepEqual(want.Interface(), again.Interface()) {
 		return false // a NaN
 	}
 	if bad != nil {
-		if err := b.Assign(got, fields); err != nil {
+		if err := b.Assign(got, fields, enriched); err != nil {
 			t.Errorf("%s\n%v: after half a Bind: %v", typ, fields, err)
 		}
 	}
@@ -268,7 +269,7 @@ func show(v reflect.Value) string {
 func bindAgrees(t *testing.T, seed uint64) (planned bool) {
 	t.Helper()
 	c := newBindCase(t, seed)
-	before, _ := c.schema.Decode(c.payload(t))
+	before, _ := c.schema.decoded(c.payload(t))
 	planned = compareBind(t, c.schema, c.typ, before, c.payload(t))
 	if t.Failed() {
 		t.Fatalf("seed %d", seed)

@@ -80,7 +80,7 @@ func TestBindNullsWhatDecodeNulls(t *testing.T) {
 				payload := "\x00\x00\x02\x00\x00\x02\x00\x00\x00" + // the header up to commitUser
 					"\x04" + string(rune(2*len(a))) + a + string(rune(2*len(b))) + b + "\x00\x00\x00" + body
 				payload += strings.Repeat("\x00", 27-1-7)
-				if _, err := s.Decode([]byte(payload)); err != nil {
+				if _, err := s.decoded([]byte(payload)); err != nil {
 					t.Fatal(err)
 				}
 				if !compareBind(t, s, reflect.TypeFor[account](), before, []byte(payload)) {
@@ -213,7 +213,7 @@ func TestAFloatTakesWholeNumbersThatItHolds(t *testing.T) {
 	} {
 		var single float32
 		var double float64
-		got := [2]bool{b.Assign(reflect.ValueOf(&single).Elem(), src) == nil, b.Assign(reflect.ValueOf(&double).Elem(), src) == nil}
+		got := [2]bool{b.Assign(reflect.ValueOf(&single).Elem(), src, nil) == nil, b.Assign(reflect.ValueOf(&double).Elem(), src, nil) == nil}
 		if got != want || got[0] && int64(single) != src || got[1] && int64(double) != src || !got[0] && single != 0 || !got[1] && double != 0 {
 			t.Errorf("%d: %v, want %v; %v %v", src, got, want, single, double)
 		}

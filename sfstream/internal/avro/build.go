@@ -17,17 +17,88 @@ type builder struct {
 	strings, longs, doubles, arrays shelf
 }
 
-// build makes the event of what was found.
-func (l *locator) build() map[string]any {
+// build makes the event of what was found: what changed, and what came along.
+func (l *locator) build() (m, enriched map[string]any) {
 	b := builder{schema: l.schema, list: make([]any, l.elements)}
 	b.text.Grow(len(l.buf) + len(l.times))
 	b.text.Write(l.buf)
 	b.text.Write(l.times)
 	nulled := l.items[l.nulled.from:l.nulled.to]
-	m := b.record(l.items, len(nulled))
+	var c changed
+	l.schema.readChanged(l.buf, &c)
+	if c.some {
+		m, enriched = b.split(l.items, len(nulled), &c)
+	} else {
+		m = b.record(l.items, len(nulled))
+	}
+	if c.none {
+		return m, enriched
+	}
 	for i := range nulled {
 		l.schema.null(m, l.schema.parent(&nulled[i]), int(nulled[i].at))
 	}
+	return m, enriched
+}
+
+// split makes the event, and puts into another map what did not change.
+func (b *builder) split(items []item, more int, c *changed) (m, enriched map[string]any) {
+	it := &items[b.at]
+	b.at++
+	m = make(map[string]any, it.count+more)
+	first := b.schema.root.fields[0].id
+	for range it.count {
+		i := int(items[b.at].field - first)
+		f := &b.schema.root.fields[i]
+		switch {
+		case !c.within(f, i):
+			enriched = with(enriched, f.name, b.value(items))
+		case !c.has(i) && f.isRecord(items[b.at:]):
+			part, rest := b.splitRecord(items, f, c)
+			if m[f.name] = part; rest != nil {
+				enriched = with(enriched, f.name, rest)
+			}
+		default:
+			m[f.name] = b.value(items)
+		}
+	}
+	return m, enriched
+}
+
+// isRecord reports whether the value that comes first in items is the record whose fields can be named.
+func (f *field) isRecord(items []item) bool {
+	if items[0].kind != kindRecord || f.record == nil || len(f.record.fields) == 0 {
+		return false
+	}
+	if items[0].count == 0 {
+		return true
+	}
+	i := int(items[1].field - f.record.fields[0].id)
+	return i >= 0 && i < len(f.record.fields)
+}
+
+// splitRecord is split for the record of a field of the event, of which some changed.
+func (b *builder) splitRecord(items []item, f *field, c *changed) (m, enriched map[string]any) {
+	it := &items[b.at]
+	b.at++
+	m = make(map[string]any, it.count)
+	first := f.record.fields[0].id
+	for range it.count {
+		i := int(items[b.at].field - first)
+		name := f.record.fields[i].name
+		if value := b.value(items); c.has(f.place + i) {
+			m[name] = value
+		} else {
+			enriched = with(enriched, name, value)
+		}
+	}
+	return m, enriched
+}
+
+func with(m map[string]any, name string, value any) map[string]any {
+	if m == nil {
+		m = make(map[string]any)
+	}
+	m[name] = value
 	return m
 }
 

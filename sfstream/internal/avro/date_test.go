@@ -43,7 +43,7 @@ func TestDateSkipsEveryType(t *testing.T) {
 	payload = append(payload, 2, 2, 'k', 2, 1, 6, 2, 'l', 4, 0) // L, the same
 	payload = append(payload, 2, 0, 4)                          // M is there, its A null; CreatedDate is a long
 	payload = binary.AppendVarint(payload, 1735689600000)
-	if _, err := s.Decode(payload); err != nil {
+	if _, err := s.decoded(payload); err != nil {
 		t.Fatal(err)
 	}
 	for n := range payload {

@@ -34,19 +34,21 @@ func within(name string, err error) error {
 // A platform event has every field, null ones as nil. A change event has its header, where changedFields, nulledFields
 // and diffFields are names (Name, BillingAddress.City) in place of bitmaps, and beside it what changed: the fields that
 // are not null, in nested records too, and the nulled ones as nil. A nulled nested field is nil in its parent's map.
-// Where the payload contradicts itself, a value wins over nulledFields.
-func (s *Schema) Decode(payload []byte) (map[string]any, error) {
+// Where the payload contradicts itself, a value wins over nulledFields. What came along unchanged is enriched, in maps of
+// the same shape; nil where nothing did.
+func (s *Schema) Decode(payload []byte) (fields, enriched map[string]any, err error) {
 	l := s.locator(payload)
 	defer s.free(l)
-	err := l.record(s.root, -1)
+	err = l.record(s.root, -1)
 	if err == nil && l.rest() > 0 {
 		err = errTrailing
 	}
 	if err != nil {
 		if e, ok := err.(*Error); ok {
-			return nil, e
+			return nil, nil, e
 		}
-		return nil, &Error{Err: err}
+		return nil, nil, &Error{Err: err}
 	}
-	return l.build(), nil
+	fields, enriched = l.build()
+	return fields, enriched, nil
 }

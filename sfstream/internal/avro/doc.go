@@ -12,6 +12,8 @@
 //	decode.go       Decode: payload to map, change events reduced to what changed
 //	locate.go       its first step: what is in the payload, and where
 //	build.go        its second: the values, many of them in one piece of memory
+//	changed.go      which values of a change event are what changed, and which came along
+//	identity.go     Identity: what of the header tells a change from others
 //	header.go       Header: the header of a change event, without the rest
 //	bind.go         Bind: payload to struct by a plan
 //	bind_nulled.go  its nulls, and what nulledFields says of a struct

@@ -41,7 +41,7 @@ func TestHeaderIsWhatDecodeGives(t *testing.T) {
 			}
 			continue
 		}
-		fields, _ := s.Decode(payload)
+		fields, _ := s.decoded(payload)
 		if err != nil || !reflect.DeepEqual(h.asMap(), fields[headerName]) {
 			t.Errorf("%s: %v\n got %v\nwant %v", v.name, err, h.asMap(), fields[headerName])
 		}
