@@ -19,9 +19,11 @@ func Decode[T any](m *Message) (T, error) {
 // to an any, or such a map itself. A generic event is its text, for a string or an
 // any.
 //
-// A struct's fields are matched by the tag `sf:"Name"`, else by their own name, and
-// those of an embedded struct without a tag as if they were its own; `sf:"-"`,
-// unexported ones and those behind an embedded pointer are left alone. So are fields
+// A struct's fields are matched by the tag `sf:"Name"`, else by the name in the tag
+// json where the event's schema (over the Streaming API: the payload) has such a
+// field, else by their own name; those of an embedded struct without a tag sf as if
+// they were its own. `sf:"-"`, unexported ones and those behind an embedded pointer are
+// left alone. So are fields
 // that the event does not carry: of a change event, those that did not change. null
 // sets the zero value. A pointer is nil for unchanged and null alike; an Optional
 // tells them apart. Pointers and maps that v has already are written into.
@@ -48,8 +50,10 @@ func Decode[T any](m *Message) (T, error) {
 // copy of the payload as those of Fields, where v takes a record as a map or an any.
 //
 // The error is a *DecodeError that names the field: a value that does not fit or
-// would lose something, or a broken payload. v may hold a part of the event then.
-// Decode does no I/O.
+// would lose something, or a broken payload. v may hold a part of the event then. Over
+// the Pub/Sub API a struct none of whose fields is in the event's schema is an error
+// too: it is made for another event (see EventName), or its fields lack tags. Decode
+// does no I/O.
 func (m *Message) Decode(v any) error {
 	dst := reflect.ValueOf(v)
 	switch {
@@ -66,7 +70,7 @@ func (m *Message) Decode(v any) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Assign(dst, value, enriched); err != nil {
+	if err := b.Assign(dst, value, enriched, m.schema); err != nil {
 		return m.payloadError(err)
 	}
 	return nil

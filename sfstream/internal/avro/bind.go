@@ -21,6 +21,9 @@ func (s *Schema) Bind(b *Binder, payload []byte, dst reflect.Value) error {
 		return errNoPlan
 	}
 	d := binding{cursor: cursor{buf: payload}, schema: s, binder: b, as: Set}
+	if !d.plan(s.root, dst.Type()).wants && dst.NumField() > 0 {
+		return errNoPlan // Assign says why
+	}
 	if err := d.record(s.root, dst, 0); err != nil {
 		return err
 	}
@@ -48,7 +51,10 @@ type binding struct {
 
 // plan says of each field of a record where in a Go struct it goes. Plans are kept at the record's node, so they end
 // with the schema; those of nested records are made when one is met, so a type that contains itself has an end.
-type plan []step
+type plan struct {
+	steps []step
+	wants bool // any
+}
 
 type step struct {
 	wanted []target
@@ -63,16 +69,16 @@ type target struct {
 	direct bool // neither a pointer nor an optional
 }
 
-func (d *binding) plan(n *node, t reflect.Type) plan {
+func (d *binding) plan(n *node, t reflect.Type) *plan {
 	if known, ok := n.plans.Load(t); ok {
-		return known.(plan)
+		return known.(*plan)
 	}
-	p := make(plan, len(n.fields))
+	p := make([]step, len(n.fields))
+	wants := false
 	for _, g := range d.binder.fields(t) {
-		for i := range n.fields {
-			if n.fields[i].name == g.name {
-				p[i].wanted = append(p[i].wanted, target{g.index, d.binder.isDirect(t.FieldByIndex(g.index).Type)})
-			}
+		if i := n.indexOf(g.in(n.has)); i >= 0 {
+			p[i].wanted = append(p[i].wanted, target{g.index, d.binder.isDirect(t.FieldByIndex(g.index).Type)})
+			wants = true
 		}
 	}
 	idle := 0
@@ -82,8 +88,9 @@ func (d *binding) plan(n *node, t reflect.Type) plan {
 		}
 		p[i].idle = idle
 	}
-	n.plans.Store(t, p)
-	return p
+	known := &plan{p, wants}
+	n.plans.Store(t, known)
+	return known
 }
 
 // noPlace is the place of records whose fields no list of names can name.
@@ -95,7 +102,7 @@ func (d *binding) record(n *node, dst reflect.Value, place int) error {
 	if err := d.enter(); err != nil {
 		return err
 	}
-	p := d.plan(n, dst.Type())
+	p := d.plan(n, dst.Type()).steps
 	for i := 0; i < len(p); i++ {
 		if nulls := d.nulls(p[i].idle); nulls > 0 {
 			i += nulls - 1
@@ -241,14 +248,14 @@ func (d *binding) nested(f *field, i int, n *node, dst reflect.Value, place int)
 	switch {
 	case !isRecord(dst):
 		return errNoPlan
+	case n != f.record: // another one of the union than the one that lists count in
+		return errNoPlan
 	case place != 0:
 		before := d.as
 		d.as = d.mark(f, i, place)
 		err := d.record(n, dst, noPlace)
 		d.as = before
 		return err
-	case n != f.record: // another one of the union than nulledFields counts in
-		return errNoPlan
 	default:
 		return d.record(n, dst, f.place)
 	}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,60 +33,28 @@ const (
 	Enriched      // it has a value that came along with a change of others
 )
 
-// goField is a field of a Go struct that has a field of an event for it.
-type goField struct {
-	name  string // of the event's
-	index []int
-}
-
-// fields are those of a struct's type: by the tag sf, else by their own name.
-func (b *Binder) fields(t reflect.Type) []goField {
-	if known, ok := b.structs.Load(t); ok {
-		return known.([]goField)
-	}
-	var fields []goField
-	var inside []int // an embedded struct that has a tag, which makes it a field: what is in it is not promoted
-	for _, field := range reflect.VisibleFields(t) {
-		if n := len(inside); n > 0 && len(field.Index) > n && slices.Equal(field.Index[:n], inside) {
-			continue
-		}
-		name, tagged := field.Tag.Lookup("sf")
-		if !tagged {
-			name = field.Name
-		} else if field.Anonymous {
-			inside = field.Index
-		}
-		if field.IsExported() && (tagged || !field.Anonymous) && name != "-" && !throughPointer(t, field.Index) {
-			fields = append(fields, goField{name, field.Index})
-		}
-	}
-	b.structs.Store(t, fields)
-	return fields
-}
-
-// throughPointer reports whether a promoted field lies behind an embedded pointer, which may be nil.
-func throughPointer(t reflect.Type, index []int) bool {
-	for _, i := range index[:len(index)-1] {
-		if t = t.Field(i).Type; t.Kind() == reflect.Pointer {
-			return true
-		}
-	}
-	return false
-}
-
 // Assign puts a value of Decode, or of JSON in the same types, into dst, where Go's types allow it without loss. dst is
-// addressable, or a map that is not nil. What came along with a change goes into the fields of a struct only. An error
-// with a path is an *Error.
-func (b *Binder) Assign(dst reflect.Value, src any, enriched map[string]any) error {
-	if fields, ok := src.(map[string]any); ok && enriched != nil {
+// addressable, or a map that is not nil. What came along with a change goes into the fields of a struct only. s is what
+// src was decoded with, nil for JSON: it says which fields the event has, be they in src or not. An error with a path is
+// an *Error.
+func (b *Binder) Assign(dst reflect.Value, src any, enriched map[string]any, s *Schema) error {
+	var root *node
+	if s != nil {
+		root = s.root
+	}
+	if fields, ok := src.(map[string]any); ok {
 		if dst = b.reach(dst, Set); isRecord(dst) {
-			return b.assignRecord(dst, fields, enriched, Set)
+			if s != nil && dst.NumField() > 0 && !b.wants(dst.Type(), root) {
+				return fmt.Errorf("the event is %s, and no field of the Go struct %s is in its schema: their tags `sf` or `json`, or their names, are to be those of the event's fields", s.name, dst.Type())
+			}
+			return b.assignRecord(dst, fields, enriched, Set, root)
 		}
 	}
-	return b.assign(dst, src, Set)
+	return b.assign(dst, src, Set, root)
 }
 
-func (b *Binder) assign(dst reflect.Value, src any, as Mark) error {
+// assign puts one value. n is the type of a record, nil where it is not known.
+func (b *Binder) assign(dst reflect.Value, src any, as Mark, n *node) error {
 	if src == nil && dst.CanSet() {
 		b.null(dst)
 		return nil
@@ -104,7 +71,7 @@ func (b *Binder) assign(dst reflect.Value, src any, as Mark) error {
 		return boolean(dst, src)
 	case map[string]any:
 		if isRecord(dst) {
-			return b.assignRecord(dst, src, nil, as)
+			return b.assignRecord(dst, src, nil, as, n)
 		}
 		if dst.Kind() == reflect.Map {
 			return b.assignMap(dst, src, as)
@@ -121,10 +88,19 @@ func (b *Binder) assign(dst reflect.Value, src any, as Mark) error {
 	return put(dst, src)
 }
 
-func (b *Binder) assignRecord(dst reflect.Value, src, enriched map[string]any, as Mark) error {
+func (b *Binder) assignRecord(dst reflect.Value, src, enriched map[string]any, as Mark, n *node) error {
+	has := func(name string) bool {
+		if n != nil {
+			return n.has(name)
+		}
+		_, ok := src[name]
+		_, came := enriched[name]
+		return ok || came
+	}
 	for _, field := range b.fields(dst.Type()) {
-		value, ok := src[field.name]
-		more, came := enriched[field.name]
+		name := field.in(has)
+		value, ok := src[name]
+		more, came := enriched[name]
 		if !ok && !came {
 			continue
 		}
@@ -132,30 +108,30 @@ func (b *Binder) assignRecord(dst reflect.Value, src, enriched map[string]any, a
 		var err error
 		switch {
 		case ok && came:
-			err = b.assignBoth(into, value, more)
+			err = b.assignBoth(into, value, more, n.recordIn(name))
 		case ok:
-			err = b.assign(into, value, as)
+			err = b.assign(into, value, as, n.recordIn(name))
 		default:
-			err = b.assign(into, more, Enriched)
+			err = b.assign(into, more, Enriched, n.recordIn(name))
 		}
 		if err != nil {
-			return within(field.name, err)
+			return within(name, err)
 		}
 	}
 	return nil
 }
 
 // assignBoth puts a compound field of which a part changed, and a part came along.
-func (b *Binder) assignBoth(dst reflect.Value, value, more any) error {
+func (b *Binder) assignBoth(dst reflect.Value, value, more any, n *node) error {
 	part, ok := value.(map[string]any)
 	rest, _ := more.(map[string]any)
 	if !ok {
-		return b.assign(dst, value, Set)
+		return b.assign(dst, value, Set, n)
 	}
 	dst = b.reach(dst, Set)
 	switch {
 	case isRecord(dst):
-		return b.assignRecord(dst, part, rest, Set)
+		return b.assignRecord(dst, part, rest, Set, n)
 	case dst.Kind() == reflect.Map:
 		if err := b.assignMap(dst, part, Set); err != nil {
 			return err
@@ -177,7 +153,7 @@ func (b *Binder) assignMap(dst reflect.Value, src map[string]any, as Mark) error
 	}
 	for name, value := range src {
 		element := reflect.New(t.Elem()).Elem()
-		if err := b.assign(element, value, as); err != nil {
+		if err := b.assign(element, value, as, nil); err != nil {
 			return within(name, err)
 		}
 		dst.SetMapIndex(reflect.ValueOf(name).Convert(t.Key()), element)
@@ -188,7 +164,7 @@ func (b *Binder) assignMap(dst reflect.Value, src map[string]any, as Mark) error
 func (b *Binder) assignList(dst reflect.Value, src []any, as Mark) error {
 	list := reflect.MakeSlice(dst.Type(), len(src), len(src))
 	for i, value := range src {
-		if err := b.assign(list.Index(i), value, as); err != nil {
+		if err := b.assign(list.Index(i), value, as, nil); err != nil {
 			return within(strconv.Itoa(i), err)
 		}
 	}

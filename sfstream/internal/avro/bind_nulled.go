@@ -25,7 +25,7 @@ func (d *binding) null(f *field, i int, dst reflect.Value, place int) error {
 		if !isRecord(dst) {
 			return errNoPlan
 		}
-		for j, s := range d.plan(f.record, dst.Type()) {
+		for j, s := range d.plan(f.record, dst.Type()).steps {
 			for _, t := range s.wanted {
 				if d.isNulled(f.place + j) {
 					d.binder.null(dst.FieldByIndex(t.index))

@@ -215,7 +215,7 @@ func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]an
 	b := newBinder()
 	filled := func() reflect.Value {
 		dst := reflect.New(typ).Elem()
-		_ = b.Assign(dst, before, nil) // what does not fit is left out
+		_ = b.Assign(dst, before, nil, nil) // what does not fit is left out
 		return dst
 	}
 	got, want, again := filled(), filled(), filled()
@@ -224,7 +224,7 @@ func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]an
 	if err != nil {
 		return false // Bind does not look into what it steps over
 	}
-	if err := b.Assign(want, fields, enriched); err != nil {
+	if err := b.Assign(want, fields, enriched, s); err != nil {
 		if bad == nil {
 			t.Errorf("%s\n%v: no error, but %v", typ, fields, err)
 		}
@@ -234,11 +234,11 @@ func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]an
 		t.Errorf("%s\n%v: %v", typ, fields, bad)
 		return false
 	}
-	if _ = b.Assign(again, fields, enriched); !reflect.DeepEqual(want.Interface(), again.Interface()) {
+	if _ = b.Assign(again, fields, enriched, s); !reflect.DeepEqual(want.Interface(), again.Interface()) {
 		return false // a NaN
 	}
 	if bad != nil {
-		if err := b.Assign(got, fields, enriched); err != nil {
+		if err := b.Assign(got, fields, enriched, s); err != nil {
 			t.Errorf("%s\n%v: after half a Bind: %v", typ, fields, err)
 		}
 	}

@@ -213,7 +213,7 @@ func TestAFloatTakesWholeNumbersThatItHolds(t *testing.T) {
 	} {
 		var single float32
 		var double float64
-		got := [2]bool{b.Assign(reflect.ValueOf(&single).Elem(), src, nil) == nil, b.Assign(reflect.ValueOf(&double).Elem(), src, nil) == nil}
+		got := [2]bool{b.Assign(reflect.ValueOf(&single).Elem(), src, nil, nil) == nil, b.Assign(reflect.ValueOf(&double).Elem(), src, nil, nil) == nil}
 		if got != want || got[0] && int64(single) != src || got[1] && int64(double) != src || !got[0] && single != 0 || !got[1] && double != 0 {
 			t.Errorf("%d: %v, want %v; %v %v", src, got, want, single, double)
 		}

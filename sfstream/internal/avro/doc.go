@@ -16,6 +16,7 @@
 //	identity.go     Identity: what of the header tells a change from others
 //	header.go       Header: the header of a change event, without the rest
 //	bind.go         Bind: payload to struct by a plan
+//	bind_fields.go  which field of a struct is for which of an event
 //	bind_nulled.go  its nulls, and what nulledFields says of a struct
 //	bind_assign.go  Assign: map to struct, and what fits into what
 //	bitmap.go       changedFields, nulledFields and diffFields as names
