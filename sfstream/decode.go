@@ -46,8 +46,8 @@ func Decode[T any](m *Message) (T, error) {
 //     changedFields. Message.Change has it ready.
 //
 // Over the Pub/Sub API structs are decoded without a map between, and what they do
-// not want is stepped over. Texts of one event may share memory: up to 512 bytes, or a
-// copy of the payload as those of Fields, where v takes a record as a map or an any.
+// not want is stepped over. Texts of one event may share memory: up to 512 bytes, or as
+// those of Fields, where v takes a record as a map or an any.
 //
 // The error is a *DecodeError that names the field: a value that does not fit or
 // would lose something, or a broken payload. v may hold a part of the event then. Over

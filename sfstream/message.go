@@ -68,7 +68,8 @@ func (m *Message) Date() time.Time {
 // bitmaps, the fields that are set, and as nil those that the change nulled. What only
 // came along is in Enriched.
 // The map is the caller's own. Over the Pub/Sub API a text that is kept of it keeps
-// a copy of the payload. The error is a *DecodeError.
+// a copy of the payload, or of one of more than 4 KB its own bytes. The error is a
+// *DecodeError.
 //
 // Over the Streaming API there is no schema: a text counts as a DateTime where it has
 // one of the three forms that Salesforce writes (2021-02-09T11:11:12Z, …12.345Z,

@@ -6,10 +6,15 @@ import (
 	"strings"
 )
 
+// shared is the payload, in bytes, up to which texts share one copy of it. Of a larger one a text that is kept would
+// keep too much.
+const shared = 4 << 10
+
 // builder makes the values of items.
 type builder struct {
 	schema *Schema
 	text   strings.Builder // the payload and the texts of times: strings are cut from it, one allocation for all
+	large  *locator        // in the place of text, where a text is to have its own bytes; else nil
 	list   []any           // where arrays are cut from
 
 	at int // of the items: what comes next
@@ -20,9 +25,13 @@ type builder struct {
 // build makes the event of what was found: what changed, and what came along.
 func (l *locator) build() (m, enriched map[string]any) {
 	b := builder{schema: l.schema, list: make([]any, l.elements)}
-	b.text.Grow(len(l.buf) + len(l.times))
-	b.text.Write(l.buf)
-	b.text.Write(l.times)
+	if len(l.buf) > shared {
+		b.large = l
+	} else {
+		b.text.Grow(len(l.buf) + len(l.times))
+		b.text.Write(l.buf)
+		b.text.Write(l.times)
+	}
 	nulled := l.items[l.nulled.from:l.nulled.to]
 	var c changed
 	l.schema.readChanged(l.buf, &c)
@@ -123,6 +132,10 @@ func (b *builder) value(items []item) any {
 	case kindArray:
 		return b.array(items)
 	case kindString:
+		if b.large != nil { // those on a shelf would keep each other
+			b.at++
+			return b.cut(it.at, it.count)
+		}
 		if b.strings.empty() {
 			b.strings = shelve(items[b.at:], kindString, b.cut)
 		}
@@ -185,7 +198,16 @@ func (b *builder) array(items []item) any {
 	return v
 }
 
-func (b *builder) cut(at int64, count int) string { return b.text.String()[at:][:count] }
+func (b *builder) cut(at int64, count int) string {
+	switch l := b.large; {
+	case l == nil:
+		return b.text.String()[at:][:count]
+	case at >= int64(len(l.buf)):
+		return string(l.times[at-int64(len(l.buf)):][:count])
+	default:
+		return string(l.buf[at:][:count])
+	}
+}
 
 // shelf has values of one type as interfaces, for one allocation: an array in an interface cannot be changed, and so
 // reflect gives its elements without copying them.

@@ -27,8 +27,8 @@
 //
 // # Caveats
 //
-// The values of an event share memory: a kept string of a map keeps a copy of the whole payload alive, a kept number,
-// string or array of a map some others of its kind. What strings of a struct and of a Header keep is bounded by textChunk
+// The values of an event share memory: a kept string of a map keeps a copy of the whole payload alive, unless that has
+// more than 4 KB; a kept number, string or array of a map some others of its kind. What strings of a struct and of a Header keep is bounded by textChunk
 // and copyChunk.
 //
 // Text that is not UTF-8 stays as the bytes it is, for one broken character is no reason to lose an event;
