@@ -3,6 +3,7 @@ package sfstream_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 
@@ -69,4 +70,62 @@ func ExampleOptional_MarshalJSON() {
 	}
 	fmt.Println(string(body))
 	// Output: {"Name":"Acme","Fax":null}
+}
+
+// A custom channel carries events of several types.
+func ExampleMessage_EventName() {
+	org := demoOrg() // which has /event/Order__e
+	defer org.Close()
+	const sales = "/event/Sales__chn"
+	if err := errors.Join(
+		org.DefineEvent("/event/Refund__e", `{"type": "record", "name": "Refund__e", "fields": [
+			{"name": "CreatedDate", "type": "long", "doc": "CreatedDate:DateTime"},
+			{"name": "CreatedById", "type": "string"},
+			{"name": "Reason__c", "type": ["null", "string"], "default": null}]}`),
+		org.DefineChannel(sales, "/event/Order__e", "/event/Refund__e"),
+	); err != nil {
+		log.Fatal(err)
+	}
+	client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	if err := errors.Join(client.Open(ctx), client.Subscribe(ctx, sales)); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := org.Publish("/event/Order__e", map[string]any{"Number__c": "A-4"}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := org.Publish("/event/Refund__e", map[string]any{"Reason__c": "broken"}); err != nil {
+		log.Fatal(err)
+	}
+
+	type Order struct {
+		Number string `sf:"Number__c"`
+	}
+	type Refund struct {
+		Reason string `sf:"Reason__c"`
+	}
+	for range 2 {
+		msg, err := client.Receive(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch msg.EventName() { // sfstream gen writes the names as constants
+		case "Order__e":
+			order, err := sfstream.Decode[Order](msg)
+			fmt.Println("order", order.Number, err)
+		case "Refund__e":
+			refund, err := sfstream.Decode[Refund](msg)
+			fmt.Println("refund:", refund.Reason, err)
+		default: // a type that was added to the channel
+			log.Println("skipped", msg.EventName(), msg.Key())
+		}
+		msg.Ack()
+	}
+	// Output:
+	// order A-4 <nil>
+	// refund: broken <nil>
 }

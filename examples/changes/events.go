@@ -8,6 +8,14 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
+// What Message.EventName says of these events, and Message.SchemaID as long as their fields are as now.
+const (
+	AccountChangeEventName     = "AccountChangeEvent"
+	AccountChangeEventSchemaID = "oNSifzbUSsioiz_ZTT3nSw"
+	OrderEventName             = "Order__e"
+	OrderEventSchemaID         = "v4SnSqQihutRTG3s7KjBVw"
+)
+
 // AccountChangeEvent is the body of an event of /data/AccountChangeEvent, schema "oNSifzbUSsioiz_ZTT3nSw".
 // Message.Change gives its header.
 type AccountChangeEvent struct {

@@ -57,7 +57,7 @@ func run(ctx context.Context, out io.Writer) error {
 }
 
 func describe(msg *sfstream.Message) (string, error) {
-	if msg.Channel == orders {
+	if msg.EventName() == OrderEventName {
 		order, err := sfstream.Decode[OrderEvent](msg)
 		if err != nil {
 			return "", err

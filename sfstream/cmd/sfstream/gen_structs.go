@@ -22,6 +22,10 @@ func structs(pkg string, schemas []channelSchema) ([]byte, error) {
 			name: g.types.take(eventNames(record.name)...), // before those of compounds
 		})
 	}
+	var constants strings.Builder
+	for i, e := range events {
+		fmt.Fprintf(&constants, "%s = %q\n%s = %q\n", g.types.take(e.name+"Name"), e.record.name, g.types.take(e.name+"SchemaID"), schemas[i].id)
+	}
 	for i, e := range events {
 		if err := e.write(schemas[i]); err != nil {
 			return nil, fmt.Errorf("%s: the schema %q: %w", schemas[i].channels[0], schemas[i].id, err)
@@ -38,6 +42,9 @@ func structs(pkg string, schemas []channelSchema) ([]byte, error) {
 			file.WriteString("\"github.com/sfstream/sfstream-go/sfstream\"\n")
 		}
 		file.WriteString(")\n\n")
+	}
+	if len(events) > 0 {
+		fmt.Fprintf(&file, "// What Message.EventName says of these events, and Message.SchemaID as long as their fields are as now.\nconst (\n%s)\n\n", constants.String())
 	}
 	file.WriteString(g.events.String() + g.nested.String())
 	source, err := format.Source([]byte(file.String()))

@@ -222,3 +222,23 @@ func TestSchemasThatMakeNoStructs(t *testing.T) {
 		})
 	}
 }
+
+func TestNamesAndSchemaIDsAreConstants(t *testing.T) {
+	source, err := structs("p", []channelSchema{
+		{[]string{"/event/Order__e"}, "abc", event("Order__e")},
+		{[]string{"/data/AccountChangeEvent"}, "d-_", event("AccountChangeEvent")},
+		{[]string{"/event/OrderEventName__e"}, "ghi", event("OrderEventName")}, // as the first one's constant
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compiles(source); err != nil {
+		t.Errorf("it does not compile: %v", err)
+	}
+	got := strings.Join(strings.Fields(string(source)), " ")
+	want := `const ( OrderEventName2 = "Order__e" OrderEventSchemaID = "abc" AccountChangeEventName = "AccountChangeEvent" AccountChangeEventSchemaID = "d-_" ` +
+		`OrderEventNameName = "OrderEventName" OrderEventNameSchemaID = "ghi" )`
+	if !strings.Contains(got, want) {
+		t.Errorf("got %s\nwant %s", source, want)
+	}
+}
