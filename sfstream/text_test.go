@@ -38,3 +38,28 @@ func TestEnumsPrintAsText(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 }
+
+func TestEnumsAreReadAsText(t *testing.T) {
+	all := struct {
+		State     State
+		Code      Code
+		Transport Transport
+		Fallback  Fallback
+		End       TransactionEnd
+		Ack       AckPolicy
+	}{StateParked, LimitExceeded, CometD, FallbackNew, EndQuiet, AckOnReceive}
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := all
+	again.State, again.Transport, again.Ack = 0, 0, 0
+	if err := json.Unmarshal(text, &again); err != nil || again != all {
+		t.Errorf("%s is read as %+v, %v", text, again, err)
+	}
+	for _, name := range []string{`"State(9)"`, `"Live"`, `""`, `"State(1)"`} {
+		if err := json.Unmarshal([]byte(name), &again.State); err == nil || again.State != StateParked {
+			t.Errorf("%s is %v (%v)", name, again.State, err)
+		}
+	}
+}
