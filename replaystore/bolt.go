@@ -65,8 +65,11 @@ func (b *Bolt) Save(ctx context.Context, markers map[Key]Marker) error {
 	return b.update(ctx, len(markers) > 0, func(records *bbolt.Bucket) error {
 		for key, marker := range markers {
 			text, _ := key.MarshalText()
-			record, _ := marker.MarshalBinary()
-			if err := records.Put(text, record); err != nil {
+			record, err := marker.MarshalBinary()
+			if err == nil {
+				err = records.Put(text, record)
+			}
+			if err != nil {
 				return fmt.Errorf("saving %.200q: %w", text, err)
 			}
 		}

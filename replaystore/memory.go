@@ -1,7 +1,6 @@
 package replaystore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"iter"
@@ -33,8 +32,7 @@ func (m *Memory) Load(ctx context.Context, key Key) (Marker, error) {
 	if !ok {
 		return Marker{}, ErrNotFound
 	}
-	marker.ReplayID = bytes.Clone(marker.ReplayID)
-	return marker, nil
+	return marker.clone(), nil
 }
 
 // Save implements [Store]. It also fails where markers has one key in two spellings.
@@ -47,8 +45,7 @@ func (m *Memory) Save(ctx context.Context, markers map[Key]Marker) error {
 		return err
 	}
 	for key, marker := range markers {
-		marker.ReplayID = bytes.Clone(marker.ReplayID)
-		markers[key] = marker
+		markers[key] = marker.clone()
 	}
 
 	m.mu.Lock()
@@ -90,9 +87,7 @@ func sorted(markers map[Key]Marker) iter.Seq2[Key, Marker] {
 	})
 	return func(yield func(Key, Marker) bool) {
 		for _, key := range keys {
-			marker := markers[key]
-			marker.ReplayID = bytes.Clone(marker.ReplayID)
-			if !yield(key, marker) {
+			if !yield(key, markers[key].clone()) {
 				return
 			}
 		}

@@ -1,8 +1,10 @@
 package replaystore
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -23,6 +25,39 @@ type Marker struct {
 	// Live is the moment until which the channel was followed without a gap, zero where that is not known. With
 	// an empty ReplayID it says where to start: at events from Live on.
 	Live time.Time
+
+	// Followed is the moment until which the channel was followed at all: over the Streaming API, where a server
+	// may be quiet while it seeks, that is later than what is known to be without a gap. Zero where it is not
+	// known, or the same as Live.
+	Followed time.Time
+
+	// Group is what is handled of the events behind ReplayID that share one replay id. Its zero value is nothing.
+	// ReplayID alone is always a safe place to resume at: a store that forgets Group loses nothing, and events
+	// are repeated.
+	Group Group
+}
+
+// Group is the handled part of several events that share one replay id. Salesforce gives one id to all events of
+// a transaction where a channel of change events has enriched fields or filters. A subscriber that resumes at that
+// id gets none of them, so a marker reaches it only when all of them are handled.
+type Group struct {
+	ReplayID []byte    // that they share; empty: there is no group
+	Date     time.Time // of the first one; zero where it carries none
+
+	// Handled names the events that are handled, by 8 bytes each that tell them apart within the group. It is
+	// opaque, and no longer than MaxHandled.
+	Handled []uint64
+}
+
+// MaxHandled is the most events of a group that a marker names: 32 KiB of them.
+const MaxHandled = 4096
+
+// clone copies what a marker refers to.
+func (m Marker) clone() Marker {
+	m.ReplayID = bytes.Clone(m.ReplayID)
+	m.Group.ReplayID = bytes.Clone(m.Group.ReplayID)
+	m.Group.Handled = slices.Clone(m.Group.Handled)
+	return m
 }
 
 // Store loads and saves markers. This comment is its contract; package replaystoretest tests it.
@@ -34,8 +69,9 @@ type Marker struct {
 // with a ctx that has ended already it does nothing. The exception to both is a Save that can no longer be
 // taken back: it may finish and return nil.
 type Store interface {
-	// Load returns the marker last saved for key: ReplayID byte for byte, Date and Live as the same instants to
-	// the millisecond or better, zero times as zero times. The ReplayID belongs to the caller, who may change it.
+	// Load returns the marker last saved for key: ReplayID byte for byte, times as the same instants to
+	// the millisecond or better, zero times as zero times. Followed may be lost, and Group as a whole, never a part
+	// of it. What the marker refers to belongs to the caller, who may change it.
 	//
 	// The error is ErrNotFound where there is no marker, and never ErrNotFound where there is one that cannot
 	// be read or reached: the caller would start from the default position and lose events.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -120,6 +121,22 @@ func contract() []clause {
 			if m, ok := batch[short]; !ok || len(batch) != 1 || string(m.ReplayID) != "abc" {
 				t.Fatalf("the caller's map is %+v after Save", batch)
 			}
+		}},
+		{"a group is kept whole or not at all, and goes with its marker", func(t *testing.T, store replaystore.Store) {
+			handled := []uint64{3, 1, 2}
+			want := marker{ReplayID: []byte("9"), Group: replaystore.Group{ReplayID: []byte("10"), Handled: slices.Clone(handled)}}
+			save(t, store, map[key]marker{order: {ReplayID: []byte("9"), Group: replaystore.Group{ReplayID: []byte("10"), Handled: handled}}})
+			handled[0] = 7
+			expect(t, store, order, want)
+			got, err := store.Load(t.Context(), order)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clear(got.Group.Handled)
+			clear(got.Group.ReplayID)
+			expect(t, store, order, want)
+			save(t, store, map[key]marker{order: {ReplayID: []byte("10")}})
+			expect(t, store, order, marker{ReplayID: []byte("10")})
 		}},
 		{"what was loaded may be changed", func(t *testing.T, store replaystore.Store) {
 			save(t, store, map[key]marker{order: {ReplayID: []byte("abc")}})

@@ -37,6 +37,9 @@ func markers() []replaystore.Marker {
 		{Live: live},
 		{ReplayID: []byte{}, Date: date, Live: live},
 		{Date: time.Unix(0, 0)},
+		{ReplayID: []byte("17"), Date: date, Live: live, Followed: live.Add(time.Hour)},
+		{ReplayID: []byte("17"), Date: date, Live: live, Group: replaystore.Group{ReplayID: []byte("18"), Date: date, Handled: []uint64{1, 1<<64 - 1, 0}}},
+		{Live: live, Group: replaystore.Group{ReplayID: every, Handled: make([]uint64, replaystore.MaxHandled)}},
 		{Date: time.Date(1969, 7, 20, 20, 17, 40, 1e6, time.UTC), Live: time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)},
 		{},
 	}
