@@ -53,7 +53,7 @@ func batches() []batch {
 func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
 	f, _ := newGate(t)
 	for i := range remembered {
-		f.duplicates.seen(&Message{ReplayID: fmt.Append(nil, i)})
+		f.duplicates.remember(&Message{ReplayID: fmt.Append(nil, i)}, 0)
 	}
 	arriving := batches()
 	perBatch := testing.AllocsPerRun(gateBatches, func() {

@@ -14,7 +14,9 @@ type run struct {
 	sub      *subscription
 	messages []Message // nil once none of them is unhandled: a Clone has the run, and is not to keep the batch
 	states   []state   // of the messages
-	first    uint64    // the place of the first message in the client's order of arrival
+	// Of the messages, where the channel has groups.
+	identities []uint64
+	first      uint64 // the place of the first message in the client's order of arrival
 
 	next   *run // in the queue
 	popped int  // messages before it are out of the queue
@@ -34,8 +36,9 @@ const (
 	handled state = 1 << iota
 	waiting       // in the queue, or held by a feeder, a Run or a loop over transactions
 	out           // AckManual, Run and Transactions: handed out, takes room until it is settled
-	placed        // it has an id to resume after
+	placed        // its id is one to resume after, once all up to it is handled
 	absent        // a duplicate: it has its place in the order already
+	skipped       // older than the wanted start
 )
 
 func (m *Message) isLocked(s state) bool { return m.run.states[m.place]&s != 0 }
@@ -66,6 +69,9 @@ type mark struct {
 	date time.Time // where msg is nil
 	void bool      // no id: the place is live itself, and the ids before it are void
 	live time.Time // when the server last showed that nothing before this is missing
+
+	group *handledGroup // what is handled of the events behind the place that share an id; nil: none
+	anew  bool          // where it has no place: a group of before it is not continued
 }
 
 func (m *mark) replayID() []byte {
@@ -79,7 +85,17 @@ func (m *mark) moveBehind(msg *Message) {
 	if m.msg == nil {
 		m.id, m.date, m.void = nil, time.Time{}, false
 	}
-	m.msg = msg
+	m.msg, m.group = msg, nil
+}
+
+// pass takes in that a message of a run, which is handled, has all before it handled.
+func (m *mark) pass(r *run, i int) {
+	switch s := r.states[i]; {
+	case s&placed != 0:
+		m.moveBehind(&r.messages[i])
+	case r.identities != nil && s&skipped == 0 && len(r.messages[i].ReplayID) > 0:
+		m.handle(&r.messages[i], r.identities[i])
+	}
 }
 
 // moveTo takes the place of another one, if that has any.
@@ -87,13 +103,17 @@ func (m *mark) moveTo(to mark) {
 	if to.msg != nil || len(to.id) > 0 || to.void {
 		live := m.live
 		*m = to
-		m.live = live
+		m.live, m.anew = live, false
+	} else if to.anew {
+		m.group, m.anew = to.group, true
+	} else {
+		m.join(to.group)
 	}
 }
 
 // marker is a copy: stores keep it for long, and the id is a part of its batch.
 func (m *mark) marker() replaystore.Marker {
-	marker := replaystore.Marker{ReplayID: bytes.Clone(m.replayID()), Date: m.date, Live: m.live}
+	marker := replaystore.Marker{ReplayID: bytes.Clone(m.replayID()), Date: m.date, Live: m.live, Group: m.group.marker()}
 	if m.msg != nil {
 		marker.Date = m.msg.Date()
 	}
@@ -140,9 +160,7 @@ func (w *watermark) advanceLocked() {
 	current := &w.current
 	for r := w.head; r != nil; r = w.head {
 		for ; r.passed < len(r.states) && r.states[r.passed]&handled != 0; r.passed++ {
-			if r.states[r.passed]&placed != 0 {
-				current.moveBehind(&r.messages[r.passed])
-			}
+			current.pass(r, r.passed)
 			if r.states[r.passed]&absent == 0 {
 				current.live = r.live
 			}
@@ -156,7 +174,8 @@ func (w *watermark) advanceLocked() {
 		// A quiet channel saves its first id, and then rarely: nothing comes again after
 		// a restart from an older one.
 		if !w.dirty && (current.live.Sub(w.saved.live).Abs() >= quietSave ||
-			!bytes.Equal(current.replayID(), w.saved.replayID()) && (!r.quiet || len(w.saved.replayID()) == 0)) {
+			!bytes.Equal(current.replayID(), w.saved.replayID()) && (!r.quiet || len(w.saved.replayID()) == 0) ||
+			!current.group.same(w.saved.group)) {
 			r.sub.d.saver.markLocked(r.sub)
 		}
 		if !all {
@@ -168,13 +187,19 @@ func (w *watermark) advanceLocked() {
 // mergeLocked makes one of a handled run and its handled neighbours. It is not the
 // head.
 func (w *watermark) mergeLocked(r *run) {
-	for i := len(r.states) - 1; i >= r.passed; i-- {
-		if r.states[i]&placed != 0 {
-			r.end.msg = &r.messages[i]
-			break
+	if r.identities == nil {
+		for i := len(r.states) - 1; i >= r.passed; i-- {
+			if r.states[i]&placed != 0 {
+				r.end.msg = &r.messages[i]
+				break
+			}
+		}
+	} else {
+		for i := r.passed; i < len(r.states); i++ {
+			r.end.pass(r, i)
 		}
 	}
-	r.passed, r.messages = len(r.states), nil
+	r.passed, r.messages, r.identities = len(r.states), nil, nil
 	if p := r.before; p.unhandled == 0 {
 		w.supersedeLocked(p, r)
 	}
@@ -204,7 +229,7 @@ func (w *watermark) unlinkLocked(r *run) {
 	} else {
 		w.tail = r.before
 	}
-	r.before, r.after, r.messages, r.end = nil, nil, nil, mark{}
+	r.before, r.after, r.messages, r.identities, r.end = nil, nil, nil, nil, mark{}
 }
 
 // begin sets where a new subscription starts: what a restart before its first
@@ -250,13 +275,16 @@ func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time) {
 }
 
 // restart notes that a fallback has left the channel's order: what comes next
-// is new, from live on, or anything that is retained where live is zero.
-func (d *delivery) restart(sub *subscription, live time.Time) {
+// is new, from live on, or anything that is retained where live is zero. grouped
+// says that the channel has groups: what is handled of one counts no more.
+func (d *delivery) restart(sub *subscription, live time.Time, grouped bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if sub.live = live; !live.IsZero() && !sub.removed {
 		// Behind what waits: that is still to be handled.
 		sub.watermark.pushLocked(&run{sub: sub, end: mark{void: true}, live: live})
+	} else if !sub.removed && grouped {
+		sub.watermark.pushLocked(&run{sub: sub, end: mark{anew: true}, live: live})
 	}
 }
 
@@ -264,6 +292,7 @@ func (d *delivery) restart(sub *subscription, live time.Time) {
 func (d *delivery) marker(sub *subscription) replaystore.Marker {
 	d.mu.Lock()
 	m, live := sub.watermark.current, sub.live
+	m.group = m.group.snapshot()
 	d.mu.Unlock()
 	marker := m.marker()
 	marker.Live = live

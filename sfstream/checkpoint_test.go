@@ -134,9 +134,10 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 					m.fate = fateDuplicate
 					continue // it has no place
 				}
+				m.placed = e.id != ""
 				r.model = append(r.model, e)
 			}
-			r.d.push(r.sub, batch, time.Now())
+			r.d.push(r.sub, batch, nil, time.Now())
 		case op == 4:
 			did = "keepalive"
 			e := modelEntry{id: nextID(), live: time.Now(), handled: true}
@@ -145,7 +146,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 		case op == 5 && random.IntN(10) == 0:
 			did = "fallback"
 			e := modelEntry{live: time.Now(), reset: true, handled: true}
-			r.d.restart(r.sub, e.live)
+			r.d.restart(r.sub, e.live, false)
 			r.model = append(r.model, e)
 		default:
 			did = "ack"
@@ -203,9 +204,9 @@ func TestWatermarkStaysSmallBehindOneUnacked(t *testing.T) {
 		for batch := range 10_000 {
 			messages := make([]Message, 100)
 			for i := range messages {
-				messages[i].ReplayID = fmt.Appendf(nil, "%d", batch*100+i)
+				messages[i].ReplayID, messages[i].placed = fmt.Appendf(nil, "%d", batch*100+i), true
 			}
-			r.d.push(r.sub, messages, time.Now())
+			r.d.push(r.sub, messages, nil, time.Now())
 			for range messages {
 				if m := r.d.next(); oldest == nil {
 					oldest = m

@@ -37,27 +37,28 @@ const (
 	fateDuplicate      // received before: it has its place in the order already
 )
 
-// push queues a batch in order of arrival.
-func (d *delivery) push(sub *subscription, messages []Message, now time.Time) {
-	r := &run{sub: sub, messages: messages, states: make([]state, len(messages))}
-	present := 0
+// push queues a batch in order of arrival. identities has one of each message where
+// the channel has groups, else it is nil.
+func (d *delivery) push(sub *subscription, messages []Message, identities []uint64, now time.Time) {
+	r := &run{sub: sub, messages: messages, states: make([]state, len(messages)), identities: identities}
+	present := len(identities) // the handled ones of a group are taken down again
 	for i := range messages {
 		m := &messages[i]
 		m.run, m.place = r, int32(i)
 		switch m.fate {
 		case fateDeliver:
 			r.states[i] = waiting
-			if len(m.ReplayID) > 0 {
-				r.states[i] |= placed
-			}
 			r.unhandled++
+			present++
 		case fateSkip:
-			r.states[i] = handled // and no place: a restart is to skip it again
+			r.states[i] = handled | skipped
+			present++
 		case fateDuplicate:
-			r.states[i] = handled | absent // an old id must not move the watermark back
-			continue
+			r.states[i] = handled | absent
 		}
-		present++
+		if m.placed {
+			r.states[i] |= placed
+		}
 	}
 	queued := r.unhandled
 	d.mu.Lock()

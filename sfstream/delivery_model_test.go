@@ -188,9 +188,10 @@ func (m *deliveryModel) push(c *modelChannel) {
 			a.m.fate = fateDuplicate
 			continue
 		}
+		a.m.placed = a.id != ""
 		m.arrived = append(m.arrived, a)
 	}
-	m.d.push(c.sub, batch, time.Now())
+	m.d.push(c.sub, batch, nil, time.Now())
 	m.ask(c) // as recv does
 }
 

@@ -8,13 +8,14 @@ const (
 	remembered = 1000
 
 	// usualKey is room for the key of an event as Salesforce sends them: a replay id
-	// of 10 bytes, and an event id of up to 36 characters.
-	usualKey = 48
+	// of 10 bytes, an event id of up to 36 characters, and an identity.
+	usualKey = 56
 )
 
 // duplicates knows the events that a server sends again after a reconnect. An
-// event is one only if channel, replay id and event id are all the same:
-// publishers set event ids, and replay ids begin anew when an org is moved.
+// event is one only if channel, replay id, event id and, where these are not enough,
+// identity are all the same: publishers set event ids, several change events may share
+// a replay id, and replay ids begin anew when an org is moved.
 // Writing the memory costs no allocation once it is full; it is read after
 // reconnects only. It holds copies: a thousand ids that are parts of as many
 // responses would hold on to these, of 3 MB each at worst.
@@ -28,23 +29,29 @@ type duplicates struct {
 }
 
 // appendKey appends what tells an event from all others of its channel.
-func appendKey(key []byte, m *Message) []byte {
+func appendKey(key []byte, m *Message, identity uint64) []byte {
 	key = binary.AppendUvarint(key, uint64(len(m.ReplayID)))
 	key = append(key, m.ReplayID...)
+	key = binary.BigEndian.AppendUint64(key, identity)
 	return append(key, m.ID...)
 }
 
-// seen reports whether m was received before, and remembers it if not.
-func (d *duplicates) seen(m *Message) bool {
-	if len(m.ReplayID) == 0 {
+// seen reports whether m was received before.
+func (d *duplicates) seen(m *Message, identity uint64) bool {
+	if len(m.ReplayID) == 0 || d.known == nil {
 		return false
 	}
+	_, again := d.known[string(appendKey(nil, m, identity))]
+	return again
+}
+
+// remember takes in a message that was not received before.
+func (d *duplicates) remember(m *Message, identity uint64) {
+	if len(m.ReplayID) == 0 {
+		return
+	}
 	if d.known != nil {
-		key := appendKey(nil, m)
-		if _, again := d.known[string(key)]; again {
-			return true
-		}
-		d.known[string(key)] = struct{}{} // what rode on two replies comes twice
+		d.known[string(appendKey(nil, m, identity))] = struct{}{} // what rode on two replies comes twice
 		if d.left--; d.left <= 0 {
 			d.known = nil
 		}
@@ -53,13 +60,12 @@ func (d *duplicates) seen(m *Message) bool {
 		if len(d.spare) == 0 {
 			d.spare = make([]byte, 100*usualKey)
 		}
-		d.ring = append(d.ring, appendKey(d.spare[:0:usualKey], m))
+		d.ring = append(d.ring, appendKey(d.spare[:0:usualKey], m, identity))
 		d.spare = d.spare[usualKey:]
-		return false
+		return
 	}
-	d.ring[d.next] = appendKey(d.ring[d.next][:0], m)
+	d.ring[d.next] = appendKey(d.ring[d.next][:0], m, identity)
 	d.next = (d.next + 1) % remembered
-	return false
 }
 
 // expect says that a new session begins, which may repeat what came before.

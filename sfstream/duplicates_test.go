@@ -5,15 +5,24 @@ import (
 	"testing"
 )
 
+// received reports whether m was received before, and remembers it if not.
+func received(d *duplicates, m *Message) bool {
+	if d.seen(m, 0) {
+		return true
+	}
+	d.remember(m, 0)
+	return false
+}
+
 func TestDuplicatesAreTheSameInAll(t *testing.T) {
 	event := func(replayID, id string) *Message { return &Message{ReplayID: []byte(replayID), ID: id} }
 	var d duplicates
 	for range 2 {
-		if d.seen(event("1", "a")) {
+		if received(&d, event("1", "a")) {
 			t.Error("known before any reconnect")
 		}
 	}
-	d.seen(event("", "nameless"))
+	received(&d, event("", "nameless"))
 	d.expect()
 	for _, row := range []struct {
 		m    *Message
@@ -27,14 +36,24 @@ func TestDuplicatesAreTheSameInAll(t *testing.T) {
 		{event("1", ""), false},
 		{event("1", "a"), true},
 	} {
-		if got := d.seen(row.m); got != row.want {
+		if got := received(&d, row.m); got != row.want {
 			t.Errorf("%s/%s: %v, want %v", row.m.ReplayID, row.m.ID, got, row.want)
 		}
 	}
 	d.forget()
 	d.expect()
-	if d.seen(event("1", "a")) {
+	if received(&d, event("1", "a")) {
 		t.Error("known after a fallback")
+	}
+}
+
+func TestDuplicatesAreTheSameInIdentity(t *testing.T) {
+	var d duplicates
+	m := &Message{ReplayID: []byte("1")}
+	d.remember(m, 7)
+	d.expect()
+	if d.seen(m, 8) || !d.seen(m, 7) {
+		t.Error("the identity does not count")
 	}
 }
 
@@ -42,12 +61,12 @@ func TestDuplicatesRememberAThousand(t *testing.T) {
 	var d duplicates
 	event := func(n int) *Message { return &Message{ReplayID: fmt.Append(nil, n), ID: "x"} }
 	for n := range 2500 {
-		d.seen(event(n))
+		received(&d, event(n))
 	}
 	d.expect()
 	known := 0
 	for n := 1400; n < 2500; n++ {
-		if d.seen(event(n)) {
+		if received(&d, event(n)) {
 			known++
 			if n < 1500 {
 				t.Fatalf("number %d is known", n)
@@ -58,7 +77,7 @@ func TestDuplicatesRememberAThousand(t *testing.T) {
 		t.Errorf("%d are known", known)
 	}
 	d.expect()
-	if !d.seen(event(2499)) {
+	if !received(&d, event(2499)) {
 		t.Error("the last one is forgotten")
 	}
 	if cap(d.ring) > 2*remembered {

@@ -43,11 +43,18 @@ type feed struct {
 	ended    bool // client.mu guards it
 
 	position   position
+	before     position  // where it was before its last move
+	skip       skipper   // of this session
+	last       *Message  // the last one that this session has brought
+	groups     *groups   // nil: the channel is not known to have any
+	identities []uint64  // of the messages at hand, where it has
+	lost       bool      // the group that was sought is not retained any more
 	startedNew time.Time // where position.latest: when that was decided
 	startedAt  time.Time // the same by the local clock
 	fresh      bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
-	sure       *position // where early messages were delivered since: the place before them
+	early      []byte // the id of the last message that came before its turn; empty: none did
+	base       []byte // the place before the early messages
 
 	fellBack time.Time // when a stale id was last dealt with
 
@@ -120,7 +127,10 @@ func (f *feed) request() request {
 			skip.before = at
 		}
 	}
-	f.fresh = f.position.latest
+	f.fresh, f.skip, f.last = f.position.latest, f.position.skip, nil
+	if f.groups != nil {
+		f.groups.begin(len(f.position.id) > 0)
+	}
 	f.set(StateOpening)
 	return request{sub: f.sub, verify: !f.isAccepted(), position: f.position}
 }
@@ -148,38 +158,81 @@ func (f *feed) progressed() {
 	f.downSince = time.Now()
 }
 
-// quiet takes in that the server has sent all that there is.
-func (f *feed) quiet(latest []byte) {
+// quiet takes in that the server has sent all that there is, up to an id if it names
+// one; whole says that it would have gone on with a group.
+func (f *feed) quiet(latest []byte, whole bool) {
 	now := f.client.clock.now()
 	f.progressed()
+	if gs := f.groups; gs != nil {
+		switch {
+		case gs.awaited != nil && (whole || !f.sub.polled):
+			f.lost = true
+			return
+		case len(gs.open) == 0:
+		case !gs.quiet(whole, latest):
+			return
+		default:
+			f.closeAll()
+		}
+	}
 	f.client.delivery.keepalive(f.sub, latest, now)
-	f.fresh = f.fresh || !f.position.skip.exact || !f.position.skip.before.After(now)
+	f.fresh = f.fresh || !f.skip.exact || !f.skip.before.After(now)
 	f.moveTo(latest)
 }
 
 // deliver queues what was received and moves the position behind it. It reports
-// whether there was something that had not come before.
+// whether there was something that had not come before. early says that older
+// messages may be missing.
 func (f *feed) deliver(messages []Message, early bool) (news bool) {
 	now := f.client.clock.now()
-	if early && f.sure == nil {
-		before := f.position
-		f.sure = &before
-	}
 	f.progressed()
+	f.identities = nil
 	for i := range messages {
 		m := &messages[i]
-		if f.duplicates.seen(m) {
-			m.fate = fateDuplicate
+		if f.groups == nil && f.sharesID(m) {
+			f.startGroups(messages, i)
+		}
+		if f.groups == nil {
+			news = f.single(m, early, now) || news
 			continue
 		}
-		news = true
-		if !f.fresh && f.position.skip.skips(m, now) {
-			m.fate = fateSkip
+		if f.identities == nil {
+			f.identities = make([]uint64, len(messages))
 		}
-		f.moveTo(m.ReplayID)
+		news = f.grouped(messages, i, early, now) || news
 	}
-	f.client.delivery.push(f.sub, messages, now)
+	if f.groups != nil {
+		f.groups.delivered()
+	}
+	if f.lost {
+		return news // they come again, from where the policy says
+	}
+	f.client.delivery.push(f.sub, messages, f.identities, now)
 	return news
+}
+
+// single is deliver for one message that shares its id with no other.
+func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
+	identity := m.tellApart()
+	if f.duplicates.seen(m, identity) {
+		m.fate = fateDuplicate
+		return false
+	}
+	f.duplicates.remember(m, identity)
+	f.last = m
+	if !f.fresh && f.skip.skips(m, now) {
+		m.fate = fateSkip // and no place: a restart is to skip it again
+	}
+	m.placed = m.fate == fateDeliver && len(m.ReplayID) > 0
+	if !early {
+		f.moveTo(m.ReplayID)
+	} else if len(m.ReplayID) > 0 {
+		if len(f.early) == 0 {
+			f.base = f.position.id
+		}
+		f.early = m.ReplayID
+	}
+	return true
 }
 
 // moveTo makes a replay id the place to resume after. An event without one
@@ -188,20 +241,36 @@ func (f *feed) moveTo(id []byte) {
 	if len(id) == 0 {
 		return
 	}
-	f.position.id = id
 	if f.fresh {
-		f.position.skip = skipper{} // what comes after it is new too
+		f.skip = skipper{} // what comes after it is new too
+	}
+	f.before = f.position
+	f.position = position{id: id, skip: f.skip}
+}
+
+// sure takes in that nothing is missing before the messages that came early.
+func (f *feed) sure() {
+	if f.groups != nil {
+		f.sureOfGroups()
+	}
+	id := f.early
+	f.early = nil
+	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || compareIDs(f.position.id, id) < 0) {
+		f.moveTo(id)
 	}
 }
 
-// sessionEnded goes back to before early messages that may have overtaken others,
-// unless a server that sends old ones again has taken us further back.
+// sessionEnded forgets what was of this session only: messages that came early and
+// may have overtaken others come again.
 func (f *feed) sessionEnded() {
 	f.sub.sessionEnded()
-	if f.sure != nil && (len(f.sure.id) == 0 || compareIDs(f.sure.id, f.position.id) < 0) {
-		f.position = *f.sure
+	if len(f.early) > 0 && len(f.position.id) > 0 && compareIDs(f.early, f.position.id) < 0 {
+		f.moveTo(f.early) // the server sends old ones again: what follows them is to come
 	}
-	f.sure = nil
+	f.early = nil
+	if f.groups != nil {
+		f.endGroups()
+	}
 }
 
 // unread notes the first event of a session of new events that could not be
@@ -246,7 +315,9 @@ func (f *feed) fallBack(err error) (time.Duration, error) {
 	if len(f.position.id) == 0 {
 		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err} // a fallback, refused too
 	}
-	now := f.client.clock.now()
+	if f.seekGroup() {
+		return 0, nil
+	}
 	if since := f.client.clock.latest().Sub(last.Live); !last.Live.IsZero() && since >= 0 && since < retention(f.sub.channel)-retentionMargin {
 		// The id is older than what is retained, but the channel was quiet: all
 		// that came since is still there.
@@ -254,24 +325,40 @@ func (f *feed) fallBack(err error) (time.Duration, error) {
 		f.position = position{}
 		return 0, nil
 	}
+	return 0, f.gap(last, err)
+}
+
+// gap resumes where the policy says, or returns the error that it is.
+func (f *feed) gap(last replaystore.Marker, err error) error {
+	now := f.client.clock.now()
 	switch f.client.cfg.fallback {
 	case FallbackAll:
 		f.position = position{}
-		f.client.delivery.restart(f.sub, time.Time{})
+		f.client.delivery.restart(f.sub, time.Time{}, f.groups != nil)
 	case FallbackNew:
 		f.position, f.startedNew, f.startedAt = position{latest: true}, now, time.Now()
-		f.client.delivery.restart(f.sub, now)
+		f.client.delivery.restart(f.sub, now, f.groups != nil)
 	default:
-		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err}
+		return &ReplayError{Channel: f.sub.channel, Marker: last, err: err}
 	}
 	f.duplicates.forget()
+	if f.groups != nil {
+		*f.groups = groups{}
+	}
 	f.status.gap()
 	f.client.log.Warn("stored position refused, events may have been missed", "channel", f.sub.channel,
 		"replay_id", idText(last.ReplayID), "resume", f.client.cfg.fallback.String(), "error", err)
 	if hook := f.client.cfg.hooks.OnGap; hook != nil {
 		hook(Gap{Channel: f.sub.channel, After: last, Reason: err})
 	}
-	return 0, nil
+	return nil
+}
+
+// groupLost decides about a group that is not retained any more.
+func (f *feed) groupLost() error {
+	g := f.groups.awaited
+	f.lost, f.groups.awaited = false, nil
+	return f.gap(f.client.delivery.marker(f.sub), errGroupLost(f.sub.channel, f.sub.key.API, g))
 }
 
 // warnUnacked warns, once for each time, that all room of the channel has been

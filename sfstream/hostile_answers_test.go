@@ -88,6 +88,7 @@ func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
 func TestAMissingReplyIsALostOne(t *testing.T) {
 	inStreamingBubble(t, func(t *testing.T) {
 		s := &scriptedOrg{}
+		two := scriptedEvent("/topic/Lab", 2) // an event keeps its date
 		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
 			switch {
 			case kind == "connect" && n == 2:
@@ -97,9 +98,9 @@ func TestAMissingReplyIsALostOne(t *testing.T) {
 			case kind == "subscribe" && n == 2:
 				return scriptedBody(200, "[]"), nil // accepted, after 1
 			case kind == "connect" && n == 4:
-				return scriptedOK(kind, msgs, scriptedEvent("/topic/Lab", 2)), nil
+				return scriptedOK(kind, msgs, two), nil
 			case kind == "subscribe" && n == 3 && s.count("handshake") > 2:
-				return scriptedOK(kind, msgs, scriptedEvent("/topic/Lab", 2)), nil // a new session: replay
+				return scriptedOK(kind, msgs, two), nil // a new session: replay
 			case kind == "connect" && n > 5:
 				return scriptedHold(r)
 			}

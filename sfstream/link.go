@@ -212,7 +212,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 		case batchQuiet:
 			for sub, f := range l.asked {
 				if b.sub == nil && f.isAccepted() || b.sub == sub {
-					f.quiet(b.latest)
+					f.quiet(b.latest, b.whole)
 				}
 			}
 		case batchUnread:
@@ -222,7 +222,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 			continue
 		case batchSure:
 			if f := l.asked[b.sub]; f != nil {
-				f.sure = nil
+				f.sure()
 			}
 			continue
 		case batchMessages:
@@ -232,7 +232,25 @@ func (l *link) receive(s session) (progress bool, err error) {
 		}
 		l.heard = time.Now()
 		progress = progress || works
+		if err := l.groupsLost(); err != nil {
+			return progress, err
+		}
 	}
+}
+
+// groupsLost decides about channels whose group is not retained any more. The error
+// is errReopen where there was one.
+func (l *link) groupsLost() (err error) {
+	for _, f := range l.asked {
+		if !f.lost {
+			continue
+		}
+		if fatal := f.groupLost(); fatal != nil {
+			l.client.endFeed(f, fatal)
+		}
+		err = errReopen
+	}
+	return err
 }
 
 // update returns how the channels of the link differ from those of its session.

@@ -32,6 +32,7 @@ type Message struct {
 	payload []byte // Avro; over the Streaming API the JSON of the event's data
 	json    bool
 	fate    fate
+	placed  bool  // its id is one to resume after, once all up to it is handled
 	place   int32 // in run
 	schema  *avro.Schema
 	run     *run // nil until delivery has it

@@ -138,6 +138,13 @@ type skipper struct {
 	until []byte
 }
 
+// reached ends the skipping at the event that it was until.
+func (s *skipper) reached(id []byte) {
+	if len(s.until) > 0 && bytes.Equal(id, s.until) {
+		*s = skipper{}
+	}
+}
+
 // skips reports whether an event is provably older. The first event that is
 // provably not older ends the skipping: what follows it was published later,
 // whatever its date says.
@@ -145,8 +152,7 @@ func (s *skipper) skips(m *Message, now time.Time) bool {
 	if s.before.IsZero() {
 		return false
 	}
-	if len(s.until) > 0 && bytes.Equal(m.ReplayID, s.until) {
-		*s = skipper{}
+	if s.reached(m.ReplayID); s.before.IsZero() {
 		return false
 	}
 	date := m.Date()

@@ -108,6 +108,7 @@ func (s *saver) cycle() {
 	for i, sub := range subs {
 		sub.watermark.dirty = false
 		marks[i] = sub.watermark.current
+		marks[i].group = marks[i].group.snapshot()
 	}
 	s.d.mu.Unlock()
 
@@ -158,7 +159,7 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (d
 	if err == nil {
 		s.failing = time.Time{}
 		for i, sub := range subs {
-			sub.watermark.saved = mark{id: bytes.Clone(marks[i].replayID()), live: marks[i].live}
+			sub.watermark.saved = mark{id: bytes.Clone(marks[i].replayID()), live: marks[i].live, group: marks[i].group}
 		}
 		if s.urgent {
 			next = min(next, soonSpacing)
@@ -259,7 +260,9 @@ func (s *saver) unsaved(key replaystore.Key) (mark, bool) {
 	defer s.d.mu.Unlock()
 	for _, sub := range slices.Backward(slices.Concat(s.saving, s.dirty)) {
 		if sub.key == key {
-			return sub.watermark.current, true
+			left := sub.watermark.current
+			left.group = left.group.snapshot()
+			return left, true
 		}
 	}
 	return mark{}, false

@@ -40,6 +40,10 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	case cfg.fromSet: // ReplayAll: the stored marker must go back to where all is retained
 		first.live = now.Add(-believable)
 	}
+	if mayHaveGroups(f.sub.key.Channel) {
+		f.groups = new(groups)
+	}
+	f.restoreGroup(first.group)
 	c.delivery.begin(f.sub, first, stored != nil)
 	c.log.Info("subscribing", "channel", f.sub.channel, "start", describe(replay, stored))
 	return c.join(f)
@@ -68,7 +72,7 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	}
 	marker, err := f.load(ctx, key)
 	if err == nil {
-		return Replay{}, &mark{id: marker.ReplayID, live: marker.Live, date: marker.Date}, nil
+		return Replay{}, markOf(marker), nil
 	}
 	if !errors.Is(err, replaystore.ErrNotFound) {
 		return Replay{}, nil, err
@@ -96,6 +100,18 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 		return ReplayAll, nil, nil
 	}
 	return Replay{}, &mark{live: at}, nil
+}
+
+// markOf is the mark that a stored marker is of.
+func markOf(marker replaystore.Marker) *mark {
+	m := &mark{id: marker.ReplayID, live: marker.Live, date: marker.Date}
+	if g := marker.Group; len(g.ReplayID) > 0 {
+		m.group = &handledGroup{id: g.ReplayID, date: g.Date}
+		for _, identity := range g.Handled {
+			m.group.events.add(identity)
+		}
+	}
+	return m
 }
 
 func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {

@@ -37,8 +37,9 @@ type ChannelStatus struct {
 	Unacked       int      // AckManual and Run: handed out and not acked
 	OldestUnacked *Message // of them, the one that the marker waits for; nil: none
 
-	Reconnects  int // sessions after the first
-	Gaps        int // times that WithReplayFallback resumed elsewhere
+	Resent      uint64 // events of one replay id that were sent again after a reconnect between them
+	Reconnects  int    // sessions after the first
+	Gaps        int    // times that WithReplayFallback resumed elsewhere
 	LastError   error
 	LastErrorAt time.Time
 }
@@ -85,6 +86,7 @@ type feedStatus struct {
 	sessions int
 	lost     time.Time // when it was live last
 	gaps     int
+	resends  uint64
 	err      error
 	errAt    time.Time
 }
@@ -130,6 +132,19 @@ func (s *feedStatus) gap() {
 	s.gaps++
 }
 
+// resent counts an event of an open group that has come again.
+func (s *feedStatus) resent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resends++
+}
+
+func (s *feedStatus) resentCount() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resends
+}
+
 func (s *feedStatus) lastError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +155,7 @@ func (s *feedStatus) snapshot() ChannelStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return ChannelStatus{
-		State: s.state, Reconnects: max(0, s.sessions-1), Gaps: s.gaps,
+		State: s.state, Reconnects: max(0, s.sessions-1), Gaps: s.gaps, Resent: s.resends,
 		LastError: s.err, LastErrorAt: s.errAt,
 	}
 }

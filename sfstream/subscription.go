@@ -21,6 +21,9 @@ type subscription struct {
 
 	careful bool // nothing could be delivered of the last session
 
+	grouped bool // the server is in the middle of events that share a replay id
+	beyond  int  // asked for beyond the room since, so that the stream lives
+
 	polled bool // over the Streaming API, which knows no credit
 	asked  int  // credit given to the server and not used by it
 	full   bool // the link has found no room, and waits for some
@@ -88,7 +91,7 @@ func (s *subscription) sessionEnded() {
 func (s *subscription) overrun() bool {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	return s.roomLocked() < -2*maxCredit
+	return s.roomLocked() < -2*maxCredit-s.beyond
 }
 
 func (s *subscription) nothingAsked() bool {
@@ -127,6 +130,30 @@ func (s *subscription) takeCredit() int {
 	n := s.wantLocked()
 	s.asked += n
 	return n
+}
+
+// inGroup notes that the server is in the middle of events that share a replay id.
+func (s *subscription) inGroup(grouped bool) {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.grouped = grouped
+}
+
+// groupCredit is takeCredit for a stream that would idle out inside a group because
+// its consumer is slow: one event more than there is room for. To resume costs the
+// org's allocation the whole group again.
+func (s *subscription) groupCredit() int {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	if s.removed || !s.grouped || s.asked > 0 {
+		return 0
+	}
+	if s.roomLocked() > 0 {
+		s.beyond = 0
+	}
+	s.beyond++
+	s.asked++
+	return 1
 }
 
 // unackedLocked returns how many messages are handed out and not acked, and the

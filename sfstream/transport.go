@@ -55,6 +55,7 @@ type batch struct {
 	messages []Message
 	early    bool   // they may have overtaken others, until batchSure
 	latest   []byte // the replay id that it is about
+	whole    bool   // batchQuiet: events that share the last one's id would have come
 	err      error  // batchRefused: why the channel is not followed; the session lives on
 }
 

@@ -42,6 +42,9 @@ const (
 	// unaryTimeout bounds GetTopic and GetSchema. A cold GetTopic was seen to take 4 s.
 	unaryTimeout = 20 * time.Second
 
+	// groupCreditEvery is less than the minute that a stream without demand lives.
+	groupCreditEvery = 45 * time.Second
+
 	// openTimeout bounds the opening of a stream, which waits for the connection
 	// but for no answer.
 	openTimeout = 20 * time.Second
@@ -197,17 +200,22 @@ type pubsubSession struct {
 // blocks.
 func (s *pubsubSession) sendCredit() {
 	defer close(s.creditDone)
+	alive := time.NewTicker(groupCreditEvery)
+	defer alive.Stop()
 	for {
+		credit := s.sub.takeCredit
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-s.sub.creditDue:
+		case <-alive.C:
+			credit = s.sub.groupCredit
 		}
 		select {
 		case <-s.ctx.Done():
 			return
 		case s.sending <- struct{}{}:
-			s.ask()
+			s.ask(credit)
 		}
 	}
 }
@@ -217,7 +225,7 @@ func (s *pubsubSession) sendCredit() {
 func (s *pubsubSession) askNow() {
 	select {
 	case s.sending <- struct{}{}:
-		s.ask()
+		s.ask(s.sub.takeCredit)
 	default:
 		notify(s.sub.creditDue)
 	}
@@ -225,8 +233,8 @@ func (s *pubsubSession) askNow() {
 
 // ask asks for what is wanted, for who holds sending, and lets go of it. recv has
 // the reason of what fails.
-func (s *pubsubSession) ask() {
-	if n := s.sub.takeCredit(); n > 0 {
+func (s *pubsubSession) ask(credit func() int) {
+	if n := credit(); n > 0 {
 		_ = s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(n)})
 	}
 	<-s.sending
@@ -299,7 +307,8 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		s.transport.raw(s.sub.channel, s.response.Frame)
 	}
 	if len(s.response.Events) == 0 {
-		return batch{kind: batchQuiet, sub: s.sub, latest: bytes.Clone(s.response.Bytes(s.response.LatestReplayID))}, nil
+		// Without demand left the server may have more of a group, and no leave to send it.
+		return batch{kind: batchQuiet, sub: s.sub, latest: bytes.Clone(s.response.Bytes(s.response.LatestReplayID)), whole: s.response.Pending > 0}, nil
 	}
 	if s.sub.overrun() {
 		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Internal, Message: "the server sends what was not asked for"}

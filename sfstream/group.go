@@ -1,0 +1,450 @@
+package sfstream
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// A group is several change events with one replay id: Salesforce sends one event per
+// record of a transaction where a channel has enriched fields or filters. Who resumes
+// at that id gets none of them, and where a stream or a reply ends inside a group, nothing
+// says so. Hence position, watermark and marker reach an id only when its group is
+// known to be whole; until then the place is the one before it, and what is received
+// or handled of the group is remembered by identity.
+
+// vainSessions is how many sessions in a row may bring only known events of a group
+// without a warning.
+const vainSessions = 3
+
+// mayHaveGroups reports whether a channel can have enriched fields or filters.
+func mayHaveGroups(channel string) bool {
+	return strings.HasPrefix(channel, "/data/") && (channel == "/data/ChangeEvents" || strings.HasSuffix(channel, "__chn"))
+}
+
+// identities is a set of events of a group, in the order in which they came.
+type identities struct {
+	list  []uint64
+	index map[uint64]struct{} // of a long list
+}
+
+// longList is where an index is quicker than a look at the list.
+const longList = 16
+
+func (s *identities) has(id uint64) bool {
+	if s.index != nil {
+		_, ok := s.index[id]
+		return ok
+	}
+	for _, other := range s.list {
+		if other == id {
+			return true
+		}
+	}
+	return false
+}
+
+// add reports whether id is new.
+func (s *identities) add(id uint64) bool {
+	if s.has(id) {
+		return false
+	}
+	s.list = append(s.list, id)
+	if s.index != nil {
+		s.index[id] = struct{}{}
+	} else if len(s.list) > longList {
+		s.index = make(map[uint64]struct{}, 2*len(s.list))
+		for _, id := range s.list {
+			s.index[id] = struct{}{}
+		}
+	}
+	return true
+}
+
+// group is one that is not known to be whole.
+type group struct {
+	id    []byte
+	date  time.Time
+	known identities // what was received of it
+	first *Message   // of which date is not read yet; nil: it is
+	last  int        // index of its last message in the batch at hand; -1: there is none
+
+	news bool // this session has brought an event of it that was not known
+	vain int  // sessions in a row that have brought only known ones
+}
+
+// groups is what a link knows of the groups of a channel. A session brings them in
+// order, each whole: it resumes before the first open one. So a group is whole when
+// the session that has brought an event of it brings one of another, or shows that
+// there is no more.
+type groups struct {
+	open   []*group // in the order in which they came first
+	cursor *group   // the group of this session's last event; nil: none that is open
+	begun  bool     // this session has brought an event
+	exact  bool     // this session has resumed at the id before the open groups
+	early  []*group // open ones that this session has brought before their turn
+	echoes int      // keepalives in a row that named the cursor's id
+
+	spare *group // one that is not used any more
+
+	// awaited is the group before which a session has to bring nothing that is newer:
+	// the id before it is not retained any more.
+	awaited *group
+}
+
+// begin is the beginning of a session.
+func (gs *groups) begin(exact bool) {
+	gs.cursor, gs.begun, gs.exact, gs.early, gs.echoes = nil, false, exact, nil, 0
+}
+
+// find returns the open group of a replay id, nil where there is none.
+func (gs *groups) find(id []byte) *group {
+	if gs.cursor != nil && bytes.Equal(gs.cursor.id, id) {
+		return gs.cursor
+	}
+	for _, g := range gs.open {
+		if bytes.Equal(g.id, id) {
+			return g
+		}
+	}
+	return nil
+}
+
+// moveTo makes g, which is open, the group of the session's last event. It returns
+// the one that is whole by that, nil for none.
+func (gs *groups) moveTo(g *group) (whole *group) {
+	switch {
+	case g == gs.cursor:
+	case gs.cursor != nil:
+		whole = gs.cursor
+		gs.remove(whole)
+	case !gs.begun && gs.exact:
+		// What was received of earlier ones is all there is: they are not here any more.
+		for len(gs.open) > 0 && gs.open[0] != g {
+			whole, gs.open = gs.open[0], gs.open[1:]
+		}
+	}
+	gs.cursor, gs.begun, gs.echoes = g, true, 0
+	return whole
+}
+
+func (gs *groups) remove(g *group) {
+	for i, other := range gs.open {
+		if other == g {
+			gs.open = append(gs.open[:i], gs.open[i+1:]...)
+			return
+		}
+	}
+}
+
+// quiet takes in that the server has had nothing more to send, with the id that it
+// named. It reports whether all that is open is whole by that.
+func (gs *groups) quiet(evidence bool, latest []byte) bool {
+	if !evidence || gs.cursor == nil {
+		return false
+	}
+	if bytes.Equal(latest, gs.cursor.id) {
+		// It may name the event that it is in the middle of.
+		if gs.echoes++; gs.echoes < 2 {
+			return false
+		}
+	}
+	return true
+}
+
+// grouped is deliver for one message of a channel that has groups. It reports
+// whether the message had not come before.
+func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (news bool) {
+	gs, m := f.groups, &messages[i]
+	if len(m.ReplayID) == 0 {
+		return f.single(m, early, now)
+	}
+	identity := m.identity()
+	f.identities[i] = identity
+	g := gs.find(m.ReplayID)
+	if g == nil {
+		if f.duplicates.seen(m, identity) {
+			m.fate = fateDuplicate // of a group that was whole: it is no evidence for another one
+			return false
+		}
+		g = f.opened(m)
+	}
+	if early {
+		if n := len(gs.early); n == 0 || gs.early[n-1] != g {
+			gs.early = append(gs.early, g)
+		}
+	} else if whole := gs.moveTo(g); whole != nil {
+		f.closed(whole, messages)
+		gs.spare = whole
+	}
+	g.last = i
+	if gs.awaited == g {
+		gs.awaited = nil
+	}
+	if !g.known.add(identity) {
+		m.fate = fateDuplicate
+		f.skip.reached(m.ReplayID)
+		f.status.resent()
+		return false
+	}
+	g.news, g.vain = true, 0
+	f.crowded(g)
+	f.duplicates.remember(m, identity)
+	if !f.fresh && f.skip.skips(m, now) {
+		m.fate = fateSkip
+	} else if date := m.Date(); gs.awaited != nil && date.After(gs.awaited.date) {
+		f.lost = true
+	}
+	return true
+}
+
+// opened begins the group of a message.
+func (f *feed) opened(m *Message) *group {
+	gs := f.groups
+	g := gs.spare
+	if gs.spare = nil; g == nil {
+		g = new(group)
+	}
+	*g = group{id: m.ReplayID, first: m, last: -1, known: identities{list: g.known.list[:0]}}
+	if len(gs.open) == 0 && f.fresh && len(f.position.id) == 0 {
+		f.position.skip.until = g.id // it and what follows is new, whatever its date
+	}
+	gs.open = append(gs.open, g)
+	return g
+}
+
+// crowded tells delivery of the group that a stream is in, and warns of one that no
+// marker can hold.
+func (f *feed) crowded(g *group) {
+	switch len(g.known.list) {
+	case 2:
+		f.sub.inGroup(true)
+	case replaystore.MaxHandled + 1:
+		f.client.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
+			"channel", f.sub.channel, "replay_id", idText(g.id), "named", replaystore.MaxHandled)
+	}
+}
+
+// closed moves the position behind a group that is whole, and lets the watermark
+// follow when all of it is handled.
+func (f *feed) closed(g *group, messages []Message) {
+	f.moveTo(g.id)
+	if len(g.known.list) > 1 {
+		f.sub.inGroup(false)
+	}
+	switch {
+	case g.last < 0:
+		f.client.delivery.reach(f.sub, g.id, g.date)
+	case messages[g.last].fate != fateSkip: // a restart is to skip it again
+		messages[g.last].placed = true
+	}
+}
+
+// delivered is the end of a batch. The date of a group is read only here: most do not
+// live so long.
+func (gs *groups) delivered() {
+	for _, g := range gs.open {
+		if g.last = -1; g.first != nil {
+			g.date, g.first = g.first.Date(), nil
+		}
+	}
+}
+
+// closeAll takes in that there is nothing more of what is open.
+func (f *feed) closeAll() {
+	gs := f.groups
+	g := gs.cursor
+	gs.open, gs.cursor, gs.echoes = nil, nil, 0
+	f.closed(g, nil)
+}
+
+// sureOfGroups takes in that nothing is missing before the groups that came early.
+func (f *feed) sureOfGroups() {
+	gs := f.groups
+	early := gs.early
+	gs.early = nil
+	for _, g := range early {
+		if gs.cursor != nil && compareIDs(gs.cursor.id, g.id) > 0 {
+			gs.remove(g) // another one has come behind it
+			f.closed(g, nil)
+			continue
+		}
+		if whole := gs.moveTo(g); whole != nil {
+			f.closed(whole, nil)
+		}
+	}
+}
+
+// endGroups is the end of a session: what it had begun begins again.
+func (f *feed) endGroups() {
+	gs := f.groups
+	for _, g := range gs.open {
+		if g == gs.cursor && !g.news {
+			if g.vain++; g.vain == vainSessions {
+				f.client.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
+					"channel", f.sub.channel, "replay_id", idText(g.id), "events", len(g.known.list), "resent", f.status.resentCount())
+			}
+		}
+		g.news = false
+	}
+	gs.begin(false)
+}
+
+// sharesID reports whether m is another event than the last one and has its id, on
+// a channel that is not known to have groups.
+func (f *feed) sharesID(m *Message) bool {
+	last := f.last
+	return last != nil && len(m.ReplayID) > 0 && bytes.Equal(last.ReplayID, m.ReplayID) && last.identity() != m.identity()
+}
+
+// startGroups makes the channel one that has groups: the message at an index shows
+// that, by the id of the last one before it. The position goes back to before that id.
+func (f *feed) startGroups(messages []Message, i int) {
+	last := f.last
+	f.client.log.Warn("several events have one replay id on a channel of which that was not known: "+
+		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.channel, "replay_id", idText(last.ReplayID))
+	if bytes.Equal(f.position.id, last.ReplayID) {
+		f.position = f.before
+	}
+	if len(f.position.id) == 0 && f.position.skip.before.IsZero() && !f.startedNew.IsZero() {
+		f.position.skip = skipper{before: f.startedNew, until: last.ReplayID}
+	}
+	if last.run != nil && len(f.position.id) > 0 {
+		f.client.delivery.reach(f.sub, f.position.id, time.Time{}) // what was received before goes back, too
+	}
+	last.placed = false
+	f.identities = make([]uint64, len(messages))
+	for j := range messages[:i] {
+		f.identities[j] = messages[j].identity()
+	}
+	f.groups = new(groups)
+	g := f.opened(last)
+	g.known.add(last.identity())
+	f.groups.moveTo(g)
+}
+
+// tellApart is what tells m apart from another event that has its replay id and ID
+// since replay ids began anew. Most IDs do that; events that have none have at
+// least a date of Salesforce's.
+func (m *Message) tellApart() uint64 {
+	switch {
+	case !m.json || m.ID != "":
+		return 0
+	case m.isChange():
+		return m.identity()
+	}
+	return hash(hashStart, []byte(jsonCreatedDate(m.payload)))
+}
+
+// restoreGroup takes in what a stored marker knows of the group behind it.
+func (f *feed) restoreGroup(stored *handledGroup) {
+	if stored.size() == 0 {
+		return
+	}
+	if f.groups == nil {
+		f.groups = new(groups)
+	}
+	g := &group{id: stored.id, date: stored.date, last: -1}
+	for _, identity := range stored.events.list {
+		g.known.add(identity)
+	}
+	f.groups.open = []*group{g}
+	if len(f.position.id) == 0 {
+		f.position.skip.until = g.id
+	}
+}
+
+// seekGroup is for a position before an open group that is not retained any more:
+// the group may be. It reports false where there is none.
+func (f *feed) seekGroup() bool {
+	if f.groups == nil || len(f.groups.open) == 0 || f.groups.awaited != nil {
+		return false
+	}
+	g := f.groups.open[0]
+	f.groups.awaited = g
+	f.position = position{skip: skipper{before: g.date, until: g.id}}
+	f.client.log.Info("the position before events that share a replay id has aged out: seeking them from the oldest retained event",
+		"channel", f.sub.channel, "replay_id", idText(g.id), "date", g.date)
+	return true
+}
+
+// errGroupLost is why events are missing though no id was refused.
+func errGroupLost(channel, api string, g *group) error {
+	return &ServerError{API: api, Channel: channel, Code: ReplayInvalid,
+		Message: fmt.Sprintf("events of replay id %s are not retained any more", idText(g.id))}
+}
+
+// handledGroup is what is handled of the group behind a mark. It grows under
+// delivery.mu.
+type handledGroup struct {
+	id     []byte
+	date   time.Time
+	events identities // the first ones, as many as a marker holds
+}
+
+func (g *handledGroup) size() int {
+	if g == nil {
+		return 0
+	}
+	return len(g.events.list)
+}
+
+// same reports whether two say the same; of one group the larger one says more.
+func (g *handledGroup) same(other *handledGroup) bool {
+	return g.size() == other.size() && (g.size() == 0 || bytes.Equal(g.id, other.id))
+}
+
+// snapshot is what g says now.
+func (g *handledGroup) snapshot() *handledGroup {
+	if g == nil {
+		return nil
+	}
+	n := len(g.events.list)
+	return &handledGroup{id: g.id, date: g.date, events: identities{list: g.events.list[:n:n]}}
+}
+
+// marker is a copy for a store.
+func (g *handledGroup) marker() replaystore.Group {
+	if g.size() == 0 {
+		return replaystore.Group{}
+	}
+	return replaystore.Group{ReplayID: bytes.Clone(g.id), Date: g.date, Handled: g.events.list}
+}
+
+// handle takes in that an event of a group behind the mark is handled. Of another
+// group than the first one nothing is kept: it came before its turn, and comes again.
+func (m *mark) handle(msg *Message, identity uint64) {
+	if m.group == nil {
+		m.group = &handledGroup{id: bytes.Clone(msg.ReplayID), date: msg.Date()}
+	}
+	if bytes.Equal(m.group.id, msg.ReplayID) && m.group.size() < replaystore.MaxHandled {
+		m.group.events.add(identity)
+	}
+}
+
+// join adds what a later mark without a place knows of the group.
+func (m *mark) join(later *handledGroup) {
+	switch {
+	case later == nil:
+	case m.group == nil:
+		m.group = later
+	case bytes.Equal(m.group.id, later.id):
+		for _, identity := range later.events.list {
+			if m.group.size() < replaystore.MaxHandled {
+				m.group.events.add(identity)
+			}
+		}
+	}
+}
+
+// reach notes that a channel has come to an id, behind what was received so far.
+func (d *delivery) reach(sub *subscription, id []byte, date time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !sub.removed {
+		sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id, date: date}, live: sub.live})
+	}
+}
