@@ -25,6 +25,7 @@ type run struct {
 	passed        int  // messages before it are passed
 	unhandled     int  // messages
 	live          time.Time
+	followed      time.Time
 	end           mark // behind the messages, once none is unhandled; without place where they have none
 	quiet         bool // a keepalive, with nothing merged into it
 }
@@ -70,6 +71,9 @@ type mark struct {
 	void bool      // no id: the place is live itself, and the ids before it are void
 	live time.Time // when the server last showed that nothing before this is missing
 
+	// When the channel was last followed at all, where a quiet server proves nothing.
+	followed time.Time
+
 	group *handledGroup // what is handled of the events behind the place that share an id; nil: none
 	anew  bool          // where it has no place: a group of before it is not continued
 }
@@ -101,9 +105,9 @@ func (m *mark) pass(r *run, i int) {
 // moveTo takes the place of another one, if that has any.
 func (m *mark) moveTo(to mark) {
 	if to.msg != nil || len(to.id) > 0 || to.void {
-		live := m.live
+		live, followed := m.live, m.followed
 		*m = to
-		m.live, m.anew = live, false
+		m.live, m.followed, m.anew = live, followed, false
 	} else if to.anew {
 		m.group, m.anew = to.group, true
 	} else {
@@ -116,6 +120,9 @@ func (m *mark) marker() replaystore.Marker {
 	marker := replaystore.Marker{ReplayID: bytes.Clone(m.replayID()), Date: m.date, Live: m.live, Group: m.group.marker()}
 	if m.msg != nil {
 		marker.Date = m.msg.Date()
+	}
+	if m.followed.After(m.live) {
+		marker.Followed = m.followed
 	}
 	return marker
 }
@@ -162,18 +169,18 @@ func (w *watermark) advanceLocked() {
 		for ; r.passed < len(r.states) && r.states[r.passed]&handled != 0; r.passed++ {
 			current.pass(r, r.passed)
 			if r.states[r.passed]&absent == 0 {
-				current.live = r.live
+				current.live, current.followed = r.live, r.followed
 			}
 		}
 		all := r.passed == len(r.states)
 		if all {
 			current.moveTo(r.end)
-			current.live = r.live
+			current.live, current.followed = r.live, r.followed
 			w.unlinkLocked(r)
 		}
 		// A quiet channel saves its first id, and then rarely: nothing comes again after
 		// a restart from an older one.
-		if !w.dirty && (current.live.Sub(w.saved.live).Abs() >= quietSave ||
+		if !w.dirty && (current.live.Sub(w.saved.live).Abs() >= quietSave || current.followed.Sub(w.saved.followed).Abs() >= quietSave ||
 			!bytes.Equal(current.replayID(), w.saved.replayID()) && (!r.quiet || len(w.saved.replayID()) == 0) ||
 			!current.group.same(w.saved.group)) {
 			r.sub.d.saver.markLocked(r.sub)
@@ -237,7 +244,7 @@ func (w *watermark) unlinkLocked(r *run) {
 func (d *delivery) begin(sub *subscription, first mark, stored bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	sub.live = first.live
+	sub.live, sub.followed = first.live, first.followed
 	sub.watermark.current = first
 	if stored {
 		sub.watermark.saved = first
@@ -260,15 +267,16 @@ func (d *delivery) accepted(sub *subscription) bool {
 	return true
 }
 
-// keepalive notes that a channel was quiet up to an id, now.
-func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time) {
+// keepalive notes that a channel was quiet up to an id, now; proven says that this
+// means that nothing before is missing.
+func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time, proven bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if sub.removed {
 		return
 	}
-	sub.live = now
-	sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id}, live: now, quiet: true})
+	sub.followsLocked(now, proven)
+	sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id}, live: sub.live, followed: sub.followed, quiet: true})
 	if sub.received == 0 {
 		d.saver.soonLocked() // nobody else will ask for it
 	}
@@ -282,19 +290,53 @@ func (d *delivery) restart(sub *subscription, live time.Time, grouped bool) {
 	defer d.mu.Unlock()
 	if sub.live = live; !live.IsZero() && !sub.removed {
 		// Behind what waits: that is still to be handled.
-		sub.watermark.pushLocked(&run{sub: sub, end: mark{void: true}, live: live})
+		sub.watermark.pushLocked(&run{sub: sub, end: mark{void: true}, live: live, followed: sub.followed})
 	} else if !sub.removed && grouped {
-		sub.watermark.pushLocked(&run{sub: sub, end: mark{anew: true}, live: live})
+		sub.watermark.pushLocked(&run{sub: sub, end: mark{anew: true}, live: live, followed: sub.followed})
 	}
 }
 
 // marker is up to where a channel is handled, with the Live of what was received.
 func (d *delivery) marker(sub *subscription) replaystore.Marker {
 	d.mu.Lock()
-	m, live := sub.watermark.current, sub.live
+	m := sub.watermark.current
+	m.live, m.followed = sub.live, sub.followed
 	m.group = m.group.snapshot()
 	d.mu.Unlock()
-	marker := m.marker()
-	marker.Live = live
-	return marker
+	return m.marker()
+}
+
+// followsLocked moves the times of a channel that is followed, now. Over the Pub/Sub
+// API a quiet server proves that nothing is missing.
+func (s *subscription) followsLocked(now time.Time, proven bool) {
+	if s.polled {
+		s.followed = now
+	}
+	if !s.polled || proven {
+		s.live = now
+	}
+}
+
+// follows notes that a channel of the Streaming API is followed, now.
+func (d *delivery) follows(sub *subscription, now time.Time, proven bool) {
+	d.keepalive(sub, nil, now, proven)
+}
+
+// proves notes that nothing before this moment is missing of a channel: an event
+// of now has come.
+func (d *delivery) proves(sub *subscription, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sub.followsLocked(now, true)
+}
+
+// endProof is the end of a session that has proved that nothing is missing, but for
+// what the server may have been seeking since the session began: so long before its
+// last proof is what remains of it.
+func (d *delivery) endProof(sub *subscription, began time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if began.Before(sub.live) {
+		sub.live = began
+	}
 }

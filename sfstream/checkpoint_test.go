@@ -141,7 +141,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 		case op == 4:
 			did = "keepalive"
 			e := modelEntry{id: nextID(), live: time.Now(), handled: true}
-			r.d.keepalive(r.sub, []byte(e.id), e.live)
+			r.d.keepalive(r.sub, []byte(e.id), e.live, true)
 			r.model = append(r.model, e)
 		case op == 5 && random.IntN(10) == 0:
 			did = "fallback"

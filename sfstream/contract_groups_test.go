@@ -120,6 +120,7 @@ func contractGroups() []rule {
 		broken(),
 		restarted(),
 		inGroups("a marker reaches a group when it is whole and handled", markerOfGroup),
+		inGroups("a group that nothing follows is whole when the server says that there is no more", quietGroup),
 		inGroups("a crash inside a group loses nothing", crashInGroup),
 		inGroups("under AckManual the marker waits for the oldest of a group", manualGroup),
 		inGroups("a group whose place before has aged out is sought, and what is handled does not come again", agedOutBefore),

@@ -75,6 +75,9 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 	if act == actionReauthorize {
 		return l.reauthorize(err)
 	}
+	if len(feeds) == 1 && feeds[0].repeats(err) {
+		return 0, feeds[0].gap(feeds[0].lastMarker(), err)
+	}
 	if act == actionRetry || len(feeds) == 0 {
 		return l.nextWait(l.backOff, l.downSince, err)
 	}

@@ -72,7 +72,7 @@ func (d *delivery) push(sub *subscription, messages []Message, identities []uint
 	if len(messages) > 0 {
 		sub.last = &messages[len(messages)-1]
 	}
-	r.live, r.first = sub.live, d.arrivals
+	r.live, r.followed, r.first = sub.live, sub.followed, d.arrivals
 	d.arrivals += uint64(len(messages))
 	if present > 0 {
 		sub.watermark.pushLocked(r)

@@ -116,7 +116,7 @@ func (m *deliveryModel) step() {
 		m.did = "keepalive"
 		k := &arrival{sub: c.sub, id: m.nextID(), handled: true}
 		m.arrived = append(m.arrived, k)
-		m.d.keepalive(c.sub, []byte(k.id), time.Now())
+		m.d.keepalive(c.sub, []byte(k.id), time.Now(), true)
 	case op == 7:
 		m.did = "a new session"
 		if m.IntN(2) == 0 {

@@ -151,7 +151,8 @@ func (e *AuthError) Error() string {
 func (e *AuthError) Unwrap() error { return e.err }
 
 // A ReplayError says that the stored position of a channel is of no use any
-// more: it aged out (72 hours; 24 of /topic and /u), or the org was moved. Events may have been
+// more: it aged out (72 hours; 24 of /topic and /u), or replay ids have begun anew,
+// as when a sandbox is refreshed or updated and when an org is moved. Events may have been
 // missed. WithReplayFallback decides what happens instead of this error.
 type ReplayError struct {
 	Channel string
@@ -165,7 +166,8 @@ func (e *ReplayError) Error() string {
 	if !e.Marker.Date.IsZero() {
 		at = " of " + e.Marker.Date.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org: events may have been missed; "+
+	return fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org (sandboxes begin replay ids anew when they are "+
+		"refreshed or updated, orgs when they are moved): events may have been missed; "+
 		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, idText(e.Marker.ReplayID), at, e.err)
 }
 

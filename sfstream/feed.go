@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-
-	"github.com/sfstream/sfstream-go/replaystore"
 )
 
 const (
@@ -22,6 +20,10 @@ const (
 
 	// unackedWarning is how long a channel waits for Ack without a warning.
 	unackedWarning = time.Minute
+
+	// proofEvery is how often an event is looked at for a proof that nothing older is
+	// to come.
+	proofEvery = time.Minute
 
 	// stillNow is how long after a channel was set to "new" a session of new
 	// events begins at that moment. Salesforce itself takes some 3 s.
@@ -43,12 +45,24 @@ type feed struct {
 	ended    bool // client.mu guards it
 
 	position   position
-	before     position  // where it was before its last move
-	skip       skipper   // of this session
-	last       *Message  // the last one that this session has brought
-	groups     *groups   // nil: the channel is not known to have any
-	identities []uint64  // of the messages at hand, where it has
-	lost       bool      // the group that was sought is not retained any more
+	before     position // where it was before its last move
+	skip       skipper  // of this session
+	last       *Message // the last one that this session has brought
+	groups     *groups  // nil: the channel is not known to have any
+	identities []uint64 // of the messages at hand, where it has
+	proven     bool     // Streaming API: this session is not behind: it began at new, or has brought an event of now
+	proofAt    time.Time
+	began      time.Time // when this session was asked for, by Salesforce's clock
+	resumed    bool      // this session began at an id
+	at         *Message  // the event at position.id; nil: atDate is its date
+	atDate     time.Time // zero: not known
+	missed     error     // why events of the channel are missing, until the link has dealt with it
+	seen       *seen     // after a possible gap; nil: there was none
+	possible   time.Time // when the last possible gap was
+	possibles  int       // how many there were within the retention
+	below      bool      // a keepalive named an id before the position
+	repeated   []byte    // the position at which the server last said that ids repeat
+	repeatedly int       // how often in a row it said so there
 	startedNew time.Time // where position.latest: when that was decided
 	startedAt  time.Time // the same by the local clock
 	fresh      bool      // this session brings only what is new, whatever its date
@@ -128,6 +142,7 @@ func (f *feed) request() request {
 		}
 	}
 	f.fresh, f.skip, f.last = f.position.latest, f.position.skip, nil
+	f.proven, f.resumed, f.began = f.fresh, len(f.position.id) > 0, f.client.clock.now()
 	if f.groups != nil {
 		f.groups.begin(len(f.position.id) > 0)
 	}
@@ -159,25 +174,41 @@ func (f *feed) progressed() {
 }
 
 // quiet takes in that the server has sent all that there is, up to an id if it names
-// one; whole says that it would have gone on with a group.
+// one; whole says that it would have gone on with a group. Over the Streaming API
+// that is so only in a session that is not behind.
 func (f *feed) quiet(latest []byte, whole bool) {
 	now := f.client.clock.now()
 	f.progressed()
+	if f.isBelow(latest) {
+		return
+	}
 	if gs := f.groups; gs != nil {
 		switch {
 		case gs.awaited != nil && (whole || !f.sub.polled):
-			f.lost = true
+			f.missed = errGroupLost(f.sub.channel, f.sub.key.API, gs.awaited)
 			return
 		case len(gs.open) == 0:
-		case !gs.quiet(whole, latest):
+		case !gs.quiet(whole && (f.proven || !f.sub.polled), latest):
 			return
 		default:
 			f.closeAll()
 		}
 	}
-	f.client.delivery.keepalive(f.sub, latest, now)
+	f.client.delivery.keepalive(f.sub, latest, now, f.proven)
 	f.fresh = f.fresh || !f.skip.exact || !f.skip.before.After(now)
-	f.moveTo(latest)
+	f.moveTo(latest, nil)
+}
+
+// proves takes in that an event of now shows a session of the Streaming API not to be
+// behind.
+func (f *feed) proves(m *Message, now time.Time) {
+	if !f.sub.polled || now.Sub(f.proofAt) < proofEvery || !m.datedBySalesforce() {
+		return
+	}
+	if date := m.Date(); !date.IsZero() && now.Sub(date) <= commitMargin {
+		f.proven, f.proofAt = true, now
+		f.client.delivery.proves(f.sub, now)
+	}
 }
 
 // deliver queues what was received and moves the position behind it. It reports
@@ -204,8 +235,11 @@ func (f *feed) deliver(messages []Message, early bool) (news bool) {
 	if f.groups != nil {
 		f.groups.delivered()
 	}
-	if f.lost {
+	if f.missed != nil {
 		return news // they come again, from where the policy says
+	}
+	if len(messages) > 0 {
+		f.proves(&messages[len(messages)-1], now)
 	}
 	f.client.delivery.push(f.sub, messages, f.identities, now)
 	return news
@@ -218,14 +252,17 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 		m.fate = fateDuplicate
 		return false
 	}
+	f.wentBack(m)
 	f.duplicates.remember(m, identity)
 	f.last = m
-	if !f.fresh && f.skip.skips(m, now) {
+	if f.seen.has(m) {
+		m.fate = fateSkip
+	} else if !f.fresh && f.skip.skips(m, now) {
 		m.fate = fateSkip // and no place: a restart is to skip it again
 	}
 	m.placed = m.fate == fateDeliver && len(m.ReplayID) > 0
 	if !early {
-		f.moveTo(m.ReplayID)
+		f.moveTo(m.ReplayID, m)
 	} else if len(m.ReplayID) > 0 {
 		if len(f.early) == 0 {
 			f.base = f.position.id
@@ -235,16 +272,18 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 	return true
 }
 
-// moveTo makes a replay id the place to resume after. An event without one
-// leaves the place as it is: it comes again after a reconnect.
-func (f *feed) moveTo(id []byte) {
+// moveTo makes a replay id, of an event unless that is nil, the place to resume after.
+// An event without one leaves the place as it is: it comes again after a reconnect.
+func (f *feed) moveTo(id []byte, at *Message) {
 	if len(id) == 0 {
 		return
 	}
 	if f.fresh {
 		f.skip = skipper{} // what comes after it is new too
 	}
-	f.before = f.position
+	if f.before = f.position; at != nil || !bytes.Equal(f.position.id, id) {
+		f.at, f.atDate = at, time.Time{}
+	}
 	f.position = position{id: id, skip: f.skip}
 }
 
@@ -256,7 +295,7 @@ func (f *feed) sure() {
 	id := f.early
 	f.early = nil
 	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || compareIDs(f.position.id, id) < 0) {
-		f.moveTo(id)
+		f.moveTo(id, nil)
 	}
 }
 
@@ -264,8 +303,12 @@ func (f *feed) sure() {
 // may have overtaken others come again.
 func (f *feed) sessionEnded() {
 	f.sub.sessionEnded()
+	if f.sub.polled && f.proven {
+		f.client.delivery.endProof(f.sub, f.began)
+	}
+	f.proven = false
 	if len(f.early) > 0 && len(f.position.id) > 0 && compareIDs(f.early, f.position.id) < 0 {
-		f.moveTo(f.early) // the server sends old ones again: what follows them is to come
+		f.moveTo(f.early, nil) // the server sends old ones again: what follows them is to come
 	}
 	f.early = nil
 	if f.groups != nil {
@@ -304,61 +347,6 @@ func (f *feed) retryDenied(err error) (time.Duration, error) {
 		return 0, err
 	}
 	return deniedEvery, nil
-}
-
-// fallBack decides what to do about a replay id that Salesforce refuses.
-func (f *feed) fallBack(err error) (time.Duration, error) {
-	last := f.client.delivery.marker(f.sub)
-	if !bytes.Equal(last.ReplayID, f.position.id) {
-		last = replaystore.Marker{ReplayID: f.position.id, Live: last.Live}
-	}
-	if len(f.position.id) == 0 {
-		return 0, &ReplayError{Channel: f.sub.channel, Marker: last, err: err} // a fallback, refused too
-	}
-	if f.seekGroup() {
-		return 0, nil
-	}
-	if since := f.client.clock.latest().Sub(last.Live); !last.Live.IsZero() && since >= 0 && since < retention(f.sub.channel)-retentionMargin {
-		// The id is older than what is retained, but the channel was quiet: all
-		// that came since is still there.
-		f.client.log.Debug("replay id aged out on a quiet channel", "channel", f.sub.channel, "live", last.Live)
-		f.position = position{}
-		return 0, nil
-	}
-	return 0, f.gap(last, err)
-}
-
-// gap resumes where the policy says, or returns the error that it is.
-func (f *feed) gap(last replaystore.Marker, err error) error {
-	now := f.client.clock.now()
-	switch f.client.cfg.fallback {
-	case FallbackAll:
-		f.position = position{}
-		f.client.delivery.restart(f.sub, time.Time{}, f.groups != nil)
-	case FallbackNew:
-		f.position, f.startedNew, f.startedAt = position{latest: true}, now, time.Now()
-		f.client.delivery.restart(f.sub, now, f.groups != nil)
-	default:
-		return &ReplayError{Channel: f.sub.channel, Marker: last, err: err}
-	}
-	f.duplicates.forget()
-	if f.groups != nil {
-		*f.groups = groups{}
-	}
-	f.status.gap()
-	f.client.log.Warn("stored position refused, events may have been missed", "channel", f.sub.channel,
-		"replay_id", idText(last.ReplayID), "resume", f.client.cfg.fallback.String(), "error", err)
-	if hook := f.client.cfg.hooks.OnGap; hook != nil {
-		hook(Gap{Channel: f.sub.channel, After: last, Reason: err})
-	}
-	return nil
-}
-
-// groupLost decides about a group that is not retained any more.
-func (f *feed) groupLost() error {
-	g := f.groups.awaited
-	f.lost, f.groups.awaited = false, nil
-	return f.gap(f.client.delivery.marker(f.sub), errGroupLost(f.sub.channel, f.sub.key.API, g))
 }
 
 // warnUnacked warns, once for each time, that all room of the channel has been

@@ -190,13 +190,14 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 		f.status.resent()
 		return false
 	}
+	f.wentBack(m)
 	g.news, g.vain = true, 0
 	f.crowded(g)
 	f.duplicates.remember(m, identity)
-	if !f.fresh && f.skip.skips(m, now) {
+	if f.seen.has(m) || !f.fresh && f.skip.skips(m, now) {
 		m.fate = fateSkip
-	} else if date := m.Date(); gs.awaited != nil && date.After(gs.awaited.date) {
-		f.lost = true
+	} else if gs.awaited != nil && m.Date().After(gs.awaited.date) {
+		f.missed = errGroupLost(f.sub.channel, f.sub.key.API, gs.awaited)
 	}
 	return true
 }
@@ -231,7 +232,8 @@ func (f *feed) crowded(g *group) {
 // closed moves the position behind a group that is whole, and lets the watermark
 // follow when all of it is handled.
 func (f *feed) closed(g *group, messages []Message) {
-	f.moveTo(g.id)
+	f.moveTo(g.id, nil)
+	f.atDate = g.date
 	if len(g.known.list) > 1 {
 		f.sub.inGroup(false)
 	}
@@ -445,6 +447,6 @@ func (d *delivery) reach(sub *subscription, id []byte, date time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !sub.removed {
-		sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id, date: date}, live: sub.live})
+		sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id, date: date}, live: sub.live, followed: sub.followed})
 	}
 }

@@ -112,6 +112,33 @@ func (l *lab) gapCount() int {
 	return len(l.gaps)
 }
 
+// expectPossibleGaps expects no gap over the Pub/Sub API, where a keepalive proves
+// that a quiet channel has missed nothing. Over the Streaming API nothing proves it of
+// a channel of platform events, and so many possible gaps are told.
+func (l *lab) expectPossibleGaps(streaming int) {
+	l.t.Helper()
+	want := 0
+	if transportOf(l.t) == sfstream.CometD {
+		want = streaming
+	}
+	if n := l.gapCount(); n != want {
+		l.t.Errorf("%d gaps, want %d", n, want)
+	}
+	for _, g := range l.gaps {
+		if !g.Possible {
+			l.t.Errorf("a gap that is more than possible: %+v", g)
+		}
+	}
+}
+
+// followedUntil is when a channel was last followed by its marker.
+func followedUntil(m replaystore.Marker) time.Time {
+	if m.Followed.After(m.Live) {
+		return m.Followed
+	}
+	return m.Live
+}
+
 // start starts the program.
 func (l *lab) start(opts ...sfstream.Option) {
 	l.t.Helper()

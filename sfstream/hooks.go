@@ -67,4 +67,9 @@ type Gap struct {
 	Channel string
 	After   replaystore.Marker // the last position that was followed
 	Reason  error              // what Salesforce said
+	// Possible is true where events may be missing and nobody can know: over the
+	// Streaming API a quiet channel may be one whose backlog the server seeks through,
+	// and a server that is behind names a position that is behind. The client goes
+	// on, whatever WithReplayFallback says.
+	Possible bool
 }

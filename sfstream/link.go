@@ -215,6 +215,10 @@ func (l *link) receive(s session) (progress bool, err error) {
 					f.quiet(b.latest, b.whole)
 				}
 			}
+		case batchFollowed:
+			if f := l.asked[b.sub]; f != nil {
+				f.client.delivery.follows(f.sub, f.client.clock.now(), f.proven)
+			}
 		case batchUnread:
 			if f := l.asked[b.sub]; f != nil {
 				f.unread(b.latest)
@@ -232,22 +236,23 @@ func (l *link) receive(s session) (progress bool, err error) {
 		}
 		l.heard = time.Now()
 		progress = progress || works
-		if err := l.groupsLost(); err != nil {
+		if err := l.missed(); err != nil {
 			return progress, err
 		}
 	}
 }
 
-// groupsLost decides about channels whose group is not retained any more. The error
-// is errReopen where there was one.
-func (l *link) groupsLost() (err error) {
+// missed decides about channels of which events are missing. The error is errReopen
+// where there was one.
+func (l *link) missed() (err error) {
 	for _, f := range l.asked {
-		if !f.lost {
+		if f.missed == nil {
 			continue
 		}
-		if fatal := f.groupLost(); fatal != nil {
+		if fatal := f.gap(f.lastMarker(), f.missed); fatal != nil {
 			l.client.endFeed(f, fatal)
 		}
+		f.missed = nil
 		err = errReopen
 	}
 	return err

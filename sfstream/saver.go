@@ -159,7 +159,7 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (d
 	if err == nil {
 		s.failing = time.Time{}
 		for i, sub := range subs {
-			sub.watermark.saved = mark{id: bytes.Clone(marks[i].replayID()), live: marks[i].live, group: marks[i].group}
+			sub.watermark.saved = mark{id: bytes.Clone(marks[i].replayID()), live: marks[i].live, followed: marks[i].followed, group: marks[i].group}
 		}
 		if s.urgent {
 			next = min(next, soonSpacing)
@@ -196,7 +196,7 @@ func (s *saver) markQuiet(subs ...*subscription) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	for _, sub := range subs {
-		if w := &sub.watermark; sub.accepted && w.current.live.After(w.saved.live) {
+		if w := &sub.watermark; sub.accepted && (w.current.live.After(w.saved.live) || w.current.followed.After(w.saved.followed)) {
 			s.markLocked(sub)
 		}
 	}

@@ -23,6 +23,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	case stored != nil:
 		first = *stored
 		f.position = position{id: first.replayID()}
+		f.at, f.atDate = first.msg, first.date
 		if len(f.position.id) == 0 && first.live.After(now) {
 			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.channel, "marker_time", first.live)
 		} else if len(f.position.id) == 0 {
@@ -72,7 +73,7 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	}
 	marker, err := f.load(ctx, key)
 	if err == nil {
-		return Replay{}, markOf(marker), nil
+		return Replay{}, markOf(key.API, marker), nil
 	}
 	if !errors.Is(err, replaystore.ErrNotFound) {
 		return Replay{}, nil, err
@@ -103,8 +104,12 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 }
 
 // markOf is the mark that a stored marker is of.
-func markOf(marker replaystore.Marker) *mark {
-	m := &mark{id: marker.ReplayID, live: marker.Live, date: marker.Date}
+func markOf(api string, marker replaystore.Marker) *mark {
+	m := &mark{id: marker.ReplayID, live: marker.Live, followed: marker.Followed, date: marker.Date}
+	if api == apiCometD && m.followed.IsZero() && len(m.id) > 0 {
+		// It may be of a release that took a quiet server for proof.
+		m.live, m.followed = time.Time{}, m.live
+	}
 	if g := marker.Group; len(g.ReplayID) > 0 {
 		m.group = &handledGroup{id: g.ReplayID, date: g.Date}
 		for _, identity := range g.Handled {

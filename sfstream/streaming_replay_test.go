@@ -139,7 +139,8 @@ func replayInvalidThenBusy(t *testing.T) {
 }
 
 // replayAgedIdle: a channel was followed, and quiet for longer than the retention.
-// Its last id is not known any more, and nothing is missing.
+// Its last id is not known any more, and nothing is missing; but that nobody can know,
+// as the server could have been seeking: it is told as possible, and nothing ends.
 func replayAgedIdle(t *testing.T) {
 	l := newStreaming(t)
 	l.followTopic()
@@ -153,10 +154,7 @@ func replayAgedIdle(t *testing.T) {
 	l.DropConnections()
 	l.put(labTopic, 3)
 	l.expect(3)
-	if n := l.gapCount(); n != 0 {
-		t.Errorf("%d gaps", n)
-	}
-	l.expectUnworried()
+	l.expectPossibleGaps(2)
 	l.awaitForgotten()
 	l.finish(labTopic)
 }

@@ -38,6 +38,7 @@ type subscription struct {
 	offers    sync.WaitGroup // messages that feeders of C hold out to a consumer
 	watermark watermark
 	live      time.Time // when the server last showed that nothing before this is missing
+	followed  time.Time // Streaming API: when it was last followed at all
 
 	received, delivered, handled uint64
 	lastReceived                 time.Time

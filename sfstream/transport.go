@@ -70,5 +70,6 @@ const (
 	batchUnread                    // latest is the first event that was received and will not be delivered; an error follows
 	batchSure                      // nothing is missing before the early messages of sub
 	batchHeard                     // the server answers on both connections
+	batchFollowed                  // the server still follows sub, whether it is behind or not
 	batchAlive                     // the session works: messages alone do not prove that where they come with the subscribe
 )

@@ -95,6 +95,7 @@ type cometdSession struct {
 	brought  bool           // something came with the present connect, or beside it
 	dropped  map[string]int // by bare name, until nothing of it can come: the first connect that began without it
 	quietAt  time.Time      // when quiet channels were last told so
+	saidAt   time.Time      // when it was last said that channels are followed
 }
 
 // cometdChannel is a channel of the session.
@@ -200,7 +201,8 @@ func (s *cometdSession) poll(reqs []request) {
 		advice, err := s.bayeux.Connect(s.ctx, first, s.deliver)
 		pause := s.bayeux.Interval()
 		if err == nil {
-			if s.connected(first) && !first && time.Since(began) < time.Second {
+			took := time.Since(began)
+			if s.connected(first, took >= time.Second) && !first && took < time.Second {
 				rush++
 			} else {
 				rush = 0
@@ -240,8 +242,9 @@ func pace(rush int) time.Duration {
 }
 
 // connected takes in that a connect has finished, and reports whether it brought
-// nothing. The first one is not held.
-func (s *cometdSession) connected(first bool) (empty bool) {
+// nothing. The first one is not held. That a channel gets nothing does not mean
+// that there is nothing older to come: the server may be seeking through a backlog.
+func (s *cometdSession) connected(first, held bool) (empty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connects++
@@ -267,10 +270,17 @@ func (s *cometdSession) connected(first bool) (empty bool) {
 	now := time.Now()
 	good := !first && s.inFlight == 0
 	tell := good && (empty || now.Sub(s.quietAt) >= settled)
+	say := good && now.Sub(s.saidAt) >= settled
+	if say {
+		s.saidAt = now
+	}
 	for _, c := range s.channels {
+		if say && c.accepted {
+			s.pushLocked(batch{kind: batchFollowed, sub: c.sub})
+		}
 		c.caughtUp = c.caughtUp || good && empty && c.accepted && len(c.held) == 0
 		if tell && c.caughtUp && !c.busy && len(c.held) == 0 {
-			s.pushLocked(batch{kind: batchQuiet, sub: c.sub})
+			s.pushLocked(batch{kind: batchQuiet, sub: c.sub, whole: empty && held})
 			s.quietAt = now
 		}
 		c.busy = false
