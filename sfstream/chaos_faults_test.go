@@ -21,7 +21,8 @@ type chaosFault struct {
 
 // hurt makes something go wrong, mostly on one channel.
 func (c *chaos) hurt() {
-	f := chaosFaults[c.random.IntN(len(chaosFaults))]
+	faults := chaosFaultsNow()
+	f := faults[c.random.IntN(len(faults))]
 	channel := c.names[c.random.IntN(len(c.names))]
 	what := f.do(c, channel)
 	if what == "" {

@@ -128,7 +128,7 @@ func (c *chaos) serverOptions() []sfstreamtest.Option {
 	maybe(sfstreamtest.WithCometDHTTPStatus())
 	maybe(sfstreamtest.WithDuplicateConnectStatus(500))
 	maybe(sfstreamtest.WithClockSkew(time.Duration(r.IntN(600)-300) * time.Second))
-	return opts
+	return append(opts, c.worldOptions()...)
 }
 
 func (c *chaos) define(channel string) {
@@ -162,12 +162,15 @@ func (c *chaos) key(channel string) replaystore.Key {
 
 // beginEra gives a channel replay ids that it has never had. It forgets what is
 // retained.
-func (c *chaos) beginEra(ch *channelModel) {
+func (c *chaos) beginEra(ch *channelModel) { c.beginEraBy(ch, c.RestartReplay) }
+
+// beginEraBy is beginEra by another verb.
+func (c *chaos) beginEraBy(ch *channelModel, restart func(channel string, id uint64) error) {
 	for {
 		era := uint64(1 + c.ids.IntN(1000))
 		if _, used := ch.eras[era]; !used {
 			ch.eras[era] = ch.published()
-			must(c.t, c.RestartReplay(ch.name, era*eraSize+1+uint64(c.ids.IntN(1000))))
+			must(c.t, restart(ch.name, era*eraSize+1+uint64(c.ids.IntN(1000))))
 			return
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // mountControl adds the verbs for programs that are not in this process.
@@ -166,12 +165,6 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		s.ExpireToken()
 	case "MoveInstance":
 		s.MoveInstance()
-	case "LeaveInstance":
-		err = s.LeaveInstance(req.Kind)
-	case "RedirectToLogin":
-		s.RedirectToLogin(n)
-	case "ProxyPage":
-		s.ProxyPage(n, req.Status, req.Body)
 	case "LockUser":
 		s.LockUser()
 	case "DropConnections":
@@ -210,26 +203,12 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		err = s.Remove(req.Channel)
 	case "RestartReplay":
 		err = s.RestartReplay(req.Channel, req.Replay)
-	case "ResetReplay":
-		err = s.ResetReplay(req.Channel, req.Replay, req.Accepted)
-	case "LagKeepalive":
-		s.LagKeepalive(req.Channel, n)
-	case "HoldKeepaliveID":
-		s.HoldKeepaliveID(on)
-	case "PassPositions":
-		err = s.PassPositions(req.Channel, n)
-	case "SeekBacklog":
-		s.SeekBacklog(req.Channel, n, time.Duration(req.Seconds)*time.Second)
-	case "CutGroups":
-		s.CutGroups(n)
-	case "BreakGroups":
-		if req.Group != nil {
-			s.BreakGroups(*req.Group)
-		}
-	case "RepeatReplayID":
-		s.RepeatReplayID(req.Channel, n)
 	default:
-		if !s.controlCometD(req, n, on) {
+		known := s.controlCometD(req, n, on)
+		if !known {
+			known, err = s.controlWorld(req, n, on)
+		}
+		if !known {
 			err = fmt.Errorf("there is no fault %q", req.Fault)
 		}
 	}

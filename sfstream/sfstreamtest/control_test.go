@@ -140,6 +140,38 @@ func TestControlInjectsEveryFault(t *testing.T) {
 	}, sfstreamtest.WithControl())
 }
 
+func TestControlKnowsWhatRealOrgsDo(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.publish(1)
+		for _, body := range []string{
+			`{"fault":"LagKeepalive","channel":"` + orders + `","n":2}`, `{"fault":"HoldKeepaliveID"}`, `{"fault":"HoldKeepaliveID","on":false}`,
+			`{"fault":"PassPositions","channel":"` + orders + `","n":3}`, `{"fault":"SeekBacklog","seconds":60}`,
+			`{"fault":"CutGroups","n":-1}`, `{"fault":"BreakGroups","group":{"after":2,"newOnly":true,"times":-1,"code":"OK"}}`,
+			`{"fault":"RepeatReplayID","channel":"` + orders + `"}`, `{"fault":"RedirectToLogin"}`,
+			`{"fault":"ProxyPage","n":-1,"status":403,"body":"{}"}`,
+			`{"fault":"DisconnectSessions","alone":true}`, `{"fault":"DisconnectWithEvents","n":2}`,
+			`{"fault":"PassingError","kind":"subscribe","code":"500::x"}`, `{"fault":"CreateDenied"}`,
+			`{"fault":"RESTError","code":"API_DISABLED_FOR_ORG"}`, `{"fault":"SilenceDisconnect"}`,
+		} {
+			must(t, r, "fault", body)
+		}
+		getTopicOf(t, r, codes.PermissionDenied)
+		must(t, r, "fault", `{"fault":"ClearFaults"}`)
+		r.settle()
+		getTopic(t, r, orders, codes.OK, "")
+		must(t, r, "fault", `{"fault":"ResetReplay","channel":"`+orders+`","replay":9,"accepted":true}`)
+		if e := r.publish(1)[0]; e.Number != 9 {
+			t.Errorf("number %d", e.Number)
+		}
+		must(t, r, "fault", `{"fault":"LeaveInstance","kind":"307"}`)
+		for _, body := range []string{`{"fault":"LeaveInstance","kind":"500"}`, `{"fault":"ResetReplay","channel":"/event/No__e","replay":1}`} {
+			if code, reply := control(t, r, "fault", body); code != http.StatusBadRequest {
+				t.Errorf("%s: %d %v", body, code, reply)
+			}
+		}
+	}, sfstreamtest.WithControl())
+}
+
 func TestControlAnswersNonsenseWith400(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		for _, test := range [][2]string{

@@ -71,6 +71,14 @@
 // verbs of its own ([Server.UnknownClient], [Server.LoseResponse]), or is a
 // [CometDFault].
 //
+// Some faults are of the world around the org: its replay ids begin anew
+// ([Server.ResetReplay]), it seeks through a backlog ([Server.SeekBacklog]), its
+// instance moves and leaves a redirect, a page or no host behind
+// ([Server.LeaveInstance]), a proxy answers gRPC with a page ([Server.ProxyPage]). On
+// CometD it ends sessions by itself ([Server.DisconnectSessions]), fails with errors
+// that pass and the advice never to come back ([Server.PassingError]) and answers as
+// the REST API does ([Server.RESTError]).
+//
 // # Caveats
 //
 // Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's

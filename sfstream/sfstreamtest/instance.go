@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -17,12 +18,16 @@ type instances struct {
 	left  map[string]string // what a host that the org has left answers
 }
 
-// instanceDomain is where the instances of WithInstanceHosts are.
-const instanceDomain = "sfstreamtest.example"
+// Where the instances of WithInstanceHosts are. Clients take http for loopback only.
+const (
+	instanceDomain  = "sfstreamtest.example"
+	instanceNetwork = "127.0.1."
+)
 
-// WithInstanceHosts gives instances hosts of their own, instance-0.sfstreamtest.example
-// and so on with every move, which only HTTPClient finds. Default: the instance is
-// where logins are, and at localhost for 127.0.0.1, and back, when it moves.
+// WithInstanceHosts gives instances hosts of their own with every move, which only
+// HTTPClient finds: instance-0.sfstreamtest.example with TLS, else 127.0.1.1, and so
+// on, 200 of them. Default: the instance is where logins are, and at localhost for
+// 127.0.0.1, and back, when it moves.
 func WithInstanceHosts() Option { return func(c *config) { c.instanceHosts = true } }
 
 // instanceURL is where the org says that it lives, see MoveInstance.
@@ -36,8 +41,11 @@ func (s *Server) instanceURLLocked() string {
 	_, port, err := net.SplitHostPort(s.httpGate.addr.String())
 	switch n := s.instances.moves; {
 	case err != nil:
-	case s.config.instanceHosts:
+	case s.config.instanceHosts && s.cert != nil:
 		return s.scheme() + net.JoinHostPort(fmt.Sprintf("instance-%d.%s", n, instanceDomain), port)
+	case s.config.instanceHosts:
+		const most = 200
+		return s.scheme() + net.JoinHostPort(instanceNetwork+strconv.Itoa(1+n%most), port)
 	case (n%2 == 1) != s.config.loginHost:
 		return s.scheme() + net.JoinHostPort("localhost", port)
 	}
@@ -150,10 +158,10 @@ func (s *Server) resolveHost(addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	how, _ := s.leftBehind(addr)
-	if named := strings.HasSuffix(host, "."+instanceDomain); how == "gone" || named && !s.config.instanceHosts {
+	if how, _ := s.leftBehind(addr); how == "gone" {
 		return "", &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	} else if !named {
+	}
+	if !s.config.instanceHosts || !strings.HasSuffix(host, "."+instanceDomain) && !strings.HasPrefix(host, instanceNetwork) {
 		return addr, nil
 	}
 	own, _, err := net.SplitHostPort(s.httpGate.addr.String())

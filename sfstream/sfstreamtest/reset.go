@@ -41,7 +41,7 @@ func (st *stream) wentBack(r *record) bool {
 	return st.topic.reset && r.kind == event && r.replay < st.reached
 }
 
-// LagKeepalive makes the next n keepalives of a channel ("": any) name a position far
+// LagKeepalive makes the next n keepalives of a channel ("": any) name a position
 // behind what the stream has had: they come from a node that lags.
 func (s *Server) LagKeepalive(channel string, n int) {
 	s.faults.add(fault{at: atLag, channel: channel, left: n})
@@ -55,14 +55,24 @@ func (s *Server) HoldKeepaliveID(on bool) { s.faults.toggle(atHold, on) }
 func (st *stream) latestLocked() (uint64, error) {
 	s, t := st.server, st.topic
 	if _, ok := s.faults.take(atLag, t.name); ok {
-		const far = 1000
-		return max(t.log.last, far+1) - far, nil
+		return st.behindLocked(), nil
 	}
 	if s.faults.active(atHold, t.name) {
 		return t.log.last, nil
 	}
 	err := t.markLocked(s.now(), s.config.keepalive/2, s.journal)
 	return t.log.last, err
+}
+
+// behindLocked is a position before what the stream has had, if possible one that can
+// be resumed from.
+func (st *stream) behindLocked() uint64 {
+	const records, far = 3, 1000
+	l := &st.topic.log
+	if i := max(l.first, st.cursor-1-records); i < l.next && l.at(i).replay < st.reached {
+		return l.at(i).replay
+	}
+	return max(l.last, far+1) - far
 }
 
 // PassPositions lets n replay ids of a channel pass that are of none of its events, as

@@ -85,6 +85,12 @@ func TestKeepalivesLagAndHold(t *testing.T) {
 		if ahead <= ev.Number || behind >= ev.Number || again <= ahead {
 			t.Errorf("keepalives name %d, %d, %d beside %d", ahead, behind, again, ev.Number)
 		}
+		events := r.publish(6)
+		recvIDs(t, stream, 6)
+		r.LagKeepalive("", 1)
+		if id := latest(); id != events[2].Number {
+			t.Errorf("it names %d, want %d", id, events[2].Number) // a position to come back to
+		}
 	})
 }
 
