@@ -1,7 +1,9 @@
 package sfstreamtest_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -275,4 +278,52 @@ func TestControlDefinesMembers(t *testing.T) {
 			t.Errorf("%d and %d events; %+v", two, three, reply)
 		}
 	}, sfstreamtest.WithControl())
+}
+
+func TestChangeEventsHasMembersToo(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		check(t, r.DefineObject("Account", fieldList("Name Text, Industry DynamicEnum")...))
+		check(t, r.DefineObject("Contact", fieldList("Name Text")...))
+		check(t, r.DefineMembers("/data/ChangeEvents", sfstreamtest.Member{Channel: "/data/AccountChangeEvent", Enriched: []string{"Industry"}}))
+		changed(t, r, account("CREATE", nil, "001A", "001B"))
+		changed(t, r, sfstreamtest.Change{Object: "Contact", Type: "CREATE", RecordIDs: []string{"003A", "003B"}})
+		check(t, r.DefineMembers("/data/ChangeEvents", sfstreamtest.Member{Channel: "/data/AccountChangeEvent"})) // plain again
+		changed(t, r, account("CREATE", nil, "001C", "001D"))
+		n := numbersOf(r.Retained("/data/ChangeEvents"))
+		if len(n) != 4 || n[0] != n[1] || n[1] == n[2] || n[2] == n[3] {
+			t.Errorf("the replay ids are %v", n)
+		}
+		wantEvents(t, r.shaken().follow("/data/ChangeEvents", -2), r.Retained("/data/ChangeEvents")...)
+	})
+}
+
+func TestALargeGroupIsSentAsTheClientAsks(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		withMembers(t, r)
+		ids := make([]string, 10_000)
+		for i := range ids {
+			ids[i] = fmt.Sprintf("001%012dAAA", i)
+		}
+		changed(t, r, account("CREATE", nil, ids...))
+		stream := r.open(earliest(sales, 100))
+		var id []byte
+		for n := 0; n < len(ids); {
+			resp := recv(t, stream)
+			for _, e := range resp.Events {
+				if id = slices.Clone(e.ReplayId); string(id) != string(resp.LatestReplayId) {
+					t.Fatalf("event %d has %x", n, id)
+				}
+				n++
+			}
+			if resp.PendingNumRequested == 0 {
+				check(t, stream.Send(&eventbus.FetchRequest{NumRequested: 100}))
+			}
+		}
+		if got := len(r.shaken().follow(sales, -2)); got != len(ids) {
+			t.Errorf("%d events over CometD", got)
+		}
+		if b := r.shaken(); len(b.follow(sales, binary.BigEndian.Uint64(id))) != 0 {
+			t.Error("something comes after the group's id")
+		}
+	})
 }
