@@ -277,3 +277,54 @@ func TestOtherEventsHaveNothingEnriched(t *testing.T) {
 		t.Error("of no message there is something")
 	}
 }
+
+// Whatever a payload says, nothing is in two places, what an Optional tells agrees,
+// and of what is not null nothing is lost.
+func FuzzEnriched(f *testing.F) {
+	_, cometd := enrichedUpdate(f)
+	f.Add(string(cometd.payload))
+	for _, payload := range []string{
+		`{"ChangeEventHeader":{"changeType":"UPDATE","changedFields":["A.B","A","C.D"]},"A":{"B":1,"C":null},"C":"text","Phone":"1"}`,
+		`{"ChangeEventHeader":{"changeType":"DELETE"},"A":{"B":{"C":null}},"Phone":null}`,
+		`{"ChangeEventHeader":{"changeType":"UPDATE","changedFields":[1,null,".",""]},"":{"":1},"Phone":["1"]}`,
+	} {
+		f.Add(`{"payload":` + payload + `}`)
+	}
+	f.Fuzz(func(t *testing.T, data string) {
+		m := new(Message)
+		readEvent(m, "/data/ChangeEvents", []byte(data))
+		whole, err := m.jsonPayload()
+		if err != nil {
+			return
+		}
+		fields, err := m.Fields()
+		enriched, bad := m.Enriched()
+		if err != nil || bad != nil {
+			t.Fatal(err, bad)
+		}
+		all, isMap := whole.(map[string]any)
+		for name, value := range all {
+			changed, is := fields[name]
+			along, came := enriched[name]
+			_, compound := value.(map[string]any)
+			if is && came && !compound || value != nil && !is && !came || along == nil && came || is && value != nil && changed == nil {
+				t.Errorf("%s: %v is %v and %v", name, value, changed, along)
+			}
+		}
+		if !isMap {
+			return
+		}
+		got, err := Decode[struct{ Phone Optional[any] }](m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, is := fields["Phone"]
+		along, came := enriched["Phone"]
+		if value, ok := got.Phone.Enriched(); (ok != came || !reflect.DeepEqual(value, along)) && !is {
+			t.Errorf("the phone is %+v, of %v", got.Phone, along)
+		}
+		if got.Phone.IsZero() == is {
+			t.Errorf("the phone is %v, of %v", got.Phone, fields["Phone"])
+		}
+	})
+}
