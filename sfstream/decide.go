@@ -59,6 +59,10 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 			l.client.log.Debug("session ended by the server, resuming", l.attr(), "error", err)
 			return retryAfter(err), nil
 		}
+		if errors.Is(err, errParted) && !l.parted { // it is trouble where it does so again
+			l.parted = true
+			return l.nextWait(l.backOff, l.downSince, err)
+		}
 		act = actionRetry // a server that ends every session at once must not be stormed
 	}
 	level := slog.LevelInfo

@@ -38,6 +38,7 @@ type link struct {
 	backOff   backoff.BackOff
 	heard     time.Time // when the present session last proved to work; zero: it has not
 	lasted    bool      // it did so for a while
+	parted    bool      // the last session was short, and its server ended it politely
 	downSince time.Time // of the present outage
 	failing   bool      // the last attempt failed: the next ones are told at Debug only
 	again     bool      // that the link is connected again has been told
@@ -76,7 +77,7 @@ func (l *link) run() {
 			}
 		}
 		if progress {
-			l.failing = false
+			l.failing, l.parted = false, false
 			l.backOff.Reset()
 		}
 		wait, fatal := l.decide(err, progress)
@@ -186,9 +187,11 @@ func (l *link) receive(s session) (progress bool, err error) {
 		}
 	}()
 	started := time.Now()
+	brought := false // an event that had not come before
 	for {
 		b, err := s.recv(l.changed)
 		if err != nil {
+			progress = progress || brought && errors.Is(err, errParted)
 			l.lasted = l.heard.Sub(started) >= settled
 			if time.Since(started) >= settled && !errors.Is(err, errSilent) {
 				progress, l.heard = true, time.Now()
@@ -231,7 +234,8 @@ func (l *link) receive(s session) (progress bool, err error) {
 			continue
 		case batchMessages:
 			if f := l.asked[b.sub]; f != nil {
-				works = f.deliver(b.messages, b.early) && !b.sub.polled
+				news := f.deliver(b.messages, b.early)
+				works, brought = news && !b.sub.polled, brought || news
 			}
 		}
 		l.heard = time.Now()

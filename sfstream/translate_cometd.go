@@ -98,6 +98,8 @@ func translateCometD(channel string, err error) *ServerError {
 		e.Code, e.Message = Invalid, "the channel's name is too long for a request"
 	case errors.Is(err, errAdvised):
 		e.Code, e.Message, e.err = Internal, err.Error(), errSessionGone
+	case errors.Is(err, bayeux.ErrDisconnected):
+		e.Code, e.Message, e.err = Internal, errParted.Error(), fmt.Errorf("%w: %w: %w", errSessionGone, errParted, err)
 	case errors.Is(err, bayeux.ErrSilent):
 		e.Message, e.err = err.Error(), errSilent
 	default:

@@ -41,6 +41,10 @@ var errReopen = errors.New("a new session is needed")
 // nothing came.
 var errSilent = errors.New("nothing came for too long")
 
+// errParted is what the error of a session wraps that its server has ended by a
+// message of its own: that is no trouble.
+var errParted = errors.New("the server has ended the session")
+
 // request is what a session follows, and from where.
 type request struct {
 	sub      *subscription

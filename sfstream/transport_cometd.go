@@ -2,6 +2,7 @@ package sfstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -200,6 +201,9 @@ func (s *cometdSession) poll(reqs []request) {
 		began := time.Now()
 		advice, err := s.bayeux.Connect(s.ctx, first, s.deliver)
 		pause := s.bayeux.Interval()
+		if errors.Is(err, bayeux.ErrDisconnected) {
+			s.parted()
+		}
 		if err == nil {
 			took := time.Since(began)
 			if s.connected(first, took >= time.Second) && !first && took < time.Second {
@@ -247,19 +251,11 @@ func pace(rush int) time.Duration {
 func (s *cometdSession) connected(first, held bool) (empty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connects++
-	s.polling = false
+	s.connectEndedLocked()
 	empty = !s.brought
 	s.brought = false
 	if empty {
 		maps.DeleteFunc(s.dropped, func(_ string, began int) bool { return s.connects >= began })
-	}
-	for _, c := range s.channels {
-		s.releaseLocked(c)
-		if c.early {
-			c.early = false
-			s.pushLocked(batch{kind: batchSure, sub: c.sub})
-		}
 	}
 	if first {
 		s.pushLocked(batch{kind: batchHeard})
@@ -286,6 +282,28 @@ func (s *cometdSession) connected(first, held bool) (empty bool) {
 		c.busy = false
 	}
 	return empty
+}
+
+// connectEndedLocked lets go of what waited for the connect that has finished.
+func (s *cometdSession) connectEndedLocked() {
+	s.connects++
+	s.polling = false
+	for _, c := range s.channels {
+		s.releaseLocked(c)
+		if c.early {
+			c.early = false
+			s.pushLocked(batch{kind: batchSure, sub: c.sub})
+		}
+	}
+}
+
+// parted takes in that the connect that the server's own disconnect came with has
+// finished. What it brought counts; that it brought nothing means nothing: it was
+// not held until the end.
+func (s *cometdSession) parted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connectEndedLocked()
 }
 
 // awaitRoom waits until the link has what came and no channel is full, but not so

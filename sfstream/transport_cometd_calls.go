@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -77,12 +78,16 @@ func (s *cometdSession) unsubscribe(subs []*subscription) error {
 		channels = append(channels, sub.channel)
 	}
 	s.begin()
-	if err := s.bayeux.Unsubscribe(s.ctx, channels, s.deliverCall); err != nil {
+	err := s.bayeux.Unsubscribe(s.ctx, channels, s.deliverCall)
+	if err != nil && !errors.Is(err, bayeux.ErrDisconnected) {
 		return translateCometD("", err) // what is held is not let go: it comes again
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finishLocked()
+	if err != nil {
+		return translateCometD("", err)
+	}
 	for _, sub := range subs {
 		// What the server had queued comes with the connect that is under way, or
 		// with later ones, as long as they bring anything.
@@ -132,13 +137,17 @@ func (s *cometdSession) subscribe(reqs []request) error {
 		}
 		s.answered(bareName(channel), nil)
 	})
-	if err != nil {
+	parted := errors.Is(err, bayeux.ErrDisconnected)
+	if err != nil && !parted {
 		return translateCometD("", err)
 	}
 	if ended == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.finishLocked()
+		if parted {
+			ended = translateCometD("", err)
+		}
 	}
 	return ended
 }

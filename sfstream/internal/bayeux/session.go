@@ -95,6 +95,11 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("HTTP %d %s: %q", e.Status, http.StatusText(e.Status), e.Start)
 }
 
+// ErrDisconnected is what a request ends with whose response holds a
+// /meta/disconnect of the server's own: the session is over. Events and replies
+// that came with it have been handed on.
+var ErrDisconnected = errors.New("bayeux: the server has ended the session")
+
 // ErrTooLarge is a request of more than MaxRequest bytes, which was not sent.
 var ErrTooLarge = errors.New("bayeux: the request is larger than the server takes")
 
@@ -125,6 +130,9 @@ func (s *Session) Handshake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if replies.disconnected() {
+		return ErrDisconnected
+	}
 	if reply == nil || reply.ClientID == "" {
 		return fmt.Errorf("%w: no reply to the handshake", errNotJSON)
 	}
@@ -153,6 +161,8 @@ func (s *Session) Connect(ctx context.Context, atOnce bool, deliver func([]Event
 	switch {
 	case err != nil:
 		return Advice{}, err
+	case replies.disconnected():
+		return Advice{}, ErrDisconnected
 	case reply != nil:
 		return reply.Advice, nil
 	case came: // some send events without it
@@ -220,9 +230,15 @@ func (s *Session) each(ctx context.Context, messages []message, deliver func([]E
 	for _, m := range messages {
 		reply, err := replies.to(m.Channel, m.Subscription)
 		if reply == nil && err == nil {
+			if replies.disconnected() {
+				continue
+			}
 			return fmt.Errorf("%w: no reply for %s", errNotJSON, m.Subscription)
 		}
 		result(m.Subscription, err)
+	}
+	if replies.disconnected() {
+		return ErrDisconnected
 	}
 	return nil
 }
@@ -315,6 +331,13 @@ func (r replies) to(channel, subscription string) (*Reply, error) {
 		return found, &ReplyError{Reply: *found, Status: r.status}
 	}
 	return found, nil
+}
+
+// disconnected reports whether the server has ended the session by itself. Ours is
+// sent alone.
+func (r replies) disconnected() bool {
+	const channel = "/meta/disconnect"
+	return r.sent[0].Channel != channel && slices.ContainsFunc(r.list, func(reply Reply) bool { return reply.Channel == channel })
 }
 
 // tooLarge returns the refusal of the whole request, if it was one.
