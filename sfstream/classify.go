@@ -12,17 +12,18 @@ import (
 type action int
 
 const (
-	actionRetry       action = iota // back off, then open from where we were
-	actionResume                    // the server ended an idle stream politely: open again when there is room
-	actionReauthorize               // this token is dead: log in again
-	actionFallback                  // the replay id is stale: the policy decides
-	actionRetrySlowly               // a channel that was accepted once is denied now: may pass
-	actionGiveUp                    // no retry cures it
+	actionRetry        action = iota // back off, then open from where we were
+	actionResume                     // the server ended an idle stream politely: open again when there is room
+	actionReauthorize                // this token is dead: log in again
+	actionFallback                   // the replay id is stale: the policy decides
+	actionRetrySlowly                // a channel that was accepted once is denied now: may pass
+	actionRetryUnknown               // words that nobody knows: may pass, and are believed when nothing else is said for long
+	actionGiveUp                     // no retry cures it
 )
 
 // String names the action for log lines and tests.
 func (a action) String() string {
-	return [...]string{"retry", "resume", "reauthorize", "fallback", "retry slowly", "give up"}[a]
+	return [...]string{"retry", "resume", "reauthorize", "fallback", "retry slowly", "retry the unknown", "give up"}[a]
 }
 
 // classify decides, for every transport, what an error means. It is the only
@@ -39,6 +40,9 @@ func classify(err error) action {
 	}
 	var server *ServerError
 	if errors.As(err, &server) {
+		if server.unknown != known {
+			return actionRetryUnknown
+		}
 		switch server.Code {
 		case Unauthenticated:
 			return actionReauthorize

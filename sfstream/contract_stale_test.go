@@ -317,8 +317,22 @@ func staleRules() []rule {
 	}
 	others := []string{
 		"subscription.fetch.topic.mismatch", "subscription.fetch.requested.events.invalid",
-		"subscription.fetch.replayid.validation.failed", "subscription.fetch.request.invalid", "INVALID_ARGUMENT: some other text",
+		"subscription.fetch.replayid.validation.failed", "subscription.fetch.request.invalid",
 	}
+	rules = append(rules, rule{number: 6, words: "an INVALID_ARGUMENT in words that nobody knows is no stale id", pubsubOnly: true, run: func(t *testing.T) {
+		l := newLab(t)
+		events := l.publish(1, 2)
+		l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
+		l.expect(1, 2)
+		l.Reject("", 1, "INVALID_ARGUMENT: some other text")
+		l.DropConnections()
+		l.publish(3)
+		l.expect(3)
+		l.expectSubscribe(labOrders, "CUSTOM", events[1].ReplayID)
+		if n := l.gapCount(); n != 0 {
+			t.Errorf("%d gaps", n)
+		}
+	}})
 	return append(rules, names("an INVALID_ARGUMENT that is %s is no stale id", others, func(t *testing.T, code string) {
 		l := newLab(t)
 		events := l.publish(1, 2)

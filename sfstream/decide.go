@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -93,7 +94,7 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 // another one was.
 func (l *link) answerable(feeds []*feed, act action, err error) *feed {
 	i := slices.IndexFunc(feeds, (*feed).isAccepted)
-	if i < 0 || act != actionRetrySlowly {
+	if i < 0 || act != actionRetrySlowly && act != actionRetryUnknown {
 		return feeds[0]
 	}
 	for _, f := range feeds {
@@ -118,9 +119,56 @@ func (l *link) concerning(f *feed, act action, err error) (wait time.Duration, f
 		return l.nextWait(l.backOff, l.downSince, err) // a server that refuses what it has just sent
 	case actionRetrySlowly:
 		return f.retryDenied(err)
+	case actionRetryUnknown:
+		return l.retryUnknown(f, err)
 	default:
 		return l.nextWait(f.backOff, f.downSince, err)
 	}
+}
+
+// wording is an answer that we do not understand, and since when there has been no
+// other.
+type wording struct {
+	words string
+	since time.Time
+	last  time.Time
+}
+
+// retryUnknown gives an answer that nobody knows time to pass: once soon, then
+// slowly. It is final when the same has been said for as long as a denial lasts
+// that is believed.
+func (l *link) retryUnknown(f *feed, err error) (time.Duration, error) {
+	var server *ServerError
+	errors.As(err, &server) // it is one: only they have words
+	if !f.isAccepted() && server.unknown == unknownRefusal {
+		return 0, err // the answer to Subscribe
+	}
+	policy, since := l.backOff, l.downSince
+	if f.backOff != nil { // the session lives on
+		policy, since = f.backOff, f.downSince
+	}
+	wait, fatal := l.nextWait(policy, since, err)
+	if !f.isAccepted() || fatal != nil {
+		return wait, fatal // Subscribe's own time bounds it
+	}
+	now, said := time.Now(), server.Code.String()+server.Reason+server.Message
+	heard := &f.unknown
+	first := heard.words != said || now.Sub(heard.last) > deniedFor/2 // else other trouble has kept us from asking
+	if first {
+		*heard = wording{words: said, since: now}
+		l.client.log.Warn("refused for a reason that is not known, trying on", "channel", f.sub.channel, "for", deniedFor, "error", err)
+	}
+	heard.last = now
+	switch {
+	case first:
+		return wait, nil
+	case now.Sub(heard.since) < deniedFor:
+	case len(f.position.id) > 0 && strings.Contains(strings.ToLower(said), "replay"):
+		return f.fallBack(err) // the code of a stale id, and its text, are lost on the way
+	default:
+		return 0, err
+	}
+	return max(wait, deniedEvery), nil
 }
 
 // nextWait is the backoff's wait, or the server's where that is longer.

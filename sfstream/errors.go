@@ -79,8 +79,18 @@ type ServerError struct {
 
 	session  bool // Streaming API: about the session, whichever message it answers
 	restOnly bool // Unauthenticated: the token was a JWT
+	unknown  unknown
 	err      error
 }
+
+// unknown tells refusals in words that nobody knows from those that we understand.
+type unknown int
+
+const (
+	known          unknown = iota
+	unknownWords           // of anything
+	unknownRefusal         // of what we have asked for, by their code
+)
 
 // Error names the channel, the refusal, the rpc id and the next step.
 func (e *ServerError) Error() string {
@@ -89,7 +99,14 @@ func (e *ServerError) Error() string {
 	if about == "" {
 		about = "Streaming API"
 	}
-	fmt.Fprintf(&b, "sfstream: %s: %s: %s", about, e.Code, e.Message)
+	said := e.Message
+	if said == "" {
+		said = "no reason given"
+		if e.err != nil {
+			said += ": " + e.err.Error()
+		}
+	}
+	fmt.Fprintf(&b, "sfstream: %s: %s: %s", about, e.Code, said)
 	if e.RPCID != "" {
 		fmt.Fprintf(&b, " (rpc id %s)", e.RPCID)
 	}

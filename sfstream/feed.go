@@ -74,6 +74,7 @@ type feed struct {
 
 	denied     time.Time // since when an accepted channel is denied; zero: it is not
 	deniedLast time.Time
+	unknown    wording   // what was said last that nobody knows
 	parked     bool      // it had no room when last looked at
 	warned     time.Time // the stall for want of Ack that was warned of
 
@@ -169,7 +170,7 @@ func (f *feed) accept() {
 
 // progressed forgets past trouble: the channel works.
 func (f *feed) progressed() {
-	f.denied, f.retryAt, f.backOff = time.Time{}, time.Time{}, nil
+	f.denied, f.retryAt, f.backOff, f.unknown = time.Time{}, time.Time{}, nil, wording{}
 	f.downSince = time.Now()
 }
 

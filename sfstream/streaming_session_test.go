@@ -154,21 +154,35 @@ func queueFull(t *testing.T) {
 	l.finish(labTopic)
 }
 
-// adviceNonePlain: a connect that is told not to retry, for a reason that nobody
-// knows.
+// adviceNonePlain: connects that are told not to retry, for a reason that nobody
+// knows. It may pass; when nothing else has been said for ten minutes, it is final.
 func adviceNonePlain(t *testing.T) {
 	l := newStreaming(t)
 	l.followTopic()
-	l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Error: "499::Something that has never been seen", Advice: `{"reconnect":"none","interval":0}`})
+	fault := sfstreamtest.CometDFault{Kind: "connect", Error: "499::Something that has never been seen", Advice: `{"reconnect":"none","interval":0}`}
+	l.FailCometD(fault)
 	l.put(labTopic, 1)
 	l.expect(1)
+	l.pass(15 * time.Minute)
+	l.expectCounts(2, 1)
+	fault.Times = -1
+	l.FailCometD(fault)
+	l.put(labTopic, 2)
+	l.expect(2)
+	began := time.Now()
 	err := expectEnd[*sfstream.ServerError](l)
 	if err.Code != sfstream.Invalid {
 		t.Errorf("%v is %v", err, err.Code)
 	}
 	contains(t, err.Error(), "Something that has never been seen")
+	if took := time.Since(began); took < 10*time.Minute || took > 14*time.Minute {
+		t.Errorf("it took %v", took)
+	}
+	before := l.Handshakes()
 	l.pass(10 * time.Minute)
-	l.expectCounts(1, 1)
+	if n := l.Handshakes(); n != before || n > 2+25 {
+		t.Errorf("%d handshakes, %d of them when it had ended", n, n-before)
+	}
 	if err := l.client.Subscribe(t.Context(), labOrders); !errors.As(err, new(*sfstream.ServerError)) {
 		t.Errorf("Subscribe of a client that has ended: %v", err)
 	}

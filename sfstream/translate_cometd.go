@@ -47,6 +47,12 @@ var bayeuxErrors = []struct {
 	{400, "does not match the session", Unauthenticated, 0, true, false},
 	{401, "", Unauthenticated, 0, true, false},
 	{0, "invalid_session_id", Unauthenticated, 0, true, false},
+
+	// Of the REST API, which answers for this one where nothing may be asked.
+	{0, "api_disabled_for_org", Invalid, 0, true, false}, // a matter of the org's edition
+	{0, "api_currently_disabled", PermissionDenied, 0, true, false},
+	{0, "request_limit_exceeded", LimitExceeded, 10 * time.Minute, true, false}, // a rolling 24 h allocation
+
 	{403, "handshake denied", Unauthenticated, 0, true, false}, // without a reason that says otherwise
 	{403, "handshake_denied", Unauthenticated, 0, true, false},
 
@@ -61,12 +67,16 @@ var bayeuxErrors = []struct {
 	{400, "api version", Invalid, 0, true, false},
 	{400, "requested to subscribe to", NotFound, 0, false, false},
 	{400, "channel_missing", NotFound, 0, false, false},
-	{400, "", Invalid, 0, false, false},
+	{400, "invalid connection type", Invalid, 0, false, false},
+	{400, "name not specified", Invalid, 0, false, false},
+	{400, "must start with a leading", Invalid, 0, false, false},
+	{400, "query fields", Invalid, 0, false, false},
 	{403, "", PermissionDenied, 0, false, false},
 	{404, "", NotFound, 0, false, false},
-	{405, "", Invalid, 0, false, false},
+	{405, "channel_invalid", Invalid, 0, false, false},
+	{405, "message_id_invalid", Invalid, 0, false, false},
 	{408, "", Unavailable, 0, true, false},
-	{412, "", Invalid, 0, false, false},
+	{409, "", Unavailable, 0, false, false},
 	{413, "", Invalid, 0, false, false},
 }
 
@@ -111,6 +121,13 @@ func translateCometD(channel string, err error) *ServerError {
 func (e *ServerError) readReply(reply *bayeux.ReplyError) {
 	e.Message = reply.Reply.Error
 	e.Reason = reply.Reply.Error
+	if reply.Message != "" {
+		e.Message = strings.TrimPrefix(reply.Reply.Error+": "+reply.Message, ": ")
+	}
+	if reply.Channel == "/meta/handshake" && strings.Contains(strings.ToLower(reply.FailureReason+reply.Reply.Error), "create_denied") {
+		e.Code, e.session = Unauthenticated, true // of a channel it means something else
+		return
+	}
 	if reply.FailureReason != "" {
 		e.Message, e.Reason = reply.FailureReason, reply.FailureReason
 		if e.match(reply.FailureReason, reply) {
@@ -121,16 +138,32 @@ func (e *ServerError) readReply(reply *bayeux.ReplyError) {
 	if e.match(reply.Reply.Error, reply) {
 		return
 	}
+	code, _, _ := bayeux.ParseError(reply.Reply.Error)
+	if code == 0 && reply.Status != http.StatusOK {
+		code = reply.Status
+	}
 	switch {
-	case reply.Advice.Reconnect == "none":
-		e.Code = Invalid // nothing that we know, and not to be repeated
 	case reply.Advice.Reconnect == "handshake":
 		e.gone(reply)
-	case reply.Status >= 500 || reply.Status == http.StatusRequestTimeout:
+	case reply.Status == http.StatusUnauthorized:
+		e.Code, e.session = Unauthenticated, true
+	case passes(reply.Status):
 		e.Code = Unavailable
+	case e.Message == "":
+		e.Code, e.Message = Unavailable, reply.Error() // nobody has refused anything
+	case code == http.StatusBadRequest || code == http.StatusMethodNotAllowed || code == http.StatusPreconditionFailed:
+		e.Code, e.unknown = Invalid, unknownRefusal
+	case reply.Advice.Reconnect == "none":
+		e.Code, e.unknown = Invalid, unknownWords // it asks not to be asked again
 	default:
-		e.Code = Internal
+		e.Code, e.unknown = Internal, unknownWords
 	}
+}
+
+// passes reports whether a code is one of trouble that passes by itself, whatever
+// comes with it: Salesforce sends it with advice "none" too.
+func passes(code int) bool {
+	return code >= 500 && code < 600 || code == http.StatusRequestTimeout || code == http.StatusConflict
 }
 
 // match finds the row of an error and reports whether there is one.
@@ -145,6 +178,10 @@ func (e *ServerError) match(said string, reply *bayeux.ReplyError) bool {
 		if row.gone {
 			e.gone(reply)
 		}
+		return true
+	}
+	if passes(code) {
+		e.Code = Unavailable
 		return true
 	}
 	return false

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
@@ -74,7 +78,7 @@ func TestStreamingErrors(t *testing.T) {
 		{channel: subscribe, error: "404::channel names may not vary only by case", code: NotFound, action: actionRetrySlowly},
 		{channel: subscribe, error: "404::Unknown channel", code: NotFound, action: actionRetrySlowly},
 		{channel: connect, error: "408::gone", code: Unavailable, action: actionRetry, session: true},
-		{channel: subscribe, error: "412::Precondition Failed", code: Invalid, action: actionGiveUp},
+		{channel: subscribe, error: "412::Precondition Failed", code: Invalid, action: actionRetryUnknown},
 		{channel: subscribe, error: "413::Maximum Request Size Exceeded", code: Invalid, action: actionGiveUp},
 		{channel: handshake, error: "403::Handshake denied", reason: busy, code: Unavailable, action: actionRetry},
 		{channel: subscribe, error: busy, code: Unavailable, action: actionRetry},
@@ -82,9 +86,23 @@ func TestStreamingErrors(t *testing.T) {
 		{channel: subscribe, error: "403::subscription_invalid", code: PermissionDenied, action: actionRetrySlowly},
 		{channel: subscribe, error: "405::channel_invalid", code: Invalid, action: actionGiveUp},
 		{channel: "", error: "INVALID_SESSION_ID", code: Unauthenticated, action: actionReauthorize, session: true},
-		{channel: connect, error: "999::made up", advice: "none", code: Invalid, action: actionGiveUp},
+		{channel: connect, error: "999::made up", advice: "none", code: Invalid, action: actionRetryUnknown},
 		{channel: connect, error: "999::made up", advice: "handshake", code: Internal, action: actionResume, session: true},
-		{channel: connect, error: "made up", code: Internal, action: actionRetry},
+		{channel: connect, error: "made up", code: Internal, action: actionRetryUnknown},
+		{channel: subscribe, error: "400::made up", code: Invalid, action: actionRetryUnknown},
+		{channel: subscribe, error: "405::made up", advice: "none", code: Invalid, action: actionRetryUnknown},
+		{channel: connect, error: "500::Internal Server Error", advice: "none", code: Unavailable, action: actionRetry},
+		{channel: handshake, error: "502::Bad Gateway", advice: "none", code: Unavailable, action: actionRetry},
+		{channel: connect, error: "504::", advice: "none", code: Unavailable, action: actionRetry},
+		{channel: subscribe, error: "599::made up", code: Unavailable, action: actionRetry},
+		{channel: connect, error: "409::Conflict", advice: "none", code: Unavailable, action: actionRetry},
+		{channel: connect, error: "408::", advice: "none", code: Unavailable, action: actionRetry, session: true},
+		{channel: connect, error: "401::Authentication invalid", reason: "500::made up", advice: "none", code: Unavailable, action: actionRetry},
+		{channel: handshake, error: "403:denied_by_security_policy:create_denied", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: handshake, error: "403::Handshake denied", reason: "403:denied_by_security_policy:create_denied", code: Unauthenticated, action: actionReauthorize, session: true},
+		{channel: "", error: "API_DISABLED_FOR_ORG", code: Invalid, action: actionGiveUp, session: true},
+		{channel: "", error: "API_CURRENTLY_DISABLED", code: PermissionDenied, action: actionRetrySlowly, session: true},
+		{channel: "", error: "REQUEST_LIMIT_EXCEEDED", code: LimitExceeded, action: actionRetry, after: 10 * time.Minute, session: true},
 	} {
 		t.Run(fmt.Sprintf("%s %s %s %s", test.channel, test.error, test.reason, test.advice), func(t *testing.T) {
 			e := translateCometD("/topic/X", &bayeux.ReplyError{Status: http.StatusOK, Reply: bayeux.Reply{
@@ -98,6 +116,33 @@ func TestStreamingErrors(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 		})
+	}
+}
+
+// A refusal without a word of why is no refusal that could be believed.
+func TestARefusalWithoutATextSaysWhatCame(t *testing.T) {
+	for _, advice := range []string{"", "none", "retry"} {
+		e := translateCometD("", &bayeux.ReplyError{Status: http.StatusOK, Reply: bayeux.Reply{
+			Channel: "/meta/connect", Start: `{"successful":false}`, Advice: bayeux.Advice{Reconnect: advice},
+		}})
+		if e.Code != Unavailable || classify(e) != actionRetry || !strings.Contains(e.Error(), `connect: no reason given in {"successful":false}`) {
+			t.Errorf("advice %q: %s, %v", advice, classify(e), e)
+		}
+	}
+	for _, code := range []codes.Code{codes.Internal, codes.Unknown, codes.Unavailable, codes.Aborted} {
+		e := translate("/event/X__e", status.Error(code, ""), nil)
+		if classify(e) != actionRetry || !strings.Contains(e.Error(), "no reason given: rpc error: code = "+code.String()) {
+			t.Errorf("%v: %s, %v", code, classify(e), e)
+		}
+	}
+}
+
+func TestRESTErrorsKeepTheirMessage(t *testing.T) {
+	e := translateCometD("", &bayeux.ReplyError{Status: http.StatusForbidden, Reply: bayeux.Reply{
+		Error: "REQUEST_LIMIT_EXCEEDED", Message: "TotalRequests Limit exceeded.",
+	}})
+	if e.Code != LimitExceeded || e.Reason != "REQUEST_LIMIT_EXCEEDED" || e.Message != "REQUEST_LIMIT_EXCEEDED: TotalRequests Limit exceeded." {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -49,6 +49,17 @@ var reasons = map[string]struct {
 	"subscription.topic.cannot.subscribe":           {code: PermissionDenied},
 	"subscription.limit.exceeded":                   {LimitExceeded, 10 * time.Minute}, // a rolling 24 h allocation
 	"subscription.internal.error":                   {code: Internal},
+	"publish.auth.refresh.invalid":                  {code: Invalid},
+	"publish.event.count.invalid":                   {code: Invalid},
+	"publish.topic.mismatch":                        {code: Invalid},
+	"publish.topic.validation.empty":                {code: Invalid},
+
+	"managed.subscription.subscription.id.invalid":                 {code: Invalid},
+	"managed.subscription.id.or.developer.name.empty":              {code: Invalid},
+	"managed.subscription.fetch.request.events.invalid":            {code: Invalid},
+	"managed.subscription.fetch.request.invalid":                   {code: Invalid},
+	"managed.subscription.fetch.request.commit.request.restricted": {code: Invalid},
+	"managed.subscription.fetch.request.auth.request.restricted":   {code: Invalid},
 }
 
 // translate makes a *ServerError of a failed RPC: the trailer decides, then the
@@ -69,7 +80,9 @@ func translate(channel string, err error, trailer metadata.MD) *ServerError {
 			return e
 		}
 	}
-	e.Code = codeOf(st)
+	if e.Code = codeOf(st); e.Code == Invalid {
+		e.unknown = unknownRefusal // without a code that we know, nobody says that it is the request
+	}
 	return e
 }
 

@@ -79,13 +79,14 @@ var pubsubErrors = []struct {
 	{"made.up", codes.PermissionDenied, PermissionDenied, actionRetrySlowly, PermissionDenied, 0},
 	{"made.up", codes.NotFound, NotFound, actionRetrySlowly, NotFound, 0},
 	{"made.up", codes.ResourceExhausted, LimitExceeded, actionRetry, LimitExceeded, 0},
-	{"made.up", codes.InvalidArgument, Invalid, actionGiveUp, Invalid, 0},
+	{"made.up", codes.InvalidArgument, Invalid, actionRetryUnknown, Invalid, 0},
 
 	// No trailer at all.
 	{"", codes.Unavailable, Unavailable, actionRetry, Unavailable, 0},
 	{"", codes.Internal, Internal, actionRetry, Internal, 0},
 	{"", codes.Unimplemented, NotFound, actionRetrySlowly, NotFound, 0},
 	{"", codes.Unknown, Unavailable, actionRetry, Unavailable, 0},
+	{"", codes.InvalidArgument, Invalid, actionRetryUnknown, Invalid, 0},
 	{"", codes.Aborted, Internal, actionRetry, Internal, 0},
 	{"", codes.DataLoss, Internal, actionRetry, Internal, 0},
 	{"", codes.Code(99), Internal, actionRetry, Internal, 0},

@@ -215,7 +215,11 @@ func (d *decoder) take(element []byte) (Event, bool) {
 		d.raw(e.Channel, element)
 	}
 	if data == nil || isMeta(e.Channel) {
-		d.replies = append(d.replies, readReply(element))
+		reply := readReply(element)
+		if !reply.Successful && reply.Error == "" && reply.FailureReason == "" && reply.Message == "" {
+			reply.Start = start(element, maxStart, d.secret)
+		}
+		d.replies = append(d.replies, reply)
 		return Event{}, false
 	}
 	d.channel = e.Channel
@@ -266,6 +270,8 @@ func readReply(element []byte) Reply {
 			if r.Error == "" {
 				r.Error = Text(f.Value)
 			}
+		case "message":
+			r.Message = Text(f.Value)
 		case "advice":
 			_ = r.Advice.UnmarshalJSON(f.Value) // never fails
 		case "ext":

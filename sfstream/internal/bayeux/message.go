@@ -20,7 +20,9 @@ type Reply struct {
 	ClientID     string
 	Subscription string // of /meta/subscribe and /meta/unsubscribe
 	Successful   bool
-	Error        string // as it came, see ParseError
+	Error        string // as it came, see ParseError; the errorCode of a REST error
+	Message      string // of a REST error, which has no channel
+	Start        string // of a refusal without a word of why: what came in place of it
 	// FailureReason is Salesforce's ext.sfdc.failureReason: it is right where Error
 	// is not.
 	FailureReason string

@@ -30,6 +30,9 @@ const (
 	// maxText is how much is kept of what a server says about a failure.
 	maxText = 1000
 
+	// maxStart is how much is kept of what came in place of an answer.
+	maxStart = 200
+
 	// aLife is how many bytes of a reply show that the server is still at it.
 	aLife = 1 << 10
 
@@ -77,8 +80,13 @@ type ReplyError struct {
 // Error is the message's channel and what the server said.
 func (e *ReplyError) Error() string {
 	said := e.Reply.Error
-	if e.FailureReason != "" {
+	switch {
+	case e.FailureReason != "":
 		said += " (" + e.FailureReason + ")"
+	case e.Message != "":
+		said += ": " + e.Message
+	case said == "":
+		said = "no reason given in " + e.Start
 	}
 	return fmt.Sprintf("%s: %s", strings.TrimPrefix(e.Channel, "/meta/"), said)
 }
@@ -92,6 +100,9 @@ type StatusError struct {
 
 // Error is the status and the start of the body.
 func (e *StatusError) Error() string {
+	if e.Start == "" {
+		return fmt.Sprintf("HTTP %d %s without a body", e.Status, http.StatusText(e.Status))
+	}
 	return fmt.Sprintf("HTTP %d %s: %q", e.Status, http.StatusText(e.Status), e.Start)
 }
 
@@ -404,6 +415,7 @@ func (s *Session) answered(list []Reply, sent []message, status int) replies {
 		reply := &list[i]
 		reply.Error = start([]byte(reply.Error), maxText, s.token)
 		reply.FailureReason = start([]byte(reply.FailureReason), maxText, s.token)
+		reply.Message = start([]byte(reply.Message), maxText, s.token)
 		s.learn(reply.Advice)
 	}
 	return replies{sent: sent, list: list, status: status}
@@ -417,7 +429,7 @@ func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (r
 	if _, bad := d.next(); err == nil && bad == io.EOF && len(d.replies) > 0 {
 		return s.answered(d.replies, sent, resp.StatusCode), nil
 	}
-	e := &StatusError{Status: resp.StatusCode, Start: start(text, 200, s.token)}
+	e := &StatusError{Status: resp.StatusCode, Start: start(text, maxStart, s.token)}
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds < 1<<20 {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
