@@ -75,5 +75,5 @@ func (c *Client) close() error {
 	if len(errs) == 0 {
 		return terminal
 	}
-	return errors.Join(append([]error{terminal}, errs...)...)
+	return join(append([]error{terminal}, errs...)...)
 }

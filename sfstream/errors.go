@@ -114,7 +114,7 @@ func (e *ServerError) Error() string {
 		b.WriteString(": ")
 		b.WriteString(hint)
 	}
-	return b.String()
+	return oneLine(b.String())
 }
 
 // Unwrap returns the error of the transport below.
@@ -159,9 +159,9 @@ type AuthError struct {
 // Error names the login host, the channel and the cause.
 func (e *AuthError) Error() string {
 	if e.Channel != "" {
-		return fmt.Sprintf("sfstream: %s: login at %s: %v", e.Channel, e.LoginURL, e.err)
+		return oneLine(fmt.Sprintf("sfstream: %s: login at %s: %v", e.Channel, e.LoginURL, e.err))
 	}
-	return fmt.Sprintf("sfstream: login at %s: %v", e.LoginURL, e.err)
+	return oneLine(fmt.Sprintf("sfstream: login at %s: %v", e.LoginURL, e.err))
 }
 
 // Unwrap returns the cause.
@@ -183,9 +183,9 @@ func (e *ReplayError) Error() string {
 	if !e.Marker.Date.IsZero() {
 		at = " of " + e.Marker.Date.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org (sandboxes begin replay ids anew when they are "+
+	return oneLine(fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org (sandboxes begin replay ids anew when they are "+
 		"refreshed or updated, orgs when they are moved): events may have been missed; "+
-		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, idText(e.Marker.ReplayID), at, e.err)
+		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, idText(e.Marker.ReplayID), at, e.err))
 }
 
 // Unwrap returns the *ServerError.
@@ -207,7 +207,7 @@ func (e *DecodeError) Error() string {
 	if e.Field != "" {
 		field = ", field " + e.Field
 	}
-	return fmt.Sprintf("sfstream: %s: cannot decode event %s (schema %q%s): %v", e.Channel, idText(e.ReplayID), e.SchemaID, field, e.err)
+	return oneLine(fmt.Sprintf("sfstream: %s: cannot decode event %s (schema %q%s): %v", e.Channel, idText(e.ReplayID), e.SchemaID, field, e.err))
 }
 
 // Unwrap returns the cause.
@@ -224,9 +224,9 @@ type StoreError struct {
 // Error names the operation, the channel and the cause.
 func (e *StoreError) Error() string {
 	if e.Channel == "" {
-		return fmt.Sprintf("sfstream: replay store: %s: %v", e.Op, e.err)
+		return oneLine(fmt.Sprintf("sfstream: replay store: %s: %v", e.Op, e.err))
 	}
-	return fmt.Sprintf("sfstream: %s: replay store: %s: %v", e.Channel, e.Op, e.err)
+	return oneLine(fmt.Sprintf("sfstream: %s: replay store: %s: %v", e.Channel, e.Op, e.err))
 }
 
 // Unwrap returns the store's error.
@@ -242,7 +242,7 @@ type TimeoutError struct {
 
 // Error names the channel, the time and the last failure.
 func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("sfstream: %s: disconnected for %s, giving up: %v", e.Channel, e.Down.Round(time.Millisecond), e.err)
+	return oneLine(fmt.Sprintf("sfstream: %s: disconnected for %s, giving up: %v", e.Channel, e.Down.Round(time.Millisecond), e.err))
 }
 
 // Unwrap returns the last failure.

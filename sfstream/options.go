@@ -2,7 +2,6 @@ package sfstream
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -382,7 +381,7 @@ func WithOrg(org interface {
 		if org == nil {
 			return fmt.Errorf("%w: WithOrg: nil", ErrInvalidOption)
 		}
-		return errors.Join(
+		return join(
 			WithLoginURL(org.LoginURL())(c),
 			WithPubSubEndpoint(org.PubSubEndpoint())(c),
 			WithHTTPClient(org.HTTPClient())(c),

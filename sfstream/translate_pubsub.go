@@ -80,10 +80,31 @@ func translate(channel string, err error, trailer metadata.MD) *ServerError {
 			return e
 		}
 	}
+	if page, ok := pageOf(st); ok {
+		e.Code, e.Message = Unavailable, page
+		return e
+	}
 	if e.Code = codeOf(st); e.Code == Invalid {
 		e.unknown = unknownRefusal // without a code that we know, nobody says that it is the request
 	}
 	return e
+}
+
+// pageOf tells of an answer over HTTP that is not gRPC: that of a proxy or a gateway.
+// grpc-go makes a denial, a refused token or an unknown method of its status, and
+// says so by text alone. It is nothing that Salesforce has said of channel or token.
+func pageOf(st *status.Status) (message string, ok bool) {
+	text := st.Message()
+	_, rest, found := strings.Cut(text, "unexpected HTTP status code received from server: ")
+	if !found {
+		return "", false
+	}
+	answer, detail, _ := strings.Cut(rest, "; ")
+	message = "HTTP " + said(answer) + " in place of an answer, probably of a proxy, firewall or gateway on the way"
+	if detail != "" {
+		message += " (" + oneLine(said(detail)) + ")"
+	}
+	return message, true
 }
 
 func codeOf(st *status.Status) Code {
