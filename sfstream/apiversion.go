@@ -51,11 +51,21 @@ func (t *cometd) askVersion(ctx context.Context, instance string) (string, error
 	if err != nil {
 		return "", fmt.Errorf("%w: instance URL %q: %w", ErrInvalidOption, instance, err)
 	}
-	resp, err := t.client.Do(req)
+	client := *t.client
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if len(via) > 5 || req.URL.Host != via[0].URL.Host || isLoginPage(req.URL) {
+			return http.ErrUseLastResponse // the org has moved
+		}
+		return nil
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return "", translateCometD("", err)
 	}
 	defer resp.Body.Close()
+	if resp.Request == nil { // not every RoundTripper sets it
+		resp.Request = req
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return "", translateCometD("", err)
@@ -71,7 +81,7 @@ func (t *cometd) askVersion(ctx context.Context, instance string) (string, error
 		}
 	}
 	if resp.StatusCode != http.StatusOK || err != nil || newest == "" {
-		e := translateCometD("", &bayeux.StatusError{Status: resp.StatusCode, Start: string(text[:min(len(text), 200)])})
+		e := translateCometD("", bayeux.ErrorOf(resp, text, ""))
 		e.Message = "GET /services/data/ does not tell the org's API versions (WithAPIVersion makes it unnecessary): " + e.Message
 		return "", e
 	}

@@ -16,6 +16,7 @@ const (
 	actionResume                     // the server ended an idle stream politely: open again when there is room
 	actionReauthorize                // this token is dead: log in again
 	actionFallback                   // the replay id is stale: the policy decides
+	actionRelocate                   // the instance is not there any more: a new login names another one
 	actionRetrySlowly                // a channel that was accepted once is denied now: may pass
 	actionRetryUnknown               // words that nobody knows: may pass, and are believed when nothing else is said for long
 	actionGiveUp                     // no retry cures it
@@ -23,7 +24,7 @@ const (
 
 // String names the action for log lines and tests.
 func (a action) String() string {
-	return [...]string{"retry", "resume", "reauthorize", "fallback", "retry slowly", "retry the unknown", "give up"}[a]
+	return [...]string{"retry", "resume", "reauthorize", "fallback", "relocate", "retry slowly", "retry the unknown", "give up"}[a]
 }
 
 // classify decides, for every transport, what an error means. It is the only
@@ -40,6 +41,9 @@ func classify(err error) action {
 	}
 	var server *ServerError
 	if errors.As(err, &server) {
+		if server.moved {
+			return actionRelocate
+		}
 		if server.unknown != known {
 			return actionRetryUnknown
 		}

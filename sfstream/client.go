@@ -79,6 +79,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	}
 	httpClient := c.clock.watch(cfg.httpClient)
 	c.logins.cache, c.logins.cfg = authenticator.NewCache(auth), &c.cfg
+	c.logins.fixed = isStatic(auth)
 	c.logins.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}
 	c.binder = newBinder()
 	c.pubsub = newPubsub(&c.cfg)

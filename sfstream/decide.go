@@ -83,7 +83,10 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 	if len(feeds) == 1 && feeds[0].repeats(err) {
 		return 0, feeds[0].gap(feeds[0].lastMarker(), err)
 	}
-	if act == actionRetry || len(feeds) == 0 {
+	if act == actionRelocate && l.client.logins.relocate(l.creds) {
+		return 0, nil
+	}
+	if act == actionRetry || act == actionRelocate || len(feeds) == 0 {
 		return l.nextWait(l.backOff, l.downSince, err)
 	}
 	return l.concerning(l.answerable(feeds, act, err), act, err)

@@ -80,6 +80,8 @@ type ServerError struct {
 	session  bool // Streaming API: about the session, whichever message it answers
 	restOnly bool // Unauthenticated: the token was a JWT
 	unknown  unknown
+	moved    bool   // the instance is not where we ask
+	movedTo  string // where it is, as a URL without path; empty: nobody has said
 	err      error
 }
 
@@ -122,6 +124,13 @@ func (e *ServerError) Unwrap() error { return e.err }
 
 // hint is the next step for the person who reads the error.
 func (e *ServerError) hint() string {
+	if e.moved {
+		to := "the org's present one (Setup, My Domain)"
+		if e.movedTo != "" {
+			to = e.movedTo
+		}
+		return "the org seems to have moved to another instance, which a new login names; authenticator.Static cannot log in: set its InstanceURL to " + to
+	}
 	switch e.Code {
 	case NotFound:
 		return "check the channel's spelling and case, that Change Data Capture is enabled for the object, and that the user may read it"

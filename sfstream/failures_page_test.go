@@ -54,7 +54,7 @@ func TestAPageInAnswerToGRPCIsTheNetworksDoing(t *testing.T) {
 				} else {
 					must(t, c.Subscribe(t.Context(), orders))
 					s.publish(orders, 1)
-					for failed() == nil {
+					for deadline := time.Now().Add(10 * time.Second); failed() == nil && time.Now().Before(deadline); {
 						<-time.After(10 * time.Millisecond)
 					}
 					<-time.After(300 * time.Millisecond)

@@ -22,6 +22,13 @@ const (
 
 	// slowLogin is the least pause after a login that was one too many.
 	slowLogin = time.Minute
+
+	// relocateEvery and relocateSlowly are the pauses between logins for an instance
+	// that is not where it was: for the first relocations of them in a row, and for
+	// those after.
+	relocateEvery  = time.Minute
+	relocateSlowly = 15 * time.Minute
+	relocations    = 5
 )
 
 // errOtherOrg ends a client whose account logs in elsewhere now: replay ids and
@@ -35,9 +42,13 @@ type logins struct {
 	cache *authenticator.Cache
 	login authenticator.Login
 	cfg   *config
+	fixed bool // the credentials are the user's own and never change
 
 	mu       sync.Mutex
 	orgID    string    // of the first login
+	instance string    // of the last login
+	moved    time.Time // when a token was dropped for an instance that was not there
+	moves    int       // how often that was, since another instance was found
 	last     refusal   // the last login, by its token
 	refusals []refusal // tokens that were refused, within the budget's period
 	rejected []time.Time
@@ -155,13 +166,21 @@ func (l *logins) succeeded(creds *authenticator.Credentials) error {
 		l.orgID = org
 	}
 	same := l.orgID == org
-	fresh := !l.last.same(token)
+	from := l.instance
+	moved := from != "" && from != creds.InstanceURL
+	fresh := moved || !l.last.same(token)
+	if l.instance = creds.InstanceURL; moved {
+		l.moves = 0
+	}
 	l.last, l.backOff, l.until, l.full = token, nil, time.Time{}, time.Time{}
 	l.mu.Unlock()
 	switch {
 	case !same:
 		return errOtherOrg
 	case fresh:
+		if moved {
+			l.cfg.log.Info("the org has another instance now", "from", from, "to", creds.InstanceURL)
+		}
 		l.tell(LoginEvent{OrgID: org, InstanceURL: creds.InstanceURL})
 	}
 	return nil
@@ -244,4 +263,41 @@ func (l *link) explain(err error) {
 	if errors.As(err, &server) && server.Code == Unauthenticated && !server.restOnly && l.creds != nil && restOnly(l.creds.AccessToken) {
 		server.restOnly = true
 	}
+}
+
+// relocate drops credentials whose instance is not where they say, so that a new
+// login names the present one. It reports whether it did: once in a while, and never
+// where there is no login.
+func (l *logins) relocate(creds *authenticator.Credentials) bool {
+	if l.fixed {
+		return false
+	}
+	now := time.Now()
+	l.mu.Lock()
+	since := now.Sub(l.moved)
+	if since > 2*relocateSlowly {
+		l.moves = 0 // that was another time
+	}
+	every := relocateEvery
+	if l.moves >= relocations {
+		every = relocateSlowly
+	}
+	again := l.moved.IsZero() || since >= every
+	if again {
+		l.moved = now
+		l.moves++
+	}
+	l.mu.Unlock()
+	if again {
+		l.cache.Invalidate(creds)
+	}
+	return again
+}
+
+func isStatic(auth authenticator.Authenticator) bool {
+	switch auth.(type) {
+	case authenticator.Static, *authenticator.Static:
+		return true
+	}
+	return false
 }

@@ -3,7 +3,9 @@ package sfstream
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -96,6 +98,10 @@ func translateCometD(channel string, err error) *ServerError {
 		e.Message = status.Error()
 		e.RetryAfter = status.RetryAfter
 		switch {
+		case status.Location != nil:
+			e.readRedirect(status)
+		case status.Status == http.StatusNotFound:
+			e.moved = true // Salesforce's own page, where the org was
 		case status.Status == http.StatusUnauthorized, strings.Contains(status.Start, "INVALID_SESSION_ID"):
 			e.Code = Unauthenticated
 		case status.Status == http.StatusTooManyRequests:
@@ -113,9 +119,40 @@ func translateCometD(channel string, err error) *ServerError {
 	case errors.Is(err, bayeux.ErrSilent):
 		e.Message, e.err = err.Error(), errSilent
 	default:
-		e.Message = err.Error()
+		e.Message, e.moved = err.Error(), noSuchInstance(err)
 	}
 	return e
+}
+
+// readRedirect tells a session that is over, where Salesforce sends to a login page,
+// from an org that is elsewhere.
+func (e *ServerError) readRedirect(status *bayeux.StatusError) {
+	to := status.Location
+	switch {
+	case isLoginPage(to):
+		e.Code, e.session = Unauthenticated, true
+		e.Message += ": a login page"
+	case to.Hostname() != status.Host:
+		e.moved, e.movedTo = true, to.Scheme+"://"+to.Host
+	}
+}
+
+func isLoginPage(u *url.URL) bool {
+	host, path, query := strings.ToLower(u.Hostname()), strings.ToLower(u.Path), u.Query()
+	return strings.HasPrefix(host, "login.") || host == "test.salesforce.com" || query.Has("startURL") || query.Has("ec") ||
+		strings.Contains(path, "/login") || strings.HasPrefix(path, "/secur/") || strings.HasPrefix(path, "/idp/")
+}
+
+// noSuchInstance reports whether the name of the instance, and not that of a proxy,
+// is unknown.
+func noSuchInstance(err error) bool {
+	var lookup *net.DNSError
+	var request *url.Error
+	if !errors.As(err, &lookup) || !lookup.IsNotFound || !errors.As(err, &request) {
+		return false
+	}
+	asked, err := url.Parse(request.URL)
+	return err == nil && strings.EqualFold(strings.TrimSuffix(lookup.Name, "."), asked.Hostname())
 }
 
 func (e *ServerError) readReply(reply *bayeux.ReplyError) {
@@ -149,6 +186,8 @@ func (e *ServerError) readReply(reply *bayeux.ReplyError) {
 		e.Code, e.session = Unauthenticated, true
 	case passes(reply.Status):
 		e.Code = Unavailable
+	case reply.Channel == "" && reply.Status == http.StatusNotFound:
+		e.Code, e.moved, e.session = Unavailable, true, true
 	case e.Message == "":
 		e.Code, e.Message = Unavailable, reply.Error() // nobody has refused anything
 	case code == http.StatusBadRequest || code == http.StatusMethodNotAllowed || code == http.StatusPreconditionFailed:

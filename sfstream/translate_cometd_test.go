@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +148,16 @@ func TestRESTErrorsKeepTheirMessage(t *testing.T) {
 	}
 }
 
+func redirect(to string) error {
+	location, _ := url.Parse(to)
+	return &bayeux.StatusError{Status: http.StatusFound, Host: "acme.my.salesforce.com", Location: location}
+}
+
+func lookup(name string, notFound bool) error {
+	return &url.Error{Op: "Post", URL: "https://acme.my.salesforce.com/cometd/62.0", Err: &net.OpError{
+		Op: "dial", Err: &net.DNSError{Err: "no such host", Name: name, IsNotFound: notFound}}}
+}
+
 func TestStreamingFailuresWithoutBayeux(t *testing.T) {
 	half := 500 * time.Millisecond
 	for _, test := range []struct {
@@ -158,7 +170,15 @@ func TestStreamingFailuresWithoutBayeux(t *testing.T) {
 		{"HTTP 401", &bayeux.StatusError{Status: 401}, Unauthenticated, actionReauthorize, 0},
 		{"HTTP 403 of a gateway", &bayeux.StatusError{Status: 403, Start: `[{"message":"Session expired","errorCode":"INVALID_SESSION_ID"}]`}, Unauthenticated, actionReauthorize, 0},
 		{"HTTP 403 of a proxy", &bayeux.StatusError{Status: 403, Start: "<html>"}, Unavailable, actionRetry, 0},
-		{"HTTP 404", &bayeux.StatusError{Status: 404}, Unavailable, actionRetry, 0},
+		{"HTTP 404", &bayeux.StatusError{Status: 404}, Unavailable, actionRelocate, 0},
+		{"a REST 404", &bayeux.ReplyError{Status: 404, Reply: bayeux.Reply{Error: "NOT_FOUND"}}, Unavailable, actionRelocate, 0},
+		{"another host", redirect("https://new.my.salesforce.com/cometd/62.0"), Unavailable, actionRelocate, 0},
+		{"the same host", redirect("https://acme.my.salesforce.com/other"), Unavailable, actionRetry, 0},
+		{"a login host", redirect("https://login.salesforce.com/"), Unauthenticated, actionReauthorize, 0},
+		{"a login page", redirect("https://acme.my.salesforce.com/?ec=302&startURL=%2Fcometd"), Unauthenticated, actionReauthorize, 0},
+		{"an unknown instance", lookup("acme.my.salesforce.com", true), Unavailable, actionRelocate, 0},
+		{"an unknown proxy", lookup("proxy.example.com", true), Unavailable, actionRetry, 0},
+		{"a lookup that fails", lookup("acme.my.salesforce.com", false), Unavailable, actionRetry, 0},
 		{"HTTP 408", &bayeux.StatusError{Status: 408}, Unavailable, actionRetry, 0},
 		{"HTTP 400 about the version", &bayeux.StatusError{Status: 400, Start: "Unsupported API version."}, Invalid, actionGiveUp, 0},
 		{"HTTP 413", &bayeux.StatusError{Status: 413}, Invalid, actionGiveUp, 0},

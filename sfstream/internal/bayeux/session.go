@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,10 +97,35 @@ type StatusError struct {
 	Status     int
 	RetryAfter time.Duration // what the header says; 0: nothing
 	Start      string        // of the body
+	Host       string        // that was asked
+	Location   *url.URL      // of a redirect; nil: it is none
+}
+
+// ErrorOf is what a response with another status than 200 says: a *ReplyError where
+// it is an error of the REST API, else a *StatusError. Neither shows the secret.
+func ErrorOf(resp *http.Response, body []byte, secret string) error {
+	d := newDecoder(bytes.NewReader(body), int64(len(body)), secret)
+	if _, bad := d.next(); bad == io.EOF && len(d.replies) > 0 && d.replies[0].Channel == "" && d.replies[0].Error != "" {
+		return &ReplyError{Reply: d.replies[0].without(secret), Status: resp.StatusCode}
+	}
+	e := &StatusError{Status: resp.StatusCode, Start: start(body, maxStart, secret)}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds < 1<<20 {
+		e.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	if resp.Request != nil {
+		e.Host = resp.Request.URL.Hostname()
+	}
+	if to, err := resp.Location(); err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		e.Location = to
+	}
+	return e
 }
 
 // Error is the status and the start of the body.
 func (e *StatusError) Error() string {
+	if e.Location != nil { // its query may hold a secret
+		return fmt.Sprintf("HTTP %d %s to %s://%s%s", e.Status, http.StatusText(e.Status), e.Location.Scheme, e.Location.Host, e.Location.EscapedPath())
+	}
 	if e.Start == "" {
 		return fmt.Sprintf("HTTP %d %s without a body", e.Status, http.StatusText(e.Status))
 	}
@@ -388,6 +414,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 		return replies{}, s.cause(ctx, err)
 	}
 	defer resp.Body.Close()
+	resp.Request = req // not every RoundTripper sets it
 	read := &watched{Reader: resp.Body, watchdog: watchdog}
 	read.alive()
 	if resp.StatusCode != http.StatusOK {
@@ -413,12 +440,18 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 func (s *Session) answered(list []Reply, sent []message, status int) replies {
 	for i := range list {
 		reply := &list[i]
-		reply.Error = start([]byte(reply.Error), maxText, s.token)
-		reply.FailureReason = start([]byte(reply.FailureReason), maxText, s.token)
-		reply.Message = start([]byte(reply.Message), maxText, s.token)
+		*reply = reply.without(s.token)
 		s.learn(reply.Advice)
 	}
 	return replies{sent: sent, list: list, status: status}
+}
+
+// without is the reply without a secret and with texts of a bearable length.
+func (r Reply) without(secret string) Reply {
+	r.Error = start([]byte(r.Error), maxText, secret)
+	r.FailureReason = start([]byte(r.FailureReason), maxText, secret)
+	r.Message = start([]byte(r.Message), maxText, secret)
+	return r
 }
 
 // failed reads a response with another status than 200. It may be Bayeux still.
@@ -429,11 +462,7 @@ func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (r
 	if _, bad := d.next(); err == nil && bad == io.EOF && len(d.replies) > 0 {
 		return s.answered(d.replies, sent, resp.StatusCode), nil
 	}
-	e := &StatusError{Status: resp.StatusCode, Start: start(text, maxStart, s.token)}
-	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds < 1<<20 {
-		e.RetryAfter = time.Duration(seconds) * time.Second
-	}
-	return replies{}, e
+	return replies{}, ErrorOf(resp, text, s.token)
 }
 
 // ErrSilent is what a request ends with whose answer does not come in time.
