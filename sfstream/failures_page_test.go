@@ -23,7 +23,7 @@ func newProxied(t *testing.T, maxStreams int) (*scene, *grpcProxy) {
 	}
 	s.define(orders)
 	s.define(invoices)
-	return s, newGRPCProxy(t, s.PubSubEndpoint(), maxStreams)
+	return s, newGRPCProxy(t, s.Server, maxStreams)
 }
 
 // A proxy answers gRPC with a page. That is no denial, no refused token and no

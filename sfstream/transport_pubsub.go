@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -58,8 +60,12 @@ type pubsub struct {
 	raw      func(channel string, response []byte)
 	schemas  avro.Registry
 
-	mu   sync.Mutex
-	conn *connection // for new sessions; nil: to be made
+	mu    sync.Mutex
+	conn  *connection // for new sessions; nil: to be made
+	most  int         // sessions on a connection: fewer where it turned out to carry fewer streams
+	calls *connection // for calls, where streams may take all that one carries; nil: to be made, if apart
+	apart bool
+	log   *slog.Logger
 }
 
 func newPubsub(cfg *config) *pubsub {
@@ -70,6 +76,8 @@ func newPubsub(cfg *config) *pubsub {
 	return &pubsub{
 		endpoint: cfg.endpoint,
 		silence:  cfg.keepaliveTimeout,
+		most:     maxStreams,
+		log:      cfg.log,
 		raw:      cfg.hooks.OnRaw,
 		dial: append([]grpc.DialOption{
 			grpc.WithTransportCredentials(creds),
@@ -109,7 +117,7 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if err := s.start(req); err != nil {
 		s.cancel()
-		t.release(conn)
+		s.leave()
 		return nil, err
 	}
 	// Ends with ctx, which close cancels; close waits for it.
@@ -123,16 +131,25 @@ func (s *pubsubSession) start(req request) (err error) {
 		if err := s.verify(); err != nil {
 			return err
 		}
+		if s.conn, err = s.transport.exchange(s.conn); err != nil {
+			return err
+		}
+		s.client = eventbus.Client{Conn: s.conn}
 	}
 	// A connection that takes no more streams makes new ones wait without a word.
 	s.watchdog = time.AfterFunc(openTimeout, s.wake)
 	s.stream, err = s.client.SubscribeResponses(outgoing(s.ctx, s.creds))
 	if !s.watchdog.Stop() {
+		if s.conn.GetState() == connectivity.Ready {
+			s.transport.crowded(s.conn)
+		}
 		return s.forgotten(openTimeout)
 	}
 	if err != nil {
 		return s.translate(err, nil)
 	}
+	s.counted = true
+	s.transport.counted(s.conn, 1)
 	first := &eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(s.sub.firstCredit())}
 	switch {
 	case len(req.position.id) > 0:
@@ -153,12 +170,12 @@ func (s *pubsubSession) start(req request) (err error) {
 // verify asks whether the channel exists and this user may subscribe to it: a
 // stream would only tell later, and silently has no events for some mistakes.
 func (s *pubsubSession) verify() error {
-	ctx, cancel := context.WithTimeout(s.ctx, unaryTimeout)
-	defer cancel()
-	var trailer metadata.MD
-	info, err := s.client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.channel}, grpc.Trailer(&trailer))
+	var info *eventbus.TopicInfo
+	trailer, err := s.transport.call(s.ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+		info, err = client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.channel}, opts...)
+		return err
+	})
 	if err != nil {
-		s.transport.unanswered(s.conn, err)
 		return s.translate(err, trailer)
 	}
 	if !info.CanSubscribe {
@@ -179,6 +196,7 @@ type pubsubSession struct {
 	stream    eventbus.ResponseStream
 	response  eventbus.Response // the last one; recv alone uses it
 	begun     bool
+	counted   bool  // its stream is, at its connection
 	failed    error // what recv is to return next
 
 	ctx        context.Context // of the stream; cancelled by close
@@ -273,6 +291,14 @@ func (s *pubsubSession) close() {
 	s.watchdog.Stop()
 	s.cancel()
 	<-s.creditDone
+	s.leave()
+}
+
+// leave gives up the place at the connection.
+func (s *pubsubSession) leave() {
+	if s.counted {
+		s.transport.counted(s.conn, -1)
+	}
 	s.transport.release(s.conn)
 }
 
@@ -368,17 +394,23 @@ func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {
 	if id == "" {
 		return nil, errNoSchemaID // GetSchema of a blank id is an error at Salesforce
 	}
-	return s.transport.schemas.Get(s.ctx, id, func(ctx context.Context, id string) (string, error) {
-		ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
-		defer cancel()
-		var trailer metadata.MD
-		info, err := s.client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, grpc.Trailer(&trailer))
+	schema, err := s.transport.schemas.Get(s.ctx, id, func(ctx context.Context, id string) (string, error) {
+		var info *eventbus.SchemaInfo
+		trailer, err := s.transport.call(ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+			info, err = client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, opts...)
+			return err
+		})
 		if err != nil {
-			s.transport.unanswered(s.conn, err)
 			return "", s.translate(err, trailer)
 		}
 		return info.SchemaJson, nil
 	})
+	if shared, ok := errors.AsType[*ServerError](err); ok && shared.Channel != s.sub.channel {
+		own := *shared // of the channel that asked first
+		own.Channel = s.sub.channel
+		err = &own
+	}
+	return schema, err
 }
 
 var errNoSchemaID = errors.New("the event names no schema")

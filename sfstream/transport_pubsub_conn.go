@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -8,7 +9,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
 const (
@@ -35,6 +40,7 @@ type connection struct {
 	*grpc.ClientConn
 	made     time.Time
 	sessions int  // pubsub.mu guards it
+	streams  int  // of them, those that have one; pubsub.mu guards it
 	retired  bool // pubsub.mu guards it: not given out any more
 }
 
@@ -45,18 +51,23 @@ type connection struct {
 func (t *pubsub) acquire() (*connection, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c := t.conn; c != nil && (broken(c.ClientConn) && time.Since(c.made) >= dialEvery || c.sessions >= maxStreams) {
+	if c := t.conn; c != nil && (broken(c.ClientConn) && time.Since(c.made) >= dialEvery || c.sessions >= t.most) {
 		t.retireLocked(c)
 	}
-	if t.conn == nil {
+	return t.takeLocked(&t.conn)
+}
+
+// takeLocked counts a session on a connection, which it makes where there is none.
+func (t *pubsub) takeLocked(c **connection) (*connection, error) {
+	if *c == nil {
 		conn, err := grpc.NewClient(t.endpoint, t.dial...)
 		if err != nil {
 			return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, t.endpoint, err)
 		}
-		t.conn = &connection{ClientConn: conn, made: time.Now()}
+		*c = &connection{ClientConn: conn, made: time.Now()}
 	}
-	t.conn.sessions++
-	return t.conn, nil
+	(*c).sessions++
+	return *c, nil
 }
 
 func (t *pubsub) release(c *connection) {
@@ -79,6 +90,9 @@ func (t *pubsub) retireLocked(c *connection) {
 	if t.conn == c {
 		t.conn = nil
 	}
+	if t.calls == c {
+		t.calls = nil
+	}
 	t.dropLocked(c)
 }
 
@@ -93,8 +107,10 @@ func (t *pubsub) dropLocked(c *connection) {
 func (t *pubsub) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.conn != nil {
-		t.retireLocked(t.conn)
+	for _, c := range []*connection{t.conn, t.calls} {
+		if c != nil {
+			t.retireLocked(c)
+		}
 	}
 }
 
@@ -103,9 +119,92 @@ func broken(conn *grpc.ClientConn) bool {
 	return state == connectivity.TransientFailure || state == connectivity.Shutdown
 }
 
-// unanswered retires the connection of a call that got no answer in time.
-func (t *pubsub) unanswered(c *connection, err error) {
-	if status.Code(err) == codes.DeadlineExceeded {
-		t.retire(c)
+// call makes a call for a session on a connection, or on the one for calls where
+// streams may take all that a connection carries.
+func (t *pubsub) call(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (metadata.MD, error) {
+	own, err := t.forCalls()
+	if err != nil {
+		return nil, err
 	}
+	if own != nil {
+		defer t.release(own)
+		trailer, _, err := t.try(ctx, own, do)
+		return trailer, err
+	}
+	trailer, waited, err := t.try(ctx, c, do)
+	if !waited || !t.crowded(c) {
+		return trailer, err
+	}
+	return t.call(ctx, c, do) // it has never been sent
+}
+
+// try makes a call. waited says that the connection works and had no stream for it.
+func (t *pubsub) try(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (trailer metadata.MD, waited bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
+	defer cancel()
+	var to peer.Peer // known as soon as there is a stream
+	err = do(ctx, eventbus.Client{Conn: c}, grpc.Trailer(&trailer), grpc.Peer(&to))
+	if status.Code(err) != codes.DeadlineExceeded {
+		return trailer, false, err
+	}
+	if to.Addr == nil && c.GetState() == connectivity.Ready && ctx.Err() != nil {
+		return trailer, true, err
+	}
+	t.retire(c) // no answer in time
+	return trailer, false, err
+}
+
+// counted adds to the streams of a connection.
+func (t *pubsub) counted(c *connection, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.streams += n
+}
+
+// exchange gives another connection for one that carries as many streams as it can.
+func (t *pubsub) exchange(c *connection) (*connection, error) {
+	t.mu.Lock()
+	full := c.streams >= t.most
+	t.mu.Unlock()
+	if !full {
+		return c, nil
+	}
+	other, err := t.acquire()
+	if err != nil {
+		return c, err
+	}
+	t.release(c)
+	return other, nil
+}
+
+// forCalls takes the connection for calls, which is to be released; nil where they
+// share those of the streams.
+func (t *pubsub) forCalls() (*connection, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.apart {
+		return nil, nil
+	}
+	if c := t.calls; c != nil && broken(c.ClientConn) && time.Since(c.made) >= dialEvery {
+		t.retireLocked(c)
+	}
+	return t.takeLocked(&t.calls)
+}
+
+// crowded takes in that a connection which works had no room for one stream more,
+// of a session or of a call beside them, and reports whether its streams are why.
+// Some proxies let one or two through. Who waits on it would wait for ever: streams
+// live for days.
+func (t *pubsub) crowded(c *connection) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.streams == 0 {
+		return false
+	}
+	t.most = min(t.most, c.streams)
+	if !t.apart {
+		t.apart = true
+		t.log.Info("a connection to the Pub/Sub API carries few streams, probably because of a proxy: more connections are used", "endpoint", t.endpoint)
+	}
+	return true
 }
