@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -274,15 +275,45 @@ func WithKeepaliveTimeout(d time.Duration) Option {
 // WithBackOff sets the waits between attempts to reconnect; each connection asks
 // for a policy of its own and resets it when events flow. The default draws
 // uniformly from (0, d], d doubling from 500 ms to 60 s, and never stops.
-// backoff.Stop ends the client with a *TimeoutError.
+// backoff.Stop ends the client with a *TimeoutError. Waits of less than 50 ms, zero
+// and negative ones last 50 ms: without any the client would storm the server. A policy
+// that is nil is refused.
 func WithBackOff(policy func() backoff.BackOff) Option {
 	return func(c *config) error {
 		if policy == nil {
 			return fmt.Errorf("%w: WithBackOff: nil", ErrInvalidOption)
 		}
-		c.newBackOff = policy
+		first := policy()
+		if first == nil {
+			return fmt.Errorf("%w: WithBackOff: the function returns nil", ErrInvalidOption)
+		}
+		var once sync.Once
+		c.newBackOff = func() backoff.BackOff {
+			var p backoff.BackOff
+			once.Do(func() { p = first })
+			if p == nil {
+				p = policy()
+			}
+			if p == nil {
+				return defaultBackOff()
+			}
+			return floored{p}
+		}
 		return nil
 	}
+}
+
+// leastWait is the shortest wait that a policy of the user's own can have.
+const leastWait = 50 * time.Millisecond
+
+type floored struct{ backoff.BackOff }
+
+func (f floored) NextBackOff() time.Duration {
+	wait := f.BackOff.NextBackOff()
+	if wait == backoff.Stop {
+		return backoff.Stop
+	}
+	return max(wait, leastWait)
 }
 
 // WithTransport sets the API that serves /event and /data: Auto (default) and
