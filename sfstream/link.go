@@ -293,12 +293,17 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 	if last {
 		wait = left
 	}
+	due := time.Now().Add(wait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-l.life.Done():
 		return nil
 	case <-timer.C:
+	}
+	if paused := pausedSince(due, time.Now()); paused > 0 {
+		l.downSince = l.downSince.Add(paused) // nobody could have connected meanwhile
+		return nil
 	}
 	if last {
 		return &TimeoutError{Channel: l.name(), Down: time.Since(l.downSince), err: cause}

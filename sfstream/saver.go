@@ -18,7 +18,8 @@ const (
 	soonSpacing = 50 * time.Millisecond  // between two Saves for loops that wait often: a synced write costs half a millisecond
 	saveTimeout = 30 * time.Second       // of one Save
 	lastSaves   = 5 * time.Second        // what the end of a loop, Unsubscribe and Close wait for Saves
-	storeBroken = 5 * time.Minute        // no Save succeeded for so long: the client ends
+	storeBroken = 5 * time.Minute        // no Save succeeded for so long, and
+	brokenAfter = 5                      // so many have failed: the client ends
 )
 
 // saver writes watermarks to the store: one Save at a time, in watermark order,
@@ -44,7 +45,8 @@ type saver struct {
 	closed  bool            // no cycle starts by itself any more
 	last    time.Time       // end of the last Save
 	done    chan struct{}   // closed and replaced at the end of each cycle
-	failing time.Time       // since when no Save succeeded; zero: all is well
+	failing time.Time       // since when no Save succeeded, without pauses of the process; zero: all is well
+	failed  int             // Saves since then
 	lastErr error
 }
 
@@ -95,6 +97,9 @@ func (s *saver) scheduleLocked(at time.Time) {
 // cycle saves what is dirty now.
 func (s *saver) cycle() {
 	s.d.mu.Lock()
+	if !s.due.IsZero() && !s.failing.IsZero() {
+		s.failing = s.failing.Add(pausedSince(s.due, time.Now()))
+	}
 	s.due = time.Time{}
 	if s.running || len(s.dirty) == 0 {
 		s.d.mu.Unlock()
@@ -121,12 +126,12 @@ func (s *saver) cycle() {
 	hangs := time.AfterFunc(saveTimeout+time.Second, func() {
 		s.log.Warn("the replay store does not return from Save, in spite of its context", "since", began)
 	})
-	hopeless := time.AfterFunc(storeBroken, func() {
+	hopeless := newVigil(storeBroken, func() {
 		s.broken(&StoreError{Op: "save", err: fmt.Errorf("no answer within %s", storeBroken)})
 	})
 	err := s.store.Save(ctx, markers)
 	hangs.Stop()
-	hopeless.Stop()
+	paused := hopeless.end()
 	cancel()
 	if err == nil && s.saved != nil {
 		for key, marker := range markers {
@@ -135,7 +140,11 @@ func (s *saver) cycle() {
 	}
 
 	s.d.mu.Lock()
+	if !s.failing.IsZero() {
+		s.failing = s.failing.Add(paused)
+	}
 	down, retry := s.endCycleLocked(subs, marks, err)
+	broken := err != nil && down >= storeBroken && s.failed >= brokenAfter
 	level := slog.LevelWarn
 	if s.closed {
 		level = slog.LevelDebug
@@ -145,7 +154,7 @@ func (s *saver) cycle() {
 		return
 	}
 	s.log.Log(context.Background(), level, "replay markers not saved, trying again", "error", err, "failing_for", down, "retry_in", retry)
-	if down >= storeBroken {
+	if broken {
 		s.broken(&StoreError{Op: "save", err: fmt.Errorf("failing for %s: %w", down.Round(time.Second), err)})
 	}
 }
@@ -157,7 +166,7 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (d
 	s.running, s.saving, s.last, s.lastErr = false, nil, now, err
 	next := max(saveSpacing, saveDelay-now.Sub(s.since))
 	if err == nil {
-		s.failing = time.Time{}
+		s.failing, s.failed = time.Time{}, 0
 		for i, sub := range subs {
 			sub.watermark.saved = mark{id: bytes.Clone(marks[i].replayID()), live: marks[i].live, followed: marks[i].followed, group: marks[i].group}
 		}
@@ -179,6 +188,7 @@ func (s *saver) endCycleLocked(subs []*subscription, marks []mark, err error) (d
 		if s.failing.IsZero() {
 			s.failing = now
 		}
+		s.failed++
 		down = now.Sub(s.failing)
 		retry = min(max(down, time.Second), 30*time.Second)
 		next = retry
