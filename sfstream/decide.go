@@ -69,6 +69,7 @@ func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error
 	level := slog.LevelInfo
 	if l.failing {
 		level = slog.LevelDebug
+		l.doubted = l.doubted || !l.heard.IsZero()
 	}
 	l.failing = true
 	feeds := l.snapshot()

@@ -24,6 +24,10 @@ var (
 	// does not follow.
 	ErrNotSubscribed = errors.New("sfstream: not subscribed")
 
+	// ErrUnsubscribed is wrapped by what Subscribe returns where Unsubscribe of the
+	// channel came before Salesforce's answer.
+	ErrUnsubscribed = errors.New("sfstream: unsubscribed while subscribing")
+
 	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an
 	// option or a channel name that cannot work. The message names it.
 	ErrInvalidOption = errors.New("sfstream: invalid option")
@@ -80,6 +84,7 @@ type ServerError struct {
 	session  bool // Streaming API: about the session, whichever message it answers
 	restOnly bool // Unauthenticated: the token was a JWT
 	unknown  unknown
+	oversize bool   // what came is larger than we take
 	moved    bool   // the instance is not where we ask
 	movedTo  string // where it is, as a URL without path; empty: nobody has said
 	err      error
@@ -131,6 +136,14 @@ func (e *ServerError) hint() string {
 		}
 		return "the org seems to have moved to another instance, which a new login names; authenticator.Static cannot log in: set its InstanceURL to " + to
 	}
+	if e.Code == NotFound || e.Code == PermissionDenied {
+		switch {
+		case strings.HasPrefix(e.Channel, "/topic/"):
+			return "check the PushTopic's name and case, that it is active, and that the user may read its object and the fields of its query"
+		case strings.HasPrefix(e.Channel, "/u/"):
+			return "check the name and case of the StreamingChannel record and that the user may read it, or let the org create channels dynamically"
+		}
+	}
 	switch e.Code {
 	case NotFound:
 		return "check the channel's spelling and case, that Change Data Capture is enabled for the object, and that the user may read it"
@@ -143,6 +156,11 @@ func (e *ServerError) hint() string {
 		return "check that the session is not locked to an IP address and that the instance URL and org id are the token's own"
 	case ReplayInvalid:
 		return "choose WithReplayFallback, or start elsewhere with From"
+	case Internal:
+		if e.oversize {
+			return "Salesforce splits responses at 3 MB, and the client takes 16 MB unless WithPubSubDialOptions sets another limit"
+		}
+		return ""
 	case LimitExceeded:
 		return "see the org's event allocations in Setup"
 	case Unavailable:

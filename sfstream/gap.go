@@ -28,7 +28,7 @@ func (f *feed) fallBack(err error) (wait time.Duration, fatal error) {
 	case f.isRetained(last.Live):
 		// The id is older than what is retained, but the channel was quiet: all
 		// that came since is still there.
-		f.client.log.Debug("replay id aged out on a quiet channel", "channel", f.sub.channel, "live", last.Live)
+		f.client.log.Info("replay id aged out on a quiet channel: resuming from when it was followed last", "channel", f.sub.channel, "live", last.Live)
 		f.position = position{}
 	case f.isRetained(last.Followed):
 		return f.possibleGap(last, err), nil

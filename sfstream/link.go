@@ -41,7 +41,8 @@ type link struct {
 	parted    bool      // the last session was short, and its server ended it politely
 	downSince time.Time // of the present outage
 	failing   bool      // the last attempt failed: the next ones are told at Debug only
-	again     bool      // that the link is connected again has been told
+	again     bool      // that the link is connected again has been told, of the present outage
+	doubted   bool      // a session of it was answered and failed all the same
 }
 
 func newLink(c *Client, t transport) *link {
@@ -77,7 +78,7 @@ func (l *link) run() {
 			}
 		}
 		if progress {
-			l.failing, l.parted = false, false
+			l.failing, l.parted, l.again, l.doubted = false, false, false, false
 			l.backOff.Reset()
 		}
 		wait, fatal := l.decide(err, progress)
@@ -99,7 +100,7 @@ func (l *link) run() {
 
 // open makes one attempt to have a session.
 func (l *link) open() (session, error) {
-	l.asked, l.again, l.heard = make(map[*subscription]*feed), false, time.Time{}
+	l.asked, l.heard = make(map[*subscription]*feed), time.Time{}
 	due, err := l.awaitDue()
 	if err != nil {
 		return nil, err
@@ -207,7 +208,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 			if f := l.asked[b.sub]; f == nil {
 				continue // it has left
 			} else if b.kind == batchAccepted {
-				l.accepted(f)
+				f.accept()
 			} else if l.channelRefused(f, b.err) {
 				return true, io.EOF
 			}
@@ -243,6 +244,9 @@ func (l *link) receive(s session) (progress bool, err error) {
 		if err := l.missed(); err != nil {
 			return progress, err
 		}
+		if works || b.kind == batchQuiet || b.kind == batchMessages && !b.sub.polled || b.kind == batchHeard && !l.doubted {
+			l.connectedAgain()
+		}
 	}
 }
 
@@ -274,12 +278,12 @@ func (l *link) update() (add []request, drop []*subscription) {
 	return l.ask(l.due()), drop
 }
 
-func (l *link) accepted(f *feed) {
-	if f.isAccepted() && l.failing && !l.again {
+// connectedAgain tells, once, that the server has answered after an outage.
+func (l *link) connectedAgain() {
+	if l.failing && !l.again {
 		l.again = true
-		l.client.log.Info("connected again", l.attr(), "after", time.Since(l.downSince))
+		l.client.log.Info("connected again", l.attr(), "after", time.Since(l.downSince).Round(time.Millisecond))
 	}
-	f.accept()
 }
 
 // sleep waits, and gives up where that would pass WithReconnectTimeout.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -335,14 +336,21 @@ func WithAPIVersion(version string) Option {
 }
 
 // WithPubSubEndpoint sets the address of the Pub/Sub API: EndpointGlobal
-// (default), EndpointEU, a host:port that speaks TLS, or http://host:port in
-// plaintext to a loopback address.
+// (default), EndpointEU, a host:port that speaks TLS, also as https://host:port, or
+// http://host:port in plaintext to a loopback address. It is not the org's My Domain.
 func WithPubSubEndpoint(addr string) Option {
 	return func(c *config) error {
-		hostport, plaintext := strings.CutPrefix(addr, "http://")
+		hostport, plaintext := strings.CutPrefix(strings.TrimSuffix(addr, "/"), "http://")
+		hostport, secure := strings.CutPrefix(hostport, "https://")
+		if secure && !strings.Contains(hostport, ":") {
+			hostport += ":443"
+		}
 		host, port, err := net.SplitHostPort(hostport)
+		if name := strings.ToLower(strings.Split(hostport, ":")[0]); isOrgHost(name) {
+			return fmt.Errorf("%w: WithPubSubEndpoint: %q is a host of orgs or logins, which has no Pub/Sub API: use EndpointGlobal (%s) or EndpointEU", ErrInvalidOption, addr, EndpointGlobal)
+		}
 		switch {
-		case err != nil || host == "" || port == "":
+		case err != nil || host == "" || !isPort(port):
 			return fmt.Errorf("%w: WithPubSubEndpoint: %q is not host:port", ErrInvalidOption, addr)
 		case plaintext && !loopback(host):
 			return fmt.Errorf("%w: WithPubSubEndpoint: %q: plaintext is for loopback only", ErrInvalidOption, addr)
@@ -350,6 +358,17 @@ func WithPubSubEndpoint(addr string) Option {
 		c.endpoint, c.plaintext = hostport, plaintext
 		return nil
 	}
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// isOrgHost reports whether a host is one of Salesforce's for orgs and logins.
+func isOrgHost(host string) bool {
+	return strings.HasSuffix(host, ".force.com") ||
+		strings.HasSuffix(host, ".salesforce.com") && !strings.Contains(host, ".pubsub.")
 }
 
 // WithPubSubDialOptions adds options to the gRPC connection, after the client's

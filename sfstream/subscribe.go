@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 )
@@ -20,7 +21,7 @@ const subscribeTimeout = 30 * time.Second
 // answered. What can pass is retried until ctx ends, at most 30 seconds. An error
 // leaves no subscription and ends nothing: it is a *ServerError, *AuthError,
 // *StoreError, *ReplayError (Streaming API: a stale marker is the answer),
-// ErrAlreadySubscribed, ErrNotOpen, ErrClosed or ErrInvalidOption.
+// ErrAlreadySubscribed, ErrUnsubscribed, ErrNotOpen, ErrClosed or ErrInvalidOption.
 //
 // A PushTopic may have a filter, /topic/Accounts?Industry='Energy'; its marker is
 // that of the bare channel, which can be followed once.
@@ -63,6 +64,9 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 // no channel has.
 func (c *config) apiOf(channel string, via Transport) (string, error) {
 	bare := bareName(channel)
+	if strings.ContainsFunc(bare, unicode.IsSpace) || strings.ContainsFunc(channel, unicode.IsControl) {
+		return "", fmt.Errorf("%w: channel %q: white space or a control character in the name", ErrInvalidOption, channel)
+	}
 	streaming := strings.HasPrefix(bare, "/topic/") || strings.HasPrefix(bare, "/u/")
 	switch {
 	case !streaming && !strings.HasPrefix(bare, "/event/") && !strings.HasPrefix(bare, "/data/"),
@@ -188,7 +192,7 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 }
 
 func errUnsubscribed(channel string) error {
-	return fmt.Errorf("sfstream: %s: unsubscribed while subscribing", channel)
+	return fmt.Errorf("%w: %s", ErrUnsubscribed, channel)
 }
 
 // Unsubscribe stops following a channel. When it has returned, the channel hands

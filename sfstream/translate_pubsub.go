@@ -84,6 +84,10 @@ func translate(channel string, err error, trailer metadata.MD) *ServerError {
 		e.Code, e.Message = Unavailable, page
 		return e
 	}
+	if e.oversize = st.Code() == codes.ResourceExhausted && strings.Contains(st.Message(), "larger than max"); e.oversize {
+		e.Code = Internal // grpc-go's own: no allocation of the org's is used up
+		return e
+	}
 	if e.Code = codeOf(st); e.Code == Invalid {
 		e.unknown = unknownRefusal // without a code that we know, nobody says that it is the request
 	}

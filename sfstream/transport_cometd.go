@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"strings"
@@ -29,6 +30,8 @@ type cometd struct {
 	client  *http.Client
 	version string // WithAPIVersion; empty: the newest
 	raw     func(channel string, message []byte)
+	log     *slog.Logger
+	strange sync.Once // tells of events under another name than the subscribed one
 
 	mu       sync.Mutex
 	instance string // whose newest version is known
@@ -36,7 +39,7 @@ type cometd struct {
 }
 
 func newCometd(cfg *config, client *http.Client) transport {
-	return &cometd{client: client, version: cfg.apiVersion, raw: cfg.hooks.OnRaw}
+	return &cometd{client: client, version: cfg.apiVersion, raw: cfg.hooks.OnRaw, log: cfg.log}
 }
 
 func (t *cometd) close() {
@@ -59,7 +62,7 @@ func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, req
 	}
 	s := &cometdSession{
 		bayeux: b, life: ctx, channels: make(map[string]*cometdChannel), dropped: make(map[string]int),
-		ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		ready: make(chan struct{}, 1), room: make(chan struct{}, 1), strange: t.warnStrange,
 	}
 	// Not of ctx: the goodbye comes before the end of the poll.
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -73,13 +76,14 @@ func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, req
 // reply goes first, and that may arrive later, or not at all. So while a call is
 // under way all events are held, and then queued by replay id.
 type cometdSession struct {
-	bayeux *bayeux.Session
-	life   context.Context // of the link
-	ctx    context.Context // of requests; cancelled by close and by the first error
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	ready  chan struct{} // wakes recv (capacity 1)
-	room   chan struct{} // wakes a poll that waits for room (capacity 1)
+	bayeux  *bayeux.Session
+	life    context.Context // of the link
+	ctx     context.Context // of requests; cancelled by close and by the first error
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	ready   chan struct{} // wakes recv (capacity 1)
+	strange func(subscribed, named string)
+	room    chan struct{} // wakes a poll that waits for room (capacity 1)
 
 	mu       sync.Mutex
 	channels map[string]*cometdChannel // by bare name
@@ -349,6 +353,14 @@ func (s *cometdSession) hasRoom() bool {
 
 // deliver queues a slab of events, each for its channel.
 func (s *cometdSession) deliver(events []bayeux.Event) {
+	if subscribed, named := s.take(events); named != "" {
+		s.strange(subscribed, named)
+	}
+}
+
+// take is deliver. It returns a name that is almost one that is followed, if there
+// was one.
+func (s *cometdSession) take(events []bayeux.Event) (subscribed, named string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(events) > 0 {
@@ -363,6 +375,9 @@ func (s *cometdSession) deliver(events []bayeux.Event) {
 		c := s.channels[bare]
 		s.brought = s.brought || c != nil || s.dropped[bare] > 0
 		if c == nil {
+			if almost := s.almostLocked(bare); almost != "" {
+				subscribed, named = almost, bare
+			}
 			continue // dropped meanwhile, or nobody's
 		}
 		c.busy = true
@@ -376,6 +391,25 @@ func (s *cometdSession) deliver(events []bayeux.Event) {
 			s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: messages})
 		}
 	}
+	return subscribed, named
+}
+
+// almostLocked is the channel that is followed by a name that differs from another
+// only by case or slash; empty: none.
+func (s *cometdSession) almostLocked(bare string) string {
+	for name, c := range s.channels {
+		if strings.EqualFold(strings.Trim(name, "/"), strings.Trim(bare, "/")) {
+			return c.sub.channel
+		}
+	}
+	return ""
+}
+
+func (t *cometd) warnStrange(subscribed, named string) {
+	t.strange.Do(func() {
+		t.log.Warn("events come under another name than the one that was subscribed, and are nobody's: subscribe by the name of the events",
+			"channel", subscribed, "events", named)
+	})
 }
 
 func bareName(channel string) string {

@@ -327,7 +327,11 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	case s.silent.Load():
 		return batch{}, s.forgotten(s.transport.silence)
 	default:
-		return batch{}, s.translate(err, s.stream.Trailer())
+		failed := s.translate(err, s.stream.Trailer())
+		if failed.oversize {
+			s.sub.beCareful() // one event at a time is less
+		}
+		return batch{}, failed
 	}
 	if s.transport.raw != nil {
 		s.transport.raw(s.sub.channel, s.response.Frame)
