@@ -297,7 +297,7 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 	if last {
 		wait = left
 	}
-	due := time.Now().Add(wait)
+	due := time.Now().Add(max(wait, 0))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

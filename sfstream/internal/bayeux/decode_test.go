@@ -144,9 +144,11 @@ func TestWhatSurroundsDataDoesNotMatter(t *testing.T) {
 			Channel: "/meta/subscribe", ID: "3", Error: "403::doesn’t “work”"},
 		`{"channel":"/meta/handshake","error":"403::Handshake denied","ext":{"sfdc":{"failureReason":"401::Authentication invalid"},"payload.format":true}}`: {
 			Channel: "/meta/handshake", Error: "403::Handshake denied", FailureReason: "401::Authentication invalid"},
-		`{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}`: {Error: "INVALID_SESSION_ID"},
-		`{"channel":"/meta/connect","advice":"none","ext":7,"successful":"true"}`:   {Channel: "/meta/connect", Successful: true},
-		`{"channel":"/meta/connect","advice":{"timeout":"110000","interval":null}}`: {Channel: "/meta/connect"},
+		`{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}`: {
+			Error: "INVALID_SESSION_ID", Message: "Session expired or invalid"},
+		`{"channel":"/meta/connect","advice":"none","ext":7,"successful":"true"}`: {Channel: "/meta/connect", Successful: true},
+		`{"channel":"/meta/connect","advice":{"timeout":"110000","interval":null}}`: { // no reason: what came is kept
+			Channel: "/meta/connect", Start: `{"channel":"/meta/connect","advice":{"timeout":"110000","interval":null}}`},
 	} {
 		_, replies, _, err := decoded(strings.NewReader("["+text+"]"), -1)
 		if err != nil || len(replies) != 1 || !reflect.DeepEqual(replies[0], want) {
