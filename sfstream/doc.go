@@ -70,7 +70,8 @@
 // What passes by itself (networks, server faults, dead tokens, limits) is retried
 // with backoff and shows in Status and the log only. What no retry cures ends the
 // client: loops end and Err tells why, as an *AuthError, *ServerError,
-// *ReplayError, *StoreError or *TimeoutError. A payload that cannot be decoded is
+// *ReplayError, *StoreError or *TimeoutError. An answer that nobody knows is asked for
+// again slowly, and believed after ten minutes of it. A payload that cannot be decoded is
 // the error of that message's Decode, and the stream goes on.
 //
 // # Caveats
@@ -94,7 +95,8 @@
 // of constants.
 //
 // The way of a message: link.go is the loop that reconnects, classify.go and
-// decide.go what it does about failures, login.go its tokens, feed.go one channel of
+// decide.go what it does about failures, pause.go how it knows a pause of the process,
+// login.go its tokens, feed.go one channel of
 // it, start.go where that begins; transport.go is the seam to the two APIs below,
 // transport_*.go and translate_*.go. subscription.go and delivery.go hold what waits,
 // delivery_hold.go what is taken by several at once, checkpoint.go what is handled,
