@@ -3,6 +3,7 @@ package authenticator_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -72,6 +73,24 @@ func TestASecretAsACodeIsNotShown(t *testing.T) {
 	} {
 		c, err := soapFlow().Authenticate(context.Background(), always(500, fault))
 		loginError(t, c, err)
+	}
+}
+
+// TestASecretInQuotesIsNotShown: net/http shows by %q what of a reply it cannot read, which may be what it was sent.
+func TestASecretInQuotesIsNotShown(t *testing.T) {
+	const secret = `marker"\<é\t`
+	for _, a := range []authenticator.Authenticator{
+		authenticator.ClientCredentials{ConsumerKey: "key", ConsumerSecret: secret},
+		&authenticator.RefreshToken{ConsumerKey: "key", RefreshToken: secret},
+		authenticator.Password{ConsumerKey: "key", ConsumerSecret: "x", Username: "u", Password: secret, SecurityToken: "y"},
+		authenticator.SOAP{Username: "u", Password: secret},
+	} {
+		c, err := a.Authenticate(context.Background(), authenticator.Login{URL: instance, HTTPClient: inMemory(func(*http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("malformed HTTP response %q", "HTTP/1.1 "+secret)
+		}).HTTPClient})
+		if e := loginError(t, c, err); !strings.Contains(e.Error(), `"HTTP/1.1 [redacted]"`) {
+			t.Errorf("got %v", e)
+		}
 	}
 }
 

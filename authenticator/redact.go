@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -61,12 +62,14 @@ func (opaque) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }
 // characters has no secret, and without these every "key" and "a" of a text would be gone.
 const shortSecret = 3
 
-// redact replaces the secrets in s, also where they are escaped as in a form or a URL.
+// redact replaces the secrets in s, also where they are escaped as in a form or a URL, or as by %q, with which net/http
+// shows what it cannot read.
 func redact(s string, secrets []string) string {
 	var known []string
 	for _, secret := range secrets {
 		if len(secret) > shortSecret {
-			known = append(known, secret, url.QueryEscape(secret), url.PathEscape(secret))
+			quoted := strconv.Quote(secret)
+			known = append(known, secret, url.QueryEscape(secret), url.PathEscape(secret), quoted[1:len(quoted)-1])
 		}
 	}
 	// The longest first: one secret may be the beginning of another, as a password is of password + token.
