@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // FromEnv makes an Authenticator of environment variables and tells where it logs in. The flow is the one whose
@@ -28,13 +29,15 @@ import (
 //	                    SALESFORCE_LOGIN_FLOW says so
 //
 // A flow whose variables another one needs too gives way to it: with a username and a password, key and secret are
-// those of the password flow. Two complete flows beside each other are an error, until SALESFORCE_LOGIN_FLOW names
+// those of the password flow. Key and secret are client credentials only where no other flow has begun: a username or
+// a private key beside them is not passed over. Two complete flows beside each other are an error, until SALESFORCE_LOGIN_FLOW names
 // one of the above. Where none is complete, the error names what is missing, of the first flow in this order that
 // has begun.
 //
 // Each variable may also be given as a file, under its name with _FILE, as SALESFORCE_PRIVATE_KEY_FILE: a mounted
 // secret, read once, now. One newline at the end of SALESFORCE_PASSWORD_FILE is cut; of all other variables and
-// files surrounding white space is. Empty variables count as not set. A private key may have \n for its line breaks.
+// files surrounding white space is. Files must be UTF-8, with or without a byte order mark. Empty variables count as not
+// set. A private key may have \n for its line breaks.
 //
 // loginURL is SALESFORCE_LOGIN_URL, or SandboxURL where SALESFORCE_SANDBOX is true (as strconv.ParseBool
 // reads it), or ProductionURL; the first two exclude each other.
@@ -139,7 +142,11 @@ func (e environment) flow() (*envFlow, error) {
 	switch len(rivals) {
 	case 0:
 	case 1:
-		return rivals[0], nil
+		// The app of any flow has a key and a secret. They are a login only where nothing says that another one is
+		// meant: it would be that of another user.
+		if rivals[0].name != "client_credentials" {
+			return rivals[0], nil
+		}
 	default:
 		first, second := rivals[0], rivals[1]
 		return nil, envError("two logins are configured: %s, by SALESFORCE_%s, comes first, but %s, by SALESFORCE_%s, is complete too: "+
@@ -148,7 +155,7 @@ func (e environment) flow() (*envFlow, error) {
 	}
 	for i, f := range envFlows {
 		if slices.ContainsFunc(f.begun, func(name string) bool { return e[name] != "" }) {
-			return nil, e.missing(&envFlows[i])
+			return &envFlows[i], e.missing(&f)
 		}
 	}
 	return nil, envError("no login is configured: set SALESFORCE_ACCESS_TOKEN and SALESFORCE_INSTANCE_URL; " +
@@ -190,6 +197,9 @@ func (e environment) missing(f *envFlow) error {
 	case f.name == "password":
 		why = " (the flow jwt_bearer needs SALESFORCE_PRIVATE_KEY, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME; " +
 			"for the flow soap set SALESFORCE_LOGIN_FLOW)"
+	}
+	if e["LOGIN_FLOW"] == "" && e["CONSUMER_KEY"] != "" && e["CONSUMER_SECRET"] != "" {
+		why += "; for the flow client_credentials unset what is of another, or set SALESFORCE_LOGIN_FLOW"
 	}
 	return envError("missing: %s for the flow %s%s", strings.Join(lacks, ", "), f.name, why)
 }
@@ -254,6 +264,10 @@ func readVariable(name string) (string, error) {
 		failed.err = err
 		return "", failed
 	}
+	if !utf8.ValidString(text) {
+		return "", envError("%s_FILE: the file is not text in UTF-8", name)
+	}
+	text = strings.TrimPrefix(text, byteOrderMark)
 	if password {
 		value = strings.TrimSuffix(text, "\n")
 		if value != text {
@@ -267,6 +281,9 @@ func readVariable(name string) (string, error) {
 	}
 	return value, nil
 }
+
+// byteOrderMark is what editors and shells of Windows begin a text with. It is no white space to package strings.
+const byteOrderMark = "\ufeff"
 
 func readFile(path string) (string, error) {
 	f, err := os.Open(path)

@@ -46,6 +46,7 @@ func TestFromEnv(t *testing.T) {
 		"SOAP":                       {"USERNAME=u PASSWORD=p SECURITY_TOKEN=t LOGIN_FLOW=soap", authenticator.SOAP{Username: "u", Password: "p", SecurityToken: "t"}, production, ""},
 		"forced SOAP":                {"USERNAME=u PASSWORD=p CONSUMER_KEY=k CONSUMER_SECRET=s LOGIN_FLOW=soap", authenticator.SOAP{Username: "u", Password: "p"}, production, ""},
 		"forced client credentials":  {"USERNAME=u PASSWORD=p CONSUMER_KEY=k CONSUMER_SECRET=s LOGIN_FLOW=client_credentials", client, production, ""},
+		"forced beside a user":       {"USERNAME=u CONSUMER_KEY=k CONSUMER_SECRET=s LOGIN_FLOW=client_credentials", client, production, ""},
 		"forced password":            {"USERNAME=u PASSWORD=p CONSUMER_KEY=k CONSUMER_SECRET=s PRIVATE_KEY=pem LOGIN_FLOW=password", password, production, ""},
 		"forced JWT":                 {"USERNAME=u PASSWORD=p CONSUMER_KEY=k CONSUMER_SECRET=s PRIVATE_KEY=pem LOGIN_FLOW=jwt_bearer", jwt, production, ""},
 		"forced static":              {staticEnv + " CONSUMER_KEY=k CONSUMER_SECRET=s LOGIN_FLOW=static", static, production, ""},
@@ -59,6 +60,9 @@ func TestFromEnv(t *testing.T) {
 		"forced and incomplete":         {"CONSUMER_KEY=k LOGIN_FLOW=jwt_bearer", nil, "", "missing: SALESFORCE_PRIVATE_KEY, SALESFORCE_USERNAME for the flow jwt_bearer, which SALESFORCE_LOGIN_FLOW names"},
 		"a private key alone":           {"PRIVATE_KEY=marker", nil, "", "missing: SALESFORCE_CONSUMER_KEY, SALESFORCE_USERNAME for the flow jwt_bearer"},
 		"a consumer key alone":          {"CONSUMER_KEY=k", nil, "", "missing: SALESFORCE_CONSUMER_SECRET for the flow client_credentials"},
+		"JWT without its user":          {"PRIVATE_KEY=marker CONSUMER_KEY=k CONSUMER_SECRET=marker", nil, "", "missing: SALESFORCE_USERNAME for the flow jwt_bearer; for the flow client_credentials unset what is of another"},
+		"a user beside key and secret":  {"USERNAME=u CONSUMER_KEY=k CONSUMER_SECRET=marker", nil, "", "missing: SALESFORCE_PASSWORD for the flow password (the flow jwt_bearer needs"},
+		"token beside key and secret":   {"ACCESS_TOKEN=marker CONSUMER_KEY=k CONSUMER_SECRET=marker", nil, "", "missing: SALESFORCE_INSTANCE_URL for the flow static; for the flow client_credentials"},
 		"a password that is not used":   {"USERNAME=u PASSWORD=marker", nil, "", "for the flow soap set SALESFORCE_LOGIN_FLOW"},
 
 		"sandbox":         {staticEnv + " SANDBOX=1", static, authenticator.SandboxURL, ""},
@@ -120,7 +124,7 @@ func TestFromEnvReadsFiles(t *testing.T) {
 		}
 	}
 	t.Run("JWT", func(t *testing.T) {
-		set(t, "PRIVATE_KEY_FILE", file("key", string(pkcs8())), "CONSUMER_KEY_FILE", file("id", " key\r\n\n"), "USERNAME_FILE", file("user", "u@acme.com\n"),
+		set(t, "PRIVATE_KEY_FILE", file("key", string(pkcs8())), "CONSUMER_KEY_FILE", file("id", " key\r\n\n"), "USERNAME_FILE", file("user", "\ufeffu@acme.com\r\n"),
 			"LOGIN_FLOW_FILE", file("flow", "jwt_bearer\n"), "SANDBOX_FILE", file("sandbox", "true\n"), "AUDIENCE_FILE", file("aud", authenticator.ProductionURL+"\n"))
 		a, loginURL, err := authenticator.FromEnv()
 		if err != nil || loginURL != authenticator.SandboxURL {
@@ -128,7 +132,7 @@ func TestFromEnvReadsFiles(t *testing.T) {
 		}
 		mustLogin(t, a, authenticator.Login{URL: newStrictServer(t).URL})
 	})
-	for text, want := range map[string]string{"p\n": "p", "p\r\n": "p", " p \n\n": " p \n", "p": "p", "p\r": "p\r"} {
+	for text, want := range map[string]string{"p\n": "p", "p\r\n": "p", " p \n\n": " p \n", "p": "p", "p\r": "p\r", "\ufeffp\r\n": "p"} {
 		t.Run("password", func(t *testing.T) {
 			set(t, "LOGIN_FLOW", "soap", "USERNAME", " u ", "PASSWORD_FILE", file("password", text), "SECURITY_TOKEN_FILE", file("token", " t\n"))
 			a, _, err := authenticator.FromEnv()
@@ -140,6 +144,7 @@ func TestFromEnvReadsFiles(t *testing.T) {
 	for want, pairs := range map[string][]string{
 		"SALESFORCE_ACCESS_TOKEN and SALESFORCE_ACCESS_TOKEN_FILE are both set":        {"ACCESS_TOKEN", "marker", "ACCESS_TOKEN_FILE", file("both", "marker")},
 		"SALESFORCE_PASSWORD_FILE: the file cannot be read: no such file or directory": {"PASSWORD_FILE", "marker-password"},
+		"SALESFORCE_PASSWORD_FILE: the file is not text in UTF-8":                      {"PASSWORD_FILE", file("utf16", "\xff\xfem\x00a\x00")},
 		"SALESFORCE_PRIVATE_KEY_FILE: the file is empty":                               {"PRIVATE_KEY_FILE", file("empty", " \n")},
 		"SALESFORCE_PRIVATE_KEY_FILE: the file cannot be read: is a directory":         {"PRIVATE_KEY_FILE", dir},
 	} {
