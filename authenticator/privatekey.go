@@ -1,6 +1,7 @@
 package authenticator
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -11,6 +12,7 @@ import (
 // nothing of the file but the kind of what is in it, by words of ours.
 func parsePrivateKey(file []byte) (key *rsa.PrivateKey, reason string) {
 	found := ""
+	file = bytes.TrimPrefix(file, []byte(byteOrderMark))
 	for rest := file; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
@@ -34,7 +36,7 @@ func parsePrivateKey(file []byte) (key *rsa.PrivateKey, reason string) {
 			if key, ok := parsed.(*rsa.PrivateKey); ok {
 				return key, ""
 			}
-			return nil, fmt.Sprintf("PrivateKey is a %T: Salesforce takes RSA only", parsed)
+			return nil, fmt.Sprintf("PrivateKey is %T: Salesforce takes RSA only", parsed)
 		case "EC PRIVATE KEY", "DSA PRIVATE KEY":
 			return nil, "PrivateKey is not RSA: Salesforce takes RSA only"
 		case "OPENSSH PRIVATE KEY":
@@ -44,6 +46,13 @@ func parsePrivateKey(file []byte) (key *rsa.PrivateKey, reason string) {
 		case "PUBLIC KEY", "RSA PUBLIC KEY":
 			found = ": there is a public key"
 		}
+	}
+	switch {
+	case found != "":
+	case bytes.Contains(file, []byte("PRIVATE KEY-----")):
+		found = ": what begins like one is cut off, or its lines are joined, indented or in quotes"
+	case !bytes.Contains(file, []byte("\n")):
+		found = ": it is the file's text, not its path (as for SALESFORCE_PRIVATE_KEY_FILE)"
 	}
 	return nil, "PrivateKey holds no private key in PEM (-----BEGIN PRIVATE KEY-----)" + found
 }
