@@ -17,7 +17,7 @@ func parseBase(raw string) (u *url.URL, reason string) {
 	case u.User != nil, u.ForceQuery, u.RawQuery != "", u.Fragment != "":
 		return nil, "must not hold a user, a query or a fragment"
 	case u.Hostname() == "":
-		return nil, "must be absolute, as in " + ProductionURL
+		return nil, "must be absolute, as in https://acme.my.salesforce.com"
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return u, ""
 	}
@@ -27,6 +27,21 @@ func parseBase(raw string) (u *url.URL, reason string) {
 func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
+}
+
+// parseInstance is parseBase of an org's own address.
+func parseInstance(raw string) (u *url.URL, reason string) {
+	u, reason = parseBase(raw)
+	if reason != "" {
+		return nil, reason
+	}
+	switch host := strings.ToLower(u.Hostname()); {
+	case host != loginHost(host):
+		return nil, "is that of the org's pages; write https://" + loginHost(host)
+	case isShared(host):
+		return nil, "is where all orgs log in: it must be the org's own, as https://acme.my.salesforce.com"
+	}
+	return u, ""
 }
 
 // loginBase parses the address to log in at. Where it is unfit it returns the reason instead, and what to write

@@ -126,6 +126,8 @@ func TestCredentialsThatCannotBeRight(t *testing.T) {
 		"a short id":             {accessToken, instance, "00D1", "OrgID must have"},
 		"an odd id":              {accessToken, instance, "00D00000000000!", "OrgID must have"},
 		"no instance URL at all": {accessToken, "acme", orgID, "InstanceURL must be absolute"},
+		"that of the pages":      {accessToken, "https://Acme--dev.sandbox.lightning.force.com/lightning", orgID, "InstanceURL is that of the org's pages; write https://acme--dev.sandbox.my.salesforce.com"},
+		"a login host":           {accessToken, authenticator.SandboxURL, orgID, "InstanceURL is where all orgs log in"},
 		"a clear one":            {accessToken, "http://acme.my.salesforce.com", orgID, "InstanceURL must be https"},
 		"one with a user":        {accessToken, "https://marker:marker@acme.com", orgID, "InstanceURL must not hold a user"},
 	} {

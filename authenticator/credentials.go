@@ -39,7 +39,7 @@ func (c *Credentials) checked() (reason string) {
 	if reason := c.wrong(); reason != "" || c.InstanceURL == "" {
 		return reason
 	}
-	instance, reason := parseBase(c.InstanceURL)
+	instance, reason := parseInstance(c.InstanceURL)
 	c.InstanceURL = origin(instance)
 	return reason
 }
@@ -53,7 +53,7 @@ func (c Credentials) wrong() (reason string) {
 		return "OrgID must have 15 or 18 characters and begin with 00D"
 	}
 	if c.InstanceURL != "" {
-		if _, reason := parseBase(c.InstanceURL); reason != "" {
+		if _, reason := parseInstance(c.InstanceURL); reason != "" {
 			return "InstanceURL " + reason
 		}
 	}

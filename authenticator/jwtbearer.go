@@ -76,8 +76,10 @@ func (j JWTBearer) Authenticate(ctx context.Context, login Login) (*Credentials,
 func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer crypto.Signer) (*oauth2.Token, error) {
 	audience := cmp.Or(j.Audience, standsFor(base))
 	other := "" // the audience that is left to try
-	if j.Audience == "" && !isShared(base.Hostname()) && base.String() != audience {
-		other = base.String()
+	if j.Audience == "" && !isShared(base.Hostname()) {
+		lower := *base // audiences are compared by their characters
+		lower.Host = strings.ToLower(base.Host)
+		other = lower.String()
 	}
 	var skew time.Duration // of Salesforce's clock from ours, once it matters
 	sent := audience

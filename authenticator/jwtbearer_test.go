@@ -95,6 +95,7 @@ func TestASecondAudienceIsTriedOnce(t *testing.T) {
 	}{
 		"invalid":            {jwtFlow(), instance, "audience is invalid", []string{authenticator.ProductionURL, instance}},
 		"validation failed":  {jwtFlow(), instance + "/", "Audience validation failed", []string{authenticator.ProductionURL, instance}},
+		"capital letters":    {jwtFlow(), "https://Acme--Dev.my.salesforce.com/", "audience is invalid", []string{authenticator.SandboxURL, "https://acme--dev.my.salesforce.com"}},
 		"production":         {jwtFlow(), "", "audience is invalid", []string{authenticator.ProductionURL}},
 		"sandbox":            {jwtFlow(), authenticator.SandboxURL, "audience is invalid", []string{authenticator.SandboxURL}},
 		"chosen":             {chosen, instance, "audience is invalid", []string{"https://acme.my.site.com"}},
