@@ -142,8 +142,13 @@ func (l *logins) failed(err error, atOnce bool) {
 }
 
 // judged reports whether Salesforce itself has refused a login. SOAP does so with
-// HTTP 500.
+// HTTP 500. An answer that cannot be read may be a refusal where the status is that
+// of one: it ends nothing, but counts. A page is never one.
 func judged(e *authenticator.Error) bool {
+	switch e.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return e.Code != "html_reply"
+	}
 	return e.StatusCode >= 400 && (e.StatusCode < 500 || authenticator.Permanent(e)) && !strings.HasSuffix(e.Code, "_reply")
 }
 

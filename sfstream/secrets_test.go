@@ -156,6 +156,42 @@ func TestNoFlowShowsASecret(t *testing.T) {
 	}
 }
 
+// TestAnUnreadableRefusalStaysWithinTheBudget: whoever cannot tell what was said must not send a password every second.
+func TestAnUnreadableRefusalStaysWithinTheBudget(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		body   string
+		budget bool
+	}{
+		{400, `{"message":"no"}`, true}, {401, "", true}, {401, "denied", true}, {403, `{"error":"inval`, true},
+		{403, "<html>", false}, {503, "", false}, {502, "bad gateway", false}, {404, "", false},
+	} {
+		t.Run(fmt.Sprint(test.status, test.body), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logins := 0
+				c, err := sfstream.New(authenticator.Password{ConsumerKey: "key", ConsumerSecret: "planted", Username: "u", Password: "planted"}, sfstream.WithHTTPClient(&http.Client{
+					Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+						logins++
+						return &http.Response{StatusCode: test.status, Body: io.NopCloser(strings.NewReader(test.body))}, nil
+					})}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				for range 20 {
+					if err := c.Open(t.Context()); err == nil || authenticator.Permanent(err) {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Second)
+				}
+				if want := map[bool]int{true: 5, false: 20}[test.budget]; logins != want {
+					t.Errorf("%d logins, want %d", logins, want)
+				}
+			})
+		})
+	}
+}
+
 // TestOpenInALoopSparesTheUser: a program that calls Open until it works. Of SOAP the refusal has HTTP 500.
 func TestOpenInALoopSparesTheUser(t *testing.T) {
 	fault := `<Envelope><Body><Fault><faultcode>sf:INVALID_LOGIN</faultcode><faultstring>INVALID_LOGIN: Invalid username</faultstring></Fault></Body></Envelope>`
