@@ -59,9 +59,10 @@ func TestDialsAreNotMultiplied(t *testing.T) {
 	})
 }
 
-// A login URL with a password in it.
+// A login URL with a password or a token in it.
 func TestLoginURLWithAPassword(t *testing.T) {
-	for _, u := range []string{"https://user:hunter2@acme.my.salesforce.com", "http://user:hunter2@acme.my.salesforce.com"} {
+	for _, u := range []string{"https://user:hunter2@acme.my.salesforce.com", "http://user:hunter2@acme.my.salesforce.com",
+		"https://acme.my.salesforce.com/?token=hunter2", "https://acme.my.salesforce.com#hunter2"} {
 		s := newScene(t)
 		c, err := sfstream.New(s.Authenticator(), sfstream.WithLoginURL(u), sfstream.WithHTTPClient(s.HTTPClient()))
 		if err == nil {

@@ -166,8 +166,9 @@ func WithSandbox() Option {
 // It must be https, or http to a loopback address: no secret travels in the clear.
 func WithLoginURL(loginURL string) Option {
 	return func(c *config) error {
+		loginURL := strings.TrimSpace(loginURL)
 		if !secureURL(loginURL) {
-			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL without user (http is for loopback only), as in https://acme.my.salesforce.com", ErrInvalidOption, withoutPassword(loginURL))
+			return fmt.Errorf("%w: WithLoginURL: %q is not an https URL without user and query (http is for loopback only), as in https://acme.my.salesforce.com", ErrInvalidOption, withoutPassword(loginURL))
 		}
 		c.loginURL = loginURL
 		return nil
@@ -463,14 +464,16 @@ func From(r Replay) SubscribeOption {
 // secureURL reports whether secrets can be sent to a URL.
 func secureURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+	return err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
 }
 
+// withoutPassword is a URL without what may be a secret in it.
 func withoutPassword(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
 		return "…"
 	}
+	u.RawQuery, u.Fragment, u.RawFragment = "", "", ""
 	return u.Redacted()
 }
 
