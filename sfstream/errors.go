@@ -153,7 +153,7 @@ func (e *ServerError) hint() string {
 		if e.restOnly {
 			return restOnlyAdvice
 		}
-		return "check that the session is not locked to an IP address and that the instance URL and org id are the token's own"
+		return "check that the access token has not ended, that its session is not locked to an IP address, and that the instance URL and org id are the token's own"
 	case ReplayInvalid:
 		return "choose WithReplayFallback, or start elsewhere with From"
 	case Internal:

@@ -236,6 +236,17 @@ var failures = []struct {
 		typed: isAuthError("invalid_config"), noChan: true, logins: 1, says: []string{"InstanceURL must be absolute"},
 	},
 	{
+		name: "token that has ended and is all there is",
+		cause: func(l *lab) error {
+			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "00D000000000001!ended" }), sfstream.WithOrg(l))
+			l.must(err)
+			defer c.Close()
+			l.must(c.Open(l.t.Context()))
+			return c.Subscribe(l.t.Context(), labOrders)
+		},
+		typed: isServerError(sfstream.Unauthenticated), logins: 3, says: []string{"check that the access token has not ended"},
+	},
+	{
 		name: "token in JWT form",
 		cause: func(l *lab) error {
 			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "eyJ.eyJ.sig" }),

@@ -49,6 +49,8 @@ func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
 			"USERNAME and PRIVATE_KEY_FILE (JWT), with CONSUMER_SECRET (client credentials, at\n"+
 			"the My Domain LOGIN_URL) or with REFRESH_TOKEN; or ACCESS_TOKEN and INSTANCE_URL; or\n"+
 			"ORG, the alias of a login of the Salesforce CLI. Each can be a file, as X_FILE.\n"+
+			"The flows that end: USERNAME and PASSWORD (and SECURITY_TOKEN), with CONSUMER_KEY and\n"+
+			"CONSUMER_SECRET, or with LOGIN_FLOW=soap. LOGIN_FLOW chooses where two are complete.\n"+
 			"PUBSUB_ENDPOINT is the Pub/Sub API's address if it is another.\n\n")
 		flags.PrintDefaults()
 	}
