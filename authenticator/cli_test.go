@@ -81,6 +81,9 @@ func TestFailuresOfTheCLI(t *testing.T) {
 	}{
 		"no such org":            {prints(stack) + "exit 1\n", "exit 1", "cli_failed", "sf org display: exit status 1: NamedOrgNotFoundError: No authorization information found for dev.; log in with sf org login web", true},
 		"its login has expired":  {prints(`{"name":"RefreshTokenAuthError","message":"Error authenticating with the refresh token due to: expired access/refresh token"}`) + "exit 1\n", "exit 1", "cli_failed", "authorise the app again", true},
+		"its user is inactive":   {prints(`{"name":"RefreshTokenAuthError","message":"Error authenticating with the refresh token due to: inactive user"}`) + "exit 1\n", "exit 1", "cli_failed", "due to: inactive user", true},
+		"its app is blocked":     {prints(`{"name":"JwtAuthError","message":"Error authenticating with JWT config due to: OAUTH_APP_BLOCKED: this app is blocked by admin"}`) + "exit 1\n", "exit 1", "cli_failed", "install the app", true},
+		"the host is in trouble": {prints(`{"name":"RefreshTokenAuthError","message":"Error authenticating with the refresh token due to: socket hang up"}`) + "exit 1\n", "exit 1", "cli_failed", "socket hang up", false},
 		"no network":             {prints(`{"name":"FetchError","message":"getaddrinfo ENOTFOUND login.salesforce.com"}`) + "exit 1\n", "exit 1", "cli_failed", "ENOTFOUND", false},
 		"only standard error":    {"printf '\\033[31m Warning:\\n  it is\\r\\n broken\\033[0m' >&2; exit 3\n", "exit 1", "cli_failed", "sf org display: exit status 3: Warning: it is broken", false},
 		"a token in its error":   {"echo 'token " + accessToken + " eyJmarker.marker.marker 5Aepmarker force://PlatformCLI::marker@acme' >&2; exit 1\n", "exit 1", "cli_failed", "token [redacted] [redacted] [redacted] [redacted]", false},

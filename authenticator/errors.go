@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -114,7 +115,7 @@ func Permanent(err error) bool {
 		"", codeNoAnswer, codeEmpty, codeHTML, codeMalformed, codeIncomplete, codeOnRotate, codeSigner:
 		return false
 	case codeCLI:
-		return e.says("no authorization information") || e.says("expired access/refresh token")
+		return slices.ContainsFunc(cliJudged, e.says)
 	case codeRedirected:
 		return e.StatusCode == http.StatusMovedPermanently || e.StatusCode == http.StatusPermanentRedirect
 	}
@@ -129,6 +130,11 @@ func Permanent(err error) bool {
 	}
 	return e.StatusCode < 500
 }
+
+// cliJudged is how the Salesforce CLI tells that it has no login, or that Salesforce has refused its login: in words only.
+var cliJudged = []string{"no authorization information", "expired access/refresh token", "inactive user", "inactive organization",
+	"client identifier invalid", "invalid client credentials", "hasn't approved this consumer", "oauth_app_blocked", "ip restricted",
+	"invalid assertion", "audience is invalid", "user is locked", "authentication failure"}
 
 // says tells whether the description has text, which is in lower case, in any case.
 func (e *Error) says(text string) bool { return strings.Contains(strings.ToLower(e.Description), text) }
