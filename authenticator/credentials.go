@@ -36,12 +36,7 @@ func (c Credentials) Validate() error {
 // checked is c in the form that its fields' comments say, or the reason why it cannot be.
 func (c *Credentials) checked() (reason string) {
 	c.tidy()
-	if reason := c.wrong(); reason != "" || c.InstanceURL == "" {
-		return reason
-	}
-	instance, reason := parseInstance(c.InstanceURL)
-	c.InstanceURL = origin(instance)
-	return reason
+	return c.wrong()
 }
 
 // wrong is what cannot be right of c; empty where all may be.
@@ -60,11 +55,15 @@ func (c Credentials) wrong() (reason string) {
 	return ""
 }
 
-// tidy cuts what people paste along with a token or an address.
+// tidy cuts what people paste along with a token or an address, such as a path, which would go into the metadata of the
+// Pub/Sub API and before the path of the Streaming API.
 func (c *Credentials) tidy() {
 	c.AccessToken = tidyToken(c.AccessToken)
 	c.OrgID = strings.TrimSpace(c.OrgID)
 	c.InstanceURL = strings.TrimSpace(c.InstanceURL)
+	if instance, reason := parseBase(c.InstanceURL); reason == "" {
+		c.InstanceURL = origin(instance)
+	}
 }
 
 // tidyToken cuts surrounding white space and the word that stands before a token in an HTTP header.
