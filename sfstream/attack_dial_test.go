@@ -75,3 +75,9 @@ func TestLoginURLWithAPassword(t *testing.T) {
 		}
 	}
 }
+
+func TestLoginURLWithWhiteSpaceAround(t *testing.T) {
+	if _, err := sfstream.New(newScene(t).Authenticator(), sfstream.WithLoginURL(" https://acme.my.salesforce.com\n")); err != nil {
+		t.Error(err)
+	}
+}
