@@ -37,6 +37,8 @@ type channelModel struct {
 	rewinds    int       // how often the order may go back: FallbackAll
 	rewound    bool
 	gapped     bool // a fallback has left the order
+	accepts    bool // the server takes replay ids that lie ahead of its own
+	silent     bool // ids have begun anew, and nobody has noticed: what comes may be missed until then
 	lied       bool // a good position was called stale, or may yet be: the order may go back
 	loaded     loadedMarker
 	savedUpTo  int
@@ -69,16 +71,28 @@ func (ch *channelModel) publish(replay uint64) {
 	n := len(ch.replays)
 	ch.numbers[replay] = n
 	ch.replays = append(ch.replays, replay)
-	ch.mayMiss = append(ch.mayMiss, !time.Now().After(ch.newUntil))
+	ch.mayMiss = append(ch.mayMiss, ch.silent || !time.Now().After(ch.newUntil))
 	ch.everGot = append(ch.everGot, false)
 	ch.handled = append(ch.handled, false)
 	ch.handledIn = append(ch.handledIn, 0)
 	ch.gotIn = append(ch.gotIn, 0)
 }
 
-func (ch *channelModel) numberOf(replayID []byte) (int, bool) {
-	n, ok := ch.numbers[replayNumber(replayID)]
-	return n, ok
+// numberOf is the number of an event. Of a group the id has several: number says
+// which, if it is not 0.
+func (ch *channelModel) numberOf(replayID []byte, number int) (int, bool) {
+	id := replayNumber(replayID)
+	n, ok := ch.numbers[id]
+	if !ok || ch.replays[n-1] != id {
+		return n, ok
+	}
+	if number > 0 && number < len(ch.replays) {
+		return number, ch.replays[number] == id
+	}
+	for n > 1 && ch.replays[n-1] == id && ch.gotIn[n-1] != ch.epoch {
+		n-- // the first one that has not come
+	}
+	return n, true
 }
 
 // upTo is the number of the last event up to a replay id. That of a keepalive is
@@ -148,6 +162,14 @@ func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
 	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.leaving = 0, 0, false, false, false
 	ch.savedUpTo = floor
 	ch.subscribed = true
+	newest := 0
+	for _, before := range ch.eras {
+		newest = max(newest, before)
+	}
+	if ch.accepts && loaded == loadedID && floor <= newest {
+		ch.silent = true // the marker is of an era before: nobody has noticed again
+		ch.missable(ch.published())
+	}
 }
 
 // end ends an epoch.

@@ -40,11 +40,11 @@ func (l *life) closedErr() error {
 
 // take lets the model judge a message, and works on it.
 func (l *life) take(m *sfstream.Message) *taken {
-	tk := l.model.deliver(l.number, m.Channel, m.ReplayID)
+	n, err := chaosNumber(m)
+	tk := l.model.deliver(l.number, m.Channel, m.ReplayID, n)
 	if tk == nil {
 		return nil
 	}
-	n, err := chaosNumber(m)
 	if err == nil && n != tk.number {
 		l.model.deviate("%s: number %d has the replay id of number %d", m.Channel, n, tk.number)
 	}

@@ -29,6 +29,8 @@ var chaosChannels = []struct {
 	{"/data/ContactChangeEvent", sfstream.CometD},
 	{"/topic/Chaos", sfstream.Auto},
 	{"/u/chaos", sfstream.Auto},
+	{"/data/Sales__chn", sfstream.Auto}, // these two have groups
+	{"/data/Streamed__chn", sfstream.CometD},
 }
 
 // chaos is one scenario: an org, the lives of a program, and what happens to them.
@@ -139,6 +141,8 @@ func (c *chaos) define(channel string) {
 		must(c.t, c.DefinePushTopic(sfstreamtest.PushTopic{Name: name, Query: "SELECT Id, N__c FROM Chaos__c"}))
 	case strings.HasPrefix(channel, "/u/"):
 		must(c.t, c.DefineGenericChannel(channel))
+	case isGrouped(channel):
+		must(c.t, c.defineGrouped(channel))
 	case strings.HasPrefix(channel, "/data/"):
 		must(c.t, c.DefineObject(strings.TrimSuffix(name, "ChangeEvent"), sfstreamtest.Field{Name: "Ordinal__c", Type: "Integer"}))
 	case strings.Contains(channel, "Undated"):
@@ -169,7 +173,7 @@ func (c *chaos) beginEraBy(ch *channelModel, restart func(channel string, id uin
 	for {
 		era := uint64(1 + c.ids.IntN(1000))
 		if _, used := ch.eras[era]; !used {
-			ch.eras[era] = ch.published()
+			ch.eras[era], ch.silent = ch.published(), ch.accepts
 			must(c.t, restart(ch.name, era*eraSize+1+uint64(c.ids.IntN(1000))))
 			return
 		}
@@ -198,6 +202,9 @@ func (c *chaos) publish(channel string) {
 		var pushed sfstreamtest.PushResult
 		pushed, err = c.Push(channel, strconv.Itoa(n))
 		e = pushed.Event
+	case isGrouped(channel):
+		c.publishGroup(ch)
+		return
 	case strings.HasPrefix(channel, "/data/"):
 		e, err = c.Change(sfstreamtest.Change{
 			Object: strings.TrimSuffix(name, "ChangeEvent"), Type: "UPDATE", RecordIDs: []string{"001000000000001AAA"},
@@ -217,6 +224,9 @@ func (c *chaos) publish(channel string) {
 // numberIn is the number in a message's payload; ok is false for one that cannot
 // be decoded.
 func chaosNumber(m *sfstream.Message) (n int, err error) {
+	if isGrouped(m.Channel) {
+		return groupedNumber(m)
+	}
 	fields, err := m.Fields()
 	if err != nil {
 		return 0, err

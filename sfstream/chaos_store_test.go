@@ -62,10 +62,10 @@ func (s *lifeStore) kill() {
 // at is the number that a channel's stored marker is at.
 func (s *lifeStore) at(key replaystore.Key, ch *channelModel) int {
 	marker, err := s.memory.Load(context.Background(), key)
-	if err != nil || len(marker.ReplayID) == 0 {
+	if err != nil {
 		return 0
 	}
-	return ch.upTo(marker.ReplayID)
+	return ch.upToMarker(marker)
 }
 
 // loaded begins an epoch: a Subscribe has asked where to start.
@@ -86,8 +86,9 @@ func (c *chaos) loaded(life int, key replaystore.Key, marker replaystore.Marker,
 		}
 	case len(marker.ReplayID) == 0:
 		what = loadedMoment
-	default:
-		floor = ch.upTo(marker.ReplayID)
+	}
+	if err == nil && len(marker.ReplayID) > 0 {
+		floor = ch.upToMarker(marker)
 	}
 	m.trace.add("life %d  subscribing %s, the marker is at %d", life, ch.name, floor)
 	ch.begin(what, floor, c.replayAll)

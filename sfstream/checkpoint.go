@@ -248,6 +248,7 @@ func (d *delivery) begin(sub *subscription, first mark, stored bool) {
 	sub.watermark.current = first
 	if stored {
 		sub.watermark.saved = first
+		sub.watermark.saved.group = first.group.snapshot() // current's grows
 	}
 }
 

@@ -112,6 +112,21 @@ func contractGaps() []rule {
 			l.publish(3)
 			l.expect(3)
 		}},
+		{number: 6, words: "keepalives that stay before the position mean that replay ids have begun anew", pubsubOnly: true, run: func(t *testing.T) {
+			l := newLab(t)
+			l.publish(1, 2)
+			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.expect(1, 2)
+			l.stop()
+			l.must(l.ResetReplay(labOrders, 1, true))
+			l.publish(3) // behind the position that is accepted: nobody sends it
+			l.follow()
+			l.expect(3)
+			if n := l.gapCount(); n != 2 || !l.gaps[0].Possible || !l.gaps[1].Possible {
+				t.Errorf("gaps %+v", l.gaps)
+			}
+			l.expectStillWorks(labOrders)
+		}},
 		{number: 6, words: "a week of new sessions after one event ends nothing and floods nothing", cometdOnly: true, run: func(t *testing.T) {
 			l := newStreaming(t)
 			l.followTopic()

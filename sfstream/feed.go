@@ -57,10 +57,11 @@ type feed struct {
 	at         *Message  // the event at position.id; nil: atDate is its date
 	atDate     time.Time // zero: not known
 	missed     error     // why events of the channel are missing, until the link has dealt with it
+	mayMiss    bool      // missed is only possible
 	seen       *seen     // after a possible gap; nil: there was none
 	possible   time.Time // when the last possible gap was
 	possibles  int       // how many there were within the retention
-	below      bool      // a keepalive named an id before the position
+	below      int       // how many keepalives in a row have named an id before the position
 	repeated   []byte    // the position at which the server last said that ids repeat
 	repeatedly int       // how often in a row it said so there
 	startedNew time.Time // where position.latest: when that was decided
@@ -145,7 +146,7 @@ func (f *feed) request() request {
 	f.fresh, f.skip, f.last = f.position.latest, f.position.skip, nil
 	f.proven, f.resumed, f.began = f.fresh, len(f.position.id) > 0, f.client.clock.now()
 	if f.groups != nil {
-		f.groups.begin(len(f.position.id) > 0)
+		f.groups.begin(f.position.id)
 	}
 	f.set(StateOpening)
 	return request{sub: f.sub, verify: !f.isAccepted(), position: f.position}
@@ -226,18 +227,21 @@ func (f *feed) deliver(messages []Message, early bool) (news bool) {
 		}
 		if f.groups == nil {
 			news = f.single(m, early, now) || news
-			continue
+		} else {
+			if f.identities == nil {
+				f.identities = make([]uint64, len(messages))
+			}
+			news = f.grouped(messages, i, early, now) || news
 		}
-		if f.identities == nil {
-			f.identities = make([]uint64, len(messages))
+		if f.missed != nil { // this one and what follows come again, from where the policy says
+			if messages = messages[:i]; f.identities != nil {
+				f.identities = f.identities[:i]
+			}
+			break
 		}
-		news = f.grouped(messages, i, early, now) || news
 	}
 	if f.groups != nil {
 		f.groups.delivered()
-	}
-	if f.missed != nil {
-		return news // they come again, from where the policy says
 	}
 	if len(messages) > 0 {
 		f.proves(&messages[len(messages)-1], now)
@@ -253,7 +257,9 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 		m.fate = fateDuplicate
 		return false
 	}
-	f.wentBack(m)
+	if f.wentBack(m); f.missed != nil {
+		return false
+	}
 	f.duplicates.remember(m, identity)
 	f.last = m
 	if f.seen.has(m) {

@@ -14,6 +14,9 @@ import (
 // says that replay ids repeat.
 const repeatsTried = 3
 
+// belowTried is how many keepalives in a row may name an id before the position.
+const belowTried = 10
+
 // firstPossibleGap is how long a second possible gap within the retention waits.
 const firstPossibleGap = time.Minute
 
@@ -134,16 +137,21 @@ var errReset = errors.New("replay ids have begun anew, as in a sandbox that was 
 
 // wentBack notes that replay ids have begun anew, the old one being accepted all
 // the same: an event whose id is not after the position, and which Salesforce has
-// dated later. An event that is sent again is as old as it was. From the oldest
-// retained event on, ids may go back once: that is no gap.
+// dated later. An event that is sent again is as old as it was. Where a publisher has
+// written the date, or nobody, that is only possible; over the Pub/Sub API the server
+// says so itself. From the oldest retained event on, ids may go back once: that is no
+// gap.
 func (f *feed) wentBack(m *Message) {
-	if !f.resumed || !before(m.ReplayID, f.position.id) && !bytes.Equal(m.ReplayID, f.position.id) || !m.datedBySalesforce() {
+	if !f.resumed || !before(m.ReplayID, f.position.id) && !bytes.Equal(m.ReplayID, f.position.id) {
 		return
 	}
-	if date := f.positionDate(); !date.IsZero() && m.Date().After(date) {
-		f.missed = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
-			Message: fmt.Sprintf("an event of replay id %s has come behind %s: %v", idText(m.ReplayID), idText(f.position.id), errReset)}
+	date, at, certain := m.Date(), f.positionDate(), m.datedBySalesforce()
+	unknown := date.IsZero() || at.IsZero()
+	if !unknown && !date.After(at) || !certain && !f.sub.polled || unknown && certain {
+		return
 	}
+	f.missed, f.mayMiss = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
+		Message: fmt.Sprintf("an event of replay id %s has come behind %s: %v", idText(m.ReplayID), idText(f.position.id), errReset)}, !certain
 }
 
 // before reports whether a replay id is before another one, as far as that can be
@@ -159,13 +167,34 @@ func before(a, b []byte) bool {
 	return len(a) == len(b) && bytes.Compare(a, b) < 0
 }
 
+// dealWithMissed resumes where events that were missed are, or where the policy says;
+// or it returns the error that ends the channel.
+func (f *feed) dealWithMissed() (fatal error) {
+	err := f.missed
+	f.missed = nil
+	if !f.mayMiss {
+		return f.gap(f.lastMarker(), err)
+	}
+	f.mayMiss = false
+	if wait := f.possibleGap(f.lastMarker(), err); wait > 0 {
+		f.retryAt = time.Now().Add(wait)
+		time.AfterFunc(wait, func() { notify(f.link.changed) }) // to a link that has ended it means nothing
+	}
+	return nil
+}
+
 // isBelow reports whether a keepalive names an id before the position, and tells of
 // it once: ids may have begun anew, or a server is behind. They have where the server
-// has said at this position that they repeat.
+// has said at this position that they repeat. No server is behind for so many keepalives
+// in a row: then what it has may be what is missing.
 func (f *feed) isBelow(latest []byte) bool {
-	if !before(latest, f.position.id) {
+	newest := f.position.id
+	if f.groups != nil && f.groups.cursor != nil {
+		newest = f.groups.cursor.id
+	}
+	if !before(latest, newest) {
 		if len(latest) > 0 {
-			f.below = false
+			f.below = 0
 		}
 		return false
 	}
@@ -174,8 +203,11 @@ func (f *feed) isBelow(latest []byte) bool {
 			Message: fmt.Sprintf("the server repeats replay ids, and its newest one, %s, is before the position: %v", idText(latest), errReset)}
 		return true
 	}
-	if !f.below {
-		f.below = true
+	switch f.below++; f.below {
+	case belowTried:
+		f.missed, f.mayMiss = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
+			Message: fmt.Sprintf("the server has said %d times in a row that its newest replay id lies behind the position, as %s does: %v", belowTried, idText(latest), errReset)}, true
+	case 1:
 		f.tellGap(Gap{Channel: f.sub.channel, After: f.lastMarker(), Possible: true,
 			Reason: &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid,
 				Message: fmt.Sprintf("the server says that the newest replay id is %s, which is before the position: it is behind, or %v", idText(latest), errReset)},
@@ -196,5 +228,5 @@ func (f *feed) repeats(err error) bool {
 		f.repeated, f.repeatedly = f.position.id, 0
 	}
 	f.repeatedly++
-	return f.below || f.repeatedly > repeatsTried
+	return f.below > 0 || f.repeatedly > repeatsTried
 }

@@ -3,6 +3,7 @@ package sfstream
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,12 +40,7 @@ func (s *identities) has(id uint64) bool {
 		_, ok := s.index[id]
 		return ok
 	}
-	for _, other := range s.list {
-		if other == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.list, id)
 }
 
 // add reports whether id is new.
@@ -68,6 +64,7 @@ func (s *identities) add(id uint64) bool {
 type group struct {
 	id    []byte
 	date  time.Time
+	from  []byte     // the position before it when it was opened
 	known identities // what was received of it
 	first *Message   // of which date is not read yet; nil: it is
 	last  int        // index of its last message in the batch at hand; -1: there is none
@@ -84,7 +81,7 @@ type groups struct {
 	open   []*group // in the order in which they came first
 	cursor *group   // the group of this session's last event; nil: none that is open
 	begun  bool     // this session has brought an event
-	exact  bool     // this session has resumed at the id before the open groups
+	from   []byte   // this session has resumed at this id; empty: at none
 	early  []*group // open ones that this session has brought before their turn
 	echoes int      // keepalives in a row that named the cursor's id
 
@@ -96,8 +93,8 @@ type groups struct {
 }
 
 // begin is the beginning of a session.
-func (gs *groups) begin(exact bool) {
-	gs.cursor, gs.begun, gs.exact, gs.early, gs.echoes = nil, false, exact, nil, 0
+func (gs *groups) begin(from []byte) {
+	gs.cursor, gs.begun, gs.from, gs.early, gs.echoes = nil, false, from, nil, 0
 }
 
 // find returns the open group of a replay id, nil where there is none.
@@ -121,9 +118,9 @@ func (gs *groups) moveTo(g *group) (whole *group) {
 	case gs.cursor != nil:
 		whole = gs.cursor
 		gs.remove(whole)
-	case !gs.begun && gs.exact:
-		// What was received of earlier ones is all there is: they are not here any more.
-		for len(gs.open) > 0 && gs.open[0] != g {
+	case !gs.begun && len(gs.from) > 0:
+		// What was received of those behind the same id is all there is: they are not here any more.
+		for len(gs.open) > 0 && gs.open[0] != g && bytes.Equal(gs.open[0].from, gs.from) && !slices.Contains(gs.early, gs.open[0]) {
 			whole, gs.open = gs.open[0], gs.open[1:]
 		}
 	}
@@ -132,12 +129,7 @@ func (gs *groups) moveTo(g *group) (whole *group) {
 }
 
 func (gs *groups) remove(g *group) {
-	for i, other := range gs.open {
-		if other == g {
-			gs.open = append(gs.open[:i], gs.open[i+1:]...)
-			return
-		}
-	}
+	gs.open = slices.DeleteFunc(gs.open, func(other *group) bool { return other == g })
 }
 
 // quiet takes in that the server has had nothing more to send, with the id that it
@@ -170,27 +162,34 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 			m.fate = fateDuplicate // of a group that was whole: it is no evidence for another one
 			return false
 		}
+		if f.wentBack(m); f.missed != nil {
+			return false
+		}
 		g = f.opened(m)
 	}
 	if early {
 		if n := len(gs.early); n == 0 || gs.early[n-1] != g {
 			gs.early = append(gs.early, g)
 		}
-	} else if whole := gs.moveTo(g); whole != nil {
-		f.closed(whole, messages)
-		gs.spare = whole
+	} else {
+		if !gs.begun && !before(f.position.id, g.id) {
+			gs.from = nil // an old one, that is sent again: the open ones are still to come
+		}
+		if whole := gs.moveTo(g); whole != nil {
+			f.closed(whole, messages)
+			gs.spare = whole
+		}
 	}
 	g.last = i
 	if gs.awaited == g {
 		gs.awaited = nil
 	}
-	if !g.known.add(identity) {
+	if !g.known.add(identity) || f.duplicates.seen(m, identity) {
 		m.fate = fateDuplicate
 		f.skip.reached(m.ReplayID)
 		f.status.resent()
 		return false
 	}
-	f.wentBack(m)
 	g.news, g.vain = true, 0
 	f.crowded(g)
 	f.duplicates.remember(m, identity)
@@ -209,7 +208,7 @@ func (f *feed) opened(m *Message) *group {
 	if gs.spare = nil; g == nil {
 		g = new(group)
 	}
-	*g = group{id: m.ReplayID, first: m, last: -1, known: identities{list: g.known.list[:0]}}
+	*g = group{id: m.ReplayID, from: f.position.id, first: m, last: -1, known: identities{list: g.known.list[:0]}}
 	if len(gs.open) == 0 && f.fresh && len(f.position.id) == 0 {
 		f.position.skip.until = g.id // it and what follows is new, whatever its date
 	}
@@ -269,12 +268,14 @@ func (f *feed) sureOfGroups() {
 	early := gs.early
 	gs.early = nil
 	for _, g := range early {
+		g.last = -1
+		whole := g
 		if gs.cursor != nil && compareIDs(gs.cursor.id, g.id) > 0 {
 			gs.remove(g) // another one has come behind it
-			f.closed(g, nil)
-			continue
+		} else {
+			whole = gs.moveTo(g)
 		}
-		if whole := gs.moveTo(g); whole != nil {
+		if whole != nil && (len(f.position.id) == 0 || compareIDs(f.position.id, whole.id) < 0) {
 			f.closed(whole, nil)
 		}
 	}
@@ -292,7 +293,7 @@ func (f *feed) endGroups() {
 		}
 		g.news = false
 	}
-	gs.begin(false)
+	gs.begin(nil)
 }
 
 // sharesID reports whether m is another event than the last one and has its id, on
@@ -349,7 +350,7 @@ func (f *feed) restoreGroup(stored *handledGroup) {
 	if f.groups == nil {
 		f.groups = new(groups)
 	}
-	g := &group{id: stored.id, date: stored.date, last: -1}
+	g := &group{id: stored.id, date: stored.date, from: f.position.id, last: -1}
 	for _, identity := range stored.events.list {
 		g.known.add(identity)
 	}

@@ -257,10 +257,9 @@ func (l *link) missed() (err error) {
 		if f.missed == nil {
 			continue
 		}
-		if fatal := f.gap(f.lastMarker(), f.missed); fatal != nil {
+		if fatal := f.dealWithMissed(); fatal != nil {
 			l.client.endFeed(f, fatal)
 		}
-		f.missed = nil
 		err = errReopen
 	}
 	return err

@@ -19,8 +19,8 @@ func (st *stream) deadline() time.Time {
 	if !st.routed.IsZero() && st.routed.Before(at) {
 		at = st.routed
 	}
-	if st.server.seeks(st.seek) && st.seek.next.Before(at) {
-		at = st.seek.next
+	if st.server.seeks(st.seek) && (st.pending() > 0 || st.seek.next.Before(at)) {
+		at = st.seek.next // seekOn sends what keeps it alive
 	}
 	return at
 }
@@ -41,7 +41,8 @@ func (st *stream) elapsed() (done bool, err error) {
 		st.topic.mu.Unlock()
 	}
 	if st.server.seeks(st.seek) {
-		return false, st.seekOn(now)
+		idle := st.pending() == 0 && now.Sub(st.quiet) >= st.server.config.idleClose
+		return idle, st.seekOn(now)
 	}
 	if now.Before(st.deadline()) {
 		return false, nil
