@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"os"
 
 	"go.etcd.io/bbolt"
 )
@@ -27,6 +29,9 @@ var (
 type Bolt struct {
 	db   *bbolt.DB
 	path string
+
+	file     os.FileInfo // the one that is open
+	absolute string      // path, whatever the working directory becomes
 
 	// turn holds a token while a method works with db. Unlike bbolt's own locks, which are mutexes, one can stop
 	// waiting for it when ctx ends; and a panic inside bbolt, which may leave those locked forever, is seen by
@@ -57,6 +62,9 @@ func (b *Bolt) Load(ctx context.Context, key Key) (marker Marker, err error) {
 // Save implements [Store] with one transaction and its fsync, and none for an empty map. A transaction that
 // has begun is not interrupted when ctx ends. Save also fails where markers has one key in two spellings or a
 // key of more than 32 KiB.
+//
+// Save, as every method but Close, fails while the file at the path is not the one that is open: it was deleted,
+// renamed or replaced, and nothing that is written now would be found after a restart.
 func (b *Bolt) Save(ctx context.Context, markers map[Key]Marker) error {
 	markers, err := canonical(markers)
 	if err != nil {
@@ -135,7 +143,11 @@ func (b *Bolt) update(ctx context.Context, needed bool, fn func(records *bbolt.B
 		if !needed {
 			return nil
 		}
-		return b.db.Update(func(tx *bbolt.Tx) error { return fn(tx.Bucket([]byte(markersBucket))) })
+		err := b.db.Update(func(tx *bbolt.Tx) error { return fn(tx.Bucket([]byte(markersBucket))) })
+		if err == nil {
+			err = b.inPlace() // nothing is durable that has no name
+		}
+		return err
 	})
 }
 
@@ -153,7 +165,10 @@ func (b *Bolt) do(ctx context.Context, fn func() error) error {
 	if b.err != nil {
 		return b.err
 	}
-	err := guard(fn)
+	err := b.inPlace()
+	if err == nil {
+		err = guard(fn)
+	}
 	if err == nil || err == ErrNotFound {
 		return err
 	}
@@ -162,4 +177,19 @@ func (b *Bolt) do(ctx context.Context, fn func() error) error {
 		b.err = err
 	}
 	return err
+}
+
+// inPlace fails unless the file at the path is the one that is open. The lock is of the file and not of its name:
+// once the name is free, or another file's, a second Bolt can have it, and only one of the two may go on.
+func (b *Bolt) inPlace() error {
+	now, err := os.Stat(b.absolute)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the replay file was deleted or renamed while it was in use: put it back, or restart the program: %w", err)
+	case err != nil:
+		return fmt.Errorf("the replay file cannot be looked up any more: %w", err)
+	case !os.SameFile(now, b.file):
+		return errors.New("the replay file was replaced by another one while it was in use: put it back, or restart the program")
+	}
+	return nil
 }

@@ -72,18 +72,37 @@ func OpenBolt(path string, opts ...BoltOption) (*Bolt, error) {
 		}
 	}
 
-	db, _, err := openDB(path, deadline, false)
+	db, file, err := openDB(path, deadline, false)
 	if err != nil {
 		return nil, err
 	}
-	if err := guard(func() error { return prepare(db) }); err != nil {
+	b := &Bolt{db: db, path: path, absolute: path, turn: make(chan struct{}, 1)}
+	if absolute, err := filepath.Abs(path); err == nil {
+		b.absolute = absolute
+	}
+	if err := b.begin(file, info); err != nil {
 		_ = closeDB(db, err)
 		return nil, fmt.Errorf("replaystore: %s: %w", path, err)
 	}
 	if info == nil {
 		syncDir(filepath.Dir(path))
 	}
-	return &Bolt{db: db, path: path, turn: make(chan struct{}, 1)}, nil
+	return b, nil
+}
+
+// begin makes the buckets of the file that has been opened, unless it is not the one that was inspected, or not the
+// one at the path any more: it may have been renamed while its lock was waited for.
+func (b *Bolt) begin(file *os.File, inspected os.FileInfo) (err error) {
+	if b.file, err = file.Stat(); err != nil {
+		return err
+	}
+	if err := b.inPlace(); err != nil {
+		return err
+	}
+	if inspected != nil && !os.SameFile(inspected, b.file) {
+		return errors.New("the file was replaced while it was opened: open it again")
+	}
+	return guard(func() error { return prepare(b.db) })
 }
 
 func needDir(dir string) error {

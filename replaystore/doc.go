@@ -43,6 +43,7 @@
 //   - Keep the file on a local disk. Network file systems (NFS, SMB, some container volumes) promise neither
 //     the lock nor the memory mapping that bbolt needs; for those use a store in a database.
 //   - A file on a disk that is thrown away with the container is no better than [NewMemory].
-//   - Do not copy, truncate or replace the file while a process has it open.
+//   - Do not copy, truncate or replace the file while a process has it open. Where it is deleted, renamed or
+//     replaced, each call fails until it is back: what is written to a file without its name is lost at a restart.
 //   - The file is in the byte order of the machine that wrote it.
 package replaystore
