@@ -253,8 +253,9 @@ func (d *delivery) begin(sub *subscription, first mark, stored bool) {
 }
 
 // accepted notes that Salesforce follows the start: from now on a restart
-// depends on it. It reports false where nobody wants the subscription any more.
-func (d *delivery) accepted(sub *subscription) bool {
+// depends on it. start is the time of a start at "new", which may not have been known
+// before. It reports false where nobody wants the subscription any more.
+func (d *delivery) accepted(sub *subscription, start time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if sub.removed {
@@ -262,6 +263,9 @@ func (d *delivery) accepted(sub *subscription) bool {
 	}
 	sub.accepted = true
 	w := &sub.watermark
+	if !start.IsZero() && w.current.live.Equal(beginning) {
+		sub.live, w.current.live = start, start
+	}
 	if !bytes.Equal(w.current.replayID(), w.saved.replayID()) || w.current.live.After(w.saved.live) {
 		d.saver.markLocked(sub)
 	}
@@ -269,7 +273,8 @@ func (d *delivery) accepted(sub *subscription) bool {
 }
 
 // keepalive notes that a channel was quiet up to an id, now; proven says that this
-// means that nothing before is missing.
+// means that nothing before is missing. now is Salesforce's time, zero where that is
+// not known.
 func (d *delivery) keepalive(sub *subscription, id []byte, now time.Time, proven bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -310,6 +315,9 @@ func (d *delivery) marker(sub *subscription) replaystore.Marker {
 // followsLocked moves the times of a channel that is followed, now. Over the Pub/Sub
 // API a quiet server proves that nothing is missing.
 func (s *subscription) followsLocked(now time.Time, proven bool) {
+	if now.IsZero() {
+		return
+	}
 	if s.polled {
 		s.followed = now
 	}

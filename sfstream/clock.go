@@ -1,22 +1,43 @@
 package sfstream
 
 import (
+	"context"
+	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
 
+const (
+	// readingTimeout bounds a reading that is asked for.
+	readingTimeout = 5 * time.Second
+
+	// readingEvery is how often a reading is asked for in vain.
+	readingEvery = time.Minute
+)
+
+// beginning stands for a moment of which Salesforce's clock is not known: nothing that
+// it retains is older.
+var beginning = time.Unix(1, 0)
+
 // serverClock tells Salesforce's time from the Date header of replies plus the
-// time since, and the local time until a reply has come. A Date header is cut to
-// whole seconds, so the clock is never fast by more than the network took. Of the
-// last readings the earliest counts: one node whose clock is fast must not make
-// anybody believe that events are old.
+// time since, and the local time until a reply has come. Only replies of the login
+// host and of the instance count: the other hosts that a login may talk to have
+// clocks of their own. A Date header is cut to whole seconds, so the clock is never
+// fast by more than the network took. Of the last readings the earliest counts: one
+// node whose clock is fast must not make anybody believe that events are old.
 type serverClock struct {
-	base http.RoundTripper
+	base   http.RoundTripper
+	client *http.Client // over base, and watched
+	login  string       // the login host
 
 	mu       sync.Mutex
+	instance string      // its URL; empty: not known yet
 	readings [4]*reading // the oldest one is replaced
 	next     int
+	vain     time.Time // when a reading was last asked for in vain
 }
 
 type reading struct {
@@ -24,32 +45,52 @@ type reading struct {
 	local  time.Time // with monotonic part
 }
 
-func (c *serverClock) now() time.Time { return c.at(time.Now()) }
+func (c *serverClock) now() time.Time {
+	now, _ := c.at(time.Now())
+	return now
+}
 
 // at is what Salesforce's clock showed at a local time: with more readings it may
-// turn out to be earlier than it seemed then.
-func (c *serverClock) at(local time.Time) time.Time {
+// turn out to be earlier than it seemed then. trusted is false where there is no
+// reading, and the time our own.
+func (c *serverClock) at(local time.Time) (t time.Time, trusted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var earliest time.Time
 	for _, r := range c.readings {
 		if r == nil {
 			continue
 		}
-		if now := r.server.Add(local.Sub(r.local)); earliest.IsZero() || now.Before(earliest) {
-			earliest = now
+		if now := r.server.Add(local.Sub(r.local)); t.IsZero() || now.Before(t) {
+			t = now
 		}
 	}
-	if earliest.IsZero() {
-		return local
+	if t.IsZero() {
+		return local, false
 	}
-	return earliest
+	return t, true
+}
+
+// trusted is now by a reading, zero where there is none.
+func (c *serverClock) trusted() time.Time {
+	if now, trusted := c.at(time.Now()); trusted {
+		return now
+	}
+	return time.Time{}
+}
+
+// live is what a marker may say of a local time less so much: that nothing of before
+// is wanted. Without a reading it says that all is.
+func (c *serverClock) live(local time.Time, less time.Duration) time.Time {
+	if t, trusted := c.at(local); trusted {
+		return t.Add(-less)
+	}
+	return beginning
 }
 
 // latest is the latest that Salesforce's clock can be: by the last reading that is
 // furthest on, and by our wall clock since, which goes on while a computer sleeps.
-func (c *serverClock) latest() time.Time {
-	latest := c.now()
+// It is zero without a reading.
+func (c *serverClock) latest() (latest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall := time.Now().Round(0)
@@ -73,12 +114,67 @@ func (c *serverClock) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		c.mu.Lock()
-		c.readings[c.next%len(c.readings)] = &reading{server: date, local: time.Now()}
-		c.next++
-		c.mu.Unlock()
+		c.read(req.URL, date)
 	}
 	return resp, nil
+}
+
+func (c *serverClock) read(from *url.URL, date time.Time) {
+	host := hostOf(from)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if instance, err := url.Parse(c.instance); host != c.login && (err != nil || host != hostOf(instance)) {
+		return
+	}
+	c.readings[c.next%len(c.readings)] = &reading{server: date, local: time.Now()}
+	c.next++
+}
+
+// hostOf is the host of a URL, with its port.
+func hostOf(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// lives notes where the org's instance is.
+func (c *serverClock) lives(instance string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.instance = strings.TrimSuffix(instance, "/")
+}
+
+// ask makes sure of a reading, if it can: with a token from elsewhere no reply of
+// Salesforce need have come. It takes no more than half of the time that ctx has left.
+func (c *serverClock) ask(ctx context.Context) {
+	c.mu.Lock()
+	instance := c.instance
+	known := c.next > 0 || !c.vain.IsZero() && time.Since(c.vain) < readingEvery
+	c.mu.Unlock()
+	if known || !secureURL(instance) {
+		return
+	}
+	limit := readingTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, instance+"/services/data/", nil) // needs no login
+	if err != nil {
+		return
+	}
+	if resp, err := c.client.Do(req); err == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+		_ = resp.Body.Close()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next == 0 {
+		c.vain = time.Now()
+	}
 }
 
 // CloseIdleConnections passes on what http.Client asks of its transport.
@@ -89,12 +185,16 @@ func (c *serverClock) CloseIdleConnections() {
 }
 
 // watch returns a copy of client whose replies set the clock.
-func (c *serverClock) watch(client *http.Client) *http.Client {
+func (c *serverClock) watch(client *http.Client, loginURL string) *http.Client {
+	if login, err := url.Parse(loginURL); err == nil {
+		c.login = hostOf(login)
+	}
 	c.base = client.Transport
 	if c.base == nil {
 		c.base = http.DefaultTransport
 	}
 	watched := *client
 	watched.Transport = c
-	return &watched
+	c.client = &watched
+	return c.client
 }

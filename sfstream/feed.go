@@ -52,7 +52,7 @@ type feed struct {
 	identities []uint64 // of the messages at hand, where it has
 	proven     bool     // Streaming API: this session is not behind: it began at new, or has brought an event of now
 	proofAt    time.Time
-	began      time.Time // when this session was asked for, by Salesforce's clock
+	began      time.Time // when this session was asked for, by the local clock
 	resumed    bool      // this session began at an id
 	at         *Message  // the event at position.id; nil: atDate is its date
 	atDate     time.Time // zero: not known
@@ -64,8 +64,8 @@ type feed struct {
 	below      int       // how many keepalives in a row have named an id before the position
 	repeated   []byte    // the position at which the server last said that ids repeat
 	repeatedly int       // how often in a row it said so there
-	startedNew time.Time // where position.latest: when that was decided
-	startedAt  time.Time // the same by the local clock
+	startedNew time.Time // where position.latest: when that was decided, by the local clock
+	skipping   bool      // that older events are skipped has been told
 	fresh      bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
 	early      []byte // the id of the last message that came before its turn; empty: none did
@@ -134,17 +134,17 @@ func (f *feed) due() bool {
 
 // request is what to ask for now.
 func (f *feed) request() request {
-	if f.position.latest && f.isAccepted() && f.client.clock.now().Sub(f.startedNew) > stillNow {
-		f.position = position{skip: skipper{before: f.startedNew}}
+	if f.position.latest && f.isAccepted() && time.Since(f.startedNew) > stillNow {
+		f.position = position{skip: f.skipOld()}
 	}
 	// A first reading of Salesforce's clock that was fast must not skip anything.
-	if skip := &f.position.skip; !skip.exact && !f.startedAt.IsZero() {
-		if at := f.client.clock.at(f.startedAt); skip.before.After(at) {
-			skip.before = at
+	if skip := &f.position.skip; skip.start {
+		if before := f.skipOld().before; skip.before.IsZero() || before.Before(skip.before) {
+			skip.before = before
 		}
 	}
 	f.fresh, f.skip, f.last = f.position.latest, f.position.skip, nil
-	f.proven, f.resumed, f.began = f.fresh, len(f.position.id) > 0, f.client.clock.now()
+	f.proven, f.resumed, f.began = f.fresh, len(f.position.id) > 0, time.Now()
 	if f.groups != nil {
 		f.groups.begin(f.position.id)
 	}
@@ -155,7 +155,11 @@ func (f *feed) request() request {
 // accept takes in that the channel is followed, from the requested position on.
 func (f *feed) accept() {
 	if !f.isAccepted() {
-		if !f.client.delivery.accepted(f.sub) {
+		var start time.Time
+		if f.position.latest {
+			start = f.client.clock.live(f.startedNew, 0)
+		}
+		if !f.client.delivery.accepted(f.sub, start) {
 			return
 		}
 		close(f.accepted)
@@ -164,9 +168,32 @@ func (f *feed) accept() {
 	if f.position.latest {
 		// From here on "new" means what comes after that moment, whenever a
 		// reconnect asks for it.
-		f.position = position{skip: skipper{before: f.startedNew}}
+		f.position = position{skip: f.skipOld()}
 	}
 	f.set(StateLive)
+}
+
+// skipOld skips what is older than the moment at which the channel was set to "new",
+// nothing where Salesforce's time of it is not known.
+func (f *feed) skipOld() skipper {
+	s := skipper{start: true}
+	if start, trusted := f.client.clock.at(f.startedNew); trusted {
+		s.before = start
+	}
+	return s
+}
+
+// skips reports whether an event is older than what the channel is to begin with.
+func (f *feed) skips(m *Message, now time.Time) bool {
+	if f.fresh || !f.skip.skips(m, now) {
+		return false
+	}
+	if !f.skipping {
+		f.skipping = true
+		f.client.log.Info("skipping events that are older than the start", "channel", f.sub.channel,
+			"start", f.skip.before, "first_id", idText(m.ReplayID), "first_date", m.Date())
+	}
+	return true
 }
 
 // progressed forgets past trouble: the channel works.
@@ -196,7 +223,7 @@ func (f *feed) quiet(latest []byte, whole bool) {
 			f.closeAll()
 		}
 	}
-	f.client.delivery.keepalive(f.sub, latest, now, f.proven)
+	f.client.delivery.keepalive(f.sub, latest, f.client.clock.trusted(), f.proven)
 	f.fresh = f.fresh || !f.skip.exact || !f.skip.before.After(now)
 	f.moveTo(latest, nil)
 }
@@ -205,6 +232,9 @@ func (f *feed) quiet(latest []byte, whole bool) {
 // behind.
 func (f *feed) proves(m *Message, now time.Time) {
 	if !f.sub.polled || now.Sub(f.proofAt) < proofEvery || !m.datedBySalesforce() {
+		return
+	}
+	if now = f.client.clock.trusted(); now.IsZero() {
 		return
 	}
 	if date := m.Date(); !date.IsZero() && now.Sub(date) <= commitMargin {
@@ -264,7 +294,7 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 	f.last = m
 	if f.seen.has(m) {
 		m.fate = fateSkip
-	} else if !f.fresh && f.skip.skips(m, now) {
+	} else if f.skips(m, now) {
 		m.fate = fateSkip // and no place: a restart is to skip it again
 	}
 	m.placed = m.fate == fateDeliver && len(m.ReplayID) > 0
@@ -311,7 +341,7 @@ func (f *feed) sure() {
 func (f *feed) sessionEnded() {
 	f.sub.sessionEnded()
 	if f.sub.polled && f.proven {
-		f.client.delivery.endProof(f.sub, f.began)
+		f.client.delivery.endProof(f.sub, f.client.clock.live(f.began, 0))
 	}
 	f.proven = false
 	if len(f.early) > 0 && len(f.position.id) > 0 && compareIDs(f.early, f.position.id) < 0 {

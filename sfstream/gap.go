@@ -43,8 +43,9 @@ func (f *feed) fallBack(err error) (wait time.Duration, fatal error) {
 
 // isRetained reports whether all that came since a moment is retained.
 func (f *feed) isRetained(since time.Time) bool {
-	age := f.client.clock.latest().Sub(since)
-	return !since.IsZero() && age >= 0 && age < retention(f.sub.channel)-retentionMargin
+	latest := f.client.clock.latest()
+	age := latest.Sub(since)
+	return !since.IsZero() && !latest.IsZero() && age >= 0 && age < retention(f.sub.channel)-retentionMargin
 }
 
 // lastMarker is the position that was followed last.
@@ -58,14 +59,13 @@ func (f *feed) lastMarker() replaystore.Marker {
 
 // gap resumes where the policy says, or returns the error that it is.
 func (f *feed) gap(last replaystore.Marker, err error) (fatal error) {
-	now := f.client.clock.now()
 	switch f.client.cfg.fallback {
 	case FallbackAll:
 		f.position = position{}
 		f.client.delivery.restart(f.sub, time.Time{}, f.groups != nil)
 	case FallbackNew:
-		f.position, f.startedNew, f.startedAt = position{latest: true}, now, time.Now()
-		f.client.delivery.restart(f.sub, now, f.groups != nil)
+		f.position, f.startedNew, f.skipping = position{latest: true}, time.Now(), false
+		f.client.delivery.restart(f.sub, f.client.clock.live(f.startedNew, 0), f.groups != nil)
 	default:
 		return &ReplayError{Channel: f.sub.channel, Marker: last, err: err}
 	}
@@ -102,7 +102,7 @@ func (f *feed) possibleGap(last replaystore.Marker, err error) (wait time.Durati
 	f.possible = now
 	f.seen = &seen{id: f.position.id, date: f.positionDate()}
 	f.position = position{}
-	f.client.delivery.restart(f.sub, f.client.clock.now().Add(-believable), f.groups != nil)
+	f.client.delivery.restart(f.sub, f.client.clock.live(now, believable), f.groups != nil)
 	f.tellGap(Gap{Channel: f.sub.channel, After: last, Reason: err, Possible: true}, FallbackAll.String())
 	return wait
 }

@@ -193,7 +193,7 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 	g.news, g.vain = true, 0
 	f.crowded(g)
 	f.duplicates.remember(m, identity)
-	if f.seen.has(m) || !f.fresh && f.skip.skips(m, now) {
+	if f.seen.has(m) || f.skips(m, now) {
 		m.fate = fateSkip
 	} else if gs.awaited != nil && m.Date().After(gs.awaited.date) {
 		f.missed = errGroupLost(f.sub.channel, f.sub.key.API, gs.awaited)
@@ -313,7 +313,8 @@ func (f *feed) startGroups(messages []Message, i int) {
 		f.position = f.before
 	}
 	if len(f.position.id) == 0 && f.position.skip.before.IsZero() && !f.startedNew.IsZero() {
-		f.position.skip = skipper{before: f.startedNew, until: last.ReplayID}
+		f.position.skip = f.skipOld()
+		f.position.skip.until = last.ReplayID
 	}
 	if last.run != nil && len(f.position.id) > 0 {
 		f.client.delivery.reach(f.sub, f.position.id, time.Time{}) // what was received before goes back, too

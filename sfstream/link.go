@@ -221,7 +221,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 			}
 		case batchFollowed:
 			if f := l.asked[b.sub]; f != nil {
-				f.client.delivery.follows(f.sub, f.client.clock.now(), f.proven)
+				f.client.delivery.follows(f.sub, f.client.clock.trusted(), f.proven)
 			}
 		case batchUnread:
 			if f := l.asked[b.sub]; f != nil {

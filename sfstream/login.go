@@ -43,6 +43,7 @@ type logins struct {
 	login authenticator.Login
 	cfg   *config
 	fixed bool // the credentials are the user's own and never change
+	clock *serverClock
 
 	mu       sync.Mutex
 	orgID    string    // of the first login
@@ -179,6 +180,7 @@ func (l *logins) succeeded(creds *authenticator.Credentials) error {
 	}
 	l.last, l.backOff, l.until, l.full = token, nil, time.Time{}, time.Time{}
 	l.mu.Unlock()
+	l.clock.lives(creds.InstanceURL)
 	switch {
 	case !same:
 		return errOtherOrg

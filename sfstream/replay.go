@@ -132,6 +132,7 @@ type position struct {
 type skipper struct {
 	before time.Time
 	exact  bool // the user named the moment; else it is ours, and clocks differ
+	start  bool // it is when the channel was set to "new", and zero until Salesforce's time of that is known
 
 	// until is the first event of a stream of new events that could not be queued:
 	// it and what follows is new, whatever its date.

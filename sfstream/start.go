@@ -17,6 +17,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	if err != nil {
 		return err
 	}
+	c.clock.ask(ctx)
 	now := c.clock.now()
 	var first mark // what a restart before the first event begins at
 	switch {
@@ -24,14 +25,14 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 		first = *stored
 		f.position = position{id: first.replayID()}
 		f.at, f.atDate = first.msg, first.date
-		if len(f.position.id) == 0 && first.live.After(now) {
+		if len(f.position.id) == 0 && first.live.After(now.Add(startMargin(f.sub.key.Channel))) {
 			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.channel, "marker_time", first.live)
 		} else if len(f.position.id) == 0 {
-			f.position.skip.before = first.live
+			f.position.skip.before = earlier(first.live, now)
 		}
 	case replay.kind == replayNew:
-		first.live = now
-		f.position, f.startedNew, f.startedAt = position{latest: true}, now, time.Now()
+		f.position, f.startedNew = position{latest: true}, time.Now()
+		first.live = c.clock.live(f.startedNew, 0)
 	case replay.kind == replaySince:
 		first.live = time.Unix(0, replay.nano)
 		f.position.skip = skipper{before: first.live, exact: true}
@@ -39,7 +40,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 		first.id = []byte(replay.id)
 		f.position.id = first.id
 	case cfg.fromSet: // ReplayAll: the stored marker must go back to where all is retained
-		first.live = now.Add(-believable)
+		first.live = c.clock.live(time.Now(), believable)
 	}
 	if mayHaveGroups(f.sub.key.Channel) {
 		f.groups = new(groups)
@@ -48,6 +49,21 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	c.delivery.begin(f.sub, first, stored != nil)
 	c.log.Info("subscribing", "channel", f.sub.channel, "start", describe(replay, stored))
 	return c.join(f)
+}
+
+// startMargin is how much Salesforce's times of a channel can differ.
+func startMargin(channel string) time.Duration {
+	if strings.HasPrefix(channel, "/event/") {
+		return createdMargin
+	}
+	return commitMargin
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func describe(replay Replay, stored *mark) string {
