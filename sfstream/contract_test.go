@@ -34,7 +34,9 @@ func (r rule) appliesTo(transport string) bool {
 // TestContract proves the delivery contract, each sentence in a bubble of its own.
 func TestContract(t *testing.T) {
 	rules := slices.Concat(
-		contractOrder(), contractAck(), contractSaving(), contractMemory(), contractClose(), contractCalls(), contractReplayRules(), contractStreaming(), contractSilence(), contractLogin(), contractStatus(), contractGroups(), contractGaps(), contractClock(),
+		contractOrder(), contractAck(), contractSaving(), contractMemory(), contractClose(), contractCalls(),
+		contractReplayRules(), contractStreaming(), contractSilence(), contractLogin(), contractStatus(), contractGroups(),
+		contractGaps(), contractClock(), contractStore(), contractStorm(),
 	)
 	groups := make(map[int][]rule)
 	for _, r := range rules {

@@ -40,9 +40,9 @@ type feed struct {
 	status feedStatus
 
 	accepted chan struct{} // closed when Salesforce has accepted the subscription
-	done     chan struct{} // closed when the feed has ended; err is set then
-	err      error
-	ended    bool // client.mu guards it
+	done     chan struct{} // closed when the feed has ended
+	ended    bool          // client.mu guards it
+	err      error         // why; client.mu guards it, too
 
 	position   position
 	before     position // where it was before its last move
@@ -95,7 +95,7 @@ func (f *feed) set(state State) {
 	err := f.status.lastError()
 	if hooks.OnState != nil {
 		var why error
-		if state == StateWaiting || state == StateEnded && f.err != nil {
+		if state == StateWaiting || state == StateEnded && f.reason() != nil {
 			why = err
 		}
 		hooks.OnState(f.sub.channel, state, why)
@@ -103,6 +103,13 @@ func (f *feed) set(state State) {
 	if again && hooks.OnReconnect != nil {
 		hooks.OnReconnect(Reconnect{Channel: f.sub.channel, Down: down, Err: f.status.outage()})
 	}
+}
+
+// reason is why the feed has ended, nil where it was not for an error.
+func (f *feed) reason() error {
+	f.client.mu.Lock()
+	defer f.client.mu.Unlock()
+	return f.err
 }
 
 func (f *feed) isAccepted() bool {

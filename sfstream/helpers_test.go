@@ -297,6 +297,11 @@ func (s *watchedStore) Save(ctx context.Context, markers map[replaystore.Key]rep
 	s.saving = true
 	before := s.before
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.saving = false // also where before panics
+	}()
 	var err error
 	if before != nil {
 		err = before(ctx)
@@ -306,7 +311,6 @@ func (s *watchedStore) Save(ctx context.Context, markers map[replaystore.Key]rep
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.saving = false
 	s.saves = append(s.saves, save{began: began, markers: maps.Clone(markers), err: err})
 	return err
 }

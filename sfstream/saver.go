@@ -22,6 +22,24 @@ const (
 	brokenAfter = 5                      // so many have failed: the client ends
 )
 
+// saveMarkers and loadMarker call a store. A panic of one that is the program's own is
+// an error of it: on a goroutine of ours nobody else could recover.
+func saveMarkers(ctx context.Context, store replaystore.Store, markers map[replaystore.Key]replaystore.Marker) (err error) {
+	defer recoverStore(&err)
+	return store.Save(ctx, markers)
+}
+
+func loadMarker(ctx context.Context, store replaystore.Store, key replaystore.Key) (marker replaystore.Marker, err error) {
+	defer recoverStore(&err)
+	return store.Load(ctx, key)
+}
+
+func recoverStore(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("it panicked: %v", r)
+	}
+}
+
 // saver writes watermarks to the store: one Save at a time, in watermark order,
 // beside delivery and never in its way. Its goroutine exists only while there
 // is something to save.
@@ -129,7 +147,7 @@ func (s *saver) cycle() {
 	hopeless := newVigil(storeBroken, func() {
 		s.broken(&StoreError{Op: "save", err: fmt.Errorf("no answer within %s", storeBroken)})
 	})
-	err := s.store.Save(ctx, markers)
+	err := saveMarkers(ctx, s.store, markers)
 	hangs.Stop()
 	paused := hopeless.end()
 	cancel()
@@ -214,7 +232,10 @@ func (s *saver) markQuiet(subs ...*subscription) {
 
 // flush saves what there is and waits for it, at most for limit. A store that
 // fails twice in it is left to the timer.
-func (s *saver) flush(limit time.Duration) error {
+func (s *saver) flush(limit time.Duration) error { return s.flushWithin(context.Background(), limit) }
+
+// flushWithin is flush that ends with ctx, too.
+func (s *saver) flushWithin(ctx context.Context, limit time.Duration) error {
 	expired := time.NewTimer(limit)
 	defer expired.Stop()
 	s.d.mu.Lock()
@@ -237,6 +258,9 @@ func (s *saver) flush(limit time.Duration) error {
 			if attempts > 0 && s.lastErr == nil {
 				return nil
 			}
+		case <-ctx.Done():
+			s.d.mu.Lock()
+			return &StoreError{Op: "save", err: ctx.Err()}
 		case <-expired.C:
 			s.d.mu.Lock()
 			return &StoreError{Op: "save", err: fmt.Errorf("no answer within %s", limit)}

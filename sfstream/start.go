@@ -135,12 +135,42 @@ func markOf(api string, marker replaystore.Marker) *mark {
 	return m
 }
 
+// load asks the store, which may not return: no longer than ctx lasts, and the
+// subscription.
 func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
-	marker, err := f.client.cfg.store.Load(ctx, key)
-	if err != nil && !errors.Is(err, replaystore.ErrNotFound) {
-		err = &StoreError{Op: "load", Channel: f.sub.channel, err: err}
+	type result struct {
+		marker replaystore.Marker
+		err    error
 	}
-	return marker, err
+	c, loaded := f.client, make(chan result, 1)
+	c.mu.Lock()
+	if c.state == clientClosed {
+		c.mu.Unlock()
+		return replaystore.Marker{}, ErrClosed
+	}
+	c.running.Add(1)
+	c.mu.Unlock()
+	go func() { // ends with the store's Load; Close waits for it
+		defer c.running.Done()
+		marker, err := loadMarker(ctx, c.cfg.store, key)
+		loaded <- result{marker, err}
+	}()
+	var r result
+	select {
+	case r = <-loaded:
+	case <-f.done:
+		return replaystore.Marker{}, errUnsubscribed(f.sub.channel)
+	case <-ctx.Done():
+		r.err = fmt.Errorf("the store does not return from Load: %w", ctx.Err())
+	}
+	switch m := r.marker; {
+	case r.err == nil && len(m.ReplayID) == 0 && m.Live.IsZero() && m.Followed.IsZero() && len(m.Group.ReplayID) == 0:
+		c.log.Warn("the replay store has returned an empty marker without ErrNotFound: it counts as none", "channel", f.sub.channel, "api", key.API)
+		r.err = replaystore.ErrNotFound
+	case r.err != nil && !errors.Is(r.err, replaystore.ErrNotFound):
+		r.err = &StoreError{Op: "load", Channel: f.sub.channel, err: r.err}
+	}
+	return r.marker, r.err
 }
 
 // awaitAccepted waits for Salesforce's word on a new subscription.
@@ -161,7 +191,7 @@ func (f *feed) awaitAccepted(ctx context.Context) error {
 		return f.refusal(ctx)
 	}
 	// So that a restart before the first event knows what "new" meant.
-	if err := c.delivery.saver.flush(lastSaves); err != nil {
+	if err := c.delivery.saver.flushWithin(ctx, lastSaves); err != nil {
 		c.log.Warn("the start of a subscription is not saved yet", "channel", f.sub.channel, "error", err)
 	}
 	return nil
@@ -169,10 +199,10 @@ func (f *feed) awaitAccepted(ctx context.Context) error {
 
 // refusal says why a subscription was not accepted.
 func (f *feed) refusal(ctx context.Context) error {
-	last := f.status.lastError()
+	last, reason := f.status.lastError(), f.reason()
 	switch {
-	case f.err != nil:
-		return f.err
+	case reason != nil:
+		return reason
 	case f.client.usable() != nil:
 		return f.client.usable()
 	case ctx.Err() != nil && last != nil:

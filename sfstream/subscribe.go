@@ -155,7 +155,7 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 		c.mu.Unlock()
 		return false
 	}
-	f.ended = true
+	f.ended, f.err = true, err
 	l := f.link
 	if l != nil {
 		l.feeds = slices.DeleteFunc(slices.Clone(l.feeds), func(other *feed) bool { return other == f })
@@ -165,7 +165,6 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 	}
 	c.mu.Unlock()
 
-	f.err = err
 	f.set(StateEnded)
 	if err != nil && f.isAccepted() && !c.delivery.isRemoved(f.sub) {
 		hook := c.cfg.hooks.OnSubscriptionError
