@@ -178,7 +178,7 @@ func (s *countingStore) Save(ctx context.Context, markers map[replaystore.Key]re
 func benchClient(addr string, store replaystore.Store, channels []string) (*sfstream.Client, error) {
 	client, err := sfstream.New(
 		authenticator.Static{AccessToken: "token", InstanceURL: "https://bench.my.salesforce.com", OrgID: "00D000000000062EAA"},
-		sfstream.WithPubSubEndpoint("http://"+addr), sfstream.WithReplayStore(store), sfstream.WithReplay(sfstream.ReplayAll))
+		sfstream.WithPubSubEndpoint("http://"+addr), sfstream.WithHTTPClient(nowhere), sfstream.WithReplayStore(store), sfstream.WithReplay(sfstream.ReplayAll))
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 		turn:   make(chan struct{}, 1),
 		feeds:  make(map[string]*feed),
 	}
-	httpClient := c.clock.watch(cfg.httpClient, cfg.loginURL)
+	httpClient := c.clock.watch(probing(cfg.httpClient), cfg.loginURL)
 	c.logins.cache, c.logins.cfg, c.logins.clock = authenticator.NewCache(auth), &c.cfg, &c.clock
 	c.logins.fixed = isStatic(auth)
 	c.logins.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}

@@ -194,6 +194,13 @@ func (v *vaulted) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: io.NopCloser(bytes.NewReader(nil))}, nil
 }
 
+// nowhere is HTTP without a network: nobody can be asked for the time.
+var nowhere = &http.Client{Transport: noNetwork{}}
+
+type noNetwork struct{}
+
+func (noNetwork) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+
 // muted is HTTP on which nobody tells the time.
 type muted struct{ base http.RoundTripper }
 

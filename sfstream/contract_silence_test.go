@@ -33,21 +33,41 @@ func contractSilence() []rule {
 				}
 			}, 100)
 		}},
+		{number: 5, words: "a dead network is noticed within 60 s", run: func(t *testing.T) {
+			l := newLab(t)
+			l.follow()
+			l.must(l.client.Subscribe(t.Context(), labAccounts))
+			for i, quiet := range []time.Duration{0, 20 * time.Second, 50 * time.Second, 10 * time.Minute} {
+				l.pass(quiet)
+				l.Blackhole()
+				l.publish(2 * i)
+				within(t, time.Minute, func() { l.expect(2 * i) })
+				l.change(2*i + 1)
+				l.expect(2*i + 1)
+			}
+		}},
 		{number: 5, words: "a quiet channel is not a silent one", run: func(t *testing.T) {
 			// A keepalive as late as Salesforce promises it, from a server that ends
 			// connections that ask too often.
 			l := newLab(t, sfstreamtest.WithKeepalive(270*time.Second), sfstreamtest.WithMinPing(5*time.Minute))
 			l.follow()
 			l.expectQuiet(10 * time.Hour)
-			l.expectReconnects(0)
+			l.expectReconnects(1)
 			l.expectStillWorks(labOrders)
 		}},
 		{number: 5, words: "pings of a silent connection are not too many", run: func(t *testing.T) {
-			l := newLab(t, sfstreamtest.WithMinPing(5*time.Minute))
+			l := newLab(t, sfstreamtest.WithMinPing(5*time.Minute), sfstreamtest.WithSessionTimeout(1000*time.Hour))
 			l.SilenceKeepalive(true)
 			l.follow(sfstream.WithKeepaliveTimeout(100 * time.Hour))
+			l.must(l.client.Subscribe(t.Context(), labAccounts))
 			l.expectQuiet(10 * time.Hour)
-			l.expectReconnects(0)
+			l.expectReconnects(1) // a server that ends connections for their pings is pinged rarely from then on
+			if n := l.log.count("takes no frequent pings"); n != 1 {
+				t.Errorf("told %d times, want 1", n)
+			}
+			l.DropConnections() // and on new connections
+			l.expectQuiet(10 * time.Hour)
+			l.expectReconnects(2)
 			// A ping without an answer ends it long before the timeout does.
 			l.Blackhole()
 			l.publish(1)
@@ -99,7 +119,7 @@ func contractSilence() []rule {
 			}
 		}},
 	}
-	for i := range rules[2:] {
+	for i := range rules[2:] { // over the Streaming API it is TCP that asks
 		rules[i+2].pubsubOnly = true
 	}
 	return rules

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -192,12 +193,22 @@ func (c *Client) limited(err error) {
 	}
 }
 
+// spread is a wait and up to half as much, at most half a minute: what our tables say,
+// and mostly what a server says, is the same for all clients that failed together. Less
+// than a second is a pace and no such wait.
+func spread(wait time.Duration) time.Duration {
+	if wait < time.Second {
+		return wait
+	}
+	return wait + time.Duration(rand.Int64N(int64(min(wait/2, 30*time.Second))+1))
+}
+
 func retryAfter(err error) time.Duration {
 	var server *ServerError
 	var auth *AuthError
 	switch {
 	case errors.As(err, &server):
-		return min(server.RetryAfter, longestWait)
+		return min(spread(server.RetryAfter), longestWait)
 	case errors.As(err, &auth):
 		return min(auth.after, longestWait)
 	}

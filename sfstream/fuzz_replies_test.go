@@ -202,7 +202,7 @@ func newVictim(t *testing.T, l *lane, opts ...sfstream.Option) *victim {
 		return &authenticator.Credentials{AccessToken: fuzzedToken, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", IssuedAt: time.Now()}, nil
 	})
 	all := []sfstream.Option{
-		sfstream.WithReplayStore(replaystore.NewMemory()), sfstream.WithLogger(v.log.logger()),
+		sfstream.WithReplayStore(replaystore.NewMemory()), sfstream.WithLogger(v.log.logger()), sfstream.WithHTTPClient(nowhere),
 		sfstream.WithPrefetch(one(l, []int{200, 1, 3, 1000})),
 		sfstream.WithReplay(one(l, []sfstream.Replay{sfstream.ReplayNew, sfstream.ReplayAll, sfstream.ReplayAfter([]byte("12"))})),
 		sfstream.WithReplayFallback(one(l, []sfstream.Fallback{sfstream.FallbackFail, sfstream.FallbackAll, sfstream.FallbackNew})),

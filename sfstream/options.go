@@ -378,9 +378,14 @@ func WithPubSubDialOptions(opts ...grpc.DialOption) Option {
 	return func(c *config) error { c.dial = append(c.dial, opts...); return nil }
 }
 
-// WithHTTPClient sets the client for login and REST calls: the place for a proxy
-// or a certificate authority. The default is http.DefaultClient. gRPC honours
-// HTTPS_PROXY by itself.
+// WithHTTPClient sets the client for login, REST and the Streaming API: the place for
+// a proxy or a certificate authority. gRPC honours HTTPS_PROXY by itself.
+//
+// The default is http.DefaultClient, with what the program has set on
+// http.DefaultTransport, and with probes that notice a dead network within 60 seconds:
+// TCP keep-alive, and HTTP/2 pings where that is spoken. A client of the program's own
+// is used as it is, and there is no such promise: a poll of the Streaming API waits for
+// up to two minutes, so that without probes a dead network is noticed only then.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {

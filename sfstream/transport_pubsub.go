@@ -58,14 +58,15 @@ type pubsub struct {
 	dial     []grpc.DialOption
 	silence  time.Duration // WithKeepaliveTimeout
 	raw      func(channel string, response []byte)
+	log      *slog.Logger
 	schemas  avro.Registry
 
-	mu    sync.Mutex
-	conn  *connection // for new sessions; nil: to be made
-	most  int         // sessions on a connection: fewer where it turned out to carry fewer streams
-	calls *connection // for calls, where streams may take all that one carries; nil: to be made, if apart
-	apart bool
-	log   *slog.Logger
+	mu        sync.Mutex
+	conn      *connection // for new sessions; nil: to be made
+	most      int         // sessions on a connection: fewer where it turned out to carry fewer streams
+	calls     *connection // for calls, where streams may take all that one carries; nil: to be made, if apart
+	apart     bool
+	pingAfter time.Duration // of connections that are made
 }
 
 func newPubsub(cfg *config) *pubsub {
@@ -77,12 +78,13 @@ func newPubsub(cfg *config) *pubsub {
 		endpoint: cfg.endpoint,
 		silence:  cfg.keepaliveTimeout,
 		most:     maxStreams,
-		log:      cfg.log,
 		raw:      cfg.hooks.OnRaw,
+		log:      cfg.log,
+
+		pingAfter: pingAfter,
 		dial: append([]grpc.DialOption{
 			grpc.WithTransportCredentials(creds),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
-			grpc.WithKeepaliveParams(pings),
 			grpc.WithInitialWindowSize(streamWindow),
 			grpc.WithInitialConnWindowSize(connWindow),
 			grpc.WithReadBufferSize(readBuffer),
@@ -267,6 +269,9 @@ func (s *pubsubSession) wake() {
 // translate makes a *ServerError of a failed RPC, without the token, which some
 // servers repeat.
 func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
+	if strings.Contains(err.Error(), "too_many_pings") { // grpc tells of a GOAWAY in words only
+		s.transport.punished(s.conn)
+	}
 	if strings.Contains(err.Error(), s.creds.AccessToken) {
 		st := status.Convert(err)
 		err = status.Error(st.Code(), s.hide(st.Message()))

@@ -26,13 +26,13 @@ const (
 	dialEvery = time.Second
 
 	// pingAfter is how long a connection with streams is silent before HTTP/2 asks
-	// whether it lives. A server that keeps grpc-go's defaults ends connections
-	// that ask more often than every 5 minutes.
-	pingAfter   = 5*time.Minute + 30*time.Second
-	pingTimeout = 20 * time.Second
+	// whether it lives, and pingTimeout how long that may go unanswered. Salesforce
+	// takes it. A server or proxy that keeps grpc-go's defaults ends connections that
+	// ask more often than every 5 minutes: there it is pingRarely.
+	pingAfter   = 30 * time.Second
+	pingRarely  = 5*time.Minute + 30*time.Second
+	pingTimeout = 15 * time.Second
 )
-
-var pings = keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}
 
 // connection is what sessions share. A connection is never repaired: one that
 // cannot be trusted is retired, and closed when its last session has ended.
@@ -60,7 +60,8 @@ func (t *pubsub) acquire() (*connection, error) {
 // takeLocked counts a session on a connection, which it makes where there is none.
 func (t *pubsub) takeLocked(c **connection) (*connection, error) {
 	if *c == nil {
-		conn, err := grpc.NewClient(t.endpoint, t.dial...)
+		pings := keepalive.ClientParameters{Time: t.pingAfter, Timeout: pingTimeout}
+		conn, err := grpc.NewClient(t.endpoint, append([]grpc.DialOption{grpc.WithKeepaliveParams(pings)}, t.dial...)...)
 		if err != nil {
 			return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, t.endpoint, err)
 		}
@@ -82,6 +83,19 @@ func (t *pubsub) release(c *connection) {
 func (t *pubsub) retire(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.retireLocked(c)
+}
+
+// punished takes in that a connection was ended for its pings. From now on there are
+// few, and a dead network is noticed when a keepalive is missing.
+func (t *pubsub) punished(c *connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pingAfter < pingRarely {
+		t.pingAfter = pingRarely
+		t.log.Info("the endpoint, or a proxy before it, takes no frequent pings: a dead network is noticed later from now on",
+			"endpoint", t.endpoint, "ping_every", pingRarely)
+	}
 	t.retireLocked(c)
 }
 
