@@ -74,7 +74,13 @@ func (ch *channelModel) upToMarker(marker replaystore.Marker) int {
 			}
 		}
 		if first > n {
-			n = first - 1 + len(marker.Group.Handled)
+			n = first - 1
+			for range marker.Group.Handled {
+				if n+1 < len(ch.handled) && ch.unordered(n+1, first) && !ch.handled[n+1] {
+					break // another one of the group came before it
+				}
+				n++
+			}
 		}
 	}
 	return n

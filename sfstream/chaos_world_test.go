@@ -10,10 +10,10 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-var chaosWorld = flag.Bool("chaos.world", false, "TestChaos has what else real orgs do: server disconnects, moved instances, reset ids, …")
+var chaosWorld = flag.Bool("chaos.world", true, "TestChaos has what else real orgs do: server disconnects, moved instances, reset ids, …")
 
-// chaosFaultsNow are the faults of this run. Without the switch a seed plays what it
-// always did.
+// chaosFaultsNow are the faults of this run. The switch is for who looks for the cause of
+// a deviation.
 func chaosFaultsNow() []chaosFault {
 	if *chaosWorld {
 		return slices.Concat(chaosFaults, worldFaults, groupFaults, groupFaults)
