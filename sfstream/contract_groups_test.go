@@ -119,6 +119,7 @@ func contractGroups() []rule {
 		}),
 		broken(),
 		restarted(),
+		inGroups("two polite restarts inside a group repeat none", restartedTwice),
 		inGroups("a marker reaches a group when it is whole and handled", markerOfGroup),
 		inGroups("a group that nothing follows is whole when the server says that there is no more", quietGroup),
 		inGroups("a crash inside a group loses nothing", crashInGroup),
@@ -232,6 +233,23 @@ func restarted() (rules []rule) {
 		})...)
 	}
 	return rules
+}
+
+func restartedTwice(l groupLab) {
+	l.records(zero, []string{"001A", "001B", "001C", "001D"})
+	for _, records := range [][]string{{"0010", "001A"}, {"001B", "001C"}, {"001D"}} {
+		l.follow()
+		for _, want := range records {
+			m := l.receive()
+			if got := recordOf(l.t, m); got != want {
+				l.t.Fatalf("got %s, want %s", got, want)
+			}
+			m.Ack()
+		}
+		l.stop()
+	}
+	l.follow()
+	l.nothing(time.Minute)
 }
 
 func markerOfGroup(l groupLab) {
