@@ -24,9 +24,11 @@ func probing(client *http.Client) *http.Client {
 		return client
 	}
 	t := ours.Clone()
+	//lint:ignore SA1019 a program may have set it
+	old := t.Dial
 	if dial := t.DialContext; dial != nil {
 		t.DialContext = probed(dial)
-	} else if dial := t.Dial; dial != nil { //nolint:staticcheck // a program may have set it
+	} else if dial := old; dial != nil {
 		t.DialContext = probed(func(_ context.Context, network, addr string) (net.Conn, error) { return dial(network, addr) })
 	} else {
 		t.DialContext = probed(new(net.Dialer).DialContext)
