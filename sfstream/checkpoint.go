@@ -39,7 +39,7 @@ const (
 	out           // AckManual, Run and Transactions: handed out, takes room until it is settled
 	placed        // its id is one to resume after, once all up to it is handled
 	absent        // a duplicate: it has its place in the order already
-	skipped       // older than the wanted start
+	skipped       // of no group that is open: older than the wanted start, or of one that was whole
 )
 
 func (m *Message) isLocked(s state) bool { return m.run.states[m.place]&s != 0 }

@@ -35,6 +35,7 @@ const (
 	fateDeliver   fate = iota
 	fateSkip           // older than the wanted start: counts as handled
 	fateDuplicate      // received before: it has its place in the order already
+	fateAgain          // the same, of a group that is open: a marker that comes next may name it
 )
 
 // push queues a batch in order of arrival. identities has one of each message where
@@ -54,6 +55,8 @@ func (d *delivery) push(sub *subscription, messages []Message, identities []uint
 			r.states[i] = handled | skipped
 			present++
 		case fateDuplicate:
+			r.states[i] = handled | absent | skipped
+		case fateAgain:
 			r.states[i] = handled | absent
 		}
 		if m.placed {

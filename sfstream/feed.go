@@ -231,7 +231,8 @@ func (f *feed) quiet(latest []byte, whole bool) {
 		}
 	}
 	f.client.delivery.keepalive(f.sub, latest, f.client.clock.trusted(), f.proven)
-	f.fresh = f.fresh || !f.skip.exact || !f.skip.before.After(now)
+	// One that was not held, or that had no leave to bring more, says nothing.
+	f.fresh = f.fresh || whole && (!f.skip.exact || !f.skip.before.After(now))
 	f.moveTo(latest, nil)
 }
 

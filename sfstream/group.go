@@ -62,12 +62,14 @@ func (s *identities) add(id uint64) bool {
 
 // group is one that is not known to be whole.
 type group struct {
-	id    []byte
-	date  time.Time
-	from  []byte     // the position before it when it was opened
-	known identities // what was received of it
-	first *Message   // of which date is not read yet; nil: it is
-	last  int        // index of its last message in the batch at hand; -1: there is none
+	id     []byte
+	date   time.Time
+	from   []byte     // the position before it when it was opened
+	known  identities // what was received of it
+	first  *Message   // of which date is not read yet; nil: it is
+	last   int        // index of its last message in the batch at hand; -1: there is none
+	old    bool       // the last one that was not known is older than the wanted start
+	stored bool       // a marker has named events of it
 
 	news bool // this session has brought an event of it that was not known
 	vain int  // sessions in a row that have brought only known ones
@@ -120,16 +122,21 @@ func (gs *groups) moveTo(g *group) (whole *group) {
 		gs.remove(whole)
 	case !gs.begun && len(gs.from) > 0:
 		// What was received of those behind the same id is all there is: they are not here any more.
-		for len(gs.open) > 0 && gs.open[0] != g && bytes.Equal(gs.open[0].from, gs.from) && !slices.Contains(gs.early, gs.open[0]) {
-			whole, gs.open = gs.open[0], gs.open[1:]
+		// A session that has begun before them says nothing of them.
+		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.from) && before(gs.open[0].id, g.id) && !slices.Contains(gs.early, gs.open[0]) {
+			whole = gs.open[0]
+			gs.remove(whole)
 		}
 	}
 	gs.cursor, gs.begun, gs.echoes = g, true, 0
 	return whole
 }
 
+// remove forgets a group that is whole, also where it came early: it may become
+// another one.
 func (gs *groups) remove(g *group) {
-	gs.open = slices.DeleteFunc(gs.open, func(other *group) bool { return other == g })
+	is := func(other *group) bool { return other == g }
+	gs.open, gs.early = slices.DeleteFunc(gs.open, is), slices.DeleteFunc(gs.early, is)
 }
 
 // quiet takes in that the server has had nothing more to send, with the id that it
@@ -137,6 +144,9 @@ func (gs *groups) remove(g *group) {
 func (gs *groups) quiet(evidence bool, latest []byte) bool {
 	if !evidence || gs.cursor == nil {
 		return false
+	}
+	if before(latest, gs.cursor.id) {
+		return false // of a server that has not come so far
 	}
 	if bytes.Equal(latest, gs.cursor.id) {
 		// It may name the event that it is in the middle of.
@@ -185,7 +195,12 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 		gs.awaited = nil
 	}
 	if !g.known.add(identity) || f.duplicates.seen(m, identity) {
-		m.fate = fateDuplicate
+		if m.fate = fateAgain; g.old {
+			m.fate = fateDuplicate // it was not handled but skipped
+		}
+		if g.stored && !f.duplicates.seen(m, identity) {
+			f.duplicates.remember(m, identity) // so that it is known when g is closed
+		}
 		f.skip.reached(m.ReplayID)
 		f.status.resent()
 		return false
@@ -193,7 +208,7 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 	g.news, g.vain = true, 0
 	f.crowded(g)
 	f.duplicates.remember(m, identity)
-	if f.seen.has(m) || f.skips(m, now) {
+	if g.old = f.seen.has(m) || f.skips(m, now); g.old {
 		m.fate = fateSkip
 	} else if gs.awaited != nil && m.Date().After(gs.awaited.date) {
 		f.missed = errGroupLost(f.sub.channel, f.sub.key.API, gs.awaited)
@@ -237,9 +252,10 @@ func (f *feed) closed(g *group, messages []Message) {
 		f.sub.inGroup(false)
 	}
 	switch {
+	case g.old: // a restart is to skip it again
 	case g.last < 0:
 		f.client.delivery.reach(f.sub, g.id, g.date)
-	case messages[g.last].fate != fateSkip: // a restart is to skip it again
+	default:
 		messages[g.last].placed = true
 	}
 }
@@ -258,7 +274,7 @@ func (gs *groups) delivered() {
 func (f *feed) closeAll() {
 	gs := f.groups
 	g := gs.cursor
-	gs.open, gs.cursor, gs.echoes = nil, nil, 0
+	gs.open, gs.cursor, gs.early, gs.echoes = nil, nil, nil, 0
 	f.closed(g, nil)
 }
 
@@ -351,7 +367,7 @@ func (f *feed) restoreGroup(stored *handledGroup) {
 	if f.groups == nil {
 		f.groups = new(groups)
 	}
-	g := &group{id: stored.id, date: stored.date, from: f.position.id, last: -1}
+	g := &group{id: stored.id, date: stored.date, from: f.position.id, last: -1, stored: true}
 	for _, identity := range stored.events.list {
 		g.known.add(identity)
 	}

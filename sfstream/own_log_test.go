@@ -1,0 +1,373 @@
+package sfstream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// What begins with own is a second opinion: servers written from what Salesforce
+// documents and without a look at package sfstreamtest, and an exact model of what a
+// program may see of them.
+
+const ownChannel = "/data/ChangeEvents"
+
+// ownEvent is an event of the log. Its record id has its number.
+type ownEvent struct {
+	n          int
+	id         uint64 // the replay id, which its neighbours may have too
+	at         time.Time
+	tx         string
+	seq        int
+	eventID    string
+	unreadable bool // nobody can read its header
+}
+
+// ownLog is a channel of change events.
+type ownLog struct {
+	mu     sync.Mutex
+	rng    *rand.Rand
+	events []ownEvent
+	top    uint64        // the newest replay id that is taken
+	oldest int           // the first event that is retained
+	more   chan struct{} // closed and replaced at each publish
+	sent   []int         // what the present subscription was sent
+	calm   bool          // the servers make no more trouble
+	down   time.Time     // they answer nothing until then
+	opens  uint64        // sessions so far
+	trace  []string
+	before bool // nobody follows it yet: what has no date could not be told from what comes later
+	shape  ownShape
+}
+
+// ownShape is what is special about a run.
+type ownShape struct {
+	chunk     int     // most events at once
+	perBreak  int     // a session ends after up to so many events; 0: it does not
+	resend    float64 // how often an older event comes again
+	chatter   float64 // how often a keepalive or an empty reply comes where it proves nothing
+	sharedID  bool    // the events of a group have one Event.id
+	beyond    bool    // keepalives name ids that no event has
+	hidden    float64 // how many events cannot be read
+	ride      bool    // Streaming API: events come with the replies of other calls
+	lose      float64 // Streaming API: replies that are lost
+	stall     float64 // Streaming API: held connects that bring nothing while there is a backlog
+	groupSize int
+}
+
+func (l *ownLog) logf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logLocked(format, args...)
+}
+
+func (l *ownLog) logLocked(format string, args ...any) {
+	l.trace = append(l.trace, time.Now().UTC().Format("02 15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// publish commits a transaction of n events that share a replay id.
+func (l *ownLog) publish(n int, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.top += 1 + l.rng.Uint64N(3)
+	tx := fmt.Sprintf("tx-%d", l.top)
+	for i := range n {
+		e := ownEvent{n: len(l.events), id: l.top, at: at, tx: tx, seq: i + 1, unreadable: !l.before && l.rng.Float64() < l.shape.hidden}
+		e.eventID = fmt.Sprintf("uuid-%d", e.n)
+		if l.shape.sharedID {
+			e.eventID = "uuid-" + tx
+		}
+		l.events = append(l.events, e)
+	}
+	l.logLocked("published %d..%d as %d", len(l.events)-n, len(l.events)-1, l.top)
+	close(l.more)
+	l.more = make(chan struct{})
+}
+
+// after is the first event behind a replay id.
+func (l *ownLog) after(id uint64) int {
+	n := len(l.events)
+	for n > 0 && l.events[n-1].id > id {
+		n--
+	}
+	return n
+}
+
+func (e ownEvent) record() string { return fmt.Sprintf("001N%09dEAAAA", e.n) }
+
+// ownNumber finds the number of an event in its raw bytes.
+func ownNumber(raw []byte) int {
+	i := bytes.Index(raw, []byte("001N"))
+	if i < 0 || len(raw) < i+13 {
+		return -1
+	}
+	n, err := strconv.Atoi(string(raw[i+4 : i+13]))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// now is the value of an enriched field: another one at each delivery, but where the
+// event can only be known by its bytes.
+func (e ownEvent) now() string {
+	if e.unreadable {
+		return "fixed"
+	}
+	return time.Now().String()
+}
+
+const ownSchema = `{"type":"record","name":"AccountChangeEvent","namespace":"com.sforce.eventbus","fields":[
+	{"name":"ChangeEventHeader","type":{"type":"record","name":"ChangeEventHeader","fields":[
+		{"name":"entityName","type":"string"},
+		{"name":"recordIds","type":{"type":"array","items":"string"}},
+		{"name":"changeType","type":{"type":"enum","name":"ChangeType","symbols":["CREATE","UPDATE","DELETE","UNDELETE","GAP_CREATE","GAP_UPDATE","GAP_DELETE","GAP_UNDELETE","GAP_OVERFLOW","SNAPSHOT"]}},
+		{"name":"changeOrigin","type":"string"},
+		{"name":"transactionKey","type":"string"},
+		{"name":"sequenceNumber","type":"int"},
+		{"name":"commitTimestamp","type":"long"},
+		{"name":"commitNumber","type":"long"},
+		{"name":"commitUser","type":"string"},
+		{"name":"nulledFields","type":{"type":"array","items":"string"}},
+		{"name":"diffFields","type":{"type":"array","items":"string"}},
+		{"name":"changedFields","type":{"type":"array","items":"string"}}]}},
+	{"name":"Name","type":["null","string"],"default":null}]}`
+
+// avro is the event in Avro's binary form.
+func (e ownEvent) avro() []byte {
+	var b []byte
+	text := func(s string) { b = append(binary.AppendVarint(b, int64(len(s))), s...) }
+	text("Account")
+	b = binary.AppendVarint(b, 1)
+	text(e.record())
+	b = binary.AppendVarint(b, 0)
+	b = binary.AppendVarint(b, 1) // UPDATE
+	text("origin")
+	text(e.tx)
+	b = binary.AppendVarint(b, int64(e.seq))
+	b = binary.AppendVarint(b, e.at.UnixMilli())
+	b = binary.AppendVarint(b, int64(e.id))
+	text("005000000000001AAA")
+	b = append(b, 0, 0, 0)        // nulledFields, diffFields, changedFields
+	b = binary.AppendVarint(b, 1) // Name
+	text(e.now())
+	return b
+}
+
+// json is the event as a Bayeux message.
+func (e ownEvent) json() string {
+	entity := `"Account"`
+	if e.unreadable {
+		entity = "7"
+	}
+	return fmt.Sprintf(`{"channel":%q,"data":{"schema":"S","payload":{"ChangeEventHeader":{"entityName":%s,"recordIds":[%q],"changeType":"UPDATE",`+
+		`"changeOrigin":"o","transactionKey":%q,"sequenceNumber":%d,"commitTimestamp":%d,"commitNumber":%d,"commitUser":"005000000000001AAA","changedFields":["Name"]},"Name":%q},"event":{"replayId":%d}}}`,
+		ownChannel, entity, e.record(), e.tx, e.seq, e.at.UnixMilli(), e.id, e.now(), e.id)
+}
+
+// ownModel knows what a program has handled and what it is to see next.
+type ownModel struct {
+	log *ownLog
+	api string
+
+	mu       sync.Mutex
+	base     int          // the first event that concerns the program
+	at       int          // the last one that was handed out
+	any      bool         // they may be handed out in any order
+	given    map[int]bool // where any
+	handled  map[int]bool
+	inFlight int  // events that may have been handled since the model last heard
+	lax      bool // handled events of a group may come again after a polite end
+	faults   []string
+}
+
+func (m *ownModel) faultLocked(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	m.faults = append(m.faults, text)
+	m.log.logf("FAULT %s", text)
+}
+
+func (m *ownModel) fault(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faultLocked(format, args...)
+}
+
+func (m *ownModel) got(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log.logf("got %d", n)
+	if m.any {
+		if n <= m.at || m.given[n] {
+			m.faultLocked("got %d again", n)
+		}
+		m.given[n] = true
+		return
+	}
+	if n != m.at+1 {
+		m.faultLocked("got %d, want %d", n, m.at+1)
+	}
+	m.at = n
+}
+
+func (m *ownModel) putBack(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log.logf("put back %d", n)
+	if m.any {
+		delete(m.given, n)
+	} else {
+		m.at = n - 1
+	}
+}
+
+func (m *ownModel) handle(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log.logf("handled %d", n)
+	m.handled[n] = true
+}
+
+// prefixLocked is the first event that is not handled.
+func (m *ownModel) prefixLocked() int {
+	n := m.base
+	for m.handled[n] {
+		n++
+	}
+	return n
+}
+
+// coveredLocked is the first event that a program which starts from a marker sees.
+func (m *ownModel) coveredLocked(marker replaystore.Marker) int {
+	m.log.mu.Lock()
+	n, events := m.base, m.log.events
+	if len(marker.ReplayID) > 0 {
+		n = max(n, m.log.after(ownID(marker.ReplayID)))
+	}
+	m.log.mu.Unlock()
+	left := len(marker.Group.Handled)
+	if left > 0 && n < len(events) && events[n].id != ownID(marker.Group.ReplayID) {
+		m.faultLocked("a marker behind %d events names the group %d", n, ownID(marker.Group.ReplayID))
+	}
+	for ; left > 0 && n < len(events) && events[n].id == ownID(marker.Group.ReplayID); left-- {
+		n++
+	}
+	if left > 0 {
+		m.faultLocked("a marker names %d events more than there are of a group", left)
+	}
+	return n
+}
+
+// ownID reads a replay id of either API.
+func ownID(id []byte) uint64 {
+	if len(id) == 10 && id[0] == 0 {
+		return binary.BigEndian.Uint64(id)
+	}
+	n, err := strconv.ParseUint(string(id), 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("replay id %x", id))
+	}
+	return n
+}
+
+// saved checks a marker on its way to the store.
+func (m *ownModel) saved(marker replaystore.Marker) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	covered, prefix := m.coveredLocked(marker), m.prefixLocked()
+	m.log.logf("saved %s, group %s of %d: up to %d", marker.ReplayID, marker.Group.ReplayID, len(marker.Group.Handled), covered-1)
+	if covered > prefix+m.inFlight {
+		m.faultLocked("a marker covers %d, of which only those before %d are handled", covered-1, prefix)
+	}
+}
+
+// begin is the start of a program from a marker.
+func (m *ownModel) begin(marker replaystore.Marker, polite bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	covered, prefix := m.coveredLocked(marker), m.prefixLocked()
+	if covered > prefix {
+		m.faultLocked("started from a marker that covers %d, of which only those before %d are handled", covered-1, prefix)
+	}
+	if polite && covered < prefix && !m.lax {
+		m.faultLocked("after a polite end %d comes again", covered)
+	}
+	m.againLocked(covered)
+}
+
+// again is a new subscription in the same program.
+func (m *ownModel) again(marker replaystore.Marker) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from := m.prefixLocked()
+	if m.lax {
+		from = min(from, m.coveredLocked(marker))
+	}
+	m.againLocked(from)
+}
+
+func (m *ownModel) againLocked(from int) {
+	m.log.logf("begins at %d", from)
+	m.at = from - 1
+	for n := range m.handled {
+		if n >= from {
+			delete(m.handled, n)
+		}
+	}
+	m.given = make(map[int]bool)
+	m.log.mu.Lock()
+	m.log.sent = nil
+	m.log.mu.Unlock()
+}
+
+// ownStore checks what is saved; a copy of it is what a crash leaves.
+type ownStore struct {
+	*replaystore.Memory
+	drops bool // it keeps no groups
+	mu    sync.Mutex
+	model *ownModel // nil: nobody listens any more
+}
+
+func (s *ownStore) Save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.model != nil {
+		for key, marker := range markers {
+			if key.Channel == ownChannel {
+				s.model.saved(marker)
+				if s.drops {
+					marker.Group = replaystore.Group{}
+					markers[key] = marker
+				}
+			}
+		}
+	}
+	return s.Memory.Save(ctx, markers)
+}
+
+// crash leaves the store as it is: what is saved from now on never happened.
+func (s *ownStore) crash() *ownStore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := &ownStore{Memory: replaystore.NewMemory(), model: s.model, drops: s.drops}
+	all, err := s.All(context.Background())
+	if err == nil {
+		markers := make(map[replaystore.Key]replaystore.Marker)
+		for key, marker := range all {
+			markers[key] = marker
+		}
+		err = left.Memory.Save(context.Background(), markers)
+	}
+	if err != nil {
+		panic(err)
+	}
+	s.model = nil
+	return left
+}
