@@ -281,10 +281,10 @@ func (f *feed) deliver(messages []Message, early bool) (news bool) {
 	if f.groups != nil {
 		f.groups.delivered()
 	}
-	if len(messages) > 0 {
+	f.client.delivery.push(f.sub, messages, f.identities, now)
+	if len(messages) > 0 { // of what comes behind them: they are still to be handled
 		f.proves(&messages[len(messages)-1], now)
 	}
-	f.client.delivery.push(f.sub, messages, f.identities, now)
 	return news
 }
 

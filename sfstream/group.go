@@ -247,7 +247,7 @@ func (f *feed) crowded(g *group) {
 // follow when all of it is handled.
 func (f *feed) closed(g *group, messages []Message) {
 	f.moveTo(g.id, nil)
-	f.atDate = g.date
+	f.at, f.atDate = g.first, g.date
 	if len(g.known.list) > 1 {
 		f.sub.inGroup(false)
 	}
