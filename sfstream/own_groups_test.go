@@ -95,11 +95,19 @@ func (r *ownRun) must(err error) {
 	}
 }
 
+// ownDates is an instance that is asked for the time only.
+type ownDates struct{}
+
+func (ownDates) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}, Body: http.NoBody}, nil
+}
+
 func (r *ownRun) start() {
 	auth := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
 		return &authenticator.Credentials{AccessToken: "SECRET", InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA"}, nil
 	})
-	c, err := sfstream.New(auth, append([]sfstream.Option{sfstream.WithReplayStore(r.store)}, r.opts...)...)
+	c, err := sfstream.New(auth, append([]sfstream.Option{sfstream.WithReplayStore(r.store),
+		sfstream.WithHTTPClient(&http.Client{Transport: ownDates{}})}, r.opts...)...)
 	must(r.t, err)
 	r.client, r.out, r.last, r.also = c, nil, -1, false
 	must(r.t, c.Open(r.t.Context()))
