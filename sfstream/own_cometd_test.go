@@ -109,6 +109,8 @@ func (b *ownBayeux) call(s *ownSession, m ownMessage) (parts []string, err error
 		replay := ids[ownChannel].String()
 		l.logLocked("subscribe %s", replay)
 		s.follows = true
+		close(l.more) // a connect that is held may have something now
+		l.more = make(chan struct{})
 		switch replay {
 		case "-1":
 			s.cursor, s.recent = len(l.events), true
@@ -119,7 +121,7 @@ func (b *ownBayeux) call(s *ownSession, m ownMessage) (parts []string, err error
 		}
 	}
 	if l.shape.ride && !l.calm && s.follows && m.Channel != "/meta/disconnect" {
-		parts = b.eventsLocked(s)
+		parts = b.rideLocked(s)
 	}
 	if m.Channel == "/meta/unsubscribe" && m.Subscription == ownChannel {
 		s.follows = false
@@ -137,6 +139,22 @@ func (b *ownBayeux) call(s *ownSession, m ownMessage) (parts []string, err error
 		return append(parts, reply), nil
 	}
 	return append([]string{reply}, parts...), nil
+}
+
+// rideLocked is eventsLocked for what comes with the reply to a call: whole groups.
+// Where one came in parts on both connections, nothing would tell their order.
+func (b *ownBayeux) rideLocked(s *ownSession) (parts []string) {
+	same := func() bool {
+		events := b.log.events
+		return s.cursor > 0 && s.cursor < len(events) && events[s.cursor-1].id == events[s.cursor].id
+	}
+	if same() {
+		return nil
+	}
+	for parts = b.eventsLocked(s); len(parts) > 0 && same(); s.cursor++ {
+		parts = append(parts, b.log.events[s.cursor].json())
+	}
+	return parts
 }
 
 // eventsLocked takes the next events out of the session's queue.
