@@ -1,0 +1,67 @@
+package sfstream_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream"
+)
+
+// TestALongSilenceIsNoProofAfterARestart: a session has had an event of now, and then
+// nothing for longer than the retention, in which the server may have been seeking.
+// When the id is refused, events may be missing, and that is told, be it in the same
+// process or after its end.
+func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
+	for _, end := range []string{"none", "polite", "crash"} {
+		synctest.Test(t, func(t *testing.T) {
+			gaps := make(chan sfstream.Gap, 10)
+			refuse, lose := false, false
+			s := &scriptedOrg{}
+			s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+				switch {
+				case kind == "subscribe" && refuse && !strings.Contains(string(msgs[0].Ext.Replay), "-2"):
+					return scriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
+				case kind == "connect" && lose:
+					lose = false
+					return nil, errOwnLost
+				case kind == "connect" && n == 2:
+					return scriptedOK(kind, msgs, strings.Replace(ownChange(100, time.Now()), ownChannel, "/data/AccountChangeEvent", 1)), nil
+				case kind == "connect" && n > 2:
+					return scriptedHold(r)
+				}
+				return nil, nil
+			}
+			store := &ownStore{Memory: replaystore.NewMemory()}
+			opts := []sfstream.Option{sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { gaps <- g }})}
+			c := s.client(t, append(opts, sfstream.WithReplayStore(store))...)
+			must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
+			m, err := c.Receive(t.Context())
+			must(t, err)
+			m.Ack()
+			time.Sleep(80 * time.Hour)
+			refuse = true
+			switch end {
+			case "none":
+				lose = true
+				time.Sleep(time.Hour)
+			case "crash":
+				store = store.crash()
+				fallthrough
+			case "polite":
+				must(t, c.Close())
+				c = s.client(t, append(opts, sfstream.WithReplayStore(store))...)
+				must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
+				time.Sleep(time.Minute)
+			}
+			must(t, c.Err())
+			must(t, c.Close())
+			if len(gaps) != 1 {
+				t.Errorf("%s: %d gaps told, want one", end, len(gaps))
+			}
+		})
+	}
+}
