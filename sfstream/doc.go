@@ -41,6 +41,13 @@
 //     for half a minute at most.
 //   - A position that Salesforce refuses is a decision of yours, not a silent jump:
 //     WithReplayFallback.
+//   - Several change events may share a replay id, on channels with enriched fields or
+//     filters. Position and marker reach it when all of them are known to be there and
+//     handled; until then they are before it, and remember what was handled.
+//   - Over the Streaming API a quiet server may be one that seeks through a backlog. A
+//     channel counts as complete since a subscription at "new" or an event that
+//     Salesforce dated at most ten minutes ago; what cannot be known otherwise is a Gap
+//     that is Possible, and ends nothing.
 //
 // Run hands messages to several handlers at once, in order per key: per record of
 // change events, per channel of others, or by OrderBy. Transactions hands out change
@@ -97,7 +104,8 @@
 // The way of a message: link.go is the loop that reconnects, classify.go and
 // decide.go what it does about failures, pause.go how it knows a pause of the process,
 // login.go its tokens, feed.go one channel of
-// it, start.go where that begins; transport.go is the seam to the two APIs below,
+// it, start.go where that begins, group.go events that share a replay id, gap.go what
+// is done about a position that is of no use, clock.go whose time counts; transport.go is the seam to the two APIs below,
 // transport_*.go and translate_*.go. subscription.go and delivery.go hold what waits,
 // delivery_hold.go what is taken by several at once, checkpoint.go what is handled,
 // which saver.go writes down.

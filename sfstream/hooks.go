@@ -27,7 +27,8 @@ type Hooks struct {
 	OnSaved func(key replaystore.Key, marker replaystore.Marker)
 
 	// OnGap hears that events of a channel may have been missed: its stored
-	// position was refused and WithReplayFallback resumed elsewhere.
+	// position was refused and WithReplayFallback resumed elsewhere, or replay ids
+	// have begun anew; or, where Possible is set, nobody can know.
 	OnGap func(Gap)
 
 	// OnLimit hears that Salesforce refuses something because an allocation of the

@@ -34,7 +34,9 @@ var (
 
 // ReplayAfter starts strictly after the event of that replay id: a Message's
 // ReplayID, which is opaque bytes on the Pub/Sub API and the number's decimal text
-// on the Streaming API. An empty id is refused by the call that the Replay is
+// on the Streaming API. Where several change events share the id, as on channels with
+// enriched fields or filters, it skips all of them: start after the id before it to
+// get them again. An empty id is refused by the call that the Replay is
 // given to.
 func ReplayAfter(id []byte) Replay { return Replay{kind: replayAfter, id: string(id)} }
 
