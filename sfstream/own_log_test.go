@@ -175,7 +175,6 @@ func (e ownEvent) json() string {
 // ownModel knows what a program has handled and what it is to see next.
 type ownModel struct {
 	log *ownLog
-	api string
 
 	mu       sync.Mutex
 	base     int          // the first event that concerns the program

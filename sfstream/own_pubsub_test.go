@@ -161,7 +161,7 @@ func (s *ownStream) respond() (*eventbus.FetchResponse, error) {
 			return nil, status.FromContextError(s.ctx.Err()).Err()
 		}
 		s.take()
-		resp, err, more := s.step()
+		resp, more, err := s.step()
 		if resp != nil || err != nil {
 			return resp, err
 		}
@@ -182,17 +182,17 @@ func (s *ownStream) respond() (*eventbus.FetchResponse, error) {
 }
 
 // step is what the server does now, nothing if it waits.
-func (s *ownStream) step() (*eventbus.FetchResponse, error, <-chan struct{}) {
+func (s *ownStream) step() (_ *eventbus.FetchResponse, more <-chan struct{}, _ error) {
 	l := s.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	shape := &l.shape
 	if time.Now().Before(l.down) {
-		return nil, status.Error(codes.Unavailable, "down"), nil
+		return nil, nil, status.Error(codes.Unavailable, "down")
 	}
 	if s.left == 0 && !l.calm {
 		l.logLocked("stream ends")
-		return nil, []error{io.EOF, status.Error(codes.Unavailable, "RST_STREAM"), status.Error(codes.Internal, "Received RST_STREAM with code 0")}[s.rng.IntN(3)], nil
+		return nil, nil, []error{io.EOF, status.Error(codes.Unavailable, "RST_STREAM"), status.Error(codes.Internal, "Received RST_STREAM with code 0")}[s.rng.IntN(3)]
 	}
 	avail := len(l.events) - s.cursor
 	inside := s.open >= 0 && s.cursor < len(l.events) && l.events[s.open].id == l.events[s.cursor].id
@@ -218,7 +218,7 @@ func (s *ownStream) step() (*eventbus.FetchResponse, error, <-chan struct{}) {
 		if s.credit == 0 {
 			return nil, nil, nil
 		}
-		return nil, nil, l.more
+		return nil, l.more, nil
 	}
 	n := 1 + s.rng.IntN(min(avail, s.credit, shape.chunk))
 	if s.left > 0 && !l.calm {
