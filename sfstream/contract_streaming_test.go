@@ -194,6 +194,7 @@ func refusedChannel(t *testing.T) {
 	must(t, c.Subscribe(t.Context(), invoices))
 	synctest.Wait()
 	for _, refusal := range []string{"503::Server is too busy. Please try your request again later.", "403::Subscription limit exceeded for this topic", "subscription.topic.cannot.subscribe"} {
+		synctest.Wait() // a connect is held: the drop is one of the session
 		handshakes := s.Handshakes()
 		s.Reject(orders, 3, refusal)
 		s.DropConnections()

@@ -117,6 +117,7 @@ func (gs *groups) find(id []byte) *group {
 func (gs *groups) moveTo(g *group) (whole *group) {
 	switch {
 	case g == gs.cursor:
+	case gs.cursor != nil && before(g.id, gs.cursor.id): // an old one, that is sent again: no evidence
 	case gs.cursor != nil:
 		whole = gs.cursor
 		gs.remove(whole)

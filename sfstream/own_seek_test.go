@@ -3,6 +3,7 @@ package sfstream_test
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,14 +20,13 @@ func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 	for _, end := range []string{"none", "polite", "crash"} {
 		synctest.Test(t, func(t *testing.T) {
 			gaps := make(chan sfstream.Gap, 10)
-			refuse, lose := false, false
+			var refuse, lose atomic.Bool
 			s := &scriptedOrg{}
 			s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
 				switch {
-				case kind == "subscribe" && refuse && !strings.Contains(string(msgs[0].Ext.Replay), "-2"):
+				case kind == "subscribe" && refuse.Load() && !strings.Contains(string(msgs[0].Ext.Replay), "-2"):
 					return scriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
-				case kind == "connect" && lose:
-					lose = false
+				case kind == "connect" && lose.CompareAndSwap(true, false):
 					return nil, errOwnLost
 				case kind == "connect" && n == 2:
 					return scriptedOK(kind, msgs, strings.Replace(ownChange(100, time.Now()), ownChannel, "/data/AccountChangeEvent", 1)), nil
@@ -43,10 +43,10 @@ func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 			must(t, err)
 			m.Ack()
 			time.Sleep(80 * time.Hour)
-			refuse = true
+			refuse.Store(true)
 			switch end {
 			case "none":
-				lose = true
+				lose.Store(true)
 				time.Sleep(time.Hour)
 			case "crash":
 				store = store.crash()
