@@ -24,6 +24,10 @@ type duplicates struct {
 	next  int
 	spare []byte // room for keys to come
 
+	// early are the keys of events that came before their turn, however many: all of
+	// them come again if the session ends before that is known to be well.
+	early []string
+
 	known map[string]struct{} // nil: no repetition is expected
 	left  int                 // events until known is dropped
 }
@@ -68,11 +72,22 @@ func (d *duplicates) remember(m *Message, identity uint64) {
 	d.next = (d.next + 1) % remembered
 }
 
+// rememberEarly is remember for one that came before its turn.
+func (d *duplicates) rememberEarly(m *Message, identity uint64) {
+	d.remember(m, identity)
+	if len(m.ReplayID) > 0 {
+		d.early = append(d.early, string(appendKey(nil, m, identity)))
+	}
+}
+
 // expect says that a new session begins, which may repeat what came before.
 func (d *duplicates) expect() {
 	d.known = make(map[string]struct{}, len(d.ring))
 	for _, key := range d.ring {
 		d.known[string(key)] = struct{}{}
+	}
+	for _, key := range d.early {
+		d.known[key] = struct{}{}
 	}
 	d.left = remembered
 }

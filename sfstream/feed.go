@@ -150,6 +150,7 @@ func (f *feed) request() request {
 			skip.before = before
 		}
 	}
+	f.groupIsNew()
 	f.fresh, f.skip, f.last = f.position.latest, f.position.skip, nil
 	f.proven, f.resumed, f.began = f.fresh, len(f.position.id) > 0, time.Now()
 	if f.groups != nil {
@@ -298,7 +299,14 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 	if f.wentBack(m); f.missed != nil {
 		return false
 	}
-	f.duplicates.remember(m, identity)
+	if early {
+		f.duplicates.rememberEarly(m, identity)
+	} else {
+		f.duplicates.remember(m, identity)
+		if len(f.early) == 0 && f.duplicates.known == nil {
+			f.duplicates.early = nil // they have come again
+		}
+	}
 	f.last = m
 	if f.seen.has(m) {
 		m.fate = fateSkip
@@ -338,7 +346,7 @@ func (f *feed) sure() {
 		f.sureOfGroups()
 	}
 	id := f.early
-	f.early = nil
+	f.early, f.duplicates.early = nil, nil
 	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || compareIDs(f.position.id, id) < 0) {
 		f.moveTo(id, nil)
 	}

@@ -232,6 +232,19 @@ func (f *feed) opened(m *Message) *group {
 	return g
 }
 
+// groupIsNew lets the skipping of what is older than the start go on until the first
+// group, which is open yet: all that is dated before it is older. A date after it
+// ends the skipping.
+func (f *feed) groupIsNew() {
+	skip := &f.position.skip
+	if f.groups == nil || len(f.groups.open) == 0 || len(f.position.id) > 0 || skip.before.IsZero() {
+		return
+	}
+	if g := f.groups.open[0]; bytes.Equal(skip.until, g.id) && g.date.After(skip.before) && f.groups.awaited == nil {
+		*skip = skipper{before: g.date, exact: true, until: g.id}
+	}
+}
+
 // crowded tells delivery of the group that a stream is in, and warns of one that no
 // marker can hold.
 func (f *feed) crowded(g *group) {
