@@ -112,7 +112,7 @@ func (c *chaos) finish() {
 	c.heal()
 	c.stop()
 	deadline := time.Now().Add(chaosDrain)
-	for first := true; ; first = false {
+	for first, waited := true, false; ; first = false {
 		all := true
 		for _, name := range c.names {
 			all = c.live.subscribe(name) && all
@@ -126,7 +126,16 @@ func (c *chaos) finish() {
 		changed, missing := c.model.changed, c.model.missingLocked()
 		c.model.mu.Unlock()
 		if all && missing == "" {
-			break
+			if waited {
+				break
+			}
+			waited = true
+			select {
+			case <-c.model.failed:
+				return
+			case <-time.After(time.Minute): // nothing more comes, or what may be missed, which is to be handled too
+			}
+			continue
 		}
 		if time.Now().After(deadline) {
 			c.model.deviate("does not come: %s; status %+v", missing, c.live.client.Status())
@@ -142,10 +151,6 @@ func (c *chaos) finish() {
 			}
 		case <-time.After(time.Minute):
 		}
-	}
-	select {
-	case <-c.model.failed:
-	case <-time.After(time.Minute): // nothing more comes
 	}
 	c.compare()
 }

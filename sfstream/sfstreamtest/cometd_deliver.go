@@ -18,9 +18,7 @@ type delivery struct {
 // that connect, which then is no longer the session's; nothing is taken for one that
 // has been displaced.
 func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
-	if s.limited() {
-		return nil
-	}
+	limited := s.limited()
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	if ses.gone || p != nil && ses.poll != p {
@@ -28,7 +26,7 @@ func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
 	}
 	queues := make([][]delivery, 0, len(ses.subs))
 	for _, sub := range ses.subs {
-		if q := s.queued(sub); len(q) > 0 {
+		if q := s.queued(sub, limited); len(q) > 0 {
 			queues = append(queues, q)
 		}
 	}
@@ -40,8 +38,9 @@ func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
 }
 
 // queued are the next events of a subscription, as many as a response can have. The
-// subscription moves past all that are not for it.
-func (s *Server) queued(sub *subscription) []delivery {
+// subscription moves past all that are not for it. Where the org has used up its events
+// of the day, that is the rest of the group that it is in.
+func (s *Server) queued(sub *subscription, limited bool) []delivery {
 	t := sub.topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -56,6 +55,9 @@ func (s *Server) queued(sub *subscription) []delivery {
 	groups := s.parting(t, &at)
 	for i := sub.cursor; i < t.log.next && len(q) < s.config.cometd.replyEvents && size < s.config.cometd.replyBytes; i++ {
 		r := t.log.at(i)
+		if limited && !t.log.continues(i) {
+			break
+		}
 		if r.kind == mark || !t.reaches(r, sub.session.user) || !sub.filter.matches(r.payload) {
 			if len(q) == 0 {
 				sub.cursor = i + 1

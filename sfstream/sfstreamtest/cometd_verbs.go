@@ -83,7 +83,9 @@ func (s *Server) ConnectReplyFirst(on bool) { s.bayeux.faults.replyFirst.Store(o
 
 // DailyLimit uses up the org's events for a while: nothing is delivered on CometD,
 // without a word to live sessions, and subscribing fails. What is published
-// meanwhile comes afterwards. 0 ends it. A session that is told is
+// meanwhile comes afterwards. A group that has begun is finished: whether Salesforce
+// does that is not documented, but no client could tell a part of it from all of it.
+// 0 ends it. A session that is told is
 // FailCometD{Kind: "connect", Error: "403::Organization total events daily limit exceeded"}.
 func (s *Server) DailyLimit(d time.Duration) {
 	b := s.bayeux

@@ -180,8 +180,12 @@ func (p *parting) behind(i int) bool {
 
 // grouped says whether a record shares its replay id.
 func (l *eventLog) grouped(i int) bool {
-	id := l.at(i).replay
-	return i > l.first && l.at(i-1).replay == id || i+1 < l.next && l.at(i+1).replay == id
+	return l.continues(i) || i+1 < l.next && l.continues(i+1)
+}
+
+// continues says whether a record has the replay id of the one before it.
+func (l *eventLog) continues(i int) bool {
+	return i > l.first && l.at(i-1).replay == l.at(i).replay
 }
 
 // breakDelay is what data needs to arrive before its connection is cut.

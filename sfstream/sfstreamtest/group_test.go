@@ -137,6 +137,20 @@ func TestGroupsAreCutAnywhere(t *testing.T) {
 	}, sfstreamtest.WithGroupCut(2))
 }
 
+func TestTheDailyLimitFinishesAGroup(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		events := withGroup(t, r)
+		b := r.shaken()
+		wantEvents(t, b.follow(sales, -2), events[:3]...)
+		r.DailyLimit(time.Hour)
+		rest, _ := b.connect()
+		wantEvents(t, rest, events[3])
+		if none, m := b.connect(); len(none) > 0 || !m.ok() {
+			t.Errorf("%v %+v", none, m)
+		}
+	}, sfstreamtest.WithGroupCut(2))
+}
+
 func TestStreamsEndInsideOfGroups(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		events := withGroup(t, r)
