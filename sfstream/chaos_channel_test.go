@@ -155,7 +155,7 @@ func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
 	for n := 1; n <= floor; n++ {
 		// Also what was handed out and saved, and killed before the consumer had it
 		// (AckOnReceive): save has judged that it is one message at most.
-		ch.handled[n] = true
+		ch.handled[n] = ch.handled[n] || !ch.everGot[n]
 		ch.mayMiss[n] = ch.mayMiss[n] || !ch.everGot[n]
 	}
 	ch.exact = loaded == loadedID || loaded == loadedNone && replayAll

@@ -69,7 +69,8 @@ func (ch *channelModel) upToMarker(marker replaystore.Marker) int {
 	if g := replayNumber(marker.Group.ReplayID); g > 0 {
 		first := slices.Index(ch.replays, g)
 		for k := n + 1; k < first; k++ {
-			if !ch.mayMiss[k] || ch.everGot[k] && !ch.handled[k] { // after a fallback what is between may be missed
+			// After a fallback what is between may be missed, but not what has come to this epoch.
+			if !ch.mayMiss[k] || ch.gotIn[k] == ch.epoch && !ch.handled[k] {
 				return n
 			}
 		}

@@ -138,7 +138,7 @@ func (m *chaosModel) judgeLocked(ch *channelModel, n int) {
 }
 
 func (m *chaosModel) judgeFirstLocked(ch *channelModel, n int) {
-	if n <= ch.floor-ch.repeats && ch.rewinds == 0 && !ch.unordered(n, ch.floor) {
+	if n <= ch.floor-ch.repeats && ch.rewinds == 0 && !ch.unordered(n, ch.floor) && ch.handled[n] {
 		m.deviateLocked("%s: begins with number %d, but up to %d all was handled and saved", ch.name, n, ch.floor)
 	}
 	for k := ch.floor + 1; k < n; k++ {
