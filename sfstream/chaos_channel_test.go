@@ -148,8 +148,9 @@ func (ch *channelModel) missing() int {
 	return 0
 }
 
-// begin starts an epoch at what was loaded.
-func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
+// begin starts an epoch at what was loaded: up to floor all is handled, and the server
+// is asked for what is behind number at.
+func (ch *channelModel) begin(loaded loadedMarker, floor, at int, replayAll bool) {
 	ch.epoch++
 	ch.loaded, ch.floor = loaded, floor
 	for n := 1; n <= floor; n++ {
@@ -166,7 +167,7 @@ func (ch *channelModel) begin(loaded loadedMarker, floor int, replayAll bool) {
 	for _, before := range ch.eras {
 		newest = max(newest, before)
 	}
-	if ch.accepts && loaded == loadedID && floor <= newest {
+	if ch.accepts && loaded == loadedID && at <= newest {
 		ch.silent = true // the marker is of an era before: nobody has noticed again
 		ch.missable(ch.published())
 	}

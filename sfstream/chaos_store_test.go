@@ -77,7 +77,7 @@ func (c *chaos) loaded(life int, key replaystore.Key, marker replaystore.Marker,
 	if life != m.life || ch == nil || c.apiOf(key.Channel) != key.API {
 		return // the marker of the other API, where there is none of this one
 	}
-	what, floor := loadedID, 0
+	what, floor, at := loadedID, 0, 0
 	switch {
 	case errors.Is(err, replaystore.ErrNotFound):
 		what = loadedNone
@@ -88,10 +88,10 @@ func (c *chaos) loaded(life int, key replaystore.Key, marker replaystore.Marker,
 		what = loadedMoment
 	}
 	if err == nil && len(marker.ReplayID) > 0 {
-		floor = ch.upToMarker(marker)
+		floor, at = ch.upToMarker(marker), ch.upTo(marker.ReplayID)
 	}
 	m.trace.add("life %d  subscribing %s, the marker is at %d", life, ch.name, floor)
-	ch.begin(what, floor, c.replayAll)
+	ch.begin(what, floor, at, c.replayAll)
 }
 
 // wait lets time go by.
