@@ -16,15 +16,15 @@ func TestSkipper(t *testing.T) {
 		exact bool
 		want  bool
 	}{
-		"just before a start of the user's":                {platform, -1, 0, true, true},
-		"at it":                                            {platform, 0, 0, true, false},
-		"a publisher's clock may be wrong by an hour":      {platform, -time.Hour, 0, false, false},
-		"but not by more":                                  {platform, -time.Hour - 1, 0, false, true},
-		"Salesforce's differs by ten minutes":              {change, -10 * time.Minute, 0, false, false},
-		"but not by more either":                           {change, -10*time.Minute - 1, 0, false, true},
-		"a publisher's date in the future":                 {platform, -time.Minute, -2 * time.Minute, true, false},
-		"Salesforce's date, by a reading that is late":     {change, -time.Minute, -2 * time.Minute, true, true},
-		"older than anything that Salesforce retains":      {change, -74 * time.Hour, 0, true, false},
+		"just before a start of the user's": {platform, -1, 0, true, true},
+		"at it":                             {platform, 0, 0, true, false},
+		"a publisher's clock may be wrong by an hour": {platform, -time.Hour, 0, false, false},
+		"but not by more":                              {platform, -time.Hour - 1, 0, false, true},
+		"Salesforce's differs by ten minutes":          {change, -10 * time.Minute, 0, false, false},
+		"but not by more either":                       {change, -10*time.Minute - 1, 0, false, true},
+		"a publisher's date in the future":             {platform, -time.Minute, -2 * time.Minute, true, false},
+		"Salesforce's date, by a reading that is late": {change, -time.Minute, -2 * time.Minute, true, true},
+		"older than anything that Salesforce retains":  {change, -74 * time.Hour, 0, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			date := start.Add(test.after).Format("2006-01-02T15:04:05.999999999Z07:00")
