@@ -37,6 +37,7 @@ type channelModel struct {
 	rewinds    int       // how often the order may go back: FallbackAll
 	rewound    bool
 	gapped     bool // a fallback has left the order
+	since      int  // how many have come since
 	accepts    bool // the server takes replay ids that lie ahead of its own
 	silent     bool // ids have begun anew, and nobody has noticed: what comes may be missed until then
 	lied       bool // a good position was called stale, or may yet be: the order may go back
@@ -121,9 +122,10 @@ func (ch *channelModel) handle(n int) {
 }
 
 // handledUpTo is the end of what is handled without a hole. What may be missed and
-// has come all the same is to be handled too.
+// has come all the same is to be handled too, but where the server sends old events again:
+// they do not hold up a marker that is behind them.
 func (ch *channelModel) handledUpTo() int {
-	for n := ch.contiguous + 1; n <= ch.published() && (ch.handled[n] || ch.mayMiss[n] && ch.gotIn[n] != ch.epoch); n++ {
+	for n := ch.contiguous + 1; n <= ch.published() && (ch.handled[n] || ch.mayMiss[n] && (ch.gotIn[n] != ch.epoch || ch.repeats > 0)); n++ {
 		ch.contiguous = n
 	}
 	return ch.contiguous
@@ -131,6 +133,7 @@ func (ch *channelModel) handledUpTo() int {
 
 func (ch *channelModel) got(n int) {
 	ch.deliveries++
+	ch.since++
 	ch.everGot[n], ch.gotIn[n] = true, ch.epoch
 	if !ch.handled[n] {
 		ch.contiguous = min(ch.contiguous, n-1)

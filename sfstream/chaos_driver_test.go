@@ -173,7 +173,7 @@ func (c *chaos) compare() {
 	lost := make(map[string]bool) // the newest events, in a gap
 	m.mu.Lock()
 	for name, ch := range m.channels {
-		lost[name] = (ch.gapped || ch.mayMiss[ch.published()]) && ch.gotIn[ch.published()] != ch.epoch
+		lost[name] = ch.gapped && ch.since == 0 || (ch.gapped || ch.mayMiss[ch.published()]) && ch.gotIn[ch.published()] != ch.epoch
 	}
 	m.mu.Unlock()
 	c.quit()

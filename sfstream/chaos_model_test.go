@@ -230,14 +230,14 @@ func (m *chaosModel) gap(life int, g sfstream.Gap, to sfstream.Fallback) {
 			return // a keepalive that lags, or the first sign that ids have begun anew: nothing moves
 		}
 		ch.silent = false
-		ch.savedUpTo, ch.gapped = 0, true
+		ch.savedUpTo, ch.gapped, ch.since = 0, true, 0
 		ch.rewinds++ // the oldest retained event, but for what is known
 		return
 	}
 	if ch.stale == 0 {
 		m.deviateLocked("%s: a gap is reported, and no position became stale: %v", g.Channel, g.Reason)
 	}
-	ch.savedUpTo, ch.gapped, ch.silent = 0, true, false
+	ch.savedUpTo, ch.gapped, ch.since, ch.silent = 0, true, 0, false
 	if to == sfstream.FallbackAll {
 		ch.rewinds++
 		return

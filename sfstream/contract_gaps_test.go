@@ -195,6 +195,29 @@ func contractGaps() []rule {
 				t.Errorf("%d gaps", n)
 			}
 		}},
+		{number: 6, words: "what has passed silently after a possible gap is not handed out after a restart", cometdOnly: true, run: func(t *testing.T) {
+			l := newStreaming(t)
+			l.followTopic()
+			var all []sfstreamtest.Event
+			for n := range 3 {
+				all = append(all, l.put(labTopic, n)...)
+				l.expect(n)
+			}
+			l.stop()
+			l.save(l.key("cometd", labTopic), replaystore.Marker{ReplayID: all[2].ReplayID, Date: all[2].Date, Live: time.Now()})
+			l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Error: "400::The replayId {1} you provided was invalid.  " +
+				"Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."})
+			l.start()
+			l.subscribe(labTopic)
+			l.expectQuiet(time.Minute)
+			l.stop()
+			l.start()
+			l.subscribe(labTopic)
+			l.expectQuiet(time.Minute)
+			if n := l.gapCount(); n != 1 || !l.gaps[0].Possible {
+				t.Errorf("%d gaps", n)
+			}
+		}},
 		{number: 6, words: "a backlog that the server seeks through while ids age out is told", cometdOnly: true, run: func(t *testing.T) {
 			l := newStreaming(t)
 			l.followTopic()

@@ -308,12 +308,12 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 		}
 	}
 	f.last = m
-	if f.seen.has(m) {
+	seen := f.seen.has(m)
+	if seen || f.skips(m, now) {
 		m.fate = fateSkip
-	} else if f.skips(m, now) {
-		m.fate = fateSkip // and no place: a restart is to skip it again
 	}
-	m.placed = m.fate == fateDeliver && len(m.ReplayID) > 0
+	// One that is skipped for its age has no place: a restart is to skip it again.
+	m.placed = (m.fate == fateDeliver || seen) && len(m.ReplayID) > 0
 	if !early {
 		f.moveTo(m.ReplayID, m)
 	} else if len(m.ReplayID) > 0 {

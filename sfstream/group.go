@@ -209,7 +209,9 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 	g.news, g.vain = true, 0
 	f.crowded(g)
 	f.duplicates.remember(m, identity)
-	if g.old = f.seen.has(m) || f.skips(m, now); g.old {
+	seen := f.seen.has(m)
+	g.old = !seen && f.skips(m, now)
+	if seen || g.old {
 		m.fate = fateSkip
 	} else if gs.awaited != nil && m.Date().After(gs.awaited.date) {
 		f.missed = errGroupLost(f.sub.channel, f.sub.key.API, gs.awaited)
