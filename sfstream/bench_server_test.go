@@ -73,12 +73,7 @@ func (s benchShape) channels(n int) []string {
 }
 
 var benchShapes = []benchShape{
-	{"update", "/data/Update%d__ChangeEvent", 337, func(org *sfstreamtest.Server) (string, error) {
-		return publishAccount(org, "UPDATE", map[string]any{
-			"Phone": "+33 4 72 00 00 00", "Website": "https://www.acme.example", "Industry": "Manufacturing",
-			"NumberOfEmployees": 1200, "Description": strings.Repeat("text ", 8),
-		})
-	}},
+	{"update", "/data/Update%d__ChangeEvent", 337, publishUpdate},
 	{"create", "/data/Create%d__ChangeEvent", 979, func(org *sfstreamtest.Server) (string, error) {
 		set := map[string]any{
 			"Name": "Acme", "Type": "Customer", "Phone": "+33 4 72 00 00 00", "Website": "https://www.acme.example",
@@ -94,6 +89,7 @@ var benchShapes = []benchShape{
 		}
 		return publishAccount(org, "CREATE", set)
 	}},
+	{"grouped", "/data/Grouped%d__chn", 337, publishUpdate}, // several events can share a replay id
 	{"platform", "/event/Platform%d__e", 60, func(org *sfstreamtest.Server) (string, error) {
 		const channel = "/event/Order__e"
 		err := org.DefineEvent(channel, `{"type": "record", "name": "Order__e", "namespace": "com.sforce.eventbus", "fields": [
@@ -111,6 +107,13 @@ var benchShapes = []benchShape{
 		})
 		return channel, err
 	}},
+}
+
+func publishUpdate(org *sfstreamtest.Server) (channel string, err error) {
+	return publishAccount(org, "UPDATE", map[string]any{
+		"Phone": "+33 4 72 00 00 00", "Website": "https://www.acme.example", "Industry": "Manufacturing",
+		"NumberOfEmployees": 1200, "Description": strings.Repeat("text ", 8),
+	})
 }
 
 // publishAccount publishes a change of an Account, which has 61 fields.
