@@ -360,10 +360,14 @@ func resumeRules() []rule {
 // hurt publishes a known sequence around some trouble, before and after the
 // first event and with an unhandled one, and expects it back exactly.
 func hurt(t *testing.T, trouble func(l *lab), during ...int) {
-	l := newLab(t)
+	newLab(t).hurt(nil, trouble, during...)
+}
+
+func (l *lab) hurt(opts []sfstream.Option, trouble func(l *lab), during ...int) {
+	l.t.Helper()
 	l.publish(1)
 	l.pass(2 * time.Hour)
-	l.follow()
+	l.follow(opts...)
 
 	trouble(l) // before any response
 	l.expect(during...)
@@ -384,11 +388,11 @@ func hurt(t *testing.T, trouble func(l *lab), during ...int) {
 	l.pass(20 * time.Minute)
 	l.expectStillWorks(labOrders)
 	if n := l.gapCount(); n != 0 {
-		t.Errorf("%d gaps", n)
+		l.t.Errorf("%d gaps", n)
 	}
 	l.stop()
 	l.publish(7)
-	l.follow()
+	l.follow(opts...)
 	l.expect(7)
 }
 
