@@ -37,7 +37,7 @@ func TestContract(t *testing.T) {
 		contractOrder(), contractAck(), contractSaving(), contractMemory(), contractClose(), contractCalls(),
 		contractReplayRules(), contractStreaming(), contractSilence(), contractLogin(), contractStatus(), contractGroups(),
 		contractGaps(), contractClock(), contractStore(), contractStorm(),
-		contractWorld(),
+		contractWorld(), contractContent(),
 	)
 	groups := make(map[int][]rule)
 	for _, r := range rules {
