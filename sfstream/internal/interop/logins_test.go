@@ -13,13 +13,16 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-const order = "/event/Order__e"
+const (
+	order       = "/event/Order__e"
+	orderSchema = `{"type": "record", "name": "Order__e", "fields": [
+		{"name": "CreatedDate", "type": "long"}, {"name": "CreatedById", "type": "string"},
+		{"name": "N__c", "type": ["null", "double"], "default": null}]}`
+)
 
 func defineOrder(t *testing.T, org *sfstreamtest.Server) {
 	t.Helper()
-	check(t, org.DefineEvent(order, `{"type": "record", "name": "Order__e", "fields": [
-		{"name": "CreatedDate", "type": "long"}, {"name": "CreatedById", "type": "string"},
-		{"name": "N__c", "type": ["null", "double"], "default": null}]}`))
+	check(t, org.DefineEvent(order, orderSchema))
 }
 
 // TestJSForceLogins runs each flow that jsforce has, and receives events with its session.
@@ -138,9 +141,12 @@ func startNodePubSub(t *testing.T, org *sfstreamtest.Server, authType string, fi
 	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	check(t, os.WriteFile(ca, org.CertPEM(), 0o600))
-	config := map[string]any{
-		"authType": authType, "loginUrl": org.LoginURL(), "pubSubEndpoint": org.PubSubEndpoint(), "rejectUnauthorizedSsl": false,
-	}
+	return startNode(t, org.LoginURL(), org.PubSubEndpoint(), ca, authType, fields)
+}
+
+func startNode(t *testing.T, loginURL, endpoint, ca, authType string, fields map[string]any) *clientProgram {
+	t.Helper()
+	config := map[string]any{"authType": authType, "loginUrl": loginURL, "pubSubEndpoint": endpoint, "rejectUnauthorizedSsl": false}
 	maps.Copy(config, fields)
 	text, err := json.Marshal(config)
 	check(t, err)
