@@ -86,6 +86,9 @@ func TestErrorTable(t *testing.T) {
 				if row.description == "authentication failure" && (name == "client_credentials" || name == "jwt_bearer") {
 					remedy = "allow this flow" // these have no password
 				}
+				if strings.HasPrefix(row.code, "invalid_client") && name == "jwt_bearer" {
+					remedy = "check consumer key and private key"
+				}
 				if _, after, found := strings.Cut(err.Error(), "; "); found != (remedy != "") || !strings.Contains(after, remedy) {
 					t.Errorf("%v lacks %q", err, remedy)
 				}

@@ -28,6 +28,9 @@ func (e *Error) remedy() string {
 	}
 	switch e.Code {
 	case "invalid_client", "invalid_client_id", "invalid_client_credentials":
+		if e.Flow == "jwt_bearer" { // it sends no secret
+			return "check consumer key and private key, and that the app exists in this org (a new app takes some minutes)"
+		}
 		return "check consumer key and consumer secret, and that the app exists in this org (a new app takes some minutes)"
 	case "unsupported_grant_type", "invalid_scope":
 		return "enable this flow and its scopes in the app"
