@@ -80,9 +80,28 @@ func WithPubSubAddr(addr string) Option { return func(c *config) { c.pubsubAddr 
 // it from CertPEM.
 func WithTLS() Option { return func(c *config) { c.tls = true } }
 
-// WithControl mounts POST /control/define, definePushTopic, defineGenericChannel,
-// publish, topic, push and fault beside the logins, for programs in other
-// processes and languages.
+// WithControl lets programs in other processes and languages define, publish and
+// inject faults, by POST requests with JSON at the host of the logins. Unless these
+// examples show them all, the members of a request are those of the type that is
+// named, or the parameters of the method:
+//
+//	/control/define                {"channel": "/event/Order__e", "schema": {"type": "record", …}}  DefineEvent
+//	                               {"channel": "/data/Sales__chn", "members": ["/data/AccountChangeEvent"]}  Member
+//	                               {"object": "Account", "fields": [{"name": "Phone", "type": "Phone"}]}  Field
+//	/control/publish               {"channel": "/event/Order__e", "payload": {"Number__c": "A-1"}, "count": 1}
+//	                               {"change": {"object": "Account", "type": "UPDATE", …}}  Change
+//	/control/definePushTopic       {"Name": "Accounts", "Query": "SELECT Id, Name FROM Account"}  PushTopic
+//	/control/topic                 {"name": "Accounts", "type": "created", "sobject": {"Id": "…"}, "count": 1}
+//	/control/defineGenericChannel  {"channel": "/u/notices"}
+//	/control/push                  {"channel": "/u/notices", "payload": "text", "userIds": [], "count": 1}
+//	/control/fault                 {"fault": "Reject", "channel": "/event/Order__e", "n": 1, "code": "…"}
+//
+// A fault is named after its method of [Server]. What the method takes is in "channel", "n"
+// (default 1), "on" (default true), "code" (also the text of an error), "kind" (also how an
+// instance was left), "status", "body", "seconds", "replay", "accepted" and "alone"; a
+// [CometDFault] is in "cometd", a [GroupBreak] in "group". The answer is JSON: of a definition the channel and its schemaId, of what
+// was published its ids (in hex), its numbers (replay ids as CometD has them) and
+// eventIds. A mistake is answered with status 400 and {"error": "text"}.
 func WithControl() Option { return func(c *config) { c.control = true } }
 
 // WithLog keeps definitions and events in a file of JSON lines, so that replay
