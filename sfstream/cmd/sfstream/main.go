@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.As(err, &mistake):
 		if mistake.text != "" {
-			fmt.Fprintln(stderr, mistake.text)
+			fmt.Fprintln(stderr, strings.TrimSuffix(mistake.text, "\n"))
 		}
 		return 2
 	}

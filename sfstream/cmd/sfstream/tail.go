@@ -36,22 +36,30 @@ func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
 	flags := flag.NewFlagSet("sfstream tail", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&f.replay, "replay", "", "keep replay markers in this `file`, and continue from them")
-	flags.StringVar(&f.from, "from", "new", "where to start without a marker: new, all, a replay `id` as printed, or an RFC 3339 time")
-	flags.BoolVar(&f.rewind, "rewind", false, "start at -from even if there is a marker")
+	flags.StringVar(&f.from, "from", "new", "`where` to start without a marker: new, all, after a replayId as it was printed, or since an RFC 3339 time")
+	flags.BoolVar(&f.rewind, "rewind", false, "start at -from even if there is a marker, as where Salesforce refuses the marker")
 	flags.IntVar(&f.count, "count", 0, "end after this `many` events; 0 means never")
-	flags.StringVar(&f.storeAck, "store-ack", "auto", "when an event counts as handled: auto (printed) or receive")
+	flags.StringVar(&f.storeAck, "store-ack", "auto", "`when` an event counts as handled: auto (once it is printed) or receive (before)")
 	flags.BoolVar(&f.cometd, "cometd", false, "use the Streaming API for /event and /data too")
 	flags.BoolVar(&f.verbose, "v", false, "log at debug level")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, "usage: sfstream tail [flags] CHANNEL…\n\n"+
-			"Prints the events of channels, one JSON object a line. The account comes from the\n"+
-			"environment, SALESFORCE_…: LOGIN_URL or SANDBOX=true, and CONSUMER_KEY with\n"+
-			"USERNAME and PRIVATE_KEY_FILE (JWT), with CONSUMER_SECRET (client credentials, at\n"+
-			"the My Domain LOGIN_URL) or with REFRESH_TOKEN; or ACCESS_TOKEN and INSTANCE_URL; or\n"+
-			"ORG, the alias of a login of the Salesforce CLI. Each can be a file, as X_FILE.\n"+
-			"The flows that end: USERNAME and PASSWORD (and SECURITY_TOKEN), with CONSUMER_KEY and\n"+
-			"CONSUMER_SECRET, or with LOGIN_FLOW=soap. LOGIN_FLOW chooses where two are complete.\n"+
-			"PUBSUB_ENDPOINT is the Pub/Sub API's address if it is another.\n\n")
+			"Prints the events of channels, one JSON object a line. The account comes from\n"+
+			"environment variables, whose names all begin with SALESFORCE_. Where to log in:\n"+
+			"SANDBOX=true, or LOGIN_URL; by default https://login.salesforce.com. One login of:\n\n"+
+			"  jwt_bearer          CONSUMER_KEY, USERNAME, PRIVATE_KEY (PEM); optional AUDIENCE\n"+
+			"  client_credentials  CONSUMER_KEY, CONSUMER_SECRET, and LOGIN_URL, the My Domain URL\n"+
+			"  refresh_token       CONSUMER_KEY, REFRESH_TOKEN; optional CONSUMER_SECRET\n"+
+			"  static              ACCESS_TOKEN, INSTANCE_URL; optional ORG_ID\n"+
+			"  cli                 ORG, an alias or username that the Salesforce CLI (sf) is logged in to\n"+
+			"  password            CONSUMER_KEY, CONSUMER_SECRET, USERNAME, PASSWORD; optional\n"+
+			"                      SECURITY_TOKEN; until 20 February 2027\n"+
+			"  soap                USERNAME, PASSWORD, LOGIN_FLOW=soap; optional SECURITY_TOKEN; until\n"+
+			"                      Summer '27\n\n"+
+			"Where the variables of two logins are set, LOGIN_FLOW names one of the above. Each of these\n"+
+			"variables can also name a file, with _FILE at its end: SALESFORCE_PRIVATE_KEY_FILE=server.key.\n"+
+			"SALESFORCE_PUBSUB_ENDPOINT is the address of the Pub/Sub API where it is not the global one,\n"+
+			"as \"sfstream testorg\" tells it; it has no _FILE.\n\n")
 		flags.PrintDefaults()
 	}
 	if err := parse(flags, args); err != nil {

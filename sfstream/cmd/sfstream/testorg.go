@@ -32,19 +32,21 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	flags := flag.NewFlagSet("sfstream testorg", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var (
-		httpAddr   = flags.String("http", "127.0.0.1:8080", "`address` of logins and of the control face")
+		httpAddr   = flags.String("http", "127.0.0.1:8080", "`address` of logins, the Streaming API and /control")
 		pubsubAddr = flags.String("pubsub", "127.0.0.1:7011", "`address` of the Pub/Sub API")
-		tls        = flags.Bool("tls", false, "serve with TLS; ca_file has the certificate authority")
-		demo       = flags.Bool("demo", false, "publish a believable stream of changes and orders")
+		tls        = flags.Bool("tls", false, "serve with TLS; the first line names, as ca_file, a file with the certificate authority")
+		demo       = flags.Bool("demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order_Event__e")
 		rate       = flags.Float64("rate", 2, "events per second of -demo")
-		key        = flags.String("key", "", "the app's private key for the JWT bearer flow is in this `file` (PEM, RSA), or is put there; else in one that ends with the org")
+		key        = flags.String("key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
 		log        = flags.String("log", "", "keep the org's events in this `file`, so that they survive a restart")
 	)
 	flags.Usage = func() {
 		fmt.Fprint(stderr, "usage: sfstream testorg [flags]\n\n"+
 			"Serves a simulated Salesforce org until it is interrupted. The first line on standard\n"+
-			"output tells how to connect, as JSON. POST {login_url}/control/define, /control/publish\n"+
-			"and /control/fault define events, publish them, and make things go wrong.\n\n")
+			"output tells how to connect, as JSON. Without -demo the org has no channels: POST\n"+
+			"requests with JSON to {login_url}/control/define, /control/publish and /control/fault\n"+
+			"define events, publish them, and make things go wrong. \"go doc\n"+
+			"github.com/sfstream/sfstream-go/sfstream/sfstreamtest.WithControl\" has their fields.\n\n")
 		flags.PrintDefaults()
 	}
 	if err := parse(flags, args); err != nil {
