@@ -36,15 +36,9 @@ func parseGen(args []string, stderr io.Writer) (genFlags, error) {
 			"\"sfstream tail -h\".\n\n")
 		flags.PrintDefaults()
 	}
-	for { // flags may stand behind channels too
-		if err := parse(flags, args); err != nil {
-			return f, err
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		f.channels = append(f.channels, flags.Arg(0))
-		args = flags.Args()[1:]
+	var err error
+	if f.channels, err = parseChannels(flags, args); err != nil {
+		return f, err
 	}
 	if len(f.channels) == 0 {
 		return f, usageError{"sfstream gen: no channel given"}

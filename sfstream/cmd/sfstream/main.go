@@ -76,6 +76,20 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	return usageError{fmt.Sprintf("sfstream: no command %q\n%s", args[0], usage)}
 }
 
+// parseChannels reads flags and channels in any order.
+func parseChannels(flags *flag.FlagSet, args []string) (channels []string, err error) {
+	for {
+		if err := parse(flags, args); err != nil {
+			return nil, err
+		}
+		if flags.NArg() == 0 {
+			return channels, nil
+		}
+		channels = append(channels, flags.Arg(0))
+		args = flags.Args()[1:]
+	}
+}
+
 // parse reads flags; the flag package has explained a mistake by then.
 func parse(flags *flag.FlagSet, args []string) error {
 	err := flags.Parse(args)

@@ -194,7 +194,7 @@ func TestTailContinuesWhereItWas(t *testing.T) {
 		{"1 2", []string{"-replay", file, "-from", "all", "-count", "2", channel}},
 		{"3 4", []string{"-replay", file, "-from", "all", "-count", "2", channel}}, // the marker wins
 		{"1", []string{"-replay", file, "-from", "all", "-rewind", "-count", "1", channel}},
-		{"2 3", []string{"-replay", file, "-store-ack", "receive", "-count", "2", channel}},
+		{"2 3", []string{channel, "-replay", file, "-store-ack", "receive", "-count", "2"}}, // flags behind the channel
 		{"5 6", []string{"-from", ids[3], "-count", "2", channel}},
 		{"1", []string{"-from", time.Now().Add(-time.Hour).Format(time.RFC3339), "-count", "1", channel}},
 	} {
@@ -307,6 +307,7 @@ func TestMistakesAndFailures(t *testing.T) {
 		{"no such command", "no command", nil, 2, []string{"tial"}},
 		{"no such flag", "-bogus", nil, 2, []string{"tail", "-bogus", "/event/X__e"}},
 		{"no channel", "no channel", nil, 2, []string{"tail"}},
+		{"no such flag behind a channel", "-bogus", nil, 2, []string{"tail", "/event/X__e", "-bogus"}},
 		{"odd start", "-from", nil, 2, []string{"tail", "-from", "yesterday", "/event/X__e"}},
 		{"odd ack", "-store-ack", nil, 2, []string{"tail", "-store-ack", "never", "/event/X__e"}},
 		{"odd rate", "-rate", nil, 2, []string{"testorg", "-rate", "-1"}},

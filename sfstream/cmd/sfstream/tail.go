@@ -62,10 +62,10 @@ func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
 			"as \"sfstream testorg\" tells it; it has no _FILE.\n\n")
 		flags.PrintDefaults()
 	}
-	if err := parse(flags, args); err != nil {
+	var err error
+	if f.channels, err = parseChannels(flags, args); err != nil {
 		return f, err
 	}
-	f.channels = flags.Args()
 	switch {
 	case len(f.channels) == 0:
 		return f, usageError{"sfstream tail: no channel given"}
