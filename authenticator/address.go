@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// parseBase parses an address that secrets will be sent to. Where it is unfit it returns the reason instead,
-// which shows nothing of an address that may itself hold a secret.
+// parseBase parses an address that secrets will be sent to. Where the address is unfit parseBase returns the reason
+// instead. The reason quotes nothing of the address, which may itself hold a secret.
 func parseBase(raw string) (u *url.URL, reason string) {
 	u, err := url.Parse(raw)
 	switch {
@@ -29,7 +29,7 @@ func isLoopback(host string) bool {
 	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// parseInstance is parseBase of an org's own address.
+// parseInstance is parseBase for an instance URL: it also refuses the hosts of an org's pages and those that log in all orgs.
 func parseInstance(raw string) (u *url.URL, reason string) {
 	u, reason = parseBase(raw)
 	if reason != "" {
@@ -44,8 +44,8 @@ func parseInstance(raw string) (u *url.URL, reason string) {
 	return u, ""
 }
 
-// loginBase parses the address to log in at. Where it is unfit it returns the reason instead, and what to write
-// where that can be guessed.
+// loginBase parses a login URL. Where the URL is unfit loginBase returns the reason instead, and with it, where it can
+// be guessed, the URL to write.
 func loginBase(raw string) (u *url.URL, reason string) {
 	u, reason = parseBase(raw)
 	if reason == "" {
@@ -79,8 +79,8 @@ func suggestion(raw string) string {
 	return "https://" + loginHost(strings.ToLower(match[1]))
 }
 
-// loginHost is the My Domain host of an org of which host shows the pages, as in a browser's address bar; of any
-// other host it is that host.
+// loginHost is the My Domain host of an org whose pages are at host, as a browser's address bar shows it. Any other
+// host is returned as it is.
 func loginHost(host string) string {
 	for _, pages := range []string{".lightning.force.com", ".my.salesforce-setup.com"} {
 		if org, ok := strings.CutSuffix(host, pages); ok {
@@ -90,7 +90,7 @@ func loginHost(host string) string {
 	return host
 }
 
-// isShared tells whether host serves the logins of all orgs. Some flows need the host of one.
+// isShared tells whether host serves the logins of all orgs. Some flows work only at the My Domain host of one org.
 func isShared(host string) bool {
 	return strings.EqualFold(host, "login.salesforce.com") || strings.EqualFold(host, "test.salesforce.com")
 }

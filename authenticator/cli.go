@@ -12,15 +12,16 @@ import (
 	"time"
 )
 
-const cliTimeout = time.Minute // of the two commands of a login together
+// cliTimeout is how long both commands of one login may take together.
+const cliTimeout = time.Minute
 
-// cli uses the login of the Salesforce CLI: for a developer's own machine. Each Authenticate runs the CLI anew, which
-// renews its login where it has to.
+// cli is the Authenticator that uses a login of the Salesforce CLI, for a developer's own machine. Each Authenticate
+// runs the CLI anew, and the CLI renews its login where it has to.
 type cli struct {
 	org string // an alias or a username
 }
 
-// cliReply is the output of a command with --json: a result, or an error.
+// cliReply is the output of a command of the CLI with --json: a result, or an error (Name and Message).
 type cliReply struct {
 	Name    string `json:"name"`
 	Message string `json:"message"`
@@ -31,8 +32,9 @@ type cliReply struct {
 	} `json:"result"`
 }
 
-// Authenticate runs two commands. The first tells the instance, the org id and, of versions before the second command
-// came, the token; newer ones show a word in place of the token. It comes first because it also renews the login.
+// Authenticate runs two commands. "sf org display" tells the instance, the org id and, in versions of the CLI without
+// the other command, the token; newer versions show a word in place of the token. It comes first because it also renews
+// the login. "sf org auth show-access-token" tells the token.
 func (c cli) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	x := newExchange("cli", login)
 	if c.org == "" || strings.HasPrefix(c.org, "-") {
@@ -56,7 +58,7 @@ func (c cli) Authenticate(ctx context.Context, login Login) (*Credentials, error
 	case err == nil:
 		return nil, x.fail(codeCLI, 0, nil, "sf org auth show-access-token told no access token")
 	case ctx.Err() != nil, !tokenLike.MatchString(creds.AccessToken):
-		return nil, err // the first command told none either
+		return nil, err // the first command told no token either
 	}
 	reason := creds.checked()
 	x.secrets = append(x.secrets, creds.AccessToken)
@@ -103,7 +105,7 @@ func (x *exchange) run(ctx context.Context, path string, args ...string) (*cliRe
 	return nil, x.fail(codeCLI, 0, nil, "%s: %s%s", command, x.cleanCLI(exit), x.said(text, &stderr))
 }
 
-// said is what a command told of its failure, for the end of a line.
+// said is what a failed command wrote, its JSON message and its standard error, to be appended to the error's text.
 func (x *exchange) said(message string, stderr *limitedBuffer) string {
 	var b strings.Builder
 	for _, text := range []string{message, stderr.String()} {
@@ -114,18 +116,18 @@ func (x *exchange) said(message string, stderr *limitedBuffer) string {
 	return b.String()
 }
 
-// tokenLike is what may be a secret in the output of a command that failed before it told which one: an access token
-// in either form, a refresh token, the CLI's own URL that holds one.
+// tokenLike matches what may be a secret in the output of a failed command, whose token is not known and cannot be
+// redacted by its value: an access token in either form, a refresh token, the CLI's force:// URL that holds one.
 var tokenLike = regexp.MustCompile(`\b00D[A-Za-z0-9]{12,15}!\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*|\b5Aep\S+|force://\S+`)
 
-// ansi is what colours a terminal.
+// ansi matches the escape sequences by which the CLI colours a terminal.
 var ansi = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
 
 func (x *exchange) cleanCLI(text string) string {
 	return x.clean(tokenLike.ReplaceAllString(ansi.ReplaceAllString(text, ""), redacted))
 }
 
-// limitedBuffer keeps the beginning of what is written to it.
+// limitedBuffer keeps the first replyLimit bytes that are written to it and drops the rest.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -133,5 +135,5 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String shows the org, which is no secret.
+// String shows the alias or username of the org, which is no secret.
 func (c cli) String() string { return fmt.Sprintf("authenticator.cli{org: %q}", c.org) }

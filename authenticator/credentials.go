@@ -25,7 +25,7 @@ type Credentials struct {
 
 // Validate refuses credentials that cannot be right, with an [*Error] that says why and is permanent: a token with a
 // space or a control character in it, an org id that is none, an instance URL to which no token can be sent. What
-// is empty is not refused. The flows of this package look for themselves; a [Func] may want to.
+// is empty is not refused. The flows of this package validate what they return; a [Func] may call Validate itself.
 func (c Credentials) Validate() error {
 	if reason := c.wrong(); reason != "" {
 		return &Error{Code: codeConfig, Description: "the credentials cannot be right: " + reason}
@@ -33,13 +33,13 @@ func (c Credentials) Validate() error {
 	return nil
 }
 
-// checked is c in the form that its fields' comments say, or the reason why it cannot be.
+// checked brings c into the form that the comments of its fields promise, and returns the reason if c cannot be right.
 func (c *Credentials) checked() (reason string) {
 	c.tidy()
 	return c.wrong()
 }
 
-// wrong is what cannot be right of c; empty where all may be.
+// wrong is the reason why the credentials cannot be right, empty where there is none.
 func (c Credentials) wrong() (reason string) {
 	if strings.ContainsFunc(c.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "AccessToken holds white space, a control character or one that is not ASCII: no token of Salesforce does"
@@ -55,8 +55,8 @@ func (c Credentials) wrong() (reason string) {
 	return ""
 }
 
-// tidy cuts what people paste along with a token or an address, such as a path, which would go into the metadata of the
-// Pub/Sub API and before the path of the Streaming API.
+// tidy cuts what people paste along with a token or an address. A path behind the instance URL, for one, would go into
+// the metadata of the Pub/Sub API, and before the path of the Streaming API.
 func (c *Credentials) tidy() {
 	c.AccessToken = tidyToken(c.AccessToken)
 	c.OrgID = strings.TrimSpace(c.OrgID)
@@ -66,7 +66,7 @@ func (c *Credentials) tidy() {
 	}
 }
 
-// tidyToken cuts surrounding white space and the word that stands before a token in an HTTP header.
+// tidyToken cuts surrounding white space and the word "Bearer", which stands before a token in an HTTP header.
 func tidyToken(token string) string {
 	token = strings.TrimSpace(token)
 	if word, rest, _ := strings.Cut(strings.ReplaceAll(token, "\t", " "), " "); strings.EqualFold(word, "Bearer") {

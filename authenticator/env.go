@@ -29,10 +29,10 @@ import (
 //	                    SALESFORCE_LOGIN_FLOW says so
 //
 // A flow whose variables another one needs too gives way to it: with a username and a password, key and secret are
-// those of the password flow. Key and secret are client credentials only where no other flow has begun: a username or
-// a private key beside them is not passed over. Two complete flows beside each other are an error, until SALESFORCE_LOGIN_FLOW names
-// one of the above. Where none is complete, the error names what is missing, of the first flow in this order that
-// has begun.
+// those of the password flow. Key and secret are client credentials only where no variable says that another flow is
+// meant: a username or a private key beside them is not passed over. Two complete flows beside each other are an error,
+// until SALESFORCE_LOGIN_FLOW names one of the above. Where none is complete, the error names the variables that are
+// missing, of the first flow in this order of which one is set.
 //
 // Each variable may also be given as a file, under its name with _FILE, as SALESFORCE_PRIVATE_KEY_FILE: a mounted
 // secret, read once, now. One newline at the end of SALESFORCE_PASSWORD_FILE is cut; of all other variables and
@@ -68,16 +68,17 @@ type environment map[string]string
 var envVariables = []string{"LOGIN_FLOW", "LOGIN_URL", "SANDBOX", "ACCESS_TOKEN", "INSTANCE_URL", "ORG_ID", "ORG", "REFRESH_TOKEN",
 	"CONSUMER_KEY", "CONSUMER_SECRET", "PRIVATE_KEY", "AUDIENCE", "USERNAME", "PASSWORD", "SECURITY_TOKEN"}
 
-// envFlow is a flow, by its variables.
+// envFlow is a flow of login and the variables that make it, named without the prefix SALESFORCE_.
 type envFlow struct {
 	name     string
-	needs    []string // the first one says most clearly that this flow is meant
-	optional []string // what it uses besides, or can have no quarrel with
-	begun    []string // any of them is reason enough to tell what of needs is missing
+	needs    []string // the flow is complete when all of them are set
+	optional []string // variables that may be set beside them and do not mean another flow
+	begun    []string // one of them that is set says that this flow is meant: what else is missing of needs is an error
 	make     func(environment) Authenticator
 }
 
-// envFlows are in the order in which an incomplete one is taken for the one that is meant.
+// envFlows are all flows. Where none is complete, the first in this order that has begun is the one whose missing
+// variables the error names.
 var envFlows = []envFlow{
 	{
 		name: "static", needs: []string{"ACCESS_TOKEN", "INSTANCE_URL"}, optional: []string{"ORG_ID"}, begun: []string{"ACCESS_TOKEN"},
@@ -93,7 +94,7 @@ var envFlows = []envFlow{
 			return &RefreshToken{ConsumerKey: e["CONSUMER_KEY"], ConsumerSecret: e["CONSUMER_SECRET"], RefreshToken: e["REFRESH_TOKEN"]}
 		},
 	}, {
-		// An app has a secret, whether a flow uses it or not.
+		// The consumer secret may be set though this flow sends none: every app has one, and people copy both.
 		name: "jwt_bearer", needs: []string{"PRIVATE_KEY", "CONSUMER_KEY", "USERNAME"}, optional: []string{"AUDIENCE", "CONSUMER_SECRET"}, begun: []string{"PRIVATE_KEY"},
 		make: func(e environment) Authenticator {
 			return JWTBearer{ConsumerKey: e["CONSUMER_KEY"], Username: e["USERNAME"], PrivateKey: []byte(e["PRIVATE_KEY"]), Audience: e["AUDIENCE"]}
@@ -110,7 +111,8 @@ var envFlows = []envFlow{
 			return ClientCredentials{ConsumerKey: e["CONSUMER_KEY"], ConsumerSecret: e["CONSUMER_SECRET"]}
 		},
 	}, {
-		// Never by itself: whoever has forgotten the app of the password flow does not mean SOAP.
+		// SOAP has no begun, so that only SALESFORCE_LOGIN_FLOW chooses it: a username and a password alone are a
+		// password flow whose app was forgotten.
 		name: "soap", needs: []string{"PASSWORD", "USERNAME"}, optional: []string{"SECURITY_TOKEN"},
 		make: func(e environment) Authenticator {
 			return SOAP{Username: e["USERNAME"], Password: e["PASSWORD"], SecurityToken: e["SECURITY_TOKEN"]}
@@ -118,7 +120,7 @@ var envFlows = []envFlow{
 	},
 }
 
-// flow is the one that is meant.
+// flow is the flow that the variables mean: the one that LOGIN_FLOW names, or the only complete one.
 func (e environment) flow() (*envFlow, error) {
 	if name := e["LOGIN_FLOW"]; name != "" {
 		var names []string
@@ -142,8 +144,8 @@ func (e environment) flow() (*envFlow, error) {
 	switch len(rivals) {
 	case 0:
 	case 1:
-		// The app of any flow has a key and a secret. They are a login only where nothing says that another one is
-		// meant: it would be that of another user.
+		// The app of any flow has a key and a secret. They are client credentials only where no variable says that
+		// another flow is meant: the login would be that of the app's run-as user, and not of the user that was named.
 		if rivals[0].name != "client_credentials" {
 			return rivals[0], nil
 		}
@@ -165,7 +167,8 @@ func (e environment) flow() (*envFlow, error) {
 		"or SALESFORCE_ORG, an org that the Salesforce CLI is logged in to; each also as a file, under its name with _FILE")
 }
 
-// uses tells whether f uses all that other needs: then other is complete without being meant.
+// uses tells whether the flow f uses all variables that the flow other needs: then other is complete whenever f is,
+// without being meant.
 func (f *envFlow) uses(other *envFlow) bool {
 	return !slices.ContainsFunc(other.needs, func(name string) bool {
 		return !slices.Contains(f.needs, name) && !slices.Contains(f.optional, name)
@@ -184,7 +187,7 @@ func (e environment) lacks(f *envFlow) (names []string) {
 	return names
 }
 
-// missing is the error of a flow that is not complete.
+// missing is the error that names the variables which the flow f lacks, nil where it lacks none.
 func (e environment) missing(f *envFlow) error {
 	lacks := e.lacks(f)
 	if len(lacks) == 0 {
@@ -240,11 +243,11 @@ func readEnv() (environment, error) {
 	return e, nil
 }
 
-// readVariable is a variable, or the file that it names.
+// readVariable is the value of a variable, or the text of the file that name_FILE names.
 func readVariable(name string) (string, error) {
 	name = "SALESFORCE_" + name
 	value, path := os.Getenv(name), os.Getenv(name+"_FILE")
-	password := name == "SALESFORCE_PASSWORD" // it may begin or end in a space
+	password := name == "SALESFORCE_PASSWORD" // a password may begin or end in a space
 	if !password {
 		value = strings.TrimSpace(value)
 	}
@@ -256,7 +259,7 @@ func readVariable(name string) (string, error) {
 	}
 	text, err := readFile(path)
 	if err != nil {
-		// Of the cause no more than the words: a path may be a secret that was put there by mistake.
+		// The error holds the cause without its path: that may be a secret which was put into the variable by mistake.
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			err = e.Err
 		}
@@ -282,7 +285,7 @@ func readVariable(name string) (string, error) {
 	return value, nil
 }
 
-// byteOrderMark is what editors and shells of Windows begin a text with. It is no white space to package strings.
+// byteOrderMark is what editors and shells of Windows begin a text with. strings.TrimSpace does not cut it.
 const byteOrderMark = "\ufeff"
 
 func readFile(path string) (string, error) {

@@ -26,7 +26,7 @@ const (
 // Error is a failed login. It holds no secret, not even one that the server echoed.
 type Error struct {
 	// Flow is client_credentials, jwt_bearer, refresh_token, password, soap, static, cli or environment; empty
-	// where it is not known.
+	// where the flow is not known, as for Credentials.Validate.
 	Flow string
 
 	// Code is Salesforce's error, such as invalid_grant (or an errorCode of userinfo, or an exceptionCode of SOAP
@@ -48,9 +48,9 @@ type Error struct {
 	Description string // Salesforce's error_description, or ours; at most 300 bytes of what a server wrote
 	StatusCode  int    // of the HTTP reply; 0 where there was none
 
-	at    string // the URL that answered
-	fault bool   // a SOAP fault: Salesforce sends also its judgements with HTTP 500
-	hint  string // the next step, beside what remedy knows
+	at    string // the URL that answered, shown in the text; empty where none did
+	fault bool   // the answer is a SOAP fault: its HTTP 500 does not mean a trouble of the server, as it has refusals too
+	hint  string // the next step that the flow suggests, beside the one that remedy knows
 	err   error
 }
 
@@ -90,8 +90,8 @@ func (e *Error) Unwrap() error { return e.err }
 // maintenance pages, unusable replies, rate limits, a failed OnRotate or Signer, and every error that is no
 // [*Error].
 //
-// Of SOAP, INVALID_LOGIN and whatever else a fault says with HTTP 500 is permanent, but for the few codes that
-// tell of the server's own trouble.
+// A SOAP fault, such as INVALID_LOGIN, is permanent although it comes with HTTP 500, but for the few codes that tell
+// of the server's own trouble.
 //
 // A 404 page or a temporary redirect mean a wrong login URL at the first login, but at a later one more likely
 // a host in trouble. They judge no login, so they are not permanent. A permanent redirect (301, 308) is.
@@ -105,13 +105,13 @@ func Permanent(err error) bool {
 		return !e.says("login rate exceeded")
 	case "invalid_client", "invalid_client_id", "invalid_client_credentials", // the app is not known as that
 		"unsupported_grant_type", "invalid_request", "invalid_scope", // our request is wrong
-		"invalid_app_access", "inactive_user", "inactive_org", codeExpired, // a person has to act
+		"invalid_app_access", "inactive_user", "inactive_org", codeExpired, // only a person can cure it
 		codeConfig:
 		return true
-	case "rate_limit_exceeded", "REQUEST_LIMIT_EXCEEDED", "LOGIN_RATE_EXCEEDED", // later
+	case "rate_limit_exceeded", "REQUEST_LIMIT_EXCEEDED", "LOGIN_RATE_EXCEEDED", // limits pass
 		"unknown_error", "server_error", "temporarily_unavailable", // OAuth: the server's trouble
 		"SERVER_UNAVAILABLE", "API_CURRENTLY_DISABLED", "UNKNOWN_EXCEPTION", "UNABLE_TO_LOCK_ROW",
-		"REQUEST_RUNNING_TOO_LONG", "Server", // SOAP: the same
+		"REQUEST_RUNNING_TOO_LONG", "Server", // SOAP: the server's trouble
 		"", codeNoAnswer, codeEmpty, codeHTML, codeMalformed, codeIncomplete, codeOnRotate, codeSigner:
 		return false
 	case codeCLI:
@@ -131,10 +131,11 @@ func Permanent(err error) bool {
 	return e.StatusCode < 500
 }
 
-// cliJudged is how the Salesforce CLI tells that it has no login, or that Salesforce has refused its login: in words only.
+// cliJudged are parts of the texts by which the Salesforce CLI says that it has no login, or that Salesforce has refused
+// its login. It has no codes for that.
 var cliJudged = []string{"no authorization information", "expired access/refresh token", "inactive user", "inactive organization",
 	"client identifier invalid", "invalid client credentials", "hasn't approved this consumer", "oauth_app_blocked", "ip restricted",
 	"invalid assertion", "audience is invalid", "user is locked", "authentication failure"}
 
-// says tells whether the description has text, which is in lower case, in any case.
+// says tells whether the description contains text, whatever the case of its letters. text must be in lower case.
 func (e *Error) says(text string) bool { return strings.Contains(strings.ToLower(e.Description), text) }

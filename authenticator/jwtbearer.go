@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	assertionLife = 3 * time.Minute  // Salesforce takes 3 to 5 minutes
-	clockSkew     = 30 * time.Second // less than that, by the Date of a reply, is no reason to sign again
+	assertionLife = 3 * time.Minute  // from signing to exp; Salesforce accepts 3 to 5 minutes
+	clockSkew     = 30 * time.Second // our clock has to differ by more from the Date of a refusal to be its reason
 )
 
 // JWTBearer logs in by the OAuth JWT bearer flow (RFC 7523): it proves by a private key that it is the app, and asks
@@ -72,29 +72,31 @@ func (j JWTBearer) Authenticate(ctx context.Context, login Login) (*Credentials,
 	return x.credentials(ctx, token)
 }
 
-// token sends one assertion and, at most once for each of two reasons, another.
+// token sends one assertion, and at most two more: one with the My Domain URL as its audience, one by Salesforce's
+// clock. See JWTBearer.
 func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer crypto.Signer) (*oauth2.Token, error) {
 	audience := cmp.Or(j.Audience, standsFor(base))
-	other := "" // the audience that is left to try
+	other := "" // the audience to try if the first one is refused; empty where there is none
 	if j.Audience == "" && !isShared(base.Hostname()) {
-		lower := *base // audiences are compared by their characters
+		lower := *base // Salesforce compares audiences letter by letter, so the host must be in lower case
 		lower.Host = strings.ToLower(base.Host)
 		other = lower.String()
 	}
-	var skew time.Duration // of Salesforce's clock from ours, once it matters
+	var skew time.Duration // how far Salesforce's clock is ahead of ours, once a refusal makes it matter
 	sent := audience
 	for {
 		assertion, err := j.sign(audience, time.Now().Add(skew), signer)
 		switch {
-		case err != nil && j.Signer == nil: // too small a key, say: no time cures it
+		case err != nil && j.Signer == nil: // such as a key that is too small: trying again cures nothing
 			return nil, x.fail(codeConfig, 0, err, "PrivateKey cannot sign")
 		case err != nil:
 			return nil, x.fail(codeSigner, 0, err, "the assertion could not be signed")
 		}
-		x.secrets = append(x.secrets, assertion, assertion[strings.LastIndexByte(assertion, '.')+1:]) // the rest can be guessed
+		x.secrets = append(x.secrets, assertion, assertion[strings.LastIndexByte(assertion, '.')+1:]) // the signature alone is a secret too: all before it can be guessed
 		token, answer, err := x.tokenAt(ctx, base, func(ctx context.Context, at oauth2.Endpoint) (*oauth2.Token, error) {
-			// This is the package that sends any grant_type with exactly the parameters it is given. x/oauth2/jwt has no
-			// crypto.Signer, sends the time of issue, which a clock that is ahead puts into the future, and hides the reply.
+			// Package clientcredentials serves here because it sends any grant_type with exactly these parameters.
+			// x/oauth2/jwt takes no crypto.Signer, hides the reply, and sends the time of issue (iat), which lies in the
+			// future where our clock is ahead.
 			c := &clientcredentials.Config{TokenURL: at.TokenURL, AuthStyle: at.AuthStyle, EndpointParams: url.Values{
 				"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"},
 				"assertion":  {assertion},
@@ -132,7 +134,7 @@ func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer
 	}
 }
 
-// signer is the key to sign with, or the reason why there is none.
+// signer is what signs the assertions, Signer or PrivateKey, or the reason why neither can.
 func (j JWTBearer) signer() (signer crypto.Signer, reason string) {
 	switch {
 	case j.Signer != nil && len(j.PrivateKey) > 0:
@@ -142,7 +144,7 @@ func (j JWTBearer) signer() (signer crypto.Signer, reason string) {
 	case j.Signer == nil:
 		return parsePrivateKey(j.PrivateKey)
 	}
-	if v := reflect.ValueOf(j.Signer); v.Kind() == reflect.Pointer && v.IsNil() { // as of a key that could not be read
+	if v := reflect.ValueOf(j.Signer); v.Kind() == reflect.Pointer && v.IsNil() { // as where the program ignored that its key could not be read
 		return nil, fmt.Sprintf("Signer is a nil %T", j.Signer)
 	}
 	if _, ok := j.Signer.Public().(*rsa.PublicKey); !ok {
@@ -151,7 +153,7 @@ func (j JWTBearer) signer() (signer crypto.Signer, reason string) {
 	return j.Signer, ""
 }
 
-// sign makes an assertion that is good until shortly after now.
+// sign makes an assertion that is valid until assertionLife after now.
 func (j JWTBearer) sign(audience string, now time.Time, signer crypto.Signer) (string, error) {
 	claims, err := json.Marshal(map[string]any{
 		"iss": j.ConsumerKey, "sub": j.Username, "aud": audience, "exp": now.Add(assertionLife).Unix(),
@@ -169,8 +171,9 @@ func (j JWTBearer) sign(audience string, now time.Time, signer crypto.Signer) (s
 	return unsigned + "." + encode(signature), nil
 }
 
-// standsFor is ProductionURL or SandboxURL: where an org with this login URL logs in without its My Domain. Sandboxes
-// have "--" before their name, and .sandbox in newer My Domains; scratch orgs log in at test.salesforce.com too.
+// standsFor is the audience of an org with this login URL: ProductionURL or SandboxURL, wherever the org would log in
+// without its My Domain. The host of a sandbox has "--" before the sandbox's name, and .sandbox in newer My Domains;
+// scratch orgs log in at test.salesforce.com too.
 func standsFor(base *url.URL) string {
 	host := strings.ToLower(base.Hostname())
 	for _, mark := range []string{".sandbox.", "--", ".scratch."} {

@@ -58,12 +58,12 @@ func (opaque) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
 func (opaque) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (opaque) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }
 
-// shortSecret is the length, in bytes, of secrets that redact leaves alone. Whoever has a password of three
-// characters has no secret, and without these every "key" and "a" of a text would be gone.
+// shortSecret is the length in bytes up to which redact leaves a secret alone: a password of three characters protects
+// nothing, and to replace it would blot out every "key" or "a" of a text.
 const shortSecret = 3
 
-// redact replaces the secrets in s, also where they are escaped as in a form or a URL, or as by %q, with which net/http
-// shows what it cannot read.
+// redact replaces the secrets in s, also in the escaped forms of HTML forms, URLs and %q. The last is how net/http
+// quotes a reply that it cannot parse.
 func redact(s string, secrets []string) string {
 	var known []string
 	for _, secret := range secrets {

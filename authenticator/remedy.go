@@ -59,8 +59,8 @@ func (e *Error) remedy() string {
 	return ""
 }
 
-// remedyOfCode knows the codes that say more than their descriptions do. Those of OAuth's pages have been seen in
-// either case, and in the description of an invalid_grant.
+// remedyOfCode is the remedy for codes that say more than their descriptions do; empty for others. The codes of OAuth's
+// error pages (OAUTH_…) come in upper and lower case, and also in the description of an invalid_grant.
 func (e *Error) remedyOfCode() string {
 	is := func(code string) bool { return strings.EqualFold(e.Code, code) || e.says(strings.ToLower(code)) }
 	switch {
@@ -95,7 +95,7 @@ func (e *Error) remedyOfCode() string {
 	return ""
 }
 
-// remedyOfDescription knows the descriptions of OAuth's codes, which say more than the codes do.
+// remedyOfDescription is the remedy for OAuth errors whose description says more than the code does; empty for others.
 func (e *Error) remedyOfDescription() string {
 	switch {
 	case e.says("authentication failure"):
@@ -128,7 +128,7 @@ func (e *Error) remedyOfDescription() string {
 		return "the user's profile does not allow logins at this time"
 	case e.says("no client credentials user"):
 		return "choose a run-as user in the app"
-	case slices.Contains(words(e.Description), "locked"): // not "blocked"
+	case slices.Contains(words(e.Description), "locked"): // as a word: "blocked" is another case
 		return unlock
 	case e.says("blocked"):
 		return "an administrator must unblock the app (Setup, Connected Apps OAuth Usage)"

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// lastSOAP is the last version of the API with a login call.
+// lastSOAP is the last version of the SOAP API that has the login call.
 const lastSOAP = 64
 
 // SOAP logs in by the login call of the SOAP API, which needs no app. Salesforce retires it in Summer '27. Orgs made
@@ -29,7 +29,8 @@ type SOAP struct {
 	APIVersion    string // such as "64.0", which is the default and the last
 }
 
-// loginCall is the request. The names hold their prefixes: encoding/xml would write a namespace at every element.
+// loginCall is the request. Its element names have their prefixes written out, because encoding/xml would repeat the
+// namespace at every element.
 type loginCall struct {
 	XMLName  xml.Name `xml:"soapenv:Envelope"`
 	Envelope string   `xml:"xmlns:soapenv,attr"`
@@ -38,7 +39,8 @@ type loginCall struct {
 	Password string   `xml:"soapenv:Body>urn:login>urn:password"`
 }
 
-// loginReply is read by local names, so that neither prefixes nor the order of the elements matter.
+// loginReply is the reply: a result, or a fault. Elements are found by their local names, so that neither prefixes nor
+// their order matter.
 type loginReply struct {
 	XMLName xml.Name `xml:"Envelope"`
 	Fault   *struct {
@@ -87,7 +89,7 @@ func (s SOAP) Authenticate(ctx context.Context, login Login) (*Credentials, erro
 	if err != nil {
 		return nil, x.fail(codeConfig, 0, nil, "the request cannot be written")
 	}
-	var escaped strings.Builder // as a server that quotes the request has it
+	var escaped strings.Builder // the password in XML's form, to redact it where a server quotes the request
 	xml.EscapeText(&escaped, []byte(s.Password))
 	x.secrets = append(x.secrets, escaped.String())
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -98,7 +100,7 @@ func (s SOAP) Authenticate(ctx context.Context, login Login) (*Credentials, erro
 		return nil, x.fail(codeConfig, 0, nil, "no request can be made for the login URL")
 	}
 	req.Header.Set("Content-Type", "text/xml; charset=UTF-8")
-	req.Header.Set("SOAPAction", "login") // any: the header must be there
+	req.Header.Set("SOAPAction", "login") // Salesforce wants the header, with any value
 	client, rec := x.client()
 	resp, err := client.Do(req)
 	if err != nil {
@@ -112,7 +114,7 @@ func (s SOAP) Authenticate(ctx context.Context, login Login) (*Credentials, erro
 	return x.session(answer, resp.StatusCode)
 }
 
-// session makes credentials of a reply. A fault counts whatever the status is.
+// session makes credentials of a reply. A SOAP fault is an error whatever the HTTP status is.
 func (x *exchange) session(answer loginReply, status int) (*Credentials, error) {
 	r := answer.Result
 	x.secrets = append(x.secrets, r.SessionID)
@@ -122,9 +124,9 @@ func (x *exchange) session(answer loginReply, status int) (*Credentials, error) 
 			code, text = detail[0].Code, detail[0].Message
 		}
 		code, text = x.clean(code), x.clean(text)
-		code = strings.TrimSpace(code[strings.LastIndexByte(code, ':')+1:]) // without the prefix, as sf:
+		code = strings.TrimSpace(code[strings.LastIndexByte(code, ':')+1:]) // without a namespace prefix such as sf:
 		if match := faultText.FindStringSubmatch(text); match != nil {
-			if strings.ToUpper(code) != code || code == "" { // one of SOAP's own, as Server
+			if strings.ToUpper(code) != code || code == "" { // not a code of Salesforce but one of SOAP, as Server
 				code = match[1]
 			}
 			text = strings.TrimPrefix(text, code+": ")
@@ -143,7 +145,7 @@ func (x *exchange) session(answer loginReply, status int) (*Credentials, error) 
 	case status != http.StatusOK:
 		return nil, x.fail(codeIncomplete, status, nil, "the reply is neither a fault nor a success")
 	case strings.TrimSpace(r.PasswordExpired) == "true" || strings.TrimSpace(r.PasswordExpired) == "1":
-		// Salesforce gives a session all the same, which may do nothing but set a new password.
+		// Salesforce returns a session id with an expired password too, but that may do nothing but set a new password.
 		return nil, x.fail(codeExpired, status, nil, "the user's password has expired")
 	case reason != "":
 		reason = strings.NewReplacer("AccessToken", "sessionId", "InstanceURL", "serverUrl", "OrgID", "organizationId").Replace(reason)
@@ -154,7 +156,8 @@ func (x *exchange) session(answer loginReply, status int) (*Credentials, error) 
 	return c, nil
 }
 
-// notSOAP tells apart what is no SOAP message. One that breaks off is no page, though it begins like one.
+// notSOAP is the error of a reply that cannot be read as a SOAP message. One that breaks off is a malformed reply and
+// not an HTML page, though both begin with "<".
 func (x *exchange) notSOAP(ctx context.Context, req *http.Request, r *reply) *Error {
 	e := x.refusal(ctx, req.URL, r, nil)
 	switch {
@@ -166,15 +169,15 @@ func (x *exchange) notSOAP(ctx context.Context, req *http.Request, r *reply) *Er
 	return e
 }
 
-// envelope is what a SOAP message begins with, and no page has.
+// envelope is in every SOAP message, near its beginning, and in no HTML page.
 var envelope = regexp.MustCompile(`[<:]Envelope[ >]`)
 
-// faultText is a text of a fault that begins with its code.
+// faultText matches the text of a fault, which begins with the code of the fault.
 var faultText = regexp.MustCompile(`^([A-Z]+(?:_[A-Z]+)+): `)
 
 var soapVersions = regexp.MustCompile(`^[0-9]{1,3}\.0$`)
 
-// soapVersion is version with its default, or the reason why it cannot be.
+// soapVersion is the API version to use, lastSOAP where none is given, or the reason why the given one cannot be used.
 func soapVersion(version string) (_, reason string) {
 	if version == "" {
 		return strconv.Itoa(lastSOAP) + ".0", ""
@@ -188,8 +191,8 @@ func soapVersion(version string) (_, reason string) {
 	return version, ""
 }
 
-// isXMLText tells whether XML can carry s as it is. encoding/xml puts U+FFFD in place of what it cannot, which would
-// make of a right password a wrong one, and of a few such logins a locked user.
+// isXMLText tells whether XML can carry s unchanged. encoding/xml puts U+FFFD in place of characters that XML does not
+// have: a right password would arrive as a wrong one, and a few such logins lock the user.
 func isXMLText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == '\uFFFE' || r == '\uFFFF'

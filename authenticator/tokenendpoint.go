@@ -27,8 +27,8 @@ type exchange struct {
 	flow    string
 	login   Login
 	secrets []string // never to be seen in an error; the tokens of replies are added
-	at      string   // the URL that is asked, for errors: parseBase lets none pass that may hold a secret
-	hint    string   // the next step that errors tell, beside what is known of their causes
+	at      string   // the URL that is asked, for errors; parseBase has refused URLs that may hold a secret
+	hint    string   // the next step that the flow suggests, for Error.hint
 }
 
 func newExchange(flow string, login Login, secrets ...string) *exchange {
@@ -49,10 +49,10 @@ func (x *exchange) require(pairs ...string) error {
 	return x.fail(codeConfig, 0, nil, "missing: %s", strings.Join(missing, ", "))
 }
 
-// grant is one request of x/oauth2 to a token endpoint.
+// grant asks a token endpoint for a token, by one request of x/oauth2.
 type grant func(context.Context, oauth2.Endpoint) (*oauth2.Token, error)
 
-// base is the login URL, once it is fit for secrets.
+// base is the parsed login URL, or the error that it is not fit to be sent secrets.
 func (x *exchange) base() (*url.URL, error) {
 	base, reason := loginBase(x.login.base())
 	if reason != "" {
@@ -71,7 +71,7 @@ func (x *exchange) token(ctx context.Context, run grant) (*oauth2.Token, error) 
 	return token, err
 }
 
-// tokenAt is token at a known base. It also returns the reply, nil where there was none.
+// tokenAt is token with a login URL that base has parsed. It also returns the reply, nil where the server sent none.
 func (x *exchange) tokenAt(ctx context.Context, base *url.URL, run grant) (*oauth2.Token, *reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -112,7 +112,7 @@ type recorder struct {
 type reply struct {
 	status   int
 	location string
-	date     time.Time // by the server's clock; zero where it does not tell
+	date     time.Time // the Date header, by the server's clock; zero where there is none
 	body     []byte
 }
 
