@@ -108,7 +108,8 @@ func (x *exchange) badStatus(status int) {
 	}
 }
 
-// routeVersion is the version that answers for another: the newest for retired ones.
+// routeVersion is the API version that answers a request for version: the newest one for
+// retired versions, else version itself.
 func (s *Server) routeVersion(version string) string {
 	v, err := strconv.ParseFloat(version, 64)
 	if retired := v >= firstVersion && v < durableVersion; err == nil && retired && !s.config.cometd.refuseRetired {
@@ -147,7 +148,7 @@ func (s *Server) bearer(r *http.Request) (ses *session, denied string) {
 	return ses, ""
 }
 
-// eventsBearer is bearer for CometD, which takes no JWT.
+// eventsBearer is bearer for CometD, which refuses tokens in JWT form.
 func (s *Server) eventsBearer(r *http.Request) (user, denied string) {
 	ses, denied := s.bearer(r)
 	switch {

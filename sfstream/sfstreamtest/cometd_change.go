@@ -100,7 +100,8 @@ func (b bitmap) names(rec *avro.RecordSchema) []string {
 	return names
 }
 
-// appendChange writes a change event: the header, then what changed and what has a value.
+// appendChange writes the payload of a change event: the header, then the fields that the
+// event changed and those that have a value.
 func (h *changeHeader) appendChange(b []byte, rec *avro.RecordSchema, values []any) []byte {
 	b = append(b, `{"ChangeEventHeader":`...)
 	b = h.append(b, rec)
@@ -142,8 +143,8 @@ func (h *changeHeader) append(b []byte, rec *avro.RecordSchema) []byte {
 	return append(b, '}')
 }
 
-// appendField writes a field of the body, if this change has it. What an UPDATE or a
-// DELETE did not change but has a value is enriched; what is empty is left out.
+// appendField writes a field of the body, if this event has it. A field that an UPDATE or
+// a DELETE did not change is written if it has a value, which makes it an enriched one.
 func (h *changeHeader) appendField(b []byte, f *avro.Field, i int, v any) []byte {
 	members, _ := compound(f.Type())
 	values, _ := v.([]any)

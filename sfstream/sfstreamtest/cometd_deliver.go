@@ -9,8 +9,8 @@ type delivery struct {
 	record  record
 	index   int
 	size    int
-	place   place       // of the subscriber, with this
-	broken  *GroupBreak // the session ends behind it
+	place   place       // how far the subscriber is in a group once it has this event
+	broken  *GroupBreak // by which the session ends behind this event; nil if it goes on
 }
 
 // take takes the next events out of the session's queue, oldest first: with this they
@@ -38,8 +38,8 @@ func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
 }
 
 // queued are the next events of a subscription, as many as a response can have. The
-// subscription moves past all that are not for it. Where the org has used up its events
-// of the day, that is the rest of the group that it is in.
+// subscription moves past all that are not for it. Where limited is set, as the org has
+// used up its events of the day, only the rest of a group that has begun is due.
 func (s *Server) queued(sub *subscription, limited bool) []delivery {
 	t := sub.topic
 	t.mu.Lock()
@@ -134,7 +134,7 @@ func (s *Server) merge(queues [][]delivery) []delivery {
 	return events[:n]
 }
 
-// deliver moves a subscription behind an event that goes into a response.
+// deliver moves the subscription of d behind the event of d, which goes into a response.
 func (s *Server) deliver(d *delivery) {
 	d.sub.cursor, d.sub.place = d.index+1, d.place
 	if d.broken != nil {

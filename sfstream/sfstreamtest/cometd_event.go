@@ -191,8 +191,8 @@ func fieldType(f *avro.Field) string {
 // eventOverhead is what an event has in a response besides its payload.
 const eventOverhead = 160
 
-// appendEvent writes a record as a message on a channel, whose name is JSON. name is
-// its EventApiName, if it has one.
+// appendEvent writes a record as a message. channel is the channel's name as a JSON
+// text, name the EventApiName of the event; "" leaves that out.
 func (t *topic) appendEvent(b []byte, r *record, channel []byte, name string) []byte {
 	b = append(b, `{"data":`...)
 	switch {

@@ -48,12 +48,12 @@ type CometDFault struct {
 // cometdFault is a fault in the table. Some have no public form.
 type cometdFault struct {
 	CometDFault
-	onEvents   bool   // only for a connect reply with events
-	first      bool   // only for the first connect of a session
-	cut        bool   // no response at all
-	empty      bool   // a response without a body
-	truncated  bool   // half of the body, well framed
-	wordless   bool   // a failure without an error
+	onEvents   bool   // the fault waits for a connect reply that carries events
+	first      bool   // the fault waits for the first connect of a session
+	cut        bool   // the connection is cut without a response
+	empty      bool   // the response has no body
+	truncated  bool   // the response has the first half of the body, and a Content-Length that fits it
+	wordless   bool   // the reply is not successful, and says no error
 	disconnect string // the session ends with a /meta/disconnect of the server
 }
 

@@ -17,7 +17,7 @@ type cometdConfig struct {
 	httpStatus, bareChannel               bool
 	adviceOnUnknown, resubscribeError     bool
 	createDenied, refuseRetired           bool
-	nameSince                             string // of EventApiName; "": never
+	nameSince                             string // the first API version with EventApiName; "": none
 	versions                              []string
 	users                                 map[string]string // user id by username, besides the account's
 }

@@ -5,10 +5,10 @@ import (
 	"net/http"
 )
 
-// How a session ends by a /meta/disconnect of the server.
+// What carries the /meta/disconnect by which the server ends a session.
 const (
-	disconnectAlone  = "alone"  // it is the answer to the connect
-	disconnectBeside = "beside" // beside a good one
+	disconnectAlone  = "alone"  // a reply to a connect that has nothing else for it
+	disconnectBeside = "beside" // a reply with the successful answer to the connect too
 )
 
 func disconnectMode(alone bool) string {
@@ -21,7 +21,7 @@ func disconnectMode(alone bool) string {
 // DisconnectSessions ends all sessions that have a channel ("": all) by a
 // /meta/disconnect of the server, as it does since API version 64.0: alone in the reply
 // to their connect, or beside the good reply. A held connect is answered now, else the
-// next one is. What the session has still to get comes with it.
+// next one is. Events that wait for the session are in that reply.
 func (s *Server) DisconnectSessions(channel string, alone bool) {
 	for _, ses := range s.bayeux.all() {
 		if !ses.has(channel) {
@@ -40,14 +40,15 @@ func (s *Server) DisconnectWithEvents(n int, alone bool) {
 	s.failReplies(n, cometdFault{disconnect: disconnectMode(alone)})
 }
 
-// isLeaving is how the session is to end, "" for not at all.
+// isLeaving is disconnectAlone or disconnectBeside if the server is to end the session,
+// else "".
 func (ses *bayeuxSession) isLeaving() string {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	return ses.leaving
 }
 
-// sayGoodbye ends a session in the response to its connect.
+// sayGoodbye ends a session by a /meta/disconnect in the response to its connect.
 func (x *exchange) sayGoodbye(ses *bayeuxSession, mode string) {
 	ses.mu.Lock()
 	gone := ses.gone
@@ -64,9 +65,10 @@ func (x *exchange) sayGoodbye(ses *bayeuxSession, mode string) {
 	x.server.endSession(ses, farewell{error: unknownClient, advice: adviceHandshake})
 }
 
-// PassingError fails the next n messages of a kind ("": connect) with an error that
-// passes, such as "500::Internal error", 502, 504 or 409, and the advice never to come
-// back. An empty text is a failure that says nothing at all. n < 0: until ClearFaults.
+// PassingError fails the next n messages of a kind (handshake, subscribe and so on; "":
+// connect) with an error that is over by itself, such as "500::Internal error", or one
+// with 502, 504 or 409, and all the same with the advice "reconnect": "none". With an
+// empty text the reply has no error. n < 0: until ClearFaults.
 func (s *Server) PassingError(kind string, n int, text string) {
 	if n == 0 {
 		return
@@ -77,7 +79,8 @@ func (s *Server) PassingError(kind string, n int, text string) {
 }
 
 // CreateDenied answers the next n handshakes with
-// 403:denied_by_security_policy:create_denied, which there means that the token is dead.
+// 403:denied_by_security_policy:create_denied. On a handshake that
+// means that the token is dead, on a subscribe that the name of the channel is refused.
 // See also [WithCreateDenied].
 func (s *Server) CreateDenied(n int) {
 	if n != 0 {
@@ -85,7 +88,8 @@ func (s *Server) CreateDenied(n int) {
 	}
 }
 
-// restMessages are the errors of the REST API that come on the CometD URL too.
+// restMessages are the errors of the REST API, by their codes, that requests to the
+// CometD URL are answered with too.
 var restMessages = map[string]restError{
 	"API_DISABLED_FOR_ORG":   {http.StatusForbidden, "API is not enabled for this Organization or Partner", "", nil},
 	"REQUEST_LIMIT_EXCEEDED": {http.StatusForbidden, "TotalRequests Limit exceeded.", "", nil},
@@ -108,15 +112,15 @@ func (s *Server) RESTError(n int, code string) {
 	known.Code = code
 	body, err := json.Marshal([]restError{known})
 	if err != nil {
-		return // there is no such text
+		return // not reached: every code can be JSON
 	}
 	s.FailCometD(CometDFault{
 		Times: n, Status: known.status, Body: string(body), ContentType: "application/json;charset=UTF-8",
 	})
 }
 
-// SilenceDisconnect leaves /meta/disconnect of clients without a reply, or not again:
-// the session ends, but the response is an empty array. A server that does not answer at
+// SilenceDisconnect(true) leaves a client's /meta/disconnect without a reply: the session
+// ends, but the response is an empty array. SilenceDisconnect(false) takes that back. A server that does not answer at
 // all is FailCometD{Kind: "disconnect", NoAnswer: true}.
 func (s *Server) SilenceDisconnect(on bool) { s.bayeux.faults.silentDisconnect.Store(on) }
 

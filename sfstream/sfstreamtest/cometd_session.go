@@ -64,8 +64,8 @@ type bayeuxSession struct {
 	// The order is: bayeuxSession.mu before topic.mu.
 	mu        sync.Mutex
 	gone      bool
-	connected bool   // there was a connect
-	leaving   string // how the server ends it with the next reply to a connect, if it does
+	connected bool   // the session has sent a connect
+	leaving   string // see isLeaving
 	poll      *poll
 	subs      []*subscription
 	node      string    // the load balancer's cookie

@@ -20,8 +20,8 @@ type subscription struct {
 
 	// The session's mutex guards these.
 	cursor int   // index of the next record
-	began  int   // index of what came after the subscribe: all before is replayed
-	place  place // in a group
+	began  int   // index of the first record that was not there at the subscribe: those before are replayed
+	place  place // how far it is in a group
 	seek   seek
 }
 

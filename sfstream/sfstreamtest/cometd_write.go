@@ -37,8 +37,8 @@ func (x *exchange) write(w http.ResponseWriter) {
 	}
 }
 
-// breakOff ends the session inside of a group, if it is to end there. The response
-// still has what it has.
+// breakOff ends the session inside of a group, where a GroupBreak asks for that. The
+// response still carries the events before it.
 func (x *exchange) breakOff() {
 	for i := range x.events {
 		if b := x.events[i].broken; b != nil {

@@ -19,10 +19,10 @@
 // host that is not its My Domain ([WithLoginHost]), rotate refresh tokens
 // ([WithRefreshRotation]) and give out tokens that only REST takes ([WithJWTAccessTokens]).
 //
-// # Two faces
+// # Two APIs
 //
-// /event and /data are on both, with the same replay ids: those of CometD are
-// the numbers in the first 8 bytes of the others ([Event].Number). /topic
+// /event and /data are on the Pub/Sub API and on CometD, with the same replay ids: those
+// of CometD are the numbers in the first 8 bytes of those of the Pub/Sub API ([Event].Number). /topic
 // ([Server.DefinePushTopic], [Server.Change], [Server.PublishTopic]) and /u
 // ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is
 // served beside the logins, under /cometd/37.0 and later.

@@ -7,12 +7,12 @@ import (
 	"github.com/hamba/avro/v2"
 )
 
-// changeEvent is a change that is ready to be published.
+// changeEvent is a change and the event that it makes, ready to be published.
 type changeEvent struct {
 	change  Change
 	topic   *topic
 	schema  *schema
-	body    map[string]any // as plain values
+	body    map[string]any // the payload as plain values
 	changed bitmap
 	record  record
 }
@@ -20,11 +20,12 @@ type changeEvent struct {
 // changedRecord is what a change made of a record.
 type changedRecord struct {
 	id     string
-	values map[string]any // never changed any more
-	fields []string       // those that changed
+	values map[string]any // all fields of the record afterwards; shared, so never written to
+	fields []string       // the fields that the change has changed
 }
 
-// apply makes a change to its records. Gaps tell of no values.
+// apply changes the values that the org knows of the records. A gap event tells no values,
+// so it changes none.
 func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
 	if _, ok := topicTypes[c.Type]; !ok {
 		return nil
@@ -41,21 +42,23 @@ func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
 	return changed
 }
 
-// publishChange puts a change on its channels.
+// publishChange puts the event of a change on the object's channel and on those that also
+// carry it.
 func (s *Server) publishChange(e *changeEvent, changed []changedRecord) (Event, error) {
 	return s.post(e.topic, e.record, func(m *member) ([]record, error) {
 		return e.forMember(m, changed, s.config.sharedEventID)
 	})
 }
 
-// forMember is what a change is on a channel where its event is a member: one event
-// per record, where it is enriched.
+// forMember is the records that the event becomes on a channel of which m is the member:
+// one per changed record where the member is enriched, else one, none where the filter
+// keeps it back.
 func (e *changeEvent) forMember(m *member, changed []changedRecord, shared bool) ([]record, error) {
 	header, _ := e.body["ChangeEventHeader"].(map[string]any)
 	switch {
 	case m == nil || len(changed) == 0:
 		return []record{e.record}, nil
-	case len(m.enriched) == 0: // a filter on the header alone
+	case len(m.enriched) == 0: // its filter, if any, names only fields of the header
 		if !m.passes(nil, header) {
 			return nil, nil
 		}
@@ -92,17 +95,18 @@ func (e *changeEvent) forMember(m *member, changed []changedRecord, shared bool)
 	return records, nil
 }
 
-// enrichment is what it takes to give an event the values of now.
+// enrichment is what a replay needs to encode an enriched event anew, with the values that
+// its record has by then.
 type enrichment struct {
 	object, id string
 	schema     *schema
 	fields     []string
-	changed    bitmap // what the event keeps
+	changed    bitmap // the fields that keep the values of the event
 	body       map[string]any
 }
 
-// payload is the event with the fields that a record has. Those that are empty are
-// null, and not among the nulled fields.
+// payload encodes the event with these values of its record in the enriched fields. An
+// enriched field without a value is null, and not among the nulledFields.
 func (e *enrichment) payload(values map[string]any) ([]byte, error) {
 	body := maps.Clone(e.body)
 	for _, name := range e.fields {
@@ -128,17 +132,18 @@ func (e *enrichment) payload(values map[string]any) ([]byte, error) {
 	return e.schema.encode(body)
 }
 
-// enrichedNow is the payload of an event that is replayed.
+// enrichedNow is the payload of an enriched event when it is replayed: enriched fields have
+// the values of that moment.
 func (s *Server) enrichedNow(r *record) []byte {
 	values := s.records.current(r.enriched.object, r.enriched.id)
 	payload, err := r.enriched.payload(values)
-	if values == nil || err != nil { // a schema that has changed meanwhile
+	if values == nil || err != nil { // the record is not known, or the schema has changed since
 		return r.payload
 	}
 	return payload
 }
 
-// current is what a record has now.
+// current is the values that a record has now, nil if it is not known.
 func (r *records) current(object, id string) map[string]any {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,7 +20,7 @@ type record struct {
 	json    []byte // the event on CometD, once it was needed there
 	kind    kind
 
-	enriched *enrichment // nil if it has nothing that changes by itself
+	enriched *enrichment // nil if a replay brings the payload as it is
 }
 
 type kind uint8

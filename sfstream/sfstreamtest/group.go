@@ -10,13 +10,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A group is what several events with one replay id are, see [Server.DefineMembers].
-// A subscription from its id skips the whole of it, one from the id before brings it
-// all again. This file parts groups.
+// A group is several events of one channel that share a replay id, see
+// [Server.DefineMembers]. A subscription after that id gets none of the group, one after
+// the id before gets all of it. This file ends responses and streams inside of groups.
 
-// CutGroups ends every response (of either API) after n events of a group, the rest
-// comes with the next one; n < 0: anywhere; 0: only where the size of a response or
-// the demand of the client asks for it, which is the default, see [WithGroupCut].
+// CutGroups ends every response (of either API) after n events of a group; the rest of
+// the group comes with the next response. n < 0: after some events of it, at random. 0:
+// only where the size of a response or the demand of the client asks for it, which is
+// the default, see [WithGroupCut].
 func (s *Server) CutGroups(n int) {
 	s.groups.mu.Lock()
 	defer s.groups.mu.Unlock()
@@ -24,24 +25,24 @@ func (s *Server) CutGroups(n int) {
 	s.groups.activeLocked()
 }
 
-// GroupBreak ends streams inside of groups, [Server.BreakGroups].
+// GroupBreak says where and how [Server.BreakGroups] ends streams inside of groups.
 type GroupBreak struct {
 	Channel string `json:"channel,omitempty"` // default: any
-	// After is how many events of a group a stream gets before it ends; all that a
-	// group has is possible too.
+	// After is how many events of a group a stream gets before it ends. It may be the
+	// number of all events of the group.
 	After int `json:"after"`
-	// NewOnly counts only events that no stream was sent before.
+	// NewOnly lets After count only events that no stream was sent before.
 	NewOnly bool `json:"newOnly,omitempty"`
 	Times   int  `json:"times,omitempty"` // default 1; negative: until ClearFaults
-	// Code is how it ends, as in EndStreams. Default: all connections are cut, as by
+	// Code is how the stream ends, as in EndStreams. Default: all connections are cut, as by
 	// DropConnections, a moment after the last event was sent. Bayeux sessions end as a
 	// whole, as in EndStreams.
 	Code string `json:"code,omitempty"`
 }
 
-// BreakGroups makes the next streams that are sent a group end inside of it. What is
-// sent before arrives; on CometD the reply to a connect or a subscribe. Lost replies
-// inside of a group are LoseResponse with CutGroups.
+// BreakGroups ends the next b.Times streams that are sent a group inside of that group.
+// The events before the end arrive; on CometD they are in the reply to a connect or a
+// subscribe. To lose such a reply use CutGroups and LoseResponse.
 func (s *Server) BreakGroups(b GroupBreak) {
 	if b.Times == 0 {
 		b.Times = 1
@@ -53,15 +54,15 @@ func (s *Server) BreakGroups(b GroupBreak) {
 	s.groups.activeLocked()
 }
 
-// RepeatReplayID gives each of the next n events of a channel the replay id of the one
-// before it, if there is one that keepalives have not gone beyond: a group where
-// none should be.
+// RepeatReplayID gives each of the next n events of a channel the replay id of the event
+// before it, which makes a group on a channel that should have none. An event has an id
+// of its own where there is none before it, or where keepalives have named a later one.
 func (s *Server) RepeatReplayID(channel string, n int) {
 	s.faults.add(fault{at: atPublish, channel: channel, left: n})
 }
 
-// Retained are the events that a channel has, oldest first, with their replay ids on
-// this channel.
+// Retained are the events that a channel can replay, oldest first, with the replay ids
+// that they have on this channel.
 func (s *Server) Retained(channel string) []Event {
 	events := []Event{}
 	t, ok := s.find(channel)
@@ -79,7 +80,7 @@ func (s *Server) Retained(channel string) []Event {
 	return events
 }
 
-// event is what publishers and Retained tell of a record.
+// event is the record as Publish, Change and Retained return it.
 func (r *record) event() Event {
 	ev := Event{ID: r.id, SchemaID: r.schema, Date: time.Unix(0, r.at).UTC()}
 	if r.kind != anonymous {
@@ -88,9 +89,9 @@ func (r *record) event() Event {
 	return ev
 }
 
-// groupFaults are how groups are parted.
+// groupFaults are what CutGroups and BreakGroups have asked for.
 type groupFaults struct {
-	active atomic.Bool // whether there is anything here
+	active atomic.Bool // whether either of them has, to be asked without the mutex
 
 	mu     sync.Mutex
 	cut    int
@@ -99,7 +100,7 @@ type groupFaults struct {
 
 func (g *groupFaults) activeLocked() { g.active.Store(g.cut != 0 || len(g.breaks) > 0) }
 
-// clear takes the breaks back. Where responses are cut is no fault.
+// clear takes BreakGroups back, for ClearFaults. CutGroups is no fault and stays.
 func (g *groupFaults) clear() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -120,23 +121,23 @@ func (g *groupFaults) use(b *GroupBreak) {
 	g.activeLocked()
 }
 
-// place is how far a subscriber is in a group.
+// place is how far a subscriber is in the group of one replay id.
 type place struct {
 	replay      uint64
 	sent, fresh int
 }
 
-// parting is how groups are parted in one response to one subscriber. nil parts none.
+// parting is where groups end one response to one subscriber. A nil parting ends none.
 type parting struct {
 	log    *eventLog
 	at     *place
-	known  int // index up to which all was sent to somebody
+	known  int // index of the first record that no stream was sent
 	cut    int
-	broken *GroupBreak // the one that is due, nil if none
+	broken *GroupBreak // the GroupBreak that applies to the subscriber, nil if there is none
 	inside int         // events of the group in this response
 }
 
-// parting begins a response. The topic's mutex is held.
+// parting is that of a response which begins now. The topic's mutex is held.
 func (s *Server) parting(t *topic, at *place) *parting {
 	g := &s.groups
 	if !g.active.Load() {
@@ -152,7 +153,7 @@ func (s *Server) parting(t *topic, at *place) *parting {
 	return p
 }
 
-// before says whether the response ends before a record.
+// before says whether the response ends before the record at index i, as CutGroups wants.
 func (p *parting) before(i int) bool {
 	if p == nil || p.inside == 0 || p.log.at(i).replay != p.at.replay {
 		return false
@@ -160,7 +161,8 @@ func (p *parting) before(i int) bool {
 	return p.cut > 0 && p.inside >= p.cut || p.cut < 0 && rand.IntN(3) == 0
 }
 
-// behind takes a record into the response and says whether the stream ends behind it.
+// behind counts the record at index i, which is in the response, and says whether the
+// stream ends behind it, as BreakGroups wants.
 func (p *parting) behind(i int) bool {
 	if p == nil || !p.log.grouped(i) {
 		return false
@@ -178,20 +180,21 @@ func (p *parting) behind(i int) bool {
 	return b != nil && (!b.NewOnly && p.at.sent == b.After || b.NewOnly && p.at.fresh == b.After && i >= p.known)
 }
 
-// grouped says whether a record shares its replay id.
+// grouped says whether the record at index i shares its replay id with a neighbour.
 func (l *eventLog) grouped(i int) bool {
 	return l.continues(i) || i+1 < l.next && l.continues(i+1)
 }
 
-// continues says whether a record has the replay id of the one before it.
+// continues says whether the record at index i has the replay id of the one before it.
 func (l *eventLog) continues(i int) bool {
 	return i > l.first && l.at(i-1).replay == l.at(i).replay
 }
 
-// breakDelay is what data needs to arrive before its connection is cut.
+// breakDelay is how long data that was sent is given to arrive before its connection is
+// cut.
 const breakDelay = 100 * time.Millisecond
 
-// breakOff ends a stream inside of a group.
+// breakOff ends a stream inside of a group as b.Code says.
 func (st *stream) breakOff(b *GroupBreak) error {
 	if b.Code != "" {
 		return st.server.newFailure(b.Code, st.topic.name)

@@ -11,26 +11,27 @@ import (
 	"sync"
 )
 
-// instances are the hosts that the org has lived on.
+// instances are the hosts of the org: where it lives, and where it lived before.
 type instances struct {
 	mu    sync.Mutex
 	moves int
-	left  map[string]string // what a host that the org has left answers
+	left  map[string]string // by hosts that the org has left, what they answer: see LeaveInstance
 }
 
-// Where the instances of WithInstanceHosts are. Clients take http for loopback only.
+// The hosts of WithInstanceHosts: names below instanceDomain with TLS, else loopback
+// addresses, because clients send tokens by http to those only.
 const (
 	instanceDomain  = "sfstreamtest.example"
 	instanceNetwork = "127.0.1."
 )
 
-// WithInstanceHosts gives instances hosts of their own with every move, which only
-// HTTPClient finds: instance-0.sfstreamtest.example with TLS, else 127.0.1.1, and so
-// on, 200 of them. Default: the instance is where logins are, and at localhost for
-// 127.0.0.1, and back, when it moves.
+// WithInstanceHosts gives every instance that the org moves to a host of its own, which
+// only [Server.HTTPClient] finds: instance-0.sfstreamtest.example and so on with TLS, else
+// 127.0.1.1 and so on, 200 of them. Default: the instance is at the host of the logins,
+// 127.0.0.1, and a move takes it to localhost or back.
 func WithInstanceHosts() Option { return func(c *config) { c.instanceHosts = true } }
 
-// instanceURL is where the org says that it lives, see MoveInstance.
+// instanceURL is the instance URL that logins name now, see MoveInstance.
 func (s *Server) instanceURL() string {
 	s.instances.mu.Lock()
 	defer s.instances.mu.Unlock()
@@ -56,13 +57,13 @@ func (s *Server) instanceURLLocked() string {
 // instance URL (localhost for 127.0.0.1, and back; see [WithInstanceHosts]), older
 // tokens are invalid.
 func (s *Server) MoveInstance() {
-	_ = s.leaveInstance("") // which only takes another answer badly
+	_ = s.leaveInstance("") // it fails only for "gone"
 }
 
-// LeaveInstance is MoveInstance where the old host knows nothing of the org any more.
-// It answers "301", "302" or "307", to the new host; "404", a page; or it is "gone": its
-// name is not found, its connections are cut. Logins go on where they are: a host that
-// is theirs too cannot be gone, see [WithInstanceHosts].
+// LeaveInstance is MoveInstance, and the old host does not serve the org any more. how is
+// what the old host does: "301", "302" or "307" redirects to the new host, "404" answers
+// with a page, and with "gone" its name is not found and its connections are cut. The
+// host of the logins does not move, so it cannot be gone: see [WithInstanceHosts].
 func (s *Server) LeaveInstance(how string) error {
 	switch how {
 	case "301", "302", "307", "404", "gone":
@@ -107,8 +108,8 @@ func (s *Server) movedEver() bool {
 	return s.instances.moves > 0
 }
 
-// leftBehind is what a host answers that the org has left, "" if it has not, and where
-// the org is now.
+// leftBehind is how a host that the org has left answers, "" for a host that it has not
+// left, and the URL where the org is now.
 func (s *Server) leftBehind(host string) (how, now string) {
 	s.instances.mu.Lock()
 	defer s.instances.mu.Unlock()
@@ -119,7 +120,7 @@ func (s *Server) leftBehind(host string) (how, now string) {
 // the login page, as for a browser whose session has expired. n < 0: until ClearFaults.
 func (s *Server) RedirectToLogin(n int) { s.faults.add(fault{at: atLoginPage, left: n}) }
 
-// atInstance answers for hosts that the org has left, and else lets the org answer.
+// atInstance answers requests to hosts that the org has left, and hands others to org.
 func (s *Server) atInstance(org http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data := strings.HasPrefix(r.URL.Path, "/services/data") || strings.HasPrefix(r.URL.Path, "/cometd")
@@ -145,7 +146,7 @@ func (s *Server) atInstance(org http.Handler) http.Handler {
 	})
 }
 
-// page answers with HTML.
+// page answers with an HTML page.
 func page(w http.ResponseWriter, status int, title, text string) {
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.WriteHeader(status)

@@ -127,7 +127,7 @@ func (s *Server) restore(e entry) error {
 	case opGeneric:
 		return s.defineGeneric(e.Channel, false)
 	case opEvent:
-		if e.Replay < t.log.last && t.log.next > 0 { // equal in a group
+		if e.Replay < t.log.last && t.log.next > 0 { // the events of a group have equal ids
 			return fmt.Errorf("replay id %d of %s is below %d", e.Replay, e.Channel, t.log.last)
 		}
 		t.log.append(record{replay: e.Replay, at: e.At, id: e.ID, schema: e.Schema, payload: e.Payload, kind: e.Kind})

@@ -71,7 +71,8 @@ func maintenance(w http.ResponseWriter, code int) {
 	_, _ = io.WriteString(w, "<html><head><title>Maintenance</title></head><body>We are down for maintenance. Sorry for the inconvenience.</body></html>")
 }
 
-// failLogin does what FailLogin asked for. deny says an error in the words of the endpoint.
+// failLogin answers a login as FailLogin asked for. deny answers with an error in the form
+// of the endpoint: of OAuth or SOAP.
 func failLogin(w http.ResponseWriter, r *http.Request, kind string, deny func(http.ResponseWriter, string)) {
 	switch kind {
 	case "html":
@@ -115,8 +116,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// app judges the consumer key and secret of a request, in its body or as HTTP Basic.
-// It says what is wrong with them, if anything.
+// app checks the consumer key and secret of a request, in its body or as HTTP Basic, and
+// returns the error for them; "" if they are right.
 func (s *Server) app(r *http.Request, secretRequired bool) (wrong string) {
 	id, secret, basic := r.BasicAuth()
 	if !basic {
@@ -180,7 +181,7 @@ func (s *Server) clientCredentialsGrant(w http.ResponseWriter, r *http.Request) 
 }
 
 // isMyDomain says whether a request came to the org's own host. login.salesforce.com and
-// test.salesforce.com belong to all orgs; the network in memory leads them here too.
+// test.salesforce.com belong to all orgs; with [InMemory] their requests come here too.
 func (s *Server) isMyDomain(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -190,7 +191,8 @@ func (s *Server) isMyDomain(r *http.Request) bool {
 	return host != "login.salesforce.com" && host != "test.salesforce.com" && !(s.config.loginHost && host == own)
 }
 
-// knows returns the id of a user who has this password, with the security token.
+// knows returns the id of the user with this username if password is right: the password
+// with the security token behind it.
 func (s *Server) knows(username, password string) (id string, ok bool) {
 	id, ok = s.user(username)
 	return id, ok && password == s.account.Password+s.account.SecurityToken

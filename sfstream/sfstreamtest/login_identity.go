@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// mountIdentity adds the two places that say whose token it is.
+// mountIdentity adds userinfo and the identity URL, which say whose a token is.
 func (s *Server) mountIdentity(mux *http.ServeMux) {
 	mux.HandleFunc("GET /services/oauth2/userinfo", s.userinfo)
 	mux.HandleFunc("GET /id/{org}/{user}", s.identity)
 }
 
-// identityURL is the "id" of a login.
+// identityURL is the identity URL of a user, which a login's reply has as "id".
 func (s *Server) identityURL(user string) string {
 	return s.LoginURL() + "/id/" + s.account.OrgID + "/" + user
 }
 
-// username is the name of a user of the org.
+// username is the username of the user with this id.
 func (s *Server) username(id string) string {
 	for name, user := range s.config.cometd.users {
 		if user == id {
@@ -27,14 +27,15 @@ func (s *Server) username(id string) string {
 	return s.account.Username
 }
 
-// idError is an error of userinfo and of the identity URL: a word.
+// idError answers with an error as userinfo and the identity URL have it: the word alone
+// is the body.
 func idError(w http.ResponseWriter, status int, word string) {
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, word)
 }
 
-// tokenOwner is the session of a request's token: in the Authorization header or, as the identity
+// tokenOwner is the session of the access token that a request carries: in the Authorization header or, as the identity
 // URL takes it too, in the parameter oauth_token.
 func (s *Server) tokenOwner(w http.ResponseWriter, r *http.Request) (*session, bool) {
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -52,7 +53,7 @@ func (s *Server) tokenOwner(w http.ResponseWriter, r *http.Request) (*session, b
 	return ses, ok
 }
 
-// userinfo says whose token it is, in the words of OpenID Connect.
+// userinfo says whose the token is, in the members that OpenID Connect names.
 func (s *Server) userinfo(w http.ResponseWriter, r *http.Request) {
 	ses, ok := s.tokenOwner(w, r)
 	if !ok {
@@ -72,7 +73,7 @@ func (s *Server) userinfo(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// identity is the identity URL: JSON, whatever format is asked for.
+// identity serves the identity URL. It answers in JSON, whatever format is asked for.
 func (s *Server) identity(w http.ResponseWriter, r *http.Request) {
 	ses, ok := s.tokenOwner(w, r)
 	switch {

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// maxAssertionLife is how far ahead of the org's clock an assertion may end: Salesforce says
-// 3 minutes and takes the 5 that many clients use.
+// maxAssertionLife is how far the exp of an assertion may lie ahead of the org's clock.
+// Salesforce's documentation says 3 minutes, but it accepts the 5 that many clients use.
 const maxAssertionLife = 5 * time.Minute
 
-// appKey is the key pair of the app, the same one for all orgs of the process: to make
-// one takes as long as many tests.
+// appKey is the key pair of the app. All orgs of the process share it, because making one
+// takes as long as many tests do.
 var appKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, _ := rsa.GenerateKey(rand.Reader, 2048) // fails only for sizes that are no good
+	key, _ := rsa.GenerateKey(rand.Reader, 2048) // it fails only for sizes that are too small
 	return key
 })
 
@@ -32,18 +32,20 @@ var appKey = sync.OnceValue(func() *rsa.PrivateKey {
 func (s *Server) PrivateKeyPEM() []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(appKey())
 	if err != nil {
-		return nil // an RSA key always has this form
+		return nil // not reached: every RSA key can be PKCS #8
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// assertion are the claims of a JWT that are looked at. Aud is a text, as Salesforce's examples have it.
+// assertion is the claims of a JWT that the org checks. Aud is one text, as in Salesforce's
+// examples, and no array.
 type assertion struct {
 	Iss, Sub, Aud string
 	Exp           *float64 // seconds since 1970
 }
 
-// jwtGrant is the JWT bearer flow: no secret, the assertion says which app it is.
+// jwtGrant is the JWT bearer flow. It asks for no consumer secret: the iss of the assertion
+// names the app, and its signature proves it.
 func (s *Server) jwtGrant(w http.ResponseWriter, r *http.Request) {
 	claims, ok := s.parseAssertion(r.PostForm.Get("assertion"))
 	if !ok {
@@ -81,7 +83,8 @@ func decodePart(part string, into any) bool {
 	return err == nil && json.Unmarshal(text, into) == nil
 }
 
-// judgeAssertion says what is wrong with claims that are signed, if anything.
+// judgeAssertion is the error, "code/description", for the claims of an assertion whose
+// signature is right; "" if they are right too.
 func (s *Server) judgeAssertion(claims assertion) (wrong string) {
 	audiences := []string{s.instanceURL()}
 	if !s.config.myDomainAudience {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// SOAP login() is in these versions only: older ones are gone, newer ones never had it.
+// The API versions that have SOAP login(): older ones are retired, newer ones never had it.
 const (
 	oldestSOAPLogin = 31
 	newestSOAPLogin = 64
@@ -22,7 +22,8 @@ func (s *Server) mountSOAP(mux *http.ServeMux) {
 	mux.HandleFunc("POST /services/Soap/u/{version}/{$}", s.soapLogin)
 }
 
-// soapRequest is an envelope of either prefix. What its Header says does not matter.
+// soapRequest is the envelope of a login(), with any namespace prefixes. Its Header is
+// ignored.
 type soapRequest struct {
 	XMLName xml.Name `xml:"http://schemas.xmlsoap.org/soap/envelope/ Envelope"`
 	Body    struct {
@@ -36,7 +37,7 @@ type soapRequest struct {
 func (s *Server) soapLogin(w http.ResponseWriter, r *http.Request) {
 	s.logins.Add(1)
 	const most = 1 << 20
-	// The body is read first: only then does a request's context end with its connection.
+	// The body is read before anything else: the context of a request ends with its connection only after that.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if f, ok := s.faults.take(atLogin, ""); ok {
 		failLogin(w, r, f.code, soapDenied)
@@ -68,7 +69,7 @@ func (s *Server) soapLogin(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// soapErrors has what Salesforce says with a code.
+// soapErrors is the text that Salesforce sends with a code.
 var soapErrors = map[string]string{
 	"INVALID_LOGIN":                 "Invalid username, password, security token; or user locked out.",
 	"LOGIN_MUST_USE_SECURITY_TOKEN": "Invalid username, password, security token; or user locked out. Are you at a new location?",
@@ -78,7 +79,7 @@ var soapErrors = map[string]string{
 	"INSUFFICIENT_ACCESS":           "insufficient access rights: the user needs Use Any API Auth",
 }
 
-// soapDenied answers with a "CODE" or "CODE/message". An error of the token endpoint, such as that
+// soapDenied answers with a fault, given as "CODE" or "CODE/message". An error of the token endpoint, such as that
 // of LockUser, is an INVALID_LOGIN here: SOAP does not tell more.
 func soapDenied(w http.ResponseWriter, kind string) {
 	code, message, given := strings.Cut(kind, "/")
@@ -117,7 +118,7 @@ func escaped(text string) string {
 	return b.String()
 }
 
-// element is one child: a name and its text, or xsi:nil without one.
+// element is a child element with a text; without a text it is xsi:nil.
 type element struct{ name, text string }
 
 func elements(list []element) string {
@@ -138,7 +139,7 @@ func (s *Server) soapGrant(w http.ResponseWriter, version, user string) {
 	now, instance := s.now(), s.instanceURL()
 	var id string
 	if s.config.passwordExpired {
-		id = s.sessions.prefix + "AR" + rand.Text() + rand.Text() // good for setPassword, which is not here
+		id = s.sessions.prefix + "AR" + rand.Text() + rand.Text() // Salesforce's serves setPassword only, which this org does not have
 	} else {
 		id = s.sessions.issue(&session{instanceURL: instance, user: user}, now)
 	}

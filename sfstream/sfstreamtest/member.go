@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Member is a kind of event on a channel that carries several, [Server.DefineMembers].
+// Member is one kind of event on a channel that carries several kinds, see
+// [Server.DefineMembers].
 type Member struct {
-	Channel string `json:"channel"` // of the member: /data/AccountChangeEvent, /event/Order__e
+	Channel string `json:"channel"` // the kind, by its own channel: /data/AccountChangeEvent, /event/Order__e
 	// Enriched are the fields that come with every UPDATE and DELETE although they
 	// did not change; a compound by its own name. Only for /data.
 	Enriched []string `json:"enriched,omitempty"`
@@ -20,7 +21,7 @@ type Member struct {
 	Filter string `json:"filter,omitempty"`
 }
 
-// UnmarshalJSON takes a channel alone too.
+// UnmarshalJSON reads an object, or a text, which is the Channel alone.
 func (m *Member) UnmarshalJSON(text []byte) error {
 	if strings.HasPrefix(string(text), `"`) {
 		return json.Unmarshal(text, &m.Channel)
@@ -29,16 +30,16 @@ func (m *Member) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*plain)(m))
 }
 
-// feed is a channel that also carries the events of another.
+// feed is a multi-entity channel as one of its members' own channels refers to it.
 type feed struct {
 	topic  *topic
-	member *member // nil if they come as they are
+	member *member // nil if the events come without enrichment and filter
 }
 
 // member is a Member that has been checked.
 type member struct {
-	enriched []string // fields, those of the filter included
-	filter   expr     // nil: all
+	enriched []string // the enriched fields, those that the filter names included
+	filter   expr     // nil: all events pass
 }
 
 // DefineMembers makes a channel that carries several kinds of event, as DefineChannel
@@ -48,7 +49,7 @@ type member struct {
 //
 // Where a member is enriched, by its Filter too, a change of several records is a
 // group on the channel: one event per record, and all of them have one replay id.
-// What is not of one Event.ID is up to [WithSharedEventID]. Enriched fields have the
+// Whether they also share their Event.ID is up to [WithSharedEventID]. Enriched fields have the
 // value that the record has when the event is published, and at a replay the one
 // that it has then; a field that the event changed keeps the event's value. The
 // values are known from the changes that the org has had ([Server.Change]).
@@ -85,14 +86,14 @@ func (s *Server) defineMembers(channel string, members []Member, keep bool) erro
 	return nil
 }
 
-// feedLocked makes a channel carry the events of this one.
+// feedLocked makes the channel c carry the events of t, as m says.
 func (t *topic) feedLocked(c *topic, m *member) {
 	i := slices.IndexFunc(t.feeds, func(f feed) bool { return f.topic == c })
 	if i < 0 {
 		t.feeds = append(t.feeds, feed{c, m})
 		return
 	}
-	t.feeds = slices.Clone(t.feeds) // a publisher may have it
+	t.feeds = slices.Clone(t.feeds) // a publisher may read the old slice at the same time
 	t.feeds[i].member = m
 }
 
@@ -137,7 +138,8 @@ func (s *Server) checkMember(channel string, m Member) (*member, error) {
 	return checked, nil
 }
 
-// passes says whether a filter lets values through, which may be those of a compound.
+// passes says whether the filter lets an event through, by the values of its record and
+// by its header.
 func (m *member) passes(values map[string]any, header map[string]any) bool {
 	if m.filter == nil {
 		return true
@@ -157,7 +159,8 @@ func (m *member) passes(values map[string]any, header map[string]any) bool {
 	return m.filter.holds(flat)
 }
 
-// one is the split of an event that stays one: as it is where the filter lets it through.
+// one is the split (see post) of an event that is a single record on every channel: the
+// record as it is, or none where the member's filter keeps it back.
 func one(r record, values map[string]any) func(*member) ([]record, error) {
 	return func(m *member) ([]record, error) {
 		if m != nil && !m.passes(values, nil) {

@@ -205,7 +205,7 @@ func (n *network) each(do func(*conn)) {
 	}
 }
 
-// eachOf is each for the connections of one gate.
+// eachOf calls do, as each does, for the connections of one gate.
 func (n *network) eachOf(g *gate, do func(*conn)) {
 	n.each(func(c *conn) {
 		if c.gate == g {

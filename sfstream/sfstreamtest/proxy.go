@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// proxyPage is something in front of the Pub/Sub API that answers in its place.
+// proxyPage is the proxy of ProxyPage, which answers in place of the Pub/Sub API.
 type proxyPage struct {
 	mu     sync.Mutex
-	server *http.Server // nil: nothing is there
+	server *http.Server // nil: there is no proxy
 	left   int
 }
 
@@ -60,10 +60,10 @@ func (s *Server) ProxyPage(n, status int, body string) {
 		}
 		w.Header().Set("Content-Type", kind)
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body) // a client that has gone
+		_, _ = io.WriteString(w, body) // it fails only where the client has gone
 		if last {
 			s.servePubSub()
-			// Ends when its connections have ended, at the latest when Close cuts them.
+			// Shutdown returns when the proxy's connections have ended, at the latest when Close cuts them.
 			s.wg.Go(func() { _ = server.Shutdown(context.Background()) })
 		}
 	})
@@ -90,8 +90,8 @@ func (s *Server) ProxyPage(n, status int, body string) {
 	s.network.eachOf(s.pubsubGate, (*conn).cut)
 }
 
-// use counts an answer. given is false if there were enough of them, last is true for the
-// one after which the Pub/Sub API is there again.
+// use counts an answer of the proxy. given is false if it has given all of its answers,
+// last is true for the last one, after which the Pub/Sub API answers again.
 func (p *proxyPage) use(server *http.Server) (given, last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +107,7 @@ func (p *proxyPage) use(server *http.Server) (given, last bool) {
 	return true, false
 }
 
-// close ends the proxy, if there is one.
+// close ends the proxy and says whether there was one.
 func (p *proxyPage) close() bool {
 	p.mu.Lock()
 	server := p.server

@@ -109,13 +109,14 @@ func (s *Server) publishable(channel string) (*topic, *schema, error) {
 }
 
 // add puts a record on a channel and on those that also carry it, each of which
-// has its own replay ids. Filters let it through.
+// has its own replay ids. Filters of members do not hold it back.
 func (s *Server) add(t *topic, r record) (Event, error) {
 	return s.post(t, r, func(*member) ([]record, error) { return []record{r}, nil })
 }
 
-// post is add for a record that may be none or several on the channels that also
-// carry it: split is what it is for a member. Several have one replay id.
+// post is add for a record that becomes another number of records on the channels that
+// also carry it: split returns those for a member, which get one replay id; none keeps the
+// record off that channel.
 func (s *Server) post(t *topic, r record, split func(*member) ([]record, error)) (Event, error) {
 	t.mu.Lock()
 	added, err := s.putLocked(t, []record{r})

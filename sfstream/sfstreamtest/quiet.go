@@ -20,7 +20,7 @@ func (st *stream) deadline() time.Time {
 		at = st.routed
 	}
 	if st.server.seeks(st.seek) && (st.pending() > 0 || st.seek.next.Before(at)) {
-		at = st.seek.next // seekOn sends what keeps it alive
+		at = st.seek.next // in place of keepalives seekOn sends empty responses
 	}
 	return at
 }

@@ -7,9 +7,9 @@ import (
 
 // ResetReplay begins the replay ids of a channel anew, at id and so below those
 // before, as sandboxes do after an update of the org and orgs after a migration. What
-// was retained is forgotten. An old id that a subscriber comes with is refused; or it is
-// accepted, if accepted is set, though it lies ahead of the new ids: the subscription
-// is then at the end of the channel. Where ids have gone back the Streaming API delivers
+// was retained is forgotten. A subscription from an old id is refused; or, if accepted is
+// set, accepted although the id lies ahead of the new ones, and then it is at the end of
+// the channel. Where ids have gone back the Streaming API delivers
 // them, and a stream of the Pub/Sub API, an open one too, ends with
 // subscription.fetch.replay.repeated.
 func (s *Server) ResetReplay(channel string, id uint64, accepted bool) error {
@@ -23,7 +23,8 @@ func (s *Server) ResetReplay(channel string, id uint64, accepted bool) error {
 	return nil
 }
 
-// afterLocked returns the index of what comes after a replay id.
+// afterLocked returns the index of the first record after a replay id; false if the id is
+// refused.
 func (t *topic) afterLocked(id []byte) (int, bool) {
 	i, ok := t.log.find(id)
 	if !ok && t.acceptOld && len(id) >= 8 && len(id) <= 10 && binary.BigEndian.Uint64(id) > t.log.last {
@@ -36,22 +37,24 @@ func (t *topic) afterLocked(id []byte) (int, bool) {
 	return i + 1, ok
 }
 
-// wentBack says whether a stream is to get an id at or below one that it had.
+// wentBack says whether the record would give the stream a replay id below one that it
+// already had, as after ResetReplay.
 func (st *stream) wentBack(r *record) bool {
 	return st.topic.reset && r.kind == event && r.replay < st.reached
 }
 
-// LagKeepalive makes the next n keepalives of a channel ("": any) name a position
-// behind what the stream has had: they come from a node that lags.
+// LagKeepalive makes the next n keepalives of a channel ("": any) name a position before
+// events that the stream has already had, as a server node that lags does.
 func (s *Server) LagKeepalive(channel string, n int) {
 	s.faults.add(fault{at: atLag, channel: channel, left: n})
 }
 
-// HoldKeepaliveID makes keepalives name the newest event, or again a position ahead
-// of all events, as they do on a channel whose ids others share.
+// HoldKeepaliveID(true) makes keepalives name the replay id of the newest event. By
+// default, and again after HoldKeepaliveID(false), each names a new id ahead of all
+// events, as on a channel whose replay ids are counted together with other channels'.
 func (s *Server) HoldKeepaliveID(on bool) { s.faults.toggle(atHold, on) }
 
-// latestLocked is the replay id that a keepalive names.
+// latestLocked is the latest_replay_id of a keepalive that is sent now.
 func (st *stream) latestLocked() (uint64, error) {
 	s, t := st.server, st.topic
 	if _, ok := s.faults.take(atLag, t.name); ok {
@@ -64,8 +67,8 @@ func (st *stream) latestLocked() (uint64, error) {
 	return t.log.last, err
 }
 
-// behindLocked is a position before what the stream has had, if possible one that can
-// be resumed from.
+// behindLocked is a replay id before events that the stream has had; that of a retained
+// record, from which a subscription can resume, if there is one.
 func (st *stream) behindLocked() uint64 {
 	const records, far = 3, 1000
 	l := &st.topic.log
@@ -75,8 +78,8 @@ func (st *stream) behindLocked() uint64 {
 	return max(l.last, far+1) - far
 }
 
-// PassPositions lets n replay ids of a channel pass that are of none of its events, as
-// when others load data in bulk.
+// PassPositions skips n replay ids, which no event of the channel gets, as when bulk loads
+// on other channels use them.
 func (s *Server) PassPositions(channel string, n int) error {
 	t, ok := s.find(channel)
 	if !ok {

@@ -13,18 +13,18 @@ func (s *Server) SeekBacklog(channel string, n int, d time.Duration) {
 	s.faults.add(fault{at: atSeek, channel: channel, left: n, wait: d})
 }
 
-// seek is a subscriber that is not where its events are yet. The zero value is one
-// that is.
+// seek is the state of a subscriber for which the org seeks through the backlog, see
+// SeekBacklog. The zero value is a subscriber that waits for nothing.
 type seek struct {
 	until, next time.Time
 	step        time.Duration
-	cleared     int64 // how often ClearFaults was called before
+	cleared     int64 // the Server's count of ClearFaults calls at the beginning: another one ends the seeking
 }
 
-// seekSteps is how many empty responses come while a stream seeks, at least.
+// seekSteps is the least number of empty responses that a stream gets while it seeks.
 const seekSteps = 10
 
-// seekLocked is what a subscriber that begins at an index has to go through.
+// seekLocked is the seek of a subscriber that begins at the record with index cursor.
 func (s *Server) seekLocked(t *topic, cursor int) seek {
 	if !t.log.eventsFrom(cursor) {
 		return seek{}
@@ -37,12 +37,12 @@ func (s *Server) seekLocked(t *topic, cursor int) seek {
 	return seek{until: now.Add(f.wait), next: now.Add(step), step: step, cleared: s.cleared.Load()}
 }
 
-// seeks says whether a subscriber is on its way.
+// seeks says whether the org still seeks for the subscriber with this state.
 func (s *Server) seeks(k seek) bool {
 	return time.Now().Before(k.until) && k.cleared == s.cleared.Load()
 }
 
-// endSeeks lets all subscribers arrive.
+// endSeeks ends the seeking for all subscribers, for ClearFaults.
 func (s *Server) endSeeks() {
 	s.cleared.Add(1)
 	s.observe("", func(t *topic) {
@@ -55,8 +55,8 @@ func (s *Server) endSeeks() {
 	}
 }
 
-// seekOn sends the empty response that is due. The position that it names is before
-// the next event.
+// seekOn sends the empty response that a stream which seeks is due. Its latest_replay_id
+// is before the next event.
 func (st *stream) seekOn(now time.Time) error {
 	if now.Before(st.seek.next) {
 		return nil
@@ -69,7 +69,7 @@ func (st *stream) seekOn(now time.Time) error {
 	t := st.topic
 	t.mu.Lock()
 	st.cursor = max(st.cursor, t.log.first)
-	if st.cursor >= t.log.next { // all has aged out
+	if st.cursor >= t.log.next { // the backlog has aged out meanwhile
 		t.mu.Unlock()
 		return st.sendKeepalive()
 	}
@@ -82,7 +82,7 @@ func (st *stream) seekOn(now time.Time) error {
 		st.reached = t.log.at(st.cursor - 1).replay
 	}
 	latest := st.reached
-	if latest == 0 { // at the beginning of the channel
+	if latest == 0 { // the stream has seen no replay id: it begins with the first event
 		latest = t.log.at(st.cursor).replay - 1
 		t.before = latest
 	}
@@ -90,11 +90,12 @@ func (st *stream) seekOn(now time.Time) error {
 	return st.sendEmpty(latest)
 }
 
-// beginSeekLocked makes a subscription wait, and its connect look again afterwards.
+// beginSeekLocked makes a subscription wait for the seeking, and wakes a held connect of
+// its session when that is over.
 func (sub *subscription) beginSeekLocked(s *Server) {
 	sub.seek = s.seekLocked(sub.topic, sub.cursor)
 	if s.seeks(sub.seek) {
-		// It ends by itself; a session that has gone has nobody to wake.
+		// Nothing stops the timer: where the session has ended before, it wakes nobody.
 		time.AfterFunc(time.Until(sub.seek.until), sub.session.wakeUp)
 	}
 }

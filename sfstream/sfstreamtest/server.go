@@ -217,8 +217,9 @@ func (s *Server) serveHTTP() {
 	s.wg.Go(func() { _ = s.http.Serve(ln) })
 }
 
-// countConn lets Close wait for connections, and so for their handlers. New ones are
-// counted by the serve loop, which counts itself.
+// countConn lets Close wait for connections, and so for their handlers. The serve loop
+// counts new connections, and is itself counted meanwhile, so that the count is never 0
+// while one can still come.
 func (s *Server) countConn(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:

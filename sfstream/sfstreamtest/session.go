@@ -14,7 +14,7 @@ import (
 type session struct {
 	instanceURL string
 	user        string
-	restOnly    bool         // its token is a JWT
+	restOnly    bool         // the token is in JWT form, which the event APIs refuse
 	used        atomic.Int64 // when, in Unix nanoseconds; expired if 0
 }
 
@@ -57,8 +57,8 @@ func (s *sessions) issue(ses *session, now time.Time) (token string) {
 	return token
 }
 
-// jwtToken is an access token in the form of a JWT. Its signature is nobody's: to a client
-// the token is opaque, and here it is looked up like any other.
+// jwtToken is an access token in the form of a JWT. Its signature is random and never
+// checked: to a client the token is opaque, and the org looks it up like any other.
 func jwtToken(ses *session, now time.Time) string {
 	payload := fmt.Sprintf(`{"scp":"api","aud":[%q],"sub":"uid:%s","iss":%q,"iat":%d,"jti":%q}`,
 		ses.instanceURL, ses.user, ses.instanceURL, now.Unix(), rand.Text())
@@ -69,7 +69,7 @@ func jwtToken(ses *session, now time.Time) string {
 	return strings.Join(parts, ".")
 }
 
-// useForEvents is use for the Pub/Sub API and CometD, which take no JWT.
+// useForEvents is use for the Pub/Sub API and CometD, which refuse tokens in JWT form.
 func (s *sessions) useForEvents(token string, now time.Time) (*session, bool) {
 	ses, ok := s.use(token, now)
 	return ses, ok && !ses.restOnly

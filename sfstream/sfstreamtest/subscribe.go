@@ -31,14 +31,14 @@ type stream struct {
 	cursor      int // index of the next record
 	outstanding int // events asked for and not sent
 
-	began  int         // index of what comes after the subscribe: all before is replayed
-	place  place       // in a group
-	broken *GroupBreak // the stream ends now, inside of a group
+	began  int         // index of the first record that was not there at the subscribe: those before are replayed
+	place  place       // how far it is in a group
+	broken *GroupBreak // by which the stream ends now, inside of a group; nil if it goes on
 
 	seek    seek
 	reached uint64    // the last replay id that the client knows of, 0 if none
-	failed  error     // the stream ends, like this
-	quiet   time.Time // since when there was nothing to tell
+	failed  error     // the error with which the stream ends; nil while it goes on
+	quiet   time.Time // since when the stream was sent nothing, from which keepalives are timed
 	routed  time.Time // when a stream of new events begins to see them; zero once it does
 	batch   batch
 }

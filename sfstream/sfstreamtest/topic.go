@@ -21,14 +21,14 @@ type topic struct {
 	schema    *schema // current; nil if none was defined, and for multi-entity channels
 	multi     bool
 	revoked   bool
-	reset     bool       // the replay ids have gone back, see ResetReplay,
-	acceptOld bool       // and those from before are accepted
-	before    uint64     // a position before the first event that streams were told of
-	push      *pushTopic // /topic/...
-	generic   bool       // /u/...
+	reset     bool       // the replay ids have gone back, see ResetReplay
+	acceptOld bool       // replay ids from before the reset are accepted
+	before    uint64     // the replay id before the first event, which seekOn has named to streams
+	push      *pushTopic // of a /topic, else nil
+	generic   bool       // the channel is a /u
 	feeds     []feed     // the multi-entity channels that also carry its events
 	log       eventLog
-	sent      int // index up to which somebody was sent all
+	sent      int // index of the first record that no stream was sent
 
 	streams        map[*stream]struct{}
 	subs           map[*subscription]struct{}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// firstVersion is the oldest API version that there was on CometD, durable the first
-// one that is supported today. Those between are retired.
+// firstVersion is the oldest API version that CometD ever had. durable is the oldest that is
+// supported today; the versions before it are retired.
 const (
 	firstVersion   = 23
 	durableVersion = 37
@@ -23,21 +23,22 @@ func WithRetiredVersionsRefused() Option { return func(c *config) { c.cometd.ref
 // id tells the events of a custom channel apart.
 func WithEventAPIName(since string) Option { return func(c *config) { c.cometd.nameSince = since } }
 
-// WithPingsPunished is a server, or a proxy before it, that sends connections away that
-// are pinged over HTTP/2 more often than every 5 minutes: WithMinPing(5 minutes), and
-// keepalives every 4 minutes only, as data in between forgives pings.
+// WithPingsPunished makes of the Pub/Sub API a server, or a proxy before one, that ends
+// connections which are pinged over HTTP/2 more often than every 5 minutes: WithMinPing(5 minutes), and
+// keepalives every 4 minutes only, because data between two pings makes up for them.
 func WithPingsPunished() Option {
 	return func(c *config) { c.minPing, c.keepalive = 5*time.Minute, 4*time.Minute }
 }
 
-// atLeast says whether a version is another one or newer.
+// atLeast says whether version is than or a newer one.
 func atLeast(version, than string) bool {
 	v, err := strconv.ParseFloat(version, 64)
 	least, errLeast := strconv.ParseFloat(than, 64)
 	return err == nil && errLeast == nil && !math.IsNaN(v) && v >= least
 }
 
-// eventName is the EventApiName of a record, "" where there is none.
+// eventName is the EventApiName of a record for the API version of the request, "" if the
+// event has none there.
 func (x *exchange) eventName(r *record) string {
 	since := x.server.config.cometd.nameSince
 	if since == "" || !atLeast(x.version, since) {
