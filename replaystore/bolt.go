@@ -30,8 +30,8 @@ type Bolt struct {
 	db   *bbolt.DB
 	path string
 
-	file     os.FileInfo // the one that is open
-	absolute string      // path, whatever the working directory becomes
+	file     os.FileInfo // of the file that is open, to tell it from another one at the same path
+	absolute string      // path made absolute, so that it stays the same when the working directory changes
 
 	// turn holds a token while a method works with db. Unlike bbolt's own locks, which are mutexes, one can stop
 	// waiting for it when ctx ends; and a panic inside bbolt, which may leave those locked forever, is seen by
@@ -145,7 +145,7 @@ func (b *Bolt) update(ctx context.Context, needed bool, fn func(records *bbolt.B
 		}
 		err := b.db.Update(func(tx *bbolt.Tx) error { return fn(tx.Bucket([]byte(markersBucket))) })
 		if err == nil {
-			err = b.inPlace() // nothing is durable that has no name
+			err = b.inPlace() // what is written to a file without its name is lost at a restart
 		}
 		return err
 	})
@@ -179,8 +179,9 @@ func (b *Bolt) do(ctx context.Context, fn func() error) error {
 	return err
 }
 
-// inPlace fails unless the file at the path is the one that is open. The lock is of the file and not of its name:
-// once the name is free, or another file's, a second Bolt can have it, and only one of the two may go on.
+// inPlace fails unless the file at the path is the one that is open. The lock holds the file and not its name: where
+// the file was deleted, renamed or replaced, a second Bolt can open another file at the path, and only the Bolt whose
+// file has the name may go on.
 func (b *Bolt) inPlace() error {
 	now, err := os.Stat(b.absolute)
 	switch {

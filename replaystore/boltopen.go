@@ -90,8 +90,8 @@ func OpenBolt(path string, opts ...BoltOption) (*Bolt, error) {
 	return b, nil
 }
 
-// begin makes the buckets of the file that has been opened, unless it is not the one that was inspected, or not the
-// one at the path any more: it may have been renamed while its lock was waited for.
+// begin makes the buckets of the file that has been opened. It fails where that file is not the one that was inspected
+// before, or is no longer the one at the path: it may have been renamed while OpenBolt waited for its lock.
 func (b *Bolt) begin(file *os.File, inspected os.FileInfo) (err error) {
 	if b.file, err = file.Stat(); err != nil {
 		return err

@@ -19,12 +19,12 @@ import (
 //	  dated   1 byte    1 if Date follows, else 0
 //	  Date    12 bytes  likewise
 //	  id      2 bytes   the length of its ReplayID, which follows and is not empty
-//	  handled 2 bytes   how many there are, then 8 bytes each
+//	  handled 2 bytes   the number of names in Handled, which follow with 8 bytes each
 //	ReplayID  the rest
 //
 // Zero times are left out rather than written: their seconds mean nothing to other readers. Each marker has
-// exactly one encoding and each encoding one marker; what releases before version 2 could say is written as they
-// wrote it, so that they can read it. Seconds and nanoseconds are apart because one int64 of
+// exactly one encoding and each encoding one marker. A marker without Followed and Group is written in version 1, so
+// that releases which know only that can read it. Seconds and nanoseconds are apart because one int64 of
 // nanoseconds ends in 2262, and dates such as 9999-12-31 are in use.
 const (
 	recordVersion      = 1

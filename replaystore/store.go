@@ -26,14 +26,14 @@ type Marker struct {
 	// an empty ReplayID it says where to start: at events from Live on.
 	Live time.Time
 
-	// Followed is the moment until which the channel was followed at all: over the Streaming API, where a server
-	// may be quiet while it seeks, that is later than what is known to be without a gap. Zero where it is not
-	// known, or the same as Live.
+	// Followed is the moment until which the channel was followed, with a gap or without. Over the Streaming API it
+	// can be later than Live, because a server that seeks through a backlog is quiet: the channel is followed, but
+	// nobody knows whether it is without a gap. Zero where it is not known, or the same as Live.
 	Followed time.Time
 
-	// Group is what is handled of the events behind ReplayID that share one replay id. Its zero value is nothing.
-	// ReplayID alone is always a safe place to resume at: a store that forgets Group loses nothing, and events
-	// are repeated.
+	// Group says which events are handled of those that come next after ReplayID, where these share one replay id.
+	// Its zero value says that none is. ReplayID alone is always a safe place to resume at: a store that forgets
+	// Group loses no events, and those that were handled come again.
 	Group Group
 }
 
@@ -41,18 +41,18 @@ type Marker struct {
 // a transaction where a channel of change events has enriched fields or filters. A subscriber that resumes at that
 // id gets none of them, so a marker reaches it only when all of them are handled.
 type Group struct {
-	ReplayID []byte    // that they share; empty: there is no group
-	Date     time.Time // of the first one; zero where it carries none
+	ReplayID []byte    // the replay id that they share; empty: there is no group
+	Date     time.Time // of the first event; zero where that carries none
 
 	// Handled names the events that are handled, by 8 bytes each that tell them apart within the group. It is
 	// opaque, and no longer than MaxHandled.
 	Handled []uint64
 }
 
-// MaxHandled is the most events of a group that a marker names: 32 KiB of them.
+// MaxHandled is the greatest length of Group.Handled: the names of so many events take 32 KiB.
 const MaxHandled = 4096
 
-// clone copies what a marker refers to.
+// clone is a copy of the marker that shares no memory with it.
 func (m Marker) clone() Marker {
 	m.ReplayID = bytes.Clone(m.ReplayID)
 	m.Group.ReplayID = bytes.Clone(m.Group.ReplayID)

@@ -24,7 +24,7 @@ type orgLine struct {
 	Username       string `json:"username"`
 	Password       string `json:"password"` // with the security token, as the token endpoint takes it
 	RefreshToken   string `json:"refresh_token"`
-	PrivateKeyFile string `json:"private_key_file"` // PEM, of the JWT bearer flow
+	PrivateKeyFile string `json:"private_key_file"` // path of a PEM file, for the JWT bearer flow
 	CAFile         string `json:"ca_file,omitempty"`
 }
 
@@ -67,7 +67,7 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if *log != "" {
 		options = append(options, sfstreamtest.WithLog(*log))
 	}
-	dir, err := os.MkdirTemp("", "sfstream-testorg-") // nobody else can look into it
+	dir, err := os.MkdirTemp("", "sfstream-testorg-") // of mode 0700, for the private key
 	if err != nil {
 		return err
 	}
