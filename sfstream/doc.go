@@ -26,7 +26,8 @@
 //
 // Within what Salesforce retains (72 hours; 24 of /topic and /u) every event of a followed channel
 // reaches the loop at least once, in the order of its channel, whatever happens
-// to connections, tokens, servers and this process:
+// to connections, tokens, servers and this process; what no client can know is said
+// below:
 //
 //   - A message is handled when the loop asks for the next one (see AckPolicy). A
 //     channel's replay marker never passes a message that is not handled.
@@ -43,11 +44,15 @@
 //     WithReplayFallback.
 //   - Several change events may share a replay id, on channels with enriched fields or
 //     filters. Position and marker reach it when all of them are known to be there and
-//     handled; until then they are before it, and remember what was handled.
+//     handled; until then they are before it, and remember what was handled, of the
+//     first 4,096. On any other channel that begins with the first id that repeats, with
+//     a warning: if a connection ended right there, the rest of that id may be lost.
 //   - Over the Streaming API a quiet server may be one that seeks through a backlog. A
 //     channel counts as complete since a subscription at "new" or an event that
 //     Salesforce dated at most ten minutes ago; what cannot be known otherwise is a Gap
-//     that is Possible, and ends nothing.
+//     that is Possible, and ends nothing. A server that stops without a word between two
+//     events of one replay id (the daily limit, perhaps) looks as if there were no more:
+//     the rest is delivered when it comes, but not after a restart before that.
 //
 // Run hands messages to several handlers at once, in order per key: per record of
 // change events, per channel of others, or by OrderBy. Transactions hands out change

@@ -39,7 +39,7 @@ type ChannelStatus struct {
 
 	Resent      uint64 // events of one replay id that were sent again after a reconnect between them
 	Reconnects  int    // sessions after the first
-	Gaps        int    // times that WithReplayFallback resumed elsewhere
+	Gaps        int    // calls of Hooks.OnGap for it, also of gaps that are only possible
 	LastError   error
 	LastErrorAt time.Time
 }
