@@ -56,6 +56,9 @@ func (d *delivery) push(sub *subscription, messages []Message, identities []uint
 			present++
 		case fateDuplicate:
 			r.states[i] = handled | absent | skipped
+			if m.placed {
+				present++
+			}
 		case fateAgain:
 			r.states[i] = handled | absent
 		}

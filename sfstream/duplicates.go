@@ -26,7 +26,7 @@ type duplicates struct {
 
 	// early are the keys of events that came before their turn, however many: all of
 	// them come again if the session ends before that is known to be well.
-	early []string
+	early map[string]struct{}
 
 	known map[string]struct{} // nil: no repetition is expected
 	left  int                 // events until known is dropped
@@ -76,8 +76,20 @@ func (d *duplicates) remember(m *Message, identity uint64) {
 func (d *duplicates) rememberEarly(m *Message, identity uint64) {
 	d.remember(m, identity)
 	if len(m.ReplayID) > 0 {
-		d.early = append(d.early, string(appendKey(nil, m, identity)))
+		if d.early == nil {
+			d.early = make(map[string]struct{})
+		}
+		d.early[string(appendKey(nil, m, identity))] = struct{}{}
 	}
+}
+
+// cameEarly reports whether m came before its turn and may come again for that.
+func (d *duplicates) cameEarly(m *Message, identity uint64) bool {
+	if len(d.early) == 0 {
+		return false
+	}
+	_, early := d.early[string(appendKey(nil, m, identity))]
+	return early
 }
 
 // expect says that a new session begins, which may repeat what came before.
@@ -86,7 +98,7 @@ func (d *duplicates) expect() {
 	for _, key := range d.ring {
 		d.known[string(key)] = struct{}{}
 	}
-	for _, key := range d.early {
+	for key := range d.early {
 		d.known[key] = struct{}{}
 	}
 	d.left = remembered

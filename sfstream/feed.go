@@ -68,8 +68,10 @@ type feed struct {
 	skipping   bool      // that older events are skipped has been told
 	fresh      bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
-	early      []byte // the id of the last message that came before its turn; empty: none did
-	base       []byte // the place before the early messages
+	early      []byte   // the id of the last message that came before its turn; empty: none did
+	base       []byte   // the place before the early messages
+	earlyLast  *Message // that message; nil: it has no place
+	marked     []byte   // the last id that a marker was given, once all up to it is handled
 
 	fellBack time.Time // when a stale id was last dealt with
 
@@ -261,6 +263,7 @@ func (f *feed) deliver(messages []Message, early bool) (news bool) {
 	f.identities = nil
 	for i := range messages {
 		m := &messages[i]
+		m.early = early
 		if f.groups == nil && f.sharesID(m) {
 			f.startGroups(messages, i)
 		}
@@ -294,12 +297,21 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 	identity := m.tellApart()
 	if f.duplicates.seen(m, identity) {
 		m.fate = fateDuplicate
+		f.skip.reached(m.ReplayID)
+		if !early && f.duplicates.cameEarly(m, identity) && (len(f.position.id) == 0 || compareIDs(f.position.id, m.ReplayID) < 0) {
+			// Now it has come in its turn. The marker is there, but where one that it had overtaken has taken it back.
+			if m.placed = before(f.marked, m.ReplayID); m.placed {
+				f.marked = m.ReplayID
+			}
+			f.moveTo(m.ReplayID, m)
+		}
 		return false
 	}
 	if f.wentBack(m); f.missed != nil {
 		return false
 	}
 	if early {
+		f.isNewFrom(m.ReplayID)
 		f.duplicates.rememberEarly(m, identity)
 	} else {
 		f.duplicates.remember(m, identity)
@@ -313,14 +325,19 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 		m.fate = fateSkip
 	}
 	// One that is skipped for its age has no place: a restart is to skip it again.
-	m.placed = (m.fate == fateDeliver || seen) && len(m.ReplayID) > 0
+	if m.placed = (m.fate == fateDeliver || seen) && len(m.ReplayID) > 0; m.placed {
+		f.marked = m.ReplayID
+	}
 	if !early {
 		f.moveTo(m.ReplayID, m)
 	} else if len(m.ReplayID) > 0 {
 		if len(f.early) == 0 {
 			f.base = f.position.id
 		}
-		f.early = m.ReplayID
+		f.early, f.earlyLast = m.ReplayID, nil
+		if m.placed {
+			f.earlyLast = m
+		}
 	}
 	return true
 }
@@ -334,7 +351,11 @@ func (f *feed) moveTo(id []byte, at *Message) {
 	if f.fresh {
 		f.skip = skipper{} // what comes after it is new too
 	}
-	if f.before = f.position; at != nil || !bytes.Equal(f.position.id, id) {
+	moved := !bytes.Equal(f.position.id, id)
+	if moved {
+		f.before = f.position
+	}
+	if moved || at != nil {
 		f.at, f.atDate = at, time.Time{}
 	}
 	f.position = position{id: id, skip: f.skip}
@@ -345,10 +366,14 @@ func (f *feed) sure() {
 	if f.groups != nil {
 		f.sureOfGroups()
 	}
-	id := f.early
-	f.early, f.duplicates.early = nil, nil
+	id, last := f.early, f.earlyLast
+	f.early, f.earlyLast, f.duplicates.early = nil, nil, nil
 	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || compareIDs(f.position.id, id) < 0) {
-		f.moveTo(id, nil)
+		f.moveTo(id, last)
+		if last != nil && before(f.marked, id) {
+			f.client.delivery.reach(f.sub, id, last.Date())
+			f.marked = id
+		}
 	}
 }
 
@@ -363,7 +388,7 @@ func (f *feed) sessionEnded() {
 	if len(f.early) > 0 && len(f.position.id) > 0 && compareIDs(f.early, f.position.id) < 0 {
 		f.moveTo(f.early, nil) // the server sends old ones again: what follows them is to come
 	}
-	f.early = nil
+	f.early, f.earlyLast = nil, nil
 	if f.groups != nil {
 		f.endGroups()
 	}
@@ -373,8 +398,14 @@ func (f *feed) sessionEnded() {
 // queued: it is new, whatever its date.
 func (f *feed) unread(id []byte) {
 	f.sub.beCareful()
-	if f.fresh && len(f.position.id) == 0 {
-		f.position.skip.until = id
+	f.isNewFrom(id)
+}
+
+// isNewFrom notes the first event of a session of new events that leaves no position:
+// when it comes again, it and what follows it is new, whatever its date.
+func (f *feed) isNewFrom(id []byte) {
+	if skip := &f.position.skip; f.fresh && len(f.position.id) == 0 && len(skip.until) == 0 {
+		skip.until = id
 	}
 }
 

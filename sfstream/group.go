@@ -70,6 +70,7 @@ type group struct {
 	last   int        // index of its last message in the batch at hand; -1: there is none
 	old    bool       // the last one that was not known is older than the wanted start
 	stored bool       // a marker has named events of it
+	early  bool       // it has only come before its turn: others may be before it
 
 	news bool // this session has brought an event of it that was not known
 	vain int  // sessions in a row that have brought only known ones
@@ -178,6 +179,7 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 		}
 		g = f.opened(m)
 	}
+	g.early = early && (g.early || len(g.known.list) == 0)
 	if early {
 		if n := len(gs.early); n == 0 || gs.early[n-1] != g {
 			gs.early = append(gs.early, g)
@@ -227,8 +229,8 @@ func (f *feed) opened(m *Message) *group {
 		g = new(group)
 	}
 	*g = group{id: m.ReplayID, from: f.position.id, first: m, last: -1, known: identities{list: g.known.list[:0]}}
-	if len(gs.open) == 0 && f.fresh && len(f.position.id) == 0 {
-		f.position.skip.until = g.id // it and what follows is new, whatever its date
+	if len(gs.open) == 0 {
+		f.isNewFrom(g.id)
 	}
 	gs.open = append(gs.open, g)
 	return g
@@ -242,7 +244,7 @@ func (f *feed) groupIsNew() {
 	if f.groups == nil || len(f.groups.open) == 0 || len(f.position.id) > 0 || skip.before.IsZero() {
 		return
 	}
-	if g := f.groups.open[0]; bytes.Equal(skip.until, g.id) && g.date.After(skip.before) && f.groups.awaited == nil {
+	if g := f.groups.open[0]; !g.early && bytes.Equal(skip.until, g.id) && g.date.After(skip.before) && f.groups.awaited == nil {
 		*skip = skipper{before: g.date, exact: true, until: g.id}
 	}
 }
@@ -300,7 +302,7 @@ func (f *feed) sureOfGroups() {
 	early := gs.early
 	gs.early = nil
 	for _, g := range early {
-		g.last = -1
+		g.last, g.early = -1, false
 		whole := g
 		if gs.cursor != nil && compareIDs(gs.cursor.id, g.id) > 0 {
 			gs.remove(g) // another one has come behind it
@@ -454,7 +456,10 @@ func (g *handledGroup) marker() replaystore.Group {
 // group than the first one nothing is kept: it came before its turn, and comes again.
 func (m *mark) handle(msg *Message, identity uint64) {
 	if m.group == nil {
-		m.group = &handledGroup{id: bytes.Clone(msg.ReplayID), date: msg.Date()}
+		m.group = &handledGroup{id: bytes.Clone(msg.ReplayID)}
+		if !msg.early { // else its date says nothing of what is before it
+			m.group.date = msg.Date()
+		}
 	}
 	if bytes.Equal(m.group.id, msg.ReplayID) && m.group.size() < replaystore.MaxHandled {
 		m.group.events.add(identity)

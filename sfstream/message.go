@@ -33,6 +33,7 @@ type Message struct {
 	json    bool
 	fate    fate
 	placed  bool  // its id is one to resume after, once all up to it is handled
+	early   bool  // others may have been before it that have not come yet
 	place   int32 // in run
 	schema  *avro.Schema
 	run     *run // nil until delivery has it
