@@ -1,22 +1,27 @@
 package sfstream_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
@@ -216,4 +221,62 @@ func TestKeepaliveInsideAnUnexpectedGroup(t *testing.T) {
 		must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
 		eyesReceive(t, c, 1, 2, 3, 4, 5)
 	})
+}
+
+// TestTokenInAnAddress: Salesforce and proxies put the token into addresses, as of
+// frontdoor.jsp, where it is escaped. It must not show there either.
+func TestTokenInAnAddress(t *testing.T) {
+	escaped := url.QueryEscape(plantedToken)
+	redirect := func(to string) func(scriptedMessage) *http.Response {
+		return func(scriptedMessage) *http.Response {
+			resp := scriptedBody(http.StatusFound, "")
+			resp.Header.Set("Location", to)
+			return resp
+		}
+	}
+	page := func(text string) func(scriptedMessage) *http.Response {
+		return func(scriptedMessage) *http.Response { return scriptedBody(http.StatusInternalServerError, text) }
+	}
+	for name, answer := range map[string]func(m scriptedMessage) *http.Response{
+		"page":     page(`<a href="/secur/frontdoor.jsp?sid=` + escaped + `">`),
+		"cut page": page(strings.Repeat("x", 175) + escaped),
+		"JSON":     page(`{"sid":"` + strings.Replace(plantedToken, "!", `\u0021`, 1) + `"}`),
+		"refusal": func(m scriptedMessage) *http.Response {
+			return scriptedFailure(m, "500::see /secur/frontdoor.jsp?sid="+escaped)
+		},
+		"path":         redirect("https://elsewhere.my.salesforce.com/sid/" + plantedToken),
+		"escaped path": redirect("https://elsewhere.my.salesforce.com/sid/" + escaped),
+		"no address":   redirect("https://else where/%zz" + escaped),
+		"gRPC":         nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var said bytes.Buffer
+				s := &scriptedOrg{counts: make(map[string]int), answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+					return answer(msgs[0]), nil
+				}}
+				via := sfstream.CometD
+				if answer == nil {
+					via = sfstream.PubSub
+				}
+				c, err := sfstream.New(authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
+					return &authenticator.Credentials{AccessToken: plantedToken, InstanceURL: plantedHost, OrgID: "00D000000000001AAA"}, nil
+				}), sfstream.WithAPIVersion("62.0"), sfstream.WithTransport(via), sfstream.WithHTTPClient(&http.Client{Transport: s}),
+					sfstream.WithLogger(slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+					sfstream.WithPubSubDialOptions(grpc.WithChainUnaryInterceptor(func(context.Context, string, any, any, *grpc.ClientConn, grpc.UnaryInvoker, ...grpc.CallOption) error {
+						return status.Error(codes.Unavailable, "sid="+escaped)
+					})))
+				must(t, err)
+				must(t, c.Open(t.Context()))
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				err = c.Subscribe(ctx, "/event/Order__e")
+				cancel()
+				fmt.Fprintf(&said, "%v %#v %+v", err, err, c.Status())
+				must(t, ignore(c.Close(), err))
+				if shown := said.String(); strings.Contains(shown, "planted-") {
+					t.Error(shown)
+				}
+			})
+		})
+	}
 }

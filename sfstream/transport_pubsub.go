@@ -23,6 +23,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
@@ -272,7 +273,7 @@ func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
 	if strings.Contains(err.Error(), "too_many_pings") { // grpc tells of a GOAWAY in words only
 		s.transport.punished(s.conn)
 	}
-	if strings.Contains(err.Error(), s.creds.AccessToken) {
+	if text := err.Error(); s.hide(text) != text {
 		st := status.Convert(err)
 		err = status.Error(st.Code(), s.hide(st.Message()))
 	}
@@ -282,7 +283,7 @@ func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
 }
 
 func (s *pubsubSession) hide(text string) string {
-	return strings.ReplaceAll(text, s.creds.AccessToken, "…")
+	return bayeux.Hide(text, s.creds.AccessToken)
 }
 
 // forgotten is the error of a stream that was woken.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
@@ -138,6 +139,6 @@ func (c schemaClient) translate(channel string, err error) error {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Unknown:
 		code = sfstream.Unavailable
 	}
-	message, rpcID, _ := strings.Cut(strings.ReplaceAll(st.Message(), c.creds.AccessToken, "…"), " rpcId: ")
+	message, rpcID, _ := strings.Cut(bayeux.Hide(st.Message(), c.creds.AccessToken), " rpcId: ")
 	return &sfstream.ServerError{API: "pubsub", Channel: channel, Code: code, Message: message, RPCID: rpcID}
 }

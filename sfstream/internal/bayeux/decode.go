@@ -230,22 +230,37 @@ func (d *decoder) take(element []byte) (Event, bool) {
 // start is the beginning of a text that a server wrote, without a secret.
 func start(text []byte, length int, secret string) string {
 	cut := string(text[:min(len(text), length+len(secret))])
-	cut = hide(cut, secret)
-	for n := min(len(secret), len(cut)); n >= partOfSecret; n-- { // it ends within one
-		if strings.HasSuffix(cut, secret[:n]) {
-			cut = cut[:len(cut)-n] + "…"
-			break
+	cut = Hide(cut, secret)
+	for _, part := range forms(secret) {
+		for n := min(len(part), len(cut)); n >= partOfSecret; n-- { // it ends within one
+			if strings.HasSuffix(cut, part[:n]) {
+				cut = cut[:len(cut)-n] + "…"
+				break
+			}
 		}
 	}
 	return cut[:min(len(cut), length)]
 }
 
-// hide takes a secret out of a text: some servers repeat what they were sent.
-func hide(text, secret string) string {
-	if secret == "" {
-		return text
+// Hide takes a secret out of a text: some servers repeat what they were sent, also in
+// addresses and other texts where it is escaped.
+func Hide(text, secret string) string {
+	for _, part := range forms(secret) {
+		text = strings.ReplaceAll(text, part, "…")
 	}
-	return strings.ReplaceAll(text, secret, "…")
+	return text
+}
+
+// forms is what of a secret must not show. Salesforce's tokens are an org id, "!" and
+// what is secret: that mark alone is escaped, in one way or another.
+func forms(secret string) []string {
+	if secret == "" {
+		return nil
+	}
+	if _, tail, ok := strings.Cut(secret, "!"); ok && len(tail) >= partOfSecret {
+		return []string{secret, tail}
+	}
+	return []string{secret}
 }
 
 func isMeta(channel string) bool { return len(channel) > 6 && channel[:6] == "/meta/" }

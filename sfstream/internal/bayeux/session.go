@@ -99,6 +99,7 @@ type StatusError struct {
 	Start      string        // of the body
 	Host       string        // that was asked
 	Location   *url.URL      // of a redirect; nil: it is none
+	to         string        // what is shown of it
 }
 
 // ErrorOf is what a response with another status than 200 says: a *ReplyError where
@@ -117,14 +118,15 @@ func ErrorOf(resp *http.Response, body []byte, secret string) error {
 	}
 	if to, err := resp.Location(); err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		e.Location = to
+		e.to = Hide(to.Scheme+"://"+to.Host+to.EscapedPath(), secret) // its query may hold another one
 	}
 	return e
 }
 
 // Error is the status and the start of the body.
 func (e *StatusError) Error() string {
-	if e.Location != nil { // its query may hold a secret
-		return fmt.Sprintf("HTTP %d %s to %s://%s%s", e.Status, http.StatusText(e.Status), e.Location.Scheme, e.Location.Host, e.Location.EscapedPath())
+	if e.Location != nil {
+		return fmt.Sprintf("HTTP %d %s to %s", e.Status, http.StatusText(e.Status), e.to)
 	}
 	if e.Start == "" {
 		return fmt.Sprintf("HTTP %d %s without a body", e.Status, http.StatusText(e.Status))
@@ -474,8 +476,9 @@ func (s *Session) cause(ctx context.Context, err error) error {
 	if reason := context.Cause(ctx); reason == ErrSilent {
 		return reason
 	}
-	if text := err.Error(); s.token != "" && strings.Contains(text, s.token) {
-		return errors.New(hide(text, s.token))
+	text := err.Error()
+	if clean := Hide(text, s.token); clean != text {
+		return errors.New(clean)
 	}
 	return err
 }
