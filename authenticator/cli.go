@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// cliTimeout is how long both commands of one login may take together.
-const cliTimeout = time.Minute
+// cliTimeout is how long both commands of one login may take together. It is a variable because processes know no
+// other clock than the real one: a test cannot wait for it, and sets a shorter one.
+var cliTimeout = time.Minute
 
 // cli is the Authenticator that uses a login of the Salesforce CLI, for a developer's own machine. Each Authenticate
 // runs the CLI anew, and the CLI renews its login where it has to.

@@ -146,6 +146,28 @@ func TestAHangingCLIEndsWithTheContext(t *testing.T) {
 	}
 }
 
+// TestAHangingCLIHasALimitOfItsOwn: a program that waits for ever for its login shall not wait for the CLI.
+func TestAHangingCLIHasALimitOfItsOwn(t *testing.T) {
+	if before := authenticator.SetCLITimeout(t, 200*time.Millisecond); before != time.Minute {
+		t.Errorf("the limit is %v", before)
+	}
+	for name, commands := range map[string][2]string{
+		"sf org display did not end":                {"exec sleep 20", "exit 1"},
+		"sf org auth show-access-token did not end": {prints(cliDisplay), "exec sleep 20"},
+	} {
+		fakeCLI(t, commands[0], commands[1])
+		begin := time.Now()
+		c, err := fromEnv(t).Authenticate(context.Background(), authenticator.Login{})
+		e := loginError(t, c, err)
+		if e.Code != "no_answer" || !errors.Is(err, context.DeadlineExceeded) || authenticator.Permanent(e) || !strings.Contains(e.Error(), name) {
+			t.Errorf("got %v, want %s", e, name)
+		}
+		if took := time.Since(begin); took > 15*time.Second {
+			t.Errorf("after %v", took)
+		}
+	}
+}
+
 func FuzzCLIOutput(f *testing.F) {
 	dir := f.TempDir()
 	fakeCLI(f, "cat '"+dir+"/display'", "cat '"+dir+"/show'")

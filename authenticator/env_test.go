@@ -132,6 +132,41 @@ func TestFromEnvReadsFiles(t *testing.T) {
 		}
 		mustLogin(t, a, authenticator.Login{URL: newStrictServer(t).URL})
 	})
+	for name, test := range map[string]struct {
+		variables string
+		want      authenticator.Authenticator
+		login     string
+	}{
+		"static": {"ACCESS_TOKEN=at INSTANCE_URL=" + instance + " ORG_ID=o LOGIN_URL=https://acme.example.com",
+			authenticator.Static{AccessToken: "at", InstanceURL: instance, OrgID: "o"}, "https://acme.example.com"},
+		"refresh token": {"REFRESH_TOKEN=rt CONSUMER_KEY=k CONSUMER_SECRET=s",
+			&authenticator.RefreshToken{ConsumerKey: "k", ConsumerSecret: "s", RefreshToken: "rt"}, authenticator.ProductionURL},
+		"client credentials": {"CONSUMER_KEY=k CONSUMER_SECRET=s LOGIN_URL=" + instance,
+			authenticator.ClientCredentials{ConsumerKey: "k", ConsumerSecret: "s"}, instance},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var pairs []string
+			for pair := range strings.FieldsSeq(test.variables) {
+				k, v, _ := strings.Cut(pair, "=")
+				pairs = append(pairs, k+"_FILE", file(k, "\t"+v+" \n\n"))
+			}
+			set(t, pairs...)
+			a, loginURL, err := authenticator.FromEnv()
+			if err != nil || loginURL != test.login || !reflect.DeepEqual(a, test.want) {
+				t.Errorf("got %T, %q, %v; want %T, %q", a, loginURL, err, test.want, test.login)
+			}
+		})
+	}
+	t.Run("the CLI", func(t *testing.T) {
+		set(t)
+		calls := fakeCLI(t, prints(cliDisplay), prints(cliToken))
+		t.Setenv("SALESFORCE_ORG", "")
+		t.Setenv("SALESFORCE_ORG_FILE", file("org", "ci\n"))
+		mustLogin(t, fromEnv(t), authenticator.Login{})
+		if !strings.Contains(calls(), "--target-org ci ") {
+			t.Errorf("called\n%s", calls())
+		}
+	})
 	for text, want := range map[string]string{"p\n": "p", "p\r\n": "p", " p \n\n": " p \n", "p": "p", "p\r": "p\r", "\ufeffp\r\n": "p"} {
 		t.Run("password", func(t *testing.T) {
 			set(t, "LOGIN_FLOW", "soap", "USERNAME", " u ", "PASSWORD_FILE", file("password", text), "SECURITY_TOKEN_FILE", file("token", " t\n"))

@@ -34,6 +34,10 @@ func (e *Error) remedy() string {
 		return "check consumer key and consumer secret, and that the app exists in this org (a new app takes some minutes)"
 	case "unsupported_grant_type", "invalid_scope":
 		return "enable this flow and its scopes in the app"
+	case "invalid_request":
+		return "check consumer key and username: Salesforce finds the request itself wrong"
+	case "unknown_error":
+		return "Salesforce has trouble of its own: try again later"
 	case "invalid_app_access":
 		return "an administrator must let the user use the app"
 	case "inactive_user", "inactive_org":
