@@ -12,6 +12,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -70,6 +72,17 @@ func (g *gossip) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(reply)), Request: r}, nil
 }
 
+// plantedCLI is an sf that knows the org, or fails and tells its token.
+func plantedCLI(refuse string) string {
+	switch refuse {
+	case "oauth":
+		return "#!/bin/sh\ncat <<'END'\n" + `{"name":"RefreshTokenAuthError","message":"expired access/refresh token ` + plantedToken + `"}` + "\nEND\nexit 1\n"
+	case "page":
+		return "#!/bin/sh\necho 'no answer to " + plantedToken + "' >&2\nexit 1\n"
+	}
+	return "#!/bin/sh\ncat <<'END'\n" + `{"result":{"id":"00D000000000001AAA","accessToken":"` + plantedToken + `","instanceUrl":"` + plantedHost + `"}}` + "\nEND\n"
+}
+
 // TestNoFlowShowsASecret follows each flow through a refused login, an outage and a token that is
 // refused, and looks for what was planted in the log, the hooks, Status and along the errors' chains.
 func TestNoFlowShowsASecret(t *testing.T) {
@@ -104,9 +117,22 @@ func TestNoFlowShowsASecret(t *testing.T) {
 			return authenticator.Static{AccessToken: plantedToken, InstanceURL: plantedHost, OrgID: "00D000000000001AAA"}
 		},
 	}
+	// The Salesforce CLI tells its token to standard output, and to standard error where it fails.
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	t.Setenv("SALESFORCE_LOGIN_FLOW", "cli")
+	t.Setenv("SALESFORCE_ORG", "dev")
+	cli, _, err := authenticator.FromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flows["Salesforce CLI"] = func() authenticator.Authenticator { return cli }
 	for name, flow := range flows {
 		for _, refuse := range []string{"", "oauth", "page"} {
 			t.Run(name+"/"+refuse, func(t *testing.T) {
+				if err := os.WriteFile(filepath.Join(dir, "sf"), []byte(plantedCLI(refuse)), 0o700); err != nil {
+					t.Fatal(err)
+				}
 				synctest.Test(t, func(t *testing.T) {
 					var log logBuffer
 					g := &gossip{refuse: refuse}
@@ -118,6 +144,8 @@ func TestNoFlowShowsASecret(t *testing.T) {
 							OnReconnect: func(r sfstream.Reconnect) { tell(r) },
 							OnLogin:     func(e sfstream.LoginEvent) { tell(e, e.Err) },
 							OnLimit:     func(e *sfstream.ServerError) { tell(e) },
+							OnGap:       func(g sfstream.Gap) { tell(g) },
+							OnSaved:     func(key replaystore.Key, m replaystore.Marker) { tell(key, m) },
 							OnSubscriptionError: func(channel string, err error) bool {
 								tell(channel, err)
 								return false
