@@ -119,6 +119,7 @@ func contractGroups() []rule {
 		}),
 		broken(),
 		restarted(),
+		evidenceRules(),
 		inGroups("two polite restarts inside a group repeat none", restartedTwice),
 		inGroups("a marker reaches a group when it is whole and handled", markerOfGroup),
 		inGroups("a group that nothing follows is whole when the server says that there is no more", quietGroup),
