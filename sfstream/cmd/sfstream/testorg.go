@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
@@ -38,6 +39,8 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		demo       = flags.Bool("demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order_Event__e")
 		rate       = flags.Float64("rate", 2, "events per second of -demo")
 		key        = flags.String("key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
+		off        = flags.String("off", "", "`flows` of login that the org has switched off, with commas between: password, soap, client-credentials, jwt-bearer")
+		rotate     = flags.Bool("rotate", false, "rotate refresh tokens: each login brings a new one, and an old one revokes all")
 		log        = flags.String("log", "", "keep the org's events in this `file`, so that they survive a restart")
 	)
 	flags.Usage = func() {
@@ -63,6 +66,20 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	}
 	if *tls {
 		options = append(options, sfstreamtest.WithTLS())
+	}
+	if *off != "" {
+		for name := range strings.SplitSeq(*off, ",") {
+			flow := sfstreamtest.LoginFlow(strings.TrimSpace(name))
+			switch flow {
+			case sfstreamtest.PasswordFlow, sfstreamtest.SOAPFlow, sfstreamtest.ClientCredentialsFlow, sfstreamtest.JWTBearerFlow:
+			default:
+				return usageError{fmt.Sprintf("sfstream testorg: -off: %q is none of password, soap, client-credentials, jwt-bearer", flow)}
+			}
+			options = append(options, sfstreamtest.WithoutLoginFlow(flow))
+		}
+	}
+	if *rotate {
+		options = append(options, sfstreamtest.WithRefreshRotation())
 	}
 	if *log != "" {
 		options = append(options, sfstreamtest.WithLog(*log))
