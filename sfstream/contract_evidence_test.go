@@ -22,6 +22,7 @@ func evidenceRules() []rule {
 		{number: 7, words: "keepalives of the group's own id close it at the second in a row", run: ownKeepalives, pubsubOnly: true},
 		{number: 7, words: "another id as the first event of a session that resumed before a group closes it", run: anotherFirst, cometdOnly: true},
 	}
+	rules = append(rules, rule{number: 7, words: "empty connects beside a call that is under way close no group", run: besideACall, cometdOnly: true})
 	rules = append(rules, rule{number: 6, words: "a second possible gap waits, with backoff up to an hour", run: possibleGaps, cometdOnly: true})
 	rules = append(rules, rule{number: 6, words: "after a possible gap a number that is not known by its date is delivered", run: numbersAnew, cometdOnly: true})
 	held := func(r *http.Request, msgs []scriptedMessage) (*http.Response, error) {
@@ -130,9 +131,37 @@ func anotherFirst(t *testing.T) {
 	s.leads(t, "100", 3, "101", "102")
 }
 
+// besideACall: the rest of the group may come with the reply to the call.
+func besideACall(t *testing.T) {
+	s := &scriptedOrg{answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+		switch {
+		case kind == "subscribe" && n == 2, kind == "connect" && n > 2:
+			wait := 20 * time.Second
+			if kind == "subscribe" {
+				wait = 80 * time.Second
+			}
+			select {
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			case <-time.After(wait):
+				return scriptedOK(kind, msgs, ""), nil
+			}
+		case kind == "connect" && n == 2:
+			now := time.Now()
+			return scriptedOK(kind, msgs, ownChange(100, now)+","+ownGroup(now)), nil
+		}
+		return nil, nil
+	}}
+	subscribed := make(chan error, 1)
+	s.leads(t, "99", 3, "100", "101", func(c *sfstream.Client) {
+		go func() { subscribed <- c.Subscribe(t.Context(), "/event/Other__e") }() // received below
+	})
+	<-subscribed
+}
+
 // leads follows the org after an id, and handles so many events. After a minute the marker is at an id, with
-// what is handled of a group behind it, or nothing.
-func (s *scriptedOrg) leads(t *testing.T, from string, events int, id, group string) {
+// what is handled of a group behind it, or nothing. What happens in that minute, then does.
+func (s *scriptedOrg) leads(t *testing.T, from string, events int, id, group string, then ...func(c *sfstream.Client)) {
 	t.Helper()
 	store := replaystore.NewMemory()
 	c := s.client(t, sfstream.WithReplayStore(store), sfstream.WithAck(sfstream.AckManual))
@@ -141,6 +170,9 @@ func (s *scriptedOrg) leads(t *testing.T, from string, events int, id, group str
 		m, err := c.Receive(t.Context())
 		must(t, err)
 		m.Ack()
+	}
+	for _, do := range then {
+		do(c)
 	}
 	<-time.After(time.Minute)
 	marker, err := store.Load(t.Context(), replaystore.Key{OrgID: "00D000000000001AAA", API: "cometd", Channel: ownChannel})
