@@ -20,6 +20,7 @@ import (
 func evidenceRules() []rule {
 	rules := []rule{
 		{number: 7, words: "keepalives of the group's own id close it at the second in a row", run: ownKeepalives, pubsubOnly: true},
+		{number: 7, words: "a keepalive of a session that has brought nothing of a group does not close it", run: foreignKeepalives, pubsubOnly: true},
 		{number: 7, words: "another id as the first event of a session that resumed before a group closes it", run: anotherFirst, cometdOnly: true},
 	}
 	rules = append(rules, rule{number: 7, words: "empty connects beside a call that is under way close no group", run: besideACall, cometdOnly: true})
@@ -65,6 +66,25 @@ func ownKeepalives(t *testing.T) {
 	l.stop() // keepalives alone are saved rarely
 	if m := l.marker(sales); string(m.ReplayID) != string(id) || len(m.Group.Handled) != 0 {
 		t.Errorf("after two keepalives the marker is %+v, want %x", m, id)
+	}
+}
+
+// foreignKeepalives are of a session that resumed before the group: the server still seeks it.
+func foreignKeepalives(t *testing.T) {
+	l := newGroupLab(t, sfstreamtest.WithKeepalive(time.Minute))
+	l.records(zero)
+	l.follow()
+	l.records(abc)
+	for range 4 {
+		l.receive().Ack()
+	}
+	before := l.Retained(sales)[0].ReplayID
+	l.SeekBacklog(sales, -1, 30*time.Minute)
+	l.DropConnections()
+	l.pass(10 * time.Minute)
+	l.stop()
+	if m := l.marker(sales); string(m.ReplayID) != string(before) || len(m.Group.Handled) != 3 {
+		t.Errorf("after the keepalives of another session the marker is %+v, want %x", m, before)
 	}
 }
 
@@ -119,7 +139,7 @@ func anotherFirst(t *testing.T) {
 		case kind != "connect" || n == 1 || n == 4: // the first ones of the two sessions
 			return nil, nil
 		case n == 2:
-			return scriptedOK(kind, msgs, ownGroup(time.Now().Add(-2*time.Hour))), nil
+			return scriptedOK(kind, msgs, ownChange(100, time.Now().Add(-2*time.Hour))+","+ownGroup(time.Now().Add(-2*time.Hour))), nil
 		case n == 3:
 			return scriptedFailure(msgs[0], "403::Unknown client"), nil
 		case n == 5:
@@ -128,7 +148,7 @@ func anotherFirst(t *testing.T) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}}
-	s.leads(t, "100", 3, "101", "102")
+	s.leads(t, "99", 4, "101", "102")
 }
 
 // besideACall: the rest of the group may come with the reply to the call.

@@ -191,6 +191,9 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 		if whole := gs.moveTo(g); whole != nil {
 			f.closed(whole, messages)
 			gs.spare = whole
+			if len(g.known.list) == 0 {
+				g.from = f.position.id // it has just been opened: the place before it is behind the group that is whole now
+			}
 		}
 	}
 	g.last = i
