@@ -27,7 +27,11 @@ func (c *chaos) defineGrouped(channel string) error {
 	if err := c.DefineObject(object, sfstreamtest.Field{Name: "Ordinal__c", Type: "Integer"}, sfstreamtest.Field{Name: "Name", Type: "Text"}); err != nil {
 		return err
 	}
-	return c.DefineMembers(channel, sfstreamtest.Member{Channel: "/data/" + object + "ChangeEvent", Enriched: []string{"Name"}})
+	member := sfstreamtest.Member{Channel: "/data/" + object + "ChangeEvent", Enriched: []string{"Name"}}
+	if c.seed%2 == 0 {
+		member.Filter = "Ordinal__c > 0" // as every change has
+	}
+	return c.DefineMembers(channel, member)
 }
 
 // groupMost is the most events of a group, less one.
