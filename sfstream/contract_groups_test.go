@@ -127,6 +127,7 @@ func contractGroups() []rule {
 		inGroups("under AckManual the marker waits for the oldest of a group", manualGroup),
 		inGroups("a group whose place before has aged out is sought, and what is handled does not come again", agedOutBefore),
 		inGroups("a group that has aged out is a gap", agedOutGroup),
+		inGroups("a group that has aged out is a gap also where nothing comes any more", agedOutQuietGroup),
 		[]rule{
 			{number: 7, words: "ten thousand events of one replay id come in spite of a server that ends after every 500", run: manyInGroup},
 			{number: 7, words: "events of one replay id on a channel that has no groups", run: unexpectedGroup},
@@ -369,6 +370,24 @@ func agedOutGroup(l groupLab) {
 	l.follow()
 	l.records([]string{"001E"})
 	l.want("001E")
+}
+
+// agedOutQuietGroup: that the server has nothing more to send shows it as well.
+func agedOutQuietGroup(l groupLab) {
+	l.records(zero, abc)
+	l.follow()
+	l.receive().Ack()
+	l.receive().Ack()
+	l.stop()
+	l.pass(74 * time.Hour)
+	l.start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.must(l.client.Subscribe(l.t.Context(), sales))
+	l.pass(10 * time.Minute)
+	if n := l.gapCount(); n != 1 {
+		l.t.Errorf("%d gaps, want 1", n)
+	}
+	l.records(last)
+	l.want("001D")
 }
 
 func manyInGroup(t *testing.T) {
