@@ -26,6 +26,7 @@ func contractClock() []rule {
 		{number: 5, words: "without a reading of Salesforce's clock nothing is skipped and no time is saved", run: func(t *testing.T) {
 			fastClock(t, true)
 		}},
+		{number: 5, words: "with a token from elsewhere the instance is asked for the time once, and is not shown the token", pubsubOnly: true, run: askedOnce},
 		{number: 5, words: "the first event that is skipped is told", run: func(t *testing.T) {
 			l := newLab(t)
 			l.publish(1, 2)
@@ -145,6 +146,26 @@ func fastClock(t *testing.T, mute bool) {
 	l.expect(2)
 	l.subscribe(labOrders)
 	l.expect(2)
+}
+
+// askedOnce: the list of versions is there for everybody, and its Date is the reading.
+func askedOnce(t *testing.T) {
+	l := newLab(t)
+	var asked atomic.Int64
+	l.startWith(l.static(), sfstream.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		asked.Add(1)
+		if r.Method != http.MethodGet || r.URL.Path != "/services/data/" || r.Header.Get("Authorization") != "" {
+			t.Errorf("it asks for %s %s with %v", r.Method, r.URL, r.Header)
+		}
+		return l.HTTPClient().Transport.RoundTrip(r)
+	})}))
+	l.subscribe(labOrders)
+	l.subscribe(labUndated)
+	l.publish(1)
+	l.expect(1)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times, want 1", n)
+	}
 }
 
 // static is a token of the org that somebody else has logged in for.
