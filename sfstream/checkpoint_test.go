@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -281,5 +282,17 @@ func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
 	oldest.Ack()
 	if at := binary.BigEndian.Uint64(w.current.replayID()); at != id {
 		t.Errorf("the watermark is at %d, want %d", at, id)
+	}
+}
+
+// What is handled is remembered of one replay id, the first one behind the mark.
+func TestAMarkRemembersOneGroup(t *testing.T) {
+	event := func(id string) *Message { return &Message{ReplayID: []byte(id), json: true, payload: []byte(`{}`)} }
+	var m mark
+	m.handle(event("101"), 1)
+	m.handle(event("102"), 2)
+	m.handle(event("101"), 3)
+	if got := m.marker().Group; string(got.ReplayID) != "101" || !slices.Equal(got.Handled, []uint64{1, 3}) {
+		t.Errorf("the marker remembers %v of %s, want 1 and 3 of 101", got.Handled, got.ReplayID)
 	}
 }
