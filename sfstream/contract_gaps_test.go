@@ -104,7 +104,11 @@ func contractGaps() []rule {
 			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
 			l.expect(1, 2)
 			l.LagKeepalive(labOrders, 3)
-			l.pass(5 * time.Minute)
+			l.pass(4*time.Minute + 45*time.Second)
+			if n := l.gapCount(); n != 1 {
+				t.Errorf("%d gaps after the first keepalive", n)
+			}
+			l.pass(10 * time.Minute)
 			if n := l.gapCount(); n != 1 || !l.gaps[0].Possible {
 				t.Errorf("%d gaps", n)
 			}

@@ -231,6 +231,9 @@ func staleRules() []rule {
 			l.expect(2, 3)
 			l.expectSubscribe(labOrders, "EARLIEST", nil)
 			l.expectPossibleGaps(1)
+			if n := l.log.count(`level=INFO msg="replay id aged out on a quiet channel`); transportOf(t) == sfstream.PubSub && n != 1 {
+				t.Errorf("told %d times at Info, want 1", n)
+			}
 			l.expectStillWorks(labOrders)
 		}},
 		{number: 6, words: "an id that aged out on a channel followed until 71 h ago is not stale, after a restart", run: func(t *testing.T) {
