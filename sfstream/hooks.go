@@ -6,45 +6,45 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// Hooks are called when something happens that a program may want to count or
-// act on. Nil ones are not called. But for OnSaved they run on the goroutine of
-// the connection: they must not block, and must not call Close, Subscribe or
-// Unsubscribe other than by a goroutine of their own (go client.Close()). They
-// may be called on several goroutines at once.
+// Hooks are functions that the client calls when something happens that a program may
+// want to count or act on. Nil functions are not called. All but OnSaved run on the
+// goroutine of the connection: they must not block, and must not call Close, Subscribe or
+// Unsubscribe other than on a goroutine of their own (go client.Close()). They may be
+// called on several goroutines at once.
 type Hooks struct {
-	// OnState hears that a channel's connection is in another state. err is why it
+	// OnState is called when a channel's connection has another state. err is why it
 	// is waiting or has ended, else nil.
 	OnState func(channel string, state State, err error)
 
-	// OnReconnect hears that a channel which was followed before is followed again.
+	// OnReconnect is called when a channel that was followed before is followed again.
 	OnReconnect func(Reconnect)
 
-	// OnLogin hears of each login, and of each that failed.
+	// OnLogin is called after each login, and after each login that failed.
 	OnLogin func(LoginEvent)
 
-	// OnSaved hears of each marker that the store has taken. It must not block: the
+	// OnSaved is called for each marker that the store has saved. It must not block: the
 	// next Save waits for it.
 	OnSaved func(key replaystore.Key, marker replaystore.Marker)
 
-	// OnGap hears that events of a channel may have been missed: its stored
-	// position was refused and WithReplayFallback resumed elsewhere, or replay ids
-	// have begun anew; or, where Possible is set, nobody can know.
+	// OnGap is called when events of a channel may have been missed: Salesforce refused
+	// its stored position and WithReplayFallback resumed elsewhere, or replay ids have
+	// begun anew; or, where Possible is set, nobody can know.
 	OnGap func(Gap)
 
-	// OnLimit hears that Salesforce refuses something because an allocation of the
+	// OnLimit is called when Salesforce refuses something because an allocation of the
 	// org or the user is used up. The client retries slowly.
 	OnLimit func(*ServerError)
 
-	// OnSubscriptionError hears that a channel cannot be followed any more. If it
+	// OnSubscriptionError is called when a channel cannot be followed any more. If it
 	// returns true the client drops just that channel and lives on; else, as
-	// without the hook, the client ends with the error. An *AuthError is no channel's
+	// without the hook, the client ends with the error. An *AuthError concerns all channels
 	// and ends the client in any case.
 	OnSubscriptionError func(channel string, err error) (drop bool)
 
-	// OnRaw hears what a server sent, for debugging: each FetchResponse of the
-	// Pub/Sub API in protobuf's wire format, with the channel, and each message of
-	// the Streaming API, as JSON, with the channel that it names. raw must not be
-	// changed or kept.
+	// OnRaw is called with what a server sent, for debugging: each FetchResponse of the
+	// Pub/Sub API in protobuf's wire format, with its channel, and each message of
+	// the Streaming API, as JSON, with the channel that it names. The hook must not change
+	// or keep raw.
 	OnRaw func(channel string, raw []byte)
 }
 

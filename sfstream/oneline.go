@@ -5,8 +5,9 @@ import (
 	"unicode"
 )
 
-// oneLine makes one line of a text, for errors that go into logs: what servers and
-// proxies write may have many, and bytes that steer a terminal.
+// oneLine replaces line breaks and control characters of a text by spaces. Errors go into
+// logs, and the pages that servers and proxies write have many lines, and may have bytes
+// that control a terminal.
 func oneLine(text string) string {
 	if strings.IndexFunc(text, breaks) < 0 {
 		return text
@@ -16,7 +17,7 @@ func oneLine(text string) string {
 
 func breaks(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
-// joined is several errors in one line, where errors.Join takes a line for each.
+// joined is several errors that print as one line; errors.Join prints a line for each.
 type joined []error
 
 func join(errs ...error) error {
@@ -35,7 +36,7 @@ func join(errs ...error) error {
 	return all
 }
 
-// Error is the texts of all.
+// Error returns the texts of all errors, separated by semicolons.
 func (e joined) Error() string {
 	texts := make([]string, len(e))
 	for i, err := range e {
@@ -44,5 +45,5 @@ func (e joined) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Unwrap returns all.
+// Unwrap returns the errors.
 func (e joined) Unwrap() []error { return e }

@@ -9,9 +9,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
-// An Optional is a field of a struct for Message.Decode that tells apart what a
-// change event can say of a field: that it did not change, that it became null, or
-// its new value. Its zero value is unchanged.
+// An Optional is a struct field for Message.Decode that tells the three things apart which
+// a change event can say of a field: it did not change, it became null, or it has a new
+// value. Its zero value is unchanged.
 //
 //	type Account struct {
 //		Phone sfstream.Optional[string]
@@ -28,13 +28,13 @@ import (
 // Channels with enriched fields and filters send fields that did not change along
 // with those that did. Such a field is unchanged, and Enriched gives its value.
 //
-// In JSON an Optional is its value or null; unchanged is for `omitzero` to leave out,
+// In JSON an Optional is its value or null. The tag `omitzero` leaves an unchanged one out,
 // so that a struct of Optionals becomes the body of a REST PATCH:
 //
 //	Phone sfstream.Optional[string] `json:",omitzero"`
 //
-// REST takes multi-picklists as one text, dates without a time of day, and fields of
-// compound ones only: there the first two want an Optional[string].
+// REST takes a multi-picklist as one text and a date without a time of day: use an
+// Optional[string] for both. It takes the parts of a compound field, never the whole.
 type Optional[T any] struct {
 	value T // the zero value unless set or enriched
 	state optionalState
@@ -46,7 +46,7 @@ const (
 	optionalUnchanged optionalState = iota
 	optionalNull
 	optionalSet
-	optionalEnriched // unchanged, with a value
+	optionalEnriched // it did not change, and its value came along
 )
 
 // Get returns the value and whether there is one; without one it is the zero value.
@@ -57,9 +57,9 @@ func (o Optional[T]) Get() (value T, set bool) {
 	return o.value, true
 }
 
-// Enriched returns the value of a field that did not change and came along with a
-// change of others, and whether it did; see Message.Enriched. Set and SetNull clear it.
-// It is in no JSON: that of an Optional says what is to be changed.
+// Enriched returns the value of a field that did not change but came along with a change
+// of others, and whether there is such a value; see Message.Enriched. Set and SetNull clear
+// it. MarshalJSON leaves it out, because the JSON of an Optional says what is to be changed.
 func (o Optional[T]) Enriched() (value T, ok bool) {
 	if o.state != optionalEnriched {
 		return value, false
@@ -78,10 +78,10 @@ func (o Optional[T]) IsZero() bool {
 	return o.state == optionalUnchanged || o.state == optionalEnriched
 }
 
-// Set makes value the value.
+// Set sets the value.
 func (o *Optional[T]) Set(value T) { *o = Optional[T]{value, optionalSet} }
 
-// SetNull makes it null.
+// SetNull sets the field to null.
 func (o *Optional[T]) SetNull() { *o = Optional[T]{state: optionalNull} }
 
 // String is the value in fmt's default format, "null" or "unchanged".
@@ -123,7 +123,8 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// mark makes it what as says, and returns the place of its value.
+// mark sets the state that the decoder found and returns a pointer to the value, for the
+// decoder to fill.
 func (o *Optional[T]) mark(as avro.Mark) (value any) {
 	switch as {
 	case avro.Null:
@@ -136,10 +137,11 @@ func (o *Optional[T]) mark(as avro.Mark) (value any) {
 	return &o.value
 }
 
-// itself tells an Optional from a struct that embeds one.
+// itself returns the type of the Optional. A struct that embeds one has the method too, but
+// another type.
 func (*Optional[T]) itself() reflect.Type { return reflect.TypeFor[Optional[T]]() }
 
-// optional is avro.Binder's Optional.
+// optional is what avro.Binder calls for each field that may be an Optional.
 func optional(dst reflect.Value, as avro.Mark) (reflect.Value, bool) {
 	o, ok := dst.Addr().Interface().(interface {
 		itself() reflect.Type

@@ -2,38 +2,37 @@ package sfstream
 
 import "strings"
 
-// job is a message that a Run has taken and not settled.
+// job is a message that a Run has taken from the queue and that is not settled.
 type job struct {
 	msg    *Message
 	at     int // its index in runner.held
 	scope  *scope
-	keys   []string // what it is ordered by; none: it concerns all keys of its scope
+	keys   []string // its order keys; none: it is ordered against all keys of its scope
 	before int      // how many unsettled jobs it waits for
-	after  []*job   // the jobs that wait for it
+	after  []*job   // the jobs that wait for this one
 
 	outcome
 }
 
-// scope is what keys are compared in: a channel, or all channels where the program
-// gives the keys.
+// scope is the set of jobs whose keys are compared: those of one channel, or those of all
+// channels if the program gives the keys (OrderBy).
 //
-// Invariant: a new job has to wait for nothing but the last job of each of its
-// keys, or for last where a key has none.
+// Invariant: it is enough for a new job to wait, for each of its keys, for that key's job in
+// lastOf, or for last if the key has none there. All earlier jobs come before these.
 type scope struct {
-	lastOf map[string]*job // by key: its last unsettled job, of those after last
-	last   *job            // the last unsettled job that concerns all keys; nil: none
+	lastOf map[string]*job // by key: its latest unsettled job, of those that came after last
+	last   *job            // the latest unsettled job without keys; nil: none
 }
 
-// order decides which job has to wait for which. Its jobs form a graph that
-// points forward in time, so that the oldest one is always free to go; it holds
-// unsettled jobs only.
+// order decides which job has to wait for which. A job waits only for jobs that came before
+// it, so the oldest one is always free to go and nothing can wait in a circle.
 type order struct {
-	key    func(*Message) string // of OrderBy; nil: by record
-	scopes map[string]*scope     // by channel; under "" where the program gives the keys
+	key    func(*Message) string // the function of OrderBy; nil: change events by record
+	scopes map[string]*scope     // by channel; one scope under "" if the program gives the keys
 }
 
-// add places a job behind all that it has to wait for. It reports whether that is
-// nothing.
+// add makes a job wait for those that it has to come after. It reports whether there are
+// none.
 func (o *order) add(j *job) (free bool) {
 	scope := o.scopeOf(j)
 	j.scope = scope
@@ -59,7 +58,7 @@ func (o *order) add(j *job) (free bool) {
 	return j.before == 0
 }
 
-// scopeOf reads what a job is ordered by.
+// scopeOf sets the keys of a job and returns the scope in which they are compared.
 func (o *order) scopeOf(j *job) *scope {
 	name := ""
 	if o.key != nil {
@@ -83,7 +82,7 @@ func (j *job) wait(earlier *job) {
 	}
 }
 
-// remove forgets a settled job and appends those that are free to go now.
+// remove forgets a settled job and appends the jobs that waited for it alone to free.
 func (j *job) remove(free []*job) []*job {
 	for _, key := range j.keys {
 		if j.scope.lastOf[key] == j {
@@ -101,9 +100,9 @@ func (j *job) remove(free []*job) []*job {
 	return free
 }
 
-// records appends the records that a change event is about. None are appended
-// where that is not known: for another event, for a wildcard (001*) or the zero id
-// of an overflow, and where the header cannot be read.
+// records appends the ids of the records that a change event names. It appends none if they
+// are not known: for an event of another kind, for a gap's wildcard (001*), for the zero id
+// of an overflow, and if the header cannot be read.
 func (m *Message) records(ids []string) []string {
 	change, err := m.Change()
 	if err != nil {

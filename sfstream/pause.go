@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// pauseNoticed is how late a timer must be to tell of a pause of the process or its
-// machine (SIGSTOP, a suspended VM) and not of a busy one. What was waited for had no
-// more time than we had.
+// pauseNoticed is how late a timer must fire before we take the delay for a pause of the
+// process or of its machine (SIGSTOP, a suspended VM) and not for a busy machine. A server
+// or a store that we waited for must not be blamed for the time of a pause.
 const pauseNoticed = 10 * time.Second
 
-// pausedSince is how long nothing has run, by a timer that was due.
+// pausedSince returns for how long the process was paused, judged by a timer that should
+// have fired at due and has fired now; zero if it was not.
 func pausedSince(due, now time.Time) time.Duration {
 	if late := now.Sub(due); late > pauseNoticed {
 		return late
@@ -18,19 +19,20 @@ func pausedSince(due, now time.Time) time.Duration {
 	return 0
 }
 
-// vigil calls a function when something has lasted for a time in which the process
-// ran.
+// vigil calls a function when something has lasted for a given time, in which pauses of the
+// process do not count.
 type vigil struct {
 	mu     sync.Mutex
 	timer  *time.Timer
 	due    time.Time
-	left   int // steps
-	paused time.Duration
+	left   int           // how many of the vigilSteps are to come
+	paused time.Duration // all pauses so far
 	ended  bool
-	give   func()
+	give   func() // called when the time is over
 }
 
-// vigilSteps is in how many steps a vigil counts: each counts once, however late.
+// vigilSteps is the number of timer steps into which the time is divided. Each step counts
+// once, however late it comes, so a pause costs at most one of them.
 const vigilSteps = 10
 
 func newVigil(d time.Duration, give func()) *vigil {
@@ -58,7 +60,7 @@ func (v *vigil) step(step time.Duration) {
 	}
 }
 
-// end ends the vigil and returns for how long the process was paused meanwhile.
+// end stops the vigil and returns for how long the process was paused in it.
 func (v *vigil) end() time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()

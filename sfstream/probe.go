@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// How a dead network is noticed on connections that we make ourselves, within 60
-// seconds: TCP asks after 15 silent seconds, three times 15 seconds apart, and what was
-// sent may be unacknowledged for as long; HTTP/2, where it is spoken, asks after 30 and
-// waits for 15.
+// The probes notice a dead network within 60 seconds, on connections that the client dials
+// itself. TCP sends a keep-alive after 15 silent seconds and gives up after three that are
+// 15 seconds apart; data may be unacknowledged for 45 seconds. HTTP/2 sends a ping after 30
+// silent seconds and waits 15 for its answer.
 var tcpProbes = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}
 
 const tcpUnanswered = 45 * time.Second
 
-// probing returns a client whose connections are probed where it is the default one:
-// over a transport of its own, with all that the program has set on
-// http.DefaultTransport. Another client, or another transport, is the program's own.
+// probing returns http.DefaultClient with a transport of its own, whose connections are
+// probed. The transport is a clone of http.DefaultTransport with all that the program has
+// set there. Any other client is the program's, and is returned as it is.
 func probing(client *http.Client) *http.Client {
 	ours, ok := http.DefaultTransport.(*http.Transport)
 	if client != http.DefaultClient || client.Transport != nil || !ok {
@@ -51,7 +51,8 @@ func probing(client *http.Client) *http.Client {
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// probed sets the probes on what dial returns, where that is TCP, be it under TLS.
+// probed sets the probes on the connections that dial makes, if they are TCP, also below
+// TLS.
 func probed(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -67,7 +68,7 @@ func probed(dial dialer) dialer {
 			inner = outer.NetConn()
 		}
 		if tcp, ok := inner.(*net.TCPConn); ok {
-			// A system that does not take them leaves the watchdogs.
+			// If the system refuses the options, the watchdogs of the sessions remain.
 			_ = tcp.SetKeepAliveConfig(tcpProbes)
 			_ = setUnanswered(tcp, tcpUnanswered)
 		}

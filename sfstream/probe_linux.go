@@ -10,8 +10,8 @@ import (
 // architectures.
 const tcpUserTimeout = 0x12
 
-// setUnanswered sets for how long what was sent may be unacknowledged: keep-alive does
-// not ask while something is.
+// setUnanswered sets how long sent data may stay unacknowledged. It is needed beside
+// keep-alive, because the kernel sends no keep-alive probes while data is unacknowledged.
 func setUnanswered(conn *net.TCPConn, limit time.Duration) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -35,14 +35,15 @@ func Workers(n int) RunOption {
 	}
 }
 
-// OrderBy sets what is handled in order: messages of one key one after the other,
-// also where they come from several channels; different keys at once. The key is
-// asked for once per message, on the goroutine of Run, and must not block.
+// OrderBy sets what is handled in order: messages with the same key are handled one
+// after the other, even if they come from several channels; messages with different keys
+// are handled in parallel. Run calls key once per message, on its own goroutine; key must
+// not block.
 //
-// By default a change event is ordered by its channel and the records that it is
-// about: behind all that was received before about any of them. A change event that
-// names no records (a gap's wildcard, an overflow) and any other event is ordered
-// against all events of its channel.
+// By default a change event is ordered by its channel and its records: it is handled
+// after every earlier event of its channel that names one of them. A change event that
+// names no records (a gap's wildcard, an overflow) and any other event is handled after
+// all earlier events of its channel, and before all later ones.
 func OrderBy(key func(*Message) string) RunOption {
 	return func(c *runConfig) error {
 		if key == nil {
@@ -53,9 +54,9 @@ func OrderBy(key func(*Message) string) RunOption {
 	}
 }
 
-// DrainTimeout sets how long handlers may go on undisturbed once Run ends: their
-// ctx is cancelled d after Run's has ended. The default is 10 seconds; 0 cancels
-// at once. Run waits for them in any case.
+// DrainTimeout sets how long running handlers may go on once Run begins to end: their
+// ctx is cancelled d after that. The default is 10 seconds; 0 cancels at once. Run waits
+// for the handlers to return in any case.
 func DrainTimeout(d time.Duration) RunOption {
 	return func(c *runConfig) error {
 		if d < 0 {
@@ -78,16 +79,17 @@ type ErrorPolicy struct {
 // first in the next Run, loop or Receive, and again in a restarted program.
 var Stop ErrorPolicy
 
-// Retry calls the handler again after the waits of a policy that each failing
-// message asks for anew, such as
+// Retry calls the handler again, after the waits of a backoff policy. Run calls policy
+// once for each message that fails, for example
 //
 //	sfstream.Retry(func() backoff.BackOff { return backoff.NewExponentialBackOff() })
 //
-// which by its default gives up after 15 minutes. Messages of the same key wait meanwhile, others go on. The channel's marker
-// waits too, so that a restart repeats what was handled behind it; and once
-// WithPrefetch messages of a channel wait, the channel does. A policy that says
-// backoff.Stop and an error that is a *backoff.PermanentError end the retries:
-// then the policy after this one decides.
+// which by default gives up after 15 minutes. Meanwhile messages of the same key wait and
+// others are handled. The channel's marker waits too, so a restart repeats what was handled
+// after the failing message; and once WithPrefetch messages of the channel wait, the
+// client asks Salesforce for no more of them. Retries end when the policy returns
+// backoff.Stop or the handler returns a *backoff.PermanentError: then the policy that
+// follows this one in OnError decides.
 func Retry(policy func() backoff.BackOff) ErrorPolicy {
 	if policy == nil {
 		return ErrorPolicy{err: fmt.Errorf("%w: Retry: nil", ErrInvalidOption)}
@@ -127,28 +129,29 @@ func OnError(policies ...ErrorPolicy) RunOption {
 }
 
 // Run calls handler for each message, several at once: in order of arrival within
-// a key (see OrderBy), in parallel across keys. A message is handled when its
-// handler has returned nil, whatever WithAck says, but for AckOnReceive, where it
-// is when the handler is called; msg.Ack in the handler settles it earlier. Markers
-// stay contiguous: a restart resumes after the last message before which all were
-// handled, and repeats what was handled behind it. A handler's error does what
-// OnError says, by default Stop.
+// a key (see OrderBy), in parallel across keys. A message counts as handled when its
+// handler has returned nil, whatever WithAck says; only under AckOnReceive it does so when
+// the handler is called. msg.Ack in the handler settles it earlier. Markers stay
+// contiguous: a restart resumes before the first message that is not handled, and repeats
+// the messages after it that were. OnError sets what a handler's error does; the default is
+// Stop.
 //
-// Run ends when ctx does, with Close, with a handler's error under Stop, and when
-// the client stops for good and what waited was tried. It then calls no handler any
-// more, waits for those that run, and saves markers. What is not handled goes back to
-// the head of the queue, in order: the next Run, loop or Receive gets it first.
+// Run ends when ctx ends, with Close, with a handler's error under Stop, and when
+// the client has stopped for good and all waiting messages were tried. It then calls no
+// further handler, waits for those that run, and saves markers. Messages that are not
+// handled go back to the head of the queue, in order: the next Run, loop or Receive gets
+// them first.
 //
 // Handlers get the values of ctx but not its end: their own ctx is cancelled
-// DrainTimeout after Run began to end, so that a shutdown does not break what is in
-// flight. An error after that counts as an interruption, not as the message's fault.
+// DrainTimeout after Run began to end, so that a shutdown does not interrupt work in
+// flight. An error after that counts as an interruption: the message goes back.
 //
 // The error is ErrInvalidOption, the first handler's error, the terminal error of
 // the client (see Err), and nil where ctx ended or the client was closed.
 //
-// A Run is one consumer, as a loop is, and waits its turn; under AckManual there
-// may be several, and each keeps an order of its own. A handler may call any method
-// of the client. One that panics ends the program, as in any goroutine.
+// A Run is one consumer, like a loop, and waits its turn. Under AckManual several may run
+// at once; each orders only the messages that it takes. A handler may call any method
+// of the client. A handler that panics ends the program, as in any goroutine.
 func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message) error, opts ...RunOption) error {
 	cfg := runConfig{workers: 8, drain: 10 * time.Second}
 	for _, opt := range opts {
@@ -170,7 +173,7 @@ func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message
 	return c.Err()
 }
 
-// run is a Run whose turn it is.
+// run is Run once this consumer has its turn.
 func (c *Client) run(ctx context.Context, handler func(context.Context, *Message) error, cfg runConfig) (err error) {
 	defer c.leave()
 	c.delivery.settleCurrent() // as asking for the next message does
@@ -192,10 +195,10 @@ func (c *Client) run(ctx context.Context, handler func(context.Context, *Message
 	return r.dispatch(ctx)
 }
 
-// runner is a Run. Its dispatcher, the caller's goroutine, owns all that is here;
-// a job belongs to a worker from todo to done.
+// runner is the state of one Run. The dispatcher, which is the goroutine that called Run,
+// owns all of it; a worker owns a job from its receive on todo to its send on done.
 //
-// Invariant: a job in held is free, later, at a worker, or waits for one that is.
+// Invariant: each job in held is in free, in later, at a worker, or waits for a job that is.
 type runner struct {
 	client *Client
 	runConfig
@@ -204,31 +207,31 @@ type runner struct {
 	cancel  context.CancelFunc
 
 	order order
-	held  []*job // all that is taken and not settled
-	free  []*job // of them, those that can be handed out
-	later []*job // of them, those to try again, by time
+	held  []*job // every job that was taken from the queue and is not settled
+	free  []*job // those of held that can be handed out now
+	later []*job // those of held that are to be retried, by time
 
-	busy       int       // jobs at workers; at most as many as there are
-	todo, done chan *job // never block: their capacity is the number of workers
+	busy       int       // jobs at workers: at most one for each worker
+	todo, done chan *job // sending never blocks: the capacity is the number of workers
 	running    sync.WaitGroup
 }
 
-// outcome is what a worker says of a job: it is settled, to be tried again, or has
-// failed.
+// outcome is the result of a job's last attempt: the job is settled, is to be retried, or
+// has failed and ends Run.
 type outcome struct {
-	retryAt time.Time // zero: do not
-	err     error     // of Run
-	backOff backoff.BackOff
+	retryAt time.Time       // when to call the handler again; zero: never
+	err     error           // what Run returns; nil: the job does not end Run
+	backOff backoff.BackOff // the waits of this job's retries; nil: it has not failed yet
 }
 
-// dispatch hands out what comes until Run is to end.
+// dispatch hands messages to workers until Run is to end.
 func (r *runner) dispatch(ctx context.Context) error {
 	c := r.client
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	for ctx.Err() == nil && !isClosed(c.closed) {
 		ended := c.ended
-		if isClosed(ended) { // read first: what waits then is still handled
+		if isClosed(ended) { // read before the queue: what waits when the client ends is still handled
 			ended = nil
 		}
 		r.retryDue()
@@ -258,7 +261,7 @@ func (r *runner) dispatch(ctx context.Context) error {
 	return nil
 }
 
-// take takes all that waits: WithPrefetch bounds it.
+// take takes all waiting messages from the queue. WithPrefetch bounds their number.
 func (r *runner) take() {
 	for m := r.client.delivery.hold(); m != nil; m = r.client.delivery.hold() {
 		j := &job{msg: m, at: len(r.held)}
@@ -269,7 +272,7 @@ func (r *runner) take() {
 	}
 }
 
-// handOut gives free jobs to idle workers, the one that waited longest first.
+// handOut gives free jobs to idle workers, in the order in which they became free.
 func (r *runner) handOut() {
 	for len(r.free) > 0 && r.busy < r.workers {
 		j := r.free[0]
@@ -284,9 +287,10 @@ func (r *runner) handOut() {
 	}
 }
 
-// start reports whether a job is still to be handed out. Tried again it is unless
-// its channel was unsubscribed, also where its message counts as handled
-// (AckOnReceive).
+// start reports whether the handler is still to be called for a job. A first attempt marks
+// the message as handed out in the queue. A retry needs only that its channel is still
+// subscribed: under AckOnReceive its message counts as handled already, and is retried all
+// the same.
 func (r *runner) start(j *job) bool {
 	if j.retryAt.IsZero() {
 		return r.client.delivery.start(j.msg)
@@ -321,8 +325,8 @@ func (r *runner) settled(j *job) {
 	r.held = r.held[:end]
 }
 
-// retryDue frees the jobs whose time has come, and those of channels that were
-// unsubscribed: others may wait for them.
+// retryDue frees the jobs whose time to retry has come. It also frees the jobs of channels
+// that were unsubscribed, because jobs of other channels may wait for them.
 func (r *runner) retryDue() {
 	now := time.Now()
 	r.later = slices.DeleteFunc(r.later, func(j *job) bool {
@@ -334,8 +338,8 @@ func (r *runner) retryDue() {
 	})
 }
 
-// end waits for the handlers that run and puts back what is not settled. It
-// returns the first of the errors that would have ended Run.
+// end waits for the handlers that run and puts the messages that are not settled back into
+// the queue. It returns the first of the workers' errors that end Run.
 func (r *runner) end() (err error) {
 	interrupt := time.AfterFunc(r.drain, r.cancel)
 	close(r.todo)
@@ -351,17 +355,17 @@ func (r *runner) end() (err error) {
 	for i, j := range r.held {
 		unsettled[i] = j.msg
 	}
-	r.client.delivery.putBack(unsettled) // passes over those that were settled at last
+	r.client.delivery.putBack(unsettled) // it skips those that were handled meanwhile
 	return err
 }
 
 var errGoexit = errors.New("sfstream: a handler ended its goroutine (runtime.Goexit)")
 
-// work is a worker.
+// work is the loop of one worker goroutine.
 func (r *runner) work() {
 	var j *job
 	defer func() {
-		if j != nil { // runtime.Goexit, as by testing's FailNow: Run must not wait for it
+		if j != nil { // the handler called runtime.Goexit, as testing's FailNow does: Run must not wait for ever
 			j.err = errGoexit
 			r.done <- j
 		}
@@ -380,7 +384,7 @@ func (r *runner) attempt(j *job) {
 	switch {
 	case err == nil:
 	case r.ctx.Err() != nil:
-		j.retryAt = time.Now() // interrupted: no fault of the message, which goes back
+		j.retryAt = time.Now() // interrupted by the end of Run: the message goes back into the queue
 		return
 	case r.retries(j, err):
 		return

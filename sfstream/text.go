@@ -5,42 +5,42 @@ import (
 	"strings"
 )
 
-// Logs and JSON have the names of these, and not their numbers.
+// The types below are printed by name, not by number, in logs and in JSON.
 
-// MarshalText is String.
+// MarshalText returns the name that String returns.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText; the error is that there is no such name.
+// UnmarshalText is the inverse of MarshalText. It fails if no constant has that name.
 func (s *State) UnmarshalText(text []byte) error { return fromName(s, text) }
 
-// MarshalText is String.
+// MarshalText returns the name that String returns.
 func (c Code) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText; the error is that there is no such name.
+// UnmarshalText is the inverse of MarshalText. It fails if no constant has that name.
 func (c *Code) UnmarshalText(text []byte) error { return fromName(c, text) }
 
-// MarshalText is String.
+// MarshalText returns the name that String returns.
 func (t Transport) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText; the error is that there is no such name.
+// UnmarshalText is the inverse of MarshalText. It fails if no constant has that name.
 func (t *Transport) UnmarshalText(text []byte) error { return fromName(t, text) }
 
-// MarshalText is String.
+// MarshalText returns the name that String returns.
 func (f Fallback) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText; the error is that there is no such name.
+// UnmarshalText is the inverse of MarshalText. It fails if no constant has that name.
 func (f *Fallback) UnmarshalText(text []byte) error { return fromName(f, text) }
 
-// MarshalText is String.
+// MarshalText returns the name that String returns.
 func (e TransactionEnd) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText; the error is that there is no such name.
+// UnmarshalText is the inverse of MarshalText. It fails if no constant has that name.
 func (e *TransactionEnd) UnmarshalText(text []byte) error { return fromName(e, text) }
 
-// MarshalText is String.
+// MarshalText returns the name that String returns.
 func (p AckPolicy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText; the error is that there is no such name.
+// UnmarshalText is the inverse of MarshalText. It fails if no constant has that name.
 func (p *AckPolicy) UnmarshalText(text []byte) error { return fromName(p, text) }
 
 // String names the policy, as in "AckManual".
@@ -52,7 +52,7 @@ func (p AckPolicy) String() string {
 	return names[p]
 }
 
-// fromName is the constant of a name. There are fewer than sixteen of each.
+// fromName sets into to the constant of that name. No type here has sixteen constants.
 func fromName[T interface {
 	~int
 	fmt.Stringer

@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// A Transaction is what came of one transaction, one message after the other, on
-// one channel. A message that is no change event, that cannot be read or that tells
-// of a gap makes one of its own.
+// A Transaction is the change events of one Salesforce transaction that came one after the
+// other on one channel. A message that is no change event, that cannot be read, or that
+// reports a gap is a Transaction of its own.
 type Transaction struct {
 	Channel  string
 	Key      string     // TransactionKey; empty where the message is no change event or cannot be read
 	Messages []*Message // in the order of the channel
-	// Changes are what Message.Change gives of each message; nil where it gives an
-	// error.
+	// Changes has what Message.Change returns for each message, nil where that is an error.
 	Changes []*ChangeEvent
 	End     TransactionEnd
 
@@ -33,7 +32,7 @@ const (
 	// EndGap: the message is a gap or an overflow; or the channel went on with one, or
 	// with a message that cannot be read, which may be a part of this transaction.
 	EndGap
-	// EndQuiet: nothing came on the channel for the given time, be it that the
+	// EndQuiet: nothing came on the channel for the given time, perhaps because the
 	// connection was lost.
 	EndQuiet
 	// EndFull: there is no room for more (see WithPrefetch). The rest of the
@@ -67,9 +66,9 @@ func (t *Transaction) Contiguous() bool {
 	return n > 0 && numbers[0] == 1 && numbers[n-1] == n
 }
 
-// Complete reports whether this is all of the transaction, as far as can be known:
-// it is Contiguous, and the channel went on with something else. Where it ended in
-// quiet, more may follow.
+// Complete reports whether this is all of the transaction, as far as anybody can know: it
+// is Contiguous, and the channel went on with something else. After EndQuiet more may
+// follow.
 func (t *Transaction) Complete() bool { return t.Key != "" && t.End == EndNext && t.Contiguous() }
 
 // Ack settles all messages of the transaction: see Message.Ack.
@@ -110,18 +109,18 @@ func (c *Client) Transactions(ctx context.Context, quiet time.Duration) iter.Seq
 	}
 }
 
-// grouper is a loop over transactions. It holds messages as a Run does: they wait
-// until their transaction is handed out.
+// grouper is the state of one loop over transactions. Like a Run it takes messages from the
+// queue and holds them; they count as waiting until their transaction is handed out.
 type grouper struct {
 	client *Client
-	quiet  time.Duration
-	open   []*Transaction // that more may be added to: one per channel, the one that waits longest first
-	ended  []*Transaction // to be handed out, in order
-	out    *Transaction   // handed out last; handled when the next one is asked for
+	quiet  time.Duration  // how long a channel must be silent to end its transaction; 0: silence ends none
+	open   []*Transaction // those that may still grow: one per channel, the one that has waited longest first
+	ended  []*Transaction // those to be handed out, in order
+	out    *Transaction   // the one handed out last; it is handled when the loop asks for the next one
 }
 
-// next settles the transaction handed out before and hands out the next one, nil
-// where there will be none.
+// next settles the transaction handed out before and hands out the next one. It returns nil
+// when there will be no more.
 func (g *grouper) next(ctx context.Context) *Transaction {
 	c := g.client
 	if g.out != nil {
@@ -146,7 +145,7 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 			}
 			continue
 		}
-		clientEnded := isClosed(c.ended) // read first: what waits then is still handed out
+		clientEnded := isClosed(c.ended) // read before the queue: what waits when the client ends is still handed out
 		if m := c.delivery.hold(); m != nil {
 			g.add(m)
 			continue
@@ -155,15 +154,15 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 			continue
 		}
 		if clientEnded {
-			return nil // what is open comes again as a whole
+			return nil // the open transactions are put back, and come again as a whole
 		}
 		c.delivery.idle()
 		g.wait(ctx)
 	}
 }
 
-// start hands a transaction out, without what was acked before and what was
-// unsubscribed meanwhile. It reports whether anything is left.
+// start marks the messages of a transaction as handed out. It takes those out that were
+// acked or unsubscribed meanwhile, and reports whether any are left.
 func (g *grouper) start(tx *Transaction) bool {
 	var messages []*Message
 	var changes []*ChangeEvent
@@ -179,7 +178,7 @@ func (g *grouper) start(tx *Transaction) bool {
 // add adds a message to the open transaction of its channel, or ends that and
 // begins another.
 func (g *grouper) add(m *Message) {
-	change, _ := m.Change() // its error is the Change of who asks for it
+	change, _ := m.Change() // the program gets the error from the message, if it asks
 	tx := &Transaction{Channel: m.Channel, sub: m.run.sub}
 	end, before := EndNext, EndNext
 	switch {
@@ -217,13 +216,15 @@ func (g *grouper) finish(i int, end TransactionEnd) {
 	g.ended = append(g.ended, tx)
 }
 
-// endFull ends the transactions that nothing can be added to: Salesforce is asked
-// for more only when there is room. It reports whether there are any.
+// endFull ends the transactions whose channel has no room left: the client would ask
+// Salesforce for no more of it, and the loop would wait for ever. It reports whether any
+// transaction is to be handed out.
 func (g *grouper) endFull() bool {
 	return g.endWhere(EndFull, func(tx *Transaction) bool { return g.client.delivery.isFull(tx.sub) })
 }
 
-// endQuiet ends those to which nothing was added for long.
+// endQuiet ends the transactions to which nothing was added for the quiet time. It reports
+// whether any transaction is to be handed out.
 func (g *grouper) endQuiet() bool {
 	now := time.Now()
 	return g.endWhere(EndQuiet, func(tx *Transaction) bool { return g.quiet > 0 && now.Sub(tx.last) >= g.quiet })
@@ -240,7 +241,7 @@ func (g *grouper) endWhere(end TransactionEnd, is func(*Transaction) bool) bool 
 	return len(g.ended) > 0
 }
 
-// wait waits until there may be something to do.
+// wait returns when next may have something to do: a message, a quiet channel, or the end.
 func (g *grouper) wait(ctx context.Context) {
 	var quiet <-chan time.Time
 	if len(g.open) > 0 && g.quiet > 0 {
@@ -258,8 +259,8 @@ func (g *grouper) wait(ctx context.Context) {
 	}
 }
 
-// end puts back what is not handled. Under AckManual what was handed out is its
-// holder's.
+// end puts the messages that are not handled back into the queue. Under AckManual those that
+// were handed out stay with the program until it acks them.
 func (g *grouper) end() {
 	var messages []*Message
 	for _, tx := range append(g.open, g.ended...) {
