@@ -6,6 +6,7 @@ type Error struct {
 	Err   error
 }
 
+// Error names the field, if one is at fault.
 func (e *Error) Error() string {
 	if e.Field == "" {
 		return "avro: payload: " + e.Err.Error()
@@ -13,6 +14,7 @@ func (e *Error) Error() string {
 	return "avro: payload: field " + e.Field + ": " + e.Err.Error()
 }
 
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
 // within prepends a field to the path of the error.

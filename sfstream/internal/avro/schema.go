@@ -41,6 +41,7 @@ type SchemaError struct {
 	Err error
 }
 
+// Error names the schema, if a Registry has fetched it.
 func (e *SchemaError) Error() string {
 	if e.ID == "" {
 		return "avro: schema: " + e.Err.Error()
@@ -48,6 +49,7 @@ func (e *SchemaError) Error() string {
 	return "avro: schema " + e.ID + ": " + e.Err.Error()
 }
 
+// Unwrap returns Err.
 func (e *SchemaError) Unwrap() error { return e.Err }
 
 // Parse parses the schema of an event, a record. Schemas may define the same names differently, as two versions of one
