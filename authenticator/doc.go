@@ -44,6 +44,35 @@
 // A failed login is an [*Error]. [Permanent] tells whether trying again is useless, or worse: repeated
 // failures lock the user out.
 //
+// # What Salesforce does
+//
+// The facts about logins that this package and the in-process Salesforce of sfstreamtest rest on:
+//
+//   - The token endpoint is /services/oauth2/token at the login URL; it takes a form and answers in
+//     JSON, whatever the Content-Type says. A token comes without expires_in, and issued_at is a text
+//     of milliseconds. The org's id is the last part but one of id, the identity URL.
+//   - A session ends after two hours without calls, unless the app's policy, the user's profile or the
+//     org says otherwise. Each call begins the two hours anew.
+//   - A refused login is HTTP 400, or 401, with error and error_description. invalid_grant has a dozen
+//     causes, which only the description tells apart. REST answers [{"errorCode":…,"message":…}],
+//     userinfo the bare word Bad_OAuth_Token with 403, SOAP a fault with HTTP 500.
+//   - An assertion's exp is in seconds and at most three minutes ahead by the documentation; five
+//     are accepted. Its aud is the login host; some sandboxes and External Client Apps want the My
+//     Domain URL. An exp in milliseconds is answered as an expired authorization code.
+//   - Client credentials are refused at the hosts where all orgs log in.
+//   - Where refresh tokens are rotated, each login brings a new one. Using an old one revokes the new one
+//     and every access token.
+//   - A SOAP login of a user whose password has expired succeeds: its session can do nothing but set
+//     a new one.
+//   - JWT-based access tokens, which have two dots, are for REST only.
+//   - After an org has moved to another instance, the next login names the new one.
+//
+// Sources: Salesforce Help, "OAuth Authorization Flows" and the pages of the flows, "OAuth 2.0 Error
+// Codes", and the articles 005461976 (end of the password flow) and 005228017 (connected apps); the
+// SOAP API guide, "login()"; the Pub/Sub API guide,
+// https://developer.salesforce.com/docs/platform/pub-sub-api/guide/supported-auth.html; and
+// https://github.com/pozil/pub-sub-api-node-client/issues/58.
+//
 // # Safety
 //
 // Secrets go only to https addresses (and, for tests, to http on a loopback host). Redirects are never

@@ -19,7 +19,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// The error table of wire/pubsub.md §10.
+// What Salesforce answers to logins that it refuses: see the package documentation, "What Salesforce does".
 func TestErrorTable(t *testing.T) {
 	for _, row := range []struct {
 		code, description string

@@ -12,7 +12,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
-// vector is a change event as the wire sheet has it, with this schema.
+// vector is a change event of sfstreamtest's test data, with this schema.
 func vector(tb testing.TB, schema, name string) *Message {
 	tb.Helper()
 	text, err := os.ReadFile("sfstreamtest/testdata/" + schema + ".avsc")
@@ -40,8 +40,8 @@ func streamedChange(payload string) *Message {
 	return m
 }
 
-// sheetChange is what the headers of the wire sheet's vectors share.
-func sheetChange(with func(*ChangeEvent)) *ChangeEvent {
+// vectorChange is what the headers of the vectors share.
+func vectorChange(with func(*ChangeEvent)) *ChangeEvent {
 	c := &ChangeEvent{
 		EntityName: "Account", RecordIDs: []string{"001000000000001AAA"}, Type: ChangeUpdate,
 		Origin: "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/", TransactionKey: "0000f0a1-0b2c-3d4e-5f60-718293a4b5c6", SequenceNumber: 1,
@@ -56,16 +56,16 @@ func TestChangeIsTheHeader(t *testing.T) {
 		schema, name string
 		want         *ChangeEvent
 	}{
-		{"account", "p1", sheetChange(func(c *ChangeEvent) {
+		{"account", "p1", vectorChange(func(c *ChangeEvent) {
 			c.ChangedFields = []string{"Description", "LastModifiedDate", "BillingAddress.City", "BillingAddress.State"}
 			c.NulledFields = []string{"Description"}
 		})},
-		{"opportunity", "p2", sheetChange(func(c *ChangeEvent) {
+		{"opportunity", "p2", vectorChange(func(c *ChangeEvent) {
 			c.EntityName, c.RecordIDs = "Opportunity", []string{"006000000000001AAA"}
 			c.ChangedFields = []string{"StageName", "Amount", "Probability", "CloseDate", "LastModifiedDate", "LastStageChangeDate", "LastAmountChangedHistoryId", "LastCloseDateChangedHistoryId"}
 		})},
-		{"account", "p4", sheetChange(func(c *ChangeEvent) { c.Type = ChangeCreate })},
-		{"account", "p5", sheetChange(func(c *ChangeEvent) { c.Type, c.Origin = ChangeGapUpdate, "" })},
+		{"account", "p4", vectorChange(func(c *ChangeEvent) { c.Type = ChangeCreate })},
+		{"account", "p5", vectorChange(func(c *ChangeEvent) { c.Type, c.Origin = ChangeGapUpdate, "" })},
 	} {
 		m := vector(t, tt.schema, tt.name)
 		got, err := m.Change()
@@ -87,7 +87,7 @@ func TestChangeIsTheHeader(t *testing.T) {
 	}
 }
 
-func TestChangeExpandsBitmapsByTheEventsSchema(t *testing.T) { // the table of the wire sheet
+func TestChangeExpandsBitmapsByTheEventsSchema(t *testing.T) { // see internal/eventbus/PROTOCOL.md, "Bitmaps"
 	for _, tt := range []struct {
 		schema, bitmaps string
 		want            string

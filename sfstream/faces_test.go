@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// onlyPubSub is what an event carries over the Pub/Sub API alone, of which the
-// fact sheets know no counterpart.
+// onlyPubSub is what an event carries over the Pub/Sub API alone: see
+// internal/bayeux/PROTOCOL.md, "Events".
 var onlyPubSub = struct{ header, event []string }{
 	header: []string{"nulledFields", "diffFields"},
 	event:  []string{"EventUuid"}, // of change events

@@ -18,7 +18,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
 
-// TestStreamingErrors holds every row of the fact sheet's table of errors, in the
+// TestStreamingErrors holds the errors of internal/bayeux/PROTOCOL.md, "Errors", in the
 // forms that were seen: what they mean, and what the link does.
 func TestStreamingErrors(t *testing.T) {
 	const (

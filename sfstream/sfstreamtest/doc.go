@@ -8,7 +8,9 @@
 //	org.Publish("/event/Order__e", map[string]any{"Number__c": "1"})
 //
 // It is written from what Salesforce does on the wire and knows nothing of
-// package sfstream: any client of these APIs works against it.
+// package sfstream: any client of these APIs works against it. The facts, with their
+// sources, are in the repository: sfstream/internal/eventbus/PROTOCOL.md,
+// sfstream/internal/bayeux/PROTOCOL.md and the documentation of package authenticator.
 //
 // # Logins
 //

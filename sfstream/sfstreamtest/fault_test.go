@@ -16,7 +16,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// Scenarios 28 to 31 and 33.
+// The errors of a stream are those of eventbus/PROTOCOL.md, "Errors" and "The end of a stream".
 func TestRejectSendsWhatSalesforceSends(t *testing.T) {
 	for spec, want := range map[string]struct {
 		status codes.Code
@@ -57,7 +57,7 @@ func TestRejectSendsWhatSalesforceSends(t *testing.T) {
 	}
 }
 
-// Scenario 13.
+// A proxy may remove the trailers, and with them the error code: eventbus/PROTOCOL.md, "Errors".
 func TestStripTrailers(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.StripTrailers(true)
@@ -72,7 +72,7 @@ func TestStripTrailers(t *testing.T) {
 	})
 }
 
-// Scenario 2.
+// A token that ends while many streams are open.
 func TestExpireToken(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		streams := make([]eventbus.SubscribeStream, 20)
@@ -112,7 +112,7 @@ func TestEndStreams(t *testing.T) {
 	})
 }
 
-// Scenario 27.
+// After a break Salesforce may send the last events again.
 func TestDuplicate(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		events := r.publish(5)
@@ -129,7 +129,7 @@ func TestDuplicate(t *testing.T) {
 	})
 }
 
-// Scenarios 14 and 49.
+// A permission or a channel may go while its stream is open.
 func TestRevokeAndRemove(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old := r.publish(1)
@@ -152,7 +152,7 @@ func TestRevokeAndRemove(t *testing.T) {
 	})
 }
 
-// Scenario 31. Runs in memory, and once more on loopback in network_test.go.
+// Connections break off without a status. Runs in memory, and once more on loopback in network_test.go.
 func TestDropConnections(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) { dropConnections(t, r) })
 }
@@ -195,7 +195,7 @@ func refuse(t *testing.T, r *rig) {
 	check(t, err)
 }
 
-// Scenario 9.
+// A connection may be lost without a word: nothing comes any more, and nothing says so.
 func TestBlackhole(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		stream := r.follow(orders, 10)
@@ -229,7 +229,7 @@ func TestBlackhole(t *testing.T) {
 	})
 }
 
-// Scenario 32.
+// A server that is restarted lets its streams end, and takes no new ones on their connection.
 func TestGoAway(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old := r.follow(orders, 10)
@@ -250,7 +250,7 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
-// Scenario 48.
+// See eventbus/PROTOCOL.md, "Connections".
 func TestMoreStreamsThanAConnectionCarriesWait(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.follow(orders, 1)
@@ -276,7 +276,7 @@ func TestMoreStreamsThanAConnectionCarriesWait(t *testing.T) {
 	}, sfstreamtest.WithMaxStreams(2))
 }
 
-// Scenario 35.
+// See eventbus/PROTOCOL.md, "Credit".
 func TestASlowConsumerIsSentWhatItAskedFor(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		stream := r.follow(orders, 5)

@@ -65,7 +65,7 @@ func TestClientCredentials(t *testing.T) {
 	})
 }
 
-// Scenario 52.
+// Salesforce takes this flow at a My Domain URL only.
 func TestClientCredentialsNeedMyDomain(t *testing.T) {
 	const want = "invalid_grant: request not supported on this domain"
 	bubble(t, func(t *testing.T, r *rig) {

@@ -80,7 +80,7 @@ func TestJWTBearer(t *testing.T) {
 	}, sfstreamtest.WithUser("second@sfstream.example", "005000000000002AAA"))
 }
 
-// Scenario 53.
+// Each mistake in an assertion has an answer of its own.
 func TestAssertionsThatAreRefused(t *testing.T) {
 	const (
 		invalid  = "invalid_grant: invalid assertion"

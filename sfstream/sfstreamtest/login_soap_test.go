@@ -145,7 +145,7 @@ func TestSOAPLoginsAsOthersWriteThem(t *testing.T) {
 	})
 }
 
-// Scenario 55.
+// A fault comes with HTTP 500 and a code; a password that has expired is no fault, but a login that is good for nothing.
 func TestSOAPFaults(t *testing.T) {
 	replace := func(old, with string) func(*http.Request, string) string {
 		return func(_ *http.Request, body string) string { return strings.ReplaceAll(body, old, with) }

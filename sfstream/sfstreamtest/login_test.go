@@ -85,7 +85,7 @@ func TestLoginErrors(t *testing.T) {
 	}
 }
 
-// Scenarios 3 and 50.
+// The ways in which a login fails: what Salesforce refuses, and what is in its place.
 func TestFailLogin(t *testing.T) {
 	for kind, want := range map[string]struct {
 		status int
@@ -176,7 +176,7 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// Scenario 51.
+// Where refresh tokens are rotated, the use of an old one looks like a theft.
 func TestAnOldRefreshTokenRevokesEverything(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		_, reply := r.post(refreshForm(r, r.Account().RefreshToken))
@@ -237,7 +237,7 @@ func TestASessionSlidesAndExpires(t *testing.T) {
 	})
 }
 
-// Scenario 54.
+// After an org has moved, the next login names another instance.
 func TestMoveInstance(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		before := r.auth.Copy()

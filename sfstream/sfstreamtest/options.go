@@ -141,7 +141,8 @@ func WithClockSkew(d time.Duration) Option { return func(c *config) { c.clockSke
 func WithCreditCap(n int) Option { return func(c *config) { c.creditCap = n } }
 
 // WithOverflowError answers a request beyond the credit cap with
-// subscription.fetch.overflow, which the error table knows and the guide does not.
+// subscription.fetch.overflow: Salesforce's table of errors has it, while its guide says
+// that what is beyond the cap does not count.
 func WithOverflowError() Option { return func(c *config) { c.overflow = true } }
 
 // WithBatchEvents is the most events in one response. Default 100.

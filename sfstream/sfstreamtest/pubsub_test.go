@@ -83,7 +83,7 @@ func TestGetSchema(t *testing.T) {
 	})
 }
 
-// Scenarios 1 and 4.
+// See eventbus/PROTOCOL.md, "Metadata".
 func TestTheHeadersOfEveryCallAreJudged(t *testing.T) {
 	for name, test := range map[string]struct {
 		header, value string
@@ -124,7 +124,7 @@ func TestTheHeadersOfEveryCallAreJudged(t *testing.T) {
 	}
 }
 
-// Scenario 17.
+// Their schema id is empty: eventbus/PROTOCOL.md, "Opening a stream".
 func TestMultiEntityChannelsCarryTheirMembers(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		const other = "/event/NewOrderConfirmation__e"

@@ -13,7 +13,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// Scenario 5.
+// See eventbus/PROTOCOL.md, "Credit".
 func TestCreditIsClampedAt100(t *testing.T) {
 	for name, asks := range map[string][]int32{"at once": {250}, "in sum": {60, 60}} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestOverflowCanBeAnError(t *testing.T) {
 	}, sfstreamtest.WithOverflowError())
 }
 
-// Scenarios 6, 10, 11, 12 and 14.
+// INVALID_ARGUMENT has many reasons, and the error code tells them apart: eventbus/PROTOCOL.md, "Errors".
 func TestRequestsAreValidated(t *testing.T) {
 	type request = eventbus.FetchRequest
 	for name, test := range map[string]struct {
@@ -152,7 +152,7 @@ func TestPresets(t *testing.T) {
 	})
 }
 
-// Scenario 8.
+// See eventbus/PROTOCOL.md, "Keepalives".
 func TestAQuietStreamIsKeptAliveEvery60Seconds(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.publish(1)
@@ -186,7 +186,7 @@ func TestAQuietStreamIsKeptAliveEvery60Seconds(t *testing.T) {
 	})
 }
 
-// Scenario 7.
+// See eventbus/PROTOCOL.md, "Idle streams".
 func TestAStreamWithoutCreditIsClosedAfter60Seconds(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.publish(2)
@@ -252,7 +252,7 @@ func TestALongLog(t *testing.T) {
 	})
 }
 
-// Scenario 10.
+// A replay id that is not retained any more: eventbus/PROTOCOL.md, "Replay ids".
 func TestTruncateReplay(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old := r.publish(3)
@@ -268,7 +268,7 @@ func TestTruncateReplay(t *testing.T) {
 	})
 }
 
-// Scenario 15.
+// See eventbus/PROTOCOL.md, "Opening a stream".
 func TestLatestMissesWhatComesBeforeItIsRouted(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		latest := r.follow(orders, 10)
@@ -286,7 +286,7 @@ func TestLatestMissesWhatComesBeforeItIsRouted(t *testing.T) {
 	}, sfstreamtest.WithRoutingDelay(3*time.Second))
 }
 
-// Scenario 18.
+// See eventbus/PROTOCOL.md, "Schemas".
 func TestOldAndNewSchemasInterleave(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.publish(1)
@@ -316,7 +316,7 @@ func TestOldAndNewSchemasInterleave(t *testing.T) {
 	})
 }
 
-// Scenario 34.
+// A response has at most 3 MB: eventbus/PROTOCOL.md, "Connections".
 func TestBatchesAreSplit(t *testing.T) {
 	for name, test := range map[string]struct {
 		events, size int
@@ -350,7 +350,7 @@ func TestBatchesAreSplit(t *testing.T) {
 	}
 }
 
-// Scenarios 57 and 58.
+// Both with an event that has no replay id.
 func TestStreamsEndWithTheirClient(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		_, err := r.PublishRaw(orders, sfstreamtest.RawEvent{NoReplayID: true})

@@ -17,7 +17,7 @@ func (s *Schema) FieldNames(bitmaps []string) []string {
 	return names
 }
 
-func TestBitmapsBecomeNames(t *testing.T) { // the table of the wire sheet, and scenario 22
+func TestBitmapsBecomeNames(t *testing.T) { // see eventbus/PROTOCOL.md, "Bitmaps"
 	for _, tt := range []struct {
 		schema  string
 		bitmaps []string

@@ -18,7 +18,7 @@ type m = map[string]any
 
 func names(list ...any) []any { return append([]any{}, list...) }
 
-// header is the ChangeEventHeader that the sheet's change events share; with has what is special.
+// header is the ChangeEventHeader that the payloads share; with has what is special.
 func header(with m) m {
 	h := m{
 		"entityName": "Account", "recordIds": names("001000000000001AAA"), "changeType": "UPDATE",
@@ -89,7 +89,7 @@ func (s *Schema) decoded(payload []byte) (map[string]any, error) {
 	return fields, err
 }
 
-func TestDecodeGivesTheSheetsEvents(t *testing.T) {
+func TestDecodeGivesTheEvents(t *testing.T) {
 	for _, tt := range vectors {
 		t.Run(tt.name, func(t *testing.T) {
 			s := load(t, tt.schema)
@@ -120,7 +120,7 @@ func TestDecodeReadsARealCapture(t *testing.T) {
 	}
 }
 
-func TestEachEventIsReadWithItsOwnSchema(t *testing.T) { // scenario 18
+func TestEachEventIsReadWithItsOwnSchema(t *testing.T) {
 	before, after := load(t, "neworder"), mustParse(t, withCarrier(schemaText(t, "neworder")))
 	old := unhex(t, payload3)
 	withField := append(unhex(t, payload3), 2, 6, 'U', 'P', 'S')
@@ -147,7 +147,7 @@ func TestPlatformEventKeepsItsNulls(t *testing.T) {
 	}
 }
 
-func TestEveryCutOfAPayloadIsAnError(t *testing.T) { // scenario 20
+func TestEveryCutOfAPayloadIsAnError(t *testing.T) {
 	for _, tt := range vectors {
 		s, payload := load(t, tt.schema), unhex(t, tt.payload)
 		for n := range payload {
@@ -217,7 +217,7 @@ func TestErrorNamesTheField(t *testing.T) {
 	}
 }
 
-func TestEnumMayGrow(t *testing.T) { // scenario 21
+func TestEnumMayGrow(t *testing.T) {
 	payload := unhex(t, payload1)
 	decode := func(s *Schema, ordinal byte) (any, error) {
 		payload[29] = ordinal << 1
@@ -241,7 +241,7 @@ func TestEnumMayGrow(t *testing.T) { // scenario 21
 	}
 }
 
-func TestCommitNumberIsExactInJSON(t *testing.T) { // scenario 24
+func TestCommitNumberIsExactInJSON(t *testing.T) {
 	got, _ := load(t, "account").decoded(unhex(t, payload1))
 	text, err := json.Marshal(got)
 	if err != nil || !strings.Contains(string(text), `"commitNumber":1735689600123456789,`) {
@@ -289,7 +289,7 @@ func account(t *testing.T, header []byte, name []byte, description string) m {
 	return got
 }
 
-func TestUnchangedAndNulledDiffer(t *testing.T) { // scenario 23
+func TestUnchangedAndNulledDiffer(t *testing.T) {
 	got := account(t, headerOf(1, nil, []string{"0x010000", "1-0x05", "4-0x03"}, nil, []string{"0x010000", "1-0x07", "4-0x03"}), []byte{4, 0, 2, 2, 'A', 0}, "")
 	delete(got, headerName)
 	want := m{
@@ -315,7 +315,7 @@ func TestValueWinsOverNulledFields(t *testing.T) {
 	}
 }
 
-func TestGapsManyRecordsAndDiffs(t *testing.T) { // scenario 25
+func TestGapsManyRecordsAndDiffs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ordinal byte
 		ids     []string
@@ -346,7 +346,7 @@ func TestGapsManyRecordsAndDiffs(t *testing.T) { // scenario 25
 	}
 }
 
-func TestNameIsTextOrRecord(t *testing.T) { // scenario 26; the address with Xyz is the capture
+func TestNameIsTextOrRecord(t *testing.T) { // the address with Xyz is in capture.json
 	if got := account(t, headerOf(0, nil, nil, nil, nil), text([]byte{2}, "Acme"), ""); got["Name"] != "Acme" {
 		t.Errorf("text: %#v", got)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The payloads of the wire sheet. P1, P4 and P5 are of testdata/account.json, P2 of opportunity.json, P3 of
+// Payloads that were composed after real ones, see eventbus/PROTOCOL.md, "Bitmaps". P1, P4 and P5 are of testdata/account.json, P2 of opportunity.json, P3 of
 // neworder.json. capture is what an org sent in August 2022, of capture.json: that schema was put together from the
 // decoded event beside the capture, and hashes to the id that came with it.
 const (
@@ -56,7 +56,7 @@ func load(tb testing.TB, name string) *Schema {
 	return mustParse(tb, schemaText(tb, name))
 }
 
-// withCarrier adds the field that the wire sheet adds to a schema.
+// withCarrier adds a field to a schema, as when an admin does.
 func withCarrier(text string) string {
 	text = strings.TrimSpace(text)
 	return strings.TrimSuffix(text, "]}") + `,{"name":"Carrier__c","type":["null","string"],"default":null}]}`

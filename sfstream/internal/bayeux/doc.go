@@ -3,5 +3,6 @@
 // Salesforce's channels.
 //
 // Servers differ in what they leave out, in the order of a reply's elements and
-// in the types of ids. Nothing here depends on those.
+// in the types of ids. Nothing here depends on those. What they do, and Salesforce's
+// above all, is in PROTOCOL.md.
 package bayeux

@@ -19,7 +19,7 @@ import (
 
 const (
 	// margin is how much longer than the server holds a connect a reply may take,
-	// and how long any other reply may take.
+	// and how long any other reply may take: PROTOCOL.md, "Connect".
 	margin = 20 * time.Second
 
 	// defaultHold is how long a server may hold a connect that has not told it.
@@ -37,7 +37,8 @@ const (
 	// aLife is how many bytes of a reply show that the server is still at it.
 	aLife = 1 << 10
 
-	// MaxRequest is the largest request that Salesforce takes, in bytes.
+	// MaxRequest is the largest request that Salesforce takes, in bytes: PROTOCOL.md,
+	// "Requests and replies".
 	MaxRequest = 32768
 )
 
@@ -67,7 +68,7 @@ func NewSession(client *http.Client, url, token string) *Session {
 	s := &Session{client: *client, url: url, token: token}
 	s.client.Timeout = 0
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	// Two sessions that share cookies are one browser to the server.
+	// Two sessions that share cookies are one browser to the server: PROTOCOL.md, "Cookies".
 	s.client.Jar, _ = cookiejar.New(nil) // never fails without options
 	return s
 }
@@ -212,7 +213,7 @@ func (s *Session) Connect(ctx context.Context, atOnce bool, deliver func([]Event
 
 // A Subscription is a channel to subscribe to. The replay id is JSON: -1 for new
 // events, -2 for all, else the id after which to begin. Salesforce wants it under
-// the channel's bare name.
+// the channel's bare name: PROTOCOL.md, "Subscribe".
 type Subscription struct {
 	Channel string
 	Bare    string // without filter
@@ -233,7 +234,8 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription, deliver fu
 	return s.each(ctx, messages, deliver, result)
 }
 
-// Unsubscribe ends subscriptions. What the server has queued of them may still come.
+// Unsubscribe ends subscriptions. What the server has queued of them may still come:
+// PROTOCOL.md, "Two connections".
 func (s *Session) Unsubscribe(ctx context.Context, channels []string, deliver func([]Event)) error {
 	messages := make([]message, len(channels))
 	for i, channel := range channels {

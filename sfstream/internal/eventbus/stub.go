@@ -1,5 +1,6 @@
 // Package eventbus is the wire contract of Salesforce's Pub/Sub API: the
 // generated messages and a hand-written stub with the literal method paths.
+// What Salesforce does beyond the contract is in PROTOCOL.md.
 package eventbus
 
 import (

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestADroppedConnectLosesItsBatch proves that the servers do what the scenarios
-// rely on: a client that connects again on the same session after a dropped
+// TestADroppedConnectLosesItsBatch proves that the servers do what the tests rely on
+// (bayeux/PROTOCOL.md, "Lost replies"): a client that connects again on the same session after a dropped
 // connect never sees what the server wrote into the dead one.
 func TestADroppedConnectLosesItsBatch(t *testing.T) {
 	for _, server := range []string{"cometd", "faye"} {
