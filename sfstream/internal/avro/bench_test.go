@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The events of sfstream's BenchmarkReceive: changes of an Account of 61 fields. update sets 6 of them, create some 40.
+// The benchmarks read the events of sfstream's BenchmarkReceive: changes of an Account of 61
+// fields. update sets 6 of them, create some 40.
 var wide = []string{"update", "create"}
 
 func wideEvent(tb testing.TB, name string) (*Schema, []byte) {

@@ -6,15 +6,18 @@ import (
 	"time"
 )
 
-// errNoPlan is of what Bind leaves to Decode and Assign.
+// errNoPlan means that Bind cannot decode the payload into this struct, but Decode and Assign may.
 var errNoPlan = errors.New("not by a plan")
 
-// Bind decodes payload into dst, a struct or a pointer to one. There is no map between: what the struct wants is read,
-// the rest is stepped over, and texts that are near each other share memory.
+// Bind decodes payload into dst, a struct or a pointer to one, without a map in between. It reads
+// the fields that the struct wants and steps over the rest, of which it checks nothing but the
+// lengths. Texts that are near each other in the payload share memory.
 //
-// dst gets what Decode and b.Assign would give it. An error only says that these must do it: because they can tell what
-// does not fit and where, or because there is no plan for it, as for a record that goes into a map. dst may hold a part
-// then, of which they leave nothing different. What is stepped over is looked at for its length only.
+// dst gets the same values that Decode and b.Assign would give it. An error does not say what is
+// wrong: it means that the caller must use Decode and Assign, either because they can tell which
+// value does not fit, or because Bind has no plan, as for a record that goes into a map. Bind may
+// have written a part of dst by then; that does no harm, because Assign after it leaves dst as if
+// Bind had not run.
 func (s *Schema) Bind(b *Binder, payload []byte, dst reflect.Value) error {
 	dst = b.reach(dst, Set)
 	if !isRecord(dst) {
@@ -22,7 +25,7 @@ func (s *Schema) Bind(b *Binder, payload []byte, dst reflect.Value) error {
 	}
 	d := binding{cursor: cursor{buf: payload}, schema: s, binder: b, as: Set}
 	if !d.plan(s.root, dst.Type()).wants && dst.NumField() > 0 {
-		return errNoPlan // Assign says why
+		return errNoPlan // Assign returns the error that says why
 	}
 	if err := d.record(s.root, dst, 0); err != nil {
 		return err
@@ -33,40 +36,41 @@ func (s *Schema) Bind(b *Binder, payload []byte, dst reflect.Value) error {
 	return nil
 }
 
-// binding is one Bind.
+// binding is the state of one call of Bind.
 type binding struct {
 	cursor
 	schema *Schema
 	binder *Binder
-	text   string // a part of the payload again, from there on: texts are cut from it
+	text   string // a copy of buf from offset from on, of which cut takes its strings
 	from   int
-	lists  []string // the elements of all lists; it may move while it grows
-	nulled []uint64 // what nulledFields names, once that was wanted: bits by field.place, or by the number of an event's field
-	names  int      // in nulledFields, so far
+	lists  []string // the elements of all lists decoded so far; append may move it
+	nulled []uint64 // the fields that nulledFields names, nil until first needed: one bit per field, see record's place
+	names  int      // how many names markNulled has got
 
-	changed changed // once mark was wanted
-	split   bool    // it is known
-	as      Mark    // what the values of a record are whose fields no list of names can name
+	changed changed // valid once split is true
+	split   bool    // changed has been read
+	as      Mark    // the mark of a record of a record, whose fields no list of names can name
 }
 
-// plan says of each field of a record where in a Go struct it goes. Plans are kept at the record's node, so they end
-// with the schema; those of nested records are made when one is met, so a type that contains itself has an end.
+// plan says, for each field of a record, which fields of a Go struct it goes into. The record's
+// node keeps the plan, so that it lives as long as the schema. The plan of a nested record is made
+// when its record is first met, because a type that contains itself would never end.
 type plan struct {
 	steps []step
-	wants bool // any
+	wants bool // whether any step has a wanted field
 }
 
 type step struct {
 	wanted []target
-	// idle is how many fields from here on are not wanted and take one byte, 0, where they are null: those of a change
-	// event mostly are.
+	// idle is how many fields, from this one on, the struct does not want and take one byte, 0, if
+	// they are null. Most fields of a change event are.
 	idle int
 }
 
 // target is a field of the struct.
 type target struct {
 	index  []int
-	direct bool // neither a pointer nor an optional
+	direct bool // reach has nothing to do: it is neither a pointer nor an Optional
 }
 
 func (d *binding) plan(n *node, t reflect.Type) *plan {
@@ -76,7 +80,7 @@ func (d *binding) plan(n *node, t reflect.Type) *plan {
 	p := make([]step, len(n.fields))
 	wants := false
 	for _, g := range d.binder.fields(t) {
-		if i := n.indexOf(g.in(n.has)); i >= 0 {
+		if i := n.indexOf(g.nameIn(n.has)); i >= 0 {
 			p[i].wanted = append(p[i].wanted, target{g.index, d.binder.isDirect(t.FieldByIndex(g.index).Type)})
 			wants = true
 		}
@@ -93,11 +97,12 @@ func (d *binding) plan(n *node, t reflect.Type) *plan {
 	return known
 }
 
-// noPlace is the place of records whose fields no list of names can name.
+// noPlace is the place of a record whose fields no list of names can name.
 const noPlace = -1
 
-// record decodes a record into a struct. place is where its fields begin among those that can be named: 0 for the event,
-// field.place for the record of one of its fields.
+// record decodes a record into a struct. Lists of names number the fields that they can name: first
+// those of the event, then those of the records in them. place is the number of this record's first
+// field: 0 for the event, field.place for the record of one of its fields, noPlace for deeper ones.
 func (d *binding) record(n *node, dst reflect.Value, place int) error {
 	if err := d.enter(); err != nil {
 		return err
@@ -197,11 +202,12 @@ func (d *binding) field(n *node, i int, t target, dst reflect.Value, place int) 
 	return errNoPlan
 }
 
-// textChunk is how much of the payload is copied at once, in bytes: the texts that most structs want of an event are in
-// one or two of these. A kept text keeps no more than its chunk.
+// textChunk is how many bytes of the payload cut copies at once: most structs want few fields,
+// whose texts are in one or two such chunks. A text that the program keeps keeps no more than its
+// chunk alive.
 const textChunk = 512
 
-// cut is the text from at to where the cursor is.
+// cut returns the text from offset at to the cursor as a string.
 func (d *binding) cut(at int) string {
 	if at < d.from || d.pos > d.from+len(d.text) {
 		end := min(max(at+textChunk, d.pos), len(d.buf))
@@ -210,7 +216,8 @@ func (d *binding) cut(at int) string {
 	return d.text[at-d.from : d.pos-d.from]
 }
 
-// time puts a time as its text would be put.
+// time puts a time into dst, with the same result as if the value that Decode gives for it were put
+// there: its text in form, or the number if it has none.
 func (d *binding) time(dst reflect.Value, ms int64, form string) error {
 	if !writable(ms) {
 		return number(dst, ms)
@@ -229,7 +236,8 @@ func (d *binding) time(dst reflect.Value, ms int64, form string) error {
 	return d.binder.text(dst, t.Format(form))
 }
 
-// mark is what a value of field i of a record is: of a change event, what its lists name or what came along.
+// mark returns the mark for a value of field i of a record. In a change event a field that the
+// header's lists name is Set, and one that only came along is Enriched.
 func (d *binding) mark(f *field, i, place int) Mark {
 	if d.schema.header == nil || place == noPlace {
 		return d.as
@@ -248,7 +256,7 @@ func (d *binding) nested(f *field, i int, n *node, dst reflect.Value, place int)
 	switch {
 	case !isRecord(dst):
 		return errNoPlan
-	case n != f.record: // another one of the union than the one that lists count in
+	case n != f.record: // n is another branch of the union than f.record, whose fields the lists number
 		return errNoPlan
 	case place != 0:
 		before := d.as
@@ -261,13 +269,14 @@ func (d *binding) nested(f *field, i int, n *node, dst reflect.Value, place int)
 	}
 }
 
-// list decodes an array of strings, in the lists of the header the names that they stand for.
+// list decodes an array of strings. In nulledFields, diffFields and changedFields each string is a
+// bitmap, and the list gets the names that it stands for.
 func (d *binding) list(f *field, n *node, dst reflect.Value) error {
 	if n.items.kind != kindString || dst.Kind() != reflect.Slice || dst.Type().Elem().Kind() != reflect.String {
 		return errNoPlan
 	}
 	if d.lists == nil {
-		d.lists = make([]string, 0, 8) // what the lists of most events take together
+		d.lists = make([]string, 0, 8) // most events have fewer elements in all their lists
 	}
 	from := len(d.lists)
 	add := func(at int) { d.lists = append(d.lists, d.cut(at)) }

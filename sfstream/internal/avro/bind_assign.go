@@ -11,32 +11,34 @@ import (
 	"time"
 )
 
-// Binder puts decoded values into Go variables. It is safe for concurrent use, and keeps what it learns of a struct's
-// type: it grows with the program's types only.
+// Binder puts decoded values into Go variables. It is safe for concurrent use. It keeps what it
+// learns about struct types, so it grows with the program's types only.
 type Binder struct {
-	// Optional marks a dst whose type can be null beside its values, and gives the place of the value, unless it is null.
-	// ok is false where dst is of another type. dst is addressable.
+	// Optional is called with a dst that is a struct. If its type is an optional one, which tells
+	// null from a value, Optional marks it and returns the variable for the value (the zero
+	// reflect.Value if as is Null) and true; else it returns false. dst is addressable.
 	Optional func(dst reflect.Value, as Mark) (value reflect.Value, ok bool)
-	// Time reads a text that is a time.
+	// Time parses a text that is a time.
 	Time func(text string) (t time.Time, ok bool)
 
 	structs sync.Map // reflect.Type → []goField
 }
 
-// Mark is what becomes of a variable.
+// Mark says what an event tells about a variable.
 type Mark uint8
 
 // The marks.
 const (
 	Null     Mark = iota
-	Set           // it has a value
-	Enriched      // it has a value that came along with a change of others
+	Set           // it has a value, which is new
+	Enriched      // it has a value that did not change, sent along with a change of others
 )
 
-// Assign puts a value of Decode, or of JSON in the same types, into dst, where Go's types allow it without loss. dst is
-// addressable, or a map that is not nil. What came along with a change goes into the fields of a struct only. s is what
-// src was decoded with, nil for JSON: it says which fields the event has, be they in src or not. An error with a path is
-// an *Error.
+// Assign puts a value that Decode returned, or the same types decoded from JSON, into dst, if Go's
+// types allow it without loss. dst is addressable, or a map that is not nil. Values of enriched go
+// into the fields of structs only. s is the schema that src was decoded with, nil for JSON: it says
+// which fields the event has, even those that are not in src. An error that concerns one field is
+// an *Error with its path.
 func (b *Binder) Assign(dst reflect.Value, src any, enriched map[string]any, s *Schema) error {
 	var root *node
 	if s != nil {
@@ -53,7 +55,8 @@ func (b *Binder) Assign(dst reflect.Value, src any, enriched map[string]any, s *
 	return b.assign(dst, src, Set, root)
 }
 
-// assign puts one value. n is the type of a record, nil where it is not known.
+// assign puts one value into dst. n is the record type of the value, nil if it is not a record or
+// the schema is not known.
 func (b *Binder) assign(dst reflect.Value, src any, as Mark, n *node) error {
 	if src == nil && dst.CanSet() {
 		b.null(dst)
@@ -77,7 +80,7 @@ func (b *Binder) assign(dst reflect.Value, src any, as Mark, n *node) error {
 			return b.assignMap(dst, src, as)
 		}
 		if diff, ok := src["diff"].(string); ok && len(src) == 1 && dst.Kind() == reflect.String {
-			dst.SetString(diff) // as it is in Avro: over the Streaming API a diff is an object
+			dst.SetString(diff) // in Avro a diff is a text; over the Streaming API it is an object with this one field
 			return nil
 		}
 	case []any:
@@ -98,7 +101,7 @@ func (b *Binder) assignRecord(dst reflect.Value, src, enriched map[string]any, a
 		return ok || came
 	}
 	for _, field := range b.fields(dst.Type()) {
-		name := field.in(has)
+		name := field.nameIn(has)
 		value, ok := src[name]
 		more, came := enriched[name]
 		if !ok && !came {
@@ -121,7 +124,8 @@ func (b *Binder) assignRecord(dst reflect.Value, src, enriched map[string]any, a
 	return nil
 }
 
-// assignBoth puts a compound field of which a part changed, and a part came along.
+// assignBoth puts a compound field into dst of which a part (value) changed and the rest (more)
+// came along.
 func (b *Binder) assignBoth(dst reflect.Value, value, more any, n *node) error {
 	part, ok := value.(map[string]any)
 	rest, _ := more.(map[string]any)
@@ -177,10 +181,11 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
-// isRecord reports whether dst is a struct that a record's fields go into.
+// isRecord reports whether dst is a struct that takes the fields of a record.
 func isRecord(dst reflect.Value) bool { return dst.Kind() == reflect.Struct && dst.Type() != timeType }
 
-// reach follows pointers, which it makes where they are nil, and optionals, which it marks, to what a value is put into.
+// reach returns the variable that a value for dst goes into. It follows pointers, allocates those
+// that are nil, and marks optionals.
 func (b *Binder) reach(dst reflect.Value, as Mark) reflect.Value {
 	for range maxDepth { // type P *P has no end
 		switch {
@@ -207,7 +212,8 @@ func (b *Binder) isDirect(t reflect.Type) bool {
 	return t.Kind() != reflect.Pointer && b.reach(reflect.New(t).Elem(), Set).Type() == t
 }
 
-// What follows puts one kind of value into what reach has found, for Assign and Bind alike.
+// The functions below put one kind of value into a variable that reach has returned. Both Assign
+// and Bind use them.
 
 func (b *Binder) null(dst reflect.Value) {
 	if isRecord(dst) {
@@ -218,8 +224,8 @@ func (b *Binder) null(dst reflect.Value) {
 	dst.SetZero()
 }
 
-// text puts a text as it is; into a list of strings what it has between semicolons, as multi-picklists have it; and
-// where it is a time, as that.
+// text puts a text into dst. A list of strings gets the parts between semicolons, as in a
+// multi-picklist, and a time.Time or an int64 gets the time, if the text is one.
 func (b *Binder) text(dst reflect.Value, src string) error {
 	switch dst.Kind() {
 	case reflect.String:
@@ -242,7 +248,7 @@ func (b *Binder) text(dst reflect.Value, src string) error {
 	return put(dst, src)
 }
 
-// setTexts puts list, whose memory it may keep, into a slice of strings.
+// setTexts puts list into a slice of strings. dst may keep the memory of list.
 func setTexts(dst reflect.Value, list []string) {
 	if p, ok := dst.Addr().Interface().(*[]string); ok {
 		*p = list
@@ -254,12 +260,13 @@ func setTexts(dst reflect.Value, list []string) {
 	}
 }
 
-// moment puts a time into a time.Time or as milliseconds into an int64, if dst is one of these.
+// moment puts a time into a time.Time, or as milliseconds into an int64. It returns false if dst is
+// neither.
 func moment(dst reflect.Value, t time.Time) bool {
 	switch {
 	case dst.Type() == timeType:
 		*dst.Addr().Interface().(*time.Time) = t // reflect.ValueOf(t) would allocate
-	case dst.Kind() == reflect.Int64 && dst.Type() != durationType: // which has nanoseconds
+	case dst.Kind() == reflect.Int64 && dst.Type() != durationType: // a Duration counts nanoseconds
 		dst.SetInt(t.UnixMilli())
 	default:
 		return false
@@ -316,7 +323,7 @@ func boolean(dst reflect.Value, src bool) error {
 	return put(dst, src)
 }
 
-// put puts a value as it is, into an any mostly.
+// put puts a value without a conversion; mostly dst is an any.
 func put(dst reflect.Value, src any) error {
 	if v := reflect.ValueOf(src); v.IsValid() && dst.CanSet() && v.Type().AssignableTo(dst.Type()) {
 		dst.Set(v)

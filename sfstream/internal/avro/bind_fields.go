@@ -6,29 +6,31 @@ import (
 	"strings"
 )
 
-// goField is a field of a Go struct that has a field of an event for it.
+// goField is a field of a Go struct that an event's field can go into.
 type goField struct {
-	name  string // of the event's
-	json  string // which goes before it where the event has such a field; empty: none
+	name  string // of the event's field: from the tag sf, else the Go name
+	json  string // the name in the tag json, preferred if the event has such a field; empty: none
 	index []int
 }
 
-// in is the name of the field that g is for.
-func (g *goField) in(has func(name string) bool) string {
+// nameIn returns the name of the event's field that g is for. has reports whether the event has a
+// field of a name.
+func (g *goField) nameIn(has func(name string) bool) string {
 	if g.json != "" && has(g.json) {
 		return g.json
 	}
 	return g.name
 }
 
-// fields are those of a struct's type: by the tag sf, else by the name in the tag json where an event has it, else by
-// their own name.
+// fields returns the fields of a struct type that an event's fields can go into. A field's tag sf
+// names the event's field; without it the name in the tag json does, if the event has such a field,
+// else the Go name.
 func (b *Binder) fields(t reflect.Type) []goField {
 	if known, ok := b.structs.Load(t); ok {
 		return known.([]goField)
 	}
 	var fields []goField
-	var inside []int // an embedded struct that has a tag, which makes it a field: what is in it is not promoted
+	var inside []int // index of the last embedded struct with a tag sf: it is one field, its own are not promoted
 	for _, field := range reflect.VisibleFields(t) {
 		if n := len(inside); n > 0 && len(field.Index) > n && slices.Equal(field.Index[:n], inside) {
 			continue
@@ -61,14 +63,15 @@ func throughPointer(t reflect.Type, index []int) bool {
 	return false
 }
 
-// wants reports whether a struct has a field for one of a record's.
+// wants reports whether any field of a struct is for a field of record n.
 func (b *Binder) wants(t reflect.Type, n *node) bool {
-	return slices.ContainsFunc(b.fields(t), func(g goField) bool { return n.has(g.in(n.has)) })
+	return slices.ContainsFunc(b.fields(t), func(g goField) bool { return n.has(g.nameIn(n.has)) })
 }
 
 func (n *node) has(name string) bool { return n.indexOf(name) >= 0 }
 
-// recordIn is the type of the records in a field, nil where there is none or n is not known.
+// recordIn returns the record type in the field of that name, nil if there is none or n is nil,
+// because the schema is not known.
 func (n *node) recordIn(name string) *node {
 	if n == nil {
 		return nil

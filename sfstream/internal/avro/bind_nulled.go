@@ -2,8 +2,8 @@ package avro
 
 import "reflect"
 
-// null is for a field without a value. Of a change event it is one that did not change, unless nulledFields names it:
-// Schema.null says what that means for a map, this is the same for a struct.
+// null handles a field whose value is null. In a change event that means that the field did not
+// change, unless nulledFields names it. Schema.null does the same for a map.
 func (d *binding) null(f *field, i int, dst reflect.Value, place int) error {
 	if d.schema.header == nil {
 		d.binder.null(dst)
@@ -36,7 +36,7 @@ func (d *binding) null(f *field, i int, dst reflect.Value, place int) error {
 	return nil
 }
 
-// readNulled reads nulledFields wherever the cursor is.
+// readNulled reads nulledFields from the header into d.nulled. The cursor stays where it is.
 func (d *binding) readNulled() error {
 	d.nulled = []uint64{}
 	header := d.schema.header
@@ -62,12 +62,12 @@ func (d *binding) markNulled(parent *field, i int) bool {
 		d.nulled = make([]uint64, d.schema.paths/64+1)
 	}
 	if d.names++; d.names > d.schema.paths {
-		return false // as in appendNames
+		return false // more names are repetitions, see appendNames
 	}
 	if parent != nil {
 		i += parent.place
 	} else if d.nulledIn(&d.schema.root.fields[i]) {
-		return true // what is nulled in it came first
+		return true // names of fields in its record came first; Schema.null ignores the parent then, too
 	}
 	d.nulled[i/64] |= 1 << (i % 64)
 	return true

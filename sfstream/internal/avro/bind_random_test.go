@@ -12,9 +12,10 @@ import (
 	hamba "github.com/hamba/avro/v2"
 )
 
-// Bind against what it stands in for: Decode, and Assign of the map. Schemas, payloads and struct types are random.
+// This file compares Bind with what it stands in for: Decode, and Assign of the map. Schemas,
+// payloads and struct types are random.
 
-// maybe is a type that can be null beside its values.
+// maybe tells null from a value, as sfstream.Optional does.
 type maybe[T any] struct {
 	value T
 	state string
@@ -53,11 +54,11 @@ func newBinder() *Binder {
 type (
 	word   string
 	millis int64
-	loop   *loop // no value fits
+	loop   *loop // no value fits into it
 	texts_ []word
 )
 
-// anyTypes are what a field of a struct may be, whatever comes.
+// anyTypes are the types that a struct's field gets without regard to the value.
 var anyTypes = []reflect.Type{
 	reflect.TypeFor[string](), reflect.TypeFor[word](), reflect.TypeFor[[]string](), reflect.TypeFor[texts_](),
 	reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int32](), reflect.TypeFor[millis](), reflect.TypeFor[uint16](), reflect.TypeFor[uint64](),
@@ -72,7 +73,7 @@ var anyTypes = []reflect.Type{
 	}]](),
 }
 
-// fitting are those that most values of a kind fit into.
+// fitting has, for each kind, types that most of its values fit into.
 var fitting = map[kind][]reflect.Type{
 	kindString: {reflect.TypeFor[string](), reflect.TypeFor[word](), reflect.TypeFor[[]string](), reflect.TypeFor[texts_](),
 		reflect.TypeFor[any](), reflect.TypeFor[maybe[string]]()},
@@ -88,12 +89,13 @@ var fitting = map[kind][]reflect.Type{
 	kindMap:     {reflect.TypeFor[map[string]any](), reflect.TypeFor[any]()},
 }
 
-// structFor makes a struct that has places for some fields of a record, twice for some.
+// structFor makes a struct type with a field for some fields of a record, and with two for a few of
+// them.
 func structFor(r *rand.Rand, n *node, depth int) reflect.Type {
 	var fields []reflect.StructField
 	for _, f := range n.fields {
 		switch n := f.node.branch(); n.kind {
-		case kindBytes, kindFixed, kindArray, kindMap: // there is mostly no plan for them
+		case kindBytes, kindFixed, kindArray, kindMap: // Bind has no plan for most of them
 			if r.IntN(8) > 0 {
 				continue
 			}
@@ -107,7 +109,7 @@ func structFor(r *rand.Rand, n *node, depth int) reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-// branch is the last of a union's.
+// branch returns the last branch of a union.
 func (n *node) branch() *node {
 	if n.kind == kindUnion {
 		return n.branches[len(n.branches)-1]
@@ -134,7 +136,7 @@ func typeFor(r *rand.Rand, n *node, depth int) reflect.Type {
 	return t
 }
 
-// bindCase is a schema, a struct for it, and payloads.
+// bindCase is a schema, a struct type for it, and a source of payloads.
 type bindCase struct {
 	schema *Schema
 	oracle hamba.Schema
@@ -209,20 +211,21 @@ func (c bindCase) payload(t *testing.T) []byte {
 	return payload
 }
 
-// compareBind compares what is in dst, which has held before already, after both ways. It reports whether there was a plan.
+// compareBind fills two variables, which hold the values of before already, by Bind and by Decode
+// and Assign, and compares them. It reports whether Bind had a plan.
 func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]any, payload []byte) (planned bool) {
 	t.Helper()
 	b := newBinder()
 	filled := func() reflect.Value {
 		dst := reflect.New(typ).Elem()
-		_ = b.Assign(dst, before, nil, nil) // what does not fit is left out
+		_ = b.Assign(dst, before, nil, nil) // an error stops it: before then holds less
 		return dst
 	}
 	got, want, again := filled(), filled(), filled()
 	bad := s.Bind(b, payload, got)
 	fields, enriched, err := s.Decode(payload)
 	if err != nil {
-		return false // Bind does not look into what it steps over
+		return false // Bind does not notice errors in what it steps over
 	}
 	if err := b.Assign(want, fields, enriched, s); err != nil {
 		if bad == nil {
@@ -235,7 +238,7 @@ func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]an
 		return false
 	}
 	if _ = b.Assign(again, fields, enriched, s); !reflect.DeepEqual(want.Interface(), again.Interface()) {
-		return false // a NaN
+		return false // there is a NaN, which is not equal to itself
 	}
 	if bad != nil {
 		if err := b.Assign(got, fields, enriched, s); err != nil {
@@ -248,7 +251,7 @@ func compareBind(t *testing.T, s *Schema, typ reflect.Type, before map[string]an
 	return bad == nil
 }
 
-// show follows pointers.
+// show formats a value with what its pointers point to.
 func show(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
@@ -303,7 +306,7 @@ func FuzzBindTakesAnyBytes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, payload []byte) {
 		r := rand.New(rand.NewPCG(seed%1000, 2))
 		compareBind(t, account, structFor(r, account.root, 3), nil, payload)
-		c := newBindCase(t, seed%1000) // types are kept for ever
+		c := newBindCase(t, seed%1000) // reflect keeps the types that it makes for ever
 		compareBind(t, c.schema, c.typ, nil, payload)
 	})
 }

@@ -51,8 +51,8 @@ func TestBindEndsInTypesThatContainThemselves(t *testing.T) {
 	}
 }
 
-// nulledFields in all orders, with and without a value in the field: P1's schema, with Description and Phone for texts
-// and BillingAddress for a compound field.
+// This test has nulledFields in all orders, with and without a value in the field. The schema is
+// that of P1, with Description and Phone for texts and BillingAddress for a compound field.
 func TestBindNullsWhatDecodeNulls(t *testing.T) {
 	s := load(t, "account")
 	type address struct {
@@ -91,7 +91,8 @@ func TestBindNullsWhatDecodeNulls(t *testing.T) {
 	}
 }
 
-// Names that only look like those of the header, and records that nulledFields does not count in.
+// This test has names that only look like those of the header, and records whose fields
+// nulledFields cannot name.
 func TestBindTellsPlacesApart(t *testing.T) {
 	s := mustParse(t, `{"type":"record","name":"X","fields":[
 		{"name":"ChangeEventHeader","type":{"type":"record","name":"H","fields":[
@@ -133,7 +134,7 @@ func TestBindTellsPlacesApart(t *testing.T) {
 	}
 }
 
-// More names than there are fields: both stop at the same one.
+// This test has more names than the schema has fields: Bind and Decode must stop at the same one.
 func TestBindNullsWhatDecodeNullsOfNamesThatRepeatThemselves(t *testing.T) {
 	s := mustParse(t, `{"type":"record","name":"X","fields":[
 		{"name":"ChangeEventHeader","type":{"type":"record","name":"H","fields":[{"name":"nulledFields","type":{"type":"array","items":"string"}}]}},

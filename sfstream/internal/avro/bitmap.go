@@ -7,11 +7,13 @@ import (
 	"strconv"
 )
 
-// appendNames appends the names that one element of a changedFields, nulledFields or diffFields stands for, in their
-// order: "0x0402" are fields 1 and 10 of the event, "4-0x06" fields 1 and 2 of the record that is field 4. A nested
-// field is always Parent.Child, also when all fields of the parent are named.
+// appendNames appends the names of the fields that one element of changedFields, nulledFields or
+// diffFields stands for, in the order of the schema: "0x0402" are fields 1 and 10 of the event,
+// "4-0x06" are fields 1 and 2 of the record in field 4. A nested field is always named
+// Parent.Child, even if the element names all fields of the parent.
 //
-// With most names it stops: elements repeat themselves then, which Salesforce's do not, and take only memory.
+// It stops when names has most elements. Only elements that repeat each other name so many fields;
+// Salesforce sends no such elements, and repetitions only take memory.
 func (s *Schema) appendNames(names []string, element []byte, most int) []string {
 	for parent, i := range s.marked(element) {
 		if len(names) == most {
@@ -23,11 +25,11 @@ func (s *Schema) appendNames(names []string, element []byte, most int) []string 
 	return names
 }
 
-// marked yields the fields of one element as indices into the record that they are of: that of parent if the element
-// is a compound one, else the event.
+// marked yields the fields that one element stands for, as indices into a record: that of parent if
+// the element is a compound one, else the event itself, with parent nil.
 //
-// A bit beyond the schema (the event was encoded with a newer one) is ignored, and so is an element that is malformed
-// or whose parent is not a record.
+// It ignores a bit beyond the schema (the event was encoded with a newer one), and an element that
+// is malformed or whose parent is not a record.
 func (s *Schema) marked(element []byte) iter.Seq2[*field, int] {
 	return func(yield func(parent *field, i int) bool) { s.mark(element, yield) }
 }
@@ -64,7 +66,8 @@ func (s *Schema) mark(element []byte, yield func(parent *field, i int) bool) {
 	}
 }
 
-// fieldName is the name of a field of parent, or of the event where that is nil, in an interface.
+// fieldName returns the name of a field of parent, or of the event if parent is nil. It is in an
+// interface, which most names are already.
 func (s *Schema) fieldName(parent *field, i int) any {
 	switch {
 	case parent == nil:
@@ -76,7 +79,7 @@ func (s *Schema) fieldName(parent *field, i int) any {
 	}
 }
 
-// nibbles are the values of hexadecimal digits, -1 for anything else.
+// nibbles has the value of each hexadecimal digit, and -1 for all other bytes.
 var nibbles = func() (n [256]int8) {
 	for c := range n {
 		n[c] = -1
@@ -87,7 +90,8 @@ var nibbles = func() (n [256]int8) {
 	return n
 }()
 
-// parent is the field that has what an item names, nil where that is the event.
+// parent returns the field whose record has the field that an item of kindName names; nil if the
+// event itself has it.
 func (s *Schema) parent(it *item) *field {
 	if it.field < 0 {
 		return nil
@@ -95,7 +99,7 @@ func (s *Schema) parent(it *item) *field {
 	return s.fields[it.field]
 }
 
-// null sets a nulled field to nil, unless the body has a value in its place.
+// null sets a nulled field to nil in the event's map m, unless the body has a value for it.
 func (s *Schema) null(m map[string]any, parent *field, i int) {
 	fields := s.root.fields
 	if parent != nil {
@@ -104,7 +108,7 @@ func (s *Schema) null(m map[string]any, parent *field, i int) {
 			m[parent.name] = map[string]any{}
 		}
 		if m, _ = m[parent.name].(map[string]any); m == nil {
-			return // the parent took another branch of its union, as Account.Name does, or was nulled itself
+			return // the parent is not a record (its union has another branch, as Account.Name has), or was nulled itself
 		}
 	}
 	if _, ok := m[fields[i].name]; !ok {

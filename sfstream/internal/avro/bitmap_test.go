@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// FieldNames are the names that bitmaps stand for.
+// FieldNames returns the names that bitmaps stand for.
 func (s *Schema) FieldNames(bitmaps []string) []string {
 	names := []string{}
 	for _, bitmap := range bitmaps {
@@ -17,7 +17,7 @@ func (s *Schema) FieldNames(bitmaps []string) []string {
 	return names
 }
 
-func TestBitmapsBecomeNames(t *testing.T) { // see eventbus/PROTOCOL.md, "Bitmaps"
+func TestBitmapsBecomeNames(t *testing.T) {
 	for _, tt := range []struct {
 		schema  string
 		bitmaps []string
@@ -38,7 +38,7 @@ func TestBitmapsBecomeNames(t *testing.T) { // see eventbus/PROTOCOL.md, "Bitmap
 			[]string{"BillingAddress.City", "BillingAddress.State", "BillingAddress.Country", "BillingAddress.Latitude"}},
 		{"account", []string{"1-0x06"}, []string{"Name.FirstName", "Name.LastName"}},
 		{"account", []string{"0x400000", "4-0x01"}, []string{"LastModifiedDate", "BillingAddress.Street"}},
-		// All nested fields of a compound one are still named one by one.
+		// If all nested fields of a compound field changed, each is still named.
 		{"account", []string{"26-0x03"}, []string{"Site_Location__c.Latitude", "Site_Location__c.Longitude"}},
 
 		{"account", []string{"0X41aBc0"}, []string{"Phone", "Fax", "AccountNumber", "Website", "Industry", "NumberOfEmployees", "TickerSymbol", "Description", "LastModifiedDate"}},

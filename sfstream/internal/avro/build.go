@@ -6,23 +6,25 @@ import (
 	"strings"
 )
 
-// shared is the payload, in bytes, up to which texts share one copy of it. Of a larger one a text that is kept would
-// keep too much.
+// shared is the size of a payload, in bytes, up to which all its texts share one copy of it. In a
+// larger payload each text has memory of its own, because a text that the program keeps would keep
+// all of it alive.
 const shared = 4 << 10
 
-// builder makes the values of items.
+// builder makes the values from the items.
 type builder struct {
 	schema *Schema
-	text   strings.Builder // the payload and the texts of times: strings are cut from it, one allocation for all
-	large  *locator        // in the place of text, where a text is to have its own bytes; else nil
-	list   []any           // where arrays are cut from
+	text   strings.Builder // a copy of the payload and the texts of times, from which strings are cut: one allocation for all
+	large  *locator        // set in place of text if each text is to have its own memory
+	list   []any           // the memory of all arrays, from which each gets its part
 
-	at int // of the items: what comes next
+	at int // index of the item to be made next
 
 	strings, longs, doubles, arrays shelf
 }
 
-// build makes the event of what was found: what changed, and what came along.
+// build makes the event's map from the items that were found. m has what changed, enriched what
+// came along.
 func (l *locator) build() (m, enriched map[string]any) {
 	b := builder{schema: l.schema, list: make([]any, l.elements)}
 	if len(l.buf) > shared {
@@ -49,7 +51,8 @@ func (l *locator) build() (m, enriched map[string]any) {
 	return m, enriched
 }
 
-// split makes the event, and puts into another map what did not change.
+// split makes the event's map m of what changed, with room for more fields, and puts what did not
+// change into enriched.
 func (b *builder) split(items []item, more int, c *changed) (m, enriched map[string]any) {
 	it := &items[b.at]
 	b.at++
@@ -73,7 +76,8 @@ func (b *builder) split(items []item, more int, c *changed) (m, enriched map[str
 	return m, enriched
 }
 
-// isRecord reports whether the value that comes first in items is the record whose fields can be named.
+// isRecord reports whether the first of items is f.record, the record whose fields lists can name,
+// and not another branch of the union.
 func (f *field) isRecord(items []item) bool {
 	if items[0].kind != kindRecord || f.record == nil || len(f.record.fields) == 0 {
 		return false
@@ -85,7 +89,7 @@ func (f *field) isRecord(items []item) bool {
 	return i >= 0 && i < len(f.record.fields)
 }
 
-// splitRecord is split for the record of a field of the event, of which some changed.
+// splitRecord does what split does for the record in field f of the event, of which a part changed.
 func (b *builder) splitRecord(items []item, f *field, c *changed) (m, enriched map[string]any) {
 	it := &items[b.at]
 	b.at++
@@ -111,7 +115,7 @@ func with(m map[string]any, name string, value any) map[string]any {
 	return m
 }
 
-// record makes the record that comes next in items, with room for more fields.
+// record makes the record at b.at, with room for more fields.
 func (b *builder) record(items []item, more int) map[string]any {
 	it := &items[b.at]
 	b.at++
@@ -123,7 +127,7 @@ func (b *builder) record(items []item, more int) map[string]any {
 	return m
 }
 
-// value makes the value that comes next in items.
+// value makes the value at b.at.
 func (b *builder) value(items []item) any {
 	it := &items[b.at]
 	switch it.kind {
@@ -132,7 +136,7 @@ func (b *builder) value(items []item) any {
 	case kindArray:
 		return b.array(items)
 	case kindString:
-		if b.large != nil { // those on a shelf would keep each other
+		if b.large != nil { // strings of one shelf keep each other alive
 			b.at++
 			return b.cut(it.at, it.count)
 		}
@@ -178,7 +182,8 @@ func (b *builder) value(items []item) any {
 	return nil // kindNull
 }
 
-// noItems is every empty array: without capacity it cannot be changed.
+// noItems is the value of every empty array. It can be shared, because a slice without capacity
+// cannot be changed.
 var noItems any = []any{}
 
 func (b *builder) array(items []item) any {
@@ -209,8 +214,9 @@ func (b *builder) cut(at int64, count int) string {
 	}
 }
 
-// shelf has values of one type as interfaces, for one allocation: an array in an interface cannot be changed, and so
-// reflect gives its elements without copying them.
+// shelf has values of one type, for one allocation, and hands them out as interfaces. They are the
+// elements of an array in an interface: nobody can change that array, so reflect.Value.Interface
+// points to its elements and does not copy them.
 type shelf struct {
 	array        reflect.Value
 	first, count int
@@ -223,7 +229,7 @@ func (s *shelf) next() any {
 	return s.array.Index(s.first - 1).Interface()
 }
 
-// shelve makes the next values of a kind.
+// shelve makes the values of the first items of kind k, at most 16.
 func shelve[T any](items []item, k kind, value func(at int64, count int) T) shelf {
 	var values [16]T
 	count := 0

@@ -9,8 +9,9 @@ import (
 	hamba "github.com/hamba/avro/v2"
 )
 
-// ID is the id that Salesforce gives to a schema: unpadded base64url of the MD5 over the Parsing Canonical Form.
-// Docs, defaults and aliases do not influence it. The error is a *SchemaError.
+// ID returns the id that Salesforce gives to a schema: unpadded base64url of the MD5 over the
+// Parsing Canonical Form. Docs, defaults and aliases do not influence it. The error is a
+// *SchemaError.
 func ID(schemaJSON string) (string, error) {
 	tree, err := parse(schemaJSON)
 	if err != nil {
@@ -26,8 +27,9 @@ func id(tree hamba.Schema) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// canonical writes the Parsing Canonical Form. hamba's own String keeps logical types, which the form does not have,
-// and takes quadratic time. Names are plain ASCII, hamba has checked them: nothing needs escaping.
+// canonical writes the Parsing Canonical Form. hamba's own String keeps logical types, which the
+// form leaves out, and takes quadratic time. hamba has checked that names are plain ASCII, so
+// nothing needs escaping.
 func canonical(b *strings.Builder, schema hamba.Schema) {
 	switch s := schema.(type) {
 	case *hamba.RecordSchema:

@@ -1,18 +1,19 @@
 package avro
 
-// changed says which values in the body of a change event are what changed; the others came along with it, as channels
-// with enriched fields and filters have them: an event's body is no longer what its change was.
+// changed says which values in the body of a change event changed. Channels with enriched fields or
+// filters also send fields that did not change, so that the presence of a value says nothing.
 type changed struct {
-	some bool      // false: all are
-	none bool      // some: nothing is
-	bits [8]uint64 // by the numbers of the fields that can be named (field.place), as far as they reach
-	more []uint64  // of all, where bits has no room for them
+	some bool      // only a part changed; false: the whole body did
+	none bool      // with some: nothing in the body changed
+	bits [8]uint64 // one bit for each field that can be named, see field.place
+	more []uint64  // in place of bits, if the schema has more fields than that holds
 
 	schema *Schema
 }
 
-// readChanged reads it of a payload into the zero value. Of an UPDATE that is what the lists of the header name; of a
-// DELETE nothing changed. Others, and those that do not say, are changes as a whole.
+// readChanged reads from the header what changed in a payload, into the zero value. In an UPDATE it
+// is what the header's lists name; in a DELETE nothing changed. In any other change, and if there
+// is no changedFields or the header cannot be read, the whole body changed.
 func (s *Schema) readChanged(payload []byte, into *changed) {
 	if s.header == nil {
 		return
@@ -52,7 +53,8 @@ func (s *Schema) readChanged(payload []byte, into *changed) {
 	into.some = listed
 }
 
-// isDelete reports whether an event tells of records that are gone: what it says is null means nothing.
+// isDelete reports whether the change is a DELETE. What its nulledFields names means nothing,
+// because the records are gone.
 func (s *Schema) isDelete(payload []byte) bool {
 	at := s.header.indexOf("changeType")
 	if at < 0 || s.header.fields[at].node.kind != kindEnum {
@@ -67,7 +69,7 @@ func (s *Schema) isDelete(payload []byte) bool {
 	return err == nil && symbols[i] == "DELETE"
 }
 
-// start makes room, and sets the header, which came with the change.
+// start makes room for the bits. It marks the header, which is part of every change.
 func (c *changed) start(s *Schema) {
 	c.schema = s
 	if s.paths > 64*len(c.bits) {
@@ -76,7 +78,8 @@ func (c *changed) start(s *Schema) {
 	c.set(nil, 0)
 }
 
-// set sets field i of the record of a field, or of the event: who names a compound field names all of it.
+// set marks field i as changed, in the record of parent, or in the event if parent is nil. With a
+// compound field of the event it marks all fields of its record.
 func (c *changed) set(parent *field, i int) bool {
 	if parent != nil {
 		c.setPlace(parent.place + i)
@@ -99,7 +102,7 @@ func (c *changed) setPlace(place int) {
 	}
 }
 
-// has reports whether what has this number changed.
+// has reports whether the field with this number (see field.place) changed.
 func (c *changed) has(place int) bool {
 	switch {
 	case !c.some:
@@ -110,7 +113,7 @@ func (c *changed) has(place int) bool {
 	return c.bits[place/64]>>(place%64)&1 == 1
 }
 
-// within reports whether a field of the event, number i, or one in its record changed.
+// within reports whether field i of the event, which is f, or any field of its record changed.
 func (c *changed) within(f *field, i int) bool {
 	if c.has(i) {
 		return true

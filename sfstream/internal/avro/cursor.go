@@ -23,19 +23,22 @@ var (
 )
 
 const (
-	// maxDepth bounds recursion: a schema may contain itself. Salesforce nests records three deep.
+	// maxDepth bounds the recursion, because a schema may contain itself. Salesforce nests records
+	// three deep.
 	maxDepth = 64
-	// maxEmpty bounds the values that take no bytes (null outside a union, fixed of size 0, records of such). All
-	// others are bounded by the payload; of these, ten bytes can announce 2^63. Salesforce has none.
+	// maxEmpty bounds the number of values that take no bytes (null outside a union, fixed of size
+	// 0, records of only these): ten bytes of a payload can announce 2^63 of them. The length of
+	// the payload bounds all others. Salesforce sends none.
 	maxEmpty = 1 << 16
 )
 
-// cursor reads Avro's primitives from buf. Its errors are fixed values, so reading allocates nothing.
+// cursor reads Avro's primitives from buf. Its errors are package variables, so that reading
+// allocates nothing.
 type cursor struct {
 	buf   []byte
 	pos   int
 	depth int
-	empty int // values without bytes, so far
+	empty int // how many values without bytes it has met
 }
 
 func (c *cursor) rest() int { return len(c.buf) - c.pos }
@@ -46,7 +49,7 @@ func (c *cursor) long() (int64, error) {
 		c.pos++
 		return int64(u>>1) ^ -int64(u&1), nil
 	}
-	// Varint is zigzag as Avro's long is.
+	// binary.Varint decodes zigzag, as Avro's long wants.
 	v, n := binary.Varint(c.buf[c.pos:])
 	if n == 0 {
 		return 0, errTruncated
@@ -106,7 +109,7 @@ func (c *cursor) take(n int) (int, error) {
 // span steps over a length and that many bytes and returns where the bytes begin; they end at c.pos.
 func (c *cursor) span() (int, error) {
 	n, err := c.size()
-	c.pos += n // size has checked that it is there
+	c.pos += n // size has checked that the payload has n bytes more
 	return c.pos - n, err
 }
 
@@ -125,7 +128,8 @@ func (c *cursor) size() (int, error) {
 	return int(n), nil
 }
 
-// index reads the branch of a union or the symbol of an enum; bad is the error of one that is not among n.
+// index reads the number of a union's branch or an enum's symbol. It returns the error bad if that
+// is not below n.
 func (c *cursor) index(n int, bad error) (int, error) {
 	i, err := c.long()
 	if err != nil {
@@ -137,21 +141,23 @@ func (c *cursor) index(n int, bad error) (int, error) {
 	return int(i), nil
 }
 
-// block reads the head of a block of an array or a map: how many items, and where the block must end (-1: the block
-// does not say). No items is the end of the array. The count is not to be trusted with memory.
+// block reads the head of a block of an array or a map: how many items it has, and the offset at
+// which it must end, or -1 if the block does not say. A block of 0 items is the end of the array.
+// Callers must not allocate by the count, which a hostile payload can make as large as it likes.
 func (c *cursor) block() (items int64, end int, err error) {
 	items, err = c.long()
 	if err != nil || items >= 0 {
 		return items, -1, err
 	}
 	if items == math.MinInt64 {
-		return 0, 0, errLength // it has no positive counterpart
+		return 0, 0, errLength // -items would overflow
 	}
 	size, err := c.size()
 	return -items, c.pos + size, err
 }
 
-// texts reads an array of strings: each gets where one begins, and it ends at c.pos.
+// texts reads an array of strings. It calls each with the offset at which a string begins; the
+// string ends at c.pos.
 func (c *cursor) texts(each func(at int)) error {
 	for {
 		items, end, err := c.block()
@@ -171,8 +177,9 @@ func (c *cursor) texts(each func(at int)) error {
 	}
 }
 
-// nulls steps over zero bytes, most of them, and returns how many there were: that many unions are of their first
-// branch. Those of null have no more bytes.
+// nulls steps over zero bytes, at most most of them, and returns how many it has passed. A zero
+// byte is a union of its first branch; if that is null, nothing more belongs to the union, so that
+// each byte is one null field.
 func (c *cursor) nulls(most int) int {
 	n := 0
 	for buf := c.buf[c.pos:]; n < most; {
@@ -192,7 +199,7 @@ func (c *cursor) nulls(most int) int {
 	return n
 }
 
-// nothing accounts for a value that takes no bytes.
+// nothing counts a value that takes no bytes against maxEmpty.
 func (c *cursor) nothing() error {
 	if c.empty++; c.empty > maxEmpty {
 		return errEmpty
@@ -200,7 +207,8 @@ func (c *cursor) nothing() error {
 	return nil
 }
 
-// enter accounts for a step inwards; c.depth-- is the way back.
+// enter counts one more level of nesting against maxDepth. The caller leaves the level with
+// c.depth--.
 func (c *cursor) enter() error {
 	if c.depth++; c.depth > maxDepth {
 		return errDepth

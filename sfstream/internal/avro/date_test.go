@@ -39,9 +39,9 @@ func TestDateSkipsEveryType(t *testing.T) {
 	payload := []byte{1, 2, 2}
 	payload = append(payload, make([]byte, 12)...)
 	payload = append(payload, 2, 's', 2, 'b', 1, 2, 2)
-	payload = append(payload, 2, 2, 'a', 3, 4, 0, 0, 0)         // K: a block without and one with its size
-	payload = append(payload, 2, 2, 'k', 2, 1, 6, 2, 'l', 4, 0) // L, the same
-	payload = append(payload, 2, 0, 4)                          // M is there, its A null; CreatedDate is a long
+	payload = append(payload, 2, 2, 'a', 3, 4, 0, 0, 0)         // field K: a block without a size, and one with it
+	payload = append(payload, 2, 2, 'k', 2, 1, 6, 2, 'l', 4, 0) // field L: the same
+	payload = append(payload, 2, 0, 4)                          // field M has a value, A in it is null; CreatedDate is a long
 	payload = binary.AppendVarint(payload, 1735689600000)
 	if _, err := s.decoded(payload); err != nil {
 		t.Fatal(err)

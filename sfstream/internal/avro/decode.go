@@ -2,7 +2,7 @@ package avro
 
 // Error says that a payload does not fit its schema.
 type Error struct {
-	Field string // dotted path of the field, as BillingAddress.City; empty: the record as a whole
+	Field string // dotted path of the field, as BillingAddress.City; empty if the error concerns the record as a whole
 	Err   error
 }
 
@@ -26,18 +26,20 @@ func within(name string, err error) error {
 	return &Error{Field: name, Err: err}
 }
 
-// Decode gives the payload as a map. The error is an *Error.
+// Decode returns the payload as a map. The error is an *Error.
 //
-// A union is its value: nil, or what the branch holds. int and long are both int64, so that there is one integer type;
-// float and double are float64, an enum is its symbol, bytes and fixed are a []byte of their own, an array is []any, a
-// map or a record is map[string]any. A DateTime is RFC 3339 text in UTC with milliseconds (2025-01-01T00:00:00.000Z), a
-// DateOnly is 2025-01-01, a TimeOnly 10:30:00.000Z.
+// A union is its value: nil, or the value of its branch. int and long are both int64, so that there
+// is one integer type; float and double are float64, an enum is its symbol, bytes and fixed are a
+// []byte with memory of its own, an array is []any, a map or a record is map[string]any. A DateTime
+// is RFC 3339 text in UTC with milliseconds (2025-01-01T00:00:00.000Z), a DateOnly is 2025-01-01, a
+// TimeOnly 10:30:00.000Z.
 //
-// A platform event has every field, null ones as nil. A change event has its header, where changedFields, nulledFields
-// and diffFields are names (Name, BillingAddress.City) in place of bitmaps, and beside it what changed: the fields that
-// are not null, in nested records too, and the nulled ones as nil. A nulled nested field is nil in its parent's map.
-// Where the payload contradicts itself, a value wins over nulledFields. What came along unchanged is enriched, in maps of
-// the same shape; nil where nothing did.
+// The map of a platform event has every field, with nil for null. That of a change event has its
+// header, where changedFields, nulledFields and diffFields are names (Name, BillingAddress.City) in
+// place of bitmaps, and beside it what changed: the fields that are not null, in nested records
+// too, and the nulled ones as nil. A nulled nested field is nil in its parent's map. If the payload
+// contradicts itself, a value wins over nulledFields. enriched has the fields that came along
+// unchanged, in maps of the same shape; it is nil if there are none.
 func (s *Schema) Decode(payload []byte) (fields, enriched map[string]any, err error) {
 	l := s.locator(payload)
 	defer s.free(l)

@@ -18,7 +18,8 @@ type m = map[string]any
 
 func names(list ...any) []any { return append([]any{}, list...) }
 
-// header is the ChangeEventHeader that the payloads share; with has what is special.
+// header is the decoded ChangeEventHeader that the vectors have in common; with has the fields that
+// differ.
 func header(with m) m {
 	h := m{
 		"entityName": "Account", "recordIds": names("001000000000001AAA"), "changeType": "UPDATE",
@@ -83,7 +84,7 @@ var vectors = []struct {
 	},
 }
 
-// decoded is Decode without what came along.
+// decoded returns what Decode does, without the enriched fields.
 func (s *Schema) decoded(payload []byte) (map[string]any, error) {
 	fields, _, err := s.Decode(payload)
 	return fields, err
@@ -249,7 +250,7 @@ func TestCommitNumberIsExactInJSON(t *testing.T) {
 	}
 }
 
-// headerOf encodes a ChangeEventHeader: the fields that scenarios vary, the rest is small.
+// headerOf encodes a ChangeEventHeader with the fields that tests vary; the others are small.
 func headerOf(ordinal byte, ids, nulled, diff, changed []string) []byte {
 	b := text(nil, "Account")
 	b = list(b, ids)
@@ -272,7 +273,8 @@ func list(b []byte, items []string) []byte {
 	return append(b, 0)
 }
 
-// account decodes an event of S1 whose body has only Name (as encoded, union branch included) and Description.
+// account decodes an event of the Account schema whose body has only Name (encoded, with its union
+// branch) and Description.
 func account(t *testing.T, header []byte, name []byte, description string) m {
 	t.Helper()
 	b := append(header, name...)
@@ -295,7 +297,7 @@ func TestUnchangedAndNulledDiffer(t *testing.T) {
 	want := m{
 		"Description": nil, // and Phone, Fax and the others are unchanged: absent
 		"Name":        m{"Salutation": nil, "FirstName": "A", "LastName": nil},
-		// The whole address was null: its nulled fields are there all the same.
+		// The whole address is null in the payload: its nulled fields are in the map all the same.
 		"BillingAddress": m{"Street": nil, "City": nil},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -308,7 +310,7 @@ func TestValueWinsOverNulledFields(t *testing.T) {
 	if got["Name"] != "Acme" || got["Description"] != "text" || got[headerName].(m)["entityName"] != "Account" {
 		t.Errorf("got %#v", got)
 	}
-	// The parent nulled as a whole, and a field of it: nothing to put the field into.
+	// Both the parent and a field of it are nulled: there is no map to put the field into.
 	got = account(t, headerOf(1, nil, []string{"0x10", "4-0x01"}, nil, nil), []byte{0}, "")
 	if v, ok := got["BillingAddress"]; v != nil || !ok {
 		t.Errorf("got %#v", got)
@@ -346,7 +348,7 @@ func TestGapsManyRecordsAndDiffs(t *testing.T) {
 	}
 }
 
-func TestNameIsTextOrRecord(t *testing.T) { // the address with Xyz is in capture.json
+func TestNameIsTextOrRecord(t *testing.T) { // the address with Xyz is the capture's
 	if got := account(t, headerOf(0, nil, nil, nil, nil), text([]byte{2}, "Acme"), ""); got["Name"] != "Acme" {
 		t.Errorf("text: %#v", got)
 	}
@@ -428,7 +430,7 @@ func TestArraysOfSeveralBlocks(t *testing.T) {
 	}
 }
 
-// texts are the strings of a decoded array.
+// texts returns the strings of a decoded array.
 func texts(v any) []string {
 	list, _ := v.([]any)
 	var out []string
@@ -440,7 +442,8 @@ func texts(v any) []string {
 	return out
 }
 
-// checkDecode decodes hostile bytes: a map or an *Error, a header that agrees with it, and a Date that does not panic either.
+// checkDecode decodes hostile bytes. Decode must return a map or an *Error, Header must agree with
+// it, and Date must not panic.
 func checkDecode(t *testing.T, s *Schema, payload []byte) {
 	t.Helper()
 	got, err := s.decoded(payload)
@@ -484,7 +487,7 @@ func FuzzDecode(f *testing.F) {
 
 func TestHostilePayloadTakesLittleMemory(t *testing.T) {
 	s := mustParse(t, `{"type":"record","name":"R","fields":[{"name":"A","type":{"type":"array","items":{"type":"array","items":"null"}}}]}`)
-	// Half a megabyte of arrays that each announce 2^40 items.
+	// The payload is half a megabyte of arrays that each announce 2^40 items.
 	payload := binary.AppendVarint(nil, 1<<19)
 	for range 1 << 16 {
 		payload = append(binary.AppendVarint(payload, 1<<40), 0)

@@ -1,11 +1,12 @@
 // Package avro turns the Avro payloads of the Pub/Sub API into Go values.
 //
-// It is the seam over hamba/avro, which has no maintainer any more: hamba reads schema texts, the payloads are read
-// here, for two reasons. A payload is bytes from a network, and hamba's Reader bounds them with global settings only; the
-// cursor of this package checks every length against the bytes that are there before anything is allocated. And hamba
-// keeps codecs by a hash of the schema's text, in which a reference such as ["null","Address"] is only a name: of two
-// schemas whose Address differs, the second would be read with the first one's. Who encodes with hamba needs a
-// hamba.Config{}.Freeze() per schema.
+// hamba/avro, which has no maintainer any more, is used for schema texts only. This package reads
+// the payloads itself, for two reasons. A payload is bytes from a network, and hamba's Reader
+// bounds them by global settings only; the cursor of this package checks every length against the
+// bytes that are there before it allocates anything. And hamba keeps its codecs by a hash of the
+// schema's text, in which a reference such as ["null","Address"] is only a name: if two schemas
+// define Address differently, hamba would read the second one with the Address of the first. Code
+// that encodes with hamba needs a hamba.Config{}.Freeze() per schema.
 //
 //	schema.go       Schema and Parse: the schema text becomes a tree of nodes
 //	canonical.go    ID: the Parsing Canonical Form and its MD5
@@ -27,12 +28,14 @@
 //
 // # Caveats
 //
-// The values of an event share memory: a kept string of a map keeps a copy of the whole payload alive, unless that has
-// more than 4 KB; a kept number, string or array of a map some others of its kind. What strings of a struct and of a Header keep is bounded by textChunk
-// and copyChunk.
+// The values of an event share memory. A string of a map that the program keeps also keeps a copy
+// of the whole payload alive, unless the payload has more than 4 KB. A kept number, string or array
+// of a map keeps some others of its kind alive. For strings of a struct and of a Header, textChunk
+// and copyChunk bound the memory that they keep.
 //
-// Text that is not UTF-8 stays as the bytes it is, for one broken character is no reason to lose an event;
-// encoding/json writes U+FFFD in its place. A double may be NaN or infinite, which encoding/json refuses.
+// Text that is not UTF-8 is not repaired and not refused, because one broken character is no reason
+// to lose an event; encoding/json writes U+FFFD in its place. A double may be NaN or infinite,
+// which encoding/json refuses.
 //
-// The defaults of a schema are dropped, see Parse.
+// Parse drops the defaults of a schema, and says why.
 package avro

@@ -17,13 +17,14 @@ import (
 	hamba "github.com/hamba/avro/v2"
 )
 
-// The oracle: hamba encodes random values of random schemas, and both hamba and Decode read them.
+// hamba is the oracle of these tests: it encodes random values of random schemas, and both hamba
+// and Decode read them.
 
-// schemaMaker makes schemas of the kinds that Salesforce uses, and a few that it might.
+// schemaMaker makes schemas of the kinds that Salesforce uses, and of a few that it might use.
 type schemaMaker struct {
 	*rand.Rand
 	named   int
-	records []string // defined, to be referred to
+	records []string // the names of those defined so far, to which a field can refer
 }
 
 func (r *schemaMaker) record(depth int) m {
@@ -32,13 +33,13 @@ func (r *schemaMaker) record(depth int) m {
 	fields := []any{}
 	for range r.IntN(10) {
 		fields = append(fields, r.field(fmt.Sprintf("F%d", len(fields)), r.typ(depth)))
-		if r.IntN(4) == 0 { // most of an object's fields are in a row of these
+		if r.IntN(4) == 0 { // most fields of an object are such a union
 			for range r.IntN(20) {
 				fields = append(fields, r.field(fmt.Sprintf("F%d", len(fields)), []any{"null", r.primitive()}))
 			}
 		}
 	}
-	r.records = append(r.records, name) // only now: a record that contains itself has no random value that ends
+	r.records = append(r.records, name) // only now, because a record that contains itself would have no random value that ends
 	return m{"type": "record", "name": name, "namespace": "com.sforce.eventbus", "fields": fields}
 }
 
@@ -82,7 +83,7 @@ func (r *schemaMaker) typ(depth int) any {
 	}
 }
 
-// changeHeader is the type of a change event's header.
+// changeHeader returns the type of a change event's header.
 var changeHeader = m{"type": "record", "name": headerName, "fields": []any{
 	m{"name": "entityName", "type": "string"}, m{"name": "recordIds", "type": texted},
 	m{"name": "changeType", "type": m{"type": "enum", "name": "ChangeType", "symbols": []any{"CREATE", "UPDATE", "DELETE"}}},
@@ -93,7 +94,7 @@ var changeHeader = m{"type": "record", "name": headerName, "fields": []any{
 
 var texted = m{"type": "array", "items": "string"}
 
-// bitmaps are random elements for a record, and the names that they stand for.
+// bitmaps returns random elements for a record, and the names that they stand for.
 func bitmaps(r *rand.Rand, record *hamba.RecordSchema) (elements, names []any) {
 	elements, names = []any{}, []any{}
 	for range r.IntN(3) {
@@ -118,7 +119,7 @@ func bitmaps(r *rand.Rand, record *hamba.RecordSchema) (elements, names []any) {
 	return elements, names
 }
 
-// membersOf are the fields of the record that a field has or may have.
+// membersOf returns the fields of the record that a field is or has among its branches.
 func membersOf(schema hamba.Schema) []*hamba.Field {
 	switch s := schema.(type) {
 	case *hamba.RefSchema:
@@ -135,16 +136,17 @@ func membersOf(schema hamba.Schema) []*hamba.Field {
 	return nil
 }
 
-// valueMaker makes values of a schema.
+// valueMaker makes random values of a schema.
 type valueMaker struct {
 	*rand.Rand
 	made int
 }
 
-// value is a random value in hamba's form: a record or an enum in a union is a map of its name.
+// value returns a random value in the form that hamba encodes: in a union a record or an enum is a
+// map with its name as the only key.
 func (r *valueMaker) value(schema hamba.Schema) any {
 	r.made++
-	enough := r.made > 2000 // a record can refer to one that refers to one…
+	enough := r.made > 2000 // the value is large already: a record can refer to one that refers to one…
 	switch s := schema.(type) {
 	case *hamba.RefSchema:
 		return r.value(s.Schema())
@@ -209,7 +211,8 @@ func (r *valueMaker) value(schema hamba.Schema) any {
 
 func value(r *rand.Rand, schema hamba.Schema) any { return (&valueMaker{Rand: r}).value(schema) }
 
-// flat brings hamba's decoded form into ours. changed: without nulls, as the body of a change event.
+// flat brings a value that hamba decoded into the form of Decode. With changed it leaves out nulls,
+// as Decode does in the body of a change event.
 func flat(schema hamba.Schema, v any, changed bool) any {
 	switch s := schema.(type) {
 	case *hamba.RefSchema:
@@ -261,7 +264,7 @@ func flat(schema hamba.Schema, v any, changed bool) any {
 	return v
 }
 
-// timed is a long as its field's doc wants it.
+// timed returns a long as Decode does for a field with that doc.
 func timed(doc string, ms int64) any {
 	at := time.UnixMilli(ms).UTC()
 	if at.Year() < 0 || at.Year() > 9999 {
@@ -278,7 +281,8 @@ func timed(doc string, ms int64) any {
 	return ms
 }
 
-// agree makes a schema and a value out of r, and compares what hamba and this package make of its encoding.
+// agree makes a schema and a value out of r, and compares what hamba and this package decode from
+// its encoding.
 func agree(t *testing.T, r *rand.Rand) {
 	t.Helper()
 	definition := (&schemaMaker{Rand: r}).record(3)
@@ -307,8 +311,8 @@ func agree(t *testing.T, r *rand.Rand) {
 			v[headerName].(m)[list], names[list] = bitmaps(r, oracle.(*hamba.RecordSchema))
 		}
 	}
-	// hamba's global codecs are kept by a hash of the schema's text. That of ["null","R2"] has only the name of R2: the
-	// codec of another schema's R2 would be taken.
+	// hamba keeps its global codecs by a hash of the schema's text. In the text of ["null","R2"]
+	// there is only the name of R2, so that hamba would take the codec for another schema's R2.
 	api := hamba.Config{}.Freeze()
 	payload, err := api.Marshal(oracle, v)
 	if err != nil {
@@ -318,7 +322,7 @@ func agree(t *testing.T, r *rand.Rand) {
 		t.Fatalf("%v\n%s\n%x", err, text, payload)
 	} else if change {
 		for list, want := range names {
-			want = want[:min(len(want), s.paths)] // more are repetitions
+			want = want[:min(len(want), s.paths)] // further names are repetitions, which Decode leaves out
 			if header := got[headerName].(m); !reflect.DeepEqual(header[list], want) {
 				t.Errorf("%s: %v, want %v of %v", list, header[list], want, v[headerName].(m)[list])
 			}
@@ -342,8 +346,8 @@ func agree(t *testing.T, r *rand.Rand) {
 	}
 }
 
-// compare fails where this package accepts a payload and hamba does not, or they differ in what it says; and where
-// Decode, Header, Date and skip contradict each other.
+// compare fails if this package accepts a payload that hamba refuses, if the two decode it
+// differently, or if Decode, Header, Date and skip contradict each other.
 func compare(t *testing.T, s *Schema, api hamba.API, oracle hamba.Schema, payload []byte) {
 	t.Helper()
 	checkDecode(t, s, payload)
@@ -389,7 +393,8 @@ func compare(t *testing.T, s *Schema, api hamba.API, oracle hamba.Schema, payloa
 	}
 }
 
-// unnamed takes out of an event what no list of its header names. sure is false where a list was cut.
+// unnamed takes out of an event the fields that no list of its header names. sure is false if a
+// list was cut short.
 func unnamed(s *Schema, event, header m) (came m, sure bool) {
 	names := map[string]bool{headerName: true}
 	parents := map[string]bool{}
@@ -434,7 +439,7 @@ func unnamed(s *Schema, event, header m) (came m, sure bool) {
 	return came, true
 }
 
-// nullAt sets a nulled field of a change event.
+// nullAt sets a nulled field of a change event to nil.
 func nullAt(m m, path []string) {
 	v, there := m[path[0]]
 	switch nested, isMap := v.(map[string]any); {
@@ -456,7 +461,8 @@ func TestDecodeAgreesWithHamba(t *testing.T) {
 	}
 }
 
-// choices is randomness that a fuzzer can vary: two bytes make a number. Behind its end is another.
+// choices is a source of randomness that a fuzzer can vary: each two bytes make a number. Past the
+// end of the bytes another source goes on.
 type choices struct {
 	rand.PCG
 	bytes []byte

@@ -12,7 +12,8 @@ var (
 	errHeaderType = errors.New("the header's field has a type that is not known")
 )
 
-// Header is the header of a change event. Bitmaps are names, as in appendNames. What a schema does not have is zero.
+// Header is the header of a change event. Its bitmaps are translated to names, see appendNames.
+// Fields that the schema does not have are zero.
 type Header struct {
 	EntityName     string
 	RecordIDs      []string
@@ -28,7 +29,7 @@ type Header struct {
 	NulledFields, DiffFields, ChangedFields []string
 }
 
-// part is what a field of the header is.
+// part says which field of the header a field is.
 type part uint8
 
 const (
@@ -59,8 +60,9 @@ var partNames = map[string]part{
 	"recordIds": partRecordIDs, "nulledFields": partNulledFields, "diffFields": partDiffFields, "changedFields": partChangedFields,
 }
 
-// Header reads the header of a change event. The rest of the payload is not looked at. The header's lists go into
-// list's memory as far as it reaches. Texts share pieces of memory with those of other headers. The error is an *Error.
+// Header reads the header of a change event and does not look at the rest of the payload. The
+// header's lists are appended to list[:0], so that they use its memory as far as that reaches.
+// Texts share memory with those of other headers, see copyChunk. The error is an *Error.
 func (s *Schema) Header(payload []byte, list []string) (h Header, err error) {
 	if s.header == nil {
 		return h, &Error{Err: errNoHeader}
@@ -83,11 +85,11 @@ type headerReader struct {
 	cursor
 	schema *Schema
 	copies *copier
-	list   []string                       // the elements of all lists; it may move while it grows
-	lists  [parts - partRecordIDs]stretch // of list
+	list   []string                       // the elements of all lists; append may move it
+	lists  [parts - partRecordIDs]stretch // which part of list each list is
 }
 
-// stretch is a part of something.
+// stretch is a range of a slice or a text, without to.
 type stretch struct{ from, to int }
 
 func (r *headerReader) cut(p part) []string {
@@ -136,8 +138,9 @@ func (r *headerReader) read(h *Header, f *field) (err error) {
 	return err
 }
 
-// word reads a text or the symbol of an enum. last is the text that was in its place in another event, which is mostly
-// the same; nil where it is not.
+// word reads a text or the symbol of an enum. last points to the text that an earlier event had in
+// this field: entity, origin and user mostly repeat, and such an event shares it without an
+// allocation. last is nil for fields that seldom repeat.
 func (r *headerReader) word(n *node, last *atomic.Pointer[string]) (string, error) {
 	switch n.kind {
 	case kindString:
@@ -146,7 +149,7 @@ func (r *headerReader) word(n *node, last *atomic.Pointer[string]) (string, erro
 			return "", err
 		}
 		text := r.buf[at:r.pos]
-		if last == nil || len(text) > copyChunk/8 { // the schema keeps none that is long
+		if last == nil || len(text) > copyChunk/8 { // last must not keep long texts alive
 			return r.copies.copy(text), nil
 		}
 		if known := last.Load(); known != nil && *known == string(text) {
@@ -176,7 +179,7 @@ func (r *headerReader) number(n *node) (int64, error) {
 	return 0, errHeaderType
 }
 
-// texts reads a list of texts, or of bitmaps as the names that they stand for.
+// texts reads a list of texts. Bitmaps are replaced by the names that they stand for.
 func (r *headerReader) texts(n *node, p part) error {
 	if n.kind != kindArray || n.items.kind != kindString {
 		return errHeaderType
@@ -192,13 +195,16 @@ func (r *headerReader) texts(n *node, p part) error {
 	return err
 }
 
-// copier makes texts that share memory: what is written to a strings.Builder stays as it is.
+// copier copies texts into chunks that many texts share, to save allocations. Parts of a
+// strings.Builder can be handed out while it is still written to, because it never changes the
+// bytes that it has.
 type copier struct{ chunk strings.Builder }
 
-// copiers are for one goroutine at a time.
+// copiers has the copiers that no goroutine uses now.
 var copiers = sync.Pool{New: func() any { return new(copier) }}
 
-// copyChunk is how many bytes texts share. A kept text keeps no more.
+// copyChunk is the size of a chunk in bytes. A text that the program keeps keeps no more than its
+// chunk alive; a text longer than an eighth of a chunk gets memory of its own.
 const copyChunk = 1 << 10
 
 func (c *copier) copy(text []byte) string {

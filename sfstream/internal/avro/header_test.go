@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// asMap is a header as Decode gives it.
+// asMap returns a header in the form that Decode gives it.
 func (h Header) asMap() m {
 	list := func(texts []string) []any {
 		out := []any{}
@@ -46,10 +46,10 @@ func TestHeaderIsWhatDecodeGives(t *testing.T) {
 			t.Errorf("%s: %v\n got %v\nwant %v", v.name, err, h.asMap(), fields[headerName])
 		}
 		var list [12]string
-		if n := testing.AllocsPerRun(100, func() { _, _ = s.Header(payload, list[:0]) }); n > 1 { // the text
+		if n := testing.AllocsPerRun(100, func() { _, _ = s.Header(payload, list[:0]) }); n > 1 { // only the text is allocated
 			t.Errorf("%s: %v allocations", v.name, n)
 		}
-		for n := range payload { // the body may be missing, nothing of the header
+		for n := range payload { // the body may be cut off, but nothing of the header may
 			cut, err := s.Header(payload[:n], nil)
 			var at *Error
 			switch {
@@ -108,18 +108,18 @@ func TestHeadersListsAreBounded(t *testing.T) {
 	s := load(t, "account")
 	const at = "0x410000"
 	text := string(unhex(t, payload1))
-	i := strings.Index(text, at) // in nulledFields or, behind it, in changedFields
+	i := strings.Index(text, at) // it is in nulledFields or, after that, in changedFields
 	if i < 0 {
 		t.Fatal("the vector has changed")
 	}
-	changed := i - 2 // the count of the block, the length of the element
+	changed := i - 2 // before it are the block's count and the element's length
 	elements := "\xa0\x9c\x01" + strings.Repeat("\x14"+"0xFFFFFFFF", 10_000) + "\x00"
 	payload := text[:changed] + elements
 	h, err := s.Header([]byte(payload), nil)
 	if err != nil || len(h.ChangedFields) != s.paths || !slices.Contains(h.NulledFields, "Description") || len(h.RecordIDs) != 1 {
 		t.Errorf("%d names, %v, %v: %v", len(h.ChangedFields), h.NulledFields, h.RecordIDs, err)
 	}
-	h.RecordIDs = append(h.RecordIDs, "x") // the lists do not share what is behind them
+	h.RecordIDs = append(h.RecordIDs, "x") // an append must not change the list behind it
 	if h.NulledFields[0] != "Description" {
 		t.Errorf("%v", h.NulledFields)
 	}

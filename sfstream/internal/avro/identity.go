@@ -2,17 +2,18 @@ package avro
 
 import "encoding/binary"
 
-// Identity is what a header says that tells its change from the others of the org. The slices are parts of the payload.
-// What the header does not have is zero.
+// Identity is the part of a header that tells its change from all others of the org. The slices are
+// parts of the payload. Fields that the header does not have are zero.
 type Identity struct {
 	EntityName, TransactionKey []byte
 	ChangeType                 string
 	SequenceNumber             int64
-	RecordIDs                  []byte // each behind its length as a uvarint
+	RecordIDs                  []byte // each id preceded by its length as a uvarint
 }
 
-// Identity reads it of a change event; ok is false where the header cannot be read that far. The rest of the payload is
-// not looked at. RecordIDs are appended to ids, and nothing else is allocated.
+// Identity reads the identity of a change event. ok is false if this is no change event, or the
+// header cannot be read up to the last of these fields; the rest of the payload is not looked at.
+// RecordIDs are appended to ids, and nothing else is allocated.
 func (s *Schema) Identity(payload, ids []byte) (id Identity, ok bool) {
 	if s.header == nil {
 		return id, false
@@ -51,8 +52,8 @@ func (p part) identifies() bool {
 	return false
 }
 
-// identityReader has where the parts are: no slice of its caller's goes through a pointer to it, which would move that
-// to the heap.
+// identityReader notes where in the payload the parts are. The caller's ids are no field of it: a
+// slice that went through a pointer to the reader would be moved to the heap.
 type identityReader struct {
 	cursor
 	entity, transaction, changeText stretch // of buf
@@ -62,7 +63,7 @@ type identityReader struct {
 
 func (r *identityReader) cut(s stretch) []byte { return r.buf[s.from:s.to] }
 
-// branch is the type of the value that comes next.
+// branch returns the type of the value that comes next: of a union it reads which branch that is.
 func (c *cursor) branch(n *node) (*node, error) {
 	if n.kind != kindUnion {
 		return n, nil
@@ -74,7 +75,7 @@ func (c *cursor) branch(n *node) (*node, error) {
 	return n.branches[i], nil
 }
 
-// read reads one part.
+// read reads the text, enum or number of one part.
 func (r *identityReader) read(n *node, p part) error {
 	switch n.kind {
 	case kindString:
@@ -111,7 +112,7 @@ func (r *identityReader) read(n *node, p part) error {
 	return errHeaderType
 }
 
-// appendTexts appends a list of texts, each behind its length; those that are empty are left out.
+// appendTexts appends the texts of a list, each preceded by its length. It leaves out empty ones.
 func (c *cursor) appendTexts(b []byte, n *node) ([]byte, error) {
 	if n.kind != kindArray || n.items.kind != kindString {
 		return nil, errHeaderType

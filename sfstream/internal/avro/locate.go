@@ -2,39 +2,39 @@ package avro
 
 import "math"
 
-// item is a value that was found in a payload and is yet to be made. Behind a record, an array or a map come the items
-// in it; those of a map are keys and values in turn. It has no pointers: writing it costs nothing while garbage is
-// collected.
+// item is a value that the locator found in a payload, for the builder to make. The items in a
+// record, an array or a map follow it; those in a map are keys and values in turn. An item has no
+// pointers, so that writing one needs no write barrier while the garbage collector runs.
 type item struct {
-	at    int64 // where its bytes begin, the bits of a number, which symbol of the schema
-	count int   // of the items in it, or of its bytes
-	field int32 // that has the value, by id; -1: it is in an array or a map
-	kind  kind  // node's, but that an int is a long, a float a double and a time a string
+	at    int64 // the offset of its bytes, the bits of a number, or the index of an enum's symbol in Schema.symbols
+	count int   // how many items are in it, or how many bytes it has
+	field int32 // id of the field that has the value; -1: it is in an array or a map
+	kind  kind  // the node's kind, but an int is a long, a float a double, and a time a string
 }
 
-// Kinds that items have and nodes have not.
+// Kinds that only items have.
 const (
-	kindKey     kind = kindRecord + 1 + iota // of a map
+	kindKey     kind = kindRecord + 1 + iota // the key of a map's next value
 	kindNoItems                              // an empty array
-	kindName                                 // of field at of the record of field, or of the event where field is -1
+	kindName                                 // a field's name: number at in the record of field, or in the event if field is -1
 )
 
-// locator walks over a payload once and finds all that is in it. Memory is taken when it is known how much: many values
-// share a piece of it then.
+// locator walks over a payload once and notes all values in it. The builder then knows how much
+// memory they need, and lets many values share one allocation.
 type locator struct {
 	cursor
 	schema   *Schema
 	items    []item
-	times    []byte  // the texts of times; items count them as if they came behind the payload
-	elements int     // of all arrays
-	nulled   stretch // the items of nulledFields
+	times    []byte  // the texts of times; in items, offsets from len(buf) on point here
+	elements int     // how many elements all arrays have together
+	nulled   stretch // the range of items that are the names in nulledFields
 }
 
-// maxKept bounds the items that a locator keeps room for. Locators are used again because their items would be half of
-// what an event leaves to be collected.
+// maxKept is the most items for which a locator keeps its memory when it goes back to the pool.
+// They are pooled because their items would be half of the garbage of an event.
 const maxKept = 1 << 10
 
-// locator gives one for a payload, to be given back to free.
+// locator returns a locator for a payload from the pool. The caller gives it back with free.
 func (s *Schema) locator(payload []byte) *locator {
 	l, _ := s.locators.Get().(*locator)
 	if l == nil {
@@ -52,8 +52,8 @@ func (s *Schema) free(l *locator) {
 	}
 }
 
-// record finds the fields of a record: of a change event those that are not null, of another all. id is of the field
-// that has the record, -1 where there is none.
+// record notes the fields of a record: all of them, or in a change event those that are not null.
+// id is the id of the field that has the record, -1 if there is none.
 func (l *locator) record(n *node, id int32) error {
 	if err := l.enter(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (l *locator) record(n *node, id int32) error {
 				count -= nulls
 				continue
 			}
-			for j := range nulls { // the ids of a record's fields are in a row
+			for j := range nulls { // the ids of a record's fields are consecutive
 				l.items = append(l.items, item{kind: kindNull, field: f.id + int32(j)})
 			}
 			continue
@@ -92,7 +92,7 @@ func (l *locator) record(n *node, id int32) error {
 	return nil
 }
 
-// value finds one value. f is the field that has it, nil in an array or a map.
+// value notes one value. f is the field that has it, nil in an array or a map.
 func (l *locator) value(n *node, f *field) (err error) {
 	if n.kind == kindUnion {
 		i, err := l.index(len(n.branches), errUnion)
@@ -167,7 +167,7 @@ func (l *locator) value(n *node, f *field) (err error) {
 	return err
 }
 
-// list finds what is in an array or a map.
+// list notes the elements of an array or a map.
 func (l *locator) list(it item, items *node) error {
 	if err := l.enter(); err != nil {
 		return err
@@ -204,14 +204,14 @@ func (l *locator) list(it item, items *node) error {
 	return nil
 }
 
-// names finds the names that an array of bitmaps stands for.
+// names notes the names that an array of bitmaps stands for.
 func (l *locator) names(it item, nulled bool) error {
 	self := len(l.items)
 	l.items = append(l.items, it)
 	err := l.texts(func(at int) {
 		for parent, i := range l.schema.marked(l.buf[at:l.pos]) {
 			if it.count == l.schema.paths {
-				break // as in appendNames
+				break // more names are repetitions, see appendNames
 			}
 			name := item{kind: kindName, field: -1, at: int64(i)}
 			if parent != nil {
@@ -221,14 +221,14 @@ func (l *locator) names(it item, nulled bool) error {
 			it.count++
 		}
 	})
-	if nulled && l.nulled.to == 0 { // of the event's own header, which comes first
+	if nulled && l.nulled.to == 0 { // only the first: a nested record of that name could have the field, too
 		l.nulled = stretch{self + 1, len(l.items)}
 	}
 	l.close(self, it.count)
 	return err
 }
 
-// close is for an array or a map whose end has come.
+// close sets the count of an array or a map once its end is reached.
 func (l *locator) close(at, count int) {
 	it := &l.items[at]
 	it.count = count

@@ -6,16 +6,18 @@ import (
 	"sync"
 )
 
-// maxSchemas bounds a Registry. An org has a few schemas per channel and a new one when a field is added.
+// maxSchemas bounds a Registry. An org has a few schemas per channel, and one more for each time
+// that a field is added.
 const maxSchemas = 1000
 
-// Registry keeps schemas by id and fetches each once. An id never changes its meaning, so nothing expires; the schema
-// used least recently goes when there are too many. The zero value is ready; it is safe for concurrent use.
+// Registry keeps schemas by id and fetches each once. An id never changes its meaning, so nothing
+// expires; when there are too many, the one that was used least recently goes. The zero value is
+// ready for use. A Registry is safe for concurrent use.
 type Registry struct {
 	mu      sync.Mutex
 	schemas map[string]*cached
 	fetches map[string]*fetching
-	clock   uint64 // counts uses
+	clock   uint64 // counts the uses of all schemas
 }
 
 type cached struct {
@@ -23,23 +25,24 @@ type cached struct {
 	used   uint64
 }
 
-// fetching is one fetch and those who wait for it.
+// fetching is one fetch and the calls that wait for it.
 type fetching struct {
 	cancel  context.CancelFunc
-	waiting int           // guarded by Registry.mu
+	waiting int           // how many calls wait; guarded by Registry.mu
 	done    chan struct{} // closed when schema and err are set
 	schema  *Schema
 	err     error
 }
 
-// Get returns the schema of that id, from fetch if the registry has not got it. Calls for one id share a fetch. When
-// ctx ends, this call ends and the fetch goes on for the others; with nobody left, fetch's own context is cancelled and
-// the last call waits for it to return, so that no fetch outlives the calls that wanted it. That context has the values
-// of the first caller's.
+// Get returns the schema with that id, and calls fetch for it if the registry has not got it. Calls
+// for one id share a fetch. When ctx ends, this call ends, and the fetch goes on for the others.
+// When the last of them ends, the context that fetch got is cancelled, and that call waits for
+// fetch to return, so that no fetch outlives the calls that wanted it. fetch's context has the
+// values of the first caller's.
 //
-// An error of fetch is returned as it is, one of the schema itself is a *SchemaError. Neither is kept: the next Get
-// fetches again. A schema is kept under the id it was asked for even if its ID differs: an event must not be lost to a
-// server that computes ids another way.
+// Get returns an error of fetch as it is, and a *SchemaError if the schema is bad. It keeps
+// neither: the next Get fetches again. A schema is kept under the id that was asked for even if its
+// ID differs, because no event must be lost to a server that computes ids in another way.
 func (r *Registry) Get(
 	ctx context.Context, id string, fetch func(ctx context.Context, id string) (schemaJSON string, err error),
 ) (*Schema, error) {
@@ -56,7 +59,7 @@ func (r *Registry) Get(
 	}
 }
 
-// join returns the schema, or the fetch of it, which it starts if there is none.
+// join returns the schema, or the fetch that will have it. It starts the fetch if there is none.
 func (r *Registry) join(
 	ctx context.Context, id string, fetch func(context.Context, string) (string, error),
 ) (*Schema, *fetching, error) {
@@ -79,8 +82,9 @@ func (r *Registry) join(
 		r.fetches[id] = f
 		fetchCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		f.cancel = cancel
-		// Not in the first caller's goroutine, whose ctx must not end the wait of the others. It ends with fetch,
-		// and the last Get to leave waits for that.
+		// The fetch does not run on the first caller's goroutine, because the end of that caller's
+		// ctx must not end the wait of the others. The goroutine ends with fetch; the last Get that
+		// leaves waits for that.
 		go r.run(fetchCtx, id, f, fetch)
 	}
 	f.waiting++
@@ -111,13 +115,13 @@ func (r *Registry) run(
 	close(f.done)
 }
 
-// leave is for a caller that waits no longer.
+// leave is called when ctx ended before the fetch did.
 func (r *Registry) leave(id string, f *fetching) {
 	r.mu.Lock()
 	f.waiting--
 	last := f.waiting == 0
 	if last {
-		r.forgetLocked(id, f) // who comes now needs a fetch that is not cancelled
+		r.forgetLocked(id, f) // a Get that comes now must start a fetch of its own: this one is cancelled
 	}
 	r.mu.Unlock()
 	if last {
@@ -126,14 +130,15 @@ func (r *Registry) leave(id string, f *fetching) {
 	}
 }
 
-// forgetLocked: the id may have a newer fetch than f by now.
+// forgetLocked removes f, unless the id has a newer fetch by now.
 func (r *Registry) forgetLocked(id string, f *fetching) {
 	if r.fetches[id] == f {
 		delete(r.fetches, id)
 	}
 }
 
-// keepLocked is called once per fetch, which costs a round trip: a scan for the oldest is cheap beside it.
+// keepLocked keeps a schema, and drops the one used least recently if there are too many. It looks
+// at all of them for that: it runs once per fetch, and a fetch costs a round trip.
 func (r *Registry) keepLocked(id string, schema *Schema) {
 	if r.schemas == nil {
 		r.schemas = map[string]*cached{}

@@ -15,7 +15,7 @@ const tiny = `{"type":"record","name":"R","fields":[]}`
 
 var errFetch = errors.New("unavailable")
 
-// Each test is a bubble: it cannot end while a fetch is still running.
+// Each test is a synctest bubble, which cannot end while a fetch is still running.
 
 func TestRegistryFetchesOnceForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestRegistryEndsOnlyTheWaitOfItsCaller(t *testing.T) {
 			}
 		}
 		var wg sync.WaitGroup
-		first, cancel := context.WithTimeout(t.Context(), time.Second) // it starts the fetch, and leaves
+		first, cancel := context.WithTimeout(t.Context(), time.Second) // this call starts the fetch, and leaves before it ends
 		defer cancel()
 		wg.Go(func() {
 			if _, err := r.Get(first, "a", fetch); !errors.Is(err, context.DeadlineExceeded) {
@@ -101,7 +101,7 @@ func TestRegistryCancelsAFetchThatNobodyWaitsFor(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		// Who comes now has a fetch of his own, not the cancelled one.
+		// A Get that comes now has a fetch of its own, not the cancelled one.
 		s, err := r.Get(t.Context(), "a", func(context.Context, string) (string, error) { return tiny, nil })
 		if s == nil || err != nil || ended.Load() {
 			t.Errorf("%v, %v; the old fetch has ended: %v", s, err, ended.Load())
@@ -130,7 +130,7 @@ func TestRegistryTakesTheContextsValuesAndNotItsEnd(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
-	if s, err := r.Get(ctx, "a", fetch); s == nil || err != nil { // what is there needs no time
+	if s, err := r.Get(ctx, "a", fetch); s == nil || err != nil { // a schema that the registry has needs no live context
 		t.Errorf("kept: %v, %v", s, err)
 	}
 	if _, err := r.Get(ctx, "b", fetch); !errors.Is(err, context.Canceled) || len(r.schemas) != 1 {
@@ -153,7 +153,7 @@ func TestRegistryKeepsNoFailure(t *testing.T) {
 		t.Errorf("schema error: %v", err)
 	}
 	s, err := r.Get(t.Context(), "a", answer(tiny, nil))
-	if s == nil || err != nil || s.ID() == "a" { // kept under an id that is not its own
+	if s == nil || err != nil || s.ID() == "a" { // it is kept although its ID is another
 		t.Errorf("then: %v, %v", s, err)
 	}
 }
@@ -173,7 +173,7 @@ func TestRegistryIsBounded(t *testing.T) {
 	}
 	for i := range maxSchemas + 50 {
 		get(i)
-		get(0) // used all the time
+		get(0) // "0" is used all the time
 	}
 	if len(r.schemas) != maxSchemas || len(r.fetches) != 0 || fetches != maxSchemas+50 {
 		t.Errorf("%d schemas, %d fetches under way, %d made", len(r.schemas), len(r.fetches), fetches)

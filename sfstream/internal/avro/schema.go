@@ -15,24 +15,25 @@ type Schema struct {
 	id     string
 	name   string
 	root   *node
-	header *node // the record of field 0 of a change event, else nil
-	date   int   // Date's field of header, or of root where there is no header; -1: none
+	header *node // the record of field 0 if this is a change event, else nil
+	date   int   // index of the field that Date reads, in header, or in root if header is nil; -1: none
 	paths  int   // how many fields a bitmap can name, nested ones included
-	err    error // of an Unusable
+	err    error // why nothing can be read with this schema; only Unusable sets it
 
-	identifying int // how many fields of header Identity reads
+	identifying int // how many of header's fields identify a change, see Identity
 
-	fields   []*field  // all there are
-	symbols  []any     // of all enums
-	locators sync.Pool // see maxKept
+	fields   []*field  // those of all records, by field.id
+	symbols  []any     // those of all enums, one enum after the other
+	locators sync.Pool // of *locator
 
-	lastEntity, lastOrigin, lastUser atomic.Pointer[string] // that Header read
+	lastEntity, lastOrigin, lastUser atomic.Pointer[string] // the texts that Header read last
 }
 
-// Unusable stands for a schema that there is not: nothing can be read with it but Err.
+// Unusable returns a schema that stands in for one that could not be had, because of why. Nothing
+// can be decoded with it; Err returns why.
 func Unusable(why error) *Schema { return &Schema{date: -1, err: why} }
 
-// Err is why the schema cannot be used, nil if it can.
+// Err returns why the schema cannot be used, nil if it can.
 func (s *Schema) Err() error { return s.err }
 
 // SchemaError says that a schema cannot be used. Fetching it again will not help.
@@ -52,12 +53,12 @@ func (e *SchemaError) Error() string {
 // Unwrap returns Err.
 func (e *SchemaError) Unwrap() error { return e.Err }
 
-// Parse parses the schema of an event, a record. Schemas may define the same names differently, as two versions of one
-// event do. The error is a *SchemaError.
+// Parse parses the schema of an event, which is a record. Two schemas may define the same name
+// differently, as two versions of one event do. The error is a *SchemaError.
 //
-// Defaults are dropped. They do not matter to who reads with the writer's own schema, and hamba is strict with them: it
-// rejects a union whose default is not of the first branch, and builds a fixed's default at whatever size the schema
-// claims.
+// Parse drops defaults. Who reads with the schema that the payload was written with never needs
+// them, and hamba is strict with them: it rejects a union whose default is not of the first branch,
+// and allocates the default of a fixed at whatever size the schema claims.
 func Parse(schemaJSON string) (*Schema, error) {
 	tree, err := parse(schemaJSON)
 	if err != nil {
@@ -102,11 +103,12 @@ func Parse(schemaJSON string) (*Schema, error) {
 	return s, nil
 }
 
-// maxPaths bounds the names that are made ahead: a schema can name one large record in many places. Salesforce has up
-// to a thousand fields.
+// maxPaths bounds the names of nested fields that Parse makes ahead, because a schema can refer to
+// one large record in many places. Salesforce has up to a thousand fields.
 const maxPaths = 1 << 14
 
-// number numbers fields and symbols for items.
+// number gives a record's fields their ids and an enum's symbols their place in s.symbols: items
+// refer to both by number.
 func (s *Schema) number(n *node) {
 	for i := range n.fields {
 		n.fields[i].id = int32(len(s.fields))
@@ -116,7 +118,7 @@ func (s *Schema) number(n *node) {
 	s.symbols = append(s.symbols, n.symbols...)
 }
 
-// nameMembers makes the names of nested fields.
+// nameMembers makes the names of nested fields, as BillingAddress.City.
 func (n *node) nameMembers() {
 	for i := range n.fields {
 		f := &n.fields[i]
@@ -130,10 +132,10 @@ func (n *node) nameMembers() {
 	}
 }
 
-// ID is the id that Salesforce gives to this schema.
+// ID returns the id that Salesforce gives to this schema.
 func (s *Schema) ID() string { return s.id }
 
-// Name is the record's name without its namespace: AccountChangeEvent.
+// Name returns the record's name without its namespace, as AccountChangeEvent.
 func (s *Schema) Name() string { return s.name }
 
 // IsChangeEvent reports whether the event is one of Change Data Capture: its field 0 is a ChangeEventHeader.
@@ -141,10 +143,11 @@ func (s *Schema) IsChangeEvent() bool { return s.header != nil }
 
 const headerName = "ChangeEventHeader"
 
-// parse parses with hamba, in a cache of its own: hamba's default one is global, and would resolve a name to the
-// record that an earlier schema gave it.
+// parse parses with hamba, with a cache for this schema only: hamba's default cache is global, and
+// would resolve a name to the record that an earlier schema gave it.
 func parse(schemaJSON string) (tree hamba.Schema, err error) {
-	// hamba has no maintainer: a schema that makes it panic must be that schema's error, not the program's end.
+	// hamba has no maintainer: if a schema makes it panic, that must be an error of the schema and
+	// not the end of the program.
 	defer func() {
 		if r := recover(); r != nil {
 			tree, err = nil, fmt.Errorf("the parser panicked: %v", r)
@@ -164,7 +167,8 @@ func parse(schemaJSON string) (tree hamba.Schema, err error) {
 	return hamba.ParseBytesWithCache(text, "", &hamba.SchemaCache{})
 }
 
-// prepare drops the defaults of a schema's JSON and refuses to go too deep: a stack overflow cannot be recovered.
+// prepare drops the defaults from a schema's JSON. It refuses JSON that is nested too deep, because
+// nobody can recover from a stack overflow.
 func prepare(v any, depth int) error {
 	if depth > 4*maxDepth { // a record in a record is four levels of JSON
 		return errDepth
@@ -206,30 +210,30 @@ const (
 	kindRecord
 )
 
-// node is a type of the schema. A record that contains itself makes a cycle.
+// node is a type of the schema. A record that contains itself makes a cycle of nodes.
 type node struct {
 	kind     kind
 	fields   []field // record
 	branches []*node // union
 	items    *node   // array, map
-	symbols  []any   // enum; strings, in an interface once and for all
-	first    int     // enum: of its symbols in Schema.symbols
+	symbols  []any   // enum: strings, already in interfaces so that decoding allocates none
+	first    int     // enum: index of its first symbol in Schema.symbols
 	size     int     // fixed
 
-	plans *sync.Map // record: reflect.Type → plan
+	plans *sync.Map // record: reflect.Type → *plan
 }
 
 type field struct {
-	id       int32 // in Schema.fields
+	id       int32 // its index in Schema.fields
 	name     string
-	label    any // the name, in an interface once and for all
+	label    any // the name, already in an interface so that decoding allocates none
 	node     *node
-	nullable int    // how many fields from this one on are unions whose first branch is null
-	record   *node  // the node or the union's branch that is a record, else nil
-	members  []any  // of a field of the event: how record's fields are called in lists of names
-	place    int    // of a field of the event: the number of record's first field among all that can be named
-	timeForm string // of a long that is a time
-	part     part   // of the header
+	nullable int    // how many fields in a row, from this one on, are unions whose first branch is null
+	record   *node  // the record that node is or has among its branches, else nil; see recordOf
+	members  []any  // if this is a field of the event: the names of record's fields, as Parent.Child
+	place    int    // if this is a field of the event: the number of record's first field; see binding.record
+	timeForm string // the layout of a long that is a time, else empty
+	part     part   // which field of the header this is
 }
 
 func (n *node) indexOf(name string) int {
@@ -241,7 +245,8 @@ func (n *node) indexOf(name string) int {
 	return -1
 }
 
-// compile turns hamba's tree into nodes. named has what was met already, each name once.
+// compile turns hamba's tree into nodes. named has the node of each named type met so far, so that
+// a type which refers to itself ends in a cycle.
 func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 	if ref, ok := schema.(*hamba.RefSchema); ok {
 		schema = ref.Schema()
@@ -326,12 +331,14 @@ func primitive(t hamba.Type) (kind, error) {
 	return 0, fmt.Errorf("type %s is not known", t)
 }
 
-// nullFirst reports whether null is a zero byte.
+// nullFirst reports whether null is the first branch of a union: it is encoded as one zero byte
+// then.
 func (n *node) nullFirst() bool {
 	return n.kind == kindUnion && len(n.branches) > 0 && n.branches[0].kind == kindNull
 }
 
-// recordOf is the record that a compound element of a bitmap counts in, wherever in the union it is.
+// recordOf returns the record whose fields a compound element of a bitmap ("4-0x06") numbers: n
+// itself, or the first record among the branches of a union.
 func recordOf(n *node) *node {
 	if n.kind == kindRecord {
 		return n

@@ -69,7 +69,7 @@ func TestSchemaKnowsItsKind(t *testing.T) {
 	if order.Name() != "NewOrderConfirmation__e" || order.IsChangeEvent() {
 		t.Errorf("%q, change event %v", order.Name(), order.IsChangeEvent())
 	}
-	// A header that is not first, or no record, makes no change event.
+	// If the header is not the first field, or not a record, this is no change event.
 	for _, fields := range []string{
 		`{"name":"A","type":"int"},{"name":"ChangeEventHeader","type":{"type":"record","name":"H","fields":[]}}`,
 		`{"name":"ChangeEventHeader","type":"string"}`, ``,
@@ -111,7 +111,7 @@ func TestSchemaThatCannotBeUsedIsASchemaError(t *testing.T) {
 }
 
 func TestDefaultsDoNotMatter(t *testing.T) {
-	// hamba rejects the first, would take a terabyte for the second and panics at the third.
+	// hamba rejects the first, would allocate a terabyte for the second and panics at the third.
 	for _, fields := range []string{
 		`{"name":"Name","type":["string",{"type":"record","name":"P","fields":[]}],"default":null}`,
 		`{"name":"F","type":{"type":"fixed","name":"F","size":1099511627776},"default":""}`,
@@ -123,7 +123,8 @@ func TestDefaultsDoNotMatter(t *testing.T) {
 	}
 }
 
-// FuzzSchema feeds hostile schemas, and reads a payload with those that parse: neither may panic.
+// FuzzSchema parses hostile schemas, and decodes a payload with those that parse. Neither may
+// panic.
 func FuzzSchema(f *testing.F) {
 	for _, name := range []string{"account", "opportunity", "neworder", "wso2_order", "capture"} {
 		f.Add(schemaText(f, name), unhex(f, payload1))

@@ -10,9 +10,8 @@ const (
 	timeOfDay = "15:04:05.000Z"
 )
 
-// timeForms are the docs of longs that are times, and how these are written: as
-// Salesforce's other API has them. All are milliseconds since 1970, or since
-// midnight.
+// timeForms maps the types that a long's doc may name to the layout of their text, which is the one
+// of the Streaming API. All count milliseconds, since 1970 or since midnight.
 var timeForms = map[string]string{
 	"DateTime": dateTime,
 	"DateOnly": time.DateOnly,
@@ -20,20 +19,22 @@ var timeForms = map[string]string{
 	"TimeOnly": timeOfDay,
 }
 
-// timeForm reads a field's doc, the only place that tells a time from another long: "Data:DateTime",
-// "CreatedDate:DateTime", or with the field's id "Data:DateTime:00N000000000012". It is empty where the field is none.
+// timeForm returns the layout for a field by its doc, the only place that tells a time from another
+// long: "Data:DateTime", "CreatedDate:DateTime", or with the field's id
+// "Data:DateTime:00N000000000012". It is empty if the field is not a time.
 func timeForm(doc string) string {
 	_, rest, _ := strings.Cut(doc, ":")
 	typ, _, _ := strings.Cut(rest, ":")
 	return timeForms[typ]
 }
 
-// writable reports whether a time can be written. One outside the years 0 to 9999 stays its number: RFC 3339 cannot
-// write it and time.Time cannot be marshalled with it. CreatedDate is written by the event's publisher, who may have
-// taken microseconds.
+// writable reports whether a time can be written as text. A time outside the years 0 to 9999 cannot
+// be written in RFC 3339 nor marshalled as a time.Time, and stays a number. The event's publisher
+// writes CreatedDate, and may have taken microseconds for milliseconds.
 func writable(ms int64) bool { return -62167219200000 <= ms && ms <= 253402300799999 }
 
-// appendTime is AppendFormat for a writable time, at a fraction of its cost.
+// appendTime does what time.Time's AppendFormat does, for a writable time and at a fraction of the
+// cost.
 func appendTime(b []byte, ms int64, form string) []byte {
 	t := time.UnixMilli(ms).UTC()
 	if form != timeOfDay {

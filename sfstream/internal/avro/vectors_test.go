@@ -7,9 +7,10 @@ import (
 	"testing"
 )
 
-// Payloads that were composed after real ones, see eventbus/PROTOCOL.md, "Bitmaps". P1, P4 and P5 are of testdata/account.json, P2 of opportunity.json, P3 of
-// neworder.json. capture is what an org sent in August 2022, of capture.json: that schema was put together from the
-// decoded event beside the capture, and hashes to the id that came with it.
+// The payloads of the tests. P1, P4 and P5 have the schema testdata/account.json, P2
+// opportunity.json, P3 neworder.json. capture is what an org sent in August 2022, with
+// capture.json: that schema was put together from the decoded event beside the capture, and hashes
+// to the id that came with it.
 const (
 	payload1 = "0e4163636f756e740224303031303030303030303030303031414141000268636f6d2f73616c6573666f7263652f6170692f736f61702f36322e303b636c69656e743d53666463496e7465726e616c4150492f4830303030663061312d306232632d336434652d356636302d3731383239336134623563360280f0cbf28365aab496fbd89fb4963024303035303030303030303030303031414141021030783031303030300000041030783431303030300c342d3078303600000000020002084c796f6e02064152410000000000000000000000000000000000000000000000000280f0cbf2836500000000"
 	payload2 = "164f70706f7274756e6974790224303036303030303030303030303031414141000268636f6d2f73616c6573666f7263652f6170692f736f61702f36322e303b636c69656e743d53666463496e7465726e616c4150492f4830303030663061312d306232632d336434652d356636302d3731383239336134623563360280f0cbf28365aab496fbd89fb4963024303035303030303030303030303031414141000002143078363530303034453000000000000214436c6f73656420576f6e0200000000008a9340020000000000005940000002808099a08365000000000000000000000000000280f0cbf28365000280f0cbf28365000002243030383030303030303030303030314141410224303038303030303030303030303032414141"
@@ -56,7 +57,7 @@ func load(tb testing.TB, name string) *Schema {
 	return mustParse(tb, schemaText(tb, name))
 }
 
-// withCarrier adds a field to a schema, as when an admin does.
+// withCarrier adds a field to a schema.
 func withCarrier(text string) string {
 	text = strings.TrimSpace(text)
 	return strings.TrimSuffix(text, "]}") + `,{"name":"Carrier__c","type":["null","string"],"default":null}]}`
