@@ -11,27 +11,27 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// manyEvents is more than Salesforce sends at once. A response that had more
-// leaves no room for as many behind.
+// manyEvents is more events than Salesforce sends in one response. If a response had more, its
+// slice is dropped, so that one large response does not hold memory for ever.
 const manyEvents = 1000
 
 var errMalformed = errors.New("a malformed FetchResponse")
 
-// Codec is the gRPC codec of a Subscribe stream that is received as Responses.
-// All else it leaves to the standard one.
+// Codec is the gRPC codec of a Subscribe stream whose receiver gets Responses. It leaves all other
+// messages to the standard codec.
 type Codec struct{}
 
-// Name is empty: the content type is plain application/grpc then, as it is with
-// the standard codec where nobody asks for one by its name.
+// Name returns an empty name. The content type is plain application/grpc then, as it is with the
+// standard codec if nobody asks for that by name.
 func (Codec) Name() string { return "" }
 
-// Marshal is the standard codec's.
+// Marshal encodes with the standard codec.
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	return encoding.GetCodecV2(proto.Name).Marshal(v)
 }
 
-// Unmarshal reads a *Response. Whatever the standard codec accepts as a
-// FetchResponse it accepts too, with the same values, and nothing else.
+// Unmarshal reads a *Response. It accepts exactly what the standard codec accepts as a
+// FetchResponse, and reads the same values.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	r, ok := v.(*Response)
 	if !ok {
@@ -51,7 +51,7 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 // read parses a frame.
 func (r *Response) read(frame []byte) error {
 	if len(frame) > math.MaxInt32 {
-		return errMalformed // no message is larger, and a Span has no room for one
+		return errMalformed // protobuf allows no larger message, and a Span has no room for one
 	}
 	if cap(r.Events) > manyEvents {
 		r.Events = nil
@@ -97,7 +97,7 @@ func (r *Response) read(frame []byte) error {
 	return nil
 }
 
-// read parses a ConsumerEvent: the rest of frame.
+// read parses a ConsumerEvent, which goes from at to the end of frame.
 func (e *Event) read(frame []byte, at int) bool {
 	for at < len(frame) {
 		num, typ, next := readTag(frame, at)
@@ -117,14 +117,14 @@ func (e *Event) read(frame []byte, at int) bool {
 		at = int(value.to)
 		if num == 2 {
 			e.ReplayID = value
-		} else if !e.readProducer(frame[:value.to], int(value.from)) { // a second one merges with the first
+		} else if !e.readProducer(frame[:value.to], int(value.from)) { // protobuf merges a repeated message into the first one
 			return false
 		}
 	}
 	return true
 }
 
-// readProducer parses a ProducerEvent: the rest of frame.
+// readProducer parses a ProducerEvent, which goes from at to the end of frame.
 func (e *Event) readProducer(frame []byte, at int) bool {
 	for at < len(frame) {
 		num, typ, next := readTag(frame, at)
@@ -159,8 +159,8 @@ func (e *Event) readProducer(frame []byte, at int) bool {
 	return true
 }
 
-// validHeader reports whether the rest of frame is an EventHeader, which nobody
-// reads.
+// validHeader reports whether frame from at on is an EventHeader. Nobody reads headers, but the
+// standard codec would refuse a malformed one.
 func validHeader(frame []byte, at int) bool {
 	for at < len(frame) {
 		num, typ, next := readTag(frame, at)
@@ -179,11 +179,11 @@ func validHeader(frame []byte, at int) bool {
 	return true
 }
 
-// validText reports whether a value may be that of a string field.
+// validText reports whether a value is valid in a string field.
 func validText(frame []byte, s Span) bool { return utf8.Valid(frame[s.from:s.to]) }
 
-// readTag reads a field's number and type. next is negative where there is no
-// valid one.
+// readTag reads the number and the type of a field. next is where its value begins, or negative if
+// the tag is malformed.
 func readTag(frame []byte, at int) (num protowire.Number, typ protowire.Type, next int) {
 	if c := frame[at]; c < 0x80 && c >= 1<<3 {
 		return protowire.Number(c >> 3), protowire.Type(c & 7), at + 1
@@ -195,7 +195,7 @@ func readTag(frame []byte, at int) (num protowire.Number, typ protowire.Type, ne
 	return protowire.Number(tag >> 3), protowire.Type(tag & 7), at + n
 }
 
-// readBytes reads a length and as many bytes. ok is false where they are not there.
+// readBytes reads a length and that many bytes. ok is false if the frame ends before.
 func readBytes(frame []byte, at int) (value Span, ok bool) {
 	size, n := protowire.ConsumeVarint(frame[at:])
 	if n < 0 || size > uint64(len(frame)-at-n) {
@@ -204,8 +204,8 @@ func readBytes(frame []byte, at int) (value Span, ok bool) {
 	return Span{uint32(at + n), uint32(at + n + int(size))}, true
 }
 
-// skip passes a field that means nothing to us: an unknown one, and a known one
-// of another wire type, as protobuf has it. It is negative where it is malformed.
+// skip steps over a field that Response does not have: an unknown one, or a known one with another
+// wire type, which protobuf treats as unknown. next is negative if it is malformed.
 func skip(num protowire.Number, typ protowire.Type, frame []byte, at int) (next int) {
 	n := protowire.ConsumeFieldValue(num, typ, frame[at:])
 	if n < 0 {

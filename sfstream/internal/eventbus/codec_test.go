@@ -14,7 +14,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// read reads a frame that arrives in pieces, which grpc reuses afterwards.
+// read reads a frame that arrives in pieces, whose memory grpc uses again afterwards.
 func read(r *eventbus.Response, frame []byte, piece int) error {
 	var buffers mem.BufferSlice
 	var pieces [][]byte
@@ -32,7 +32,7 @@ func read(r *eventbus.Response, frame []byte, piece int) error {
 	return err
 }
 
-// checkSame reads a frame with both codecs and compares.
+// checkSame reads a frame with both codecs and compares the results.
 func checkSame(t *testing.T, r *eventbus.Response, frame []byte, piece int) {
 	t.Helper()
 	var want eventbus.FetchResponse
@@ -68,8 +68,7 @@ func checkSame(t *testing.T, r *eventbus.Response, frame []byte, piece int) {
 	}
 }
 
-// frames are responses as servers of all kinds may encode them, and some that
-// none may.
+// frames has responses as servers of all kinds may encode them, and some that no server may send.
 func frames() map[string][]byte {
 	id, schema := "5b8b3c0e-7d0f-4b52-9a5e-6f2f9f3c1a11", "JvH0MLMRe6ZBVjW0yHR2aA"
 	event := func(n int) *eventbus.ConsumerEvent {
@@ -83,7 +82,7 @@ func frames() map[string][]byte {
 		whole.Events = append(whole.Events, event(n))
 	}
 	encode := func(m proto.Message) []byte { b, _ := proto.Marshal(m); return b }
-	// field encodes a field of bytes.
+	// field encodes a field of type bytes.
 	field := func(num protowire.Number, parts ...[]byte) []byte {
 		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), bytes.Join(parts, nil))
 	}
@@ -137,9 +136,9 @@ func frames() map[string][]byte {
 	return all
 }
 
-// What the standard codec makes of a frame, ours does too.
+// This test compares what both codecs make of a frame.
 func TestResponseIsWhatTheStandardCodecReads(t *testing.T) {
-	var again eventbus.Response // as in a stream: nothing of one response is left in the next
+	var again eventbus.Response // used again as in a stream: nothing of a response may be left in the next one
 	for name, frame := range frames() {
 		t.Run(name, func(t *testing.T) {
 			for _, piece := range []int{1, 7, max(len(frame)-1, 1), len(frame) + 1} {
@@ -160,7 +159,8 @@ func FuzzResponse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte, piece int) {
 		checkSame(t, new(eventbus.Response), frame, piece)
 		checkSame(t, &again, frame, piece)
-		// And what is a response, as the standard codec writes it.
+		// If the frame is a valid response, the test also reads it as the standard codec encodes
+		// it.
 		var m eventbus.FetchResponse
 		if proto.Unmarshal(frame, &m) == nil {
 			canonical, err := proto.Marshal(&m)
@@ -172,8 +172,8 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// Mutants of valid frames reach deeper than random bytes: this much of fuzzing
-// goes with every run.
+// Mutants of valid frames reach deeper than random bytes. This much of fuzzing is part of every
+// run.
 func TestMutantsReadTheSame(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var again eventbus.Response
@@ -189,7 +189,7 @@ func TestMutantsReadTheSame(t *testing.T) {
 	}
 }
 
-// What a message refers to stays as it is whatever the stream receives next.
+// What a message refers to does not change with what the stream receives next.
 func TestResponsesShareNoMemory(t *testing.T) {
 	one := &eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{
 		ReplayId: []byte("r1"), Event: &eventbus.ProducerEvent{Id: "id1", SchemaId: "s", Payload: []byte("p1")},
@@ -216,7 +216,8 @@ func TestResponsesShareNoMemory(t *testing.T) {
 	}
 }
 
-// A response costs its ids and chunks of its payloads, however many events it has.
+// A response costs allocations for its ids and for chunks of its payloads, however many events it
+// has.
 func TestReadingAllocatesPerResponseOnly(t *testing.T) {
 	m := new(eventbus.FetchResponse)
 	for i := range 100 {
@@ -243,7 +244,7 @@ func TestReadingAllocatesPerResponseOnly(t *testing.T) {
 		}
 		r.Free()
 	})
-	if n > 4 { // 2, but that the race detector makes a pool forget
+	if n > 4 { // it is 2; under the race detector a pool forgets at random
 		t.Errorf("%v allocations", n)
 	}
 }

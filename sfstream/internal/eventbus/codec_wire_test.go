@@ -14,14 +14,14 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// On the wire nothing tells the codec: the content type and the requests are
-// those of the standard one, which takes all other messages too.
+// Nothing on the wire tells that this codec is used: the content type and the requests are those of
+// the standard codec, which also handles all other messages.
 func TestNothingTellsTheCodecOnTheWire(t *testing.T) {
 	listener := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
 	answers := make(chan []string, 2)
 	eventbus.Register(server, subscribeServer{answers: answers})
-	go func() { _ = server.Serve(listener) }() // ends with Stop
+	go func() { _ = server.Serve(listener) }() // it ends with Stop
 	defer server.Stop()
 	conn, err := grpc.NewClient("passthrough:bus", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
@@ -64,7 +64,7 @@ func TestNothingTellsTheCodecOnTheWire(t *testing.T) {
 	}
 }
 
-// subscribeServer answers a request with an event named after it.
+// subscribeServer answers each request with an event whose id is the name of the topic.
 type subscribeServer struct {
 	eventbus.Server
 	answers chan []string

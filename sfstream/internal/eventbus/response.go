@@ -5,33 +5,33 @@ import (
 	"sync"
 )
 
-// Response is a FetchResponse as a subscriber reads it: a frame, and where things
-// are in it. Free and the next response overwrite it all; what is to stay, Copier
-// and IDs copy.
+// Response is a FetchResponse as a subscriber reads it: a frame, and where in it things are. Free
+// and the next response overwrite all of it; what the program is to keep must be copied with a
+// Copier or IDs.
 type Response struct {
-	Frame          []byte // as it came; nothing may write to it
+	Frame          []byte // as it came; read-only
 	Events         []Event
 	LatestReplayID Span
 	RPCID          Span
 	Pending        int32
 
-	buffer *[]byte // Frame's, from buffers
+	buffer *[]byte // the memory of Frame, from the pool buffers
 }
 
-// Event is a ConsumerEvent with its ProducerEvent, without the headers. It holds
-// no pointers: there are many, and the collector has nothing to do with them.
+// Event is a ConsumerEvent with its ProducerEvent, without the headers. It holds no pointers, so
+// that the garbage collector does not look at them; there are many.
 type Event struct{ ID, SchemaID, ReplayID, Payload Span }
 
-// Span is a part of a frame.
+// Span is the range of bytes in a frame at which a value lies.
 type Span struct{ from, to uint32 }
 
-// Len is how many bytes it has.
+// Len returns how many bytes the span has.
 func (s Span) Len() int { return int(s.to - s.from) }
 
 // Bytes returns a part of the frame.
 func (r *Response) Bytes(s Span) []byte { return r.Frame[s.from:s.to] }
 
-// Free gives the frame's memory back.
+// Free gives the memory of the frame back to the pool.
 func (r *Response) Free() {
 	if r.buffer != nil {
 		buffers.Put(r.buffer)
@@ -39,9 +39,9 @@ func (r *Response) Free() {
 	r.buffer, r.Frame, r.Events = nil, nil, r.Events[:0]
 }
 
-// buffers are for frames. grpc's own pool clears them first, and a new one for
-// each frame makes the collector work twice as hard: most are too large for the
-// allocator's caches.
+// buffers is the pool of memory for frames. grpc's own pool clears its buffers before it hands them
+// out. A new buffer for each frame would double the work of the garbage collector, because most
+// frames are too large for the allocator's caches.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // IDs returns the ids of all events, one after the other.
@@ -58,19 +58,17 @@ func (r *Response) IDs() string {
 	return ids.String()
 }
 
-// Copier makes copies of what the events of a response are to keep, many of them
-// in one allocation.
+// Copier copies the parts of a response that outlive it, many of them in one allocation.
 type Copier struct {
 	response *Response
-	left     int // bytes of replay ids and payloads that are still to be copied
+	left     int // how many bytes of replay ids and payloads are not copied yet
 	chunk    []byte
 }
 
-// chunkSize is the largest allocation that does not go past the allocator's
-// caches.
+// chunkSize is the largest allocation for which the allocator uses its caches.
 const chunkSize = 32 << 10
 
-// Copier returns one for the replay id and the payload of each event.
+// Copier returns a Copier with room for the replay id and the payload of each event.
 func (r *Response) Copier() Copier {
 	c := Copier{response: r}
 	for i := range r.Events {
@@ -79,7 +77,8 @@ func (r *Response) Copier() Copier {
 	return c
 }
 
-// Copy returns a copy without room to grow into the next one; nil of nothing.
+// Copy returns a copy of a part of the frame. It has no room for an append to grow into the next
+// copy. The copy of an empty part is nil.
 func (c *Copier) Copy(s Span) []byte {
 	n := s.Len()
 	if n == 0 {

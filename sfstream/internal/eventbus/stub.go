@@ -11,8 +11,8 @@ import (
 
 //go:generate go run ./gen
 
-// The method paths are Salesforce's; the generated message names are not
-// (see the .proto), which is why protoc-gen-go-grpc cannot write this file.
+// The method paths are Salesforce's, the names of the generated messages are our own (see the
+// .proto). protoc-gen-go-grpc would use one name for both, so this file is written by hand.
 const (
 	service         = "eventbus.v1.PubSub"
 	getTopicPath    = "/" + service + "/GetTopic"
@@ -25,19 +25,20 @@ const (
 // send while another receives.
 type SubscribeStream = grpc.BidiStreamingClient[FetchRequest, FetchResponse]
 
-// ResponseStream is a SubscribeStream that is received as Responses.
+// ResponseStream is a SubscribeStream whose receiver gets Responses.
 type ResponseStream struct{ grpc.ClientStream }
 
 // Send asks for events.
 func (s ResponseStream) Send(req *FetchRequest) error { return s.SendMsg(req) }
 
-// Recv reads the next response into r. The stream's end is io.EOF.
+// Recv reads the next response into r. At the end of the stream the error is io.EOF.
 func (s ResponseStream) Recv(r *Response) error { return s.RecvMsg(r) }
 
-// Client calls the Pub/Sub API over a connection. It holds no state.
+// Client calls the Pub/Sub API over a connection. It has no state.
 type Client struct{ Conn grpc.ClientConnInterface }
 
-// GetTopic resolves a channel, the caller's permissions on it and its current schema id.
+// GetTopic returns whether a channel exists, what the caller may do with it, and its current schema
+// id.
 func (c Client) GetTopic(ctx context.Context, req *TopicRequest, opts ...grpc.CallOption) (*TopicInfo, error) {
 	info := new(TopicInfo)
 	if err := c.Conn.Invoke(ctx, getTopicPath, req, info, opts...); err != nil {
@@ -46,7 +47,7 @@ func (c Client) GetTopic(ctx context.Context, req *TopicRequest, opts ...grpc.Ca
 	return info, nil
 }
 
-// GetSchema returns the Avro schema of an id. What an id means never changes.
+// GetSchema returns the Avro schema with an id. An id always means the same schema.
 func (c Client) GetSchema(ctx context.Context, req *SchemaRequest, opts ...grpc.CallOption) (*SchemaInfo, error) {
 	info := new(SchemaInfo)
 	if err := c.Conn.Invoke(ctx, getSchemaPath, req, info, opts...); err != nil {
@@ -55,8 +56,8 @@ func (c Client) GetSchema(ctx context.Context, req *SchemaRequest, opts ...grpc.
 	return info, nil
 }
 
-// Subscribe opens a stream. It returns before the server has judged anything:
-// a rejection is the error of the first Recv.
+// Subscribe opens a stream. It returns before the server has checked anything: if the server
+// refuses, the first Recv returns the error.
 func (c Client) Subscribe(ctx context.Context, opts ...grpc.CallOption) (SubscribeStream, error) {
 	stream, err := c.subscribe(ctx, opts)
 	if err != nil {
@@ -65,8 +66,8 @@ func (c Client) Subscribe(ctx context.Context, opts ...grpc.CallOption) (Subscri
 	return &grpc.GenericClientStream[FetchRequest, FetchResponse]{ClientStream: stream}, nil
 }
 
-// SubscribeResponses is Subscribe with a codec of our own: a response costs a few
-// allocations, and not a few for each of its events.
+// SubscribeResponses does what Subscribe does, with a Codec: a response costs a few allocations,
+// and not a few for each of its events.
 func (c Client) SubscribeResponses(ctx context.Context, opts ...grpc.CallOption) (ResponseStream, error) {
 	stream, err := c.subscribe(ctx, append(opts, grpc.ForceCodecV2(Codec{})))
 	return ResponseStream{stream}, err
@@ -78,8 +79,7 @@ func (c Client) subscribe(ctx context.Context, opts []grpc.CallOption) (grpc.Cli
 	}, subscribePath, opts...)
 }
 
-// Server is the server's side of the contract. Methods that it lacks are
-// answered Unimplemented by grpc.
+// Server is the server's side of the contract. grpc answers all other methods with Unimplemented.
 type Server interface {
 	GetTopic(context.Context, *TopicRequest) (*TopicInfo, error)
 	GetSchema(context.Context, *SchemaRequest) (*SchemaInfo, error)
@@ -104,7 +104,7 @@ func Register(r grpc.ServiceRegistrar, srv Server) {
 	}, srv)
 }
 
-// unary makes grpc's handler for one method.
+// unary returns the handler that grpc wants for a method.
 func unary[Req, Resp any](path string, call func(Server, context.Context, *Req) (*Resp, error)) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 		req := new(Req)

@@ -11,8 +11,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus/upstreamcopy"
 )
 
-// A program that links Salesforce's own generated file beside ours must start:
-// this test binary is such a program.
+// A program that links both Salesforce's own generated file and ours must start. This test binary
+// is such a program.
 func TestASecondCopyOfTheContractLinks(t *testing.T) {
 	for path, want := range map[string]protoreflect.FullName{
 		"pubsub_api.proto":           "eventbus.v1",
@@ -28,7 +28,7 @@ func TestASecondCopyOfTheContractLinks(t *testing.T) {
 	}
 }
 
-// The names differ, the bytes must not.
+// The names of the messages differ, but their bytes must not.
 func TestBothCopiesMeanTheSameBytes(t *testing.T) {
 	ours := &eventbus.FetchResponse{
 		Events: []*eventbus.ConsumerEvent{{
