@@ -9,51 +9,52 @@ import (
 )
 
 const (
-	// slabEvents is the most events that are handed on at once.
+	// slabEvents is how many events next returns at most.
 	slabEvents = 256
 
 	firstBuffer = 4 << 10
 	fullBuffer  = 128 << 10
 
-	// partOfSecret is how much of a secret, from its beginning, is one too.
+	// partOfSecret is how many bytes of a secret's beginning are themselves a secret.
 	partOfSecret = 8
 
-	// maxReplies is far above what a request can hold messages.
+	// maxReplies bounds the replies in one response. A request of MaxRequest bytes has far fewer
+	// messages.
 	maxReplies = 4096
 
-	// maxMessage is far above the 1 MB that an event can have at Salesforce.
+	// maxMessage is the largest message in bytes, far above the 1 MB of Salesforce's largest event.
 	maxMessage = 64 << 20
 )
 
 var errNotJSON = errors.New("bayeux: the reply is not a list of messages")
 
-// decoder reads a reply as it comes. Bytes are read once, into a buffer that the
-// events keep; a buffer is never written again where events lie.
+// decoder reads a response as it comes. It reads bytes once, into a buffer that the events then
+// keep: it never writes again to the part of a buffer that events lie in.
 type decoder struct {
 	r    io.Reader
 	buf  []byte
-	pos  int // of what is not decoded yet
-	size int // of the next buffer
+	pos  int // where in buf the part begins that is not decoded yet
+	size int // the size of the next buffer
 
 	begun, ended bool
-	list         bool // the reply is an array, as it should be
+	list         bool // the response is an array of messages, as it should be
 
 	raw     func(channel string, message []byte) // Session.Raw
-	secret  string                               // what no error may show
+	secret  string                               // the token, which no error may show
 	replies []Reply
-	channel string // of the last event: mostly the next one's too
+	channel string // the channel of the last event, which is mostly that of the next one too
 }
 
 func newDecoder(r io.Reader, length int64, secret string) *decoder {
 	size := int64(firstBuffer)
 	if length > 0 {
-		size = min(length+1, fullBuffer) // + 1: the end is seen without growing
+		size = min(length+1, fullBuffer) // + 1, so that the end can be seen without another buffer
 	}
 	return &decoder{r: r, size: int(size), secret: secret}
 }
 
-// next returns the next events: at least one, at most slabEvents. The error is
-// io.EOF after the end of the reply. Replies are kept.
+// next returns the next events: at least one, at most slabEvents. After the end of the response the
+// error is io.EOF. Replies are added to d.replies.
 func (d *decoder) next() ([]Event, error) {
 	if !d.begun {
 		if err := d.begin(); err != nil {
@@ -65,9 +66,9 @@ func (d *decoder) next() ([]Event, error) {
 		element, err := d.element(len(events) > 0)
 		switch {
 		case err != nil:
-			return events, err // what is whole before a break counts
+			return events, err // events that are complete before the connection breaks count
 		case element == nil && len(events) > 0 && !d.ended:
-			return events, nil // they keep this buffer
+			return events, nil // the next events are in another buffer: those of one slab share one
 		case element == nil:
 			continue
 		}
@@ -86,7 +87,7 @@ func (d *decoder) next() ([]Event, error) {
 	if len(events) > 0 {
 		return events, nil
 	}
-	if _, err := io.Copy(io.Discard, d.r); err != nil { // so that the connection can be used again
+	if _, err := io.Copy(io.Discard, d.r); err != nil { // drained, so that the connection can be used again
 		return nil, err
 	}
 	return nil, io.EOF
@@ -115,8 +116,8 @@ func (d *decoder) begin() error {
 	return nil
 }
 
-// element returns the next message of the list, or nil at the end and, if yield,
-// where the buffer must be left to its events.
+// element returns the next message of the list, or nil at its end. With yield it also returns nil
+// when it has to go on in another buffer, so that the events in the old one are handed on first.
 func (d *decoder) element(yield bool) ([]byte, error) {
 	var b border
 	from := d.pos
@@ -161,7 +162,7 @@ func (d *decoder) element(yield bool) ([]byte, error) {
 	}
 }
 
-// whole is the error of a reply that ends too early.
+// whole returns the error of a response that ends too early.
 func whole(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -169,7 +170,7 @@ func whole(err error) error {
 	return err
 }
 
-// fill reads once. There is room.
+// fill reads once into the buffer.
 func (d *decoder) fill() error {
 	if len(d.buf) == cap(d.buf) {
 		d.grow()
@@ -180,12 +181,12 @@ func (d *decoder) fill() error {
 	n, err := d.r.Read(d.buf[len(d.buf):cap(d.buf)])
 	d.buf = d.buf[:len(d.buf)+n]
 	if n > 0 {
-		return nil // an error comes again
+		return nil // the next Read returns the error again
 	}
 	return err
 }
 
-// grow goes on in a new buffer, with what is not decoded yet.
+// grow goes on in a new buffer, into which it copies what is not decoded yet.
 func (d *decoder) grow() {
 	rest := d.buf[d.pos:]
 	size := max(d.size, 2*len(rest))
@@ -194,7 +195,8 @@ func (d *decoder) grow() {
 	d.pos = 0
 }
 
-// take reads a message. It reports whether that is an event; a reply is kept.
+// take decodes a message. If it is an event take returns it and true; else take adds it to the
+// replies.
 func (d *decoder) take(element []byte) (Event, bool) {
 	var e Event
 	var channel, data []byte
@@ -227,12 +229,12 @@ func (d *decoder) take(element []byte) (Event, bool) {
 	return e, true
 }
 
-// start is the beginning of a text that a server wrote, without a secret.
+// start returns the beginning of a text that a server wrote, with the secret taken out.
 func start(text []byte, length int, secret string) string {
 	cut := string(text[:min(len(text), length+len(secret))])
 	cut = Hide(cut, secret)
 	for _, part := range forms(secret) {
-		for n := min(len(part), len(cut)); n >= partOfSecret; n-- { // it ends within one
+		for n := min(len(part), len(cut)); n >= partOfSecret; n-- { // the cut may be in the middle of a secret, so that its beginning would show
 			if strings.HasSuffix(cut, part[:n]) {
 				cut = cut[:len(cut)-n] + "…"
 				break
@@ -242,8 +244,8 @@ func start(text []byte, length int, secret string) string {
 	return cut[:min(len(cut), length)]
 }
 
-// Hide takes a secret out of a text: some servers repeat what they were sent, also in
-// addresses and other texts where it is escaped.
+// Hide takes a secret out of a text. Some servers repeat what they were sent, also in URLs and
+// other texts in which it is escaped.
 func Hide(text, secret string) string {
 	for _, part := range forms(secret) {
 		text = strings.ReplaceAll(text, part, "…")
@@ -251,8 +253,9 @@ func Hide(text, secret string) string {
 	return text
 }
 
-// forms is what of a secret must not show. Salesforce's tokens are an org id, "!" and
-// what is secret: that mark alone is escaped, in one way or another.
+// forms returns the strings that must not show for a secret. A token of Salesforce is an org id,
+// "!" and the secret part. Escaping, of whatever kind, changes the "!" only, so that the part after
+// it is found by itself.
 func forms(secret string) []string {
 	if secret == "" {
 		return nil
@@ -281,28 +284,28 @@ func readReply(element []byte) Reply {
 			r.Successful = Text(f.Value) == "true"
 		case "error":
 			r.Error = Text(f.Value)
-		case "errorCode": // of the REST API: there is no channel then
+		case "errorCode": // an error of the REST API: it has no channel
 			if r.Error == "" {
 				r.Error = Text(f.Value)
 			}
 		case "message":
 			r.Message = Text(f.Value)
 		case "advice":
-			_ = r.Advice.UnmarshalJSON(f.Value) // never fails
+			_ = r.Advice.UnmarshalJSON(f.Value) // UnmarshalJSON never fails
 		case "ext":
 			var ext struct {
 				SFDC struct {
 					FailureReason string `json:"failureReason"`
 				} `json:"sfdc"`
 			}
-			_ = json.Unmarshal(f.Value, &ext) // an ext of another shape is not Salesforce's
+			_ = json.Unmarshal(f.Value, &ext) // an ext with another shape is not Salesforce's, and counts as none
 			r.FailureReason = ext.SFDC.FailureReason
 		}
 	}
 	return r
 }
 
-// Text is a JSON string's text, or another value as it stands.
+// Text returns the text of a JSON string, and any other value as it stands.
 func Text(value []byte) string {
 	if len(value) < 2 || value[0] != '"' {
 		return string(value)

@@ -13,7 +13,7 @@ import (
 	"testing/iotest"
 )
 
-// decoded is all that a reply holds.
+// decoded returns all events and replies of a response.
 func decoded(r io.Reader, length int64) (events []Event, replies []Reply, slabs []int, err error) {
 	d := newDecoder(r, length, "")
 	for {
@@ -31,7 +31,7 @@ func decoded(r io.Reader, length int64) (events []Event, replies []Reply, slabs 
 	}
 }
 
-// reply is one with n events and a connect reply at the end.
+// reply returns a response with n events and a connect reply at the end.
 func reply(n, size int) string {
 	var b strings.Builder
 	b.WriteString("[")
@@ -89,7 +89,7 @@ func TestSlabsHoldAtMost256Events(t *testing.T) {
 	}
 }
 
-// Events that were read stay as they are while more is read.
+// Events that were read stay as they are while the decoder reads on.
 func TestEventsAreNotOverwritten(t *testing.T) {
 	d := newDecoder(iotest.HalfReader(strings.NewReader(reply(5000, 100))), -1, "")
 	var events []Event
@@ -147,7 +147,7 @@ func TestWhatSurroundsDataDoesNotMatter(t *testing.T) {
 		`{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}`: {
 			Error: "INVALID_SESSION_ID", Message: "Session expired or invalid"},
 		`{"channel":"/meta/connect","advice":"none","ext":7,"successful":"true"}`: {Channel: "/meta/connect", Successful: true},
-		`{"channel":"/meta/connect","advice":{"timeout":"110000","interval":null}}`: { // no reason: what came is kept
+		`{"channel":"/meta/connect","advice":{"timeout":"110000","interval":null}}`: { // it gives no reason: Start has the beginning
 			Channel: "/meta/connect", Start: `{"channel":"/meta/connect","advice":{"timeout":"110000","interval":null}}`},
 	} {
 		_, replies, _, err := decoded(strings.NewReader("["+text+"]"), -1)
@@ -188,8 +188,9 @@ func FuzzParseError(f *testing.F) {
 	})
 }
 
-// FuzzDecoder compares with encoding/json: where that reads a list of messages, so
-// do we, the same; where we fail it does too, but for what stands inside of data.
+// FuzzDecoder compares the decoder with encoding/json: if that reads a list of messages, the
+// decoder must read it without an error, and the same messages. The decoder may accept more,
+// because it does not check what is inside of data.
 func FuzzDecoder(f *testing.F) {
 	f.Add([]byte(reply(3, 5)), 3)
 	f.Add([]byte(`[{"channel":"/a","data":{"x":"\"}"}},{"channel":"\u002fb","data":[]}]`), 1)
@@ -198,7 +199,7 @@ func FuzzDecoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, chunk int) {
 		events, replies, _, err := decoded(&chunked{text, 1 + max(0, chunk)%1000}, -1)
 		for _, e := range events {
-			e.Data = append(e.Data, "no room to write"...) // must not touch the next one
+			e.Data = append(e.Data, "no room to write"...) // this append must not change the next event
 		}
 		var want []map[string]json.RawMessage
 		if json.Unmarshal(text, &want) != nil || slices.ContainsFunc(want, func(m map[string]json.RawMessage) bool { return m == nil }) {
@@ -222,7 +223,7 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
-// chunked reads a few bytes at a time.
+// chunked is a reader that returns n bytes at a time.
 type chunked struct {
 	text []byte
 	n    int
@@ -247,7 +248,7 @@ func FuzzFields(f *testing.F) {
 			}
 			Text(it.Value)
 		}
-		// Unlike encoding/json, which counts a repeated name once.
+		// There may be more: encoding/json counts a repeated name once.
 		var want map[string]json.RawMessage
 		if json.Unmarshal(text, &want) == nil && got < len(want) {
 			t.Errorf("%q: %d members of %d", text, got, len(want))

@@ -7,38 +7,37 @@ import (
 	"time"
 )
 
-// Event is a message that is not an answer to one of ours.
+// Event is a message that does not answer one of ours.
 type Event struct {
 	Channel string
-	Data    []byte // JSON, as it came; events of one slab share their memory
+	Data    []byte // JSON as it came; the events of one slab share memory
 }
 
-// Reply answers one of our messages.
+// Reply is an answer to one of our messages.
 type Reply struct {
-	Channel      string // such as /meta/subscribe; empty: no Bayeux message at all
-	ID           string // numbers as their text; empty where the server sent none
+	Channel      string // as /meta/subscribe; empty: it is no Bayeux message at all
+	ID           string // a number as its text; empty if the server sent none
 	ClientID     string
-	Subscription string // of /meta/subscribe and /meta/unsubscribe
+	Subscription string // in replies to /meta/subscribe and /meta/unsubscribe
 	Successful   bool
-	Error        string // as it came, see ParseError; the errorCode of a REST error
-	Message      string // of a REST error, which has no channel
-	Start        string // of a refusal without a word of why: what came in place of it
-	// FailureReason is Salesforce's ext.sfdc.failureReason: it is right where Error
-	// is not.
+	Error        string // as it came, see ParseError; in an error of the REST API its errorCode
+	Message      string // the text of an error of the REST API, which has no channel
+	Start        string // the start of the reply, if it is a refusal that gives no reason
+	// FailureReason is Salesforce's ext.sfdc.failureReason. If it contradicts Error, it is right.
 	FailureReason string
 	Advice        Advice
 }
 
-// Advice is what the server wants to happen next. Parts that it did not send
-// are nil or empty.
+// Advice is what the server wants the client to do next. Parts that the server did not send are nil
+// or empty.
 type Advice struct {
-	Reconnect string // retry, handshake or none
+	Reconnect string // "retry", "handshake" or "none"
 	Interval  *time.Duration
 	Timeout   *time.Duration
 }
 
-// UnmarshalJSON reads advice, whose times are milliseconds. What cannot be read
-// counts as not sent: advice is help, not data.
+// UnmarshalJSON reads advice, whose times are in milliseconds. It ignores what it cannot read,
+// because a bad hint is no reason to refuse a reply. It never fails.
 func (a *Advice) UnmarshalJSON(text []byte) error {
 	var wire struct{ Reconnect, Interval, Timeout any }
 	if json.Unmarshal(text, &wire) != nil {
@@ -58,8 +57,8 @@ func milliseconds(v any) *time.Duration {
 	return &d
 }
 
-// ParseError splits an error by its grammar, code ":" args ":" text. The text may
-// hold colons. code is 0 where there is none: text is all of it then.
+// ParseError splits the text of an error by Bayeux's grammar, code ":" args ":" text. The text may
+// have colons. If there is no code, code is 0 and text is all of s.
 func ParseError(s string) (code int, args, text string) {
 	parts := strings.SplitN(s, ":", 3)
 	if len(parts[0]) != 3 || len(parts) < 2 {

@@ -18,68 +18,66 @@ import (
 )
 
 const (
-	// margin is how much longer than the server holds a connect a reply may take,
-	// and how long any other reply may take: PROTOCOL.md, "Connect".
+	// margin is how long a server may take to answer, on top of the time for which it may hold the
+	// request, and then for each signOfLife bytes of the body.
 	margin = 20 * time.Second
 
-	// defaultHold is how long a server may hold a connect that has not told it.
+	// defaultHold is how long a server may hold a connect if its advice has no timeout.
 	defaultHold = 110 * time.Second
 
-	// longestHold is the longest that a server is believed to hold a connect.
+	// longestHold is the longest timeout in advice that is believed.
 	longestHold = time.Hour
 
-	// maxText is how much is kept of what a server says about a failure.
+	// maxText is how many bytes are kept of a text in which a server tells of a failure.
 	maxText = 1000
 
-	// maxStart is how much is kept of what came in place of an answer.
+	// maxStart is how many bytes are kept of what a server sent in place of an answer.
 	maxStart = 200
 
-	// aLife is how many bytes of a reply show that the server is still at it.
-	aLife = 1 << 10
+	// signOfLife is how many bytes of a body show that the server still sends.
+	signOfLife = 1 << 10
 
-	// MaxRequest is the largest request that Salesforce takes, in bytes: PROTOCOL.md,
-	// "Requests and replies".
+	// MaxRequest is the size of the largest request that Salesforce takes, in bytes.
 	MaxRequest = 32768
 )
 
-// A Session is one Bayeux session: a clientId and the cookies that belong to it.
-// Handshake comes first. Connect must not run twice at a time; the other calls
-// may run beside it.
+// A Session is one Bayeux session: a clientId and its cookies. Handshake must come first. Only one
+// Connect may run at a time; the other calls may run beside it.
 type Session struct {
-	client http.Client // with a cookie jar of its own
+	client http.Client // has a cookie jar of its own
 	url    string
 	token  string
 
-	// Raw is given each message that comes, as JSON; nil: nobody wants it. It is set
-	// before Handshake.
+	// Raw is called with each message that the server sent, as JSON, unless it is nil. It must be
+	// set before Handshake.
 	Raw func(channel string, message []byte)
 
 	clientID string // set by Handshake
 
 	mu     sync.Mutex
 	lastID int
-	advice Advice // the last known of each part
+	advice Advice // the latest interval and timeout that the server sent
 }
 
-// NewSession makes a session at a URL, such as
-// https://acme.my.salesforce.com/cometd/62.0. Requests carry the token. client is
-// copied; its timeout does not apply, since connects are held.
+// NewSession returns a session with the server at url, such as
+// https://acme.my.salesforce.com/cometd/62.0. Its requests carry the token. NewSession copies
+// client, without its timeout, because the server holds connects.
 func NewSession(client *http.Client, url, token string) *Session {
 	s := &Session{client: *client, url: url, token: token}
 	s.client.Timeout = 0
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	// Two sessions that share cookies are one browser to the server: PROTOCOL.md, "Cookies".
-	s.client.Jar, _ = cookiejar.New(nil) // never fails without options
+	// The server takes two sessions that share cookies for one browser.
+	s.client.Jar, _ = cookiejar.New(nil) // cookiejar.New never fails without options
 	return s
 }
 
-// A ReplyError is a refusal in a reply to one of our messages.
+// A ReplyError is the server's refusal of one of our messages.
 type ReplyError struct {
 	Reply
-	Status int // of the HTTP response; 200 for most
+	Status int // the status of the HTTP response, which is mostly 200
 }
 
-// Error is the message's channel and what the server said.
+// Error returns the channel of the message and what the server said.
 func (e *ReplyError) Error() string {
 	said := e.Reply.Error
 	switch {
@@ -96,15 +94,15 @@ func (e *ReplyError) Error() string {
 // A StatusError is an HTTP response that is not Bayeux.
 type StatusError struct {
 	Status     int
-	RetryAfter time.Duration // what the header says; 0: nothing
-	Start      string        // of the body
-	Host       string        // that was asked
-	Location   *url.URL      // of a redirect; nil: it is none
-	to         string        // what is shown of it
+	RetryAfter time.Duration // from the header Retry-After; 0: it has none
+	Start      string        // the start of the body
+	Host       string        // the host that was asked
+	Location   *url.URL      // the target of a redirect; nil if this is none
+	to         string        // what Error shows of Location
 }
 
-// ErrorOf is what a response with another status than 200 says: a *ReplyError where
-// it is an error of the REST API, else a *StatusError. Neither shows the secret.
+// ErrorOf returns the error of a response whose status is not 200: a *ReplyError if the body is an
+// error of the REST API, else a *StatusError. Neither of them shows the secret.
 func ErrorOf(resp *http.Response, body []byte, secret string) error {
 	d := newDecoder(bytes.NewReader(body), int64(len(body)), secret)
 	if _, bad := d.next(); bad == io.EOF && len(d.replies) > 0 && d.replies[0].Channel == "" && d.replies[0].Error != "" {
@@ -119,12 +117,12 @@ func ErrorOf(resp *http.Response, body []byte, secret string) error {
 	}
 	if to, err := resp.Location(); err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		e.Location = to
-		e.to = Hide(to.Scheme+"://"+to.Host+to.EscapedPath(), secret) // its query may hold another one
+		e.to = Hide(to.Scheme+"://"+to.Host+to.EscapedPath(), secret) // without the query, which may hold another secret
 	}
 	return e
 }
 
-// Error is the status and the start of the body.
+// Error returns the status and the start of the body.
 func (e *StatusError) Error() string {
 	if e.Location != nil {
 		return fmt.Sprintf("HTTP %d %s to %s", e.Status, http.StatusText(e.Status), e.to)
@@ -135,12 +133,12 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("HTTP %d %s: %q", e.Status, http.StatusText(e.Status), e.Start)
 }
 
-// ErrDisconnected is what a request ends with whose response holds a
-// /meta/disconnect of the server's own: the session is over. Events and replies
-// that came with it have been handed on.
+// ErrDisconnected is the error of a request whose response has a /meta/disconnect that we did not
+// ask for: the server has ended the session. Events and replies in that response have been handed
+// on.
 var ErrDisconnected = errors.New("bayeux: the server has ended the session")
 
-// ErrTooLarge is a request of more than MaxRequest bytes, which was not sent.
+// ErrTooLarge means that a request would have more than MaxRequest bytes, and was not sent.
 var ErrTooLarge = errors.New("bayeux: the request is larger than the server takes")
 
 type message struct {
@@ -156,7 +154,6 @@ type message struct {
 	Ext                      map[string]any `json:"ext,omitempty"`
 }
 
-// Handshake begins the session.
 func (s *Session) Handshake(ctx context.Context) error {
 	m := message{
 		Channel: "/meta/handshake", Version: "1.0", MinimumVersion: "1.0",
@@ -180,9 +177,9 @@ func (s *Session) Handshake(ctx context.Context) error {
 	return nil
 }
 
-// Connect waits for events and gives them to deliver as they come, in slabs.
-// atOnce asks the server not to wait. The advice is that of the reply; the
-// server need not have sent one.
+// Connect waits for events and calls deliver with them as they come, up to slabEvents at a time.
+// With atOnce it asks the server not to wait. The advice is that of the reply; it is empty if the
+// server sent none.
 func (s *Session) Connect(ctx context.Context, atOnce bool, deliver func([]Event)) (Advice, error) {
 	m := message{Channel: "/meta/connect", ClientID: s.clientID, ConnectionType: "long-polling"}
 	hold := s.hold()
@@ -205,24 +202,22 @@ func (s *Session) Connect(ctx context.Context, atOnce bool, deliver func([]Event
 		return Advice{}, ErrDisconnected
 	case reply != nil:
 		return reply.Advice, nil
-	case came: // some send events without it
+	case came: // some servers send events without a reply to the connect
 		return Advice{}, nil
 	}
 	return Advice{}, fmt.Errorf("%w: no reply to the connect", errNotJSON)
 }
 
-// A Subscription is a channel to subscribe to. The replay id is JSON: -1 for new
-// events, -2 for all, else the id after which to begin. Salesforce wants it under
-// the channel's bare name: PROTOCOL.md, "Subscribe".
+// A Subscription is a channel to subscribe to. Replay is the replay id, as JSON: -1 for new events,
+// -2 for all, else the id after which to begin. Salesforce wants it under the channel's bare name.
 type Subscription struct {
 	Channel string
-	Bare    string // without filter
+	Bare    string // the channel's name without its filter
 	Replay  string
 }
 
-// Subscribe subscribes to channels, in as many requests as the server's limit
-// needs. result is told of each channel, nil for success; the error is one that
-// concerns the session.
+// Subscribe subscribes to channels, in as many requests as the server's limit needs. It calls
+// result for each channel, with nil for success. The error is one that concerns the whole session.
 func (s *Session) Subscribe(ctx context.Context, subs []Subscription, deliver func([]Event), result func(channel string, err error)) error {
 	messages := make([]message, len(subs))
 	for i, sub := range subs {
@@ -234,8 +229,7 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription, deliver fu
 	return s.each(ctx, messages, deliver, result)
 }
 
-// Unsubscribe ends subscriptions. What the server has queued of them may still come:
-// PROTOCOL.md, "Two connections".
+// Unsubscribe ends subscriptions. Events that the server has queued for them may still come.
 func (s *Session) Unsubscribe(ctx context.Context, channels []string, deliver func([]Event)) error {
 	messages := make([]message, len(channels))
 	for i, channel := range channels {
@@ -244,13 +238,13 @@ func (s *Session) Unsubscribe(ctx context.Context, channels []string, deliver fu
 	return s.each(ctx, messages, deliver, func(string, error) {})
 }
 
-// each sends messages and gives each its result. Where they are too large
-// together they are sent in halves.
+// each sends messages in one request and calls result for each of them. If the request is too
+// large, it sends two with half of the messages each.
 func (s *Session) each(ctx context.Context, messages []message, deliver func([]Event), result func(string, error)) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	replies, err := s.post(ctx, messages, s.hold(), deliver) // replaying all can take long to begin
+	replies, err := s.post(ctx, messages, s.hold(), deliver) // a server that replays all events may take long to begin
 	if err == nil {
 		err = replies.tooLarge()
 	}
@@ -299,13 +293,13 @@ func isReply413(err error) bool {
 	return code == http.StatusRequestEntityTooLarge
 }
 
-// Disconnect ends the session. A held connect returns.
+// Disconnect ends the session. The server answers a connect that it holds.
 func (s *Session) Disconnect(ctx context.Context) error {
 	_, err := s.post(ctx, []message{{Channel: "/meta/disconnect", ClientID: s.clientID}}, 0, nil)
 	return err
 }
 
-// Interval is how long to wait between two connects.
+// Interval returns how long the server wants us to wait between two connects.
 func (s *Session) Interval() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -324,7 +318,8 @@ func (s *Session) hold() time.Duration {
 	return *s.advice.Timeout
 }
 
-// learn keeps what advice says; failures send parts of it only.
+// learn keeps the times in a server's advice. Advice that comes with a failure has only some of
+// them, so a time that is missing stays as it was.
 func (s *Session) learn(a Advice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -345,16 +340,16 @@ func (s *Session) number(messages []message) {
 	}
 }
 
-// replies are those to one request.
+// replies has the replies to one request.
 type replies struct {
 	sent   []message
 	list   []Reply
 	status int
 }
 
-// to returns the reply to the message on a meta channel, for a subscription where
-// there is one; nil where none came. Ids need not come back, and subscriptions
-// neither where they fail.
+// to returns the reply to the message that we sent on a meta channel, for a subscription unless
+// that is empty; nil if none came. A server need not repeat the id, and not the subscription of a
+// message that failed. The error is the refusal in the reply, if it is one.
 func (r replies) to(channel, subscription string) (*Reply, error) {
 	id := r.sent[slices.IndexFunc(r.sent, func(m message) bool { return m.Channel == channel && m.Subscription == subscription })].ID
 	var found *Reply
@@ -374,14 +369,14 @@ func (r replies) to(channel, subscription string) (*Reply, error) {
 	return found, nil
 }
 
-// disconnected reports whether the server has ended the session by itself. Ours is
-// sent alone.
+// disconnected reports whether the server has ended the session without being asked to. We send a
+// /meta/disconnect alone, so an answer to one is never beside other replies.
 func (r replies) disconnected() bool {
 	const channel = "/meta/disconnect"
 	return r.sent[0].Channel != channel && slices.ContainsFunc(r.list, func(reply Reply) bool { return reply.Channel == channel })
 }
 
-// tooLarge returns the refusal of the whole request, if it was one.
+// tooLarge returns the refusal of the whole request as too large, nil if there is none.
 func (r replies) tooLarge() error {
 	for _, reply := range r.list {
 		if err := (&ReplyError{Reply: reply, Status: r.status}); !reply.Successful && isReply413(err) {
@@ -391,7 +386,8 @@ func (r replies) tooLarge() error {
 	return nil
 }
 
-// post sends messages and reads what comes back.
+// post sends messages and reads the response. The server may hold the request for hold. deliver
+// gets the events; if it is nil they are dropped.
 func (s *Session) post(ctx context.Context, messages []message, hold time.Duration, deliver func([]Event)) (replies, error) {
 	s.number(messages)
 	body, err := json.Marshal(messages)
@@ -403,7 +399,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// A server that is silent for longer is gone, in the middle of a body too.
+	// A server that is silent for longer is gone; it may fall silent in the middle of a body, too.
 	watchdog := time.AfterFunc(hold+margin, func() { cancel(ErrSilent) })
 	defer watchdog.Stop()
 
@@ -418,7 +414,7 @@ func (s *Session) post(ctx context.Context, messages []message, hold time.Durati
 		return replies{}, s.cause(ctx, err)
 	}
 	defer resp.Body.Close()
-	resp.Request = req // not every RoundTripper sets it
+	resp.Request = req // not every RoundTripper sets it, and ErrorOf needs it
 	read := &watched{Reader: resp.Body, watchdog: watchdog}
 	read.alive()
 	if resp.StatusCode != http.StatusOK {
@@ -450,7 +446,7 @@ func (s *Session) answered(list []Reply, sent []message, status int) replies {
 	return replies{sent: sent, list: list, status: status}
 }
 
-// without is the reply without a secret and with texts of a bearable length.
+// without returns the reply with the secret taken out and its texts cut to maxText.
 func (r Reply) without(secret string) Reply {
 	r.Error = start([]byte(r.Error), maxText, secret)
 	r.FailureReason = start([]byte(r.FailureReason), maxText, secret)
@@ -458,7 +454,7 @@ func (r Reply) without(secret string) Reply {
 	return r
 }
 
-// failed reads a response with another status than 200. It may be Bayeux still.
+// failed reads a response whose status is not 200. Its body may be Bayeux all the same.
 func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (replies, error) {
 	text, err := io.ReadAll(io.LimitReader(body, 64<<10))
 	d := newDecoder(bytes.NewReader(text), int64(len(text)), s.token)
@@ -469,11 +465,11 @@ func (s *Session) failed(resp *http.Response, body io.Reader, sent []message) (r
 	return replies{}, ErrorOf(resp, text, s.token)
 }
 
-// ErrSilent is what a request ends with whose answer does not come in time.
+// ErrSilent is the error of a request whose answer does not come in time.
 var ErrSilent = errors.New("bayeux: no answer in time")
 
-// cause is the reason where we ended the request ourselves, and an error that does
-// not repeat the token.
+// cause returns the error of a request: ErrSilent if the watchdog ended it, else err, without the
+// token in its text.
 func (s *Session) cause(ctx context.Context, err error) error {
 	if reason := context.Cause(ctx); reason == ErrSilent {
 		return reason
@@ -485,7 +481,8 @@ func (s *Session) cause(ctx context.Context, err error) error {
 	return err
 }
 
-// watched gives the watchdog new time with what comes. A trickle is not enough.
+// watched is a body that gives the watchdog another margin for each signOfLife bytes. A server that
+// only trickles is given up.
 type watched struct {
 	io.Reader
 	watchdog *time.Timer
@@ -494,7 +491,7 @@ type watched struct {
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
-	if w.came += n; w.came >= aLife {
+	if w.came += n; w.came >= signOfLife {
 		w.came = 0
 		w.alive()
 	}

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// server answers requests with what handle makes of their messages.
+// server answers each request with what handle returns for its messages.
 type server struct {
 	*httptest.Server
 	mu          sync.Mutex
@@ -50,7 +50,7 @@ func newServer(t *testing.T, handle func(w http.ResponseWriter, r *http.Request,
 	return s
 }
 
-// fine answers a message with success.
+// fine returns the reply that says that a message has succeeded.
 func fine(m map[string]any) string {
 	return fmt.Sprintf(`{"channel":%q,"id":%q,"clientId":"c1","subscription":%q,"successful":true}`, m["channel"], m["id"], fmt.Sprint(m["subscription"]))
 }
@@ -127,7 +127,7 @@ func TestRequestsAreWhatServersWant(t *testing.T) {
 	}
 }
 
-// What is too large for the server, by our count or by its own, is sent in parts.
+// A request that is too large, by our count or by the server's, is sent in parts.
 func TestLargeRequestsAreSplit(t *testing.T) {
 	for name, status := range map[string]int{"by our count": 0, "by an error": 200, "by a status": 413, "by an error with a status": -413} {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestATooLongNameIsItsOwnError(t *testing.T) {
 	}
 }
 
-// A redirect is an answer that is no Bayeux: the token goes nowhere else.
+// A redirect is no Bayeux, and the session does not follow it: the token goes to no other host.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	elsewhere := newServer(t, func(http.ResponseWriter, *http.Request, []map[string]any) { t.Error("followed") })
 	s := newServer(t, func(w http.ResponseWriter, r *http.Request, _ []map[string]any) {
@@ -197,17 +197,17 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// roundTrip makes a client of a function.
+// roundTrip is an http.RoundTripper that calls a function.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A server may take its advised time and a margin, and a body any time as long
-// as more than a trickle comes.
+// A server may take the time of its advice and a margin to begin, and any time for the body, as
+// long as more than a trickle comes.
 func TestASilentServerIsGivenUp(t *testing.T) {
 	for name, test := range map[string]struct {
-		pauses []time.Duration // before the headers, then between parts of the body
-		gone   time.Duration   // when it is given up; 0: never
+		pauses []time.Duration // the first is before the headers, the others between the parts of the body
+		gone   time.Duration   // when the session gives the server up; 0: never
 	}{
 		"an answer in time":        {[]time.Duration{129 * time.Second, 0}, 0},
 		"no answer":                {[]time.Duration{time.Hour}, 130 * time.Second},
@@ -238,7 +238,7 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 	}
 }
 
-// paused is a body that comes in parts.
+// paused is a body whose parts come after pauses.
 type paused struct {
 	ctx    context.Context
 	pauses []time.Duration
@@ -278,7 +278,7 @@ func TestAdviceIsKept(t *testing.T) {
 	}{
 		{Advice{}, 0, defaultHold},
 		{Advice{Timeout: ms(30_000), Interval: ms(500)}, 500 * time.Millisecond, 30 * time.Second},
-		{Advice{Reconnect: "handshake", Interval: ms(0)}, 0, 30 * time.Second}, // a failure's advice lacks the timeout
+		{Advice{Reconnect: "handshake", Interval: ms(0)}, 0, 30 * time.Second}, // the advice of a failure lacks the timeout
 		{Advice{Timeout: ms(60_000)}, 0, time.Minute},
 	} {
 		session.learn(step.advice)
@@ -288,7 +288,7 @@ func TestAdviceIsKept(t *testing.T) {
 	}
 }
 
-// Whatever a proxy writes, it is an error and not a success.
+// Whatever a proxy writes in place of an answer is an error, and no success.
 func TestWhatIsNoBayeuxIsAnError(t *testing.T) {
 	for name, reply := range map[string]struct {
 		status int
