@@ -73,7 +73,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &pubsubSession{sub: f.sub, lastID: "schema", lastSchema: schema}
+	s := &pubsubSession{sub: f.sub, inbound: inbound{lastID: "schema", lastSchema: schema}}
 	frames := make([]mem.BufferSlice, remembered/gateBatch+gateBatches+1)
 	for i := range frames {
 		response := new(eventbus.FetchResponse)
@@ -92,12 +92,12 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 		frames[i] = mem.BufferSlice{mem.SliceBuffer(frame[:16<<10]), mem.SliceBuffer(frame[16<<10:])}
 	}
 	receive := func() {
-		if err := (eventbus.Codec{}).Unmarshal(frames[0], &s.response); err != nil {
+		if err := (eventbus.Codec{}).Unmarshal(frames[0], &s.inbound.response); err != nil {
 			t.Fatal(err)
 		}
 		frames = frames[1:]
-		f.deliver(s.messages(&s.response).messages, false)
-		s.response.Free()
+		f.deliver(s.messages(&s.inbound.response).messages, false)
+		s.inbound.response.Free()
 		for range gateBatch {
 			if m := d.next(); m == nil || m.schema != schema {
 				t.Fatalf("%+v", m)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,28 +27,30 @@ import (
 )
 
 const (
-	// maxCredit is what Salesforce lets a stream have outstanding; it clamps more.
+	// maxCredit is how many events Salesforce lets a stream have outstanding; it clamps more.
 	maxCredit = 100
 
-	// maxResponse is far above the 3 MB at which Salesforce splits responses: one
-	// that is refused for its size would come again forever.
+	// maxResponse is far above the 3 MB at which Salesforce splits responses, because a
+	// response that the client refuses for its size would come again forever.
 	maxResponse = 16 << 20
 
-	// Credit bounds what a server sends; the windows are there so that HTTP/2 does
-	// not, and does not measure the bandwidth all the time. A response of 100 change
-	// events mostly fits into the read buffer.
+	// The flow-control windows are large because credit already bounds what the server sends:
+	// HTTP/2 is not to bound it too, nor to measure the bandwidth all the time. A response of
+	// 100 change events mostly fits into the read buffer.
 	streamWindow = 4 << 20
 	connWindow   = 16 << 20
 	readBuffer   = 64 << 10
 
-	// unaryTimeout bounds GetTopic and GetSchema. A cold GetTopic was seen to take 4 s.
+	// unaryTimeout bounds GetTopic, GetSchema and the question for the org's API versions. A
+	// cold GetTopic was seen to take 4 s.
 	unaryTimeout = 20 * time.Second
 
-	// groupCreditEvery is less than the minute that a stream without demand lives.
+	// groupCreditEvery is less than the minute after which Salesforce ends a stream without
+	// demand.
 	groupCreditEvery = 45 * time.Second
 
-	// openTimeout bounds the opening of a stream, which waits for the connection
-	// but for no answer.
+	// openTimeout bounds the opening of a stream. Opening waits for the connection, but not for
+	// an answer of the server.
 	openTimeout = 20 * time.Second
 )
 
@@ -63,11 +64,11 @@ type pubsub struct {
 	schemas  avro.Registry
 
 	mu        sync.Mutex
-	conn      *connection // for new sessions; nil: to be made
-	most      int         // sessions on a connection: fewer where it turned out to carry fewer streams
-	calls     *connection // for calls, where streams may take all that one carries; nil: to be made, if apart
-	apart     bool
-	pingAfter time.Duration // of connections that are made
+	conn      *connection   // for new sessions; nil: the next session makes one
+	most      int           // sessions on a connection: maxStreams, or what one turned out to carry
+	apart     bool          // unary calls use calls, because streams may take all of conn
+	calls     *connection   // nil: the next unary call makes it, if apart
+	pingAfter time.Duration // of connections made from now on
 }
 
 func newPubsub(cfg *config) *pubsub {
@@ -93,7 +94,7 @@ func newPubsub(cfg *config) *pubsub {
 	}
 }
 
-// outgoing adds the metadata that every RPC carries.
+// outgoing adds the metadata that every RPC carries: the credentials and an id for support.
 func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Context {
 	var id [16]byte
 	rand.Read(id[:])
@@ -102,19 +103,19 @@ func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Con
 		"accesstoken", creds.AccessToken,
 		"instanceurl", creds.InstanceURL,
 		"tenantid", creds.OrgID,
-		// Infrastructure errors carry no rpc id; support finds the call by this one.
+		// Errors of Salesforce's infrastructure carry no rpc id: support finds the call by this one.
 		"x-client-trace-id", fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]),
 	)
 }
 
 func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error) {
-	req := reqs[0] // a stream has one channel
+	req := reqs[0] // a stream follows one channel
 	conn, err := t.acquire()
 	if err != nil {
 		return nil, err
 	}
 	s := &pubsubSession{
-		transport: t, conn: conn, client: eventbus.Client{Conn: conn}, creds: creds, sub: req.sub,
+		transport: t, conn: conn, creds: creds, sub: req.sub,
 		creditDone: make(chan struct{}), sending: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
@@ -123,7 +124,7 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 		s.leave()
 		return nil, err
 	}
-	// Ends with ctx, which close cancels; close waits for it.
+	// sendCredit ends when close cancels its context; close waits for that.
 	go s.sendCredit()
 	return s, nil
 }
@@ -137,16 +138,16 @@ func (s *pubsubSession) start(req request) (err error) {
 		if s.conn, err = s.transport.exchange(s.conn); err != nil {
 			return err
 		}
-		s.client = eventbus.Client{Conn: s.conn}
 	}
-	// A connection that takes no more streams makes new ones wait without a word.
-	s.watchdog = time.AfterFunc(openTimeout, s.wake)
-	s.stream, err = s.client.SubscribeResponses(outgoing(s.ctx, s.creds))
+	// A connection that takes no more streams makes a new one wait, and nothing says so.
+	s.watchdog = time.AfterFunc(openTimeout, s.giveUp)
+	client := eventbus.Client{Conn: s.conn}
+	s.stream, err = client.SubscribeResponses(outgoing(s.ctx, s.creds))
 	if !s.watchdog.Stop() {
 		if s.conn.GetState() == connectivity.Ready {
 			s.transport.crowded(s.conn)
 		}
-		return s.forgotten(openTimeout)
+		return s.silentError(openTimeout)
 	}
 	if err != nil {
 		return s.translate(err, nil)
@@ -162,16 +163,16 @@ func (s *pubsubSession) start(req request) (err error) {
 	default:
 		first.ReplayPreset = eventbus.ReplayPreset_EARLIEST
 	}
-	// The error of a Send is io.EOF where the server has already answered; recv
-	// then tells what it said.
+	// Send fails with io.EOF where the server has already ended the stream; recv then returns
+	// the server's reason.
 	if err := s.stream.Send(first); err != nil && !errors.Is(err, io.EOF) {
 		return s.translate(err, nil)
 	}
 	return nil
 }
 
-// verify asks whether the channel exists and this user may subscribe to it: a
-// stream would only tell later, and silently has no events for some mistakes.
+// verify asks whether the channel exists and this user may subscribe to it. A stream would say
+// so later, or never: for some mistakes the server just sends no events.
 func (s *pubsubSession) verify() error {
 	var info *eventbus.TopicInfo
 	trailer, err := s.transport.call(s.ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
@@ -183,42 +184,46 @@ func (s *pubsubSession) verify() error {
 	}
 	if !info.CanSubscribe {
 		return &ServerError{
-			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: said(s.hide(info.RpcId)),
+			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: clip(s.hide(info.RpcId)),
 			Message: "this user cannot subscribe to the channel",
 		}
 	}
 	return nil
 }
 
+// pubsubSession is one stream of one channel.
 type pubsubSession struct {
 	transport *pubsub
 	conn      *connection
-	client    eventbus.Client
+	counted   bool // conn.streams includes this stream
 	creds     *authenticator.Credentials
 	sub       *subscription
-	stream    eventbus.ResponseStream
-	response  eventbus.Response // the last one; recv alone uses it
-	begun     bool
-	counted   bool  // its stream is, at its connection
-	failed    error // what recv is to return next
 
-	ctx        context.Context // of the stream; cancelled by close
-	cancel     context.CancelFunc
-	creditDone chan struct{}
-	sending    chan struct{} // held by who sends a request (capacity 1)
+	ctx    context.Context // of the stream; cancelled by close and giveUp
+	cancel context.CancelFunc
+	stream eventbus.ResponseStream
 
-	watchdog *time.Timer // runs wake while recv waits
-	silent   atomic.Bool // it did
+	sending    chan struct{} // a lock: whoever sends on the stream has put something in (capacity 1)
+	creditDone chan struct{} // closed when sendCredit has ended
 
-	// The schema of the last event and, for this session, those that there are not.
-	// recv alone uses them.
-	lastID     string
-	lastSchema *avro.Schema
-	missing    map[string]*avro.Schema
+	watchdog *time.Timer // runs giveUp while recv or the opening waits
+	silent   atomic.Bool // giveUp has ended the stream
+
+	inbound inbound // only recv uses it
 }
 
-// sendCredit asks for more events as the loop takes them, also while recv
-// blocks.
+// inbound is what recv knows of the responses of a stream.
+type inbound struct {
+	response eventbus.Response // the last one
+	begun    bool              // recv has reported that the channel is accepted
+	failed   error             // what recv returns next: the schema of an event could not be fetched
+
+	lastID     string // of the schema of the last event
+	lastSchema *avro.Schema
+	missing    map[string]*avro.Schema // schemas that cannot be had in this session, by id
+}
+
+// sendCredit asks the server for more events as the program takes them, also while recv blocks.
 func (s *pubsubSession) sendCredit() {
 	defer close(s.creditDone)
 	alive := time.NewTicker(groupCreditEvery)
@@ -241,8 +246,9 @@ func (s *pubsubSession) sendCredit() {
 	}
 }
 
-// askNow asks for what is wanted after a response. It saves waking sendCredit for
-// each, and leaves it to that where it is sending already.
+// askNow asks the server for more events before recv waits for the next response. Asking here
+// saves waking sendCredit for each response; where sendCredit is sending at the moment, it is told
+// to look again.
 func (s *pubsubSession) askNow() {
 	select {
 	case s.sending <- struct{}{}:
@@ -252,8 +258,8 @@ func (s *pubsubSession) askNow() {
 	}
 }
 
-// ask asks for what is wanted, for who holds sending, and lets go of it. recv has
-// the reason of what fails.
+// ask sends a request for as many events as credit grants, if any. The caller holds sending; ask
+// releases it. A failure is not reported here: the stream has ended, and recv returns the reason.
 func (s *pubsubSession) ask(credit func() int) {
 	if n := credit(); n > 0 {
 		_ = s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(n)})
@@ -261,16 +267,17 @@ func (s *pubsubSession) ask(credit func() int) {
 	<-s.sending
 }
 
-// wake ends a stream that Salesforce or the network has forgotten.
-func (s *pubsubSession) wake() {
+// giveUp ends a stream of which nothing has come for too long: Salesforce or the network may have
+// forgotten it.
+func (s *pubsubSession) giveUp() {
 	s.silent.Store(true)
 	s.cancel()
 }
 
-// translate makes a *ServerError of a failed RPC, without the token, which some
-// servers repeat.
+// translate makes a *ServerError of a failed RPC. It removes the token, which some servers repeat
+// in their error texts.
 func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
-	if strings.Contains(err.Error(), "too_many_pings") { // grpc tells of a GOAWAY in words only
+	if strings.Contains(err.Error(), "too_many_pings") { // grpc-go reports the reason of a GOAWAY as text only
 		s.transport.punished(s.conn)
 	}
 	if text := err.Error(); s.hide(text) != text {
@@ -278,7 +285,7 @@ func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
 		err = status.Error(st.Code(), s.hide(st.Message()))
 	}
 	e := translate(s.sub.channel, err, trailer)
-	e.RPCID, e.Reason = said(s.hide(e.RPCID)), said(s.hide(e.Reason))
+	e.RPCID, e.Reason = clip(s.hide(e.RPCID)), clip(s.hide(e.Reason))
 	return e
 }
 
@@ -286,9 +293,9 @@ func (s *pubsubSession) hide(text string) string {
 	return bayeux.Hide(text, s.creds.AccessToken)
 }
 
-// forgotten is the error of a stream that was woken.
-func (s *pubsubSession) forgotten(after time.Duration) error {
-	s.transport.retire(s.conn) // no other stream is to wait as long on it
+// silentError is the error of a stream that giveUp has ended.
+func (s *pubsubSession) silentError(after time.Duration) error {
+	s.transport.retire(s.conn) // so that no other stream waits as long on this connection
 	return &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Unavailable, err: errSilent,
 		Message: fmt.Sprintf("nothing came for %s, not even a keepalive", after)}
 }
@@ -300,7 +307,7 @@ func (s *pubsubSession) close() {
 	s.leave()
 }
 
-// leave gives up the place at the connection.
+// leave gives the session's place on the connection back.
 func (s *pubsubSession) leave() {
 	if s.counted {
 		s.transport.counted(s.conn, -1)
@@ -308,53 +315,57 @@ func (s *pubsubSession) leave() {
 	s.transport.release(s.conn)
 }
 
-// update has nothing to do: a stream is of one channel, and ends with it.
+// update has nothing to do: a stream follows one channel, and ends with it.
 func (s *pubsubSession) update([]request, []*subscription) {}
 
 func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
-	if !s.begun {
-		s.begun = true // the stream itself would tell only with its first event
+	in := &s.inbound
+	if !in.begun {
+		in.begun = true // the server itself would say so only with its first event
 		return batch{kind: batchAccepted, sub: s.sub}, nil
 	}
-	if s.failed != nil {
-		return batch{}, s.failed
+	if in.failed != nil {
+		return batch{}, in.failed
 	}
 	s.watchdog.Reset(s.transport.silence)
 	s.askNow()
-	defer s.response.Free()
-	err := s.stream.Recv(&s.response)
+	defer in.response.Free()
+	err := s.stream.Recv(&in.response)
 	s.watchdog.Stop()
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		return batch{}, io.EOF
 	case s.silent.Load() && s.sub.nothingAsked():
-		return batch{}, io.EOF // without demand there is nothing to hear
+		return batch{}, io.EOF // where no event was asked for, silence means nothing
 	case s.silent.Load():
-		return batch{}, s.forgotten(s.transport.silence)
+		return batch{}, s.silentError(s.transport.silence)
 	default:
 		failed := s.translate(err, s.stream.Trailer())
 		if failed.oversize {
-			s.sub.beCareful() // one event at a time is less
+			s.sub.beCareful() // a response of one event is smaller
 		}
 		return batch{}, failed
 	}
 	if s.transport.raw != nil {
-		s.transport.raw(s.sub.channel, s.response.Frame)
+		s.transport.raw(s.sub.channel, in.response.Frame)
 	}
-	if len(s.response.Events) == 0 {
-		// Without demand left the server may have more of a group, and no leave to send it.
-		return batch{kind: batchQuiet, sub: s.sub, latest: bytes.Clone(s.response.Bytes(s.response.LatestReplayID)), whole: s.response.Pending > 0}, nil
+	if len(in.response.Events) == 0 {
+		// Only with demand left does a keepalive mean that nothing more is to come: without it
+		// the server may be inside a group, and not allowed to send the rest.
+		latest := bytes.Clone(in.response.Bytes(in.response.LatestReplayID))
+		return batch{kind: batchQuiet, sub: s.sub, latest: latest, whole: in.response.Pending > 0}, nil
 	}
 	if s.sub.overrun() {
 		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Internal, Message: "the server sends what was not asked for"}
 	}
-	return s.messages(&s.response), nil
+	return s.messages(&in.response), nil
 }
 
-// messages makes messages of a response: one slab of them, and few allocations
-// for what they refer to.
+// messages makes one slab of messages of a response. What the messages refer to is copied in few
+// allocations, because the response's frame is used again.
 func (s *pubsubSession) messages(r *eventbus.Response) batch {
+	in := &s.inbound
 	messages := make([]Message, len(r.Events))
 	ids, copier := r.IDs(), r.Copier()
 	for i := range r.Events {
@@ -364,78 +375,17 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 		m.payload = copier.Copy(event.Payload)
 		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]
 		id := r.Bytes(event.SchemaID)
-		if string(id) == s.lastID && s.lastSchema != nil {
-			m.SchemaID, m.schema = s.lastID, s.lastSchema
+		if string(id) == in.lastID && in.lastSchema != nil {
+			m.SchemaID, m.schema = in.lastID, in.lastSchema
 			continue
 		}
 		m.SchemaID = string(id)
 		var err error
 		if m.schema, err = s.schema(m.SchemaID); err != nil {
-			// The batch is not lost: the link opens again from the last queued id.
-			s.failed = err
+			// The batch is not lost: the next session begins behind the last event that was queued.
+			in.failed = err
 			return batch{kind: batchUnread, sub: s.sub, latest: messages[0].ReplayID}
 		}
 	}
 	return batch{kind: batchMessages, sub: s.sub, messages: messages}
-}
-
-// schema returns the schema of an id, an unusable one where there will never be
-// another. The error is a failure that may pass.
-func (s *pubsubSession) schema(id string) (*avro.Schema, error) {
-	if missing := s.missing[id]; missing != nil {
-		return missing, nil
-	}
-	schema, err := s.fetchSchema(id)
-	switch {
-	case err == nil:
-		s.lastID, s.lastSchema = id, schema
-	case permanentSchemaError(err):
-		// Remembered for this session only: a permission may come back.
-		if s.missing == nil {
-			s.missing = make(map[string]*avro.Schema)
-		}
-		schema, err = avro.Unusable(err), nil
-		s.missing[id] = schema
-	}
-	return schema, err
-}
-
-func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {
-	if id == "" {
-		return nil, errNoSchemaID // GetSchema of a blank id is an error at Salesforce
-	}
-	schema, err := s.transport.schemas.Get(s.ctx, id, func(ctx context.Context, id string) (string, error) {
-		var info *eventbus.SchemaInfo
-		trailer, err := s.transport.call(ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
-			info, err = client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, opts...)
-			return err
-		})
-		if err != nil {
-			return "", s.translate(err, trailer)
-		}
-		return info.SchemaJson, nil
-	})
-	if shared, ok := errors.AsType[*ServerError](err); ok && shared.Channel != s.sub.channel {
-		own := *shared // of the channel that asked first
-		own.Channel = s.sub.channel
-		err = &own
-	}
-	return schema, err
-}
-
-var errNoSchemaID = errors.New("the event names no schema")
-
-// permanentSchemaError reports whether asking again for a schema is of no use.
-func permanentSchemaError(err error) bool {
-	var unusable *avro.SchemaError
-	var server *ServerError
-	switch {
-	case errors.Is(err, errNoSchemaID), errors.As(err, &unusable):
-		return true
-	case errors.As(err, &server):
-		// Unimplemented is not the bus that spoke but something before it.
-		return (server.Code == NotFound && status.Code(server.err) != codes.Unimplemented) ||
-			server.Code == PermissionDenied || server.Code == Invalid
-	}
-	return false
 }

@@ -17,37 +17,38 @@ import (
 )
 
 const (
-	// maxStreams is how many streams share a connection. Salesforce takes 1,000;
-	// a stream too many would wait without a word, and calls need room too.
+	// maxStreams is how many streams share a connection. Salesforce allows 1,000. One stream too
+	// many would wait with no error, and unary calls need room too.
 	maxStreams = 900
 
-	// dialEvery is how often a connection that fails is replaced, however many
-	// channels try again.
+	// dialEvery is how often a connection that fails is replaced at most, however many channels
+	// try again.
 	dialEvery = time.Second
 
-	// pingAfter is how long a connection with streams is silent before HTTP/2 asks
-	// whether it lives, and pingTimeout how long that may go unanswered. Salesforce
-	// takes it. A server or proxy that keeps grpc-go's defaults ends connections that
-	// ask more often than every 5 minutes: there it is pingRarely.
+	// pingAfter is how long a connection with streams is silent before HTTP/2 pings the server,
+	// and pingTimeout how long the answer may take. Salesforce allows such pings. A server or
+	// proxy with grpc-go's defaults ends connections that ping more often than every 5 minutes:
+	// there the client pings every pingRarely.
 	pingAfter   = 30 * time.Second
 	pingRarely  = 5*time.Minute + 30*time.Second
 	pingTimeout = 15 * time.Second
 )
 
-// connection is what sessions share. A connection is never repaired: one that
+// connection is a gRPC connection that sessions share. It is never repaired: a connection that
 // cannot be trusted is retired, and closed when its last session has ended.
 type connection struct {
 	*grpc.ClientConn
-	made     time.Time
-	sessions int  // pubsub.mu guards it
-	streams  int  // of them, those that have one; pubsub.mu guards it
-	retired  bool // pubsub.mu guards it: not given out any more
+	made time.Time
+
+	// pubsub.mu guards these.
+	sessions int  // including those of unary calls
+	streams  int  // how many of the sessions have opened their stream
+	retired  bool // no new session gets it
 }
 
-// acquire returns the connection for a new session; release must follow. One
-// that failed to connect is not given out: grpc would wait on a backoff of its
-// own, up to two minutes, while the link has already decided that now is the
-// time to try.
+// acquire returns the connection for a new session, which must release it. It replaces a connection
+// that failed to connect: grpc-go would wait for its own backoff, up to two minutes, while the link
+// has already decided that now is the time to try.
 func (t *pubsub) acquire() (*connection, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -57,7 +58,7 @@ func (t *pubsub) acquire() (*connection, error) {
 	return t.takeLocked(&t.conn)
 }
 
-// takeLocked counts a session on a connection, which it makes where there is none.
+// takeLocked counts a session on a connection, and makes the connection where there is none.
 func (t *pubsub) takeLocked(c **connection) (*connection, error) {
 	if *c == nil {
 		pings := keepalive.ClientParameters{Time: t.pingAfter, Timeout: pingTimeout}
@@ -78,16 +79,16 @@ func (t *pubsub) release(c *connection) {
 	t.dropLocked(c)
 }
 
-// retire takes a connection that went silent out of use. TCP may take 15 minutes
-// to notice what we know.
+// retire takes a connection that went silent out of use: TCP may take 15 minutes to notice that it
+// is dead.
 func (t *pubsub) retire(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.retireLocked(c)
 }
 
-// punished takes in that a connection was ended for its pings. From now on there are
-// few, and a dead network is noticed when a keepalive is missing.
+// punished notes that the server or a proxy has ended a connection because of its pings. From now
+// on connections ping rarely, and a dead network is noticed when Salesforce's keepalive is missing.
 func (t *pubsub) punished(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -110,14 +111,14 @@ func (t *pubsub) retireLocked(c *connection) {
 	t.dropLocked(c)
 }
 
-// dropLocked closes a retired connection that nobody uses.
+// dropLocked closes a retired connection that no session uses.
 func (t *pubsub) dropLocked(c *connection) {
 	if c.retired && c.sessions == 0 {
-		c.Close() // reports only that it was closed already
+		c.Close() // its error only says that the connection was closed already
 	}
 }
 
-// close comes when all sessions have ended.
+// close closes the connections. The caller has ended all sessions.
 func (t *pubsub) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -133,7 +134,7 @@ func broken(conn *grpc.ClientConn) bool {
 	return state == connectivity.TransientFailure || state == connectivity.Shutdown
 }
 
-// call makes a call for a session on a connection, or on the one for calls where
+// call makes a unary call for a session: on the session's connection, or on the one for calls where
 // streams may take all that a connection carries.
 func (t *pubsub) call(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (metadata.MD, error) {
 	own, err := t.forCalls()
@@ -149,14 +150,15 @@ func (t *pubsub) call(ctx context.Context, c *connection, do func(context.Contex
 	if !waited || !t.crowded(c) {
 		return trailer, err
 	}
-	return t.call(ctx, c, do) // it has never been sent
+	return t.call(ctx, c, do) // the request has not been sent
 }
 
-// try makes a call. waited says that the connection works and had no stream for it.
+// try makes one attempt at a unary call. waited says that the connection works but had no free
+// stream for the call.
 func (t *pubsub) try(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (trailer metadata.MD, waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
 	defer cancel()
-	var to peer.Peer // known as soon as there is a stream
+	var to peer.Peer // set as soon as the call has a stream
 	err = do(ctx, eventbus.Client{Conn: c}, grpc.Trailer(&trailer), grpc.Peer(&to))
 	if status.Code(err) != codes.DeadlineExceeded {
 		return trailer, false, err
@@ -168,14 +170,14 @@ func (t *pubsub) try(ctx context.Context, c *connection, do func(context.Context
 	return trailer, false, err
 }
 
-// counted adds to the streams of a connection.
+// counted adds n to the number of streams of a connection.
 func (t *pubsub) counted(c *connection, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.streams += n
 }
 
-// exchange gives another connection for one that carries as many streams as it can.
+// exchange returns another connection in place of one that carries as many streams as it can.
 func (t *pubsub) exchange(c *connection) (*connection, error) {
 	t.mu.Lock()
 	full := c.streams >= t.most
@@ -191,8 +193,8 @@ func (t *pubsub) exchange(c *connection) (*connection, error) {
 	return other, nil
 }
 
-// forCalls takes the connection for calls, which is to be released; nil where they
-// share those of the streams.
+// forCalls returns the connection for unary calls, which the caller must release; nil where calls
+// share the connections of the streams.
 func (t *pubsub) forCalls() (*connection, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -205,10 +207,9 @@ func (t *pubsub) forCalls() (*connection, error) {
 	return t.takeLocked(&t.calls)
 }
 
-// crowded takes in that a connection which works had no room for one stream more,
-// of a session or of a call beside them, and reports whether its streams are why.
-// Some proxies let one or two through. Who waits on it would wait for ever: streams
-// live for days.
+// crowded notes that a working connection had no room for one more stream, of a session or of a
+// unary call, and reports whether its own streams are the reason. Some proxies let only one or two
+// streams through. Waiting for room would not help, because streams live for days.
 func (t *pubsub) crowded(c *connection) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,17 +9,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// maxSaid is how much is kept of what a server says about a failure, in bytes.
-const maxSaid = 1000
+// maxClip bounds, in bytes, each part of a server's error text that a ServerError keeps.
+const maxClip = 1000
 
-func said(text string) string { return text[:min(len(text), maxSaid)] }
+func clip(text string) string { return text[:min(len(text), maxClip)] }
 
 // reasonPrefix starts every error-code trailer of the Pub/Sub API.
 const reasonPrefix = "sfdc.platform.eventbus.grpc."
 
-// reasons says what Salesforce's own error codes mean, because their gRPC
-// statuses are partly undocumented and partly misleading: a bus that is down
-// says INTERNAL, and INVALID_ARGUMENT is a stale replay id as well as a bug.
+// reasons says what Salesforce's own error codes mean. The gRPC statuses beside them are partly
+// undocumented and partly misleading: an event bus that is down answers INTERNAL, and
+// INVALID_ARGUMENT stands for a stale replay id as well as for a bug of the client.
 var reasons = map[string]struct {
 	code  Code
 	after time.Duration
@@ -62,14 +62,14 @@ var reasons = map[string]struct {
 	"managed.subscription.fetch.request.auth.request.restricted":   {code: Invalid},
 }
 
-// translate makes a *ServerError of a failed RPC: the trailer decides, then the
-// status, and text only where a proxy has stripped the trailer of a stale
-// replay id.
+// translate makes a *ServerError of a failed RPC. The error code in the trailer decides, else the
+// gRPC status. The text decides only where a proxy has stripped the trailer: whether a replay id is
+// stale, and whether a proxy has answered in Salesforce's place.
 func translate(channel string, err error, trailer metadata.MD) *ServerError {
 	st := status.Convert(err)
 	e := &ServerError{API: apiPubSub, Channel: channel, err: err}
 	e.Message, e.RPCID, _ = strings.Cut(st.Message(), " rpcId: ")
-	e.Message, e.RPCID = said(e.Message), said(e.RPCID)
+	e.Message, e.RPCID = clip(e.Message), clip(e.RPCID)
 	if ids := trailer.Get("rpc-id"); len(ids) > 0 {
 		e.RPCID = ids[0]
 	}
@@ -85,18 +85,18 @@ func translate(channel string, err error, trailer metadata.MD) *ServerError {
 		return e
 	}
 	if e.oversize = st.Code() == codes.ResourceExhausted && strings.Contains(st.Message(), "larger than max"); e.oversize {
-		e.Code = Internal // grpc-go's own: no allocation of the org's is used up
+		e.Code = Internal // grpc-go itself says so of a large response: the org has reached no limit
 		return e
 	}
 	if e.Code = codeOf(st); e.Code == Invalid {
-		e.unknown = unknownRefusal // without a code that we know, nobody says that it is the request
+		e.unknown = unknownRefusal // no error code that we know says that the request is wrong
 	}
 	return e
 }
 
-// pageOf tells of an answer over HTTP that is not gRPC: that of a proxy or a gateway.
-// grpc-go makes a denial, a refused token or an unknown method of its status, and
-// says so by text alone. It is nothing that Salesforce has said of channel or token.
+// pageOf describes an HTTP answer that is not gRPC, such as the error page of a proxy or gateway.
+// grpc-go turns its HTTP status into PermissionDenied, Unauthenticated or Unimplemented, and only
+// the text shows that Salesforce has refused neither the channel nor the token.
 func pageOf(st *status.Status) (message string, ok bool) {
 	text := st.Message()
 	_, rest, found := strings.Cut(text, "unexpected HTTP status code received from server: ")
@@ -104,9 +104,9 @@ func pageOf(st *status.Status) (message string, ok bool) {
 		return "", false
 	}
 	answer, detail, _ := strings.Cut(rest, "; ")
-	message = "HTTP " + said(answer) + " in place of an answer, probably of a proxy, firewall or gateway on the way"
+	message = "HTTP " + clip(answer) + " in place of an answer, probably of a proxy, firewall or gateway on the way"
 	if detail != "" {
-		message += " (" + oneLine(said(detail)) + ")"
+		message += " (" + oneLine(clip(detail)) + ")"
 	}
 	return message, true
 }
@@ -117,7 +117,7 @@ func codeOf(st *status.Status) Code {
 		return Unauthenticated
 	case codes.PermissionDenied:
 		return PermissionDenied
-	case codes.NotFound, codes.Unimplemented: // Unimplemented: not the Pub/Sub API at this address
+	case codes.NotFound, codes.Unimplemented: // Unimplemented: the address is not that of the Pub/Sub API
 		return NotFound
 	case codes.InvalidArgument:
 		if strings.Contains(st.Message(), "Replay ID validation failed") {
