@@ -24,9 +24,9 @@ type duplicates struct {
 	next  int
 	spare []byte // room for keys to come
 
-	// early are the keys of events that came before their turn, however many: all of
+	// provisional are the keys of events that came before their turn, however many: all of
 	// them come again if the session ends before that is known to be well.
-	early map[string]struct{}
+	provisional map[string]struct{}
 
 	known map[string]struct{} // nil: no repetition is expected
 	left  int                 // events until known is dropped
@@ -72,24 +72,24 @@ func (d *duplicates) remember(m *Message, identity uint64) {
 	d.next = (d.next + 1) % remembered
 }
 
-// rememberEarly is remember for one that came before its turn.
-func (d *duplicates) rememberEarly(m *Message, identity uint64) {
+// rememberProvisional is remember for one that came before its turn.
+func (d *duplicates) rememberProvisional(m *Message, identity uint64) {
 	d.remember(m, identity)
 	if len(m.ReplayID) > 0 {
-		if d.early == nil {
-			d.early = make(map[string]struct{})
+		if d.provisional == nil {
+			d.provisional = make(map[string]struct{})
 		}
-		d.early[string(appendKey(nil, m, identity))] = struct{}{}
+		d.provisional[string(appendKey(nil, m, identity))] = struct{}{}
 	}
 }
 
-// cameEarly reports whether m came before its turn and may come again for that.
-func (d *duplicates) cameEarly(m *Message, identity uint64) bool {
-	if len(d.early) == 0 {
+// cameProvisionally reports whether m came before its turn and may come again for that.
+func (d *duplicates) cameProvisionally(m *Message, identity uint64) bool {
+	if len(d.provisional) == 0 {
 		return false
 	}
-	_, early := d.early[string(appendKey(nil, m, identity))]
-	return early
+	_, provisional := d.provisional[string(appendKey(nil, m, identity))]
+	return provisional
 }
 
 // expect says that a new session begins, which may repeat what came before.
@@ -98,7 +98,7 @@ func (d *duplicates) expect() {
 	for _, key := range d.ring {
 		d.known[string(key)] = struct{}{}
 	}
-	for key := range d.early {
+	for key := range d.provisional {
 		d.known[key] = struct{}{}
 	}
 	d.left = remembered

@@ -66,12 +66,15 @@ type feed struct {
 	repeatedly int       // how often in a row it said so there
 	startedNew time.Time // where position.latest: when that was decided, by the local clock
 	skipping   bool      // that older events are skipped has been told
-	fresh      bool      // this session brings only what is new, whatever its date
+	onlyNew    bool      // this session brings only what is new, whatever its date
 	duplicates duplicates
-	early      []byte   // the id of the last message that came before its turn; empty: none did
-	base       []byte   // the place before the early messages
-	earlyLast  *Message // that message; nil: it has no place
-	marked     []byte   // the last id that a marker was given, once all up to it is handled
+
+	// Of messages that came before their turn: older ones may be missing yet.
+	provisional     []byte   // the id of the last one; empty: there is none
+	provisionalLast *Message // it; nil: it has no place
+	base            []byte   // the place before the first one
+
+	marked []byte // the last id that a marker was given, once all up to it is handled
 
 	fellBack time.Time // when a stale id was last dealt with
 
@@ -153,8 +156,8 @@ func (f *feed) request() request {
 		}
 	}
 	f.groupIsNew()
-	f.fresh, f.skip, f.last = f.position.latest, f.position.skip, nil
-	f.proven, f.resumed, f.began = f.fresh, len(f.position.id) > 0, time.Now()
+	f.onlyNew, f.skip, f.last = f.position.latest, f.position.skip, nil
+	f.proven, f.resumed, f.began = f.onlyNew, len(f.position.id) > 0, time.Now()
 	if f.groups != nil {
 		f.groups.begin(f.position.id)
 	}
@@ -195,7 +198,7 @@ func (f *feed) skipOld() skipper {
 
 // skips reports whether an event is older than what the channel is to begin with.
 func (f *feed) skips(m *Message, now time.Time) bool {
-	if f.fresh || !f.skip.skips(m, now) {
+	if f.onlyNew || !f.skip.skips(m, now) {
 		return false
 	}
 	if !f.skipping {
@@ -235,7 +238,7 @@ func (f *feed) quiet(latest []byte, whole bool) {
 	}
 	f.client.delivery.keepalive(f.sub, latest, f.client.clock.trusted(), f.proven)
 	// One that was not held, or that had no leave to bring more, says nothing.
-	f.fresh = f.fresh || whole && (!f.skip.exact || !f.skip.before.After(now))
+	f.onlyNew = f.onlyNew || whole && (!f.skip.exact || !f.skip.before.After(now))
 	f.moveTo(latest, nil)
 }
 
@@ -255,25 +258,25 @@ func (f *feed) proves(m *Message, now time.Time) {
 }
 
 // deliver queues what was received and moves the position behind it. It reports
-// whether there was something that had not come before. early says that older
+// whether there was something that had not come before. provisional says that older
 // messages may be missing.
-func (f *feed) deliver(messages []Message, early bool) (news bool) {
+func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
 	now := f.client.clock.now()
 	f.progressed()
 	f.identities = nil
 	for i := range messages {
 		m := &messages[i]
-		m.early = early
+		m.early = provisional
 		if f.groups == nil && f.sharesID(m) {
 			f.startGroups(messages, i)
 		}
 		if f.groups == nil {
-			news = f.single(m, early, now) || news
+			news = f.single(m, provisional, now) || news
 		} else {
 			if f.identities == nil {
 				f.identities = make([]uint64, len(messages))
 			}
-			news = f.grouped(messages, i, early, now) || news
+			news = f.grouped(messages, i, provisional, now) || news
 		}
 		if f.missed != nil { // this one and what follows come again, from where the policy says
 			if messages = messages[:i]; f.identities != nil {
@@ -293,12 +296,12 @@ func (f *feed) deliver(messages []Message, early bool) (news bool) {
 }
 
 // single is deliver for one message that shares its id with no other.
-func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
+func (f *feed) single(m *Message, provisional bool, now time.Time) (news bool) {
 	identity := m.tellApart()
 	if f.duplicates.seen(m, identity) {
 		m.fate = fateDuplicate
 		f.skip.reached(m.ReplayID)
-		if !early && f.duplicates.cameEarly(m, identity) && (len(f.position.id) == 0 || compareIDs(f.position.id, m.ReplayID) < 0) {
+		if !provisional && f.duplicates.cameProvisionally(m, identity) && (len(f.position.id) == 0 || compareIDs(f.position.id, m.ReplayID) < 0) {
 			// Now it has come in its turn. The marker is there, but where one that it had overtaken has taken it back.
 			if m.placed = before(f.marked, m.ReplayID); m.placed {
 				f.marked = m.ReplayID
@@ -310,13 +313,13 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 	if f.wentBack(m); f.missed != nil {
 		return false
 	}
-	if early {
+	if provisional {
 		f.isNewFrom(m.ReplayID)
-		f.duplicates.rememberEarly(m, identity)
+		f.duplicates.rememberProvisional(m, identity)
 	} else {
 		f.duplicates.remember(m, identity)
-		if len(f.early) == 0 && f.duplicates.known == nil {
-			f.duplicates.early = nil // they have come again
+		if len(f.provisional) == 0 && f.duplicates.known == nil {
+			f.duplicates.provisional = nil // they have come again
 		}
 	}
 	f.last = m
@@ -328,15 +331,15 @@ func (f *feed) single(m *Message, early bool, now time.Time) (news bool) {
 	if m.placed = (m.fate == fateDeliver || seen) && len(m.ReplayID) > 0; m.placed {
 		f.marked = m.ReplayID
 	}
-	if !early {
+	if !provisional {
 		f.moveTo(m.ReplayID, m)
 	} else if len(m.ReplayID) > 0 {
-		if len(f.early) == 0 {
+		if len(f.provisional) == 0 {
 			f.base = f.position.id
 		}
-		f.early, f.earlyLast = m.ReplayID, nil
+		f.provisional, f.provisionalLast = m.ReplayID, nil
 		if m.placed {
-			f.earlyLast = m
+			f.provisionalLast = m
 		}
 	}
 	return true
@@ -348,7 +351,7 @@ func (f *feed) moveTo(id []byte, at *Message) {
 	if len(id) == 0 {
 		return
 	}
-	if f.fresh {
+	if f.onlyNew {
 		f.skip = skipper{} // what comes after it is new too
 	}
 	moved := !bytes.Equal(f.position.id, id)
@@ -361,13 +364,13 @@ func (f *feed) moveTo(id []byte, at *Message) {
 	f.position = position{id: id, skip: f.skip}
 }
 
-// sure takes in that nothing is missing before the messages that came early.
-func (f *feed) sure() {
+// confirmed takes in that nothing is missing before the provisional messages.
+func (f *feed) confirmed() {
 	if f.groups != nil {
-		f.sureOfGroups()
+		f.confirmGroups()
 	}
-	id, last := f.early, f.earlyLast
-	f.early, f.earlyLast, f.duplicates.early = nil, nil, nil
+	id, last := f.provisional, f.provisionalLast
+	f.provisional, f.provisionalLast, f.duplicates.provisional = nil, nil, nil
 	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || compareIDs(f.position.id, id) < 0) {
 		f.moveTo(id, last)
 		if last != nil && before(f.marked, id) {
@@ -377,26 +380,26 @@ func (f *feed) sure() {
 	}
 }
 
-// sessionEnded forgets what was of this session only: messages that came early and
-// may have overtaken others come again.
+// sessionEnded forgets what was of this session only: provisional messages
+// may have overtaken others and come again.
 func (f *feed) sessionEnded() {
 	f.sub.sessionEnded()
 	if f.sub.polled && f.proven {
 		f.client.delivery.endProof(f.sub, f.client.clock.live(f.began, 0))
 	}
 	f.proven = false
-	if len(f.early) > 0 && len(f.position.id) > 0 && compareIDs(f.early, f.position.id) < 0 {
-		f.moveTo(f.early, nil) // the server sends old ones again: what follows them is to come
+	if len(f.provisional) > 0 && len(f.position.id) > 0 && compareIDs(f.provisional, f.position.id) < 0 {
+		f.moveTo(f.provisional, nil) // the server sends old ones again: what follows them is to come
 	}
-	f.early, f.earlyLast = nil, nil
+	f.provisional, f.provisionalLast = nil, nil
 	if f.groups != nil {
 		f.endGroups()
 	}
 }
 
-// unread notes the first event of a session of new events that could not be
+// undeliverable notes the first event of a session of new events that could not be
 // queued: it is new, whatever its date.
-func (f *feed) unread(id []byte) {
+func (f *feed) undeliverable(id []byte) {
 	f.sub.beCareful()
 	f.isNewFrom(id)
 }
@@ -404,7 +407,7 @@ func (f *feed) unread(id []byte) {
 // isNewFrom notes the first event of a session of new events that leaves no position:
 // when it comes again, it and what follows it is new, whatever its date.
 func (f *feed) isNewFrom(id []byte) {
-	if skip := &f.position.skip; f.fresh && len(f.position.id) == 0 && len(skip.until) == 0 {
+	if skip := &f.position.skip; f.onlyNew && len(f.position.id) == 0 && len(skip.until) == 0 {
 		skip.until = id
 	}
 }

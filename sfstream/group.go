@@ -62,15 +62,15 @@ func (s *identities) add(id uint64) bool {
 
 // group is one that is not known to be whole.
 type group struct {
-	id     []byte
-	date   time.Time
-	from   []byte     // the position before it when it was opened
-	known  identities // what was received of it
-	first  *Message   // of which date is not read yet; nil: it is
-	last   int        // index of its last message in the batch at hand; -1: there is none
-	old    bool       // the last one that was not known is older than the wanted start
-	stored bool       // a marker has named events of it
-	early  bool       // it has only come before its turn: others may be before it
+	id          []byte
+	date        time.Time
+	from        []byte     // the position before it when it was opened
+	known       identities // what was received of it
+	first       *Message   // of which date is not read yet; nil: it is
+	last        int        // index of its last message in the batch at hand; -1: there is none
+	old         bool       // the last one that was not known is older than the wanted start
+	stored      bool       // a marker has named events of it
+	provisional bool       // it has only come before its turn: others may be before it
 
 	news bool // this session has brought an event of it that was not known
 	vain int  // sessions in a row that have brought only known ones
@@ -81,12 +81,12 @@ type group struct {
 // the session that has brought an event of it brings one of another, or shows that
 // there is no more.
 type groups struct {
-	open   []*group // in the order in which they came first
-	cursor *group   // the group of this session's last event; nil: none that is open
-	begun  bool     // this session has brought an event
-	from   []byte   // this session has resumed at this id; empty: at none
-	early  []*group // open ones that this session has brought before their turn
-	echoes int      // keepalives in a row that named the cursor's id
+	open        []*group // in the order in which they came first
+	cursor      *group   // the group of this session's last event; nil: none that is open
+	begun       bool     // this session has brought an event
+	from        []byte   // this session has resumed at this id; empty: at none
+	provisional []*group // open ones that this session has brought before their turn
+	echoes      int      // keepalives in a row that named the cursor's id
 
 	spare *group // one that is not used any more
 
@@ -97,7 +97,7 @@ type groups struct {
 
 // begin is the beginning of a session.
 func (gs *groups) begin(from []byte) {
-	gs.cursor, gs.begun, gs.from, gs.early, gs.echoes = nil, false, from, nil, 0
+	gs.cursor, gs.begun, gs.from, gs.provisional, gs.echoes = nil, false, from, nil, 0
 }
 
 // find returns the open group of a replay id, nil where there is none.
@@ -125,7 +125,7 @@ func (gs *groups) moveTo(g *group) (whole *group) {
 	case !gs.begun && len(gs.from) > 0:
 		// What was received of those behind the same id is all there is: they are not here any more.
 		// A session that has begun before them says nothing of them.
-		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.from) && before(gs.open[0].id, g.id) && !slices.Contains(gs.early, gs.open[0]) {
+		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.from) && before(gs.open[0].id, g.id) && !slices.Contains(gs.provisional, gs.open[0]) {
 			whole = gs.open[0]
 			gs.remove(whole)
 		}
@@ -138,7 +138,7 @@ func (gs *groups) moveTo(g *group) (whole *group) {
 // another one.
 func (gs *groups) remove(g *group) {
 	is := func(other *group) bool { return other == g }
-	gs.open, gs.early = slices.DeleteFunc(gs.open, is), slices.DeleteFunc(gs.early, is)
+	gs.open, gs.provisional = slices.DeleteFunc(gs.open, is), slices.DeleteFunc(gs.provisional, is)
 }
 
 // quiet takes in that the server has had nothing more to send, with the id that it
@@ -161,10 +161,10 @@ func (gs *groups) quiet(evidence bool, latest []byte) bool {
 
 // grouped is deliver for one message of a channel that has groups. It reports
 // whether the message had not come before.
-func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (news bool) {
+func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Time) (news bool) {
 	gs, m := f.groups, &messages[i]
 	if len(m.ReplayID) == 0 {
-		return f.single(m, early, now)
+		return f.single(m, provisional, now)
 	}
 	identity := m.identity()
 	f.identities[i] = identity
@@ -179,10 +179,10 @@ func (f *feed) grouped(messages []Message, i int, early bool, now time.Time) (ne
 		}
 		g = f.opened(m)
 	}
-	g.early = early && (g.early || len(g.known.list) == 0)
-	if early {
-		if n := len(gs.early); n == 0 || gs.early[n-1] != g {
-			gs.early = append(gs.early, g)
+	g.provisional = provisional && (g.provisional || len(g.known.list) == 0)
+	if provisional {
+		if n := len(gs.provisional); n == 0 || gs.provisional[n-1] != g {
+			gs.provisional = append(gs.provisional, g)
 		}
 	} else {
 		if !gs.begun && !before(f.position.id, g.id) {
@@ -247,7 +247,7 @@ func (f *feed) groupIsNew() {
 	if f.groups == nil || len(f.groups.open) == 0 || len(f.position.id) > 0 || skip.before.IsZero() {
 		return
 	}
-	if g := f.groups.open[0]; !g.early && bytes.Equal(skip.until, g.id) && g.date.After(skip.before) && f.groups.awaited == nil {
+	if g := f.groups.open[0]; !g.provisional && bytes.Equal(skip.until, g.id) && g.date.After(skip.before) && f.groups.awaited == nil {
 		*skip = skipper{before: g.date, exact: true, until: g.id}
 	}
 }
@@ -295,17 +295,17 @@ func (gs *groups) delivered() {
 func (f *feed) closeAll() {
 	gs := f.groups
 	g := gs.cursor
-	gs.open, gs.cursor, gs.early, gs.echoes = nil, nil, nil, 0
+	gs.open, gs.cursor, gs.provisional, gs.echoes = nil, nil, nil, 0
 	f.closed(g, nil)
 }
 
-// sureOfGroups takes in that nothing is missing before the groups that came early.
-func (f *feed) sureOfGroups() {
+// confirmGroups takes in that nothing is missing before the provisional groups.
+func (f *feed) confirmGroups() {
 	gs := f.groups
-	early := gs.early
-	gs.early = nil
-	for _, g := range early {
-		g.last, g.early = -1, false
+	provisional := gs.provisional
+	gs.provisional = nil
+	for _, g := range provisional {
+		g.last, g.provisional = -1, false
 		whole := g
 		if gs.cursor != nil && compareIDs(gs.cursor.id, g.id) > 0 {
 			gs.remove(g) // another one has come behind it

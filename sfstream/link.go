@@ -199,7 +199,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 			}
 			return progress || err == errReopen, err
 		}
-		works := b.kind == batchAlive
+		works := b.proves
 		switch b.kind {
 		case batchChanged:
 			s.update(l.update())
@@ -223,19 +223,19 @@ func (l *link) receive(s session) (progress bool, err error) {
 			if f := l.asked[b.sub]; f != nil {
 				f.client.delivery.follows(f.sub, f.client.clock.trusted(), f.proven)
 			}
-		case batchUnread:
+		case batchUndeliverable:
 			if f := l.asked[b.sub]; f != nil {
-				f.unread(b.latest)
+				f.undeliverable(b.latest)
 			}
 			continue
-		case batchSure:
+		case batchConfirmed:
 			if f := l.asked[b.sub]; f != nil {
-				f.sure()
+				f.confirmed()
 			}
 			continue
 		case batchMessages:
 			if f := l.asked[b.sub]; f != nil {
-				news := f.deliver(b.messages, b.early)
+				news := f.deliver(b.messages, b.provisional)
 				works, brought = news && !b.sub.polled, brought || news
 			}
 		}
@@ -244,7 +244,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 		if err := l.missed(); err != nil {
 			return progress, err
 		}
-		if works || b.kind == batchQuiet || b.kind == batchMessages && !b.sub.polled || b.kind == batchHeard && !l.doubted {
+		if works || b.kind == batchQuiet || b.kind == batchMessages && !b.sub.polled || b.kind == batchAnswered && !l.doubted {
 			l.connectedAgain()
 		}
 	}

@@ -12,68 +12,82 @@ const (
 	apiCometD = "cometd"
 )
 
-// A transport makes attempts. It never retries or backs off: the link does.
-// Whatever a server says leaves it as a *ServerError.
+// A transport makes attempts to connect. It never retries and never backs off, because the link
+// does both. Every error that a server reports leaves the transport as a *ServerError.
 type transport interface {
-	// open starts a session for channels: one over the Pub/Sub API, any number
+	// open starts a session for channels: for one channel over the Pub/Sub API, for any number
 	// over the Streaming API. ctx bounds the session's life.
 	open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error)
 	close()
 }
 
-// A session is one connection's worth of events. It is crash-only: after an
-// error it is closed and another one opened.
+// A session is one connection's worth of events. It is crash-only: after an error the link closes
+// it and opens another one.
 type session interface {
-	// recv returns what the server sent next, or an empty batch when changed was
-	// signalled. Its error is the last thing it returns; io.EOF means that the
-	// session ended politely.
+	// recv returns what the server sent next, or an empty batch when changed was signalled. It
+	// returns an error once, as the last thing; io.EOF means that the session ended politely.
 	recv(changed <-chan struct{}) (batch, error)
-	// update adds and drops channels, and tells that there may be room again. What
-	// the server says to it comes from recv. A session of one channel ignores it.
+	// update adds and drops channels, and says that channels may have room again. The server's
+	// answers come from recv. A session of one channel ignores update.
 	update(add []request, drop []*subscription)
 	close()
 }
 
-// errReopen ends a session that cannot be changed as wanted: a new one can.
-var errReopen = errors.New("a new session is needed")
+var (
+	// errReopen ends a session that cannot follow a change, where a new session can.
+	errReopen = errors.New("a new session is needed")
 
-// errSilent is what the error of a session wraps that we have given up because
-// nothing came.
-var errSilent = errors.New("nothing came for too long")
+	// errSilent is wrapped by the error of a session that the client gave up because the server
+	// sent nothing for too long.
+	errSilent = errors.New("nothing came for too long")
 
-// errParted is what the error of a session wraps that its server has ended by a
-// message of its own: that is no trouble.
-var errParted = errors.New("the server has ended the session")
+	// errParted is wrapped by the error of a session that the server ended by a message of its
+	// own. The link does not count that as trouble.
+	errParted = errors.New("the server has ended the session")
+)
 
-// request is what a session follows, and from where.
+// request asks for a channel from a position on.
 type request struct {
 	sub      *subscription
-	verify   bool // ask first whether the channel exists and may be followed
+	verify   bool // ask first whether the channel exists and the user may subscribe to it
 	position position
 }
 
-// batch is what a server sent as one.
+// batch is something that a session tells its link, mostly a slab of messages.
 type batch struct {
-	kind     batchKind
-	sub      *subscription // whose; nil: of all that the session follows
-	messages []Message
-	early    bool   // they may have overtaken others, until batchSure
-	latest   []byte // the replay id that it is about
-	whole    bool   // batchQuiet: events that share the last one's id would have come
-	err      error  // batchRefused: why the channel is not followed; the session lives on
+	kind        batchKind
+	sub         *subscription // the channel; nil: all channels of the session
+	messages    []Message     // batchMessages
+	provisional bool          // batchMessages: older messages may still come, until batchConfirmed
+	latest      []byte        // batchQuiet, batchUndeliverable: the replay id
+	whole       bool          // batchQuiet: further events with the last event's replay id would have come
+	proves      bool          // batchAnswered: the session works
+	err         error         // batchRefused: why; the session lives on
 }
 
 type batchKind int
 
 const (
-	batchChanged  batchKind = iota // nothing: the link wanted to be woken
-	batchAccepted                  // the server follows sub from the requested position on
-	batchRefused                   // it does not
-	batchMessages                  // a slab of messages of sub
-	batchQuiet                     // the server lives, and all that there is has been sent, up to latest if it tells
-	batchUnread                    // latest is the first event that was received and will not be delivered; an error follows
-	batchSure                      // nothing is missing before the early messages of sub
-	batchHeard                     // the server answers on both connections
-	batchFollowed                  // the server still follows sub, whether it is behind or not
-	batchAlive                     // the session works: messages alone do not prove that where they come with the subscribe
+	// batchChanged brings nothing: the link's own signal has ended recv.
+	batchChanged batchKind = iota
+	// batchAccepted says that the server follows the channel from the requested position on.
+	batchAccepted
+	// batchRefused says that the server does not follow the channel.
+	batchRefused
+	// batchMessages is a slab of messages of the channel.
+	batchMessages
+	// batchQuiet says that the server lives and has sent all events that there are, up to latest
+	// where it names a replay id.
+	batchQuiet
+	// batchUndeliverable names, by latest, the first event that was received and will not be
+	// delivered. The session's error follows.
+	batchUndeliverable
+	// batchConfirmed says that nothing is missing before the provisional messages of the channel.
+	batchConfirmed
+	// batchFollowed says that the server still follows the channel, though it may be behind.
+	batchFollowed
+	// batchAnswered says that the server has answered on the connection that receives. Where it
+	// proves, the answer shows that the session works. Over the Streaming API messages do not show
+	// that: they come with the answer to the subscribe, and receiving may fail all the same.
+	batchAnswered
 )

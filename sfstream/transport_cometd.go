@@ -164,7 +164,7 @@ func (s *cometdSession) failLocked(err error) {
 		s.err = err
 		for _, c := range s.channels {
 			if len(c.held) > 0 {
-				s.pushLocked(batch{kind: batchUnread, sub: c.sub, latest: inOrder(c.held)[0].ReplayID})
+				s.pushLocked(batch{kind: batchUndeliverable, sub: c.sub, latest: inOrder(c.held)[0].ReplayID})
 			}
 		}
 	}
@@ -262,10 +262,10 @@ func (s *cometdSession) connected(first, held bool) (empty bool) {
 		maps.DeleteFunc(s.dropped, func(_ string, began int) bool { return s.connects >= began })
 	}
 	if first {
-		s.pushLocked(batch{kind: batchHeard})
+		s.pushLocked(batch{kind: batchAnswered})
 	} else if !s.alive {
 		s.alive = true
-		s.pushLocked(batch{kind: batchAlive})
+		s.pushLocked(batch{kind: batchAnswered, proves: true})
 	}
 	now := time.Now()
 	good := !first && s.inFlight == 0
@@ -296,7 +296,7 @@ func (s *cometdSession) connectEndedLocked() {
 		s.releaseLocked(c)
 		if c.early {
 			c.early = false
-			s.pushLocked(batch{kind: batchSure, sub: c.sub})
+			s.pushLocked(batch{kind: batchConfirmed, sub: c.sub})
 		}
 	}
 }

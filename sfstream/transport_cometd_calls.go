@@ -223,7 +223,7 @@ func (s *cometdSession) holdsLocked(c *cometdChannel) bool {
 // releaseLocked queues the events of a channel that need not be held any more.
 func (s *cometdSession) releaseLocked(c *cometdChannel) {
 	if len(c.held) > 0 && !s.holdsLocked(c) && s.err == nil {
-		s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: inOrder(c.held), early: c.early})
+		s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: inOrder(c.held), provisional: c.early})
 		c.held = nil
 		notify(s.room)
 	}

@@ -384,7 +384,7 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 		if m.schema, err = s.schema(m.SchemaID); err != nil {
 			// The batch is not lost: the next session begins behind the last event that was queued.
 			in.failed = err
-			return batch{kind: batchUnread, sub: s.sub, latest: messages[0].ReplayID}
+			return batch{kind: batchUndeliverable, sub: s.sub, latest: messages[0].ReplayID}
 		}
 	}
 	return batch{kind: batchMessages, sub: s.sub, messages: messages}
