@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 var (
@@ -212,7 +213,7 @@ func (e *ReplayError) Error() string {
 	}
 	return oneLine(fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org (sandboxes begin replay ids anew when they are "+
 		"refreshed or updated, orgs when they are moved): events may have been missed; "+
-		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, idText(e.Marker.ReplayID), at, e.err))
+		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, replayid.Text(e.Marker.ReplayID), at, e.err))
 }
 
 // Unwrap returns the *ServerError.
@@ -234,7 +235,7 @@ func (e *DecodeError) Error() string {
 	if e.Field != "" {
 		field = ", field " + e.Field
 	}
-	return oneLine(fmt.Sprintf("sfstream: %s: cannot decode event %s (schema %q%s): %v", e.Channel, idText(e.ReplayID), e.SchemaID, field, e.err))
+	return oneLine(fmt.Sprintf("sfstream: %s: cannot decode event %s (schema %q%s): %v", e.Channel, replayid.Text(e.ReplayID), e.SchemaID, field, e.err))
 }
 
 // Unwrap returns the cause.

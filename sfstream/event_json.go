@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // readEvent fills a message from the data of an event of the Streaming API. Only
@@ -44,7 +45,7 @@ func readEvent(m *Message, channel string, data []byte) {
 // anything else there is none.
 func decimal(value []byte) []byte {
 	value = bytes.Trim(value, `"`)
-	if !isDecimal(value) {
+	if !replayid.IsDecimal(value) {
 		return nil
 	}
 	for len(value) > 1 && value[0] == '0' {
@@ -80,26 +81,17 @@ func inOrder(messages []Message) []Message {
 	}
 	sorted := true
 	for i := 1; i < len(runs) && sorted; i++ {
-		sorted = compareIDs(messages[runs[i-1].first].ReplayID, messages[runs[i].first].ReplayID) <= 0
+		sorted = replayid.Compare(messages[runs[i-1].first].ReplayID, messages[runs[i].first].ReplayID) <= 0
 	}
 	if sorted {
 		return messages
 	}
-	slices.SortStableFunc(runs, func(a, b run) int { return compareIDs(messages[a.first].ReplayID, messages[b.first].ReplayID) })
+	slices.SortStableFunc(runs, func(a, b run) int { return replayid.Compare(messages[a.first].ReplayID, messages[b.first].ReplayID) })
 	ordered := make([]Message, 0, len(messages))
 	for _, r := range runs {
 		ordered = append(ordered, messages[r.first:r.end]...)
 	}
 	return ordered
-}
-
-// compareIDs compares two decimal ids of any length.
-func compareIDs(a, b []byte) int {
-	a, b = bytes.TrimLeft(a, "0"), bytes.TrimLeft(b, "0")
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	return bytes.Compare(a, b)
 }
 
 // splitData finds what the publisher gave and what Salesforce added.
@@ -138,7 +130,7 @@ func jsonDate(data []byte) time.Time {
 
 // jsonTime reads a date as text or as milliseconds; zero where it is neither.
 func jsonTime(value []byte) time.Time {
-	if isDecimal(value) && len(value) < 18 {
+	if replayid.IsDecimal(value) && len(value) < 18 {
 		ms := int64(0)
 		for _, digit := range value {
 			ms = ms*10 + int64(digit-'0')

@@ -2,10 +2,11 @@ package sfstream
 
 import (
 	"bytes"
-	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 const (
@@ -204,7 +205,7 @@ func (f *feed) skips(m *Message, now time.Time) bool {
 	if !f.skipping {
 		f.skipping = true
 		f.client.log.Info("skipping events that are older than the start", "channel", f.sub.channel,
-			"start", f.skip.before, "first_id", idText(m.ReplayID), "first_date", m.Date())
+			"start", f.skip.before, "first_id", replayid.Text(m.ReplayID), "first_date", m.Date())
 	}
 	return true
 }
@@ -301,9 +302,9 @@ func (f *feed) single(m *Message, provisional bool, now time.Time) (news bool) {
 	if f.duplicates.seen(m, identity) {
 		m.fate = fateDuplicate
 		f.skip.reached(m.ReplayID)
-		if !provisional && f.duplicates.cameProvisionally(m, identity) && (len(f.position.id) == 0 || compareIDs(f.position.id, m.ReplayID) < 0) {
+		if !provisional && f.duplicates.cameProvisionally(m, identity) && (len(f.position.id) == 0 || replayid.Compare(f.position.id, m.ReplayID) < 0) {
 			// Now it has come in its turn. The marker is there, but where one that it had overtaken has taken it back.
-			if m.placed = before(f.marked, m.ReplayID); m.placed {
+			if m.placed = replayid.Before(f.marked, m.ReplayID); m.placed {
 				f.marked = m.ReplayID
 			}
 			f.moveTo(m.ReplayID, m)
@@ -371,9 +372,9 @@ func (f *feed) confirmed() {
 	}
 	id, last := f.provisional, f.provisionalLast
 	f.provisional, f.provisionalLast, f.duplicates.provisional = nil, nil, nil
-	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || compareIDs(f.position.id, id) < 0) {
+	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || replayid.Compare(f.position.id, id) < 0) {
 		f.moveTo(id, last)
-		if last != nil && before(f.marked, id) {
+		if last != nil && replayid.Before(f.marked, id) {
 			f.client.delivery.reach(f.sub, id, last.Date())
 			f.marked = id
 		}
@@ -388,7 +389,7 @@ func (f *feed) sessionEnded() {
 		f.client.delivery.endProof(f.sub, f.client.clock.live(f.began, 0))
 	}
 	f.proven = false
-	if len(f.provisional) > 0 && len(f.position.id) > 0 && compareIDs(f.provisional, f.position.id) < 0 {
+	if len(f.provisional) > 0 && len(f.position.id) > 0 && replayid.Compare(f.provisional, f.position.id) < 0 {
 		f.moveTo(f.provisional, nil) // the server sends old ones again: what follows them is to come
 	}
 	f.provisional, f.provisionalLast = nil, nil
@@ -448,26 +449,6 @@ func (f *feed) warnUnacked() (wait time.Duration) {
 	}
 	f.warned = since
 	f.client.log.Warn("the channel waits for Ack: as many messages as WithPrefetch allows are not acked",
-		"channel", f.sub.channel, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", idText(oldest.ReplayID))
+		"channel", f.sub.channel, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", replayid.Text(oldest.ReplayID))
 	return unackedWarning
-}
-
-// idText prints a replay id: that of the Streaming API is text, that of the
-// Pub/Sub API is not.
-func idText(id []byte) string {
-	if isDecimal(id) {
-		return string(id)
-	}
-	return fmt.Sprintf("%x", id)
-}
-
-// isDecimal reports whether id is a replay id of the Streaming API. One of the
-// Pub/Sub API never is: it begins with a zero byte.
-func isDecimal(id []byte) bool {
-	for _, c := range id {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(id) > 0
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // repeatsTried is how often a stream is opened again at a position at which the server
@@ -80,7 +81,7 @@ func (f *feed) gap(last replaystore.Marker, err error) (fatal error) {
 func (f *feed) tellGap(g Gap, resume string) {
 	f.status.gap()
 	f.client.log.Warn("stored position refused, events may have been missed", "channel", g.Channel,
-		"replay_id", idText(g.After.ReplayID), "resume", resume, "possible", g.Possible, "error", g.Reason)
+		"replay_id", replayid.Text(g.After.ReplayID), "resume", resume, "possible", g.Possible, "error", g.Reason)
 	if hook := f.client.cfg.hooks.OnGap; hook != nil {
 		hook(g)
 	}
@@ -125,7 +126,7 @@ type seen struct {
 // has reports whether m is known to have been received: by its number, which may
 // have begun anew, and by Salesforce's date. nil has nothing.
 func (s *seen) has(m *Message) bool {
-	if s == nil || s.date.IsZero() || !isDecimal(m.ReplayID) || compareIDs(m.ReplayID, s.id) > 0 || !m.datedBySalesforce() {
+	if s == nil || s.date.IsZero() || !replayid.IsDecimal(m.ReplayID) || replayid.Compare(m.ReplayID, s.id) > 0 || !m.datedBySalesforce() {
 		return false
 	}
 	date := m.Date()
@@ -142,7 +143,7 @@ var errReset = errors.New("replay ids have begun anew, as in a sandbox that was 
 // says so itself. From the oldest retained event on, ids may go back once: that is no
 // gap.
 func (f *feed) wentBack(m *Message) {
-	if !f.resumed || !before(m.ReplayID, f.position.id) && !bytes.Equal(m.ReplayID, f.position.id) {
+	if !f.resumed || !replayid.Before(m.ReplayID, f.position.id) && !bytes.Equal(m.ReplayID, f.position.id) {
 		return
 	}
 	date, at, certain := m.Date(), f.positionDate(), m.datedBySalesforce()
@@ -151,20 +152,7 @@ func (f *feed) wentBack(m *Message) {
 		return
 	}
 	f.missed, f.mayMiss = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
-		Message: fmt.Sprintf("an event of replay id %s has come behind %s: %v", idText(m.ReplayID), idText(f.position.id), errReset)}, !certain
-}
-
-// before reports whether a replay id is before another one, as far as that can be
-// told: ids of the Streaming API are numbers, those of the Pub/Sub API are opaque and
-// begin with one.
-func before(a, b []byte) bool {
-	switch {
-	case len(a) == 0 || len(b) == 0:
-		return false
-	case isDecimal(a) && isDecimal(b):
-		return compareIDs(a, b) < 0
-	}
-	return len(a) == len(b) && bytes.Compare(a, b) < 0
+		Message: fmt.Sprintf("an event of replay id %s has come behind %s: %v", replayid.Text(m.ReplayID), replayid.Text(f.position.id), errReset)}, !certain
 }
 
 // dealWithMissed resumes where events that were missed are, or where the policy says;
@@ -192,7 +180,7 @@ func (f *feed) isBelow(latest []byte) bool {
 	if f.groups != nil && f.groups.cursor != nil {
 		newest = f.groups.cursor.id
 	}
-	if !before(latest, newest) {
+	if !replayid.Before(latest, newest) {
 		if len(latest) > 0 {
 			f.below = 0
 		}
@@ -200,17 +188,17 @@ func (f *feed) isBelow(latest []byte) bool {
 	}
 	if len(f.repeated) > 0 && bytes.Equal(f.repeated, f.position.id) {
 		f.missed = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
-			Message: fmt.Sprintf("the server repeats replay ids, and its newest one, %s, is before the position: %v", idText(latest), errReset)}
+			Message: fmt.Sprintf("the server repeats replay ids, and its newest one, %s, is before the position: %v", replayid.Text(latest), errReset)}
 		return true
 	}
 	switch f.below++; f.below {
 	case belowTried:
 		f.missed, f.mayMiss = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
-			Message: fmt.Sprintf("the server has said %d times in a row that its newest replay id lies behind the position, as %s does: %v", belowTried, idText(latest), errReset)}, true
+			Message: fmt.Sprintf("the server has said %d times in a row that its newest replay id lies behind the position, as %s does: %v", belowTried, replayid.Text(latest), errReset)}, true
 	case 1:
 		f.tellGap(Gap{Channel: f.sub.channel, After: f.lastMarker(), Possible: true,
 			Reason: &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid,
-				Message: fmt.Sprintf("the server says that the newest replay id is %s, which is before the position: it is behind, or %v", idText(latest), errReset)},
+				Message: fmt.Sprintf("the server says that the newest replay id is %s, which is before the position: it is behind, or %v", replayid.Text(latest), errReset)},
 		}, "as before")
 	}
 	return true

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // A group is several change events with one replay id: Salesforce sends one event per
@@ -118,14 +119,14 @@ func (gs *groups) find(id []byte) *group {
 func (gs *groups) moveTo(g *group) (whole *group) {
 	switch {
 	case g == gs.cursor:
-	case gs.cursor != nil && before(g.id, gs.cursor.id): // an old one, that is sent again: no evidence
+	case gs.cursor != nil && replayid.Before(g.id, gs.cursor.id): // an old one, that is sent again: no evidence
 	case gs.cursor != nil:
 		whole = gs.cursor
 		gs.remove(whole)
 	case !gs.begun && len(gs.from) > 0:
 		// What was received of those behind the same id is all there is: they are not here any more.
 		// A session that has begun before them says nothing of them.
-		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.from) && before(gs.open[0].id, g.id) && !slices.Contains(gs.provisional, gs.open[0]) {
+		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.from) && replayid.Before(gs.open[0].id, g.id) && !slices.Contains(gs.provisional, gs.open[0]) {
 			whole = gs.open[0]
 			gs.remove(whole)
 		}
@@ -147,7 +148,7 @@ func (gs *groups) quiet(evidence bool, latest []byte) bool {
 	if !evidence || gs.cursor == nil {
 		return false
 	}
-	if before(latest, gs.cursor.id) {
+	if replayid.Before(latest, gs.cursor.id) {
 		return false // of a server that has not come so far
 	}
 	if bytes.Equal(latest, gs.cursor.id) {
@@ -185,7 +186,7 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 			gs.provisional = append(gs.provisional, g)
 		}
 	} else {
-		if !gs.begun && !before(f.position.id, g.id) {
+		if !gs.begun && !replayid.Before(f.position.id, g.id) {
 			gs.from = nil // an old one, that is sent again: the open ones are still to come
 		}
 		if whole := gs.moveTo(g); whole != nil {
@@ -260,7 +261,7 @@ func (f *feed) crowded(g *group) {
 		f.sub.inGroup(true)
 	case replaystore.MaxHandled + 1:
 		f.client.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
-			"channel", f.sub.channel, "replay_id", idText(g.id), "named", replaystore.MaxHandled)
+			"channel", f.sub.channel, "replay_id", replayid.Text(g.id), "named", replaystore.MaxHandled)
 	}
 }
 
@@ -307,12 +308,12 @@ func (f *feed) confirmGroups() {
 	for _, g := range provisional {
 		g.last, g.provisional = -1, false
 		whole := g
-		if gs.cursor != nil && compareIDs(gs.cursor.id, g.id) > 0 {
+		if gs.cursor != nil && replayid.Compare(gs.cursor.id, g.id) > 0 {
 			gs.remove(g) // another one has come behind it
 		} else {
 			whole = gs.moveTo(g)
 		}
-		if whole != nil && (len(f.position.id) == 0 || compareIDs(f.position.id, whole.id) < 0) {
+		if whole != nil && (len(f.position.id) == 0 || replayid.Compare(f.position.id, whole.id) < 0) {
 			f.closed(whole, nil)
 		}
 	}
@@ -325,7 +326,7 @@ func (f *feed) endGroups() {
 		if g == gs.cursor && !g.news {
 			if g.vain++; g.vain == vainSessions {
 				f.client.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
-					"channel", f.sub.channel, "replay_id", idText(g.id), "events", len(g.known.list), "resent", f.status.resentCount())
+					"channel", f.sub.channel, "replay_id", replayid.Text(g.id), "events", len(g.known.list), "resent", f.status.resentCount())
 			}
 		}
 		g.news = false
@@ -345,7 +346,7 @@ func (f *feed) sharesID(m *Message) bool {
 func (f *feed) startGroups(messages []Message, i int) {
 	last := f.last
 	f.client.log.Warn("several events have one replay id on a channel of which that was not known: "+
-		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.channel, "replay_id", idText(last.ReplayID))
+		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.channel, "replay_id", replayid.Text(last.ReplayID))
 	if bytes.Equal(f.position.id, last.ReplayID) {
 		f.position = f.before
 	}
@@ -408,14 +409,14 @@ func (f *feed) seekGroup() bool {
 	f.groups.awaited = g
 	f.position = position{skip: skipper{before: g.date, until: g.id}}
 	f.client.log.Info("the position before events that share a replay id has aged out: seeking them from the oldest retained event",
-		"channel", f.sub.channel, "replay_id", idText(g.id), "date", g.date)
+		"channel", f.sub.channel, "replay_id", replayid.Text(g.id), "date", g.date)
 	return true
 }
 
 // errGroupLost is why events are missing though no id was refused.
 func errGroupLost(channel, api string, g *group) error {
 	return &ServerError{API: api, Channel: channel, Code: ReplayInvalid,
-		Message: fmt.Sprintf("events of replay id %s are not retained any more", idText(g.id))}
+		Message: fmt.Sprintf("events of replay id %s are not retained any more", replayid.Text(g.id))}
 }
 
 // handledGroup is what is handled of the group behind a mark. It grows under

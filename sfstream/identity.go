@@ -12,6 +12,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // Key is what to deduplicate on: never empty, the same at every delivery of an
@@ -62,7 +63,7 @@ func (m *Message) replayText() string {
 		sum := sha256.Sum256(m.ReplayID)
 		return hex.EncodeToString(sum[:])
 	}
-	return idText(m.ReplayID)
+	return replayid.Text(m.ReplayID)
 }
 
 // isUUID reports whether s has the form of a UUID.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // A Replay says where in a channel's retained events to start. It is
@@ -59,7 +61,7 @@ func (r Replay) String() string {
 	case replayAll:
 		return "all"
 	case replayAfter:
-		return "after " + idText([]byte(r.id))
+		return "after " + replayid.Text([]byte(r.id))
 	case replaySince:
 		return "since " + time.Unix(0, r.nano).UTC().Format(time.RFC3339Nano)
 	default:

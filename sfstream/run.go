@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // A RunOption configures a Run.
@@ -413,6 +415,6 @@ func (r *runner) retries(j *job, err error) bool {
 	}
 	j.retryAt = time.Now().Add(wait)
 	r.client.log.Warn("handler failed, trying again", "channel", j.msg.Channel,
-		"replay_id", idText(j.msg.ReplayID), "error", err, "retry_in", wait)
+		"replay_id", replayid.Text(j.msg.ReplayID), "error", err, "retry_in", wait)
 	return true
 }

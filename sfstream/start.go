@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // start finds the place to begin at and joins a link.
@@ -73,7 +74,7 @@ func describe(replay Replay, stored *mark) string {
 	if len(stored.replayID()) == 0 {
 		return "stored: " + ReplaySince(stored.live).String()
 	}
-	return "stored: after " + idText(stored.replayID())
+	return "stored: after " + replayid.Text(stored.replayID())
 }
 
 // startingPoint is From, else the stored marker, else, where only the other API

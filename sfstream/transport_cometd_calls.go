@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // overtakeTime is how long the events of a call's reply wait for a connect reply
@@ -106,7 +107,7 @@ func (s *cometdSession) subscribe(reqs []request) error {
 		s.channels[bare] = &cometdChannel{sub: req.sub}
 		replay := "-2"
 		switch {
-		case len(req.position.id) > 0 && !isDecimal(req.position.id):
+		case len(req.position.id) > 0 && !replayid.IsDecimal(req.position.id):
 			s.answeredLocked(bare, &ServerError{API: apiCometD, Channel: req.sub.channel, Code: ReplayInvalid,
 				Message: fmt.Sprintf("%x is not a replay id of the Streaming API", req.position.id)})
 			continue
