@@ -16,6 +16,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
 )
 
 // The path of a message from its frame to the loop allocates per batch, not per
@@ -52,8 +53,8 @@ func batches() []batch {
 
 func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
 	f, _ := newGate(t)
-	for i := range remembered {
-		f.duplicates.remember(&Message{ReplayID: fmt.Append(nil, i)}, 0)
+	for i := range recent.Remembered {
+		f.duplicates.Remember(recent.Event{ReplayID: fmt.Append(nil, i)})
 	}
 	arriving := batches()
 	perBatch := testing.AllocsPerRun(gateBatches, func() {
@@ -74,7 +75,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &pubsubSession{sub: f.sub, inbound: inbound{lastID: "schema", lastSchema: schema}}
-	frames := make([]mem.BufferSlice, remembered/gateBatch+gateBatches+1)
+	frames := make([]mem.BufferSlice, recent.Remembered/gateBatch+gateBatches+1)
 	for i := range frames {
 		response := new(eventbus.FetchResponse)
 		for j := range gateBatch {
@@ -104,7 +105,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 			}
 		}
 	}
-	for range remembered / gateBatch {
+	for range recent.Remembered / gateBatch {
 		receive()
 	}
 	if perBatch := testing.AllocsPerRun(gateBatches, receive); perBatch > 8 { // 6, but that the race detector makes a pool forget

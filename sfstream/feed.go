@@ -6,6 +6,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
@@ -68,7 +69,7 @@ type feed struct {
 	startedNew time.Time // where position.latest: when that was decided, by the local clock
 	skipping   bool      // that older events are skipped has been told
 	onlyNew    bool      // this session brings only what is new, whatever its date
-	duplicates duplicates
+	duplicates recent.Events
 
 	// Of messages that came before their turn: older ones may be missing yet.
 	provisional     []byte   // the id of the last one; empty: there is none
@@ -178,7 +179,7 @@ func (f *feed) accept() {
 		}
 		close(f.accepted)
 	}
-	f.duplicates.expect()
+	f.duplicates.Expect()
 	if f.position.latest {
 		// From here on "new" means what comes after that moment, whenever a
 		// reconnect asks for it.
@@ -298,11 +299,11 @@ func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
 
 // single is deliver for one message that shares its id with no other.
 func (f *feed) single(m *Message, provisional bool, now time.Time) (news bool) {
-	identity := m.tellApart()
-	if f.duplicates.seen(m, identity) {
+	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: m.tellApart()}
+	if f.duplicates.Seen(event) {
 		m.fate = fateDuplicate
 		f.skip.reached(m.ReplayID)
-		if !provisional && f.duplicates.cameProvisionally(m, identity) && (len(f.position.id) == 0 || replayid.Compare(f.position.id, m.ReplayID) < 0) {
+		if !provisional && f.duplicates.CameProvisionally(event) && (len(f.position.id) == 0 || replayid.Compare(f.position.id, m.ReplayID) < 0) {
 			// Now it has come in its turn. The marker is there, but where one that it had overtaken has taken it back.
 			if m.placed = replayid.Before(f.marked, m.ReplayID); m.placed {
 				f.marked = m.ReplayID
@@ -316,11 +317,11 @@ func (f *feed) single(m *Message, provisional bool, now time.Time) (news bool) {
 	}
 	if provisional {
 		f.isNewFrom(m.ReplayID)
-		f.duplicates.rememberProvisional(m, identity)
+		f.duplicates.RememberProvisional(event)
 	} else {
-		f.duplicates.remember(m, identity)
-		if len(f.provisional) == 0 && f.duplicates.known == nil {
-			f.duplicates.provisional = nil // they have come again
+		f.duplicates.Remember(event)
+		if len(f.provisional) == 0 && !f.duplicates.Expecting() {
+			f.duplicates.ForgetProvisional() // they have come again
 		}
 	}
 	f.last = m
@@ -371,7 +372,8 @@ func (f *feed) confirmed() {
 		f.confirmGroups()
 	}
 	id, last := f.provisional, f.provisionalLast
-	f.provisional, f.provisionalLast, f.duplicates.provisional = nil, nil, nil
+	f.provisional, f.provisionalLast = nil, nil
+	f.duplicates.ForgetProvisional()
 	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || replayid.Compare(f.position.id, id) < 0) {
 		f.moveTo(id, last)
 		if last != nil && replayid.Before(f.marked, id) {

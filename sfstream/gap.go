@@ -70,7 +70,7 @@ func (f *feed) gap(last replaystore.Marker, err error) (fatal error) {
 	default:
 		return &ReplayError{Channel: f.sub.channel, Marker: last, err: err}
 	}
-	f.duplicates.forget()
+	f.duplicates.Forget()
 	if f.groups != nil {
 		*f.groups = groups{}
 	}

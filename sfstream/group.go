@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
@@ -169,9 +170,10 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 	}
 	identity := m.identity()
 	f.identities[i] = identity
+	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: identity}
 	g := gs.find(m.ReplayID)
 	if g == nil {
-		if f.duplicates.seen(m, identity) {
+		if f.duplicates.Seen(event) {
 			m.fate = fateDuplicate // of a group that was whole: it is no evidence for another one
 			return false
 		}
@@ -201,12 +203,12 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 	if gs.awaited == g {
 		gs.awaited = nil
 	}
-	if !g.known.add(identity) || f.duplicates.seen(m, identity) {
+	if !g.known.add(identity) || f.duplicates.Seen(event) {
 		if m.fate = fateAgain; g.old {
 			m.fate = fateDuplicate // it was not handled but skipped
 		}
-		if g.stored && !f.duplicates.seen(m, identity) {
-			f.duplicates.remember(m, identity) // so that it is known when g is closed
+		if g.stored && !f.duplicates.Seen(event) {
+			f.duplicates.Remember(event) // so that it is known when g is closed
 		}
 		f.skip.reached(m.ReplayID)
 		f.status.resent()
@@ -214,7 +216,7 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 	}
 	g.news, g.vain = true, 0
 	f.crowded(g)
-	f.duplicates.remember(m, identity)
+	f.duplicates.Remember(event)
 	seen := f.seen.has(m)
 	g.old = !seen && f.skips(m, now)
 	if seen || g.old {

@@ -130,7 +130,7 @@ func (l *logins) failed(err error, atOnce bool) {
 			pause = max(pause, slowLogin)
 		}
 		if judged(e) {
-			l.rejected = append(recent(l.rejected, now, l.cfg.loginPeriod), now)
+			l.rejected = append(withinPeriod(l.rejected, now, l.cfg.loginPeriod), now)
 			if over := len(l.rejected) - l.cfg.loginBudget; over >= 0 {
 				l.full = l.rejected[over].Add(l.cfg.loginPeriod)
 				pause = max(pause, l.full.Sub(now))
@@ -159,7 +159,7 @@ func tooMany(e *authenticator.Error) bool {
 		e.Code == "LOGIN_RATE_EXCEEDED" || strings.Contains(strings.ToLower(e.Description), "login rate exceeded")
 }
 
-func recent(times []time.Time, now time.Time, period time.Duration) []time.Time {
+func withinPeriod(times []time.Time, now time.Time, period time.Duration) []time.Time {
 	return slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) >= period })
 }
 
