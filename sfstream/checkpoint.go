@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
 // run is what was received of a channel at once, in its place in the order of
@@ -263,7 +264,7 @@ func (d *delivery) accepted(sub *subscription, start time.Time) bool {
 	}
 	sub.accepted = true
 	w := &sub.watermark
-	if !start.IsZero() && w.current.live.Equal(beginning) {
+	if !start.IsZero() && w.current.live.Equal(serverclock.Beginning()) {
 		sub.live, w.current.live = start, start
 	}
 	if !bytes.Equal(w.current.replayID(), w.saved.replayID()) || w.current.live.After(w.saved.live) {

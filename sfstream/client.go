@@ -10,6 +10,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
 // A Client follows channels of one Salesforce org and hands their events to a
@@ -18,7 +19,7 @@ import (
 type Client struct {
 	cfg      config
 	log      *slog.Logger
-	clock    serverClock
+	clock    serverclock.Clock
 	logins   logins
 	pubsub   transport
 	cometd   transport
@@ -77,7 +78,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 		turn:   make(chan struct{}, 1),
 		feeds:  make(map[string]*feed),
 	}
-	httpClient := c.clock.watch(probing(cfg.httpClient), cfg.loginURL)
+	httpClient := c.clock.Watch(probing(cfg.httpClient), cfg.loginURL)
 	c.logins.cache, c.logins.cfg, c.logins.clock = authenticator.NewCache(auth), &c.cfg, &c.clock
 	c.logins.fixed = isStatic(auth)
 	c.logins.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}

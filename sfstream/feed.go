@@ -172,7 +172,7 @@ func (f *feed) accept() {
 	if !f.isAccepted() {
 		var start time.Time
 		if f.position.latest {
-			start = f.client.clock.live(f.startedNew, 0)
+			start = f.client.clock.Live(f.startedNew, 0)
 		}
 		if !f.client.delivery.accepted(f.sub, start) {
 			return
@@ -192,7 +192,7 @@ func (f *feed) accept() {
 // nothing where Salesforce's time of it is not known.
 func (f *feed) skipOld() skipper {
 	s := skipper{start: true}
-	if start, trusted := f.client.clock.at(f.startedNew); trusted {
+	if start, trusted := f.client.clock.At(f.startedNew); trusted {
 		s.before = start
 	}
 	return s
@@ -221,7 +221,7 @@ func (f *feed) progressed() {
 // one; whole says that it would have gone on with a group. Over the Streaming API
 // that is so only in a session that is not behind.
 func (f *feed) quiet(latest []byte, whole bool) {
-	now := f.client.clock.now()
+	now := f.client.clock.Now()
 	f.progressed()
 	if f.isBelow(latest) {
 		return
@@ -238,7 +238,7 @@ func (f *feed) quiet(latest []byte, whole bool) {
 			f.closeAll()
 		}
 	}
-	f.client.delivery.keepalive(f.sub, latest, f.client.clock.trusted(), f.proven)
+	f.client.delivery.keepalive(f.sub, latest, f.client.clock.Trusted(), f.proven)
 	// One that was not held, or that had no leave to bring more, says nothing.
 	f.onlyNew = f.onlyNew || whole && (!f.skip.exact || !f.skip.before.After(now))
 	f.moveTo(latest, nil)
@@ -250,7 +250,7 @@ func (f *feed) proves(m *Message, now time.Time) {
 	if !f.sub.polled || now.Sub(f.proofAt) < proofEvery || !m.datedBySalesforce() {
 		return
 	}
-	if now = f.client.clock.trusted(); now.IsZero() {
+	if now = f.client.clock.Trusted(); now.IsZero() {
 		return
 	}
 	if date := m.Date(); !date.IsZero() && now.Sub(date) <= commitMargin {
@@ -263,7 +263,7 @@ func (f *feed) proves(m *Message, now time.Time) {
 // whether there was something that had not come before. provisional says that older
 // messages may be missing.
 func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
-	now := f.client.clock.now()
+	now := f.client.clock.Now()
 	f.progressed()
 	f.identities = nil
 	for i := range messages {
@@ -388,7 +388,7 @@ func (f *feed) confirmed() {
 func (f *feed) sessionEnded() {
 	f.sub.sessionEnded()
 	if f.sub.polled && f.proven {
-		f.client.delivery.endProof(f.sub, f.client.clock.live(f.began, 0))
+		f.client.delivery.endProof(f.sub, f.client.clock.Live(f.began, 0))
 	}
 	f.proven = false
 	if len(f.provisional) > 0 && len(f.position.id) > 0 && replayid.Compare(f.provisional, f.position.id) < 0 {

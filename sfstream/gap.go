@@ -44,7 +44,7 @@ func (f *feed) fallBack(err error) (wait time.Duration, fatal error) {
 
 // isRetained reports whether all that came since a moment is retained.
 func (f *feed) isRetained(since time.Time) bool {
-	latest := f.client.clock.latest()
+	latest := f.client.clock.Latest()
 	age := latest.Sub(since)
 	return !since.IsZero() && !latest.IsZero() && age >= 0 && age < retention(f.sub.channel)-retentionMargin
 }
@@ -66,7 +66,7 @@ func (f *feed) gap(last replaystore.Marker, err error) (fatal error) {
 		f.client.delivery.restart(f.sub, time.Time{}, f.groups != nil)
 	case FallbackNew:
 		f.position, f.startedNew, f.skipping = position{latest: true}, time.Now(), false
-		f.client.delivery.restart(f.sub, f.client.clock.live(f.startedNew, 0), f.groups != nil)
+		f.client.delivery.restart(f.sub, f.client.clock.Live(f.startedNew, 0), f.groups != nil)
 	default:
 		return &ReplayError{Channel: f.sub.channel, Marker: last, err: err}
 	}
@@ -103,7 +103,7 @@ func (f *feed) possibleGap(last replaystore.Marker, err error) (wait time.Durati
 	f.possible = now
 	f.seen = &seen{id: f.position.id, date: f.positionDate()}
 	f.position = position{}
-	f.client.delivery.restart(f.sub, f.client.clock.live(now, believable), f.groups != nil)
+	f.client.delivery.restart(f.sub, f.client.clock.Live(now, believable), f.groups != nil)
 	f.tellGap(Gap{Channel: f.sub.channel, After: last, Reason: err, Possible: true}, FallbackAll.String())
 	return wait
 }

@@ -221,7 +221,7 @@ func (l *link) receive(s session) (progress bool, err error) {
 			}
 		case batchFollowed:
 			if f := l.asked[b.sub]; f != nil {
-				f.client.delivery.follows(f.sub, f.client.clock.trusted(), f.proven)
+				f.client.delivery.follows(f.sub, f.client.clock.Trusted(), f.proven)
 			}
 		case batchUndeliverable:
 			if f := l.asked[b.sub]; f != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
 const (
@@ -43,7 +44,7 @@ type logins struct {
 	login authenticator.Login
 	cfg   *config
 	fixed bool // the credentials are the user's own and never change
-	clock *serverClock
+	clock *serverclock.Clock
 
 	mu       sync.Mutex
 	orgID    string    // of the first login
@@ -180,7 +181,7 @@ func (l *logins) succeeded(creds *authenticator.Credentials) error {
 	}
 	l.last, l.backOff, l.until, l.full = token, nil, time.Time{}, time.Time{}
 	l.mu.Unlock()
-	l.clock.lives(creds.InstanceURL)
+	l.clock.SetInstance(creds.InstanceURL)
 	switch {
 	case !same:
 		return errOtherOrg

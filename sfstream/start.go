@@ -18,8 +18,8 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	if err != nil {
 		return err
 	}
-	c.clock.ask(ctx)
-	now := c.clock.now()
+	c.clock.Ask(ctx)
+	now := c.clock.Now()
 	var first mark // what a restart before the first event begins at
 	switch {
 	case stored != nil:
@@ -33,7 +33,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 		}
 	case replay.kind == replayNew:
 		f.position, f.startedNew = position{latest: true}, time.Now()
-		first.live = c.clock.live(f.startedNew, 0)
+		first.live = c.clock.Live(f.startedNew, 0)
 	case replay.kind == replaySince:
 		first.live = time.Unix(0, replay.nano)
 		f.position.skip = skipper{before: first.live, exact: true}
@@ -41,7 +41,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 		first.id = []byte(replay.id)
 		f.position.id = first.id
 	case cfg.fromSet: // ReplayAll: the stored marker must go back to where all is retained
-		first.live = c.clock.live(time.Now(), believable)
+		first.live = c.clock.Live(time.Now(), believable)
 	}
 	if mayHaveGroups(f.sub.key.Channel) {
 		f.groups = new(groups)
@@ -110,7 +110,7 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	// Live may be much earlier, but is never wrong. A platform event's date is what
 	// its publisher wrote.
 	written := strings.HasPrefix(key.Channel, "/event/") && !at.IsZero()
-	if !marker.Date.IsZero() && !marker.Date.After(c.clock.now()) && (!written || marker.Date.Before(at)) {
+	if !marker.Date.IsZero() && !marker.Date.After(c.clock.Now()) && (!written || marker.Date.Before(at)) {
 		at = marker.Date
 	}
 	c.log.Info("the stored marker is of the other API: starting at its time", "channel", f.sub.channel, "marker_time", at)

@@ -50,7 +50,7 @@ func (c *Client) Status() Status {
 	for _, f := range c.snapshot() {
 		ch := f.status.snapshot()
 		ch.Channel = f.sub.channel
-		f.sub.report(&ch, c.clock.now())
+		f.sub.report(&ch, c.clock.Now())
 		status.Channels = append(status.Channels, ch)
 	}
 	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })

@@ -1,4 +1,5 @@
-package sfstream
+// Package serverclock tells Salesforce's time from the replies of its servers.
+package serverclock
 
 import (
 	"context"
@@ -18,17 +19,17 @@ const (
 	readingEvery = time.Minute
 )
 
-// beginning stands for a moment of which Salesforce's clock is not known: nothing that
+// Beginning stands for a moment of which Salesforce's clock is not known: nothing that
 // it retains is older.
-var beginning = time.Unix(1, 0)
+func Beginning() time.Time { return time.Unix(1, 0) }
 
-// serverClock tells Salesforce's time from the Date header of replies plus the
+// A Clock tells Salesforce's time from the Date header of replies plus the
 // time since, and the local time until a reply has come. Only replies of the login
 // host and of the instance count: the other hosts that a login may talk to have
 // clocks of their own. A Date header is cut to whole seconds, so the clock is never
 // fast by more than the network took. Of the last readings the earliest counts: one
-// node whose clock is fast must not make anybody believe that events are old.
-type serverClock struct {
+// node whose clock is fast must not make anybody believe that events are old. Use Watch to begin.
+type Clock struct {
 	base   http.RoundTripper
 	client *http.Client // over base, and watched
 	login  string       // the login host
@@ -45,15 +46,16 @@ type reading struct {
 	local  time.Time // with monotonic part
 }
 
-func (c *serverClock) now() time.Time {
-	now, _ := c.at(time.Now())
+// Now is the present time.
+func (c *Clock) Now() time.Time {
+	now, _ := c.At(time.Now())
 	return now
 }
 
-// at is what Salesforce's clock showed at a local time: with more readings it may
+// At is what Salesforce's clock showed at a local time: with more readings it may
 // turn out to be earlier than it seemed then. trusted is false where there is no
 // reading, and the time our own.
-func (c *serverClock) at(local time.Time) (t time.Time, trusted bool) {
+func (c *Clock) At(local time.Time) (t time.Time, trusted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range c.readings {
@@ -70,27 +72,27 @@ func (c *serverClock) at(local time.Time) (t time.Time, trusted bool) {
 	return t, true
 }
 
-// trusted is now by a reading, zero where there is none.
-func (c *serverClock) trusted() time.Time {
-	if now, trusted := c.at(time.Now()); trusted {
+// Trusted is Now by a reading, zero where there is none.
+func (c *Clock) Trusted() time.Time {
+	if now, trusted := c.At(time.Now()); trusted {
 		return now
 	}
 	return time.Time{}
 }
 
-// live is what a marker may say of a local time less so much: that nothing of before
+// Live is what a marker may say of a local time less so much: that nothing of before
 // is wanted. Without a reading it says that all is.
-func (c *serverClock) live(local time.Time, less time.Duration) time.Time {
-	if t, trusted := c.at(local); trusted {
+func (c *Clock) Live(local time.Time, less time.Duration) time.Time {
+	if t, trusted := c.At(local); trusted {
 		return t.Add(-less)
 	}
-	return beginning
+	return Beginning()
 }
 
-// latest is the latest that Salesforce's clock can be: by the last reading that is
+// Latest is the latest that Salesforce's clock can be: by the last reading that is
 // furthest on, and by our wall clock since, which goes on while a computer sleeps.
 // It is zero without a reading.
-func (c *serverClock) latest() (latest time.Time) {
+func (c *Clock) Latest() (latest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall := time.Now().Round(0)
@@ -107,8 +109,11 @@ func (c *serverClock) latest() (latest time.Time) {
 	return latest
 }
 
+// transport is that of the watched client.
+type transport struct{ *Clock }
+
 // RoundTrip reads the clock from replies on their way.
-func (c *serverClock) RoundTrip(req *http.Request) (*http.Response, error) {
+func (c transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := c.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -119,7 +124,7 @@ func (c *serverClock) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (c *serverClock) read(from *url.URL, date time.Time) {
+func (c *Clock) read(from *url.URL, date time.Time) {
 	host := hostOf(from)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,21 +144,21 @@ func hostOf(u *url.URL) string {
 	return strings.ToLower(u.Hostname()) + ":" + port
 }
 
-// lives notes where the org's instance is.
-func (c *serverClock) lives(instance string) {
+// SetInstance notes where the org's instance is: a URL that secrets may be sent to.
+func (c *Clock) SetInstance(instance string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.instance = strings.TrimSuffix(instance, "/")
 }
 
-// ask makes sure of a reading, if it can: with a token from elsewhere no reply of
+// Ask makes sure of a reading, if it can: with a token from elsewhere no reply of
 // Salesforce need have come. It takes no more than half of the time that ctx has left.
-func (c *serverClock) ask(ctx context.Context) {
+func (c *Clock) Ask(ctx context.Context) {
 	c.mu.Lock()
 	instance := c.instance
 	known := c.next > 0 || !c.vain.IsZero() && time.Since(c.vain) < readingEvery
 	c.mu.Unlock()
-	if known || !secureURL(instance) {
+	if known || instance == "" {
 		return
 	}
 	limit := readingTimeout
@@ -178,14 +183,14 @@ func (c *serverClock) ask(ctx context.Context) {
 }
 
 // CloseIdleConnections passes on what http.Client asks of its transport.
-func (c *serverClock) CloseIdleConnections() {
+func (c transport) CloseIdleConnections() {
 	if base, ok := c.base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
 	}
 }
 
-// watch returns a copy of client whose replies set the clock.
-func (c *serverClock) watch(client *http.Client, loginURL string) *http.Client {
+// Watch returns a copy of client whose replies set the clock.
+func (c *Clock) Watch(client *http.Client, loginURL string) *http.Client {
 	if login, err := url.Parse(loginURL); err == nil {
 		c.login = hostOf(login)
 	}
@@ -194,7 +199,7 @@ func (c *serverClock) watch(client *http.Client, loginURL string) *http.Client {
 		c.base = http.DefaultTransport
 	}
 	watched := *client
-	watched.Transport = c
+	watched.Transport = transport{c}
 	c.client = &watched
 	return c.client
 }
