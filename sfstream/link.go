@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream/internal/pause"
 )
 
 // settled is how long a session must have lasted to count as a success where
@@ -304,7 +305,7 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 		return nil
 	case <-timer.C:
 	}
-	if paused := pausedSince(due, time.Now()); paused > 0 {
+	if paused := pause.Since(due, time.Now()); paused > 0 {
 		l.downSince = l.downSince.Add(paused) // nobody could have connected meanwhile
 		return nil
 	}

@@ -102,36 +102,3 @@ func TestAStoreIsBrokenByAttemptsAndByTime(t *testing.T) {
 		<-time.After(time.Hour)
 	})
 }
-
-func TestAVigilCountsTheTimeThatTheProcessRan(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var given atomic.Bool
-		v := newVigil(5*time.Minute, func() { given.Store(true) })
-		<-time.After(time.Minute + time.Second)
-		v.mu.Lock()
-		v.timer.Stop()
-		v.mu.Unlock()
-		<-time.After(time.Hour)  // a pause: the step of 90 s comes late
-		v.step(30 * time.Second) // and counts once
-		<-time.After(3 * time.Minute)
-		if given.Load() {
-			t.Error("given up too early")
-		}
-		<-time.After(time.Minute)
-		if !given.Load() {
-			t.Error("not given up")
-		}
-		if paused := v.end(); paused < 59*time.Minute || paused > time.Hour {
-			t.Errorf("paused for %v", paused)
-		}
-	})
-}
-
-func TestOnlyALateTimerTellsOfAPause(t *testing.T) {
-	due := time.Now()
-	for late, want := range map[time.Duration]time.Duration{-time.Hour: 0, 0: 0, 10 * time.Second: 0, 5 * time.Minute: 5 * time.Minute} {
-		if got := pausedSince(due, due.Add(late)); got != want {
-			t.Errorf("%v late: %v", late, got)
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/pause"
 )
 
 const (
@@ -116,7 +117,7 @@ func (s *saver) scheduleLocked(at time.Time) {
 func (s *saver) cycle() {
 	s.d.mu.Lock()
 	if !s.due.IsZero() && !s.failing.IsZero() {
-		s.failing = s.failing.Add(pausedSince(s.due, time.Now()))
+		s.failing = s.failing.Add(pause.Since(s.due, time.Now()))
 	}
 	s.due = time.Time{}
 	if s.running || len(s.dirty) == 0 {
@@ -144,12 +145,12 @@ func (s *saver) cycle() {
 	hangs := time.AfterFunc(saveTimeout+time.Second, func() {
 		s.log.Warn("the replay store does not return from Save, in spite of its context", "since", began)
 	})
-	hopeless := newVigil(storeBroken, func() {
+	hopeless := pause.AfterFunc(storeBroken, func() {
 		s.broken(&StoreError{Op: "save", err: fmt.Errorf("no answer within %s", storeBroken)})
 	})
 	err := saveMarkers(ctx, s.store, markers)
 	hangs.Stop()
-	paused := hopeless.end()
+	paused := hopeless.Stop()
 	cancel()
 	if err == nil && s.saved != nil {
 		for key, marker := range markers {
