@@ -16,7 +16,7 @@ func (e *panicError) Error() string { return fmt.Sprintf("damaged while in use: 
 func (e *panicError) Unwrap() error { return ErrNotAReplayFile }
 
 // guard calls fn, which calls bbolt, and returns a panic in it as an error. bbolt panics where pages make no
-// sense. [verify] finds those before bbolt sees them, so that this is for files that change afterwards: a bad
+// sense. boltcheck.Verify finds those before bbolt sees them, so that this is for files that change afterwards: a bad
 // disk, or someone who truncates or copies over a file in use. Reading a mapped page that is no longer there
 // is a fault, which ends the process unless it is made a panic here.
 func guard(fn func() error) (err error) {

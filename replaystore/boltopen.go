@@ -11,6 +11,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/sfstream/sfstream-go/replaystore/internal/boltcheck"
 )
 
 // A replay file is a bbolt database with exactly two buckets:
@@ -124,7 +126,7 @@ func inspect(path string, deadline time.Time) error {
 		return err
 	}
 	err = guard(func() error {
-		if err := verify(file, db.Info().PageSize); err != nil {
+		if err := boltcheck.Verify(file, db.Info().PageSize); err != nil {
 			return fmt.Errorf("%w: %w", ErrNotAReplayFile, err)
 		}
 		return db.View(func(tx *bbolt.Tx) error {

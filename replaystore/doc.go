@@ -10,7 +10,7 @@
 //	defer store.Close() // after the client's Close, which still saves
 //
 // [NewMemory] keeps them for as long as the process lives: for tests, and for programs that start anew each
-// time. The packages below this one hold stores for shared databases.
+// time. A store in a shared database is yours to write; see "Your own store".
 //
 // # The contract
 //

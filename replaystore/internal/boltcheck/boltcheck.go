@@ -1,4 +1,5 @@
-package replaystore
+// Package boltcheck looks whether a bbolt file is sound before bbolt reads it.
+package boltcheck
 
 import (
 	"bytes"
@@ -38,13 +39,13 @@ const (
 
 var order = binary.NativeEndian
 
-// verify reads all of a bbolt file, which nobody may be writing, and fails unless its pages make sense: each
+// Verify reads all of a bbolt file, which nobody may be writing, and fails unless its pages make sense: each
 // in the file, of the right kind, used once, and with its keys within it and in order.
 //
 // bbolt does not look. What it does with a damaged page is to panic, sometimes on a goroutine of its own, to
-// recurse until the stack ends, or to read past the end of the mapping; the latter two end the process whatever
-// guard does. And a key out of order would be a marker that is not found, which means lost events.
-func verify(file *os.File, pageSize int) error {
+// recurse until the stack ends, or to read past the end of the mapping; the latter two end the process, and
+// no recover prevents that. And a key out of order would be a marker that is not found, which means lost events.
+func Verify(file *os.File, pageSize int) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
