@@ -35,27 +35,27 @@ func (s *skewed) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestADaysLongSleepOfTheComputerIsAGap(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
+			s := NewScene(t)
 			clock := &skewed{base: s.HTTPClient().Transport}
 			var gaps int
-			c := s.following(
+			c := s.Following(
 				sfstream.WithHTTPClient(&http.Client{Transport: clock}),
 				sfstream.WithReplayFallback(sfstream.FallbackAll),
 				sfstream.WithHooks(sfstream.Hooks{OnGap: func(sfstream.Gap) { gaps++ }}),
 			)
-			s.publish(orders, 1)
-			nextIs(t, c, "1")
+			s.PublishNext(Orders, 1)
+			NextIs(t, c, "1")
 			<-time.After(2 * time.Minute) // a keepalive
 			// Asleep for 5 days.
 			clock.ahead.Store(int64(120 * time.Hour))
 			s.Refuse(true)
 			s.DropConnections()
-			s.publish(orders, 3) // 2 to 4: lost for good
-			s.TruncateReplay(orders)
+			s.PublishNext(Orders, 3) // 2 to 4: lost for good
+			s.TruncateReplay(Orders)
 			s.ExpireToken()
 			s.Refuse(false)
 			<-time.After(5 * time.Minute)
-			s.publish(orders, 1)
+			s.PublishNext(Orders, 1)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			m, err := c.Receive(ctx)

@@ -16,25 +16,25 @@ import (
 func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
+			s := NewScene(t)
 			const channel = "/event/Dated__e"
-			must(t, s.DefineEvent(channel, datedSchema))
-			c := s.client()
-			must(t, c.Subscribe(t.Context(), channel))
+			Must(t, s.DefineEvent(channel, datedSchema))
+			c := s.Client()
+			Must(t, c.Subscribe(t.Context(), channel))
 			_, err := s.Publish(channel, map[string]any{"N__c": 1.0, "CreatedDate": time.Now().Add(5 * time.Hour)})
-			must(t, err)
+			Must(t, err)
 			m, err := c.Receive(t.Context())
-			must(t, err)
+			Must(t, err)
 			m.Ack()
-			must(t, c.Close())
+			Must(t, c.Close())
 			<-time.After(time.Minute)
 			for n := range 3 {
 				_, err := s.Publish(channel, map[string]any{"N__c": float64(n + 2)})
-				must(t, err)
+				Must(t, err)
 			}
 			<-time.After(time.Minute)
-			c = s.client(sfstream.WithTransport(sfstream.CometD))
-			must(t, c.Subscribe(t.Context(), channel))
+			c = s.Client(sfstream.WithTransport(sfstream.CometD))
+			Must(t, c.Subscribe(t.Context(), channel))
 			var got []any
 			for range 4 {
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -44,7 +44,7 @@ func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 					break
 				}
 				f, err := m.Fields()
-				must(t, err)
+				Must(t, err)
 				got = append(got, f["N__c"])
 				m.Ack()
 			}
@@ -59,14 +59,14 @@ func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 func TestCloseEndsOpen(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
+			s := NewScene(t)
 			s.FailLogin(-1, "timeout")
 			c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s))
-			must(t, err)
+			Must(t, err)
 			done := make(chan error)
 			go func() { done <- c.Open(context.Background()) }()
 			<-time.After(time.Second)
-			must(t, c.Close())
+			Must(t, c.Close())
 			start := time.Now()
 			err = <-done
 			if took := time.Since(start); took > time.Second || !errors.Is(err, sfstream.ErrClosed) {

@@ -15,17 +15,17 @@ import (
 func TestDroppedChannelsRepeatNoRejectedLogin(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
+			s := NewScene(t)
 			dropped := 0
-			c := s.client(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
+			c := s.Client(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
 				dropped++
 				return true
 			}}))
 			const n = 20
 			for i := range n {
 				channel := fmt.Sprintf("/event/C%d__e", i)
-				s.define(channel)
-				must(t, c.Subscribe(t.Context(), channel))
+				s.Define(channel)
+				Must(t, c.Subscribe(t.Context(), channel))
 			}
 			s.ExpireToken()
 			s.FailLogin(-1, "invalid_grant/authentication failure")
@@ -45,13 +45,13 @@ func TestDroppedChannelsRepeatNoRejectedLogin(t *testing.T) {
 func TestChannelsDroppedAtOnceRepeatNoRejectedLogin(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			c := s.client(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool { return true }}))
+			s := NewScene(t)
+			c := s.Client(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool { return true }}))
 			const n = 20
 			for i := range n {
 				channel := fmt.Sprintf("/event/C%d__e", i)
-				s.define(channel)
-				must(t, c.Subscribe(t.Context(), channel))
+				s.Define(channel)
+				Must(t, c.Subscribe(t.Context(), channel))
 			}
 			s.ExpireToken()
 			s.FailLogin(-1, "invalid_grant/authentication failure")

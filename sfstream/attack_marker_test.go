@@ -14,29 +14,29 @@ import (
 func TestUnsubscribeTakesNoMarkerBack(t *testing.T) {
 	t.Run("cometd/cometd/", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			c := s.following()
-			s.publish(orders, 1)
-			nextIs(t, c, "1")
+			s := NewScene(t)
+			c := s.Following()
+			s.PublishNext(Orders, 1)
+			NextIs(t, c, "1")
 			<-time.After(10 * time.Minute) // quiet: Live moves, and is not saved yet
-			s.savedIs("1")
+			s.SavedIs("1")
 			s.FailCometD(sfstreamtest.CometDFault{Kind: "disconnect", NoAnswer: true})
 			done := make(chan error)
-			go func() { done <- c.Unsubscribe(t.Context(), orders) }()
+			go func() { done <- c.Unsubscribe(t.Context(), Orders) }()
 			<-time.After(10 * time.Millisecond)
-			must(t, c.Subscribe(t.Context(), orders))
-			s.publish(orders, 3)
-			for _, want := range numbered(2, 4) {
-				nextIs(t, c, want)
+			Must(t, c.Subscribe(t.Context(), Orders))
+			s.PublishNext(Orders, 3)
+			for _, want := range Numbered(2, 4) {
+				NextIs(t, c, want)
 			}
 			<-time.After(200 * time.Millisecond)
-			s.savedIs("4")
-			must(t, <-done)
+			s.SavedIs("4")
+			Must(t, <-done)
 			<-time.After(time.Minute)
-			s.savedIs("4")
-			got := s.crash(c)
-			s.publish(orders, 1)
-			nextIs(t, got, "5")
+			s.SavedIs("4")
+			got := s.Crash(c)
+			s.PublishNext(Orders, 1)
+			NextIs(t, got, "5")
 		})
 	})
 }

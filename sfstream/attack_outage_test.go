@@ -17,14 +17,14 @@ import (
 func TestADeadConnectionIsTriedAgainBeforeTheReconnectTimeout(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			c := s.following(sfstream.WithReconnectTimeout(2 * time.Minute))
+			s := NewScene(t)
+			c := s.Following(sfstream.WithReconnectTimeout(2 * time.Minute))
 			<-time.After(10 * time.Minute)
-			before := len(s.Subscribes(orders))
+			before := len(s.Subscribes(Orders))
 			s.Blackhole()
 			<-time.After(10 * time.Minute)
 			if err := c.Err(); err != nil {
-				t.Errorf("the client ended after %d attempts to reconnect: %v", len(s.Subscribes(orders))-before, err)
+				t.Errorf("the client ended after %d attempts to reconnect: %v", len(s.Subscribes(Orders))-before, err)
 			}
 		})
 	})
@@ -35,9 +35,9 @@ func TestADeadConnectionIsTriedAgainBeforeTheReconnectTimeout(t *testing.T) {
 func TestASlowBodyIsNoOutage(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t, sfstreamtest.WithIdleClose(24*time.Hour))
-			c := s.following(sfstream.WithReconnectTimeout(2*time.Minute), sfstream.WithPrefetch(1))
-			s.publish(orders, 5)
+			s := NewScene(t, sfstreamtest.WithIdleClose(24*time.Hour))
+			c := s.Following(sfstream.WithReconnectTimeout(2*time.Minute), sfstream.WithPrefetch(1))
+			s.PublishNext(Orders, 5)
 			n := 0
 			for range c.Messages(t.Context()) {
 				if n++; n == 5 {
@@ -57,9 +57,9 @@ func TestASlowBodyIsNoOutage(t *testing.T) {
 func TestRunForgetsTheRetriesOfARemovedChannel(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			c := s.following()
-			ctx, stop := newStop(t)
+			s := NewScene(t)
+			c := s.Following()
+			ctx, stop := NewStop(t)
 			handled := make(chan string, 100)
 			failed := false
 			ended := make(chan error)
@@ -73,18 +73,18 @@ func TestRunForgetsTheRetriesOfARemovedChannel(t *testing.T) {
 					return nil
 				}, sfstream.OnError(sfstream.Retry(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) })))
 			}()
-			s.publish(orders, 2)
+			s.PublishNext(Orders, 2)
 			<-time.After(time.Second)
-			must(t, c.Unsubscribe(t.Context(), orders))
-			must(t, c.Subscribe(t.Context(), orders))
-			s.publish(orders, 2)
+			Must(t, c.Unsubscribe(t.Context(), Orders))
+			Must(t, c.Subscribe(t.Context(), Orders))
+			s.PublishNext(Orders, 2)
 			select {
 			case <-handled:
 			case <-time.After(30 * time.Minute):
 				t.Error("nothing is handled for half an hour: the new subscription waits for the retry of the old one")
 			}
 			stop()
-			must(t, <-ended)
+			Must(t, <-ended)
 		})
 	})
 }
@@ -94,12 +94,12 @@ func TestRunWithPrefetchOne(t *testing.T) {
 	for _, ack := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckManual, sfstream.AckOnReceive} {
 		t.Run("pubsub", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t)
-				c := s.following(sfstream.WithPrefetch(1), sfstream.WithAck(ack))
-				s.publish(orders, 50)
-				ctx, stop := newStop(t)
+				s := NewScene(t)
+				c := s.Following(sfstream.WithPrefetch(1), sfstream.WithAck(ack))
+				s.PublishNext(Orders, 50)
+				ctx, stop := NewStop(t)
 				var got []string
-				must(t, c.Run(ctx, func(_ context.Context, m *sfstream.Message) error {
+				Must(t, c.Run(ctx, func(_ context.Context, m *sfstream.Message) error {
 					got = append(got, m.ID)
 					m.Ack()
 					m.Ack()
@@ -108,8 +108,8 @@ func TestRunWithPrefetchOne(t *testing.T) {
 					}
 					return nil
 				}, sfstream.Workers(32)))
-				sameNumbers(t, got, numbered(1, 50))
-				s.savedIs("50")
+				SameNumbers(t, got, Numbered(1, 50))
+				s.SavedIs("50")
 			})
 		})
 	}

@@ -20,9 +20,9 @@ import (
 func TestWhatWasNotAskedForIsBounded(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
+			s := NewScene(t)
 			n := 0
-			script := &scriptedStreams{answer: func(_ int, _ *eventbus.FetchRequest, _ int) (*eventbus.FetchResponse, error) {
+			script := &ScriptedStreams{Answer: func(_ int, _ *eventbus.FetchRequest, _ int) (*eventbus.FetchResponse, error) {
 				resp := &eventbus.FetchResponse{}
 				for range 100 {
 					n++
@@ -30,13 +30,13 @@ func TestWhatWasNotAskedForIsBounded(t *testing.T) {
 				}
 				return resp, nil
 			}}
-			c := s.client(script.option(), sfstream.WithPrefetch(10))
-			must(t, c.Subscribe(t.Context(), orders))
+			c := s.Client(script.Option(), sfstream.WithPrefetch(10))
+			Must(t, c.Subscribe(t.Context(), Orders))
 			<-time.After(30 * time.Second)
 			if p := c.Pending(); p > 1000 {
 				t.Errorf("%d messages wait, WithPrefetch is 10", p)
 			}
-			must(t, c.Close())
+			Must(t, c.Close())
 		})
 	})
 }
@@ -48,14 +48,14 @@ func TestRandomManual(t *testing.T) {
 		t.Run(fmt.Sprintf("%d/pubsub/", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 1))
-				s := newScene(t)
+				s := NewScene(t)
 				opts := []sfstream.Option{sfstream.WithPrefetch(2 + r.IntN(30)), sfstream.WithAck(sfstream.AckManual)}
-				c := s.following(opts...)
+				c := s.Following(opts...)
 				var mu sync.Mutex
 				acked := map[int]bool{}
 				var published atomic.Int64
 				check := func() {
-					n, _ := strconv.Atoi(s.saved(orders))
+					n, _ := strconv.Atoi(s.Saved(Orders))
 					mu.Lock()
 					defer mu.Unlock()
 					for i := 1; i <= n; i++ {
@@ -110,29 +110,29 @@ func TestRandomManual(t *testing.T) {
 				start()
 				for i := range 60 {
 					n := r.IntN(20)
-					s.publish(orders, n)
+					s.PublishNext(Orders, n)
 					published.Add(int64(n))
 					<-time.After(time.Duration(r.IntN(500)) * time.Millisecond)
 					check()
 					switch {
 					case i%7 == 6 || i == 59: // what was forgotten comes again
-						must(t, c.Unsubscribe(t.Context(), orders))
-						must(t, c.Subscribe(t.Context(), orders))
+						Must(t, c.Unsubscribe(t.Context(), Orders))
+						Must(t, c.Subscribe(t.Context(), Orders))
 					case r.IntN(6) == 0:
 						s.DropConnections()
 					case r.IntN(10) == 0:
-						must(t, c.Close())
+						Must(t, c.Close())
 						stop()
 						wg.Wait()
 						ctx, stop = context.WithCancel(t.Context())
-						c = s.following(opts...)
+						c = s.Following(opts...)
 						start()
 					}
 				}
 				total := int(published.Load())
 				published.Store(9000) // nothing is forgotten any more
-				must(t, c.Unsubscribe(t.Context(), orders))
-				must(t, c.Subscribe(t.Context(), orders))
+				Must(t, c.Unsubscribe(t.Context(), Orders))
+				Must(t, c.Subscribe(t.Context(), Orders))
 				<-time.After(5 * time.Minute)
 				check()
 				for i := 1; i <= total; i++ {
@@ -141,7 +141,7 @@ func TestRandomManual(t *testing.T) {
 						break
 					}
 				}
-				must(t, c.Close())
+				Must(t, c.Close())
 				stop()
 				wg.Wait()
 			})

@@ -37,35 +37,35 @@ func TestSkippingOutlivesARestart(t *testing.T) {
 	for _, how := range []string{"since", "new"} {
 		t.Run(how+"/pubsub/", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t, sfstreamtest.WithBatchEvents(1))
+				s := NewScene(t, sfstreamtest.WithBatchEvents(1))
 				const channel = "/event/Dated__e"
-				must(t, s.DefineEvent(channel, datedSchema))
+				Must(t, s.DefineEvent(channel, datedSchema))
 				for i := range 300 {
 					_, err := s.Publish(channel, map[string]any{"N__c": float64(i)})
-					must(t, err)
+					Must(t, err)
 				}
 				<-time.After(24 * time.Hour)
 				since := time.Now()
 				opts := []sfstream.SubscribeOption{sfstream.From(sfstream.ReplaySince(since))}
 				if how == "new" {
 					// A program that wants new events only, and was stopped before the first one.
-					c := s.client(sfstream.WithReplay(sfstream.ReplayNew))
-					must(t, c.Subscribe(t.Context(), channel))
-					must(t, c.Close())
+					c := s.Client(sfstream.WithReplay(sfstream.ReplayNew))
+					Must(t, c.Subscribe(t.Context(), channel))
+					Must(t, c.Close())
 					opts = nil
 				}
-				c := s.client(slowly(), sfstream.WithReplay(sfstream.ReplayNew))
-				must(t, c.Subscribe(t.Context(), channel, opts...))
+				c := s.Client(slowly(), sfstream.WithReplay(sfstream.ReplayNew))
+				Must(t, c.Subscribe(t.Context(), channel, opts...))
 				<-time.After(time.Second) // about 100 of 300 are skipped
 				t.Log("before:", c.Status().Channels[0].Received, "received,", c.Pending(), "pending")
-				must(t, c.Close())
+				Must(t, c.Close())
 
-				c = s.client(sfstream.WithReplay(sfstream.ReplayNew))
-				must(t, c.Subscribe(t.Context(), channel))
+				c = s.Client(sfstream.WithReplay(sfstream.ReplayNew))
+				Must(t, c.Subscribe(t.Context(), channel))
 				<-time.After(time.Minute)
 				if n := c.Pending(); n > 0 {
 					m, err := c.Receive(t.Context())
-					must(t, err)
+					Must(t, err)
 					t.Errorf("after the restart %d events are handed out that are older than wanted by %v", n, since.Sub(m.Date()))
 				}
 			})

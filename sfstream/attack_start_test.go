@@ -16,25 +16,25 @@ func TestAFastFirstDateSkipsNothing(t *testing.T) {
 	for _, how := range []string{"reconnect", "restart"} {
 		t.Run(how+"/pubsub/", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScene(t)
+				s := NewScene(t)
 				const channel = "/event/Dated__e"
-				must(t, s.DefineEvent(channel, datedSchema))
+				Must(t, s.DefineEvent(channel, datedSchema))
 				clock := &skewed{base: s.HTTPClient().Transport}
 				clock.ahead.Store(int64(5 * time.Hour))
 				opts := []sfstream.Option{sfstream.WithHTTPClient(&http.Client{Transport: clock}), sfstream.WithReplay(sfstream.ReplayNew)}
-				c := s.client(opts...)
-				must(t, c.Subscribe(t.Context(), channel))
+				c := s.Client(opts...)
+				Must(t, c.Subscribe(t.Context(), channel))
 				clock.ahead.Store(0)
 				<-time.After(10 * time.Second)
 				publish := func(n float64) {
 					_, err := s.Publish(channel, map[string]any{"N__c": n})
-					must(t, err)
+					Must(t, err)
 				}
 				if how == "restart" {
-					must(t, c.Close())
+					Must(t, c.Close())
 					publish(1)
-					c = s.client(opts...)
-					must(t, c.Subscribe(t.Context(), channel))
+					c = s.Client(opts...)
+					Must(t, c.Subscribe(t.Context(), channel))
 				} else {
 					s.ExpireToken()
 					s.Refuse(true)
@@ -56,7 +56,7 @@ func TestAFastFirstDateSkipsNothing(t *testing.T) {
 						break
 					}
 					f, err := m.Fields()
-					must(t, err)
+					Must(t, err)
 					got = append(got, f["N__c"])
 				}
 				if len(got) != 3 {
@@ -71,8 +71,8 @@ func TestAFastFirstDateSkipsNothing(t *testing.T) {
 func TestAMinuteOfRefusedTokensIsNoEnd(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			c := s.following()
+			s := NewScene(t)
+			c := s.Following()
 			s.Reject("", -1, "service.auth.error")
 			s.EndStreams("", "service.auth.error")
 			start := time.Now()

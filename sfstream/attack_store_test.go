@@ -2,12 +2,9 @@ package sfstream_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/sfstream/sfstream-go/sfstream"
 )
 
 // A disk hangs (NFS, a full or broken volume: an fsync that does not return, which
@@ -16,12 +13,12 @@ import (
 func TestAStoreThatHangsIsTold(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			c := s.following()
+			s := NewScene(t)
+			c := s.Following()
 			release := make(chan struct{})
 			defer close(release)
-			s.store.beforeSave(func(context.Context) error { <-release; return nil })
-			s.publish(orders, 3)
+			s.Store.BeforeSave(func(context.Context) error { <-release; return nil })
+			s.PublishNext(Orders, 3)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 			defer cancel()
 			for {
@@ -29,13 +26,10 @@ func TestAStoreThatHangsIsTold(t *testing.T) {
 					break
 				}
 			}
-			if c.Err() == nil && len(s.log.warnings("")) == 0 {
+			if c.Err() == nil && len(s.Log.Warnings("")) == 0 {
 				t.Errorf("no Save has returned for 20 minutes: no error, no warning")
 			}
-			t.Log(c.Err(), s.log.warnings(""))
+			t.Log(c.Err(), s.Log.Warnings(""))
 		})
 	})
 }
-
-var _ = fmt.Sprint
-var _ = sfstream.ErrClosed

@@ -20,21 +20,21 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// scriptedStreams answers Subscribe in place of the server.
-type scriptedStreams struct {
+// ScriptedStreams answers Subscribe in place of the server.
+type ScriptedStreams struct {
 	mu     sync.Mutex
 	opened []time.Time
-	first  []*eventbus.FetchRequest
-	answer func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error)
+	First  []*eventbus.FetchRequest
+	Answer func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error)
 }
 
-func (s *scriptedStreams) count() int {
+func (s *ScriptedStreams) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.opened)
 }
 
-func (s *scriptedStreams) option() sfstream.Option {
+func (s *ScriptedStreams) Option() sfstream.Option {
 	return sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		s.mu.Lock()
 		s.opened = append(s.opened, time.Now())
@@ -45,7 +45,7 @@ func (s *scriptedStreams) option() sfstream.Option {
 }
 
 type scriptedStream struct {
-	s    *scriptedStreams
+	s    *ScriptedStreams
 	ctx  context.Context
 	n    int
 	got  chan *eventbus.FetchRequest
@@ -68,7 +68,7 @@ func (s *scriptedStream) RecvMsg(m any) error {
 	if s.req == nil {
 		s.req = <-s.got
 		s.s.mu.Lock()
-		s.s.first = append(s.s.first, s.req)
+		s.s.First = append(s.s.First, s.req)
 		s.s.mu.Unlock()
 	}
 	select {
@@ -76,7 +76,7 @@ func (s *scriptedStream) RecvMsg(m any) error {
 		return status.FromContextError(s.ctx.Err()).Err()
 	case <-time.After(10 * time.Millisecond): // a fast network
 	}
-	resp, err := s.s.answer(s.n, s.req, s.sent)
+	resp, err := s.s.Answer(s.n, s.req, s.sent)
 	s.sent++
 	if err != nil {
 		return err
@@ -95,23 +95,23 @@ func (s *scriptedStream) RecvMsg(m any) error {
 func againstStreams(t *testing.T, limit int, answer func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error), opts ...sfstream.Option) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			script := &scriptedStreams{answer: answer}
-			c := s.client(append([]sfstream.Option{script.option()}, opts...)...)
-			must(t, c.Subscribe(t.Context(), orders))
+			s := NewScene(t)
+			script := &ScriptedStreams{Answer: answer}
+			c := s.Client(append([]sfstream.Option{script.Option()}, opts...)...)
+			Must(t, c.Subscribe(t.Context(), Orders))
 			start := time.Now()
 			<-time.After(10 * time.Minute)
-			n := script.count()
+			n := script.Count()
 			t.Logf("%d streams in %v, %d logins, Err %v", n, time.Since(start), s.Logins(), c.Err())
 			if n > limit {
 				t.Errorf("%d streams in 10 minutes", n)
 			}
-			must(t, c.Close())
+			Must(t, c.Close())
 		})
 	})
 }
 
-func keepalive(id byte) *eventbus.FetchResponse {
+func Keepalive(id byte) *eventbus.FetchResponse {
 	return &eventbus.FetchResponse{LatestReplayId: []byte{0, 0, 0, 0, 0, 0, 0, id, 0, 0}}
 }
 
@@ -119,7 +119,7 @@ func keepalive(id byte) *eventbus.FetchResponse {
 func TestAStreamThatEndsAfterItsKeepaliveIsNotStormed(t *testing.T) {
 	againstStreams(t, 600, func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		if sent == 0 {
-			return keepalive(1), nil
+			return Keepalive(1), nil
 		}
 		return nil, io.EOF
 	})
@@ -129,7 +129,7 @@ func TestAStreamThatEndsAfterItsKeepaliveIsNotStormed(t *testing.T) {
 func TestAStreamThatFailsAfterItsKeepaliveIsNotStormed(t *testing.T) {
 	againstStreams(t, 200, func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		if sent == 0 {
-			return keepalive(1), nil
+			return Keepalive(1), nil
 		}
 		return nil, status.Error(codes.Unavailable, "going down")
 	})
@@ -142,7 +142,7 @@ func TestAServerThatRefusesItsOwnIDsIsNotStormed(t *testing.T) {
 			return nil, status.Error(codes.InvalidArgument, "The Replay ID validation failed. Ensure that")
 		}
 		if sent == 0 {
-			return keepalive(1), nil
+			return Keepalive(1), nil
 		}
 		return nil, io.EOF
 	}, sfstream.WithReplayFallback(sfstream.FallbackAll))

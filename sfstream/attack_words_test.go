@@ -24,9 +24,9 @@ import (
 func TestATokenInATrailerIsNotPrinted(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
+			s := NewScene(t)
 			token := ""
-			c := s.client(sfstream.WithPubSubDialOptions(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			c := s.Client(sfstream.WithPubSubDialOptions(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 				md, _ := metadata.FromOutgoingContext(ctx)
 				token = md.Get("accesstoken")[0]
 				for _, o := range opts {
@@ -38,7 +38,7 @@ func TestATokenInATrailerIsNotPrinted(t *testing.T) {
 			})))
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			err := c.Subscribe(ctx, orders)
+			err := c.Subscribe(ctx, Orders)
 			if token == "" || strings.Contains(fmt.Sprintf("%v %+v", err, err), token) {
 				t.Errorf("%q in %.300v", token, err)
 			}
@@ -51,7 +51,7 @@ func TestATokenInATrailerIsNotPrinted(t *testing.T) {
 func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
+			s := NewScene(t)
 			var mu sync.Mutex
 			logins := 0
 			const first, second = "00D000000000001AAA", "00D000000000002AAA"
@@ -65,8 +65,8 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 				}
 				return &authenticator.Credentials{AccessToken: fmt.Sprintf("T%d", logins), InstanceURL: "https://acme.my.salesforce.com", OrgID: org}, nil
 			})
-			script := &scriptedStreams{}
-			script.answer = func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
+			script := &ScriptedStreams{}
+			script.Answer = func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 				switch {
 				case n == 1 && sent == 0:
 					return &eventbus.FetchResponse{Events: []*eventbus.ConsumerEvent{{ReplayId: []byte{0, 0, 0, 0, 0, 0, 9, 9, 0, 0}, Event: &eventbus.ProducerEvent{Id: "old", Payload: []byte{0}}}}}, nil
@@ -83,12 +83,12 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 				}
 				return nil
 			})
-			c, err := sfstream.New(auth, sfstream.WithOrg(s), sfstream.WithReplayStore(s.store), script.option(), sfstream.WithPubSubDialOptions(unary), sfstream.WithAck(sfstream.AckOnReceive))
-			must(t, err)
+			c, err := sfstream.New(auth, sfstream.WithOrg(s), sfstream.WithReplayStore(s.Store), script.Option(), sfstream.WithPubSubDialOptions(unary), sfstream.WithAck(sfstream.AckOnReceive))
+			Must(t, err)
 			defer c.Close()
-			must(t, c.Open(t.Context()))
-			must(t, c.Subscribe(t.Context(), orders))
-			nextIs(t, c, "old")
+			Must(t, c.Open(t.Context()))
+			Must(t, c.Subscribe(t.Context(), Orders))
+			NextIs(t, c, "old")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			m, err := c.Receive(ctx)
@@ -97,13 +97,13 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 				return
 			}
 			<-time.After(time.Second)
-			ms, _ := s.store.memory.All(context.Background())
+			ms, _ := s.Store.Memory.All(context.Background())
 			for k, v := range ms {
 				t.Logf("%+v %x", k, v.ReplayID)
 			}
-			at, err := s.store.memory.Load(context.Background(), replaystore.Key{OrgID: second, API: "pubsub", Channel: orders})
+			at, err := s.Store.Memory.Load(context.Background(), replaystore.Key{OrgID: second, API: "pubsub", Channel: Orders})
 			t.Log(m.ID, at, err)
-			t.Logf("second stream asked %v after %x", script.first[1].ReplayPreset, script.first[1].ReplayId)
+			t.Logf("second stream asked %v after %x", script.First[1].ReplayPreset, script.First[1].ReplayId)
 			if err != nil {
 				t.Error("events of the new org are saved under the id of the old one: a restart finds no marker and starts at new")
 			}
@@ -116,21 +116,21 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 func TestAChannelThatWaitsForItsSchemaSparesTheAllocation(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newScene(t)
-			s.publish(orders, 200)
+			s := NewScene(t)
+			s.PublishNext(Orders, 200)
 			s.FailGetSchema(-1, "schema.api.unavailable")
 			events := 0
-			c := s.client(sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			c := s.Client(sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 				st, err := streamer(ctx, desc, cc, method, opts...)
 				return countingStream{st, &events}, err
 			})))
-			must(t, c.Subscribe(t.Context(), orders))
+			Must(t, c.Subscribe(t.Context(), Orders))
 			<-time.After(2 * time.Hour)
 			t.Log(events, "events delivered,", s.GetSchemaCalls(), "GetSchema calls")
 			if events > 2000 {
 				t.Errorf("%d events delivered in two hours, none of them handed out", events)
 			}
-			must(t, c.Close())
+			Must(t, c.Close())
 		})
 	})
 }

@@ -27,7 +27,7 @@ const burst = 100_000
 // with in the same run: net/http and encoding/json that decode all ("x-bare"),
 // and the same with the data left raw ("x-raw").
 func BenchmarkCometDBurst(b *testing.B) {
-	addr, err := firstLine(b, childCommand(b, "bench cometd server", nil))
+	addr, err := firstLine(b, ChildCommand(b, "bench cometd server", nil))
 	if err != nil {
 		b.Fatal(err)
 	}

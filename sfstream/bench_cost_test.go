@@ -70,7 +70,7 @@ func peakMemory() float64 {
 // measure runs a job in a process of its own, which prints its cost.
 func measure(b *testing.B, job string, args any) cost {
 	b.Helper()
-	out, err := childCommand(b, job, args).Output()
+	out, err := ChildCommand(b, job, args).Output()
 	if err != nil {
 		b.Fatal(err)
 	}

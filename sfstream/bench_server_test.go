@@ -46,7 +46,7 @@ func serveBench() error {
 	if err != nil {
 		return err
 	}
-	g := grpc.NewServer(grpc.ForceServerCodecV2(preparedCodec{encoding.GetCodecV2("proto")}))
+	g := grpc.NewServer(grpc.ForceServerCodecV2(PreparedCodec{CodecV2: encoding.GetCodecV2("proto")}))
 	eventbus.Register(g, server)
 	go func() { // ends with stdin, as the process does
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -254,7 +254,7 @@ func (s *benchServer) Subscribe(stream grpc.BidiStreamingServer[eventbus.FetchRe
 		}
 		// grpc still holds the last response: each has a slice of its own.
 		n := int(req.NumRequested)
-		response := make(preparedResponse, 0, n*len(event.encoded)+32)
+		response := make(PreparedResponse, 0, n*len(event.encoded)+32)
 		for range n {
 			at := len(response) + event.replayID
 			response = append(response, event.encoded...)
@@ -290,13 +290,13 @@ func sendLive(stream grpc.ServerStream, like *preparedEvent, n int32) error {
 	return nil
 }
 
-// preparedResponse is an encoded FetchResponse, which preparedCodec lets pass.
-type preparedResponse []byte
+// PreparedResponse is an encoded FetchResponse, which PreparedCodec lets pass.
+type PreparedResponse []byte
 
-type preparedCodec struct{ encoding.CodecV2 }
+type PreparedCodec struct{ encoding.CodecV2 }
 
-func (c preparedCodec) Marshal(v any) (mem.BufferSlice, error) {
-	if response, ok := v.(preparedResponse); ok {
+func (c PreparedCodec) Marshal(v any) (mem.BufferSlice, error) {
+	if response, ok := v.(PreparedResponse); ok {
 		return mem.BufferSlice{mem.SliceBuffer(response)}, nil
 	}
 	return c.CodecV2.Marshal(v)

@@ -181,7 +181,7 @@ func (s *countingStore) Save(ctx context.Context, markers map[replaystore.Key]re
 func benchClient(addr string, store replaystore.Store, channels []string) (*sfstream.Client, error) {
 	client, err := sfstream.New(
 		authenticator.Static{AccessToken: "token", InstanceURL: "https://bench.my.salesforce.com", OrgID: "00D000000000062EAA"},
-		sfstream.WithPubSubEndpoint("http://"+addr), sfstream.WithHTTPClient(nowhere), sfstream.WithReplayStore(store), sfstream.WithReplay(sfstream.ReplayAll))
+		sfstream.WithPubSubEndpoint("http://"+addr), sfstream.WithHTTPClient(Nowhere), sfstream.WithReplayStore(store), sfstream.WithReplay(sfstream.ReplayAll))
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func benchClient(addr string, store replaystore.Store, channels []string) (*sfst
 
 // startBenchServer starts serveBench in a process and returns its address.
 func startBenchServer(b *testing.B) string {
-	cmd := childCommand(b, "bench server", nil)
+	cmd := ChildCommand(b, "bench server", nil)
 	addr, err := firstLine(b, cmd)
 	if err != nil {
 		b.Fatal(err)
@@ -212,7 +212,7 @@ func firstLine(tb testing.TB, cmd *exec.Cmd) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	startChild(tb, cmd)
+	StartChild(tb, cmd)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	return strings.TrimSpace(line), err
 }

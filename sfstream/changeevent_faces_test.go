@@ -39,24 +39,24 @@ func TestBothAPIsGiveTheSameChange(t *testing.T) {
 		{name: "a wildcard", change: sfstreamtest.Change{Type: "GAP_UPDATE", RecordIDs: []string{"00Q*"}}},
 		{name: "a gap", change: sfstreamtest.Change{Type: "GAP_DELETE"}},
 		{name: "an overflow", change: sfstreamtest.Change{Type: "GAP_OVERFLOW", RecordIDs: []string{"000000000000000AAA"}}},
-		{name: "an origin", change: sfstreamtest.Change{Type: "DELETE", Origin: "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/", TransactionKey: "k", SequenceNumber: 7, CommitNumber: 1<<62 + 1, CommitTime: aDate}},
+		{name: "an origin", change: sfstreamtest.Change{Type: "DELETE", Origin: "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/", TransactionKey: "k", SequenceNumber: 7, CommitNumber: 1<<62 + 1, CommitTime: Date}},
 		{name: "a nested diff", change: sfstreamtest.Change{Type: "UPDATE", Set: map[string]any{"Address": map[string]any{"Street": diff}}, Diff: []string{"Address.Street"}},
 			differs: func(c *sfstream.ChangeEvent) { c.DiffFields = nil }}, // our server does not wrap it: no compound holds so long a text
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t)
+				l := New(t)
 				fields := []sfstreamtest.Field{{Name: "Name", Type: "PersonName"}, {Name: "Phone", Type: "Phone"}, {Name: "Description", Type: "StringPlusClob"},
 					{Name: "Address", Type: "Address"}, {Name: "LastModifiedDate", Type: "DateTime"}}
 				for i := range 80 {
 					fields = append(fields, sfstreamtest.Field{Name: fmt.Sprintf("F%d__c", i), Type: "Text"})
 				}
-				l.must(l.DefineObject("Lead", fields...))
+				l.Must(l.DefineObject("Lead", fields...))
 				if tt.change.Object = "Lead"; tt.change.RecordIDs == nil {
 					tt.change.RecordIDs = []string{"00Q000000000001AAA"}
 				}
 				_, err := l.Change(tt.change)
-				l.must(err)
+				l.Must(err)
 				pubsub, pubsubText := oneChange(l, sfstream.PubSub, old)
 				streaming, streamingText := oneChange(l, sfstream.CometD, old)
 				if pubsub.Type != sfstream.ChangeType(tt.change.Type) || pubsub.CommitTime.IsZero() || len(pubsub.RecordIDs) != len(tt.change.RecordIDs) {
@@ -77,18 +77,18 @@ func TestBothAPIsGiveTheSameChange(t *testing.T) {
 }
 
 // oneChange receives the change over an API, and applies its first diff.
-func oneChange(l *lab, via sfstream.Transport, old string) (*sfstream.ChangeEvent, string) {
-	l.t.Helper()
-	l.start(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithTransport(via), sfstream.WithAck(sfstream.AckManual))
-	defer l.stop()
-	l.subscribe("/data/LeadChangeEvent")
-	m := l.receive()
+func oneChange(l *Lab, via sfstream.Transport, old string) (*sfstream.ChangeEvent, string) {
+	l.T.Helper()
+	l.Start(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithTransport(via), sfstream.WithAck(sfstream.AckManual))
+	defer l.Stop()
+	l.Subscribe("/data/LeadChangeEvent")
+	m := l.Receive()
 	change, err := m.Change()
-	l.must(err)
+	l.Must(err)
 	if len(change.DiffFields) == 0 {
 		return change, ""
 	}
 	text, err := m.ApplyDiff(change.DiffFields[0], old)
-	l.must(err)
+	l.Must(err)
 	return change, text
 }

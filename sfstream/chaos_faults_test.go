@@ -9,7 +9,7 @@ import (
 )
 
 // refusals are the endings that say nothing about a position, however often.
-var refusals = slices.DeleteFunc(slices.Clone(endings), func(code string) bool { return strings.Contains(code, "replay.repeated") })
+var refusals = slices.DeleteFunc(slices.Clone(Endings), func(code string) bool { return strings.Contains(code, "replay.repeated") })
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
@@ -218,7 +218,7 @@ var chaosFaults = []chaosFault{
 		}
 		c.expect.replay = true // where there is no position
 		c.model.change(channel, func(ch *channelModel) { ch.stale++; ch.lied = true })
-		c.Reject(channel, 1, stale)
+		c.Reject(channel, 1, StaleReplayID)
 		c.EndStreams(channel, "UNAVAILABLE")
 		return channel
 	}},

@@ -18,7 +18,7 @@ func (c *chaos) forget(channel string, do func(ch *channelModel) error) {
 	c.model.change(channel, func(ch *channelModel) {
 		ch.missable(ch.published())
 		ch.stale++
-		must(c.t, do(ch))
+		Must(c.t, do(ch))
 	})
 }
 

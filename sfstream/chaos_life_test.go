@@ -49,7 +49,7 @@ func (c *chaos) start(cause string) bool {
 		sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { c.model.gap(l.number, g, c.fallback) }}),
 		sfstream.WithLogger(slog.New(traceLog{c.trace, l.number})),
 	)
-	must(c.t, err)
+	Must(c.t, err)
 	l.client, c.live = client, l
 	for attempt := 1; ; attempt++ {
 		ctx, cancel := context.WithTimeout(c.over, time.Minute)

@@ -138,21 +138,21 @@ func (c *chaos) define(channel string) {
 	name := channel[strings.LastIndex(channel, "/")+1:]
 	switch {
 	case strings.HasPrefix(channel, "/topic/"):
-		must(c.t, c.DefinePushTopic(sfstreamtest.PushTopic{Name: name, Query: "SELECT Id, N__c FROM Chaos__c"}))
+		Must(c.t, c.DefinePushTopic(sfstreamtest.PushTopic{Name: name, Query: "SELECT Id, N__c FROM Chaos__c"}))
 	case strings.HasPrefix(channel, "/u/"):
-		must(c.t, c.DefineGenericChannel(channel))
+		Must(c.t, c.DefineGenericChannel(channel))
 	case isGrouped(channel):
-		must(c.t, c.defineGrouped(channel))
+		Must(c.t, c.defineGrouped(channel))
 	case strings.HasPrefix(channel, "/data/"):
-		must(c.t, c.DefineObject(strings.TrimSuffix(name, "ChangeEvent"), sfstreamtest.Field{Name: "Ordinal__c", Type: "Integer"}))
+		Must(c.t, c.DefineObject(strings.TrimSuffix(name, "ChangeEvent"), sfstreamtest.Field{Name: "Ordinal__c", Type: "Integer"}))
 	case strings.Contains(channel, "Undated"):
-		must(c.t, c.DefineEvent(channel, `{"type":"record","name":"`+name+`","fields":[{"name":"N__c","type":["null","double"],"default":null}]}`))
+		Must(c.t, c.DefineEvent(channel, `{"type":"record","name":"`+name+`","fields":[{"name":"N__c","type":["null","double"],"default":null}]}`))
 	default:
-		must(c.t, c.DefineEvent(channel, labSchema(name)))
+		Must(c.t, c.DefineEvent(channel, Schema(name)))
 	}
 }
 
-// apiOf is the name that the API of a channel has in markers.
+// APIOf is the name that the API of a channel has in markers.
 func (c *chaos) apiOf(channel string) string {
 	if c.via[channel] == sfstream.CometD || strings.HasPrefix(channel, "/topic/") || strings.HasPrefix(channel, "/u/") {
 		return "cometd"
@@ -174,7 +174,7 @@ func (c *chaos) beginEraBy(ch *channelModel, restart func(channel string, id uin
 		era := uint64(1 + c.ids.IntN(1000))
 		if _, used := ch.eras[era]; !used {
 			ch.eras[era], ch.silent = ch.published(), ch.accepts
-			must(c.t, restart(ch.name, era*eraSize+1+uint64(c.ids.IntN(1000))))
+			Must(c.t, restart(ch.name, era*eraSize+1+uint64(c.ids.IntN(1000))))
 			return
 		}
 	}

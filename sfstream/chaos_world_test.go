@@ -89,7 +89,7 @@ var worldFaults = []chaosFault{
 		how := pick(c, []string{"301", "302", "307", "404", "gone"})
 		if err := c.LeaveInstance(how); err != nil { // where the logins are too
 			how = "404"
-			must(c.t, c.LeaveInstance(how))
+			Must(c.t, c.LeaveInstance(how))
 		}
 		if c.random.IntN(2) == 0 {
 			c.EndStreams("", "UNAVAILABLE")
@@ -128,7 +128,7 @@ var worldFaults = []chaosFault{
 		if c.isGone(channel) {
 			return ""
 		}
-		must(c.t, c.PassPositions(channel, c.random.IntN(30)))
+		Must(c.t, c.PassPositions(channel, c.random.IntN(30)))
 		c.SeekBacklog(channel, 1+c.random.IntN(2), d)
 		c.EndStreams(channel, "UNAVAILABLE")
 		return fmt.Sprintf("%s for %s", channel, d)

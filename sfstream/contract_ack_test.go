@@ -58,66 +58,66 @@ func contractAck() []rule {
 // handledByLoop: in the body of each message the stored marker is that of the
 // one before, however long the body takes.
 func handledByLoop(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	before := ""
 	for m := range c.Messages(t.Context()) {
 		<-time.After(time.Second)
-		s.savedIs(before)
+		s.SavedIs(before)
 		if before = m.ID; m.ID == "5" {
 			break
 		}
 	}
-	s.savedIs("4")
+	s.SavedIs("4")
 }
 
 func handledByReceive(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	before := ""
 	for range 5 {
-		got := next(t, c)
+		got := Next(t, c)
 		<-time.After(time.Second)
-		s.savedIs(before)
+		s.SavedIs(before)
 		before = got
 	}
 }
 
 func handledByC(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	messages := c.C(t.Context())
 	before := ""
 	for range 5 {
 		m := <-messages
 		<-time.After(time.Second)
-		s.savedIs(before)
+		s.SavedIs(before)
 		before = m.ID
 	}
 }
 
 func handledAtEndOfCtx(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
-	ctx, stop := newStop(t)
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
+	ctx, stop := NewStop(t)
 	for m := range c.Messages(ctx) {
 		if m.ID == "2" {
 			stop()
 		}
 	}
-	s.savedIs("2")
-	nextIs(t, c, "3")
+	s.SavedIs("2")
+	NextIs(t, c, "3")
 }
 
 func handledByEndedReceive(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
-	ctx, stop := newStop(t)
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
+	ctx, stop := NewStop(t)
 	if m, err := c.Receive(ctx); err != nil || m.ID != "1" {
 		t.Fatal(m, err)
 	}
@@ -125,7 +125,7 @@ func handledByEndedReceive(t *testing.T) {
 	if _, err := c.Receive(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want the ctx's error", err)
 	}
-	nextIs(t, c, "2")
+	NextIs(t, c, "2")
 }
 
 // leavings are the ways to leave a consumer with message 3 unhandled, after 1
@@ -140,7 +140,7 @@ var leavings = map[string]func(t *testing.T, c *sfstream.Client){
 	},
 	"return": func(t *testing.T, c *sfstream.Client) {
 		for m, err := range c.MessagesErr(t.Context()) {
-			must(t, err)
+			Must(t, err)
 			if m.ID == "3" {
 				return
 			}
@@ -171,7 +171,7 @@ var leavings = map[string]func(t *testing.T, c *sfstream.Client){
 		<-done
 	},
 	"the end of C": func(t *testing.T, c *sfstream.Client) {
-		ctx, stop := newStop(t)
+		ctx, stop := NewStop(t)
 		messages := c.C(ctx)
 		for range 3 {
 			<-messages
@@ -192,22 +192,22 @@ var leavings = map[string]func(t *testing.T, c *sfstream.Client){
 }
 
 // resumptions are the ways to go on.
-var resumptions = map[string]func(t *testing.T, s *scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client){
-	"the next loop": func(t *testing.T, _ *scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+var resumptions = map[string]func(t *testing.T, s *Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client){
+	"the next loop": func(t *testing.T, _ *Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
 		for m := range c.Messages(t.Context()) {
 			m.Ack()
 			return m, c
 		}
 		return nil, c
 	},
-	"Receive": func(t *testing.T, _ *scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+	"Receive": func(t *testing.T, _ *Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		m.Ack()
 		return m, c
 	},
-	"C": func(t *testing.T, _ *scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
-		ctx, stop := newStop(t)
+	"C": func(t *testing.T, _ *Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+		ctx, stop := NewStop(t)
 		messages := c.C(ctx)
 		m := <-messages
 		m.Ack()
@@ -216,34 +216,34 @@ var resumptions = map[string]func(t *testing.T, s *scene, c *sfstream.Client) (*
 		}
 		return m, c
 	},
-	"a restarted program": func(t *testing.T, s *scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
-		c = s.restart(c)
+	"a restarted program": func(t *testing.T, s *Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+		c = s.Restart(c)
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		m.Ack()
 		return m, c
 	},
-	"a program after a crash": func(t *testing.T, s *scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
-		c = s.crash(c)
+	"a program after a crash": func(t *testing.T, s *Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+		c = s.Crash(c)
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		m.Ack()
 		return m, c
 	},
 }
 
-func leftUnhandled(t *testing.T, leave func(*testing.T, *sfstream.Client), resume func(*testing.T, *scene, *sfstream.Client) (*sfstream.Message, *sfstream.Client)) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+func leftUnhandled(t *testing.T, leave func(*testing.T, *sfstream.Client), resume func(*testing.T, *Scene, *sfstream.Client) (*sfstream.Message, *sfstream.Client)) {
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	for range 2 { // it comes again and again
 		leave(t, c)
-		s.savedIs("2")
+		s.SavedIs("2")
 		if t.Failed() {
 			return
 		}
-		must(t, c.Err())
-		c = s.restart(c)
+		Must(t, c.Err())
+		c = s.Restart(c)
 		leave = func(t *testing.T, c *sfstream.Client) {
 			for m := range c.Messages(t.Context()) {
 				if m.ID != "3" {
@@ -258,30 +258,30 @@ func leftUnhandled(t *testing.T, leave func(*testing.T, *sfstream.Client), resum
 	if m == nil || m.ID != "3" {
 		t.Fatalf("got %v, want message 3 first", m)
 	}
-	sameNumbers(t, loop(t, c, 2), numbered(4, 5))
-	s.savedIs("5")
-	nothingNext(t, c)
+	SameNumbers(t, Loop(t, c, 2), Numbered(4, 5))
+	s.SavedIs("5")
+	NothingNext(t, c)
 }
 
 func ackBeforeBreak(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
 	for m := range c.Messages(t.Context()) {
 		m.Ack()
 		break
 	}
-	s.savedIs("1")
-	nextIs(t, c, "2")
-	c = s.restart(c)
-	nextIs(t, c, "3")
-	nothingNext(t, c)
+	s.SavedIs("1")
+	NextIs(t, c, "2")
+	c = s.Restart(c)
+	NextIs(t, c, "3")
+	NothingNext(t, c)
 }
 
 func ackAfterPutBack(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
 	var kept *sfstream.Message
 	for m := range c.Messages(t.Context()) {
 		kept = m
@@ -295,60 +295,60 @@ func ackAfterPutBack(t *testing.T) {
 	if got := c.Pending(); got != 2 {
 		t.Errorf("%d pending after Ack, want 2", got)
 	}
-	nextIs(t, c, "2")
-	nextIs(t, c, "3")
-	nothingNext(t, c)
+	NextIs(t, c, "2")
+	NextIs(t, c, "3")
+	NothingNext(t, c)
 }
 
 func putBackAcrossReconnect(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
 	for range c.Messages(t.Context()) {
 		break
 	}
 	s.DropConnections()
-	s.publish(orders, 1)
+	s.PublishNext(Orders, 1)
 	<-time.After(time.Minute)
-	sameNumbers(t, loop(t, c, 4), numbered(1, 4))
-	nothingNext(t, c)
+	SameNumbers(t, Loop(t, c, 4), Numbered(1, 4))
+	NothingNext(t, c)
 }
 
 func lastOfReceive(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
-	next(t, c)
-	next(t, c)
-	c = s.restart(c)
-	nextIs(t, c, "2") // acks it
-	c = s.restart(c)
-	nextIs(t, c, "3")
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
+	Next(t, c)
+	Next(t, c)
+	c = s.Restart(c)
+	NextIs(t, c, "2") // acks it
+	c = s.Restart(c)
+	NextIs(t, c, "3")
 }
 
 func lastOfC(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 4)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 4)
+	c := s.Following()
 	messages := c.C(t.Context())
 	<-messages
 	<-messages
-	c = s.restart(c)
+	c = s.Restart(c)
 	messages = c.C(t.Context())
 	if m := <-messages; m.ID != "2" {
 		t.Fatalf("got %s, want 2", m.ID)
 	}
 	m := <-messages
 	m.Ack()
-	c = s.restart(c)
-	nextIs(t, c, "4")
+	c = s.Restart(c)
+	NextIs(t, c, "4")
 }
 
 func notTakenFromC(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
-	ctx, stop := newStop(t)
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
+	ctx, stop := NewStop(t)
 	messages := c.C(ctx)
 	(<-messages).Ack()
 	synctest.Wait() // 2 is held out
@@ -360,49 +360,49 @@ func notTakenFromC(t *testing.T) {
 	if m, more := <-messages; more {
 		t.Fatalf("got %s, want a closed channel", m.ID)
 	}
-	s.savedIs("1")
-	sameNumbers(t, loop(t, c, 2), numbered(2, 3))
+	s.SavedIs("1")
+	SameNumbers(t, Loop(t, c, 2), Numbered(2, 3))
 }
 
 func neverReadC(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	s.publish(orders, 3)
-	ctx, stop := newStop(t)
+	s := NewScene(t)
+	c := s.Following()
+	s.PublishNext(Orders, 3)
+	ctx, stop := NewStop(t)
 	c.C(ctx)
 	synctest.Wait()
 	stop()
-	sameNumbers(t, loop(t, c, 3), numbered(1, 3))
+	SameNumbers(t, Loop(t, c, 3), Numbered(1, 3))
 	c.C(t.Context())
-	s.publish(orders, 1)
+	s.PublishNext(Orders, 1)
 	synctest.Wait()
-	within(t, 0, func() { must(t, c.Close()) })
-	nextIs(t, s.following(), "4")
+	Within(t, 0, func() { Must(t, c.Close()) })
+	NextIs(t, s.Following(), "4")
 }
 
 func pulled(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 4)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 4)
+	c := s.Following()
 	pull, stop := iter.Pull(c.Messages(t.Context()))
-	for _, want := range numbered(1, 2) {
+	for _, want := range Numbered(1, 2) {
 		if m, ok := pull(); !ok || m.ID != want {
 			t.Fatalf("got %v, want %s", m, want)
 		}
 	}
 	<-time.After(time.Second)
-	s.savedIs("1")
+	s.SavedIs("1")
 	stop()
 	if m, ok := pull(); ok {
 		t.Errorf("got %s after stop", m.ID)
 	}
-	sameNumbers(t, loop(t, c, 3), numbered(2, 4))
+	SameNumbers(t, Loop(t, c, 3), Numbered(2, 4))
 }
 
 func nestedLoop(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "3" {
 			m.Ack()
@@ -421,16 +421,16 @@ func nestedLoop(t *testing.T) {
 		}
 		cancel()
 	}
-	if got := s.log.warnings("another loop"); len(got) != 1 {
+	if got := s.Log.Warnings("another loop"); len(got) != 1 {
 		t.Errorf("%d warnings, want 1: %v", len(got), got)
 	}
-	s.savedIs("3")
+	s.SavedIs("3")
 }
 
 func consumersInTurn(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 4)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 4)
+	c := s.Following()
 	received := make(chan string, 1)
 	var messages <-chan *sfstream.Message
 	for m := range c.Messages(t.Context()) {
@@ -469,25 +469,25 @@ func consumersInTurn(t *testing.T) {
 		m.Ack()
 		break
 	}
-	s.publish(orders, 1)
+	s.PublishNext(Orders, 1)
 	if m := <-messages; m.ID != "5" {
 		t.Errorf("C got %s, want 5", m.ID)
 	}
 }
 
 func ackOnReceive(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following(sfstream.WithAck(sfstream.AckOnReceive))
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following(sfstream.WithAck(sfstream.AckOnReceive))
 	for range c.Messages(t.Context()) {
 		<-time.After(time.Second)
-		s.savedIs("1")
+		s.SavedIs("1")
 		break
 	}
-	if got := next(t, c); got != "2" {
+	if got := Next(t, c); got != "2" {
 		t.Fatalf("got %s, want 2", got)
 	}
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	messages := c.C(ctx)
 	if m := <-messages; m.ID != "3" {
 		t.Fatalf("got %s, want 3", m.ID)
@@ -495,27 +495,27 @@ func ackOnReceive(t *testing.T) {
 	stop()
 	for range messages {
 	}
-	c = s.restart(c, sfstream.WithAck(sfstream.AckOnReceive))
-	if got := next(t, c); got != "4" {
+	c = s.Restart(c, sfstream.WithAck(sfstream.AckOnReceive))
+	if got := Next(t, c); got != "4" {
 		t.Errorf("got %s after a restart, want 4", got)
 	}
 }
 
 func ackOnReceiveOffer(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following(sfstream.WithAck(sfstream.AckOnReceive))
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following(sfstream.WithAck(sfstream.AckOnReceive))
 	c.C(t.Context())
 	<-time.After(time.Second)
-	s.savedIs("")
-	c = s.restart(c)
-	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
+	s.SavedIs("")
+	c = s.Restart(c)
+	SameNumbers(t, Loop(t, c, 2), Numbered(1, 2))
 }
 
 func ackManualOrder(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 200)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(300))
+	s := NewScene(t)
+	s.PublishNext(Orders, 200)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(300))
 	var all []*sfstream.Message
 	for m := range c.Messages(t.Context()) {
 		if all = append(all, m); len(all) == 200 {
@@ -535,22 +535,22 @@ func ackManualOrder(t *testing.T) {
 		for acked[want+1] {
 			want++
 		}
-		if got := s.saved(orders); got != "" && got != strconv.Itoa(want) || got == "" && want > 0 {
+		if got := s.Saved(Orders); got != "" && got != strconv.Itoa(want) || got == "" && want > 0 {
 			t.Fatalf("the marker is at %q, want %d", got, want)
 		}
 	}
-	s.savedIs("200")
-	nothingNext(t, c)
+	s.SavedIs("200")
+	NothingNext(t, c)
 }
 
 func ackManualGoroutines(t *testing.T) {
-	s := newScene(t)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(40))
-	s.publish(orders, 1000)
+	s := NewScene(t)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(40))
+	s.PublishNext(Orders, 1000)
 	var workers sync.WaitGroup
 	var mu sync.Mutex
 	seen := make(map[string]int)
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	for range 8 {
 		workers.Go(func() {
 			for m := range c.Messages(ctx) {
@@ -566,23 +566,23 @@ func ackManualGoroutines(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	for _, id := range numbered(1, 1000) {
+	for _, id := range Numbered(1, 1000) {
 		if seen[id] != 1 {
 			t.Errorf("message %s was handed out %d times", id, seen[id])
 		}
 	}
-	must(t, c.Close())
-	s.savedIs("1000")
-	if got := s.log.warnings("another loop"); len(got) > 0 {
+	Must(t, c.Close())
+	s.SavedIs("1000")
+	if got := s.Log.Warnings("another loop"); len(got) > 0 {
 		t.Errorf("AckManual warns of several loops: %v", got)
 	}
 }
 
 func ackManualRestart(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 10)
+	s := NewScene(t)
+	s.PublishNext(Orders, 10)
 	manual := sfstream.WithAck(sfstream.AckManual)
-	c := s.following(manual)
+	c := s.Following(manual)
 	for m := range c.Messages(t.Context()) {
 		if m.ID != "4" {
 			m.Ack()
@@ -591,37 +591,37 @@ func ackManualRestart(t *testing.T) {
 			break
 		}
 	}
-	c = s.restart(c, manual)
-	s.savedIs("3")
-	for _, want := range numbered(4, 10) {
-		nextIs(t, c, want)
+	c = s.Restart(c, manual)
+	s.SavedIs("3")
+	for _, want := range Numbered(4, 10) {
+		NextIs(t, c, want)
 	}
-	c = s.restart(c, manual)
-	s.savedIs("10")
-	nothingNext(t, c)
+	c = s.Restart(c, manual)
+	s.SavedIs("10")
+	NothingNext(t, c)
 }
 
 func ackManualBreak(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following(sfstream.WithAck(sfstream.AckManual))
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual))
 	var first *sfstream.Message
 	for first = range c.Messages(t.Context()) {
 		break
 	}
-	nextIs(t, c, "2")
-	s.savedIs("")
+	NextIs(t, c, "2")
+	s.SavedIs("")
 	first.Ack()
 	<-time.After(100 * time.Millisecond)
 	synctest.Wait()
-	s.savedIs("2")
+	s.SavedIs("2")
 }
 
 // ackManualWake: a message that is put back wakes a consumer whose ctx ends just
 // then. The message is for the other one that waits.
 func ackManualWake(t *testing.T) {
-	s := newScene(t)
-	c := s.following(sfstream.WithAck(sfstream.AckManual))
+	s := NewScene(t)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual))
 	receive := func(ctx context.Context) <-chan *sfstream.Message {
 		got := make(chan *sfstream.Message, 1)
 		go func() {
@@ -632,11 +632,11 @@ func ackManualWake(t *testing.T) {
 		return got
 	}
 	for round := range 300 {
-		offering, withdraw := newStop(t)
+		offering, withdraw := NewStop(t)
 		c.C(offering)
-		s.publish(orders, 1)
+		s.PublishNext(Orders, 1)
 		synctest.Wait() // it is held out, and nobody takes it
-		leaving, leave := newStop(t)
+		leaving, leave := NewStop(t)
 		first, second := receive(leaving), receive(t.Context())
 		withdraw()
 		for range round % 10 {
@@ -646,7 +646,7 @@ func ackManualWake(t *testing.T) {
 		synctest.Wait()
 		if m := <-first; m != nil { // it was quicker
 			m.Ack()
-			s.publish(orders, 1)
+			s.PublishNext(Orders, 1)
 		} else if len(second) == 0 {
 			t.Fatalf("round %d: a message waits, and so does a consumer", round)
 		}
@@ -655,14 +655,14 @@ func ackManualWake(t *testing.T) {
 }
 
 func ackManualFeeders(t *testing.T) {
-	s := newScene(t)
-	c := s.following(sfstream.WithAck(sfstream.AckManual))
+	s := NewScene(t)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual))
 	var all []<-chan *sfstream.Message
 	for range 3 {
 		all = append(all, c.C(t.Context()))
 		synctest.Wait()
 	}
-	s.publish(orders, 3)
+	s.PublishNext(Orders, 3)
 	synctest.Wait()
 	for i, messages := range all {
 		select {
@@ -675,27 +675,27 @@ func ackManualFeeders(t *testing.T) {
 }
 
 func ackTooLate(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 4)
+	s := NewScene(t)
+	s.PublishNext(Orders, 4)
 	manual := sfstream.WithAck(sfstream.AckManual)
-	c := s.following(manual)
+	c := s.Following(manual)
 	first, err := c.Receive(t.Context())
-	must(t, err)
-	must(t, c.Unsubscribe(t.Context(), orders))
+	Must(t, err)
+	Must(t, c.Unsubscribe(t.Context(), Orders))
 	first.Ack()
 	<-time.After(time.Minute)
-	s.savedIs("")
-	must(t, c.Subscribe(t.Context(), orders))
-	nextIs(t, c, "1")
+	s.SavedIs("")
+	Must(t, c.Subscribe(t.Context(), Orders))
+	NextIs(t, c, "1")
 	second, err := c.Receive(t.Context())
-	must(t, err)
-	must(t, c.Close())
-	saves := len(s.store.history())
+	Must(t, err)
+	Must(t, c.Close())
+	saves := len(s.Store.History())
 	second.Ack()
 	<-time.After(time.Minute)
-	s.savedIs("1")
-	if got := len(s.store.history()); got != saves {
+	s.SavedIs("1")
+	if got := len(s.Store.History()); got != saves {
 		t.Errorf("%d Saves after Close", got-saves)
 	}
-	nextIs(t, s.following(manual), "2")
+	NextIs(t, s.Following(manual), "2")
 }

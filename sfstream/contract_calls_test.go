@@ -30,96 +30,90 @@ func contractCalls() []rule {
 }
 
 func openEnds(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	c, err := sfstream.New(hangingAuth{}, sfstream.WithOrg(s))
-	must(t, err)
-	endsWith(t, c.Open)
-	must(t, c.Close())
+	Must(t, err)
+	EndsWith(t, c.Open)
+	Must(t, c.Close())
 
 	s.FailLogin(1, "timeout")
 	c, err = sfstream.New(s.Authenticator(), sfstream.WithOrg(s))
-	must(t, err)
-	endsWith(t, c.Open)
-	must(t, c.Open(t.Context())) // the same client
-	must(t, c.Close())
+	Must(t, err)
+	EndsWith(t, c.Open)
+	Must(t, c.Open(t.Context())) // the same client
+	Must(t, c.Close())
 }
 
 func subscribeEnds(t *testing.T) {
-	for name, hold := range map[string]func(s *scene){
-		"in Load": func(s *scene) {
-			s.store.mu.Lock()
-			s.store.loading = hang
-			s.store.mu.Unlock()
+	for name, hold := range map[string]func(s *Scene){
+		"in Load": func(s *Scene) {
+			s.Store.BeforeLoad(Hang)
 		},
-		"in a login": func(s *scene) { s.ExpireToken(); s.FailLogin(-1, "timeout") },
-		"in the request": func(s *scene) {
+		"in a login": func(s *Scene) { s.ExpireToken(); s.FailLogin(-1, "timeout") },
+		"in the request": func(s *Scene) {
 			s.Blackhole()
 			s.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, NoAnswer: true})
 		},
-		"between attempts":   func(s *scene) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
-		"without connection": func(s *scene) { s.Refuse(true); s.DropConnections() },
+		"between attempts":   func(s *Scene) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
+		"without connection": func(s *Scene) { s.Refuse(true); s.DropConnections() },
 	} {
-		s := newScene(t)
-		s.publish(orders, 1)
-		c := s.client()
-		must(t, c.Subscribe(t.Context(), invoices)) // there is a connection
+		s := NewScene(t)
+		s.PublishNext(Orders, 1)
+		c := s.Client()
+		Must(t, c.Subscribe(t.Context(), Invoices)) // there is a connection
 		synctest.Wait()
 		hold(s)
 		t.Log(name)
-		endsWith(t, func(ctx context.Context) error { return c.Subscribe(ctx, orders) })
-		must(t, c.Err())
+		EndsWith(t, func(ctx context.Context) error { return c.Subscribe(ctx, Orders) })
+		Must(t, c.Err())
 		s.ClearFaults()
 		s.Refuse(false)
-		s.store.mu.Lock()
-		s.store.loading = nil
-		s.store.mu.Unlock()
+		s.Store.BeforeLoad(nil)
 		s.DropConnections()
-		must(t, c.Subscribe(t.Context(), orders))
-		nextIs(t, c, "1")
-		must(t, c.Close())
+		Must(t, c.Subscribe(t.Context(), Orders))
+		NextIs(t, c, "1")
+		Must(t, c.Close())
 	}
 }
 
 func unsubscribeWhileLoading(t *testing.T) {
-	s := newScene(t)
-	c := s.client()
+	s := NewScene(t)
+	c := s.Client()
 	loaded := make(chan struct{})
-	s.store.mu.Lock()
-	s.store.loading = func(context.Context) error { <-loaded; return nil }
-	s.store.mu.Unlock()
+	s.Store.BeforeLoad(func(context.Context) error { <-loaded; return nil })
 	result := make(chan error, 1)
-	go func() { result <- c.Subscribe(t.Context(), orders) }() // ends with what is received below
+	go func() { result <- c.Subscribe(t.Context(), Orders) }() // ends with what is received below
 	synctest.Wait()
-	must(t, c.Unsubscribe(t.Context(), orders))
+	Must(t, c.Unsubscribe(t.Context(), Orders))
 	close(loaded)
 	if err := <-result; err == nil {
 		t.Error("Subscribe has no error")
 	}
 	synctest.Wait()
-	if calls := s.Subscribes(orders); len(calls) > 0 {
+	if calls := s.Subscribes(Orders); len(calls) > 0 {
 		t.Errorf("subscribed: %+v", calls)
 	}
-	must(t, c.Subscribe(t.Context(), orders))
-	s.publish(orders, 1)
-	nextIs(t, c, "1")
+	Must(t, c.Subscribe(t.Context(), Orders))
+	s.PublishNext(Orders, 1)
+	NextIs(t, c, "1")
 }
 
 // subscribeLeavesNothing ends the ctx of a Subscribe at every moment of it: either
 // it succeeds and the channel is followed, or it fails and leaves nothing.
 func subscribeLeavesNothing(t *testing.T) {
-	s := newScene(t)
-	c := s.client()
+	s := NewScene(t)
+	c := s.Client()
 	successes, failures := 0, 0
 	for round := range 300 {
-		ctx, stop := newStop(t)
+		ctx, stop := NewStop(t)
 		go func() {
 			for range (round * 7) % 400 {
 				runtime.Gosched()
 			}
 			stop()
 		}()
-		before := s.store.marker(s.Account().OrgID, orders)
-		err := c.Subscribe(ctx, orders, sfstream.From(sfstream.ReplaySince(time.Now().Add(time.Duration(round)-time.Hour))))
+		before := s.Store.Marker(s.Account().OrgID, Orders)
+		err := c.Subscribe(ctx, Orders, sfstream.From(sfstream.ReplaySince(time.Now().Add(time.Duration(round)-time.Hour))))
 		stop()
 		subscribed := len(c.Subscriptions()) == 1
 		if subscribed != (err == nil) {
@@ -131,95 +125,95 @@ func subscribeLeavesNothing(t *testing.T) {
 				t.Fatalf("round %d: got %v, want the ctx's error", round, err)
 			}
 			synctest.Wait()
-			if n := s.Streams(orders); n != 0 {
+			if n := s.Streams(Orders); n != 0 {
 				t.Fatalf("round %d: a stream is open after %v", round, err)
 			}
 			<-time.After(time.Second)
-			if after := s.store.marker(s.Account().OrgID, orders); !after.Live.Equal(before.Live) || string(after.ReplayID) != string(before.ReplayID) {
+			if after := s.Store.Marker(s.Account().OrgID, Orders); !after.Live.Equal(before.Live) || string(after.ReplayID) != string(before.ReplayID) {
 				t.Fatalf("round %d: a failed Subscribe has changed the marker from %v to %v", round, before, after)
 			}
 			continue
 		}
 		successes++
-		s.publish(orders, 1)
+		s.PublishNext(Orders, 1)
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		m.Ack()
-		must(t, c.Unsubscribe(t.Context(), orders))
+		Must(t, c.Unsubscribe(t.Context(), Orders))
 	}
 	t.Logf("%d successes, %d failures", successes, failures)
 }
 
 // unsubscribeEnds: a hook that blocks holds the link up, against its contract.
 func unsubscribeEnds(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
 	release := make(chan struct{})
-	c := s.following(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
+	c := s.Following(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
 		OnGap: func(sfstream.Gap) { <-release },
 	}))
-	loop(t, c, 1)
+	Loop(t, c, 1)
 	synctest.Wait() // a request is under way
-	s.Reject(orders, 1, "subscription.fetch.replayid.corrupted")
+	s.Reject(Orders, 1, "subscription.fetch.replayid.corrupted")
 	s.DropConnections()
 	<-time.After(time.Minute)
-	endsWith(t, func(ctx context.Context) error { return c.Unsubscribe(ctx, orders) })
+	EndsWith(t, func(ctx context.Context) error { return c.Unsubscribe(ctx, Orders) })
 	close(release)
 	synctest.Wait()
-	must(t, c.Subscribe(t.Context(), orders))
-	nextIs(t, c, "2")
+	Must(t, c.Subscribe(t.Context(), Orders))
+	NextIs(t, c, "2")
 }
 
 func receiveEnds(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	receive := func(ctx context.Context) error { _, err := c.Receive(ctx); return err }
-	endsWith(t, receive)
-	s.publish(orders, 2)
+	EndsWith(t, receive)
+	s.PublishNext(Orders, 2)
 	for range c.Messages(t.Context()) { // waiting for its turn
-		endsWith(t, receive)
+		EndsWith(t, receive)
 		break
 	}
-	nextIs(t, c, "1")
+	NextIs(t, c, "1")
 }
 
 func messagesEnd(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	endsWith(t, func(ctx context.Context) error {
+	s := NewScene(t)
+	c := s.Following()
+	EndsWith(t, func(ctx context.Context) error {
 		for m, err := range c.MessagesErr(ctx) {
 			t.Errorf("got %v, %v", m, err)
 		}
 		return ctx.Err()
 	})
-	s.publish(orders, 1)
-	nextIs(t, c, "1")
+	s.PublishNext(Orders, 1)
+	NextIs(t, c, "1")
 }
 
 func cEnds(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	drain := func(ctx context.Context) error {
 		for m := range c.C(ctx) {
 			t.Errorf("got %s", m.ID)
 		}
 		return ctx.Err()
 	}
-	endsWith(t, drain)
-	s.publish(orders, 1)
+	EndsWith(t, drain)
+	s.PublishNext(Orders, 1)
 	for range c.Messages(t.Context()) { // waiting for its turn
-		endsWith(t, drain)
+		EndsWith(t, drain)
 		break
 	}
-	nextIs(t, c, "1")
+	NextIs(t, c, "1")
 }
 
 func endedTakesNothing(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 1)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 1)
+	c := s.Following()
 	synctest.Wait()
-	ended, stop := newStop(t)
+	ended, stop := NewStop(t)
 	stop()
 	for range 50 { // no select may choose at random
 		if m, err := c.Receive(ended); !errors.Is(err, context.Canceled) {
@@ -232,55 +226,55 @@ func endedTakesNothing(t *testing.T) {
 			t.Fatalf("C: got %s", m.ID)
 		}
 	}
-	nextIs(t, c, "1")
+	NextIs(t, c, "1")
 }
 
 // everyCall is Subscribe, Unsubscribe and Ack while nothing else fits in.
-func everyCall(t *testing.T, s *scene, c *sfstream.Client, m *sfstream.Message) {
+func everyCall(t *testing.T, s *Scene, c *sfstream.Client, m *sfstream.Message) {
 	t.Helper()
 	if m != nil {
 		m.Ack()
 		m.Ack()
 	}
-	for _, channel := range []string{orders, invoices} {
-		must(t, c.Unsubscribe(t.Context(), channel))
-		must(t, c.Subscribe(t.Context(), channel))
+	for _, channel := range []string{Orders, Invoices} {
+		Must(t, c.Unsubscribe(t.Context(), channel))
+		Must(t, c.Subscribe(t.Context(), channel))
 		synctest.Wait()
 	}
 }
 
 func callsInBody(t *testing.T) {
 	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual} {
-		s := newScene(t)
-		s.publish(orders, 300)
-		s.publish(invoices, 300)
-		c := s.following(sfstream.WithAck(policy), sfstream.WithPrefetch(30))
-		must(t, c.Subscribe(t.Context(), invoices))
+		s := NewScene(t)
+		s.PublishNext(Orders, 300)
+		s.PublishNext(Invoices, 300)
+		c := s.Following(sfstream.WithAck(policy), sfstream.WithPrefetch(30))
+		Must(t, c.Subscribe(t.Context(), Invoices))
 		var got []string
 		for m := range c.Messages(t.Context()) {
 			synctest.Wait() // all is full
-			if m.Channel == orders {
+			if m.Channel == Orders {
 				got = append(got, m.ID)
 			}
-			within(t, 0, func() { everyCall(t, s, c, m) })
+			Within(t, 0, func() { everyCall(t, s, c, m) })
 			if len(got) == 3 {
-				within(t, 0, func() { must(t, c.Close()) })
+				Within(t, 0, func() { Must(t, c.Close()) })
 			}
 		}
-		sameNumbers(t, got, numbered(1, 3))
+		SameNumbers(t, got, Numbered(1, 3))
 	}
 }
 
 func callsBeforeLoop(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 300)
-	s.publish(invoices, 300)
-	c := s.following(sfstream.WithPrefetch(30))
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 300)
+	s.PublishNext(Invoices, 300)
+	c := s.Following(sfstream.WithPrefetch(30))
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	synctest.Wait()
-	within(t, 0, func() {
+	Within(t, 0, func() {
 		everyCall(t, s, c, nil)
-		must(t, c.Close())
+		Must(t, c.Close())
 	})
-	sameNumbers(t, loop(t, s.following(), 300), numbered(1, 300))
+	SameNumbers(t, Loop(t, s.Following(), 300), Numbered(1, 300))
 }

@@ -28,54 +28,54 @@ func contractClock() []rule {
 		}},
 		{number: 5, words: "with a token from elsewhere the instance is asked for the time once, and is not shown the token", pubsubOnly: true, run: askedOnce},
 		{number: 5, words: "the first event that is skipped is told", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1, 2)
-			l.pass(2 * time.Hour)
-			l.follow()
+			l := New(t)
+			l.PublishOrders(1, 2)
+			l.Pass(2 * time.Hour)
+			l.Follow()
 			for n := 3; n < 5; n++ {
-				l.outage(time.Minute, func() { l.publish(n) })
+				l.Outage(time.Minute, func() { l.PublishOrders(n) })
 			}
-			l.expect(3, 4)
-			if n := l.log.count("skipping events that are older than the start"); n != 1 {
+			l.Expect(3, 4)
+			if n := l.Log.Count("skipping events that are older than the start"); n != 1 {
 				t.Errorf("told %d times, want 1", n)
 			}
 		}},
 		{number: 5, words: "to unsubscribe and subscribe within a second begins where it was", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1)
-			l.pass(2*time.Hour + 50*time.Millisecond)
+			l := New(t)
+			l.PublishOrders(1)
+			l.Pass(2*time.Hour + 50*time.Millisecond)
 			l.startWith(l.static())
-			l.subscribe(labUndated) // a reading of a clock that is cut to seconds: .00
-			l.pass(450 * time.Millisecond)
-			l.subscribe(labOrders)
-			l.pass(100 * time.Millisecond)
-			l.must(l.client.Unsubscribe(t.Context(), labOrders))
+			l.Subscribe(Undated) // a reading of a clock that is cut to seconds: .00
+			l.Pass(450 * time.Millisecond)
+			l.Subscribe(LabOrders)
+			l.Pass(100 * time.Millisecond)
+			l.Must(l.Client.Unsubscribe(t.Context(), LabOrders))
 			l.tellTime(350 * time.Millisecond) // .95: another reading, .00 too
-			l.subscribe(labOrders)
-			l.publish(2)
-			l.expect(2)
-			if l.log.count("marker is of the future") != 0 {
+			l.Subscribe(LabOrders)
+			l.PublishOrders(2)
+			l.Expect(2)
+			if l.Log.Count("marker is of the future") != 0 {
 				t.Error("a marker of this second counts as one of the future")
 			}
 		}},
 		{number: 5, words: "a stored start that is a little in the future is now", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1)
-			l.pass(2 * time.Hour)
-			l.save(l.key(apiOf(t), labOrders), replaystore.Marker{Live: time.Now().Add(50 * time.Minute)})
-			l.follow()
-			l.publish(2)
-			l.expect(2)
+			l := New(t)
+			l.PublishOrders(1)
+			l.Pass(2 * time.Hour)
+			l.Save(l.Key(APIOf(t), LabOrders), replaystore.Marker{Live: time.Now().Add(50 * time.Minute)})
+			l.Follow()
+			l.PublishOrders(2)
+			l.Expect(2)
 		}},
 		{number: 5, words: "a stored start that is far in the future is none", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1)
-			l.pass(2 * time.Hour)
-			l.save(l.key(apiOf(t), labOrders), replaystore.Marker{Live: time.Now().Add(70 * time.Minute)})
-			l.follow()
-			l.publish(2)
-			l.expect(1, 2)
-			if l.log.count("marker is of the future") != 1 {
+			l := New(t)
+			l.PublishOrders(1)
+			l.Pass(2 * time.Hour)
+			l.Save(l.Key(APIOf(t), LabOrders), replaystore.Marker{Live: time.Now().Add(70 * time.Minute)})
+			l.Follow()
+			l.PublishOrders(2)
+			l.Expect(1, 2)
+			if l.Log.Count("marker is of the future") != 1 {
 				t.Error("nothing is told")
 			}
 		}},
@@ -85,10 +85,10 @@ func contractClock() []rule {
 // A login asks a vault for its secret, over the same HTTP client. The vault's clock
 // is five hours fast.
 func clockOfAnotherHost(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	vault := &vaulted{base: l.HTTPClient().Transport}
 	static := l.static()
-	l.startWith(authFunc(func(ctx context.Context, login authenticator.Login) (*authenticator.Credentials, error) {
+	l.startWith(authenticator.Func(func(ctx context.Context, login authenticator.Login) (*authenticator.Credentials, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://vault.example/secret", nil)
 		if err != nil {
 			return nil, err
@@ -102,11 +102,11 @@ func clockOfAnotherHost(t *testing.T) {
 		}
 		return static.Authenticate(ctx, login)
 	}), sfstream.WithHTTPClient(&http.Client{Transport: vault}))
-	l.subscribe(labOrders)
-	l.pass(10 * time.Second)
-	l.outage(time.Minute, func() { l.publish(1) })
-	l.expect(1)
-	if ahead := time.Until(l.marker(labOrders).Live); ahead > 0 {
+	l.Subscribe(LabOrders)
+	l.Pass(10 * time.Second)
+	l.Outage(time.Minute, func() { l.PublishOrders(1) })
+	l.Expect(1)
+	if ahead := time.Until(l.Marker(LabOrders).Live); ahead > 0 {
 		t.Errorf("the saved Live is %v ahead", ahead)
 	}
 	if !vault.asked.Load() {
@@ -117,85 +117,85 @@ func clockOfAnotherHost(t *testing.T) {
 // fastClock is a program with a token from elsewhere, whose own clock is five hours
 // fast, in an org that tells the time or not.
 func fastClock(t *testing.T, mute bool) {
-	l := newLab(t, sfstreamtest.WithClockSkew(-5*time.Hour))
+	l := New(t, sfstreamtest.WithClockSkew(-5*time.Hour))
 	opts := []sfstream.Option{}
 	if mute {
 		opts = append(opts, sfstream.WithHTTPClient(&http.Client{Transport: muted{l.HTTPClient().Transport}}))
 	}
 	l.startWith(l.static(), opts...)
-	l.subscribe(labOrders)
-	l.pass(10 * time.Second)
-	l.outage(time.Minute, func() { l.publish(1) })
-	l.expect(1)
-	l.pass(3 * time.Hour) // keepalives
+	l.Subscribe(LabOrders)
+	l.Pass(10 * time.Second)
+	l.Outage(time.Minute, func() { l.PublishOrders(1) })
+	l.Expect(1)
+	l.Pass(3 * time.Hour) // keepalives
 	org := time.Now().Add(-5 * time.Hour)
-	if live := l.marker(labOrders).Live; live.After(org) {
+	if live := l.Marker(LabOrders).Live; live.After(org) {
 		t.Errorf("the saved Live is %v ahead", live.Sub(org))
 	}
 
 	// A restart before the first event begins at the first start.
-	l.must(l.client.Unsubscribe(t.Context(), labOrders))
-	l.subscribe(labUndated)
-	l.stop()
-	_, err := l.Publish(labUndated, map[string]any{"N__c": 2.0})
-	l.must(err)
-	l.publish(2)
-	l.pass(time.Minute)
+	l.Must(l.Client.Unsubscribe(t.Context(), LabOrders))
+	l.Subscribe(Undated)
+	l.Stop()
+	_, err := l.Publish(Undated, map[string]any{"N__c": 2.0})
+	l.Must(err)
+	l.PublishOrders(2)
+	l.Pass(time.Minute)
 	l.startWith(l.static(), opts...)
-	l.subscribe(labUndated)
-	l.expect(2)
-	l.subscribe(labOrders)
-	l.expect(2)
+	l.Subscribe(Undated)
+	l.Expect(2)
+	l.Subscribe(LabOrders)
+	l.Expect(2)
 }
 
 // askedOnce: the list of versions is there for everybody, and its Date is the reading.
 func askedOnce(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	var asked atomic.Int64
-	l.startWith(l.static(), sfstream.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	l.startWith(l.static(), sfstream.WithHTTPClient(&http.Client{Transport: RoundTrip(func(r *http.Request) (*http.Response, error) {
 		asked.Add(1)
 		if r.Method != http.MethodGet || r.URL.Path != "/services/data/" || r.Header.Get("Authorization") != "" {
 			t.Errorf("it asks for %s %s with %v", r.Method, r.URL, r.Header)
 		}
 		return l.HTTPClient().Transport.RoundTrip(r)
 	})}))
-	l.subscribe(labOrders)
-	l.subscribe(labUndated)
-	l.publish(1)
-	l.expect(1)
+	l.Subscribe(LabOrders)
+	l.Subscribe(Undated)
+	l.PublishOrders(1)
+	l.Expect(1)
 	if n := asked.Load(); n != 1 {
 		t.Errorf("asked %d times, want 1", n)
 	}
 }
 
 // static is a token of the org that somebody else has logged in for.
-func (l *lab) static() authenticator.Static {
-	l.t.Helper()
-	creds, err := l.Authenticator().Authenticate(l.t.Context(), authenticator.Login{URL: l.LoginURL(), HTTPClient: l.HTTPClient()})
-	l.must(err)
+func (l *Lab) static() authenticator.Static {
+	l.T.Helper()
+	creds, err := l.Authenticator().Authenticate(l.T.Context(), authenticator.Login{URL: l.LoginURL(), HTTPClient: l.HTTPClient()})
+	l.Must(err)
 	return authenticator.Static{AccessToken: creds.AccessToken, InstanceURL: creds.InstanceURL, OrgID: creds.OrgID}
 }
 
 // startWith starts the program with another authenticator than the org's.
-func (l *lab) startWith(auth authenticator.Authenticator, opts ...sfstream.Option) {
-	l.t.Helper()
+func (l *Lab) startWith(auth authenticator.Authenticator, opts ...sfstream.Option) {
+	l.T.Helper()
 	c, err := sfstream.New(auth, append([]sfstream.Option{
-		sfstream.WithOrg(l), sfstream.WithTransport(transportOf(l.t)), sfstream.WithReplayStore(l.store), sfstream.WithLogger(l.log.logger()),
-		sfstream.WithHooks(sfstream.Hooks{OnGap: l.gap}),
+		sfstream.WithOrg(l), sfstream.WithTransport(TransportOf(l.T)), sfstream.WithReplayStore(l.Store), sfstream.WithLogger(l.Log.Logger()),
+		sfstream.WithHooks(sfstream.Hooks{OnGap: l.OnGap}),
 	}, opts...)...)
-	l.must(err)
-	l.client = c
-	l.t.Cleanup(func() { _ = c.Close() })
-	l.must(c.Open(l.t.Context()))
+	l.Must(err)
+	l.Client = c
+	l.T.Cleanup(func() { _ = c.Close() })
+	l.Must(c.Open(l.T.Context()))
 }
 
 // tellTime lets time go by, at the end of which the client hears what time it is: over
 // the Streaming API.
-func (l *lab) tellTime(d time.Duration) {
-	l.t.Helper()
-	l.pass(d)
-	if transportOf(l.t) == sfstream.CometD {
-		l.must(l.client.Unsubscribe(l.t.Context(), labUndated))
+func (l *Lab) tellTime(d time.Duration) {
+	l.T.Helper()
+	l.Pass(d)
+	if TransportOf(l.T) == sfstream.CometD {
+		l.Must(l.Client.Unsubscribe(l.T.Context(), Undated))
 		synctest.Wait()
 	}
 }
@@ -215,8 +215,8 @@ func (v *vaulted) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: header, Body: io.NopCloser(bytes.NewReader(nil))}, nil
 }
 
-// nowhere is HTTP without a network: nobody can be asked for the time.
-var nowhere = &http.Client{Transport: noNetwork{}}
+// Nowhere is HTTP without a network: nobody can be asked for the time.
+var Nowhere = &http.Client{Transport: noNetwork{}}
 
 type noNetwork struct{}
 

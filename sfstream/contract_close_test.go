@@ -39,8 +39,8 @@ func contractClose() []rule {
 
 func closeEndsConsumers(t *testing.T) {
 	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual} {
-		s := newScene(t)
-		c := s.following(sfstream.WithAck(policy))
+		s := NewScene(t)
+		c := s.Following(sfstream.WithAck(policy))
 		var ended sync.WaitGroup
 		for _, consume := range []func(){
 			func() {
@@ -62,25 +62,25 @@ func closeEndsConsumers(t *testing.T) {
 			ended.Go(consume)
 			synctest.Wait()
 		}
-		within(t, 0, func() {
-			must(t, c.Close())
+		Within(t, 0, func() {
+			Must(t, c.Close())
 			ended.Wait()
 		})
-		must(t, c.Err())
+		Must(t, c.Err())
 	}
 }
 
 func closeConcurrently(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 300)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 300)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	var closers sync.WaitGroup
 	for range 10 {
-		closers.Go(func() { must(t, c.Close()) })
+		closers.Go(func() { Must(t, c.Close()) })
 	}
 	closers.Wait()
-	must(t, c.Close())
+	Must(t, c.Close())
 	synctest.Wait()
 	if n := s.Streams(""); n != 0 {
 		t.Errorf("%d streams are open after Close", n)
@@ -88,25 +88,25 @@ func closeConcurrently(t *testing.T) {
 }
 
 func closeUnused(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s))
-	must(t, err)
-	must(t, c.Close())
+	Must(t, err)
+	Must(t, c.Close())
 	if err := c.Open(t.Context()); !errors.Is(err, sfstream.ErrClosed) {
 		t.Errorf("Open after Close: %v, want ErrClosed", err)
 	}
-	must(t, s.client().Close())
+	Must(t, s.Client().Close())
 }
 
 func closeInEachBody(t *testing.T) {
 	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual} {
-		s := newScene(t)
-		s.publish(orders, 500)
-		c := s.following(sfstream.WithAck(policy), sfstream.WithPrefetch(20))
+		s := NewScene(t)
+		s.PublishNext(Orders, 500)
+		c := s.Following(sfstream.WithAck(policy), sfstream.WithPrefetch(20))
 		n := 0
 		for range c.Messages(t.Context()) {
 			if n++; n == 20 { // the prefetch: under AckManual no more comes
-				within(t, 0, func() { must(t, c.Close()) })
+				Within(t, 0, func() { Must(t, c.Close()) })
 			}
 		}
 		if n != 20 {
@@ -119,89 +119,89 @@ func closeInEachBody(t *testing.T) {
 }
 
 func closeFull(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 500)
-	s.publish(invoices, 500)
-	c := s.following(sfstream.WithPrefetch(50))
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 500)
+	s.PublishNext(Invoices, 500)
+	c := s.Following(sfstream.WithPrefetch(50))
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	c.C(t.Context())
 	synctest.Wait()
 	if got := c.Pending(); got != 100 {
 		t.Errorf("%d pending, want 100", got)
 	}
-	within(t, 0, func() { must(t, c.Close()) })
-	c = s.following()
-	sameNumbers(t, loop(t, c, 500), numbered(1, 500))
+	Within(t, 0, func() { Must(t, c.Close()) })
+	c = s.Following()
+	SameNumbers(t, Loop(t, c, 500), Numbered(1, 500))
 }
 
 func closeBlackhole(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
-	loop(t, c, 3)
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
+	Loop(t, c, 3)
 	s.Blackhole()
-	within(t, time.Second, func() { must(t, c.Close()) })
+	Within(t, time.Second, func() { Must(t, c.Close()) })
 	s.HTTPClient().CloseIdleConnections()
-	s.savedIs("3")
-	c = s.following()
+	s.SavedIs("3")
+	c = s.Following()
 	s.Blackhole()
-	within(t, time.Second, func() { must(t, c.Unsubscribe(t.Context(), orders)) })
-	must(t, c.Close())
+	Within(t, time.Second, func() { Must(t, c.Unsubscribe(t.Context(), Orders)) })
+	Must(t, c.Close())
 	s.HTTPClient().CloseIdleConnections()
-	nextIs(t, s.following(), "4")
+	NextIs(t, s.Following(), "4")
 }
 
 func closeHangingLogin(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
-	loop(t, c, 1)
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
+	Loop(t, c, 1)
 	s.FailLogin(-1, "timeout")
 	s.ExpireToken()
 	s.DropConnections()
 	<-time.After(10 * time.Second)
-	within(t, time.Second, func() { must(t, c.Close()) })
-	s.savedIs("1")
+	Within(t, time.Second, func() { Must(t, c.Close()) })
+	s.SavedIs("1")
 
 	// Nor for an Open, which ends with its ctx.
 	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s))
-	must(t, err)
-	ctx, stop := newStop(t)
+	Must(t, err)
+	ctx, stop := NewStop(t)
 	opened := make(chan error, 1)
 	go func() { opened <- c.Open(ctx) }()
 	<-time.After(time.Second)
-	within(t, 0, func() { must(t, c.Close()) })
+	Within(t, 0, func() { Must(t, c.Close()) })
 	stop()
 	if err := <-opened; err == nil {
 		t.Error("Open has succeeded")
 	}
 	s.ClearFaults()
-	sameNumbers(t, loop(t, s.following(), 2), numbered(2, 3))
+	SameNumbers(t, Loop(t, s.Following(), 2), Numbered(2, 3))
 }
 
 func closeInBackOff(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
-	loop(t, c, 1)
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
+	Loop(t, c, 1)
 	s.Refuse(true)
 	s.DropConnections()
 	<-time.After(5 * time.Minute)
 	if state := c.Status().Channels[0].State; state != sfstream.StateWaiting {
 		t.Errorf("the channel is %s, want waiting", state)
 	}
-	within(t, 0, func() { must(t, c.Close()) })
+	Within(t, 0, func() { Must(t, c.Close()) })
 	s.Refuse(false)
-	sameNumbers(t, loop(t, s.following(), 2), numbered(2, 3))
+	SameNumbers(t, Loop(t, s.Following(), 2), Numbered(2, 3))
 }
 
 func closeWhileSubscribing(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
-	nextIs(t, c, "1")
-	must(t, c.Close())
-	before := s.store.marker(s.Account().OrgID, orders)
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
+	NextIs(t, c, "1")
+	Must(t, c.Close())
+	before := s.Store.Marker(s.Account().OrgID, Orders)
 	for name, hold := range map[string]func(){
 		"topic": func() { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
 		"login": func() {
@@ -209,63 +209,59 @@ func closeWhileSubscribing(t *testing.T) {
 			s.FailLogin(-1, "timeout")
 		},
 		"load": func() {
-			s.store.mu.Lock()
-			s.store.loading = hang
-			s.store.mu.Unlock()
+			s.Store.BeforeLoad(Hang)
 		},
 	} {
-		c := s.client()
+		c := s.Client()
 		hold()
 		ended := make(chan error, 1)
 		opts := []sfstream.SubscribeOption{sfstream.From(sfstream.ReplaySince(time.Now()))}
 		if name == "load" {
 			opts = nil
 		}
-		go func() { ended <- c.Subscribe(t.Context(), orders, opts...) }()
+		go func() { ended <- c.Subscribe(t.Context(), Orders, opts...) }()
 		<-time.After(time.Second)
-		within(t, 0, func() {
-			must(t, c.Close())
+		Within(t, 0, func() {
+			Must(t, c.Close())
 			if err := <-ended; !errors.Is(err, sfstream.ErrClosed) {
 				t.Errorf("%s: Subscribe returned %v, want ErrClosed", name, err)
 			}
 		})
-		if got := s.store.marker(s.Account().OrgID, orders); fmt.Sprint(got) != fmt.Sprint(before) {
+		if got := s.Store.Marker(s.Account().OrgID, Orders); fmt.Sprint(got) != fmt.Sprint(before) {
 			t.Errorf("%s: a Subscribe that was not accepted has changed the marker from %v to %v", name, before, got)
 		}
 		s.ClearFaults()
-		s.store.mu.Lock()
-		s.store.loading = nil
-		s.store.mu.Unlock()
+		s.Store.BeforeLoad(nil)
 	}
-	sameNumbers(t, loop(t, s.following(), 2), numbered(2, 3))
+	SameNumbers(t, Loop(t, s.Following(), 2), Numbered(2, 3))
 }
 
 func closeFromHook(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
 	var c *sfstream.Client
 	closed := make(chan error, 1)
-	c = s.following(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(string, error) bool {
+	c = s.Following(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(string, error) bool {
 		go func() { closed <- c.Close() }()
 		return true
 	}}))
-	loop(t, c, 1)
-	s.Revoke(orders)
+	Loop(t, c, 1)
+	s.Revoke(Orders)
 	for m := range c.Messages(t.Context()) {
 		t.Logf("got %s", m.ID)
 	}
-	must(t, <-closed)
+	Must(t, <-closed)
 }
 
 func callsAfterClose(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	must(t, c.Close())
+	s := NewScene(t)
+	c := s.Following()
+	Must(t, c.Close())
 	_, received := c.Receive(t.Context())
 	for name, err := range map[string]error{
 		"Open": c.Open(t.Context()), "Receive": received,
-		"Subscribe":   c.Subscribe(t.Context(), invoices),
-		"Unsubscribe": c.Unsubscribe(t.Context(), orders),
+		"Subscribe":   c.Subscribe(t.Context(), Invoices),
+		"Unsubscribe": c.Unsubscribe(t.Context(), Orders),
 	} {
 		if !errors.Is(err, sfstream.ErrClosed) {
 			t.Errorf("%s after Close: %v, want ErrClosed", name, err)
@@ -277,32 +273,32 @@ func callsAfterClose(t *testing.T) {
 	for m := range c.C(t.Context()) {
 		t.Errorf("got %s", m.ID)
 	}
-	must(t, c.Err())
+	Must(t, c.Err())
 }
 
 func stress(t *testing.T) {
 	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual} {
-		stressed(t, newScene(t, sfstreamtest.WithBatchEvents(3)), policy)
+		stressed(t, NewScene(t, sfstreamtest.WithBatchEvents(3)), policy)
 		synctest.Wait()
 	}
 }
 
 func stressLoopback(t *testing.T) {
-	s := &scene{
-		Server: sfstreamtest.NewServer(t), t: t, log: new(watchedLog), store: newWatchedStore(t),
-		published: make(map[string]int), numbers: make(map[string]string),
+	s := &Scene{
+		Server: sfstreamtest.NewServer(t), T: t, Log: new(WatchedLog), Store: NewWatchedStore(t),
+		Published: make(map[string]int), Numbers: make(map[string]string),
 	}
-	s.define(orders)
-	s.define(invoices)
+	s.Define(Orders)
+	s.Define(Invoices)
 	stressed(t, s, sfstream.AckAuto)
 }
 
 // stressed calls everything from many goroutines while events come, then takes
 // what is left after a restart. Each event must have come at least once, and
 // none that was handled may be the first thing of the restarted program.
-func stressed(t *testing.T, s *scene, policy sfstream.AckPolicy) {
+func stressed(t *testing.T, s *Scene, policy sfstream.AckPolicy) {
 	const total = 400
-	c := s.following(sfstream.WithPrefetch(16), sfstream.WithAck(policy))
+	c := s.Following(sfstream.WithPrefetch(16), sfstream.WithAck(policy))
 	var mu sync.Mutex
 	seen := make(map[string]bool)
 	take := func(m *sfstream.Message) {
@@ -311,7 +307,7 @@ func stressed(t *testing.T, s *scene, policy sfstream.AckPolicy) {
 		mu.Unlock()
 		m.Ack()
 	}
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	var workers sync.WaitGroup
 	pause := func() { <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond) }
 	during := func(do func()) {
@@ -349,7 +345,7 @@ func stressed(t *testing.T, s *scene, policy sfstream.AckPolicy) {
 			}
 		}
 	})
-	for _, channel := range []string{orders, invoices} {
+	for _, channel := range []string{Orders, Invoices} {
 		during(func() {
 			_ = c.Unsubscribe(limited(), channel)
 			pause()
@@ -360,8 +356,8 @@ func stressed(t *testing.T, s *scene, policy sfstream.AckPolicy) {
 	during(func() { c.Status(); c.Subscriptions(); c.Pending(); _ = c.Err() })
 	during(func() { pause(); pause(); pause(); s.DropConnections() })
 	for range total {
-		s.publish(orders, 1)
-		s.publish(invoices, 1)
+		s.PublishNext(Orders, 1)
+		s.PublishNext(Invoices, 1)
 		<-time.After(200 * time.Microsecond)
 	}
 	var closers sync.WaitGroup
@@ -372,22 +368,22 @@ func stressed(t *testing.T, s *scene, policy sfstream.AckPolicy) {
 	stop()
 	workers.Wait()
 
-	c = s.client()
-	must(t, c.Subscribe(t.Context(), orders))
-	must(t, c.Subscribe(t.Context(), invoices))
-	s.publish(orders, 1)
-	s.publish(invoices, 1)
+	c = s.Client()
+	Must(t, c.Subscribe(t.Context(), Orders))
+	Must(t, c.Subscribe(t.Context(), Invoices))
+	s.PublishNext(Orders, 1)
+	s.PublishNext(Invoices, 1)
 	for left := 2; left > 0; {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		if m.ID == strconv.Itoa(total+1) {
 			left--
 		}
 		take(m)
 	}
-	must(t, c.Close())
-	for _, id := range numbered(1, total) {
-		for _, channel := range []string{orders, invoices} {
+	Must(t, c.Close())
+	for _, id := range Numbered(1, total) {
+		for _, channel := range []string{Orders, Invoices} {
 			if !seen[channel+id] {
 				t.Errorf("%s %s was lost", channel, id)
 			}
@@ -399,28 +395,28 @@ func stressed(t *testing.T, s *scene, policy sfstream.AckPolicy) {
 type hangingAuth struct{}
 
 func (hangingAuth) Authenticate(ctx context.Context, _ authenticator.Login) (*authenticator.Credentials, error) {
-	return nil, hang(ctx)
+	return nil, Hang(ctx)
 }
 
 func closeBlockedHook(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
 	release := make(chan struct{})
-	c := s.following(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
+	c := s.Following(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
 		OnGap: func(sfstream.Gap) { <-release },
 	}))
-	nextIs(t, c, "1")
+	NextIs(t, c, "1")
 	synctest.Wait() // a request is under way
-	s.Reject(orders, 1, "subscription.fetch.replayid.corrupted")
+	s.Reject(Orders, 1, "subscription.fetch.replayid.corrupted")
 	s.DropConnections()
 	<-time.After(10 * time.Second)
-	nextIs(t, c, "2")
-	within(t, 5*time.Second, func() {
+	NextIs(t, c, "2")
+	Within(t, 5*time.Second, func() {
 		if err := c.Close(); err == nil {
 			t.Error("Close does not say that a hook blocks")
 		}
 	})
-	s.savedIs("2")
+	s.SavedIs("2")
 	close(release)
 	synctest.Wait()
 	if n := s.Streams(""); n != 0 {

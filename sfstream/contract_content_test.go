@@ -39,37 +39,37 @@ const labTexts = "/event/LabText__e"
 
 // textsLab is a lab that has a channel with a text and one with changes of a name, over
 // the Streaming API also a PushTopic and a generic channel.
-func textsLab(t *testing.T) *lab {
-	l := newStreaming(t)
-	l.must(l.DefineEvent(labTexts, labSchema("LabText__e", `{"name":"Name__c","type":["null","string"],"default":null}`, `{"name":"Text__c","type":["null","string"],"default":null}`)))
+func textsLab(t *testing.T) *Lab {
+	l := NewStreaming(t)
+	l.Must(l.DefineEvent(labTexts, Schema("LabText__e", `{"name":"Name__c","type":["null","string"],"default":null}`, `{"name":"Text__c","type":["null","string"],"default":null}`)))
 	return l
 }
 
 func textsAsTheyCame(t *testing.T) {
 	l := textsLab(t)
-	l.start(sfstream.WithReplay(sfstream.ReplayAll))
+	l.Start(sfstream.WithReplay(sfstream.ReplayAll))
 	publish := map[string]func(text string){
 		labTexts: func(text string) {
 			_, err := l.Publish(labTexts, map[string]any{"Text__c": text})
-			l.must(err)
+			l.Must(err)
 		},
-		labAccounts: func(text string) {
+		Accounts: func(text string) {
 			_, err := l.Change(sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: []string{"001000000000001AAA"}, Set: map[string]any{"Name": text}})
-			l.must(err)
+			l.Must(err)
 		},
-		labTopic: func(text string) {
+		Topic: func(text string) {
 			_, err := l.PublishTopic("LabTopic", "updated", map[string]any{"Id": "a00000000000001AAA", "Name": text})
-			l.must(err)
+			l.Must(err)
 		},
-		labGeneric: func(text string) {
-			_, err := l.Push(labGeneric, text)
-			l.must(err)
+		Generic: func(text string) {
+			_, err := l.Push(Generic, text)
+			l.Must(err)
 		},
 	}
-	field := map[string]string{labTexts: "Text__c", labAccounts: "Name", labTopic: "Name", labGeneric: "payload"}
+	field := map[string]string{labTexts: "Text__c", Accounts: "Name", Topic: "Name", Generic: "payload"}
 	for _, channel := range slices.Sorted(maps.Keys(publish)) {
-		l.must(l.client.Subscribe(t.Context(), channel))
-		streaming := transportOf(t) == sfstream.CometD || channel == labTopic || channel == labGeneric
+		l.Must(l.Client.Subscribe(t.Context(), channel))
+		streaming := TransportOf(t) == sfstream.CometD || channel == Topic || channel == Generic
 		for text, date := range map[string]string{
 			"2021-02-09T11:11:12Z":          "2021-02-09T11:11:12.000Z",
 			"2021-02-09T11:11:12.345Z":      "2021-02-09T11:11:12.345Z",
@@ -82,10 +82,10 @@ func textsAsTheyCame(t *testing.T) {
 				want = date
 			}
 			publish[channel](text)
-			m := l.receive()
+			m := l.Receive()
 			m.Ack()
 			fields, err := m.Fields()
-			l.must(err)
+			l.Must(err)
 			if got := fields[field[channel]]; got != want {
 				t.Errorf("%s: %q is %q, want %q", channel, text, got, want)
 			}
@@ -93,7 +93,7 @@ func textsAsTheyCame(t *testing.T) {
 				t.Errorf("%s: %q is not in %s, %v", channel, want, said, err)
 			}
 		}
-		l.must(l.client.Unsubscribe(t.Context(), channel))
+		l.Must(l.Client.Unsubscribe(t.Context(), channel))
 	}
 }
 
@@ -124,15 +124,15 @@ func enrichedChanges(t *testing.T) {
 	} {
 		tt.change.Object, tt.change.RecordIDs = "Account", id
 		_, err := l.Change(tt.change)
-		l.must(err)
-		m := l.receive()
+		l.Must(err)
+		m := l.Receive()
 		m.Ack()
 		fields, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		delete(fields, "ChangeEventHeader")
 		delete(fields, "LastModifiedDate")
 		enriched, err := m.Enriched()
-		l.must(err)
+		l.Must(err)
 		if !sameJSON(t, fields, tt.fields) || !sameJSON(t, enriched, tt.enriched) {
 			t.Errorf("%s: %v changed and %v came along, want %v and %v", tt.change.Type, fields, enriched, tt.fields, tt.enriched)
 		}
@@ -141,7 +141,7 @@ func enrichedChanges(t *testing.T) {
 			t.Errorf("%s: %s, %v", tt.change.Type, said, err)
 		}
 		got, err := sfstream.Decode[account](m)
-		l.must(err)
+		l.Must(err)
 		if patch, err := json.Marshal(got); err != nil || string(patch) != tt.patch {
 			t.Errorf("%s: a PATCH of it is %s, want %s (%v)", tt.change.Type, patch, tt.patch, err)
 		}
@@ -158,52 +158,52 @@ func enrichedChanges(t *testing.T) {
 func sameJSON(t *testing.T, got, want map[string]any) bool {
 	t.Helper()
 	one, err := json.Marshal(got)
-	must(t, err)
+	Must(t, err)
 	other, err := json.Marshal(want)
-	must(t, err)
+	Must(t, err)
 	return bytes.Equal(one, other)
 }
 
 // keyedLab is a lab with channels of one kind of event and of several.
-func keyedLab(t *testing.T, opts ...sfstreamtest.Option) *lab {
-	l := newStreaming(t, opts...)
-	l.must(l.DefineObject("Lead", sfstreamtest.Field{Name: "Phone", Type: "Phone"}))
-	l.must(l.DefineObject("Staff__c", sfstreamtest.Field{Name: "Phone", Type: "Phone"}))
-	l.must(l.DefineChannel("/event/Many__chn", labOrders, labUndated))
+func keyedLab(t *testing.T, opts ...sfstreamtest.Option) *Lab {
+	l := NewStreaming(t, opts...)
+	l.Must(l.DefineObject("Lead", sfstreamtest.Field{Name: "Phone", Type: "Phone"}))
+	l.Must(l.DefineObject("Staff__c", sfstreamtest.Field{Name: "Phone", Type: "Phone"}))
+	l.Must(l.DefineChannel("/event/Many__chn", LabOrders, Undated))
 	return l
 }
 
 // publishKeyed publishes on the channels of a keyedLab, and says how the events are called.
-func (l *lab) publishKeyed() map[string][]string {
-	l.t.Helper()
-	l.publish(1, 2)
-	l.publishOn(labUndated, 1)
+func (l *Lab) publishKeyed() map[string][]string {
+	l.T.Helper()
+	l.PublishOrders(1, 2)
+	l.PublishNumbers(Undated, 1)
 	for _, object := range []string{"Lead", "Lead", "Staff__c"} {
 		_, err := l.Change(sfstreamtest.Change{Object: object, Type: "UPDATE", RecordIDs: []string{"00Q000000000001AAA"}, TransactionKey: "one", Set: map[string]any{"Phone": "1"}})
-		l.must(err)
+		l.Must(err)
 	}
 	names := map[string][]string{
-		labOrders: {"LabOrder__e", "LabOrder__e"}, "/event/Many__chn": {"LabOrder__e", "LabOrder__e", "LabUndated__e"},
+		LabOrders: {"LabOrder__e", "LabOrder__e"}, "/event/Many__chn": {"LabOrder__e", "LabOrder__e", "LabUndated__e"},
 		"/data/LeadChangeEvent": {"LeadChangeEvent", "LeadChangeEvent"}, "/data/ChangeEvents": {"LeadChangeEvent", "LeadChangeEvent", "Staff__ChangeEvent"},
 	}
-	for _, channel := range []string{labTopic, labGeneric} { // over the Streaming API, whatever the transport
-		l.put(channel, 1, 1)
+	for _, channel := range []string{Topic, Generic} { // over the Streaming API, whatever the transport
+		l.Put(channel, 1, 1)
 		names[channel] = []string{"", ""}
 	}
 	return names
 }
 
 // takeAll takes what was published, by channel.
-func (l *lab) takeAll(names map[string][]string, opts ...sfstream.SubscribeOption) map[string][]*sfstream.Message {
-	l.t.Helper()
+func (l *Lab) takeAll(names map[string][]string, opts ...sfstream.SubscribeOption) map[string][]*sfstream.Message {
+	l.T.Helper()
 	n := 0
 	for channel, events := range names {
-		l.must(l.client.Subscribe(l.t.Context(), channel, opts...))
+		l.Must(l.Client.Subscribe(l.T.Context(), channel, opts...))
 		n += len(events)
 	}
 	got := make(map[string][]*sfstream.Message)
 	for range n {
-		m := l.receive()
+		m := l.Receive()
 		m.Ack()
 		got[m.Channel] = append(got[m.Channel], m)
 	}
@@ -213,12 +213,12 @@ func (l *lab) takeAll(names map[string][]string, opts ...sfstream.SubscribeOptio
 // keysOfEvents hands the same events out again, to a program that begins anew.
 func keysOfEvents(t *testing.T) {
 	l := keyedLab(t)
-	l.start() // before anything is published
+	l.Start() // before anything is published
 	names := l.publishKeyed()
-	l.stop()
+	l.Stop()
 	var before map[string][]string
 	for range 3 {
-		l.start()
+		l.Start()
 		keys := make(map[string][]string)
 		for channel, messages := range l.takeAll(names, sfstream.From(sfstream.ReplayAll)) {
 			for _, m := range messages {
@@ -232,20 +232,20 @@ func keysOfEvents(t *testing.T) {
 			t.Errorf("keys %q, before %q", keys, before)
 		}
 		before = keys
-		l.stop()
+		l.Stop()
 	}
 }
 
 // keyInDoubt: a publisher that has got no answer publishes again, with the id that it has
 // given the event.
 func keyInDoubt(t *testing.T) {
-	l := newLab(t)
-	l.follow()
+	l := New(t)
+	l.Follow()
 	for range 2 {
-		_, err := l.PublishRaw(labOrders, sfstreamtest.RawEvent{ID: "2ec0e371-1395-457f-9275-be1b527a72f7"})
-		l.must(err)
+		_, err := l.PublishRaw(LabOrders, sfstreamtest.RawEvent{ID: "2ec0e371-1395-457f-9275-be1b527a72f7"})
+		l.Must(err)
 	}
-	one, other := l.receive(), l.receive()
+	one, other := l.Receive(), l.Receive()
 	if one.Key() != other.Key() || bytes.Equal(one.ReplayID, other.ReplayID) {
 		t.Errorf("keys %q and %q", one.Key(), other.Key())
 	}
@@ -258,12 +258,12 @@ func namesOfEvents(t *testing.T) {
 			opts = append(opts, sfstreamtest.WithEventAPIName(since))
 		}
 		l := keyedLab(t, opts...)
-		l.start()
+		l.Start()
 		names := l.publishKeyed()
 		for channel, messages := range l.takeAll(names, sfstream.From(sfstream.ReplayAll)) {
 			for i, m := range messages {
 				want := names[channel][i]
-				if channel == "/event/Many__chn" && transportOf(t) == sfstream.CometD && since == "" {
+				if channel == "/event/Many__chn" && TransportOf(t) == sfstream.CometD && since == "" {
 					want = "" // nobody says it
 				}
 				if got := m.EventName(); got != want {
@@ -271,17 +271,17 @@ func namesOfEvents(t *testing.T) {
 				}
 			}
 		}
-		l.stop()
+		l.Stop()
 	}
 }
 
 func decodeByNames(t *testing.T) {
 	l := textsLab(t)
-	l.start()
-	l.must(l.client.Subscribe(t.Context(), labTexts))
+	l.Start()
+	l.Must(l.Client.Subscribe(t.Context(), labTexts))
 	synctest.Wait()
 	_, err := l.Publish(labTexts, map[string]any{"Name__c": "Acme", "Text__c": "text", "N__c": 1.5})
-	l.must(err)
+	l.Must(err)
 	got, err := sfstream.Decode[struct {
 		Tagged  string     `sf:"Name__c" json:"N__c"` // sf goes first
 		JSON    string     `json:"Text__c,omitempty"` // then JSON
@@ -290,68 +290,68 @@ func decodeByNames(t *testing.T) {
 		Empty   string     `sf:"" json:",omitempty"`  // no names
 		Left    string     `sf:"-" json:"Name__c"`    // left alone
 		When    *time.Time `json:"CreatedDate,omitempty"`
-	}](l.receive())
-	l.must(err)
+	}](l.Receive())
+	l.Must(err)
 	if got.Tagged != "Acme" || got.JSON != "text" || got.N__c != 1.5 || got.Name__c != "Acme" || got.Empty != "" || got.Left != "" || got.When == nil {
 		t.Errorf("%+v", got)
 	}
 }
 
 func decodeOfAnother(t *testing.T) {
-	l := newLab(t)
-	l.follow()
-	l.publish(1)
-	m := l.receive()
+	l := New(t)
+	l.Follow()
+	l.PublishOrders(1)
+	m := l.Receive()
 	_, err := sfstream.Decode[struct{ Invoice, Total string }](m)
-	if transportOf(t) == sfstream.CometD {
-		l.must(err) // a payload is no schema: the event may have such fields
-	} else if e := expectError[*sfstream.DecodeError](t, err); e.Channel != labOrders || !strings.Contains(e.Error(), "LabOrder__e, and no field of the Go struct") {
+	if TransportOf(t) == sfstream.CometD {
+		l.Must(err) // a payload is no schema: the event may have such fields
+	} else if e := ExpectError[*sfstream.DecodeError](t, err); e.Channel != LabOrders || !strings.Contains(e.Error(), "LabOrder__e, and no field of the Go struct") {
 		t.Error(e)
 	}
 	if got, err := sfstream.Decode[struct{ Invoice, N__c any }](m); err != nil || got.N__c != 1.0 {
 		t.Errorf("%v, %v", got, err)
 	}
-	l.must(m.Decode(new(map[string]any)))
+	l.Must(m.Decode(new(map[string]any)))
 }
 
 func notFinite(t *testing.T) {
-	l := newLab(t)
-	l.follow()
+	l := New(t)
+	l.Follow()
 	for text, n := range map[string]float64{"NaN": math.NaN(), "Infinity": math.Inf(1), "-Infinity": math.Inf(-1)} {
-		_, err := l.Publish(labOrders, map[string]any{"N__c": n})
-		l.must(err)
-		m := l.receive()
+		_, err := l.Publish(LabOrders, map[string]any{"N__c": n})
+		l.Must(err)
+		m := l.Receive()
 		m.Ack()
 		if said, err := json.Marshal(m); err != nil || !bytes.Contains(said, []byte(`"N__c":"`+text+`"`)) {
 			t.Errorf("%s, %v", said, err)
 		}
 	}
-	l.expectStillWorks(labOrders)
+	l.ExpectStillWorks(LabOrders)
 }
 
 // keptTexts: a program keeps the names of large events.
 func keptTexts(t *testing.T) {
 	const events, size = 30, 300 << 10
 	l := textsLab(t)
-	l.start(sfstream.WithPrefetch(1))
+	l.Start(sfstream.WithPrefetch(1))
 	payload := map[string]any{"Name__c": "Acme", "Text__c": strings.Repeat("x", size)}
 	for range events {
 		_, err := l.Publish(labTexts, payload)
-		l.must(err)
+		l.Must(err)
 	}
 	var kept []any
 	receive := func() int {
-		l.must(l.client.Subscribe(t.Context(), labTexts, sfstream.From(sfstream.ReplayAll)))
+		l.Must(l.Client.Subscribe(t.Context(), labTexts, sfstream.From(sfstream.ReplayAll)))
 		for range events {
-			m := l.receive()
+			m := l.Receive()
 			fields, err := m.Fields()
-			l.must(err)
+			l.Must(err)
 			if kept = append(kept, fields["Name__c"], fields["CreatedDate"]); fields["Name__c"] != "Acme" {
 				t.Fatal(fields["Name__c"])
 			}
 			m.Ack()
 		}
-		l.must(l.client.Unsubscribe(t.Context(), labTexts))
+		l.Must(l.Client.Unsubscribe(t.Context(), labTexts))
 		return heapInUse()
 	}
 	receive() // the org keeps what it has sent, too
@@ -372,15 +372,15 @@ func heapInUse() int {
 }
 
 func statusAsText(t *testing.T) {
-	l := newLab(t)
-	l.follow()
-	l.pass(time.Minute)
-	status := l.client.Status()
+	l := New(t)
+	l.Follow()
+	l.Pass(time.Minute)
+	status := l.Client.Status()
 	said, err := json.Marshal(status)
 	if err != nil || !bytes.Contains(said, []byte(`"State":"live"`)) {
 		t.Errorf("%s, %v", said, err)
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "status", status, "state", status.Channels[0].State, "via", transportOf(t))
-	contains(t, log.String(), `"State":"live"`, `"state":"live"`, `"via":"`+transportOf(t).String()+`"`)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "status", status, "state", status.Channels[0].State, "via", TransportOf(t))
+	Contains(t, log.String(), `"State":"live"`, `"state":"live"`, `"via":"`+TransportOf(t).String()+`"`)
 }

@@ -26,16 +26,16 @@ func evidenceRules() []rule {
 	rules = append(rules, rule{number: 7, words: "empty connects beside a call that is under way close no group", run: besideACall, cometdOnly: true})
 	rules = append(rules, rule{number: 6, words: "a second possible gap waits, with backoff up to an hour", run: possibleGaps, cometdOnly: true})
 	rules = append(rules, rule{number: 6, words: "after a possible gap a number that is not known by its date is delivered", run: numbersAnew, cometdOnly: true})
-	held := func(r *http.Request, msgs []scriptedMessage) (*http.Response, error) {
+	held := func(r *http.Request, msgs []ScriptedMessage) (*http.Response, error) {
 		select {
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		case <-time.After(20 * time.Second):
-			return scriptedOK("connect", msgs, ""), nil
+			return ScriptedOK("connect", msgs, ""), nil
 		}
 	}
-	atOnce := func(_ *http.Request, msgs []scriptedMessage) (*http.Response, error) {
-		return scriptedOK("connect", msgs, ""), nil
+	atOnce := func(_ *http.Request, msgs []ScriptedMessage) (*http.Response, error) {
+		return ScriptedOK("connect", msgs, ""), nil
 	}
 	for _, e := range []emptyConnect{
 		{"held, after an event of now", time.Second, 2, held, "101"},
@@ -55,16 +55,16 @@ func ownKeepalives(t *testing.T) {
 	l.follow()
 	l.records(abc)
 	for range 4 {
-		l.receive().Ack()
+		l.Receive().Ack()
 	}
 	before, id := l.Retained(sales)[0].ReplayID, l.Retained(sales)[1].ReplayID
-	l.pass(90 * time.Second)
-	if m := l.marker(sales); string(m.ReplayID) != string(before) || len(m.Group.Handled) != 3 {
+	l.Pass(90 * time.Second)
+	if m := l.Marker(sales); string(m.ReplayID) != string(before) || len(m.Group.Handled) != 3 {
 		t.Errorf("after one keepalive the marker is %+v, want %x: it may name the event that it is in the middle of", m, before)
 	}
-	l.pass(time.Minute)
-	l.stop() // keepalives alone are saved rarely
-	if m := l.marker(sales); string(m.ReplayID) != string(id) || len(m.Group.Handled) != 0 {
+	l.Pass(time.Minute)
+	l.Stop() // keepalives alone are saved rarely
+	if m := l.Marker(sales); string(m.ReplayID) != string(id) || len(m.Group.Handled) != 0 {
 		t.Errorf("after two keepalives the marker is %+v, want %x", m, id)
 	}
 }
@@ -76,14 +76,14 @@ func foreignKeepalives(t *testing.T) {
 	l.follow()
 	l.records(abc)
 	for range 4 {
-		l.receive().Ack()
+		l.Receive().Ack()
 	}
 	before := l.Retained(sales)[0].ReplayID
 	l.SeekBacklog(sales, -1, 30*time.Minute)
 	l.DropConnections()
-	l.pass(10 * time.Minute)
-	l.stop()
-	if m := l.marker(sales); string(m.ReplayID) != string(before) || len(m.Group.Handled) != 3 {
+	l.Pass(10 * time.Minute)
+	l.Stop()
+	if m := l.Marker(sales); string(m.ReplayID) != string(before) || len(m.Group.Handled) != 3 {
 		t.Errorf("after the keepalives of another session the marker is %+v, want %x", m, before)
 	}
 }
@@ -94,19 +94,19 @@ type emptyConnect struct {
 	words string
 	age   time.Duration // of the events
 	with  int           // the events come with this connect; 1: with the reply to subscribe, and no other connect is answered
-	then  func(r *http.Request, msgs []scriptedMessage) (*http.Response, error)
+	then  func(r *http.Request, msgs []ScriptedMessage) (*http.Response, error)
 	want  string // the marker
 }
 
 func (e emptyConnect) run(t *testing.T) {
 	events := func() string {
 		at := time.Now().Add(-e.age)
-		return ownChange(100, at) + "," + ownGroup(at)
+		return ChangeJSON(100, at) + "," + ownGroup(at)
 	}
-	s := &scriptedOrg{answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		switch {
 		case e.with == 1 && kind == "subscribe":
-			return scriptedOK(kind, msgs, events()), nil
+			return ScriptedOK(kind, msgs, events()), nil
 		case kind != "connect", n < e.with:
 			return nil, nil
 		case e.with == 1 && n > 1:
@@ -115,7 +115,7 @@ func (e emptyConnect) run(t *testing.T) {
 		case e.with == 1:
 			return nil, nil
 		case n == e.with:
-			return scriptedOK(kind, msgs, events()), nil
+			return ScriptedOK(kind, msgs, events()), nil
 		}
 		return e.then(r, msgs)
 	}}
@@ -128,22 +128,22 @@ func (e emptyConnect) run(t *testing.T) {
 
 // ownGroup is two events of 101.
 func ownGroup(at time.Time) string {
-	group := func(n int) string { return ownEvent{n: n, id: 101, at: at, tx: "tx", seq: n}.json() }
+	group := func(n int) string { return AccountChange{N: n, ID: 101, At: at, Tx: "tx", Seq: n}.JSON() }
 	return group(1) + "," + group(2)
 }
 
 // anotherFirst: what was received of the group is all there is, as it is not retained any more.
 func anotherFirst(t *testing.T) {
-	s := &scriptedOrg{answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		switch {
 		case kind != "connect" || n == 1 || n == 4: // the first ones of the two sessions
 			return nil, nil
 		case n == 2:
-			return scriptedOK(kind, msgs, ownChange(100, time.Now().Add(-2*time.Hour))+","+ownGroup(time.Now().Add(-2*time.Hour))), nil
+			return ScriptedOK(kind, msgs, ChangeJSON(100, time.Now().Add(-2*time.Hour))+","+ownGroup(time.Now().Add(-2*time.Hour))), nil
 		case n == 3:
-			return scriptedFailure(msgs[0], "403::Unknown client"), nil
+			return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 		case n == 5:
-			return scriptedOK(kind, msgs, ownChange(102, time.Now().Add(-time.Hour))), nil
+			return ScriptedOK(kind, msgs, ChangeJSON(102, time.Now().Add(-time.Hour))), nil
 		}
 		<-r.Context().Done()
 		return nil, r.Context().Err()
@@ -153,7 +153,7 @@ func anotherFirst(t *testing.T) {
 
 // besideACall: the rest of the group may come with the reply to the call.
 func besideACall(t *testing.T) {
-	s := &scriptedOrg{answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		switch {
 		case kind == "subscribe" && n == 2, kind == "connect" && n > 2:
 			wait := 20 * time.Second
@@ -164,11 +164,11 @@ func besideACall(t *testing.T) {
 			case <-r.Context().Done():
 				return nil, r.Context().Err()
 			case <-time.After(wait):
-				return scriptedOK(kind, msgs, ""), nil
+				return ScriptedOK(kind, msgs, ""), nil
 			}
 		case kind == "connect" && n == 2:
 			now := time.Now()
-			return scriptedOK(kind, msgs, ownChange(100, now)+","+ownGroup(now)), nil
+			return ScriptedOK(kind, msgs, ChangeJSON(100, now)+","+ownGroup(now)), nil
 		}
 		return nil, nil
 	}}
@@ -181,22 +181,22 @@ func besideACall(t *testing.T) {
 
 // leads follows the org after an id, and handles so many events. After a minute the marker is at an id, with
 // what is handled of a group behind it, or nothing. What happens in that minute, then does.
-func (s *scriptedOrg) leads(t *testing.T, from string, events int, id, group string, then ...func(c *sfstream.Client)) {
+func (s *ScriptedOrg) leads(t *testing.T, from string, events int, id, group string, then ...func(c *sfstream.Client)) {
 	t.Helper()
 	store := replaystore.NewMemory()
-	c := s.client(t, sfstream.WithReplayStore(store), sfstream.WithAck(sfstream.AckManual))
-	must(t, c.Subscribe(t.Context(), ownChannel, sfstream.From(sfstream.ReplayAfter([]byte(from)))))
+	c := s.Client(t, sfstream.WithReplayStore(store), sfstream.WithAck(sfstream.AckManual))
+	Must(t, c.Subscribe(t.Context(), AllChanges, sfstream.From(sfstream.ReplayAfter([]byte(from)))))
 	for range events {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		m.Ack()
 	}
 	for _, do := range then {
 		do(c)
 	}
 	<-time.After(time.Minute)
-	marker, err := store.Load(t.Context(), replaystore.Key{OrgID: "00D000000000001AAA", API: "cometd", Channel: ownChannel})
-	must(t, err)
+	marker, err := store.Load(t.Context(), replaystore.Key{OrgID: "00D000000000001AAA", API: "cometd", Channel: AllChanges})
+	Must(t, err)
 	if string(marker.ReplayID) != id || string(marker.Group.ReplayID) != group {
 		t.Errorf("the marker is at %s, with %d handled of %q; want %s and %q", marker.ReplayID, len(marker.Group.Handled), marker.Group.ReplayID, id, group)
 	}
@@ -209,44 +209,44 @@ func possibleGaps(t *testing.T) {
 	var mu sync.Mutex                          // of what follows
 	var told, resumed []time.Time
 	connects := 0 // since the channel is followed; 0: it is not, or waits
-	s := &scriptedOrg{answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
 		case kind == "subscribe" && n > 1 && !strings.Contains(string(msgs[0].Ext.Replay), "-2"):
-			return scriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
+			return ScriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
 		case kind == "subscribe":
 			resumed, connects = append(resumed, time.Now()), 1
 		case kind == "connect" && connects == 1 && n > 1:
 			connects = 2
-			return scriptedOK(kind, msgs, strings.Replace(ownChange(100+n, time.Now().Add(-2*time.Hour)), ownChannel, channel, 1)), nil
+			return ScriptedOK(kind, msgs, strings.Replace(ChangeJSON(100+n, time.Now().Add(-2*time.Hour)), AllChanges, channel, 1)), nil
 		case kind == "connect" && connects == 3:
 			connects = 0
-			return scriptedFailure(msgs[0], "403::Unknown client"), nil
+			return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 		case kind == "connect" && n > 1:
 			if connects == 2 {
 				connects = 3
 			}
 			mu.Unlock()
 			defer mu.Lock()
-			return scriptedHold(r)
+			return ScriptedHold(r)
 		}
 		return nil, nil
 	}}
-	c := s.client(t, sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) {
+	c := s.Client(t, sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) {
 		mu.Lock()
 		defer mu.Unlock()
 		if told = append(told, time.Now()); !g.Possible {
 			t.Errorf("gap %d is %+v", len(told), g)
 		}
 	}}))
-	must(t, c.Subscribe(t.Context(), channel, sfstream.From(sfstream.ReplayAfter([]byte("99")))))
+	Must(t, c.Subscribe(t.Context(), channel, sfstream.From(sfstream.ReplayAfter([]byte("99")))))
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Hour)
 	defer cancel()
 	for range c.Messages(ctx) {
 	}
-	must(t, c.Err())
-	must(t, c.Close())
+	Must(t, c.Err())
+	Must(t, c.Close())
 	if len(told) < 9 || len(resumed) < 10 {
 		t.Fatalf("%d gaps told, followed %d times", len(told), len(resumed))
 	}
@@ -265,35 +265,35 @@ func numbersAnew(t *testing.T) {
 	const channel = "/data/AccountChangeEvent"
 	began := time.Now()
 	event := func(id int, ago time.Duration) string {
-		return strings.Replace(ownChange(id, began.Add(-ago)), ownChannel, channel, 1)
+		return strings.Replace(ChangeJSON(id, began.Add(-ago)), AllChanges, channel, 1)
 	}
 	var refused atomic.Bool
-	s := &scriptedOrg{answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		switch {
 		case kind == "subscribe" && n == 2:
 			refused.Store(true)
-			return scriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
+			return ScriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
 		case kind == "connect" && n == 2:
-			return scriptedOK(kind, msgs, event(100, 2*time.Hour)), nil
+			return ScriptedOK(kind, msgs, event(100, 2*time.Hour)), nil
 		case kind == "connect" && n == 4:
-			return scriptedFailure(msgs[0], "403::Unknown client"), nil
+			return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 		case kind == "connect" && refused.CompareAndSwap(true, false):
-			return scriptedOK(kind, msgs, event(60, 3*time.Hour)+","+event(70, time.Hour)+","+event(100, 2*time.Hour)+","+event(101, time.Hour)), nil
+			return ScriptedOK(kind, msgs, event(60, 3*time.Hour)+","+event(70, time.Hour)+","+event(100, 2*time.Hour)+","+event(101, time.Hour)), nil
 		case kind == "connect" && n > 2:
-			return scriptedHold(r)
+			return ScriptedHold(r)
 		}
 		return nil, nil
 	}}
 	gaps := make(chan sfstream.Gap, 10)
-	c := s.client(t, sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { gaps <- g }}))
-	must(t, c.Subscribe(t.Context(), channel, sfstream.From(sfstream.ReplayAfter([]byte("99")))))
+	c := s.Client(t, sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { gaps <- g }}))
+	Must(t, c.Subscribe(t.Context(), channel, sfstream.From(sfstream.ReplayAfter([]byte("99")))))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	var got []string
 	for m := range c.Messages(ctx) {
 		got = append(got, string(m.ReplayID))
 	}
-	must(t, c.Err())
+	Must(t, c.Err())
 	if want := []string{"100", "70", "101"}; !slices.Equal(got, want) || len(gaps) != 1 || !(<-gaps).Possible {
 		t.Errorf("got %q and %d gaps, want %q and one", got, len(gaps), want)
 	}

@@ -19,46 +19,46 @@ const sales = "/data/Sales__chn"
 
 // groupLab is a lab whose channel sales has an enriched member: a change of several
 // accounts is a group there.
-type groupLab struct{ *lab }
+type groupLab struct{ *Lab }
 
 func newGroupLab(t *testing.T, opts ...sfstreamtest.Option) groupLab {
 	t.Helper()
-	l := groupLab{newLab(t, opts...)}
-	l.must(l.DefineMembers(sales, sfstreamtest.Member{Channel: labAccounts, Enriched: []string{"Name"}}))
+	l := groupLab{New(t, opts...)}
+	l.Must(l.DefineMembers(sales, sfstreamtest.Member{Channel: Accounts, Enriched: []string{"Name"}}))
 	return l
 }
 
 // records commits one change of these accounts, one after the other.
 func (l groupLab) records(groups ...[]string) {
-	l.t.Helper()
+	l.T.Helper()
 	for _, ids := range groups {
 		_, err := l.Change(sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: ids, Set: map[string]any{"NumberOfEmployees": 1}})
-		l.must(err)
+		l.Must(err)
 	}
 }
 
 func recordOf(t *testing.T, m *sfstream.Message) string {
 	t.Helper()
 	change, err := m.Change()
-	must(t, err)
+	Must(t, err)
 	return strings.Join(change.RecordIDs, "+")
 }
 
 // follow starts the program and subscribes it to sales.
 func (l groupLab) follow(opts ...sfstream.Option) {
-	l.t.Helper()
-	l.start(append([]sfstream.Option{sfstream.WithReplay(sfstream.ReplayAll)}, opts...)...)
-	l.subscribe(sales)
+	l.T.Helper()
+	l.Start(append([]sfstream.Option{sfstream.WithReplay(sfstream.ReplayAll)}, opts...)...)
+	l.Subscribe(sales)
 }
 
 // want takes exactly these records, in this order, and handles them; nothing else
 // comes within a minute.
 func (l groupLab) want(records ...string) {
-	l.t.Helper()
+	l.T.Helper()
 	for i, want := range records {
-		m := l.receive()
-		if got := recordOf(l.t, m); got != want {
-			l.t.Fatalf("message %d of %d is of %s, want %s", i+1, len(records), got, want)
+		m := l.Receive()
+		if got := recordOf(l.T, m); got != want {
+			l.T.Fatalf("message %d of %d is of %s, want %s", i+1, len(records), got, want)
 		}
 		m.Ack()
 	}
@@ -66,24 +66,24 @@ func (l groupLab) want(records ...string) {
 }
 
 func (l groupLab) nothing(d time.Duration) {
-	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), d)
+	l.T.Helper()
+	ctx, cancel := context.WithTimeout(l.T.Context(), d)
 	defer cancel()
-	if m, err := l.client.Receive(ctx); err == nil {
-		l.t.Fatalf("%s comes, want nothing", recordOf(l.t, m))
+	if m, err := l.Client.Receive(ctx); err == nil {
+		l.T.Fatalf("%s comes, want nothing", recordOf(l.T, m))
 	}
 }
 
 // crash ends the program, and nothing that it saves from now on is saved.
 func (l groupLab) crash() {
-	l.t.Helper()
+	l.T.Helper()
 	kept := replaystore.NewMemory()
-	key := l.key(apiOf(l.t), sales)
-	if m, err := l.store.Load(context.Background(), key); err == nil {
-		must(l.t, kept.Save(context.Background(), map[replaystore.Key]replaystore.Marker{key: m}))
+	key := l.Key(APIOf(l.T), sales)
+	if m, err := l.Store.Load(context.Background(), key); err == nil {
+		Must(l.T, kept.Save(context.Background(), map[replaystore.Key]replaystore.Marker{key: m}))
 	}
-	_ = l.client.Close()
-	l.store = kept
+	_ = l.Client.Close()
+	l.Store = kept
 }
 
 // abc is the group of the tests: it comes behind zero and before last.
@@ -109,11 +109,11 @@ func contractGroups() []rule {
 			l.want("0010", "001A", "001B", "001C", "001D")
 		}),
 		inGroups("events of one replay id all come to a subscription at new", func(l groupLab) {
-			l.start()
-			l.subscribe(sales)
+			l.Start()
+			l.Subscribe(sales)
 			l.records(abc, last)
 			l.want("001A", "001B", "001C", "001D")
-			l.reconnect(sales)
+			l.Reconnect(sales)
 			l.records([]string{"001E", "001F"})
 			l.want("001E", "001F")
 		}),
@@ -144,35 +144,35 @@ func broken() (rules []rule) {
 	consumers := map[string]func(l groupLab, done func(record string)){
 		"AckAuto": func(l groupLab, done func(string)) {
 			l.follow()
-			for m := range l.client.Messages(l.t.Context()) {
-				done(recordOf(l.t, m))
+			for m := range l.Client.Messages(l.T.Context()) {
+				done(recordOf(l.T, m))
 			}
 		},
 		"AckOnReceive": func(l groupLab, done func(string)) {
 			l.follow(sfstream.WithAck(sfstream.AckOnReceive))
-			for m := range l.client.Messages(l.t.Context()) {
-				done(recordOf(l.t, m))
+			for m := range l.Client.Messages(l.T.Context()) {
+				done(recordOf(l.T, m))
 			}
 		},
 		"AckManual": func(l groupLab, done func(string)) {
 			l.follow(sfstream.WithAck(sfstream.AckManual))
-			for m := range l.client.Messages(l.t.Context()) {
-				done(recordOf(l.t, m))
+			for m := range l.Client.Messages(l.T.Context()) {
+				done(recordOf(l.T, m))
 				m.Ack()
 			}
 		},
 		"Run": func(l groupLab, done func(string)) {
 			l.follow()
-			_ = l.client.Run(l.t.Context(), func(_ context.Context, m *sfstream.Message) error {
-				done(recordOf(l.t, m))
+			_ = l.Client.Run(l.T.Context(), func(_ context.Context, m *sfstream.Message) error {
+				done(recordOf(l.T, m))
 				return nil
 			}, sfstream.Workers(3), sfstream.OrderBy(func(*sfstream.Message) string { return "" }))
 		},
 		"Transactions": func(l groupLab, done func(string)) {
 			l.follow()
-			for tx := range l.client.Transactions(l.t.Context(), time.Second) {
+			for tx := range l.Client.Transactions(l.T.Context(), time.Second) {
 				for _, m := range tx.Messages {
-					done(recordOf(l.t, m))
+					done(recordOf(l.T, m))
 				}
 			}
 		},
@@ -194,16 +194,16 @@ func broken() (rules []rule) {
 						got = append(got, record)
 					})
 				}()
-				l.pass(10 * time.Minute)
-				must(l.t, l.client.Close())
+				l.Pass(10 * time.Minute)
+				Must(l.T, l.Client.Close())
 				<-ended
 				mu.Lock()
 				defer mu.Unlock()
 				if want := []string{"0010", "001A", "001B", "001C", "001D"}; !slices.Equal(got, want) {
-					l.t.Errorf("got %v, want %v", got, want)
+					l.T.Errorf("got %v, want %v", got, want)
 				}
-				if m := l.marker(sales); len(m.ReplayID) == 0 {
-					l.t.Errorf("the marker is %+v", m)
+				if m := l.Marker(sales); len(m.ReplayID) == 0 {
+					l.T.Errorf("the marker is %+v", m)
 				}
 			})...)
 		}
@@ -220,16 +220,16 @@ func restarted() (rules []rule) {
 			l.records(zero, abc, last)
 			l.follow()
 			for i, want := range all[:n] {
-				m := l.receive()
-				if got := recordOf(l.t, m); got != want {
-					l.t.Fatalf("message %d is of %s, want %s", i, got, want)
+				m := l.Receive()
+				if got := recordOf(l.T, m); got != want {
+					l.T.Fatalf("message %d is of %s, want %s", i, got, want)
 				}
 				m.Ack()
 			}
-			l.stop()
+			l.Stop()
 			l.follow()
 			l.want(all[n:]...)
-			l.reconnect(sales)
+			l.Reconnect(sales)
 			l.records([]string{"001E", "001F"})
 			l.want("001E", "001F")
 		})...)
@@ -242,13 +242,13 @@ func restartedTwice(l groupLab) {
 	for _, records := range [][]string{{"0010", "001A"}, {"001B", "001C"}, {"001D"}} {
 		l.follow()
 		for _, want := range records {
-			m := l.receive()
-			if got := recordOf(l.t, m); got != want {
-				l.t.Fatalf("got %s, want %s", got, want)
+			m := l.Receive()
+			if got := recordOf(l.T, m); got != want {
+				l.T.Fatalf("got %s, want %s", got, want)
 			}
 			m.Ack()
 		}
-		l.stop()
+		l.Stop()
 	}
 	l.follow()
 	l.nothing(time.Minute)
@@ -259,38 +259,38 @@ func markerOfGroup(l groupLab) {
 	l.follow()
 	l.records(abc)
 	for range 4 {
-		l.receive().Ack()
+		l.Receive().Ack()
 	}
-	l.pass(time.Second)
+	l.Pass(time.Second)
 	ids := l.Retained(sales)
-	before, id := seenBy(l.t, ids[0]).ReplayID, seenBy(l.t, ids[1]).ReplayID
-	if m := l.marker(sales); string(m.ReplayID) != string(before) || string(m.Group.ReplayID) != string(id) ||
+	before, id := SeenBy(l.T, ids[0]).ReplayID, SeenBy(l.T, ids[1]).ReplayID
+	if m := l.Marker(sales); string(m.ReplayID) != string(before) || string(m.Group.ReplayID) != string(id) ||
 		len(m.Group.Handled) != 3 || m.Group.Date.IsZero() {
-		l.t.Errorf("nothing has come behind the group: the marker is %+v, want %x and three of %x", m, before, id)
+		l.T.Errorf("nothing has come behind the group: the marker is %+v, want %x and three of %x", m, before, id)
 	}
 	l.records(last)
-	l.receive()
-	l.pass(time.Second)
-	if m := l.marker(sales); string(m.ReplayID) != string(id) || len(m.Group.Handled) != 0 {
-		l.t.Errorf("another event has come: the marker is %+v, want %x", m, id)
+	l.Receive()
+	l.Pass(time.Second)
+	if m := l.Marker(sales); string(m.ReplayID) != string(id) || len(m.Group.Handled) != 0 {
+		l.T.Errorf("another event has come: the marker is %+v, want %x", m, id)
 	}
 }
 
 // quietGroup: a keepalive, or an empty connect of a session that is caught up.
 func quietGroup(l groupLab) {
-	l.start()
-	l.subscribe(sales)
+	l.Start()
+	l.Subscribe(sales)
 	l.records(abc)
 	l.want("001A", "001B", "001C")
-	l.pass(10 * time.Minute)
-	l.stop()
-	id := seenBy(l.t, l.Retained(sales)[0]).ReplayID
-	if m := l.marker(sales); string(m.ReplayID) < string(id) || len(m.Group.Handled) != 0 { // a keepalive has an id of its own
-		l.t.Errorf("the marker is %+v, want %x", m, id)
+	l.Pass(10 * time.Minute)
+	l.Stop()
+	id := SeenBy(l.T, l.Retained(sales)[0]).ReplayID
+	if m := l.Marker(sales); string(m.ReplayID) < string(id) || len(m.Group.Handled) != 0 { // a keepalive has an id of its own
+		l.T.Errorf("the marker is %+v, want %x", m, id)
 	}
 	l.follow()
-	if call := l.lastSubscribe(sales); string(call.ReplayID) < string(id) {
-		l.t.Errorf("resumed at %x, want %x", call.ReplayID, id)
+	if call := l.LastSubscribe(sales); string(call.ReplayID) < string(id) {
+		l.T.Errorf("resumed at %x, want %x", call.ReplayID, id)
 	}
 	l.records(last)
 	l.want("001D")
@@ -299,19 +299,19 @@ func quietGroup(l groupLab) {
 func crashInGroup(l groupLab) {
 	all := []string{"0010", "001A", "001B", "001C", "001D"}
 	for n := range len(all) {
-		l.store = replaystore.NewMemory()
+		l.Store = replaystore.NewMemory()
 		if n == 0 {
 			l.records(zero, abc, last)
 		}
 		l.follow()
 		for range n + 1 { // the last one is in the body
-			l.receive()
-			l.pass(time.Second)
+			l.Receive()
+			l.Pass(time.Second)
 		}
 		l.crash()
 		l.follow()
 		l.want(all[n:]...)
-		l.stop()
+		l.Stop()
 	}
 }
 
@@ -319,12 +319,12 @@ func manualGroup(l groupLab) {
 	l.records(zero, abc, last)
 	l.follow(sfstream.WithAck(sfstream.AckManual))
 	for range 5 {
-		if m := l.receive(); recordOf(l.t, m) != "001B" {
+		if m := l.Receive(); recordOf(l.T, m) != "001B" {
 			m.Ack()
 		}
 	}
-	l.pass(time.Minute)
-	l.stop()
+	l.Pass(time.Minute)
+	l.Stop()
 	l.follow(sfstream.WithAck(sfstream.AckManual))
 	l.want("001B", "001C", "001D") // a marker is contiguous: what is above the oldest unacked one comes again
 }
@@ -332,22 +332,22 @@ func manualGroup(l groupLab) {
 // agedOutBefore: the event before the group is gone, the group is not.
 func agedOutBefore(l groupLab) {
 	l.records(zero)
-	l.pass(2 * time.Hour)
+	l.Pass(2 * time.Hour)
 	l.records(abc)
 	l.follow()
 	for _, want := range []string{"0010", "001A"} {
-		m := l.receive()
-		if got := recordOf(l.t, m); got != want {
-			l.t.Fatalf("got %s, want %s", got, want)
+		m := l.Receive()
+		if got := recordOf(l.T, m); got != want {
+			l.T.Fatalf("got %s, want %s", got, want)
 		}
 		m.Ack()
 	}
-	l.stop()
-	l.pass(71 * time.Hour)
+	l.Stop()
+	l.Pass(71 * time.Hour)
 	l.follow()
 	l.want("001B", "001C")
-	if n := l.gapCount(); n != 0 {
-		l.t.Errorf("%d gaps", n)
+	if n := l.GapCount(); n != 0 {
+		l.T.Errorf("%d gaps", n)
 	}
 }
 
@@ -355,18 +355,18 @@ func agedOutBefore(l groupLab) {
 func agedOutGroup(l groupLab) {
 	l.records(zero, abc)
 	l.follow()
-	l.receive().Ack()
-	l.receive().Ack()
-	l.stop()
-	l.pass(74 * time.Hour)
+	l.Receive().Ack()
+	l.Receive().Ack()
+	l.Stop()
+	l.Pass(74 * time.Hour)
 	l.records(last)
-	l.start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.must(l.client.Subscribe(l.t.Context(), sales))
+	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Must(l.Client.Subscribe(l.T.Context(), sales))
 	l.want("001D")
-	if n := l.gapCount(); n != 1 {
-		l.t.Errorf("%d gaps, want 1", n)
+	if n := l.GapCount(); n != 1 {
+		l.T.Errorf("%d gaps, want 1", n)
 	}
-	l.stop()
+	l.Stop()
 	l.follow()
 	l.records([]string{"001E"})
 	l.want("001E")
@@ -376,15 +376,15 @@ func agedOutGroup(l groupLab) {
 func agedOutQuietGroup(l groupLab) {
 	l.records(zero, abc)
 	l.follow()
-	l.receive().Ack()
-	l.receive().Ack()
-	l.stop()
-	l.pass(74 * time.Hour)
-	l.start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.must(l.client.Subscribe(l.t.Context(), sales))
-	l.pass(10 * time.Minute)
-	if n := l.gapCount(); n != 1 {
-		l.t.Errorf("%d gaps, want 1", n)
+	l.Receive().Ack()
+	l.Receive().Ack()
+	l.Stop()
+	l.Pass(74 * time.Hour)
+	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Must(l.Client.Subscribe(l.T.Context(), sales))
+	l.Pass(10 * time.Minute)
+	if n := l.GapCount(); n != 1 {
+		l.T.Errorf("%d gaps, want 1", n)
 	}
 	l.records(last)
 	l.want("001D")
@@ -398,13 +398,13 @@ func manyInGroup(t *testing.T) {
 		ids = append(ids, fmt.Sprintf("001%015d", i))
 	}
 	l.records(zero)
-	l.start(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(200))
+	l.Start(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(200))
 	l.records(ids)
 	l.BreakGroups(sfstreamtest.GroupBreak{Channel: sales, After: 500, NewOnly: true, Times: -1})
-	l.subscribe(sales)
+	l.Subscribe(sales)
 	l.records(last)
 	for i, want := range append(append([]string{"0010"}, ids...), "001D") {
-		m := l.receive()
+		m := l.Receive()
 		if got := recordOf(t, m); got != want {
 			t.Fatalf("message %d is of %s, want %s", i, got, want)
 		}
@@ -414,26 +414,26 @@ func manyInGroup(t *testing.T) {
 }
 
 func unexpectedGroup(t *testing.T) {
-	l := newLab(t)
-	l.change(1)
-	l.start(sfstream.WithReplay(sfstream.ReplayAll))
-	l.subscribe(labAccounts)
-	l.expect(1)
-	l.RepeatReplayID(labAccounts, 2)
-	l.change(2, 3) // of the id of 1
-	l.expect(2, 3)
-	if n := l.log.count("several events have one replay id"); n != 1 {
+	l := New(t)
+	l.ChangeAccount(1)
+	l.Start(sfstream.WithReplay(sfstream.ReplayAll))
+	l.Subscribe(Accounts)
+	l.Expect(1)
+	l.RepeatReplayID(Accounts, 2)
+	l.ChangeAccount(2, 3) // of the id of 1
+	l.Expect(2, 3)
+	if n := l.Log.Count("several events have one replay id"); n != 1 {
 		t.Errorf("%d warnings, want 1", n)
 	}
-	l.reconnect(labAccounts)
-	l.expectQuiet(time.Minute)
-	l.change(4)
-	l.expect(4)
-	l.stop()
-	l.start()
-	l.subscribe(labAccounts)
-	l.change(5)
-	l.expect(5)
+	l.Reconnect(Accounts)
+	l.ExpectQuiet(time.Minute)
+	l.ChangeAccount(4)
+	l.Expect(4)
+	l.Stop()
+	l.Start()
+	l.Subscribe(Accounts)
+	l.ChangeAccount(5)
+	l.Expect(5)
 }
 
 func vainGroup(t *testing.T) {
@@ -444,7 +444,7 @@ func vainGroup(t *testing.T) {
 	l.follow()
 	began := time.Now()
 	for _, want := range []string{"0010", "001A", "001B", "001C", "001D"} {
-		m := l.receive()
+		m := l.Receive()
 		if got := recordOf(t, m); got != want {
 			t.Fatalf("got %s, want %s", got, want)
 		}
@@ -454,10 +454,10 @@ func vainGroup(t *testing.T) {
 		t.Errorf("eight sessions that brought nothing new took %s", took)
 	}
 	l.nothing(time.Minute)
-	if n := l.log.count("inside the events of one replay id"); n != 1 {
+	if n := l.Log.Count("inside the events of one replay id"); n != 1 {
 		t.Errorf("%d warnings, want 1", n)
 	}
-	if s := l.client.Status().Channels[0]; s.Resent < 10 {
+	if s := l.Client.Status().Channels[0]; s.Resent < 10 {
 		t.Errorf("resent are %d", s.Resent)
 	}
 }
@@ -467,12 +467,12 @@ func slowGroup(t *testing.T) {
 	l.CutGroups(1)
 	l.records(zero, abc, last)
 	l.follow(sfstream.WithPrefetch(2))
-	m := l.receive()
-	l.pass(time.Minute)
-	l.receive()
-	l.receive()
+	m := l.Receive()
+	l.Pass(time.Minute)
+	l.Receive()
+	l.Receive()
 	before := len(l.Subscribes(sales))
-	l.pass(time.Hour)
+	l.Pass(time.Hour)
 	if n := len(l.Subscribes(sales)); n != before {
 		t.Errorf("%d subscriptions, want %d: the stream idled out", n, before)
 	}
@@ -485,13 +485,13 @@ func forgetfulStore(t *testing.T) {
 	l.records(zero, abc, last)
 	l.follow()
 	for range 3 {
-		l.receive().Ack()
+		l.Receive().Ack()
 	}
-	l.stop()
-	key := l.key(apiOf(t), sales)
-	m := l.marker(sales)
+	l.Stop()
+	key := l.Key(APIOf(t), sales)
+	m := l.Marker(sales)
 	m.Group = replaystore.Group{}
-	l.save(key, m)
+	l.Save(key, m)
 	l.follow()
 	l.want("001A", "001B", "001C", "001D")
 	synctest.Wait()

@@ -22,63 +22,63 @@ func contractLogin() []rule {
 }
 
 func loginPause(t *testing.T) {
-	l := newLab(t)
-	l.start()
+	l := New(t)
+	l.Start()
 	const channels = 20
 	for i := range channels {
-		l.must(l.DefineEvent(manyChannel(i), labSchema("Many__e")))
-		l.must(l.client.Subscribe(t.Context(), manyChannel(i)))
+		l.Must(l.DefineEvent(manyChannel(i), Schema("Many__e")))
+		l.Must(l.Client.Subscribe(t.Context(), manyChannel(i)))
 	}
-	l.pass(time.Minute)
+	l.Pass(time.Minute)
 	logins := l.Logins()
 	l.FailLogin(-1, "503")
 	l.ExpireToken()
 	l.DropConnections()
-	l.pass(10 * time.Minute)
+	l.Pass(10 * time.Minute)
 	// One policy of doubling waits up to a minute, whose waits are 30 s on average:
 	// not one for each channel.
 	if n := l.Logins() - logins; n < 5 || n > 60 {
 		t.Errorf("%d logins", n)
 	}
 	l.ClearFaults()
-	l.pass(3 * time.Minute)
+	l.Pass(3 * time.Minute)
 	for i := range channels {
-		l.publishOn(manyChannel(i), i)
-		l.expect(i)
+		l.PublishNumbers(manyChannel(i), i)
+		l.Expect(i)
 	}
 }
 
 func loginBudget(t *testing.T) {
-	l := newLab(t)
-	l.follow(doubling(), sfstream.WithLoginBudget(3, 20*time.Minute))
+	l := New(t)
+	l.Follow(Doubling(), sfstream.WithLoginBudget(3, 20*time.Minute))
 	logins := l.Logins()
 	l.FailLogin(-1, "unknown_error/retry your request")
 	l.ExpireToken()
 	l.DropConnections()
-	l.publish(1)
-	l.pass(19 * time.Minute)
+	l.PublishOrders(1)
+	l.Pass(19 * time.Minute)
 	if n := l.Logins() - logins; n != 3 {
 		t.Errorf("%d logins in 19 minutes, want 3", n)
 	}
-	l.pass(20 * time.Minute)
+	l.Pass(20 * time.Minute)
 	if n := l.Logins() - logins; n != 6 {
 		t.Errorf("%d logins in 39 minutes, want 6", n)
 	}
 	l.ClearFaults()
-	within(t, 21*time.Minute, func() { l.expect(1) })
-	l.expectStillWorks(labOrders)
+	Within(t, 21*time.Minute, func() { l.Expect(1) })
+	l.ExpectStillWorks(LabOrders)
 }
 
 func tokenBudget(t *testing.T) {
-	l := newLab(t)
-	l.follow(sfstream.WithLoginBudget(2, time.Hour))
+	l := New(t)
+	l.Follow(sfstream.WithLoginBudget(2, time.Hour))
 	logins := l.Logins()
 	auth := "service.auth.error"
-	l.Reject(labOrders, -1, auth)
+	l.Reject(LabOrders, -1, auth)
 	l.DropConnections()
-	l.publish(1)
-	e := expectEnd[*sfstream.AuthError](l)
-	contains(t, e.Error(), labOrders, "2 logins within 1h0m0s")
+	l.PublishOrders(1)
+	e := ExpectEnd[*sfstream.AuthError](l)
+	Contains(t, e.Error(), LabOrders, "2 logins within 1h0m0s")
 	if n := l.Logins() - logins; n < 2 || n > 3 {
 		t.Errorf("%d logins", n)
 	}
@@ -86,31 +86,31 @@ func tokenBudget(t *testing.T) {
 
 // loginBudgetOfCalls: a program that calls Open in a loop with a wrong password.
 func loginBudgetOfCalls(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	l.FailLogin(-1, "invalid_grant/authentication failure")
-	c := l.new()
+	c := l.NewClient()
 	for range 50 {
-		expectError[*sfstream.AuthError](t, c.Open(t.Context()))
-		l.pass(time.Second)
+		ExpectError[*sfstream.AuthError](t, c.Open(t.Context()))
+		l.Pass(time.Second)
 	}
 	if n := l.Logins(); n != 5 {
 		t.Errorf("%d logins, want 5", n)
 	}
 	l.ClearFaults()
-	l.pass(10 * time.Minute)
-	l.must(c.Open(t.Context()))
-	l.must(c.Close())
+	l.Pass(10 * time.Minute)
+	l.Must(c.Open(t.Context()))
+	l.Must(c.Close())
 }
 
 // oldTokens: sessions end in the course of days, and streams live on until a
 // release ends them all.
 func oldTokens(t *testing.T) {
-	s := newScene(t)
-	c := s.client()
+	s := NewScene(t)
+	c := s.Client()
 	const channels = 6
 	for i := range channels {
-		s.define(manyChannel(i))
-		must(t, c.Subscribe(t.Context(), manyChannel(i)))
+		s.Define(manyChannel(i))
+		Must(t, c.Subscribe(t.Context(), manyChannel(i)))
 	}
 	for i := range channels - 1 {
 		<-time.After(24 * time.Hour)
@@ -122,30 +122,30 @@ func oldTokens(t *testing.T) {
 	s.ExpireToken()
 	s.EndStreams("", "service.auth.error")
 	<-time.After(time.Minute)
-	must(t, c.Err())
+	Must(t, c.Err())
 	if n, streams := s.Logins()-logins, s.Streams(""); n != 1 || streams != channels {
 		t.Errorf("%d logins, %d streams", n, streams)
 	}
-	s.publish(manyChannel(0), 1)
-	nextIs(t, c, "1")
+	s.PublishNext(manyChannel(0), 1)
+	NextIs(t, c, "1")
 }
 
 func otherOrg(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	logins := 0
-	auth := credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) {
+	auth := CredentialsOf(l.Authenticator(), func(c *authenticator.Credentials) {
 		if logins++; logins > 1 {
 			c.OrgID = fmt.Sprintf("00D%012dAAA", logins)
 		}
 	})
-	c, err := sfstream.New(auth, sfstream.WithOrg(l), sfstream.WithTransport(transportOf(t)))
-	l.must(err)
-	l.client = c
-	l.must(c.Open(t.Context()))
-	l.subscribe(labOrders)
+	c, err := sfstream.New(auth, sfstream.WithOrg(l), sfstream.WithTransport(TransportOf(t)))
+	l.Must(err)
+	l.Client = c
+	l.Must(c.Open(t.Context()))
+	l.Subscribe(LabOrders)
 	l.ExpireToken()
 	l.DropConnections()
-	e := expectEnd[*sfstream.AuthError](l)
-	contains(t, e.Error(), "another org")
+	e := ExpectEnd[*sfstream.AuthError](l)
+	Contains(t, e.Error(), "another org")
 	_ = c.Close() // says the same
 }

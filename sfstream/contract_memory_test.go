@@ -46,19 +46,19 @@ func contractMemory() []rule {
 // client holds: never more than the prefetch together, and never more than
 // Salesforce lets a stream have outstanding.
 func prefetchBounds(t *testing.T, prefetch int, policy sfstream.AckPolicy) {
-	s := newScene(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
-	c := s.following(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
+	s := NewScene(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
+	c := s.Following(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
 	total := 2*prefetch + 150
-	s.publish(orders, total)
+	s.PublishNext(Orders, total)
 	var unacked []*sfstream.Message
 	var got []string
 	bound := func() {
 		t.Helper()
 		synctest.Wait()
-		held := s.Outstanding(orders) + c.Pending() + len(unacked)
+		held := s.Outstanding(Orders) + c.Pending() + len(unacked)
 		if held > prefetch {
 			t.Fatalf("at message %d: asked for %d + waiting %d + unacked %d = %d, want at most %d", len(got),
-				s.Outstanding(orders), c.Pending(), len(unacked), held, prefetch)
+				s.Outstanding(Orders), c.Pending(), len(unacked), held, prefetch)
 		}
 	}
 	bound()
@@ -81,45 +81,45 @@ func prefetchBounds(t *testing.T, prefetch int, policy sfstream.AckPolicy) {
 			break
 		}
 	}
-	sameNumbers(t, got, numbered(1, total))
-	if most := s.MaxOutstanding(orders); most > min(prefetch, 100) {
+	SameNumbers(t, got, Numbered(1, total))
+	if most := s.MaxOutstanding(Orders); most > min(prefetch, 100) {
 		t.Errorf("%d were asked for at once, want at most %d", most, min(prefetch, 100))
 	}
-	if streams := len(s.Subscribes(orders)); streams != 1 {
+	if streams := len(s.Subscribes(Orders)); streams != 1 {
 		t.Errorf("%d streams, want 1", streams)
 	}
 }
 
 func blockedBody(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 1000)
-	c := s.following(sfstream.WithPrefetch(150))
+	s := NewScene(t)
+	s.PublishNext(Orders, 1000)
+	c := s.Following(sfstream.WithPrefetch(150))
 	for m := range c.Messages(t.Context()) {
 		<-time.After(30 * time.Second)
 		if got := c.Pending(); got != 150 {
 			t.Errorf("%d wait for a blocked body, want the 150 of the prefetch", got)
 		}
-		if got := s.Outstanding(orders); got != 0 {
+		if got := s.Outstanding(Orders); got != 0 {
 			t.Errorf("%d are asked for beyond the prefetch", got)
 		}
 		m.Ack()
 		break
 	}
-	sameNumbers(t, loop(t, c, 999), numbered(2, 1000))
+	SameNumbers(t, Loop(t, c, 999), Numbered(2, 1000))
 }
 
 func idleClosed(t *testing.T) {
 	for _, prefetch := range []int{1, 30} {
-		s := newScene(t)
-		s.publish(orders, 100)
-		c := s.following(sfstream.WithPrefetch(prefetch))
+		s := NewScene(t)
+		s.PublishNext(Orders, 100)
+		c := s.Following(sfstream.WithPrefetch(prefetch))
 		var got []string
 		for m := range c.Messages(t.Context()) {
 			got = append(got, m.ID)
 			if len(got)%30 == 1 && len(got) < 70 {
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
-				if n := s.Streams(orders); n != 0 {
+				if n := s.Streams(Orders); n != 0 {
 					t.Errorf("%d streams are open without demand", n)
 				}
 				if state := c.Status().Channels[0].State; state != sfstream.StateParked {
@@ -131,23 +131,23 @@ func idleClosed(t *testing.T) {
 				break
 			}
 		}
-		sameNumbers(t, got, numbered(1, 100))
-		if w := s.log.warnings(""); len(w) > 0 {
+		SameNumbers(t, got, Numbered(1, 100))
+		if w := s.Log.Warnings(""); len(w) > 0 {
 			t.Errorf("warnings: %v", w)
 		}
 		if err := c.Status().Channels[0].LastError; err != nil {
 			t.Errorf("the status shows %v", err)
 		}
-		nothingNext(t, c)
+		NothingNext(t, c)
 	}
 }
 
 func slowBody(t *testing.T) {
-	s := newScene(t)
-	c := s.following(sfstream.WithPrefetch(5))
+	s := NewScene(t)
+	c := s.Following(sfstream.WithPrefetch(5))
 	go func() {
 		for range 100 {
-			s.publish(orders, 1)
+			s.PublishNext(Orders, 1)
 			<-time.After(10 * time.Minute)
 		}
 	}()
@@ -159,43 +159,43 @@ func slowBody(t *testing.T) {
 			break
 		}
 	}
-	sameNumbers(t, got, numbered(1, 100))
-	nothingNext(t, c)
+	SameNumbers(t, got, Numbered(1, 100))
+	NothingNext(t, c)
 }
 
 func boundPerChannel(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 100)
-	s.publish(invoices, 3)
-	c := s.following(sfstream.WithPrefetch(10))
+	s := NewScene(t)
+	s.PublishNext(Orders, 100)
+	s.PublishNext(Invoices, 3)
+	c := s.Following(sfstream.WithPrefetch(10))
 	synctest.Wait()
-	must(t, c.Subscribe(t.Context(), invoices))
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	synctest.Wait()
 	if got := c.Pending(); got != 13 {
 		t.Errorf("%d wait, want the prefetch of one channel and all 3 of the other", got)
 	}
-	loop(t, c, 103)
+	Loop(t, c, 103)
 }
 
 func breakKeepsBound(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 100)
-	c := s.following(sfstream.WithPrefetch(10))
+	s := NewScene(t)
+	s.PublishNext(Orders, 100)
+	c := s.Following(sfstream.WithPrefetch(10))
 	for range 50 {
 		for range c.Messages(t.Context()) {
 			break
 		}
 		synctest.Wait()
-		if held := c.Pending() + s.Outstanding(orders); held > 11 { // one was in the body
+		if held := c.Pending() + s.Outstanding(Orders); held > 11 { // one was in the body
 			t.Fatalf("%d are held", held)
 		}
 	}
-	sameNumbers(t, loop(t, c, 100), numbered(1, 100))
+	SameNumbers(t, Loop(t, c, 100), Numbered(1, 100))
 }
 
 func pendingCounts(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	want := func(n int) {
 		t.Helper()
 		synctest.Wait()
@@ -204,11 +204,11 @@ func pendingCounts(t *testing.T) {
 		}
 	}
 	want(0)
-	s.publish(orders, 5)
+	s.PublishNext(Orders, 5)
 	want(5)
-	next(t, c)
+	Next(t, c)
 	want(4)
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	messages := c.C(ctx)
 	want(4) // one is held out
 	<-messages
@@ -217,52 +217,52 @@ func pendingCounts(t *testing.T) {
 	for range messages {
 	}
 	want(4) // what was taken has come back
-	must(t, c.Unsubscribe(t.Context(), orders))
+	Must(t, c.Unsubscribe(t.Context(), Orders))
 	want(0)
-	must(t, c.Subscribe(t.Context(), orders))
+	Must(t, c.Subscribe(t.Context(), Orders))
 	want(4)
-	must(t, c.Close())
+	Must(t, c.Close())
 }
 
 func manualBound(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 40)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(10))
+	s := NewScene(t)
+	s.PublishNext(Orders, 40)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(10))
 	var all []*sfstream.Message
 	for range 10 {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		all = append(all, m)
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 	<-time.After(time.Hour) // the server ends the stream meanwhile
-	nothingNext(t, c)
+	NothingNext(t, c)
 	all[4].Ack()
 	m, err := c.Receive(t.Context())
-	must(t, err)
+	Must(t, err)
 	if m.ID != "11" {
 		t.Errorf("got %s, want 11", m.ID)
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 	m.Ack()
 	for _, m := range all {
 		m.Ack()
 	}
-	for _, want := range numbered(12, 40) {
-		nextIs(t, c, want)
+	for _, want := range Numbered(12, 40) {
+		NextIs(t, c, want)
 	}
-	must(t, c.Close())
-	s.savedIs("40")
+	Must(t, c.Close())
+	s.SavedIs("40")
 }
 
 func manualWarns(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 9)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(3))
+	s := NewScene(t)
+	s.PublishNext(Orders, 9)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(3))
 	waits := func(want int) {
 		t.Helper()
 		synctest.Wait()
-		if got := s.log.warnings("waits for Ack"); len(got) != want {
+		if got := s.Log.Warnings("waits for Ack"); len(got) != want {
 			t.Errorf("%d warnings, want %d: %v", len(got), want, got)
 		}
 	}
@@ -280,7 +280,7 @@ func manualWarns(t *testing.T) {
 	var all []*sfstream.Message
 	take := func() {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		all = append(all, m)
 	}
 	oldest(0, "")
@@ -309,18 +309,18 @@ func manualWarns(t *testing.T) {
 		m.Ack()
 	}
 	oldest(0, "")
-	for _, want := range numbered(6, 9) {
-		nextIs(t, c, want)
+	for _, want := range Numbered(6, 9) {
+		NextIs(t, c, want)
 	}
 	waits(2)
 }
 
 func manualAckedAfterWithdrawal(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 6)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(1))
-	for _, want := range numbered(1, 5) {
-		ctx, stop := newStop(t)
+	s := NewScene(t)
+	s.PublishNext(Orders, 6)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(1))
+	for _, want := range Numbered(1, 5) {
+		ctx, stop := NewStop(t)
 		messages := c.C(ctx)
 		m := <-messages
 		if m.ID != want {
@@ -332,22 +332,22 @@ func manualAckedAfterWithdrawal(t *testing.T) {
 		}
 		m.Ack()
 	}
-	nextIs(t, c, "6")
+	NextIs(t, c, "6")
 }
 
 // manualMemory: 40 MB go by behind one message that is not acked.
 func manualMemory(t *testing.T) {
-	s := newScene(t)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(50))
+	s := NewScene(t)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(50))
 	payload := make([]byte, 4096) // shared by all that the org retains
 	publish := func() {
 		for range 100 {
-			s.publishRaw(orders, sfstreamtest.RawEvent{Payload: payload})
+			s.PublishNextRaw(Orders, sfstreamtest.RawEvent{Payload: payload})
 		}
 	}
 	publish()
 	oldest, err := c.Receive(t.Context())
-	must(t, err)
+	Must(t, err)
 	heap := func() int64 {
 		runtime.GC()
 		var stats runtime.MemStats
@@ -360,21 +360,21 @@ func manualMemory(t *testing.T) {
 			publish()
 		}
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		m.Ack()
 	}
 	if grown := heap() - before; grown > 12<<20 {
 		t.Errorf("the heap has grown by %d KiB behind one unacked message", grown>>10)
 	}
 	oldest.Ack()
-	must(t, c.Close())
-	s.savedIs("10000")
+	Must(t, c.Close())
+	s.SavedIs("10000")
 }
 
 func manualGroups(t *testing.T) {
-	s := newScene(t)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(8))
-	s.publish(orders, 700)
+	s := NewScene(t)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(8))
+	s.PublishNext(Orders, 700)
 	var group []*sfstream.Message
 	n := 0
 	for m := range c.Messages(t.Context()) {
@@ -389,30 +389,30 @@ func manualGroups(t *testing.T) {
 			break
 		}
 	}
-	must(t, c.Close())
-	s.savedIs(strconv.Itoa(700))
+	Must(t, c.Close())
+	s.SavedIs(strconv.Itoa(700))
 }
 
 // manualLittleRoom: credit is asked for in steps, but never at the price of
 // standing still.
 func manualLittleRoom(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 200)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(100))
+	s := NewScene(t)
+	s.PublishNext(Orders, 200)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(100))
 	var all []*sfstream.Message
 	for range 100 {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		all = append(all, m)
 	}
 	all[50].Ack() // room for one, for ever
-	for _, want := range numbered(101, 200) {
-		nextIs(t, c, want)
+	for _, want := range Numbered(101, 200) {
+		NextIs(t, c, want)
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 	for _, m := range all {
 		m.Ack()
 	}
-	must(t, c.Close())
-	s.savedIs("200")
+	Must(t, c.Close())
+	s.SavedIs("200")
 }

@@ -24,7 +24,7 @@ const (
 
 // movingOrg answers at its instance; at others as absent says.
 type movingOrg struct {
-	scriptedOrg
+	ScriptedOrg
 	absent func(r *http.Request) (*http.Response, error)
 
 	mu       sync.Mutex
@@ -41,9 +41,9 @@ func (o *movingOrg) RoundTrip(r *http.Request) (*http.Response, error) {
 		return o.absent(r)
 	}
 	if r.Method == http.MethodGet {
-		return scriptedBody(200, `[{"version":"62.0"},{"version":"63.0"}]`), nil
+		return ScriptedBody(200, `[{"version":"62.0"},{"version":"63.0"}]`), nil
 	}
-	return o.scriptedOrg.RoundTrip(r)
+	return o.ScriptedOrg.RoundTrip(r)
 }
 
 func (o *movingOrg) move(to string) {
@@ -75,8 +75,8 @@ func (o *movingOrg) loginCount() int {
 // newMovingOrg holds connects, but for the one that is under way when the org moves.
 func newMovingOrg(absent func(r *http.Request) (*http.Response, error)) *movingOrg {
 	o := &movingOrg{instance: oldInstance, absent: absent}
-	o.counts = make(map[string]int)
-	o.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	o.Counts = make(map[string]int)
+	o.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		if kind != "connect" || n == 1 {
 			return nil, nil
 		}
@@ -84,7 +84,7 @@ func newMovingOrg(absent func(r *http.Request) (*http.Response, error)) *movingO
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		case <-time.After(30 * time.Second):
-			return scriptedOK(kind, msgs, ""), nil
+			return ScriptedOK(kind, msgs, ""), nil
 		}
 	}
 	return o
@@ -96,20 +96,20 @@ func (o *movingOrg) start(t *testing.T, auth authenticator.Authenticator, opts .
 		sfstream.WithTransport(sfstream.CometD), sfstream.WithReplayStore(replaystore.NewMemory()),
 		sfstream.WithHTTPClient(&http.Client{Transport: o}),
 	}, opts...)...)
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	must(t, c.Open(t.Context()))
+	Must(t, c.Open(t.Context()))
 	return c
 }
 
 func moved(r *http.Request) (*http.Response, error) {
-	resp := scriptedBody(301, "")
+	resp := ScriptedBody(301, "")
 	resp.Header.Set("Location", newInstance+r.URL.Path+"?sid=SECRET-1")
 	return resp, nil
 }
 
 func notFound(*http.Request) (*http.Response, error) {
-	return scriptedBody(404, "<html>URL No Longer Exists</html>"), nil
+	return ScriptedBody(404, "<html>URL No Longer Exists</html>"), nil
 }
 
 func noSuchHost(r *http.Request) (*http.Response, error) {
@@ -146,21 +146,21 @@ func movedInstance(t *testing.T, how, version string) {
 	if how != "login" { // which is on the same host
 		org = append(org, sfstreamtest.WithInstanceHosts())
 	}
-	l := newLab(t, org...)
+	l := New(t, org...)
 	var instances []string // of the logins
-	opts := []sfstream.Option{sfstream.WithHooks(sfstream.Hooks{OnGap: l.gap, OnLogin: func(e sfstream.LoginEvent) {
+	opts := []sfstream.Option{sfstream.WithHooks(sfstream.Hooks{OnGap: l.OnGap, OnLogin: func(e sfstream.LoginEvent) {
 		instances = append(instances, e.InstanceURL)
 	}})}
 	if version != "" {
 		opts = append(opts, sfstream.WithAPIVersion(version))
 	}
-	l.hurt(opts, func(l *lab) {
+	l.startAndHurt(opts, func(l *Lab) {
 		if how == "login" {
 			l.RedirectToLogin(1)
-			l.pass(3 * time.Minute) // until the next connect
+			l.Pass(3 * time.Minute) // until the next connect
 			return
 		}
-		l.must(l.LeaveInstance(how))
+		l.Must(l.LeaveInstance(how))
 		l.DropConnections()
 	})
 	if n := l.Logins(); n != 5 { // the first one, one for each move, and one of the restarted program
@@ -173,58 +173,58 @@ func movedInstance(t *testing.T, how, version string) {
 		t.Errorf("logins at %q", instances)
 	}
 	for _, instance := range instances[1:] {
-		contains(t, l.log.String(), `msg="the org has another instance now"`, "to="+instance)
+		Contains(t, l.Log.String(), `msg="the org has another instance now"`, "to="+instance)
 	}
 }
 
 // namelessInstance: the instance is asked for the time only. A token that is good all the
 // same brings all events, and none is skipped for want of a clock.
 func namelessInstance(t *testing.T) {
-	l := newLab(t)
-	l.publish(1)
-	l.pass(2 * time.Hour)
+	l := New(t)
+	l.PublishOrders(1)
+	l.Pass(2 * time.Hour)
 	auth := l.static()
-	l.startWith(auth, sfstream.WithHTTPClient(&http.Client{Transport: roundTrip(noSuchHost)}))
-	l.subscribe(labOrders)
-	l.outage(time.Minute, func() { l.publish(2) })
-	l.expect(1, 2) // nobody knows that the first one is older than the start
-	l.expectStillWorks(labOrders)
+	l.startWith(auth, sfstream.WithHTTPClient(&http.Client{Transport: RoundTrip(noSuchHost)}))
+	l.Subscribe(LabOrders)
+	l.Outage(time.Minute, func() { l.PublishOrders(2) })
+	l.Expect(1, 2) // nobody knows that the first one is older than the start
+	l.ExpectStillWorks(LabOrders)
 }
 
 // movedStatic is a token that nobody can renew.
 func movedStatic(t *testing.T) {
-	l := newLab(t, sfstreamtest.WithInstanceHosts())
+	l := New(t, sfstreamtest.WithInstanceHosts())
 	l.startWith(l.static())
-	l.subscribe(labOrders)
-	l.publish(1)
-	l.expect(1)
+	l.Subscribe(LabOrders)
+	l.PublishOrders(1)
+	l.Expect(1)
 	logins := l.Logins()
-	l.must(l.LeaveInstance("301"))
+	l.Must(l.LeaveInstance("301"))
 	now := l.static() // which is a login of somebody else
 	l.DropConnections()
-	l.publish(2)
-	l.pass(time.Hour)
+	l.PublishOrders(2)
+	l.Pass(time.Hour)
 	if n := l.Logins() - logins; n != 1 {
 		t.Errorf("%d logins with a token from elsewhere", n-1)
 	}
-	channels := l.client.Status().Channels
-	if transportOf(t) == sfstream.PubSub { // one that is refused for good
-		contains(t, expectEnd[*sfstream.AuthError](l).Error(), labOrders, "the instance URL and org id are the token's own")
+	channels := l.Client.Status().Channels
+	if TransportOf(t) == sfstream.PubSub { // one that is refused for good
+		Contains(t, ExpectEnd[*sfstream.AuthError](l).Error(), LabOrders, "the instance URL and org id are the token's own")
 	} else {
-		l.must(l.client.Err())
-		contains(t, fmt.Sprint(channels[0].LastError), "set its InstanceURL to "+now.InstanceURL, "Static")
+		l.Must(l.Client.Err())
+		Contains(t, fmt.Sprint(channels[0].LastError), "set its InstanceURL to "+now.InstanceURL, "Static")
 	}
-	_ = l.client.Close() // says the same
+	_ = l.Client.Close() // says the same
 	l.startWith(now)
-	l.subscribe(labOrders)
-	l.expect(2)
+	l.Subscribe(LabOrders)
+	l.Expect(2)
 }
 
 // The org is not where its logins say: they would be of no use, and count.
 func nowhereInstance(t *testing.T) {
 	o := newMovingOrg(notFound)
 	c := o.start(t, o.login(oldInstance), sfstream.WithAPIVersion("62.0"))
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(10 * time.Second)
 	o.move("https://elsewhere.example.com")
 	<-time.After(3 * time.Hour)
@@ -251,15 +251,15 @@ func nowhereInstance(t *testing.T) {
 
 // There is no login: the user is told what to change.
 func movedStaticAndBack(t *testing.T) {
-	o, log := newMovingOrg(moved), new(logBuffer)
+	o, log := newMovingOrg(moved), new(LogBuffer)
 	c := o.start(t, authenticator.Static{AccessToken: "SECRET-1", InstanceURL: oldInstance, OrgID: "00D000000000001AAA"},
-		sfstream.WithAPIVersion("62.0"), sfstream.WithLogger(log.logger()))
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		sfstream.WithAPIVersion("62.0"), sfstream.WithLogger(log.Logger()))
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(10 * time.Second)
 	o.move(newInstance)
 	<-time.After(time.Hour)
 	err := fmt.Sprint(c.Status().Channels[0].LastError)
-	contains(t, err, "set its InstanceURL to "+newInstance, "Static")
+	Contains(t, err, "set its InstanceURL to "+newInstance, "Static")
 	if c.Err() != nil || strings.Contains(err+log.String(), "SECRET") {
 		t.Errorf("%v, %s, %s", c.Err(), err, log)
 	}

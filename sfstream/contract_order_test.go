@@ -24,30 +24,30 @@ func contractOrder() []rule {
 }
 
 func orderOfOneChannel(t *testing.T) {
-	s := newScene(t, sfstreamtest.WithBatchEvents(7))
-	s.publish(orders, 450)
-	c := s.following()
-	got := loop(t, c, 450)
-	s.publish(orders, 450)
-	got = append(got, loop(t, c, 450)...)
-	sameNumbers(t, got, numbered(1, 900))
-	nothingNext(t, c)
+	s := NewScene(t, sfstreamtest.WithBatchEvents(7))
+	s.PublishNext(Orders, 450)
+	c := s.Following()
+	got := Loop(t, c, 450)
+	s.PublishNext(Orders, 450)
+	got = append(got, Loop(t, c, 450)...)
+	SameNumbers(t, got, Numbered(1, 900))
+	NothingNext(t, c)
 }
 
 func orderOfSeveralChannels(t *testing.T) {
-	s := newScene(t, sfstreamtest.WithBatchEvents(3))
-	c := s.client(sfstream.WithPrefetch(10))
+	s := NewScene(t, sfstreamtest.WithBatchEvents(3))
+	c := s.Client(sfstream.WithPrefetch(10))
 	var channels []string
 	for i := range 5 {
 		channel := fmt.Sprintf("/event/Channel%d__e", i)
-		s.define(channel)
-		must(t, c.Subscribe(t.Context(), channel))
+		s.Define(channel)
+		Must(t, c.Subscribe(t.Context(), channel))
 		channels = append(channels, channel)
 	}
 	go func() {
 		for range 100 {
 			for _, i := range rand.Perm(len(channels)) {
-				s.publish(channels[i], 1)
+				s.PublishNext(channels[i], 1)
 			}
 		}
 	}()
@@ -61,36 +61,36 @@ func orderOfSeveralChannels(t *testing.T) {
 		}
 	}
 	for _, channel := range channels {
-		sameNumbers(t, got[channel], numbered(1, 100))
+		SameNumbers(t, got[channel], Numbered(1, 100))
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 }
 
 func orderAcrossReconnects(t *testing.T) {
-	s := newScene(t, sfstreamtest.WithBatchEvents(5))
-	c := s.following(sfstream.WithPrefetch(30))
-	s.publish(orders, 1)
+	s := NewScene(t, sfstreamtest.WithBatchEvents(5))
+	c := s.Following(sfstream.WithPrefetch(30))
+	s.PublishNext(Orders, 1)
 	var got []string
 	for m := range c.Messages(t.Context()) {
 		if len(got)%23 == 0 {
 			s.DropConnections()
-			s.publish(orders, 23)
+			s.PublishNext(Orders, 23)
 		}
 		if got = append(got, m.ID); len(got) == 460 {
 			m.Ack()
 			break
 		}
 	}
-	sameNumbers(t, got, numbered(1, 460))
+	SameNumbers(t, got, Numbered(1, 460))
 }
 
 // orderAcrossConsumers compares random programs with a model: a message comes
 // again, first, if it was left unhandled, else the next one comes.
 func orderAcrossConsumers(t *testing.T) {
-	s := newScene(t, sfstreamtest.WithBatchEvents(4))
+	s := NewScene(t, sfstreamtest.WithBatchEvents(4))
 	const total = 600
-	s.publish(orders, total)
-	c := s.following(sfstream.WithPrefetch(12))
+	s.PublishNext(Orders, total)
+	c := s.Following(sfstream.WithPrefetch(12))
 	want := 1
 	check := func(m *sfstream.Message) {
 		t.Helper()
@@ -120,7 +120,7 @@ func orderAcrossConsumers(t *testing.T) {
 		case 2: // Receive; the last one is acked
 			for range n {
 				m, err := c.Receive(t.Context())
-				must(t, err)
+				Must(t, err)
 				check(m)
 				want++
 				if n--; n == 0 {
@@ -128,7 +128,7 @@ func orderAcrossConsumers(t *testing.T) {
 				}
 			}
 		case 3: // C
-			ctx, stop := newStop(t)
+			ctx, stop := NewStop(t)
 			messages := c.C(ctx)
 			for {
 				m := <-messages
@@ -154,19 +154,19 @@ func orderAcrossConsumers(t *testing.T) {
 			s.DropConnections()
 		}
 	}
-	if got := loop(t, c, total-want+1); !slices.Equal(got, numbered(want, total)) {
-		t.Errorf("got %v at the end, want %v", got, numbered(want, total))
+	if got := Loop(t, c, total-want+1); !slices.Equal(got, Numbered(want, total)) {
+		t.Errorf("got %v at the end, want %v", got, Numbered(want, total))
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 }
 
 func orderOfPutBack(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 9)
-	c := s.following(sfstream.WithAck(sfstream.AckManual))
+	s := NewScene(t)
+	s.PublishNext(Orders, 9)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual))
 	synctest.Wait()
 	for range 20 {
-		ctx, stop := newStop(t)
+		ctx, stop := NewStop(t)
 		for range 3 { // three hold out a message each, and nobody takes them
 			c.C(ctx)
 		}
@@ -181,5 +181,5 @@ func orderOfPutBack(t *testing.T) {
 			break
 		}
 	}
-	sameNumbers(t, got, numbered(1, 9))
+	SameNumbers(t, got, Numbered(1, 9))
 }

@@ -28,10 +28,10 @@ func pageRules() []rule {
 }
 
 func pageInAnswer(t *testing.T, status int, method string) {
-	s := newScene(t)
+	s := NewScene(t)
 	proxy := newGRPCProxy(t, s.Server, 100)
-	log := new(logBuffer)
-	c := s.client(proxy.option(), sfstream.WithLogger(log.logger()), sfstream.WithAck(sfstream.AckOnReceive),
+	log := new(LogBuffer)
+	c := s.Client(proxy.option(), sfstream.WithLogger(log.Logger()), sfstream.WithAck(sfstream.AckOnReceive),
 		sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(150 * time.Millisecond) }))
 	proxy.answer(htmlPage(status, method))
 	failed := func() error {
@@ -44,12 +44,12 @@ func pageInAnswer(t *testing.T, status int, method string) {
 	if method == "GetTopic" { // the answer to Subscribe, when its time is over
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if err = c.Subscribe(ctx, orders); !errors.Is(err, context.DeadlineExceeded) {
+		if err = c.Subscribe(ctx, Orders); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Subscribe: %v", err)
 		}
 	} else {
-		must(t, c.Subscribe(t.Context(), orders))
-		s.publish(orders, 1)
+		Must(t, c.Subscribe(t.Context(), Orders))
+		s.PublishNext(Orders, 1)
 		for deadline := time.Now().Add(10 * time.Second); failed() == nil && time.Now().Before(deadline); {
 			<-time.After(10 * time.Millisecond)
 		}
@@ -60,7 +60,7 @@ func pageInAnswer(t *testing.T, status int, method string) {
 	if !errors.As(err, &server) || server.Code != sfstream.Unavailable {
 		t.Fatalf("%v", err)
 	}
-	contains(t, err.Error(), fmt.Sprint("HTTP ", status), "proxy", orders)
+	Contains(t, err.Error(), fmt.Sprint("HTTP ", status), "proxy", Orders)
 	if text := err.Error(); strings.Contains(text, "give the user") || strings.Contains(text, "spelling") || strings.Contains(text, "instance URL") {
 		t.Errorf("advice about what is not the matter: %s", text)
 	}
@@ -72,18 +72,18 @@ func pageInAnswer(t *testing.T, status int, method string) {
 	}
 	proxy.answer(nil)
 	if method == "GetTopic" {
-		must(t, c.Subscribe(t.Context(), orders))
-		s.publish(orders, 1)
+		Must(t, c.Subscribe(t.Context(), Orders))
+		s.PublishNext(Orders, 1)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	m, err := c.Receive(ctx)
-	must(t, err)
+	Must(t, err)
 	if err := m.Decode(new(map[string]any)); err != nil {
 		t.Errorf("decode: %v", err)
 	}
 	if s.Logins() != 1 || c.Err() != nil {
 		t.Errorf("%d logins, the end is %v", s.Logins(), c.Err())
 	}
-	must(t, c.Close())
+	Must(t, c.Close())
 }

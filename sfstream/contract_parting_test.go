@@ -16,9 +16,9 @@ const parting = `{"channel":"/meta/disconnect","clientId":"abc","successful":tru
 
 // partingOrg ends its first session by the reply to a request of a kind, the nth of
 // them, after a time. Then it holds connects.
-func partingOrg(kind string, nth int, after time.Duration, with string, alone bool) *scriptedOrg {
-	s := &scriptedOrg{}
-	s.answer = func(r *http.Request, k string, n int, msgs []scriptedMessage) (*http.Response, error) {
+func partingOrg(kind string, nth int, after time.Duration, with string, alone bool) *ScriptedOrg {
+	s := &ScriptedOrg{}
+	s.Answer = func(r *http.Request, k string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		switch {
 		case k == kind && n == nth:
 			select {
@@ -31,11 +31,11 @@ func partingOrg(kind string, nth int, after time.Duration, with string, alone bo
 				parts = []string{with, parting}
 			}
 			if alone {
-				return scriptedBody(200, "["+strings.Join(parts, ",")+"]"), nil
+				return ScriptedBody(200, "["+strings.Join(parts, ",")+"]"), nil
 			}
-			return scriptedOK(k, msgs, strings.Join(parts, ",")), nil
+			return ScriptedOK(k, msgs, strings.Join(parts, ",")), nil
 		case k == "connect" && n > 1:
-			return scriptedHold(r)
+			return ScriptedHold(r)
 		}
 		return nil, nil
 	}
@@ -53,12 +53,12 @@ func partingRules() []rule {
 	for _, test := range []partingTest{
 		{"alone", "connect", 2, 20 * time.Second, "", true, 100 * time.Millisecond},
 		{"beside a good reply", "connect", 2, 20 * time.Second, "", false, 100 * time.Millisecond},
-		{"with an event", "connect", 2, time.Second, scriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
-		{"with an event and no reply", "connect", 2, time.Second, scriptedEvent("/topic/Lab", 7), true, 100 * time.Millisecond},
+		{"with an event", "connect", 2, time.Second, ScriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
+		{"with an event and no reply", "connect", 2, time.Second, ScriptedEvent("/topic/Lab", 7), true, 100 * time.Millisecond},
 		{"first connect", "connect", 1, 0, "", false, time.Second},
-		{"with an event to the first connect", "connect", 1, 0, scriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
+		{"with an event to the first connect", "connect", 1, 0, ScriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
 		{"subscribe", "subscribe", 1, 0, "", false, time.Second},
-		{"with an event to the subscribe", "subscribe", 1, 0, scriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
+		{"with an event to the subscribe", "subscribe", 1, 0, ScriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
 		{"subscribe unanswered", "subscribe", 1, 0, "", true, time.Second},
 		{"handshake", "handshake", 1, 0, "", false, time.Second},
 	} {
@@ -79,8 +79,8 @@ type partingTest struct {
 
 func (test partingTest) run(t *testing.T) {
 	s := partingOrg(test.kind, test.nth, test.after, test.with, test.alone)
-	inner, shaken, ended := s.answer, []time.Time(nil), time.Time{}
-	s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	inner, shaken, ended := s.Answer, []time.Time(nil), time.Time{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		if kind == "handshake" {
 			shaken = append(shaken, time.Now())
 		}
@@ -90,18 +90,18 @@ func (test partingTest) run(t *testing.T) {
 		}
 		return resp, err
 	}
-	log := new(logBuffer)
-	c := s.client(t, sfstream.WithLogger(log.logger()), sfstream.WithHooks(sfstream.Hooks{
+	log := new(LogBuffer)
+	c := s.Client(t, sfstream.WithLogger(log.Logger()), sfstream.WithHooks(sfstream.Hooks{
 		OnState: func(_ string, state sfstream.State, err error) {
 			if err != nil {
 				t.Errorf("%v: %v", state, err)
 			}
 		},
 	}))
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Minute)
-	if len(shaken) != 2 || s.count("disconnect") != 0 {
-		t.Fatalf("%d sessions, %d goodbyes to a server that has ended the session", len(shaken), s.count("disconnect"))
+	if len(shaken) != 2 || s.Count("disconnect") != 0 {
+		t.Fatalf("%d sessions, %d goodbyes to a server that has ended the session", len(shaken), s.Count("disconnect"))
 	}
 	if wait := shaken[1].Sub(ended); wait > test.most {
 		t.Errorf("a new session after %v", wait)
@@ -112,23 +112,23 @@ func (test partingTest) run(t *testing.T) {
 	if said := log.String(); strings.Contains(said, "disconnected") {
 		t.Error(said)
 	}
-	if got, want := scriptedTake(t, c, time.Second), strings.Fields(map[bool]string{true: "7"}[test.with != ""]); !slices.Equal(got, want) {
+	if got, want := TakeIDs(t, c, time.Second), strings.Fields(map[bool]string{true: "7"}[test.with != ""]); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
 // The event that came beside it is the place from which the next session goes on.
 func partingPlace(t *testing.T) {
-	s := partingOrg("connect", 2, time.Second, scriptedEvent("/topic/Lab", 7), false)
-	inner, asked := s.answer, ""
-	s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := partingOrg("connect", 2, time.Second, ScriptedEvent("/topic/Lab", 7), false)
+	inner, asked := s.Answer, ""
+	s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		if kind == "subscribe" {
 			asked = string(msgs[0].Ext.Replay)
 		}
 		return inner(r, kind, n, msgs)
 	}
-	c := s.client(t)
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	c := s.Client(t)
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Minute)
 	if want := `{"/topic/Lab":7}`; asked != want {
 		t.Errorf("the second session asked for %s, want %s", asked, want)
@@ -137,21 +137,21 @@ func partingPlace(t *testing.T) {
 
 // A server that ends every session at once is not stormed, and that is told.
 func partingStorm(t *testing.T) {
-	s := &scriptedOrg{}
-	s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		if kind == "connect" {
-			return scriptedOK(kind, msgs, parting), nil
+			return ScriptedOK(kind, msgs, parting), nil
 		}
 		return nil, nil
 	}
-	log := new(logBuffer)
-	c := s.client(t, sfstream.WithLogger(log.logger()))
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	log := new(LogBuffer)
+	c := s.Client(t, sfstream.WithLogger(log.Logger()))
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Hour)
-	if n := s.count("handshake"); n > 200 || n < 60 {
+	if n := s.Count("handshake"); n > 200 || n < 60 {
 		t.Errorf("%d sessions in an hour", n)
 	}
-	if n := log.count("level=INFO msg=disconnected"); n != 1 || c.Status().Channels[0].LastError == nil {
+	if n := log.Count("level=INFO msg=disconnected"); n != 1 || c.Status().Channels[0].LastError == nil {
 		t.Errorf("told %d times, LastError %v", n, c.Status().Channels[0].LastError)
 	}
 	if err := fmt.Sprint(c.Status().Channels[0].LastError); !strings.Contains(err, "the server has ended the session") {

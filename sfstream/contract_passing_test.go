@@ -20,10 +20,10 @@ import (
 
 // failingOrg answers connects with a failure from a moment on, for as long as it is
 // told to: a reply without its braces, such as `"error":"500::x"`.
-func failingOrg(failure func(since time.Duration) string) *scriptedOrg {
-	s := &scriptedOrg{}
+func failingOrg(failure func(since time.Duration) string) *ScriptedOrg {
+	s := &ScriptedOrg{}
 	var began time.Time
-	s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		if kind != "connect" || n == 1 {
 			return nil, nil
 		}
@@ -31,9 +31,9 @@ func failingOrg(failure func(since time.Duration) string) *scriptedOrg {
 			began = time.Now()
 		}
 		if said := failure(time.Since(began)); said != "" {
-			return scriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,%s"advice":{"reconnect":"none","interval":0}}]`, msgs[0].ID, said)), nil
+			return ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,%s"advice":{"reconnect":"none","interval":0}}]`, msgs[0].ID, said)), nil
 		}
-		return scriptedHold(r)
+		return ScriptedHold(r)
 	}
 	return s
 }
@@ -44,9 +44,9 @@ func passingRules() []rule {
 	var rules []rule
 	for _, code := range []string{"UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "service.unavailable", "subscription.internal.error", "topic.api.unavailable"} {
 		rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + code, pubsubOnly: true, run: func(t *testing.T) {
-			passingErrors(t, labOrders, func(l *lab) int { return len(l.Subscribes(labOrders)) }, func(l *lab) {
-				l.Reject(labOrders, -1, code)
-				l.EndStreams(labOrders, code)
+			passingErrors(t, LabOrders, func(l *Lab) int { return len(l.Subscribes(LabOrders)) }, func(l *Lab) {
+				l.Reject(LabOrders, -1, code)
+				l.EndStreams(LabOrders, code)
 			})
 		}})
 	}
@@ -55,7 +55,7 @@ func passingRules() []rule {
 	} {
 		for _, kind := range []string{"handshake", "subscribe", "connect"} {
 			rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + words + " to a " + kind, cometdOnly: true, run: func(t *testing.T) {
-				passingErrors(t, cmp.Or(text, `no reason given in {`), func(l *lab) int { return len(l.times(kind)) }, func(l *lab) {
+				passingErrors(t, cmp.Or(text, `no reason given in {`), func(l *Lab) int { return len(l.Times(kind)) }, func(l *Lab) {
 					l.PassingError(kind, -1, text)
 					if kind != "connect" { // of a session that lives
 						l.DropConnections()
@@ -72,30 +72,30 @@ func passingRules() []rule {
 }
 
 // passingErrors lets an org answer nothing else for three hours.
-func passingErrors(t *testing.T, said string, attempts func(l *lab) int, fail func(l *lab)) {
-	l := newLab(t, sfstreamtest.WithSessionTimeout(1000*time.Hour))
-	l.follow()
-	l.publish(1)
-	l.expect(1)
-	l.pass(time.Minute)
+func passingErrors(t *testing.T, said string, attempts func(l *Lab) int, fail func(l *Lab)) {
+	l := New(t, sfstreamtest.WithSessionTimeout(1000*time.Hour))
+	l.Follow()
+	l.PublishOrders(1)
+	l.Expect(1)
+	l.Pass(time.Minute)
 	before := attempts(l)
 	fail(l)
-	l.publish(2)
-	l.pass(3 * time.Hour)
+	l.PublishOrders(2)
+	l.Pass(3 * time.Hour)
 	if n := attempts(l) - before; n < 3*60/2 || n > 3*60*4 {
 		t.Errorf("%d attempts in 3 hours", n)
 	}
-	l.must(l.client.Err())
-	ch := l.client.Status().Channels[0]
-	server := expectError[*sfstream.ServerError](t, ch.LastError)
-	contains(t, server.Reason+server.Error(), said)
-	l.publish(3)
+	l.Must(l.Client.Err())
+	ch := l.Client.Status().Channels[0]
+	server := ExpectError[*sfstream.ServerError](t, ch.LastError)
+	Contains(t, server.Reason+server.Error(), said)
+	l.PublishOrders(3)
 	l.ClearFaults()
-	l.expect(2, 3)
+	l.Expect(2, 3)
 	if n := l.Logins(); n != 1 {
 		t.Errorf("%d logins", n)
 	}
-	l.expectPossibleGaps(0)
+	l.ExpectPossibleGaps(0)
 }
 
 // emptyError is a failure whose error is there, and empty.
@@ -106,11 +106,11 @@ func emptyError(t *testing.T) {
 		}
 		return `"error":"",`
 	})
-	c := s.client(t)
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	c := s.Client(t)
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(12 * time.Hour)
-	if n := s.count("handshake"); n < 12*60/2 || n > 12*60*4 || s.logins != 1 {
-		t.Errorf("%d sessions in 12 hours, %d logins", n, s.logins)
+	if n := s.Count("handshake"); n < 12*60/2 || n > 12*60*4 || s.Logins != 1 {
+		t.Errorf("%d sessions in 12 hours, %d logins", n, s.Logins)
 	}
 	<-time.After(13 * time.Hour)
 	if ch := c.Status().Channels[0]; c.Err() != nil || ch.State != sfstream.StateLive {
@@ -119,34 +119,34 @@ func emptyError(t *testing.T) {
 }
 
 func passingSubscribe(t *testing.T) {
-	fails := map[string]func(l *lab){
-		"UNAVAILABLE":           func(l *lab) { l.FailGetTopic(-1, "UNAVAILABLE") },
-		"topic.api.unavailable": func(l *lab) { l.FailGetTopic(-1, "topic.api.unavailable") },
+	fails := map[string]func(l *Lab){
+		"UNAVAILABLE":           func(l *Lab) { l.FailGetTopic(-1, "UNAVAILABLE") },
+		"topic.api.unavailable": func(l *Lab) { l.FailGetTopic(-1, "topic.api.unavailable") },
 	}
-	if transportOf(t) == sfstream.CometD {
+	if TransportOf(t) == sfstream.CometD {
 		clear(fails)
 		for _, text := range []string{"500::Internal error", "502::", "408::", "409::Conflict", ""} {
 			for _, kind := range []string{"handshake", "subscribe"} {
-				fails[kind+" "+text] = func(l *lab) { l.PassingError(kind, -1, text) }
+				fails[kind+" "+text] = func(l *Lab) { l.PassingError(kind, -1, text) }
 			}
 		}
 	}
 	for name, fail := range fails {
 		t.Log(name)
-		l := newLab(t)
-		l.start()
-		l.publish(1)
+		l := New(t)
+		l.Start()
+		l.PublishOrders(1)
 		fail(l)
-		within(t, 31*time.Second, func() {
-			if e := expectError[*sfstream.ServerError](t, l.client.Subscribe(t.Context(), labOrders)); e.Code != sfstream.Unavailable {
+		Within(t, 31*time.Second, func() {
+			if e := ExpectError[*sfstream.ServerError](t, l.Client.Subscribe(t.Context(), LabOrders)); e.Code != sfstream.Unavailable {
 				t.Errorf("%+v", e)
 			}
 		})
-		l.must(l.client.Err())
+		l.Must(l.Client.Err())
 		l.ClearFaults()
-		l.subscribe(labOrders)
-		l.expectStillWorks(labOrders)
-		l.stop()
+		l.Subscribe(LabOrders)
+		l.ExpectStillWorks(LabOrders)
+		l.Stop()
 	}
 }
 
@@ -175,28 +175,28 @@ func unknownRules() []rule {
 }
 
 func unknownWords(t *testing.T, words func(since time.Duration) string, final bool) {
-	if transportOf(t) == sfstream.CometD {
+	if TransportOf(t) == sfstream.CometD {
 		s := failingOrg(func(since time.Duration) string {
 			if said := words(since); said != "" {
 				return fmt.Sprintf(`"error":%q,`, said)
 			}
 			return ""
 		})
-		c := s.client(t)
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
-		judgeUnknown(t, c, final, func() int { return s.count("handshake") })
+		c := s.Client(t)
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		judgeUnknown(t, c, final, func() int { return s.Count("handshake") })
 		return
 	}
 	began := time.Now()
-	script := &scriptedStreams{answer: func(int, *eventbus.FetchRequest, int) (*eventbus.FetchResponse, error) {
+	script := &ScriptedStreams{Answer: func(int, *eventbus.FetchRequest, int) (*eventbus.FetchResponse, error) {
 		if said := words(time.Since(began)); said != "" {
 			return nil, status.Error(codes.InvalidArgument, said)
 		}
 		return nil, nil
 	}}
-	c := newScene(t).client(script.option())
-	must(t, c.Subscribe(t.Context(), orders))
-	judgeUnknown(t, c, final, script.count)
+	c := NewScene(t).Client(script.Option())
+	Must(t, c.Subscribe(t.Context(), Orders))
+	judgeUnknown(t, c, final, script.Count)
 }
 
 func judgeUnknown(t *testing.T, c *sfstream.Client, final bool, attempts func() int) {
@@ -216,18 +216,18 @@ func judgeUnknown(t *testing.T, c *sfstream.Client, final bool, attempts func() 
 // today's.
 func staleInOtherWords(t *testing.T) {
 	gaps := 0
-	script := &scriptedStreams{answer: func(_ int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
+	script := &ScriptedStreams{Answer: func(_ int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		switch {
 		case req.ReplayPreset == eventbus.ReplayPreset_CUSTOM:
 			return nil, status.Error(codes.InvalidArgument, "Replay position unknown")
 		case sent == 0:
-			return keepalive(9), nil
+			return Keepalive(9), nil
 		}
 		return nil, nil
 	}}
-	c := newScene(t).client(script.option(), sfstream.WithReplayFallback(sfstream.FallbackAll),
+	c := NewScene(t).Client(script.Option(), sfstream.WithReplayFallback(sfstream.FallbackAll),
 		sfstream.WithHooks(sfstream.Hooks{OnGap: func(sfstream.Gap) { gaps++ }}))
-	must(t, c.Subscribe(t.Context(), orders, sfstream.From(sfstream.ReplayAfter([]byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0}))))
+	Must(t, c.Subscribe(t.Context(), Orders, sfstream.From(sfstream.ReplayAfter([]byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0}))))
 	<-time.After(time.Hour)
 	if ch := c.Status().Channels[0]; c.Err() != nil || gaps != 1 || ch.State != sfstream.StateLive {
 		t.Errorf("%v, %d gaps, %+v", c.Err(), gaps, ch)
@@ -257,43 +257,43 @@ func refusedRules() []rule {
 }
 
 func restError(t *testing.T, kind, code, message string, final bool, least int) {
-	s, limits := &scriptedOrg{}, 0
-	s.answer = func(r *http.Request, k string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s, limits := &ScriptedOrg{}, 0
+	s.Answer = func(r *http.Request, k string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		switch {
 		case k == kind && n > 1:
-			return scriptedBody(403, fmt.Sprintf(`[{"message":%q,"errorCode":%q}]`, message, code)), nil
-		case k == "connect" && s.count("handshake") == 1 && n == 2:
-			return scriptedFailure(msgs[0], "403::Unknown client"), nil
+			return ScriptedBody(403, fmt.Sprintf(`[{"message":%q,"errorCode":%q}]`, message, code)), nil
+		case k == "connect" && s.Count("handshake") == 1 && n == 2:
+			return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 		case k == "connect":
-			return scriptedHold(r)
+			return ScriptedHold(r)
 		}
 		return nil, nil
 	}
-	c := s.client(t, sfstream.WithHooks(sfstream.Hooks{OnLimit: func(e *sfstream.ServerError) { limits++ }}))
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	c := s.Client(t, sfstream.WithHooks(sfstream.Hooks{OnLimit: func(e *sfstream.ServerError) { limits++ }}))
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Hour)
 	if err := c.Err(); (err != nil) != final {
 		t.Errorf("the end is %v", err)
 	}
-	if limits < least || limits > 7 || s.logins != 1 {
-		t.Errorf("%d limits in an hour, %d logins", limits, s.logins)
+	if limits < least || limits > 7 || s.Logins != 1 {
+		t.Errorf("%d limits in an hour, %d logins", limits, s.Logins)
 	}
-	contains(t, fmt.Sprint(c.Status().Channels[0].LastError), code+": "+message)
+	Contains(t, fmt.Sprint(c.Status().Channels[0].LastError), code+": "+message)
 }
 
 // createDenied: tokens die one after the other, sooner than a channel that is denied may
 // have another one.
 func createDenied(t *testing.T) {
-	l := newLab(t, sfstreamtest.WithCreateDenied())
-	l.follow()
+	l := New(t, sfstreamtest.WithCreateDenied())
+	l.Follow()
 	for n := range 5 {
-		l.pass(15 * time.Second) // a session that has lasted
+		l.Pass(15 * time.Second) // a session that has lasted
 		l.ExpireToken()
 		l.DropConnections()
-		l.publish(n)
-		within(t, 5*time.Second, func() { l.expect(n) })
-		l.expectCounts(2*(n+1)+1, n+2)
+		l.PublishOrders(n)
+		Within(t, 5*time.Second, func() { l.Expect(n) })
+		l.ExpectCounts(2*(n+1)+1, n+2)
 	}
-	l.pass(time.Minute)
-	l.must(l.client.Err())
+	l.Pass(time.Minute)
+	l.Must(l.Client.Err())
 }

@@ -22,76 +22,76 @@ func contractReplayRules() []rule {
 func startRules() []rule {
 	return []rule{
 		{number: 4, words: "From wins over the stored marker", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2, 3, 4)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(1, 2, 3, 4)
-			l.stop()
-			l.start()
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplayAfter(events[1].ReplayID)))
-			l.expect(3, 4)
-			l.stop()
-			l.start()
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplayAll))
-			l.expect(1, 2, 3, 4)
+			l := New(t)
+			events := l.PublishOrders(1, 2, 3, 4)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(1, 2, 3, 4)
+			l.Stop()
+			l.Start()
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAfter(events[1].ReplayID)))
+			l.Expect(3, 4)
+			l.Stop()
+			l.Start()
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAll))
+			l.Expect(1, 2, 3, 4)
 		}},
 		{number: 4, words: "From(ReplayNew) wins over the stored marker, and a restart knows", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1, 2)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(1, 2)
-			l.stop()
-			l.publish(3)
-			l.pass(2 * time.Hour)
-			l.start()
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplayNew))
-			l.stop()
-			l.publish(4)
-			l.follow()
-			l.expect(4)
+			l := New(t)
+			l.PublishOrders(1, 2)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(1, 2)
+			l.Stop()
+			l.PublishOrders(3)
+			l.Pass(2 * time.Hour)
+			l.Start()
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayNew))
+			l.Stop()
+			l.PublishOrders(4)
+			l.Follow()
+			l.Expect(4)
 		}},
 		{number: 4, words: "From takes the marker back at once", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2, 3)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(1, 2, 3)
-			l.stop()
+			l := New(t)
+			events := l.PublishOrders(1, 2, 3)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(1, 2, 3)
+			l.Stop()
 			for _, from := range []sfstream.Replay{sfstream.ReplayAll, sfstream.ReplayAfter(events[0].ReplayID), sfstream.ReplaySince(time.Now())} {
-				l.start()
-				l.subscribe(labOrders, sfstream.From(from))
-				l.stop() // nothing was handled: a restarted program must begin there again
-				l.follow()
-				if m := l.receive(); l.number(m) > 2 {
-					t.Errorf("after From(%v) a restart begins at number %d", from, l.number(m))
+				l.Start()
+				l.Subscribe(LabOrders, sfstream.From(from))
+				l.Stop() // nothing was handled: a restarted program must begin there again
+				l.Follow()
+				if m := l.Receive(); l.Number(m) > 2 {
+					t.Errorf("after From(%v) a restart begins at number %d", from, l.Number(m))
 				}
-				l.stop()
+				l.Stop()
 			}
 		}},
 		{number: 4, words: "the stored marker wins over WithReplay", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2, 3)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(1, 2, 3)
-			l.stop()
-			l.publish(4, 5)
-			l.follow(sfstream.WithReplay(sfstream.ReplayNew))
-			l.expectSubscribe(labOrders, "CUSTOM", events[2].ReplayID)
-			l.expect(4, 5)
-			l.stop()
-			l.publish(6)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(6)
+			l := New(t)
+			events := l.PublishOrders(1, 2, 3)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(1, 2, 3)
+			l.Stop()
+			l.PublishOrders(4, 5)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayNew))
+			l.ExpectSubscribe(LabOrders, "CUSTOM", events[2].ReplayID)
+			l.Expect(4, 5)
+			l.Stop()
+			l.PublishOrders(6)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(6)
 		}},
 		{number: 4, words: "a marker of another org or channel does not count", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2)
-			other := l.key(apiOf(t), labOrders)
+			l := New(t)
+			events := l.PublishOrders(1, 2)
+			other := l.Key(APIOf(t), LabOrders)
 			other.OrgID = "00D000000000062EAA"
-			l.save(other, replaystore.Marker{ReplayID: events[0].ReplayID})
-			l.save(l.key(apiOf(t), "/event/Other__e"), replaystore.Marker{ReplayID: events[0].ReplayID})
-			l.follow()
-			l.expectSubscribe(labOrders, "LATEST", nil)
-			l.expectStillWorks(labOrders)
+			l.Save(other, replaystore.Marker{ReplayID: events[0].ReplayID})
+			l.Save(l.Key(APIOf(t), "/event/Other__e"), replaystore.Marker{ReplayID: events[0].ReplayID})
+			l.Follow()
+			l.ExpectSubscribe(LabOrders, "LATEST", nil)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 4, words: "a marker of the other API only starts at its Date", run: func(t *testing.T) {
 			otherAPI(t, func(at time.Time) replaystore.Marker {
@@ -107,47 +107,47 @@ func startRules() []rule {
 			otherAPI(t, func(time.Time) replaystore.Marker { return replaystore.Marker{ReplayID: []byte("17")} }, 1, 2, 3)
 		}},
 		{number: 4, words: "the marker of this API wins over one of the other", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2, 3)
-			l.save(l.key(otherThan(t), labOrders), replaystore.Marker{ReplayID: []byte("17"), Date: time.Now().Add(-time.Hour)})
-			l.save(l.key(apiOf(t), labOrders), replaystore.Marker{ReplayID: events[1].ReplayID})
-			l.follow()
-			l.expect(3)
+			l := New(t)
+			events := l.PublishOrders(1, 2, 3)
+			l.Save(l.Key(otherThan(t), LabOrders), replaystore.Marker{ReplayID: []byte("17"), Date: time.Now().Add(-time.Hour)})
+			l.Save(l.Key(APIOf(t), LabOrders), replaystore.Marker{ReplayID: events[1].ReplayID})
+			l.Follow()
+			l.Expect(3)
 		}},
 		{number: 4, words: "From applies to the first subscribe of a run, not to reconnects", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2, 3)
-			l.start()
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplayAll))
-			l.expect(1, 2, 3)
-			l.reconnect(labOrders)
-			l.expectSubscribe(labOrders, "CUSTOM", events[2].ReplayID)
-			l.publish(4)
-			l.expect(4)
-			l.must(l.client.Unsubscribe(t.Context(), labOrders))
-			l.publish(5)
-			l.subscribe(labOrders)
-			l.expect(5)
+			l := New(t)
+			events := l.PublishOrders(1, 2, 3)
+			l.Start()
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAll))
+			l.Expect(1, 2, 3)
+			l.Reconnect(LabOrders)
+			l.ExpectSubscribe(LabOrders, "CUSTOM", events[2].ReplayID)
+			l.PublishOrders(4)
+			l.Expect(4)
+			l.Must(l.Client.Unsubscribe(t.Context(), LabOrders))
+			l.PublishOrders(5)
+			l.Subscribe(LabOrders)
+			l.Expect(5)
 		}},
 		{number: 4, words: "a bare channel is subscribed once", run: func(t *testing.T) {
-			l := newLab(t)
-			l.follow()
-			for _, channel := range []string{labOrders, labOrders + "?N__c=1"} {
-				if err := l.client.Subscribe(t.Context(), channel); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
+			l := New(t)
+			l.Follow()
+			for _, channel := range []string{LabOrders, LabOrders + "?N__c=1"} {
+				if err := l.Client.Subscribe(t.Context(), channel); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
 					t.Errorf("second Subscribe of %s: %v", channel, err)
 				}
 			}
-			if got := l.client.Subscriptions(); !slices.Equal(got, []string{labOrders}) {
+			if got := l.Client.Subscriptions(); !slices.Equal(got, []string{LabOrders}) {
 				t.Errorf("subscriptions %q", got)
 			}
-			l.expectStillWorks(labOrders)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 4, words: "many at once get one subscription of a channel", run: func(t *testing.T) {
-			l := newLab(t)
-			l.start()
+			l := New(t)
+			l.Start()
 			errs := make(chan error)
 			for range 10 {
-				go func() { errs <- l.client.Subscribe(t.Context(), labOrders) }()
+				go func() { errs <- l.Client.Subscribe(t.Context(), LabOrders) }()
 			}
 			succeeded := 0
 			for range 10 {
@@ -162,114 +162,114 @@ func startRules() []rule {
 			if succeeded != 1 {
 				t.Errorf("%d of 10 succeeded", succeeded)
 			}
-			l.expectStillWorks(labOrders)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 4, words: "ReplayNew starts with what is published from now on", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1, 2)
-			l.follow()
-			l.publish(3)
-			l.expect(3)
+			l := New(t)
+			l.PublishOrders(1, 2)
+			l.Follow()
+			l.PublishOrders(3)
+			l.Expect(3)
 		}},
 		{number: 4, words: "ReplayAll starts with the oldest retained event", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1)
-			l.pass(73 * time.Hour)
-			l.publish(2, 3)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(2, 3)
+			l := New(t)
+			l.PublishOrders(1)
+			l.Pass(73 * time.Hour)
+			l.PublishOrders(2, 3)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(2, 3)
 		}},
 		{number: 4, words: "ReplayAfter starts strictly after an id, of 10 bytes or 8", run: func(t *testing.T) {
-			l := newLab(t)
-			id := l.publish(1, 2, 3)[1].ReplayID
-			l.start()
+			l := New(t)
+			id := l.PublishOrders(1, 2, 3)[1].ReplayID
+			l.Start()
 			for _, id := range [][]byte{id, id[:8]} {
-				l.subscribe(labOrders, sfstream.From(sfstream.ReplayAfter(id)))
-				l.expectSubscribe(labOrders, "CUSTOM", id)
-				l.expect(3)
-				l.must(l.client.Unsubscribe(t.Context(), labOrders))
+				l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
+				l.ExpectSubscribe(LabOrders, "CUSTOM", id)
+				l.Expect(3)
+				l.Must(l.Client.Unsubscribe(t.Context(), LabOrders))
 			}
 		}},
 		{number: 4, words: "ReplaySince is exact", run: func(t *testing.T) {
-			l := newLab(t)
+			l := New(t)
 			since := time.Now().Add(-time.Hour)
-			l.publishDated(1, since.Add(-time.Second))
-			l.publishDated(2, since.Add(-time.Millisecond))
-			l.publishDated(3, since)
-			l.publishDated(4, since.Add(-30*time.Minute)) // came after one that is not older
-			l.start()
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplaySince(since)))
-			l.expect(3, 4)
-			l.publish(5)
-			l.expect(5)
+			l.PublishDated(1, since.Add(-time.Second))
+			l.PublishDated(2, since.Add(-time.Millisecond))
+			l.PublishDated(3, since)
+			l.PublishDated(4, since.Add(-30*time.Minute)) // came after one that is not older
+			l.Start()
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplaySince(since)))
+			l.Expect(3, 4)
+			l.PublishOrders(5)
+			l.Expect(5)
 		}},
 		{number: 4, words: "ReplaySince of a change event goes by its commit time", run: func(t *testing.T) {
-			l := newLab(t)
-			l.change(1)
-			l.pass(time.Second)
+			l := New(t)
+			l.ChangeAccount(1)
+			l.Pass(time.Second)
 			since := time.Now()
-			l.change(2)
-			l.start()
-			l.subscribe(labAccounts, sfstream.From(sfstream.ReplaySince(since)))
-			l.expect(2)
+			l.ChangeAccount(2)
+			l.Start()
+			l.Subscribe(Accounts, sfstream.From(sfstream.ReplaySince(since)))
+			l.Expect(2)
 		}},
 		{number: 4, words: "ReplaySince skips nothing whose date is in the future or past what is retained", run: func(t *testing.T) {
-			l := newLab(t)
+			l := New(t)
 			since := time.Now().Add(-time.Hour)
 			old := since.Add(-time.Second)
-			l.publishDated(1, old)
-			l.publishDated(2, time.Now().Add(time.Hour))
-			l.publishDated(3, old)
-			l.publishDated(4, time.Now().Add(-74*time.Hour))
-			l.publishDated(5, old)
-			l.publishDated(6, time.UnixMilli(0))
-			l.publishDated(7, old)
-			l.publishDated(8, since)
-			l.start()
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplaySince(since)))
-			l.expect(2, 4, 6, 8)
+			l.PublishDated(1, old)
+			l.PublishDated(2, time.Now().Add(time.Hour))
+			l.PublishDated(3, old)
+			l.PublishDated(4, time.Now().Add(-74*time.Hour))
+			l.PublishDated(5, old)
+			l.PublishDated(6, time.UnixMilli(0))
+			l.PublishDated(7, old)
+			l.PublishDated(8, since)
+			l.Start()
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplaySince(since)))
+			l.Expect(2, 4, 6, 8)
 		}},
 		{number: 4, words: "ReplaySince skips no event without a date or with an unreadable one", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publishOn(labUndated, 1, 2)
-			l.pass(2 * time.Hour)
-			_, err := l.PublishRaw(labOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
-			l.must(err)
-			l.start()
-			l.subscribe(labUndated, sfstream.From(sfstream.ReplaySince(time.Now())))
-			l.expect(1, 2)
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
-			l.receive().Ack()
+			l := New(t)
+			l.PublishNumbers(Undated, 1, 2)
+			l.Pass(2 * time.Hour)
+			_, err := l.PublishRaw(LabOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
+			l.Must(err)
+			l.Start()
+			l.Subscribe(Undated, sfstream.From(sfstream.ReplaySince(time.Now())))
+			l.Expect(1, 2)
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
+			l.Receive().Ack()
 		}},
 		{number: 4, words: "ReplaySince a time before all time is ReplayAll", run: func(t *testing.T) {
 			for _, at := range []time.Time{{}, time.Time{}.Add(24 * time.Hour), time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(0, 0)} {
-				l := newLab(t)
-				l.publish(1, 2)
-				l.start()
-				l.subscribe(labOrders, sfstream.From(sfstream.ReplaySince(at)))
-				l.expect(1, 2)
+				l := New(t)
+				l.PublishOrders(1, 2)
+				l.Start()
+				l.Subscribe(LabOrders, sfstream.From(sfstream.ReplaySince(at)))
+				l.Expect(1, 2)
 			}
 		}},
 		{number: 4, words: "a start that cannot be is refused", run: func(t *testing.T) {
-			l := newLab(t)
-			l.start()
-			if err := l.client.Subscribe(t.Context(), labOrders, sfstream.From(sfstream.ReplayAfter(nil))); !errors.Is(err, sfstream.ErrInvalidOption) {
+			l := New(t)
+			l.Start()
+			if err := l.Client.Subscribe(t.Context(), LabOrders, sfstream.From(sfstream.ReplayAfter(nil))); !errors.Is(err, sfstream.ErrInvalidOption) {
 				t.Errorf("From(ReplayAfter(nil)): %v", err)
 			}
-			l.subscribe(labOrders)
+			l.Subscribe(LabOrders)
 		}},
 		{number: 4, words: "a store that cannot be read fails Subscribe and nothing else", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1)
-			broken := &faultyStore{Store: l.store, load: errors.New("disk gone")}
-			l.start(sfstream.WithReplayStore(broken), sfstream.WithReplay(sfstream.ReplayAll))
-			err := l.client.Subscribe(t.Context(), labOrders)
-			if e := expectError[*sfstream.StoreError](t, err); e.Channel != labOrders || e.Op != "load" {
+			l := New(t)
+			l.PublishOrders(1)
+			broken := &faultyStore{Store: l.Store, load: errors.New("disk gone")}
+			l.Start(sfstream.WithReplayStore(broken), sfstream.WithReplay(sfstream.ReplayAll))
+			err := l.Client.Subscribe(t.Context(), LabOrders)
+			if e := ExpectError[*sfstream.StoreError](t, err); e.Channel != LabOrders || e.Op != "load" {
 				t.Errorf("%+v", e)
 			}
 			broken.load = nil
-			l.subscribe(labOrders)
-			l.expect(1)
+			l.Subscribe(LabOrders)
+			l.Expect(1)
 		}},
 	}
 }
@@ -290,23 +290,23 @@ func (s *faultyStore) Load(ctx context.Context, key replaystore.Key) (replaystor
 // otherAPI follows a channel of which only the other API has a marker: number 1
 // is 3 hours older than it, 2 half an hour, within the margin, and 3 newer.
 func otherAPI(t *testing.T, marker func(at time.Time) replaystore.Marker, want ...int) {
-	l := newLab(t)
+	l := New(t)
 	at := time.Now().Add(3 * time.Hour)
-	l.publish(1)
-	l.pass(2*time.Hour + 30*time.Minute)
-	l.publish(2)
-	l.pass(time.Hour)
-	l.publish(3)
-	l.pass(time.Hour)
-	l.save(l.key(otherThan(t), labOrders), marker(at))
-	l.follow()
-	l.expect(want...)
-	if n := l.log.count("other API"); n != 1 {
+	l.PublishOrders(1)
+	l.Pass(2*time.Hour + 30*time.Minute)
+	l.PublishOrders(2)
+	l.Pass(time.Hour)
+	l.PublishOrders(3)
+	l.Pass(time.Hour)
+	l.Save(l.Key(otherThan(t), LabOrders), marker(at))
+	l.Follow()
+	l.Expect(want...)
+	if n := l.Log.Count("other API"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
-	l.reconnect(labOrders)
-	l.expectStillWorks(labOrders)
-	if n := l.log.count("other API"); n != 1 {
+	l.Reconnect(LabOrders)
+	l.ExpectStillWorks(LabOrders)
+	if n := l.Log.Count("other API"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
 }

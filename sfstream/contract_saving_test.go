@@ -49,10 +49,10 @@ func contractSaving() []rule {
 }
 
 func saveBeforeWaiting(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	<-time.After(time.Second)
-	s.store.beforeSave(func(ctx context.Context) error { // a slow store
+	s.Store.BeforeSave(func(ctx context.Context) error { // a slow store
 		select {
 		case <-time.After(3 * time.Second):
 			return nil
@@ -60,13 +60,13 @@ func saveBeforeWaiting(t *testing.T) {
 			return ctx.Err()
 		}
 	})
-	s.publish(orders, 1)
+	s.PublishNext(Orders, 1)
 	var asked time.Time // when the loop asked for more
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "1" {
 			go func() {
 				<-time.After(time.Second)
-				s.publish(orders, 1)
+				s.PublishNext(Orders, 1)
 			}()
 			asked = time.Now()
 			continue
@@ -77,9 +77,9 @@ func saveBeforeWaiting(t *testing.T) {
 		m.Ack()
 		break
 	}
-	saves := s.store.history()
+	saves := s.Store.History()
 	for _, save := range saves {
-		if save.began.Equal(asked) {
+		if save.Began.Equal(asked) {
 			return
 		}
 	}
@@ -87,15 +87,15 @@ func saveBeforeWaiting(t *testing.T) {
 }
 
 func saveWhileStalled(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
 	<-time.After(time.Second)
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "3" {
 			<-time.After(100 * time.Millisecond)
 			synctest.Wait()
-			s.savedIs("2")
+			s.SavedIs("2")
 			m.Ack()
 			break
 		}
@@ -103,11 +103,11 @@ func saveWhileStalled(t *testing.T) {
 }
 
 func saveAfterSlowSave(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 9)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 9)
+	c := s.Following()
 	<-time.After(time.Second)
-	s.store.beforeSave(func(context.Context) error { <-time.After(90 * time.Millisecond); return nil })
+	s.Store.BeforeSave(func(context.Context) error { <-time.After(90 * time.Millisecond); return nil })
 	for m := range c.Messages(t.Context()) {
 		switch m.ID {
 		case "2": // 1 is handled now; its Save begins 100 ms from now
@@ -115,27 +115,27 @@ func saveAfterSlowSave(t *testing.T) {
 		case "3": // 2 is handled 10 ms into the Save that ends 80 ms from now
 			handled := time.Now()
 			<-time.After(300 * time.Millisecond)
-			saves := s.store.history()
+			saves := s.Store.History()
 			last := saves[len(saves)-1]
-			if delay := last.began.Sub(handled); delay > 100*time.Millisecond {
+			if delay := last.Began.Sub(handled); delay > 100*time.Millisecond {
 				t.Errorf("the Save of message 2 began %s after it was handled, want at most 100ms", delay)
 			}
-			s.savedIs("2")
+			s.SavedIs("2")
 			return
 		}
 	}
 }
 
 func saveWhileBusy(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 100)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 100)
+	c := s.Following()
 	<-time.After(time.Second)
 	for m := range c.Messages(t.Context()) {
 		<-time.After(7 * time.Millisecond)
 		synctest.Wait()
 		at, _ := strconv.Atoi(m.ID)
-		saved, _ := strconv.Atoi(s.saved(orders))
+		saved, _ := strconv.Atoi(s.Saved(Orders))
 		if behind := at - 1 - saved; behind > 15 {
 			t.Fatalf("in the body of %d the marker is at %d: more than 100 ms behind", at, saved)
 		}
@@ -143,7 +143,7 @@ func saveWhileBusy(t *testing.T) {
 			break
 		}
 	}
-	if n := len(s.store.history()); n > 12 {
+	if n := len(s.Store.History()); n > 12 {
 		t.Errorf("%d Saves in 700 ms", n)
 	}
 }
@@ -153,22 +153,22 @@ func saveWhileBusy(t *testing.T) {
 func savesBoundedByTime(t *testing.T) {
 	const ticks = 200 // of a millisecond
 	for _, perTick := range []int{1, 10} {
-		s := newScene(t)
-		c := s.following()
+		s := NewScene(t)
+		c := s.Following()
 		<-time.After(time.Second)
-		before := len(s.store.history())
+		before := len(s.Store.History())
 		go func() {
 			for range ticks {
 				<-time.After(time.Millisecond)
-				s.publish(orders, perTick)
+				s.PublishNext(Orders, perTick)
 			}
 		}()
-		loop(t, c, ticks*perTick)
-		if n := len(s.store.history()) - before; n > ticks/10+1 {
+		Loop(t, c, ticks*perTick)
+		if n := len(s.Store.History()) - before; n > ticks/10+1 {
 			t.Errorf("%d messages in %d ms: %d Saves", ticks*perTick, ticks, n)
 		}
-		s.savedIs(strconv.Itoa(ticks * perTick))
-		must(t, c.Close())
+		s.SavedIs(strconv.Itoa(ticks * perTick))
+		Must(t, c.Close())
 	}
 }
 
@@ -176,10 +176,10 @@ func savesBoundedByTime(t *testing.T) {
 // is about the time that passes, whether anything was ever received or not.
 func saveWhileQuiet(t *testing.T) {
 	for _, received := range []int{0, 3} {
-		s := newScene(t)
-		s.publish(orders, received)
-		c := s.following()
-		ctx, stop := newStop(t)
+		s := NewScene(t)
+		s.PublishNext(Orders, received)
+		c := s.Following()
+		ctx, stop := NewStop(t)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -187,31 +187,31 @@ func saveWhileQuiet(t *testing.T) {
 			}
 		}()
 		<-time.After(3 * time.Minute)
-		before := len(s.store.history())
+		before := len(s.Store.History())
 		if before == 0 {
 			t.Error("where it starts was not saved")
 		}
 		for hour := 1; hour <= 24; hour++ {
 			<-time.After(time.Hour)
-			if n := len(s.store.history()) - before; n < hour-1 || n > hour {
+			if n := len(s.Store.History()) - before; n < hour-1 || n > hour {
 				t.Fatalf("%d Saves in %d hours", n, hour)
 			}
-			if age := time.Since(followedUntil(s.store.marker(s.Account().OrgID, orders))); age > time.Hour+3*time.Minute {
+			if age := time.Since(followedUntil(s.Store.Marker(s.Account().OrgID, Orders))); age > time.Hour+3*time.Minute {
 				t.Errorf("the saved Live is %s old", age)
 			}
 		}
 		stop()
 		<-ended
-		must(t, c.Close())
+		Must(t, c.Close())
 	}
 }
 
 // saveInOrder has a store that takes its time; overlapping Saves fail the test.
 func saveInOrder(t *testing.T) {
-	s := newScene(t)
-	s.store.beforeSave(func(context.Context) error { <-time.After(30 * time.Millisecond); return nil })
-	c := s.following(sfstream.WithAck(sfstream.AckManual))
-	s.publish(orders, 300)
+	s := NewScene(t)
+	s.Store.BeforeSave(func(context.Context) error { <-time.After(30 * time.Millisecond); return nil })
+	c := s.Following(sfstream.WithAck(sfstream.AckManual))
+	s.PublishNext(Orders, 300)
 	n := 0
 	for m := range c.Messages(t.Context()) {
 		delay := time.Duration(n*7%17) * time.Millisecond
@@ -224,12 +224,12 @@ func saveInOrder(t *testing.T) {
 		}
 	}
 	<-time.After(time.Second)
-	must(t, c.Close())
-	s.savedIs("300")
+	Must(t, c.Close())
+	s.SavedIs("300")
 	before := 0
-	for _, save := range s.store.history() {
-		for key, marker := range save.markers {
-			at, _ := strconv.Atoi(s.number(key.Channel, marker.ReplayID))
+	for _, save := range s.Store.History() {
+		for key, marker := range save.Markers {
+			at, _ := strconv.Atoi(s.Number(key.Channel, marker.ReplayID))
 			if at < before {
 				t.Errorf("the marker went back from %d to %d", before, at)
 			}
@@ -239,39 +239,39 @@ func saveInOrder(t *testing.T) {
 }
 
 func saveSeveral(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	<-time.After(time.Second)
-	s.publish(orders, 2)
-	s.publish(invoices, 2)
+	s.PublishNext(Orders, 2)
+	s.PublishNext(Invoices, 2)
 	synctest.Wait()
-	before := len(s.store.history())
-	loop(t, c, 4)
-	saves := s.store.history()[before:]
-	if len(saves) != 1 || len(saves[0].markers) != 2 {
+	before := len(s.Store.History())
+	Loop(t, c, 4)
+	saves := s.Store.History()[before:]
+	if len(saves) != 1 || len(saves[0].Markers) != 2 {
 		t.Errorf("got %v, want one Save of two markers", saves)
 	}
-	if s.saved(orders) != "2" || s.saved(invoices) != "2" {
-		t.Errorf("the markers are at %s and %s, want 2 and 2", s.saved(orders), s.saved(invoices))
+	if s.Saved(Orders) != "2" || s.Saved(Invoices) != "2" {
+		t.Errorf("the markers are at %s and %s, want 2 and 2", s.Saved(Orders), s.Saved(Invoices))
 	}
 }
 
 func saveBeforeLoopEnd(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 10)
-	c := s.following()
-	within(t, 0, func() { loop(t, c, 3) })
-	s.savedIs("3")
-	within(t, 0, func() {
-		ctx, stop := newStop(t)
+	s := NewScene(t)
+	s.PublishNext(Orders, 10)
+	c := s.Following()
+	Within(t, 0, func() { Loop(t, c, 3) })
+	s.SavedIs("3")
+	Within(t, 0, func() {
+		ctx, stop := NewStop(t)
 		for m := range c.Messages(ctx) {
 			if m.ID == "6" {
 				stop()
 			}
 		}
 	})
-	s.savedIs("6")
+	s.SavedIs("6")
 	func() {
 		defer func() { _ = recover() }()
 		for m := range c.Messages(t.Context()) {
@@ -280,14 +280,14 @@ func saveBeforeLoopEnd(t *testing.T) {
 			}
 		}
 	}()
-	s.savedIs("8")
+	s.SavedIs("8")
 }
 
 func saveBeforeEndOfC(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 10)
-	c := s.following()
-	ctx, stop := newStop(t)
+	s := NewScene(t)
+	s.PublishNext(Orders, 10)
+	c := s.Following()
+	ctx, stop := NewStop(t)
 	messages := c.C(ctx)
 	for range 3 {
 		<-messages
@@ -295,40 +295,40 @@ func saveBeforeEndOfC(t *testing.T) {
 	stop()
 	for range messages {
 	}
-	s.savedIs("2")
+	s.SavedIs("2")
 	c.C(t.Context())
-	must(t, c.Close())
+	Must(t, c.Close())
 }
 
 func saveBeforeUnsubscribe(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 10)
-	c := s.following()
-	next(t, c)
-	next(t, c)
-	within(t, 0, func() { must(t, c.Unsubscribe(t.Context(), orders)) })
-	s.savedIs("1")
+	s := NewScene(t)
+	s.PublishNext(Orders, 10)
+	c := s.Following()
+	Next(t, c)
+	Next(t, c)
+	Within(t, 0, func() { Must(t, c.Unsubscribe(t.Context(), Orders)) })
+	s.SavedIs("1")
 }
 
 func saveBeforeClose(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 10)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 10)
+	c := s.Following()
 	for range 3 {
-		next(t, c)
+		Next(t, c)
 	}
-	within(t, 0, func() { must(t, c.Close()) })
-	s.savedIs("2")
+	Within(t, 0, func() { Must(t, c.Close()) })
+	s.SavedIs("2")
 }
 
 // lastSavesOwnLimit: the loop's ctx has ended, and the store is slow.
 func lastSavesOwnLimit(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	s.SilenceKeepalive(true)
-	s.publish(orders, 2)
-	c := s.following()
+	s.PublishNext(Orders, 2)
+	c := s.Following()
 	<-time.After(time.Second)
-	s.store.beforeSave(func(ctx context.Context) error {
+	s.Store.BeforeSave(func(ctx context.Context) error {
 		select {
 		case <-time.After(4 * time.Second):
 			return nil
@@ -336,12 +336,12 @@ func lastSavesOwnLimit(t *testing.T) {
 			return ctx.Err()
 		}
 	})
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	for range c.Messages(ctx) {
 		stop()
 	}
-	s.savedIs("1")
-	s.store.beforeSave(hang)
+	s.SavedIs("1")
+	s.Store.BeforeSave(Hang)
 	start := time.Now()
 	for m := range c.Messages(t.Context()) {
 		m.Ack()
@@ -350,46 +350,46 @@ func lastSavesOwnLimit(t *testing.T) {
 	if took := time.Since(start); took != 5*time.Second {
 		t.Errorf("a loop ended %s later with a store that hangs, want 5s", took)
 	}
-	s.store.beforeSave(nil)
+	s.Store.BeforeSave(nil)
 	<-time.After(time.Minute)
-	s.savedIs("2") // the same client goes on
+	s.SavedIs("2") // the same client goes on
 }
 
 func lastSaveOfUnsubscribe(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
 	<-time.After(time.Second)
-	s.store.beforeSave(hang)
+	s.Store.BeforeSave(Hang)
 	m, err := c.Receive(t.Context())
-	must(t, err)
+	Must(t, err)
 	m.Ack()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	start := time.Now()
 	var failed *sfstream.StoreError
-	if err := c.Unsubscribe(ctx, orders); !errors.As(err, &failed) {
+	if err := c.Unsubscribe(ctx, Orders); !errors.As(err, &failed) {
 		t.Errorf("got %v, want a *StoreError", err)
 	}
 	if took := time.Since(start); took != 5*time.Second {
 		t.Errorf("took %s, want the 5s of the last save", took)
 	}
-	s.store.beforeSave(nil)
+	s.Store.BeforeSave(nil)
 	<-time.After(time.Minute)
-	s.savedIs("1")
-	must(t, c.Subscribe(t.Context(), orders))
-	nextIs(t, c, "2")
+	s.SavedIs("1")
+	Must(t, c.Subscribe(t.Context(), Orders))
+	NextIs(t, c, "2")
 }
 
 func flushBesideBusyLoop(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	<-time.After(time.Second)
-	s.store.beforeSave(func(context.Context) error { <-time.After(50 * time.Millisecond); return nil })
-	s.publish(invoices, 1)
+	s.Store.BeforeSave(func(context.Context) error { <-time.After(50 * time.Millisecond); return nil })
+	s.PublishNext(Invoices, 1)
 	synctest.Wait()
-	s.publish(orders, 1000)
+	s.PublishNext(Orders, 1000)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -398,56 +398,56 @@ func flushBesideBusyLoop(t *testing.T) {
 		}
 	}()
 	<-time.After(200 * time.Millisecond)
-	must(t, c.Unsubscribe(t.Context(), invoices))
-	if got := s.saved(invoices); got != "1" {
+	Must(t, c.Unsubscribe(t.Context(), Invoices))
+	if got := s.Saved(Invoices); got != "1" {
 		t.Errorf("the marker of the other channel is at %q, want 1", got)
 	}
-	must(t, c.Close())
+	Must(t, c.Close())
 	<-ended
 }
 
 func crashRepeats(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 9)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 9)
+	c := s.Following()
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "3" {
 			<-time.After(time.Second) // 1 and 2 are saved
 		}
 		if m.ID == "6" { // 3, 4 and 5 are handled now, and not saved
-			c = s.crash(c)
+			c = s.Crash(c)
 			break
 		}
 	}
-	sameNumbers(t, loop(t, c, 7), numbered(3, 9))
-	nothingNext(t, c)
+	SameNumbers(t, Loop(t, c, 7), Numbered(3, 9))
+	NothingNext(t, c)
 }
 
 // crashAnywhere looks, in every body and between, at what a program would do
 // that starts from the store as it is then: it must get all that is unhandled.
 func crashAnywhere(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	const total = 150
-	s.publish(orders, total)
-	c := s.following(sfstream.WithPrefetch(20))
+	s.PublishNext(Orders, total)
+	c := s.Following(sfstream.WithPrefetch(20))
 	for m := range c.Messages(t.Context()) {
 		at, _ := strconv.Atoi(m.ID)
-		saved, _ := strconv.Atoi(s.saved(orders))
+		saved, _ := strconv.Atoi(s.Saved(Orders))
 		if saved >= at {
 			t.Fatalf("in the body of %d the stored marker is at %d", at, saved)
 		}
 		<-time.After(time.Duration(at%40) * time.Millisecond)
-		if saved, _ := strconv.Atoi(s.saved(orders)); saved >= at {
+		if saved, _ := strconv.Atoi(s.Saved(Orders)); saved >= at {
 			t.Fatalf("later in the body of %d the stored marker is at %d", at, saved)
 		}
 		if at%50 == 0 {
-			old := s.store
-			again := s.crash(c, sfstream.WithPrefetch(20))
-			saved, _ := strconv.Atoi(s.saved(orders))
-			got := loop(t, again, total-saved)
-			sameNumbers(t, got, numbered(saved+1, total))
-			must(t, again.Close())
-			s.store = old
+			old := s.Store
+			again := s.Crash(c, sfstream.WithPrefetch(20))
+			saved, _ := strconv.Atoi(s.Saved(Orders))
+			got := Loop(t, again, total-saved)
+			SameNumbers(t, got, Numbered(saved+1, total))
+			Must(t, again.Close())
+			s.Store = old
 			if at == total {
 				break
 			}
@@ -457,58 +457,58 @@ func crashAnywhere(t *testing.T) {
 }
 
 func closeInsideBody(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "3" {
-			within(t, 0, func() { must(t, c.Close()) })
-			s.savedIs("2")
+			Within(t, 0, func() { Must(t, c.Close()) })
+			s.SavedIs("2")
 		}
 	}
-	s.savedIs("3")
-	must(t, c.Err())
-	nextIs(t, s.following(), "4")
+	s.SavedIs("3")
+	Must(t, c.Err())
+	NextIs(t, s.Following(), "4")
 }
 
 func closeThenStoreGone(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "3" {
-			must(t, c.Close())
-			s.store.beforeSave(func(context.Context) error { return errors.New("the store is closed") })
+			Must(t, c.Close())
+			s.Store.BeforeSave(func(context.Context) error { return errors.New("the store is closed") })
 		}
 	}
-	s.store.beforeSave(nil)
-	s.savedIs("2")
-	nextIs(t, s.following(), "3")
+	s.Store.BeforeSave(nil)
+	s.SavedIs("2")
+	NextIs(t, s.Following(), "3")
 }
 
 func closeThenBreak(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "3" {
-			must(t, c.Close())
+			Must(t, c.Close())
 			break
 		}
 	}
-	s.savedIs("2")
-	nextIs(t, s.following(), "3")
+	s.SavedIs("2")
+	NextIs(t, s.Following(), "3")
 }
 
 func closeHangingStore(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
-	next(t, c)
-	next(t, c)
-	s.store.beforeSave(hang)
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
+	Next(t, c)
+	Next(t, c)
+	s.Store.BeforeSave(Hang)
 	var failed *sfstream.StoreError
-	within(t, 5*time.Second, func() {
+	Within(t, 5*time.Second, func() {
 		if err := c.Close(); !errors.As(err, &failed) {
 			t.Errorf("got %v, want a *StoreError", err)
 		}
@@ -517,20 +517,20 @@ func closeHangingStore(t *testing.T) {
 		t.Errorf("a second Close returned %v, want the same *StoreError", err)
 	}
 	synctest.Wait()
-	s.store.beforeSave(nil)
-	nextIs(t, s.following(), "1")
+	s.Store.BeforeSave(nil)
+	NextIs(t, s.Following(), "1")
 }
 
 func closeDeafStore(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
-	next(t, c)
-	next(t, c)
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
+	Next(t, c)
+	Next(t, c)
 	release := make(chan struct{})
-	s.store.beforeSave(func(context.Context) error { <-release; return errors.New("too late") })
+	s.Store.BeforeSave(func(context.Context) error { <-release; return errors.New("too late") })
 	c.C(t.Context()) // saves when it ends, too
-	within(t, 5*time.Second, func() {
+	Within(t, 5*time.Second, func() {
 		if err := c.Close(); err == nil {
 			t.Error("no error from Close though nothing was saved")
 		}
@@ -540,128 +540,128 @@ func closeDeafStore(t *testing.T) {
 }
 
 func closeFailingStore(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
-	next(t, c)
-	next(t, c)
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
+	Next(t, c)
+	Next(t, c)
 	full := errors.New("disk full")
-	s.store.beforeSave(func(context.Context) error { return full })
-	within(t, time.Second, func() {
+	s.Store.BeforeSave(func(context.Context) error { return full })
+	Within(t, time.Second, func() {
 		if err := c.Close(); !errors.Is(err, full) {
 			t.Errorf("got %v, want it to say %v", err, full)
 		}
 	})
-	must(t, c.Err())
+	Must(t, c.Err())
 	<-time.After(time.Hour) // no retry after Close
-	s.store.beforeSave(nil)
-	nextIs(t, s.following(), "1")
+	s.Store.BeforeSave(nil)
+	NextIs(t, s.Following(), "1")
 }
 
 func resubscribe(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 50)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
-	loop(t, c, 10)
+	s := NewScene(t)
+	s.PublishNext(Orders, 50)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
+	Loop(t, c, 10)
 	synctest.Wait()
-	s.publish(invoices, 1)
-	must(t, c.Unsubscribe(t.Context(), orders))
-	if m, err := c.Receive(t.Context()); err != nil || m.Channel != invoices {
+	s.PublishNext(Invoices, 1)
+	Must(t, c.Unsubscribe(t.Context(), Orders))
+	if m, err := c.Receive(t.Context()); err != nil || m.Channel != Invoices {
 		t.Fatalf("got %v, %v, want only the invoice", m, err)
 	} else {
 		m.Ack()
 	}
-	nothingNext(t, c)
-	if err := c.Unsubscribe(t.Context(), orders); !errors.Is(err, sfstream.ErrNotSubscribed) {
+	NothingNext(t, c)
+	if err := c.Unsubscribe(t.Context(), Orders); !errors.Is(err, sfstream.ErrNotSubscribed) {
 		t.Errorf("got %v, want ErrNotSubscribed", err)
 	}
-	s.publish(orders, 10)
-	must(t, c.Subscribe(t.Context(), orders))
-	sameNumbers(t, loop(t, c, 50), numbered(11, 60))
-	nothingNext(t, c)
+	s.PublishNext(Orders, 10)
+	Must(t, c.Subscribe(t.Context(), Orders))
+	SameNumbers(t, Loop(t, c, 50), Numbered(11, 60))
+	NothingNext(t, c)
 }
 
 func unsubscribeInBody(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 50)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 50)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	var got []string
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	for m := range c.Messages(ctx) {
 		got = append(got, m.Channel+m.ID)
 		switch {
-		case m.ID == "3" && m.Channel == orders:
-			must(t, c.Unsubscribe(t.Context(), orders))
-			s.savedIs("2")
-			s.publish(invoices, 2)
-		case m.ID == "2" && m.Channel == invoices:
+		case m.ID == "3" && m.Channel == Orders:
+			Must(t, c.Unsubscribe(t.Context(), Orders))
+			s.SavedIs("2")
+			s.PublishNext(Invoices, 2)
+		case m.ID == "2" && m.Channel == Invoices:
 			stop()
 		}
 	}
-	sameNumbers(t, got, []string{orders + "1", orders + "2", orders + "3", invoices + "1", invoices + "2"})
-	must(t, c.Subscribe(t.Context(), orders))
-	sameNumbers(t, loop(t, c, 48), numbered(3, 50))
+	SameNumbers(t, got, []string{Orders + "1", Orders + "2", Orders + "3", Invoices + "1", Invoices + "2"})
+	Must(t, c.Subscribe(t.Context(), Orders))
+	SameNumbers(t, Loop(t, c, 48), Numbered(3, 50))
 }
 
 func unsubscribeHeldOut(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 50)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 50)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	messages := c.C(t.Context())
 	(<-messages).Ack()
 	synctest.Wait() // 2 is held out
-	must(t, c.Unsubscribe(t.Context(), orders))
+	Must(t, c.Unsubscribe(t.Context(), Orders))
 	select {
 	case m := <-messages:
 		t.Errorf("got %s after Unsubscribe", m.ID)
 	default:
 	}
-	s.savedIs("1")
+	s.SavedIs("1")
 	if got := c.Pending(); got != 0 {
 		t.Errorf("%d pending after Unsubscribe, want 0", got)
 	}
-	s.publish(invoices, 1)
-	if m := <-messages; m.Channel != invoices {
+	s.PublishNext(Invoices, 1)
+	if m := <-messages; m.Channel != Invoices {
 		t.Errorf("got %s, want the invoice", m.Channel)
 	}
-	must(t, c.Subscribe(t.Context(), orders))
+	Must(t, c.Subscribe(t.Context(), Orders))
 	if m := <-messages; m.ID != "2" {
 		t.Errorf("got %s, want 2 again", m.ID)
 	}
 }
 
 func resubscribeUnsaved(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	synctest.Wait()
 	full := errors.New("disk full")
-	s.store.beforeSave(func(context.Context) error { return full })
-	loop(t, c, 3)
-	if err := c.Unsubscribe(t.Context(), orders); !errors.Is(err, full) {
+	s.Store.BeforeSave(func(context.Context) error { return full })
+	Loop(t, c, 3)
+	if err := c.Unsubscribe(t.Context(), Orders); !errors.Is(err, full) {
 		t.Errorf("got %v, want %v", err, full)
 	}
-	must(t, c.Subscribe(t.Context(), orders))
-	nextIs(t, c, "4")
-	s.store.beforeSave(nil)
+	Must(t, c.Subscribe(t.Context(), Orders))
+	NextIs(t, c, "4")
+	s.Store.BeforeSave(nil)
 	<-time.After(10 * time.Second)
-	nextIs(t, c, "5")
-	must(t, c.Close())
-	s.savedIs("5")
+	NextIs(t, c, "5")
+	Must(t, c.Close())
+	s.SavedIs("5")
 }
 
 func storeFailsForAWhile(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	s.SilenceKeepalive(true)
-	c := s.following()
+	c := s.Following()
 	<-time.After(time.Second)
-	s.store.beforeSave(func(context.Context) error { return errors.New("disk full") })
-	s.publish(orders, 240)
+	s.Store.BeforeSave(func(context.Context) error { return errors.New("disk full") })
+	s.PublishNext(Orders, 240)
 	n := 0
-	before := len(s.store.history())
+	before := len(s.Store.History())
 	for m := range c.Messages(t.Context()) { // four minutes
 		if n++; n == 240 {
 			m.Ack()
@@ -669,30 +669,30 @@ func storeFailsForAWhile(t *testing.T) {
 		}
 		<-time.After(time.Second)
 	}
-	s.savedIs("")
-	if tries := len(s.store.history()) - before; tries < 5 || tries > 50 {
+	s.SavedIs("")
+	if tries := len(s.Store.History()) - before; tries < 5 || tries > 50 {
 		t.Errorf("%d Saves were tried in 4 minutes", tries)
 	}
-	if len(s.log.warnings("not saved")) == 0 {
+	if len(s.Log.Warnings("not saved")) == 0 {
 		t.Error("no warning of a store that fails")
 	}
-	must(t, c.Err())
-	s.store.beforeSave(nil)
+	Must(t, c.Err())
+	s.Store.BeforeSave(nil)
 	<-time.After(31 * time.Second)
-	s.savedIs("240")
+	s.SavedIs("240")
 	<-time.After(10 * time.Minute)
-	must(t, c.Err())
-	s.publish(orders, 1)
-	nextIs(t, c, "241")
+	Must(t, c.Err())
+	s.PublishNext(Orders, 1)
+	NextIs(t, c, "241")
 }
 
 func storeStaysBroken(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	<-time.After(time.Second)
 	full := errors.New("disk full")
-	s.store.beforeSave(func(context.Context) error { return full })
-	s.publish(orders, 3)
+	s.Store.BeforeSave(func(context.Context) error { return full })
+	s.PublishNext(Orders, 3)
 	start := time.Now()
 	var got []string
 	for m, err := range c.MessagesErr(t.Context()) {
@@ -702,7 +702,7 @@ func storeStaysBroken(t *testing.T) {
 		}
 		got = append(got, m.ID)
 	}
-	sameNumbers(t, got, []string{"1", "2", "3", "error"})
+	SameNumbers(t, got, []string{"1", "2", "3", "error"})
 	if took := time.Since(start); took < 5*time.Minute || took > 5*time.Minute+30*time.Second {
 		t.Errorf("the client ended after %s, want 5 minutes", took)
 	}
@@ -720,10 +720,10 @@ func storeStaysBroken(t *testing.T) {
 
 // logHandlerCallsClient: nothing is locked while something is logged.
 func logHandlerCallsClient(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	var c *sfstream.Client
 	opened := make(chan struct{})
-	s.log.also = func(slog.Record) {
+	s.Log.OnRecord = func(slog.Record) {
 		select {
 		case <-opened:
 			c.Pending()
@@ -733,17 +733,17 @@ func logHandlerCallsClient(t *testing.T) {
 		default:
 		}
 	}
-	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s), sfstream.WithLogger(slog.New(s.log)))
-	must(t, err)
+	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s), sfstream.WithLogger(slog.New(s.Log)))
+	Must(t, err)
 	close(opened)
-	must(t, c.Open(t.Context()))
-	must(t, c.Close())
+	Must(t, c.Open(t.Context()))
+	Must(t, c.Close())
 
 	opened = make(chan struct{})
-	c = s.following()
+	c = s.Following()
 	close(opened)
-	s.publish(orders, 1)
-	s.store.beforeSave(func(context.Context) error { return errors.New("disk full") })
+	s.PublishNext(Orders, 1)
+	s.Store.BeforeSave(func(context.Context) error { return errors.New("disk full") })
 	for range c.Messages(t.Context()) { // until the store counts as broken
 		s.DropConnections()
 	}

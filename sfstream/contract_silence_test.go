@@ -24,98 +24,98 @@ func contractSilence() []rule {
 	rules := []rule{
 		{number: 5, words: "names that do not resolve for an hour lose nothing", run: namesUnresolved},
 		{number: 5, words: "a dead connection is noticed without its end", run: func(t *testing.T) {
-			hurt(t, func(l *lab) {
+			hurt(t, func(l *Lab) {
 				l.Blackhole()
-				l.publish(100)
-				l.pass(6 * time.Minute)
-				if l.client.Pending() == 0 {
+				l.PublishOrders(100)
+				l.Pass(6 * time.Minute)
+				if l.Client.Pending() == 0 {
 					t.Error("it is not noticed within 6 minutes")
 				}
 			}, 100)
 		}},
 		{number: 5, words: "a dead network is noticed within 60 s", run: func(t *testing.T) {
-			l := newLab(t)
-			l.follow()
-			l.must(l.client.Subscribe(t.Context(), labAccounts))
+			l := New(t)
+			l.Follow()
+			l.Must(l.Client.Subscribe(t.Context(), Accounts))
 			for i, quiet := range []time.Duration{0, 20 * time.Second, 50 * time.Second, 10 * time.Minute} {
-				l.pass(quiet)
+				l.Pass(quiet)
 				l.Blackhole()
-				l.publish(2 * i)
-				within(t, time.Minute, func() { l.expect(2 * i) })
-				l.change(2*i + 1)
-				l.expect(2*i + 1)
+				l.PublishOrders(2 * i)
+				Within(t, time.Minute, func() { l.Expect(2 * i) })
+				l.ChangeAccount(2*i + 1)
+				l.Expect(2*i + 1)
 			}
 		}},
 		{number: 5, words: "a quiet channel is not a silent one", run: func(t *testing.T) {
 			// A keepalive as late as Salesforce promises it, from a server that ends
 			// connections that ask too often.
-			l := newLab(t, sfstreamtest.WithKeepalive(270*time.Second), sfstreamtest.WithMinPing(5*time.Minute))
-			l.follow()
-			l.expectQuiet(10 * time.Hour)
+			l := New(t, sfstreamtest.WithKeepalive(270*time.Second), sfstreamtest.WithMinPing(5*time.Minute))
+			l.Follow()
+			l.ExpectQuiet(10 * time.Hour)
 			l.expectReconnects(1)
-			l.expectStillWorks(labOrders)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 5, words: "pings of a silent connection are not too many", run: func(t *testing.T) {
-			l := newLab(t, sfstreamtest.WithMinPing(5*time.Minute), sfstreamtest.WithSessionTimeout(1000*time.Hour))
+			l := New(t, sfstreamtest.WithMinPing(5*time.Minute), sfstreamtest.WithSessionTimeout(1000*time.Hour))
 			l.SilenceKeepalive(true)
-			l.follow(sfstream.WithKeepaliveTimeout(100 * time.Hour))
-			l.must(l.client.Subscribe(t.Context(), labAccounts))
-			l.expectQuiet(10 * time.Hour)
+			l.Follow(sfstream.WithKeepaliveTimeout(100 * time.Hour))
+			l.Must(l.Client.Subscribe(t.Context(), Accounts))
+			l.ExpectQuiet(10 * time.Hour)
 			l.expectReconnects(1) // a server that ends connections for their pings is pinged rarely from then on
-			if n := l.log.count("takes no frequent pings"); n != 1 {
+			if n := l.Log.Count("takes no frequent pings"); n != 1 {
 				t.Errorf("told %d times, want 1", n)
 			}
 			l.DropConnections() // and on new connections
-			l.expectQuiet(10 * time.Hour)
+			l.ExpectQuiet(10 * time.Hour)
 			l.expectReconnects(2)
 			// A ping without an answer ends it long before the timeout does.
 			l.Blackhole()
-			l.publish(1)
-			within(t, 10*time.Minute, func() { l.expect(1) })
+			l.PublishOrders(1)
+			Within(t, 10*time.Minute, func() { l.Expect(1) })
 			l.SilenceKeepalive(false)
-			l.expectStillWorks(labOrders)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 5, words: "a stream that is silent alone is opened again and disturbs no other", run: func(t *testing.T) {
-			l := newLab(t, sfstreamtest.WithKeepalive(time.Minute))
-			l.follow(sfstream.WithKeepaliveTimeout(2*time.Minute + time.Second))
-			l.must(l.client.Subscribe(t.Context(), labAccounts))
+			l := New(t, sfstreamtest.WithKeepalive(time.Minute))
+			l.Follow(sfstream.WithKeepaliveTimeout(2*time.Minute + time.Second))
+			l.Must(l.Client.Subscribe(t.Context(), Accounts))
 			l.SilenceKeepalive(true)
 			for i := range 30 {
-				l.publish(i)
-				l.expect(i)
-				l.pass(time.Minute)
+				l.PublishOrders(i)
+				l.Expect(i)
+				l.Pass(time.Minute)
 			}
-			for _, c := range l.client.Status().Channels {
-				if c.Channel == labOrders && c.Reconnects != 0 || c.Channel == labAccounts && c.Reconnects < 10 {
+			for _, c := range l.Client.Status().Channels {
+				if c.Channel == LabOrders && c.Reconnects != 0 || c.Channel == Accounts && c.Reconnects < 10 {
 					t.Errorf("%s has reconnected %d times", c.Channel, c.Reconnects)
 				}
 			}
-			l.change(1)
-			l.expect(1)
+			l.ChangeAccount(1)
+			l.Expect(1)
 			l.SilenceKeepalive(false)
-			l.expectStillWorks(labOrders)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 5, words: "a dead connection costs a Subscribe one attempt", run: func(t *testing.T) {
-			l := newLab(t)
-			l.follow()
+			l := New(t)
+			l.Follow()
 			l.Blackhole()
-			l.subscribe(labAccounts)
-			l.change(1)
-			l.expect(1)
-			l.expectStillWorks(labOrders)
+			l.Subscribe(Accounts)
+			l.ChangeAccount(1)
+			l.Expect(1)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 5, words: "there are more channels than a connection takes", run: func(t *testing.T) {
 			const channels = 910 // some room is left for calls
-			l := newLab(t, sfstreamtest.WithMaxStreams(1000))
-			l.start()
+			l := New(t, sfstreamtest.WithMaxStreams(1000))
+			l.Start()
 			for i := range channels {
-				l.must(l.DefineEvent(manyChannel(i), labSchema("Many__e")))
-				l.must(l.client.Subscribe(t.Context(), manyChannel(i)))
+				l.Must(l.DefineEvent(manyChannel(i), Schema("Many__e")))
+				l.Must(l.Client.Subscribe(t.Context(), manyChannel(i)))
 			}
 			synctest.Wait()
 			for i := range channels {
-				l.publishOn(manyChannel(i), i)
-				l.expect(i)
+				l.PublishNumbers(manyChannel(i), i)
+				l.Expect(i)
 			}
 		}},
 	}
@@ -149,30 +149,30 @@ func (u *unresolved) stream(
 }
 
 func namesUnresolved(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	u := &unresolved{base: l.HTTPClient().Transport}
-	l.follow(sfstream.WithHTTPClient(&http.Client{Transport: u}), sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(u.stream)))
-	l.publish(1)
-	l.expect(1)
+	l.Follow(sfstream.WithHTTPClient(&http.Client{Transport: u}), sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(u.stream)))
+	l.PublishOrders(1)
+	l.Expect(1)
 	u.Store(true)
 	l.ExpireToken()
 	l.DropConnections()
-	l.publish(2)
-	l.pass(time.Hour)
+	l.PublishOrders(2)
+	l.Pass(time.Hour)
 	u.Store(false)
-	within(t, 2*time.Minute, func() { l.expect(2) })
-	l.expectStillWorks(labOrders)
+	Within(t, 2*time.Minute, func() { l.Expect(2) })
+	l.ExpectStillWorks(LabOrders)
 }
 
 func manyChannel(i int) string { return fmt.Sprintf("/event/Many%d__e", i) }
 
 // expectReconnects expects that the program's channels had so many sessions after
 // the first.
-func (l *lab) expectReconnects(want int) {
-	l.t.Helper()
-	for _, c := range l.client.Status().Channels {
+func (l *Lab) expectReconnects(want int) {
+	l.T.Helper()
+	for _, c := range l.Client.Status().Channels {
 		if c.Reconnects != want {
-			l.t.Errorf("%s has reconnected %d times, want %d: %v", c.Channel, c.Reconnects, want, c.LastError)
+			l.T.Errorf("%s has reconnected %d times, want %d: %v", c.Channel, c.Reconnects, want, c.LastError)
 		}
 	}
 }

@@ -18,304 +18,304 @@ import (
 func staleRules() []rule {
 	rules := []rule{
 		{number: 6, words: "FallbackFail ends with a ReplayError, after a restart", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.staleMarker()
+			l := New(t)
+			events := l.StaleMarker()
 			e := l.followStale()
-			if e.Channel != labOrders || !bytes.Equal(e.Marker.ReplayID, events[2].ReplayID) || !e.Marker.Date.Equal(events[2].Date.Truncate(time.Millisecond)) {
+			if e.Channel != LabOrders || !bytes.Equal(e.Marker.ReplayID, events[2].ReplayID) || !e.Marker.Date.Equal(events[2].Date.Truncate(time.Millisecond)) {
 				t.Errorf("%+v", e)
 			}
-			if s := expectError[*sfstream.ServerError](t, e); s.Code != sfstream.ReplayInvalid || s.RPCID == "" && transportOf(t) == sfstream.PubSub {
+			if s := ExpectError[*sfstream.ServerError](t, e); s.Code != sfstream.ReplayInvalid || s.RPCID == "" && TransportOf(t) == sfstream.PubSub {
 				t.Errorf("%+v", s)
 			}
-			contains(t, e.Error(), labOrders, "WithReplayFallback")
-			if n := l.gapCount(); n != 0 {
+			Contains(t, e.Error(), LabOrders, "WithReplayFallback")
+			if n := l.GapCount(); n != 0 {
 				t.Errorf("%d gaps", n)
 			}
-			if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
+			if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
 				t.Errorf("the marker was changed: %+v", m)
 			}
 		}},
 		{number: 6, words: "FallbackFail ends with a ReplayError, after a reconnect, and what waits is handed out before", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1, 2, 3)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l := New(t)
+			l.PublishOrders(1, 2, 3)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 			synctest.Wait()
-			l.must(l.TruncateReplay(labOrders))
+			l.Must(l.TruncateReplay(LabOrders))
 			l.DropConnections()
-			l.pass(time.Minute)
-			l.expect(1, 2, 3)
-			expectEnd[*sfstream.ReplayError](l)
+			l.Pass(time.Minute)
+			l.Expect(1, 2, 3)
+			ExpectEnd[*sfstream.ReplayError](l)
 		}},
 		{number: 6, words: "FallbackAll resumes at the oldest and reports a gap, after a restart", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.staleMarker()
-			l.publish(4, 5)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
-			l.expect(4, 5)
-			l.expectGap(labOrders, events[2])
-			l.expectStillWorks(labOrders)
+			l := New(t)
+			events := l.StaleMarker()
+			l.PublishOrders(4, 5)
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
+			l.Expect(4, 5)
+			l.ExpectGap(LabOrders, events[2])
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 6, words: "FallbackAll resumes at the oldest and reports a gap, after a reconnect", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2, 3)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
-			l.expect(1, 2, 3)
-			l.must(l.TruncateReplay(labOrders))
-			l.outage(time.Second, func() { l.publish(4, 5) })
-			l.expect(4, 5)
-			l.expectGap(labOrders, events[2])
-			l.expectStillWorks(labOrders)
+			l := New(t)
+			events := l.PublishOrders(1, 2, 3)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
+			l.Expect(1, 2, 3)
+			l.Must(l.TruncateReplay(LabOrders))
+			l.Outage(time.Second, func() { l.PublishOrders(4, 5) })
+			l.Expect(4, 5)
+			l.ExpectGap(LabOrders, events[2])
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 6, words: "FallbackNew resumes with new events and reports a gap, after a restart", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.staleMarker()
-			l.publish(4)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
-			l.publish(5)
-			l.expect(5)
-			l.expectGap(labOrders, events[2])
-			l.expectStillWorks(labOrders)
+			l := New(t)
+			events := l.StaleMarker()
+			l.PublishOrders(4)
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
+			l.PublishOrders(5)
+			l.Expect(5)
+			l.ExpectGap(LabOrders, events[2])
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 6, words: "FallbackNew resumes with new events and reports a gap, after a reconnect", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.publish(1, 2, 3)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackNew))
-			l.expect(1, 2, 3)
-			l.must(l.TruncateReplay(labOrders))
-			l.outage(time.Second, func() { l.publish(4) })
-			l.pass(5 * time.Minute)
-			l.publish(5)
-			l.expect(5)
-			l.expectGap(labOrders, events[2])
-			l.expectStillWorks(labOrders)
+			l := New(t)
+			events := l.PublishOrders(1, 2, 3)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackNew))
+			l.Expect(1, 2, 3)
+			l.Must(l.TruncateReplay(LabOrders))
+			l.Outage(time.Second, func() { l.PublishOrders(4) })
+			l.Pass(5 * time.Minute)
+			l.PublishOrders(5)
+			l.Expect(5)
+			l.ExpectGap(LabOrders, events[2])
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 6, words: "after FallbackNew a drop before any response loses nothing", run: func(t *testing.T) {
-			l := newLab(t)
-			l.staleMarker()
-			l.publish(4)
-			l.pass(2 * time.Hour)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
-			l.outage(time.Minute, func() { l.publish(5) })
-			l.expect(5)
-			if n := l.gapCount(); n != 1 {
+			l := New(t)
+			l.StaleMarker()
+			l.PublishOrders(4)
+			l.Pass(2 * time.Hour)
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
+			l.Outage(time.Minute, func() { l.PublishOrders(5) })
+			l.Expect(5)
+			if n := l.GapCount(); n != 1 {
 				t.Errorf("%d gaps", n)
 			}
 		}},
 		{number: 6, words: "after FallbackNew an outage before the next attempt loses nothing", run: func(t *testing.T) {
-			l := newLab(t)
-			l.staleMarker()
-			l.publish(4)
-			l.pass(2 * time.Hour)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackNew), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) {
-				l.gap(g)
+			l := New(t)
+			l.StaleMarker()
+			l.PublishOrders(4)
+			l.Pass(2 * time.Hour)
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) {
+				l.OnGap(g)
 				l.Refuse(true)
 				l.DropConnections()
 				time.Sleep(time.Second) // until the client has noticed
 			}}))
-			l.pass(time.Minute)
-			l.publish(5)
-			l.pass(time.Minute)
+			l.Pass(time.Minute)
+			l.PublishOrders(5)
+			l.Pass(time.Minute)
 			l.Refuse(false)
-			l.expect(5)
-			l.expectStillWorks(labOrders)
+			l.Expect(5)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 6, words: "after FallbackNew an outage of logins loses nothing", run: func(t *testing.T) {
-			l := newLab(t)
-			l.staleMarker()
-			l.publish(4)
-			l.pass(2 * time.Hour)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackNew), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) {
-				l.gap(g)
+			l := New(t)
+			l.StaleMarker()
+			l.PublishOrders(4)
+			l.Pass(2 * time.Hour)
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) {
+				l.OnGap(g)
 				l.FailLogin(3, "503")
 				l.ExpireToken()
 			}}))
-			l.publish(5)
-			l.expect(5)
+			l.PublishOrders(5)
+			l.Expect(5)
 		}},
 		{number: 6, words: "after FallbackNew a restart begins at its moment", run: func(t *testing.T) {
-			l := newLab(t)
-			l.staleMarker()
-			l.publish(4)
-			l.pass(2 * time.Hour)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
-			l.stop()
-			if m := l.marker(labOrders); len(m.ReplayID) > 0 || time.Since(m.Live) > time.Second {
+			l := New(t)
+			l.StaleMarker()
+			l.PublishOrders(4)
+			l.Pass(2 * time.Hour)
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
+			l.Stop()
+			if m := l.Marker(LabOrders); len(m.ReplayID) > 0 || time.Since(m.Live) > time.Second {
 				t.Errorf("marker %+v", m)
 			}
-			l.publish(5)
-			l.follow()
-			l.expect(5)
-			if n := l.gapCount(); n != 1 {
+			l.PublishOrders(5)
+			l.Follow()
+			l.Expect(5)
+			if n := l.GapCount(); n != 1 {
 				t.Errorf("%d gaps", n)
 			}
 		}},
 		{number: 6, words: "a fallback is behind what waits, and the marker too", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1, 2, 3)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackNew))
-			l.must(l.TruncateReplay(labOrders))
-			l.outage(time.Second, func() { l.publish(4) })
-			l.pass(5 * time.Minute)
-			if m := l.marker(labOrders); len(m.ReplayID) > 0 || !m.Live.IsZero() {
+			l := New(t)
+			l.PublishOrders(1, 2, 3)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackNew))
+			l.Must(l.TruncateReplay(LabOrders))
+			l.Outage(time.Second, func() { l.PublishOrders(4) })
+			l.Pass(5 * time.Minute)
+			if m := l.Marker(LabOrders); len(m.ReplayID) > 0 || !m.Live.IsZero() {
 				t.Errorf("the marker has passed three unhandled messages: %+v", m)
 			}
-			l.publish(5)
-			l.expect(1, 2, 3, 5)
+			l.PublishOrders(5)
+			l.Expect(1, 2, 3, 5)
 		}},
 		{number: 6, words: "later reconnects report no second gap", run: func(t *testing.T) {
 			for _, fallback := range []sfstream.Fallback{sfstream.FallbackAll, sfstream.FallbackNew} {
-				l := newLab(t)
-				l.staleMarker()
-				l.follow(sfstream.WithReplayFallback(fallback))
+				l := New(t)
+				l.StaleMarker()
+				l.Follow(sfstream.WithReplayFallback(fallback))
 				for range 5 {
-					l.reconnect(labOrders) // nothing was received since
+					l.Reconnect(LabOrders) // nothing was received since
 				}
-				l.expectStillWorks(labOrders)
+				l.ExpectStillWorks(LabOrders)
 				for range 5 {
-					l.reconnect(labOrders)
+					l.Reconnect(LabOrders)
 				}
-				l.expectStillWorks(labOrders)
-				if n := l.gapCount(); n != 1 {
+				l.ExpectStillWorks(LabOrders)
+				if n := l.GapCount(); n != 1 {
 					t.Errorf("%v: %d gaps", fallback, n)
 				}
-				if s := l.client.Status().Channels[0]; s.Gaps != 1 {
+				if s := l.Client.Status().Channels[0]; s.Gaps != 1 {
 					t.Errorf("%v: status has %d gaps", fallback, s.Gaps)
 				}
-				l.stop()
+				l.Stop()
 			}
 		}},
 		{number: 6, words: "trailers that a proxy strips hide no stale id", run: func(t *testing.T) {
-			l := newLab(t)
-			events := l.staleMarker()
-			l.publish(4)
+			l := New(t)
+			events := l.StaleMarker()
+			l.PublishOrders(4)
 			l.StripTrailers(true)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
-			l.expect(4)
-			l.expectGap(labOrders, events[2])
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
+			l.Expect(4)
+			l.ExpectGap(LabOrders, events[2])
 		}},
 		{number: 6, words: "a fallback that is refused too ends with a ReplayError", run: func(t *testing.T) {
 			for _, fallback := range []sfstream.Fallback{sfstream.FallbackAll, sfstream.FallbackNew} {
-				l := newLab(t)
-				l.staleMarker()
-				l.Reject(labOrders, 2, stale)
+				l := New(t)
+				l.StaleMarker()
+				l.Reject(LabOrders, 2, StaleReplayID)
 				e := l.followStale(sfstream.WithReplayFallback(fallback))
-				contains(t, e.Error(), labOrders)
-				if n := l.gapCount(); n != 1 {
+				Contains(t, e.Error(), LabOrders)
+				if n := l.GapCount(); n != 1 {
 					t.Errorf("%v: %d gaps", fallback, n)
 				}
-				if calls := l.Subscribes(labOrders); len(calls) != 3 {
+				if calls := l.Subscribes(LabOrders); len(calls) != 3 {
 					t.Errorf("%v: %d Subscribes", fallback, len(calls))
 				}
 			}
 		}},
 		{number: 6, words: "a stale ReplayAfter is the policy's too", run: func(t *testing.T) {
-			l := newLab(t)
-			id := l.publish(1)[0].ReplayID
-			l.must(l.TruncateReplay(labOrders))
-			l.publish(2)
-			l.start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-			l.subscribe(labOrders, sfstream.From(sfstream.ReplayAfter(id)))
-			l.expect(2)
-			if n := l.gapCount(); n != 1 {
+			l := New(t)
+			id := l.PublishOrders(1)[0].ReplayID
+			l.Must(l.TruncateReplay(LabOrders))
+			l.PublishOrders(2)
+			l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+			l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
+			l.Expect(2)
+			if n := l.GapCount(); n != 1 {
 				t.Errorf("%d gaps", n)
 			}
 		}},
 		{number: 6, words: "an id that aged out on a quiet channel is not stale, after a reconnect", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(1)
-			l.pass(100 * time.Hour)
-			l.must(l.TruncateReplay(labOrders))
-			l.outage(time.Second, func() { l.publish(2, 3) })
-			l.expect(2, 3)
-			l.expectSubscribe(labOrders, "EARLIEST", nil)
-			l.expectPossibleGaps(1)
-			if n := l.log.count(`level=INFO msg="replay id aged out on a quiet channel`); transportOf(t) == sfstream.PubSub && n != 1 {
+			l := New(t)
+			l.PublishOrders(1)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(1)
+			l.Pass(100 * time.Hour)
+			l.Must(l.TruncateReplay(LabOrders))
+			l.Outage(time.Second, func() { l.PublishOrders(2, 3) })
+			l.Expect(2, 3)
+			l.ExpectSubscribe(LabOrders, "EARLIEST", nil)
+			l.ExpectPossibleGaps(1)
+			if n := l.Log.Count(`level=INFO msg="replay id aged out on a quiet channel`); TransportOf(t) == sfstream.PubSub && n != 1 {
 				t.Errorf("told %d times at Info, want 1", n)
 			}
-			l.expectStillWorks(labOrders)
+			l.ExpectStillWorks(LabOrders)
 		}},
 		{number: 6, words: "an id that aged out on a channel followed until 71 h ago is not stale, after a restart", run: func(t *testing.T) {
-			quietRestart(t, 71*time.Hour-4*time.Minute, func(l *lab) {
-				l.follow()
-				l.expect(2)
-				l.expectPossibleGaps(1)
-				l.expectStillWorks(labOrders)
+			quietRestart(t, 71*time.Hour-4*time.Minute, func(l *Lab) {
+				l.Follow()
+				l.Expect(2)
+				l.ExpectPossibleGaps(1)
+				l.ExpectStillWorks(LabOrders)
 			})
 		}},
 		{number: 6, words: "an id that aged out on a channel not followed for 71 h is the policy's", run: func(t *testing.T) {
-			quietRestart(t, 71*time.Hour+3*time.Minute, func(l *lab) { l.followStale() })
+			quietRestart(t, 71*time.Hour+3*time.Minute, func(l *Lab) { l.followStale() })
 		}},
 		{number: 6, words: "an id that aged out during an outage of 70 h is not stale, of 72 h is", run: func(t *testing.T) {
 			for outage, gaps := range map[time.Duration]int{70 * time.Hour: 0, 72 * time.Hour: 1} {
-				l := newLab(t)
-				l.publish(0)
-				l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithBackOff(func() backoff.BackOff {
+				l := New(t)
+				l.PublishOrders(0)
+				l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithBackOff(func() backoff.BackOff {
 					return backoff.NewConstantBackOff(5 * time.Minute) // 8,000 attempts would prove no more
 				}))
-				l.expect(0)
-				l.pass(2 * time.Minute)
-				l.Reject(labOrders, -1, "UNAVAILABLE")
+				l.Expect(0)
+				l.Pass(2 * time.Minute)
+				l.Reject(LabOrders, -1, "UNAVAILABLE")
 				l.DropConnections()
-				l.pass(time.Second)
-				l.must(l.TruncateReplay(labOrders))
-				l.publish(1)
-				l.pass(outage)
+				l.Pass(time.Second)
+				l.Must(l.TruncateReplay(LabOrders))
+				l.PublishOrders(1)
+				l.Pass(outage)
 				l.ClearFaults()
-				l.pass(10 * time.Minute)
+				l.Pass(10 * time.Minute)
 				if gaps == 0 {
-					l.expect(1)
-					l.expectPossibleGaps(1)
-				} else if n := l.gapCount(); n != gaps || l.gaps[0].Possible {
+					l.Expect(1)
+					l.ExpectPossibleGaps(1)
+				} else if n := l.GapCount(); n != gaps || l.Gaps[0].Possible {
 					t.Errorf("outage of %v: %d gaps", outage, n)
 				}
-				l.stop()
+				l.Stop()
 			}
 		}},
 		{number: 6, words: "Live is saved at least hourly where the id stays the same", run: func(t *testing.T) {
-			l := newLab(t)
-			l.follow()
+			l := New(t)
+			l.Follow()
 			for range 5 {
-				l.pass(time.Hour)
-				if age := time.Since(followedUntil(l.marker(labOrders))); age > time.Hour+time.Minute {
+				l.Pass(time.Hour)
+				if age := time.Since(followedUntil(l.Marker(LabOrders))); age > time.Hour+time.Minute {
 					t.Errorf("the saved Live is %v old", age)
 				}
 			}
 		}},
 		{number: 6, words: "a stored Live of the future is replaced", run: func(t *testing.T) {
-			l := newLab(t)
-			id := l.publish(1)[0].ReplayID
-			l.save(l.key(apiOf(t), labOrders), replaystore.Marker{ReplayID: id, Live: time.Now().AddDate(1, 0, 0)})
-			l.follow()
-			l.pass(10 * time.Minute)
-			if ahead := time.Until(l.marker(labOrders).Live); ahead > 0 {
+			l := New(t)
+			id := l.PublishOrders(1)[0].ReplayID
+			l.Save(l.Key(APIOf(t), LabOrders), replaystore.Marker{ReplayID: id, Live: time.Now().AddDate(1, 0, 0)})
+			l.Follow()
+			l.Pass(10 * time.Minute)
+			if ahead := time.Until(l.Marker(LabOrders).Live); ahead > 0 {
 				t.Errorf("the saved Live is %v ahead: the id would count as stale when it has aged out", ahead)
 			}
 		}},
 		{number: 6, words: "a quiet channel that is followed for a week never has a stale id", run: func(t *testing.T) {
-			l := newLab(t)
-			l.publish(1)
-			l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-			l.expect(1)
+			l := New(t)
+			l.PublishOrders(1)
+			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+			l.Expect(1)
 			for range 7 {
-				l.pass(24 * time.Hour)
-				l.reconnect(labOrders)
+				l.Pass(24 * time.Hour)
+				l.Reconnect(LabOrders)
 			}
-			l.stop()
-			l.pass(48 * time.Hour)
-			l.publish(2)
-			l.follow()
-			l.expect(2)
-			l.expectPossibleGaps(1)
+			l.Stop()
+			l.Pass(48 * time.Hour)
+			l.PublishOrders(2)
+			l.Follow()
+			l.Expect(2)
+			l.ExpectPossibleGaps(1)
 		}},
 		{number: 6, words: "markers of 8 bytes are taken as they are", run: func(t *testing.T) {
-			l := newLab(t)
-			id := l.publish(1, 2)[0].ReplayID[:8]
-			l.save(l.key(apiOf(t), labOrders), replaystore.Marker{ReplayID: id})
-			l.follow()
-			l.expectSubscribe(labOrders, "CUSTOM", id)
-			l.expect(2)
+			l := New(t)
+			id := l.PublishOrders(1, 2)[0].ReplayID[:8]
+			l.Save(l.Key(APIOf(t), LabOrders), replaystore.Marker{ReplayID: id})
+			l.Follow()
+			l.ExpectSubscribe(LabOrders, "CUSTOM", id)
+			l.Expect(2)
 		}},
 	}
 	others := []string{
@@ -323,83 +323,83 @@ func staleRules() []rule {
 		"subscription.fetch.replayid.validation.failed", "subscription.fetch.request.invalid",
 	}
 	rules = append(rules, rule{number: 6, words: "an INVALID_ARGUMENT in words that nobody knows is no stale id", pubsubOnly: true, run: func(t *testing.T) {
-		l := newLab(t)
-		events := l.publish(1, 2)
-		l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
-		l.expect(1, 2)
+		l := New(t)
+		events := l.PublishOrders(1, 2)
+		l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
+		l.Expect(1, 2)
 		l.Reject("", 1, "INVALID_ARGUMENT: some other text")
 		l.DropConnections()
-		l.publish(3)
-		l.expect(3)
-		l.expectSubscribe(labOrders, "CUSTOM", events[1].ReplayID)
-		if n := l.gapCount(); n != 0 {
+		l.PublishOrders(3)
+		l.Expect(3)
+		l.ExpectSubscribe(LabOrders, "CUSTOM", events[1].ReplayID)
+		if n := l.GapCount(); n != 0 {
 			t.Errorf("%d gaps", n)
 		}
 	}})
 	return append(rules, names("an INVALID_ARGUMENT that is %s is no stale id", others, func(t *testing.T, code string) {
-		l := newLab(t)
-		events := l.publish(1, 2)
-		l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
-		l.expect(1, 2)
+		l := New(t)
+		events := l.PublishOrders(1, 2)
+		l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
+		l.Expect(1, 2)
 		l.Reject("", 1, code)
 		l.DropConnections()
-		if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || e.Channel != labOrders {
+		if e := ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || e.Channel != LabOrders {
 			t.Errorf("%+v", e)
 		}
-		if n := l.gapCount(); n != 0 {
+		if n := l.GapCount(); n != 0 {
 			t.Errorf("%d gaps", n)
 		}
-		if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
+		if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
 			t.Errorf("the marker was changed: %+v", m)
 		}
 	}, 6)...)
 }
 
-// staleMarker leaves a program's marker behind numbers 1 to 3, which nobody has
+// StaleMarker leaves a program's marker behind numbers 1 to 3, which nobody has
 // any more: a busy channel, so that nothing was heard of it since.
-func (l *lab) staleMarker() []sfstreamtest.Event {
-	l.t.Helper()
-	events := l.publish(1, 2, 3)
-	l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-	l.expect(1, 2, 3)
-	l.stop()
-	l.must(l.TruncateReplay(labOrders))
+func (l *Lab) StaleMarker() []sfstreamtest.Event {
+	l.T.Helper()
+	events := l.PublishOrders(1, 2, 3)
+	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+	l.Expect(1, 2, 3)
+	l.Stop()
+	l.Must(l.TruncateReplay(LabOrders))
 	return events
 }
 
-func (l *lab) expectGap(channel string, after sfstreamtest.Event) {
-	l.t.Helper()
-	if n := l.gapCount(); n != 1 {
-		l.t.Fatalf("%d gaps", n)
+func (l *Lab) ExpectGap(channel string, after sfstreamtest.Event) {
+	l.T.Helper()
+	if n := l.GapCount(); n != 1 {
+		l.T.Fatalf("%d gaps", n)
 	}
-	g := l.gaps[0]
+	g := l.Gaps[0]
 	if g.Channel != channel || !bytes.Equal(g.After.ReplayID, after.ReplayID) {
-		l.t.Errorf("gap %+v", g)
+		l.T.Errorf("gap %+v", g)
 	}
-	if e := expectError[*sfstream.ServerError](l.t, g.Reason); e.Code != sfstream.ReplayInvalid {
-		l.t.Errorf("gap because of %v", e)
+	if e := ExpectError[*sfstream.ServerError](l.T, g.Reason); e.Code != sfstream.ReplayInvalid {
+		l.T.Errorf("gap because of %v", e)
 	}
-	lines := slices.DeleteFunc(bytes.Split([]byte(l.log.String()), []byte("\n")), func(line []byte) bool {
+	lines := slices.DeleteFunc(bytes.Split([]byte(l.Log.String()), []byte("\n")), func(line []byte) bool {
 		return !bytes.Contains(line, []byte("stored position refused"))
 	})
-	contains(l.t, string(lines[0]), "level=WARN", channel)
+	Contains(l.T, string(lines[0]), "level=WARN", channel)
 }
 
 // quietRestart follows a quiet channel, is down for a while, and comes back when
 // its id is not retained any more.
-func quietRestart(t *testing.T, down time.Duration, check func(l *lab)) {
-	l := newLab(t)
-	l.publish(1)
-	l.follow(sfstream.WithReplay(sfstream.ReplayAll))
-	l.expect(1)
-	l.pass(10 * time.Hour)
+func quietRestart(t *testing.T, down time.Duration, check func(l *Lab)) {
+	l := New(t)
+	l.PublishOrders(1)
+	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
+	l.Expect(1)
+	l.Pass(10 * time.Hour)
 	live := time.Now()
-	l.stop()
-	if m := l.marker(labOrders); live.Sub(followedUntil(m)) > 3*time.Minute {
+	l.Stop()
+	if m := l.Marker(LabOrders); live.Sub(followedUntil(m)) > 3*time.Minute {
 		t.Fatalf("Live is %v old", live.Sub(followedUntil(m)))
 	}
-	l.pass(down - time.Minute)
-	l.must(l.TruncateReplay(labOrders))
-	l.publish(2)
+	l.Pass(down - time.Minute)
+	l.Must(l.TruncateReplay(LabOrders))
+	l.PublishOrders(2)
 	check(l)
 }

@@ -24,21 +24,21 @@ func contractStore() []rule {
 }
 
 func subscribeEndsInDeafLoad(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 1)
-	c := s.client()
+	s := NewScene(t)
+	s.PublishNext(Orders, 1)
+	c := s.Client()
 	release := make(chan struct{})
-	s.store.load(func(context.Context) error { <-release; return nil })
-	endsWith(t, func(ctx context.Context) error {
-		err := c.Subscribe(ctx, orders)
-		expectError[*sfstream.StoreError](t, err)
+	s.Store.BeforeLoad(func(context.Context) error { <-release; return nil })
+	EndsWith(t, func(ctx context.Context) error {
+		err := c.Subscribe(ctx, Orders)
+		ExpectError[*sfstream.StoreError](t, err)
 		return err
 	})
-	must(t, c.Err())
+	Must(t, c.Err())
 	close(release)
 	synctest.Wait()
-	must(t, c.Subscribe(t.Context(), orders))
-	nextIs(t, c, "1")
+	Must(t, c.Subscribe(t.Context(), Orders))
+	NextIs(t, c, "1")
 }
 
 // Salesforce has accepted the channel: it is followed, and saved when the store
@@ -48,85 +48,85 @@ func subscribeEndsInSave(t *testing.T) {
 		"which takes no notice": func(release chan struct{}) func(context.Context) error {
 			return func(context.Context) error { <-release; return nil }
 		},
-		"which ends with its own ctx": func(chan struct{}) func(context.Context) error { return hang },
+		"which ends with its own ctx": func(chan struct{}) func(context.Context) error { return Hang },
 	} {
 		t.Log(name)
-		s := newScene(t)
-		s.publish(orders, 1)
-		c := s.client()
+		s := NewScene(t)
+		s.PublishNext(Orders, 1)
+		c := s.Client()
 		release := make(chan struct{})
-		s.store.beforeSave(save(release))
+		s.Store.BeforeSave(save(release))
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		within(t, 2*time.Second, func() {
-			must(t, c.Subscribe(ctx, orders, sfstream.From(sfstream.ReplaySince(time.Now().Add(-time.Hour)))))
+		Within(t, 2*time.Second, func() {
+			Must(t, c.Subscribe(ctx, Orders, sfstream.From(sfstream.ReplaySince(time.Now().Add(-time.Hour)))))
 		})
 		cancel()
-		if !strings.Contains(strings.Join(s.log.warnings(""), "\n"), "the start of a subscription is not saved yet") {
-			t.Errorf("nothing is told: %v", s.log.warnings(""))
+		if !strings.Contains(strings.Join(s.Log.Warnings(""), "\n"), "the start of a subscription is not saved yet") {
+			t.Errorf("nothing is told: %v", s.Log.Warnings(""))
 		}
-		s.store.beforeSave(nil)
+		s.Store.BeforeSave(nil)
 		close(release)
-		nextIs(t, c, "1")
+		NextIs(t, c, "1")
 		<-time.After(2 * time.Minute)
-		if m := s.store.marker(s.Account().OrgID, orders); len(m.ReplayID) == 0 {
+		if m := s.Store.Marker(s.Account().OrgID, Orders); len(m.ReplayID) == 0 {
 			t.Error("nothing is saved when the store returns")
 		}
-		must(t, c.Close())
+		Must(t, c.Close())
 	}
 }
 
 func savePanics(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
-	s.store.beforeSave(func(context.Context) error { panic("nil map") })
-	nextIs(t, c, "1")
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
+	s.Store.BeforeSave(func(context.Context) error { panic("nil map") })
+	NextIs(t, c, "1")
 	<-time.After(time.Minute)
-	must(t, c.Err())
-	s.store.beforeSave(nil)
+	Must(t, c.Err())
+	s.Store.BeforeSave(nil)
 	<-time.After(time.Minute)
-	s.savedIs("1")
+	s.SavedIs("1")
 
-	s.store.beforeSave(func(context.Context) error { panic(errors.New("nil map")) })
-	nextIs(t, c, "2")
+	s.Store.BeforeSave(func(context.Context) error { panic(errors.New("nil map")) })
+	NextIs(t, c, "2")
 	<-time.After(10 * time.Minute)
-	if e := expectError[*sfstream.StoreError](t, c.Err()); e.Op != "save" || !strings.Contains(e.Error(), "panicked: nil map") {
+	if e := ExpectError[*sfstream.StoreError](t, c.Err()); e.Op != "save" || !strings.Contains(e.Error(), "panicked: nil map") {
 		t.Errorf("got %v, want what the store panicked with", e)
 	}
 }
 
 func loadPanics(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 1)
-	c := s.client()
-	s.store.load(func(context.Context) error { panic("nil map") })
-	e := expectError[*sfstream.StoreError](t, c.Subscribe(t.Context(), orders))
-	if e.Op != "load" || e.Channel != orders || !strings.Contains(e.Error(), "panicked: nil map") {
+	s := NewScene(t)
+	s.PublishNext(Orders, 1)
+	c := s.Client()
+	s.Store.BeforeLoad(func(context.Context) error { panic("nil map") })
+	e := ExpectError[*sfstream.StoreError](t, c.Subscribe(t.Context(), Orders))
+	if e.Op != "load" || e.Channel != Orders || !strings.Contains(e.Error(), "panicked: nil map") {
 		t.Errorf("got %v, want what the store panicked with", e)
 	}
-	must(t, c.Err())
-	s.store.load(nil)
-	must(t, c.Subscribe(t.Context(), orders))
-	nextIs(t, c, "1")
+	Must(t, c.Err())
+	s.Store.BeforeLoad(nil)
+	Must(t, c.Subscribe(t.Context(), Orders))
+	NextIs(t, c, "1")
 }
 
 func emptyMarker(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 1)
+	s := NewScene(t)
+	s.PublishNext(Orders, 1)
 	<-time.After(2 * time.Hour)
-	key := replaystore.Key{OrgID: s.Account().OrgID, API: apiOf(t), Channel: orders}
-	must(t, s.store.memory.Save(t.Context(), map[replaystore.Key]replaystore.Marker{key: {Date: time.Now()}}))
-	c := s.following(sfstream.WithReplay(sfstream.ReplayNew))
+	key := replaystore.Key{OrgID: s.Account().OrgID, API: APIOf(t), Channel: Orders}
+	Must(t, s.Store.Memory.Save(t.Context(), map[replaystore.Key]replaystore.Marker{key: {Date: time.Now()}}))
+	c := s.Following(sfstream.WithReplay(sfstream.ReplayNew))
 	synctest.Wait() // the first request has arrived
-	s.publish(orders, 1)
-	nextIs(t, c, "2")
-	if warnings := s.log.warnings("empty marker"); len(warnings) != 1 {
-		t.Errorf("told %d times, want once: %v", len(warnings), s.log.warnings(""))
+	s.PublishNext(Orders, 1)
+	NextIs(t, c, "2")
+	if warnings := s.Log.Warnings("empty marker"); len(warnings) != 1 {
+		t.Errorf("told %d times, want once: %v", len(warnings), s.Log.Warnings(""))
 	}
 }
 
-// load sets what happens before each Load from now on; nil for nothing.
-func (s *watchedStore) load(do func(ctx context.Context) error) {
+// BeforeLoad sets what happens before each Load from now on; nil for nothing.
+func (s *WatchedStore) BeforeLoad(do func(ctx context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loading = do

@@ -25,9 +25,9 @@ func contractStorm() []rule {
 // own that may end in the middle, while events come and connections break, until
 // Close.
 func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
-	s := newScene(t)
-	c := s.client(opts...)
-	channels := []string{orders, invoices}
+	s := NewScene(t)
+	c := s.Client(opts...)
+	channels := []string{Orders, Invoices}
 	calls := []func(ctx context.Context, channel string){
 		func(ctx context.Context, channel string) { _ = c.Subscribe(ctx, channel) },
 		func(ctx context.Context, channel string) { _ = c.Unsubscribe(ctx, channel) },
@@ -63,7 +63,7 @@ func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
 		},
 		func(context.Context, string) { _, _, _ = c.Status(), c.Pending(), c.Subscriptions() },
 		func(context.Context, string) { _ = c.Err() },
-		func(_ context.Context, channel string) { s.publish(channel, 3) },
+		func(_ context.Context, channel string) { s.PublishNext(channel, 3) },
 		func(context.Context, string) { s.DropConnections() },
 	}
 	var callers sync.WaitGroup
@@ -85,11 +85,11 @@ func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
 		})
 	}
 	<-time.After(20 * time.Second)
-	must(t, c.Err())
-	must(t, c.Close())
+	Must(t, c.Err())
+	Must(t, c.Close())
 	close(closing)
 	callers.Wait()
-	if err := c.Subscribe(t.Context(), orders); !errors.Is(err, sfstream.ErrClosed) {
+	if err := c.Subscribe(t.Context(), Orders); !errors.Is(err, sfstream.ErrClosed) {
 		t.Errorf("after Close: got %v, want ErrClosed", err)
 	}
 }
@@ -97,8 +97,8 @@ func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
 // subscribeBesideUnsubscribe ends the ctx of a Subscribe and the subscription in the
 // same moment.
 func subscribeBesideUnsubscribe(t *testing.T) {
-	s := newScene(t)
-	c := s.client()
+	s := NewScene(t)
+	c := s.Client()
 	for range 200 {
 		failSubscribe(t, s.Server, 1, "UNAVAILABLE")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -106,16 +106,16 @@ func subscribeBesideUnsubscribe(t *testing.T) {
 		for range 3 {
 			calls.Go(func() {
 				<-ctx.Done()
-				_ = c.Unsubscribe(t.Context(), orders)
+				_ = c.Unsubscribe(t.Context(), Orders)
 			})
 		}
-		_ = c.Subscribe(ctx, orders)
+		_ = c.Subscribe(ctx, Orders)
 		calls.Wait()
-		_ = c.Unsubscribe(t.Context(), orders)
+		_ = c.Unsubscribe(t.Context(), Orders)
 		cancel()
 	}
 	s.ClearFaults()
-	must(t, c.Subscribe(t.Context(), orders))
-	s.publish(orders, 1)
-	nextIs(t, c, "1")
+	Must(t, c.Subscribe(t.Context(), Orders))
+	s.PublishNext(Orders, 1)
+	NextIs(t, c, "1")
 }

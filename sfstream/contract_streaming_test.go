@@ -38,49 +38,49 @@ func contractStreaming() []rule {
 }
 
 func channelsComeAndGo(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	for round := range 10 {
-		must(t, c.Subscribe(t.Context(), invoices))
-		s.publish(orders, 1)
-		s.publish(invoices, 1)
+		Must(t, c.Subscribe(t.Context(), Invoices))
+		s.PublishNext(Orders, 1)
+		s.PublishNext(Invoices, 1)
 		var got []string
 		for range 2 {
 			m, err := c.Receive(t.Context())
-			must(t, err)
+			Must(t, err)
 			m.Ack()
 			got = append(got, m.Channel+" "+m.ID)
 		}
 		slices.Sort(got)
 		number := strconv.Itoa(round + 1)
-		if !slices.Equal(got, []string{invoices + " " + number, orders + " " + number}) {
+		if !slices.Equal(got, []string{Invoices + " " + number, Orders + " " + number}) {
 			t.Fatalf("round %d: %v", round, got)
 		}
-		must(t, c.Unsubscribe(t.Context(), invoices))
+		Must(t, c.Unsubscribe(t.Context(), Invoices))
 		<-time.After(5 * time.Minute) // so that nothing of it is under way any more
 		synctest.Wait()
 	}
 	if n := s.Handshakes(); n != 1 {
 		t.Errorf("%d handshakes", n)
 	}
-	if n := len(s.Subscribes(orders)); n != 1 {
+	if n := len(s.Subscribes(Orders)); n != 1 {
 		t.Errorf("the other channel was subscribed %d times", n)
 	}
 }
 
 func channelComesBack(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
-	next := map[string]int{orders: 1, invoices: 1}
+	s := NewScene(t)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
+	next := map[string]int{Orders: 1, Invoices: 1}
 	for range 50 {
-		s.publish(invoices, 2)
-		s.publish(orders, 1)
-		must(t, c.Unsubscribe(t.Context(), invoices))
-		must(t, c.Subscribe(t.Context(), invoices))
+		s.PublishNext(Invoices, 2)
+		s.PublishNext(Orders, 1)
+		Must(t, c.Unsubscribe(t.Context(), Invoices))
+		Must(t, c.Subscribe(t.Context(), Invoices))
 		for range 3 {
 			m, err := c.Receive(t.Context())
-			must(t, err)
+			Must(t, err)
 			if m.ID != strconv.Itoa(next[m.Channel]) {
 				t.Fatalf("%s: got %s, want %d", m.Channel, m.ID, next[m.Channel])
 			}
@@ -88,14 +88,14 @@ func channelComesBack(t *testing.T) {
 			m.Ack()
 		}
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 }
 
 func sessionBound(t *testing.T) {
 	const prefetch, reply = 20, 50
-	s := newScene(t, sfstreamtest.WithReplyEvents(reply))
-	s.publish(orders, 1000)
-	c := s.following(sfstream.WithPrefetch(prefetch))
+	s := NewScene(t, sfstreamtest.WithReplyEvents(reply))
+	s.PublishNext(Orders, 1000)
+	c := s.Following(sfstream.WithPrefetch(prefetch))
 	var got []string
 	for m := range c.Messages(t.Context()) {
 		synctest.Wait()
@@ -107,31 +107,31 @@ func sessionBound(t *testing.T) {
 			break
 		}
 	}
-	sameNumbers(t, got, numbered(1, 1000))
+	SameNumbers(t, got, Numbered(1, 1000))
 	if n := s.Handshakes(); n != 1 {
 		t.Errorf("%d handshakes", n)
 	}
 }
 
 func fullChannel(t *testing.T) {
-	s := newScene(t, sfstreamtest.WithReplyEvents(5))
-	c := s.following(sfstream.WithPrefetch(5), sfstream.WithAck(sfstream.AckManual))
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t, sfstreamtest.WithReplyEvents(5))
+	c := s.Following(sfstream.WithPrefetch(5), sfstream.WithAck(sfstream.AckManual))
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	synctest.Wait()
-	s.publish(orders, 30)
+	s.PublishNext(Orders, 30)
 	var unacked []*sfstream.Message
 	for range 5 {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		unacked = append(unacked, m)
 	}
 	for i := range 20 {
-		s.publish(invoices, 1)
+		s.PublishNext(Invoices, 1)
 		published := time.Now()
 		for {
 			m, err := c.Receive(t.Context())
-			must(t, err)
-			if m.Channel == orders { // one reply may pass the bound
+			Must(t, err)
+			if m.Channel == Orders { // one reply may pass the bound
 				unacked = append(unacked, m)
 				continue
 			}
@@ -149,7 +149,7 @@ func fullChannel(t *testing.T) {
 	for i := 0; i < 30; i++ {
 		if i == len(unacked) {
 			m, err := c.Receive(t.Context())
-			must(t, err)
+			Must(t, err)
 			unacked = append(unacked, m)
 		}
 		if unacked[i].ID != strconv.Itoa(i+1) {
@@ -157,13 +157,13 @@ func fullChannel(t *testing.T) {
 		}
 		unacked[i].Ack()
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 }
 
 func parkedSession(t *testing.T) {
-	s := newScene(t, sfstreamtest.WithReplyEvents(10))
-	c := s.following(sfstream.WithPrefetch(10))
-	s.publish(orders, 100)
+	s := NewScene(t, sfstreamtest.WithReplyEvents(10))
+	c := s.Following(sfstream.WithPrefetch(10))
+	s.PublishNext(Orders, 100)
 	var got []string
 	for m := range c.Messages(t.Context()) {
 		if len(got)%40 == 0 {
@@ -178,41 +178,41 @@ func parkedSession(t *testing.T) {
 			break
 		}
 	}
-	sameNumbers(t, got, numbered(1, 100))
-	if w := s.log.warnings(""); len(w) > 0 {
+	SameNumbers(t, got, Numbered(1, 100))
+	if w := s.Log.Warnings(""); len(w) > 0 {
 		t.Errorf("warnings: %v", w)
 	}
 	if n := s.Handshakes(); n > 4+3 { // the token has expired each time
 		t.Errorf("%d handshakes", n)
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 }
 
 func refusedChannel(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	synctest.Wait()
 	for _, refusal := range []string{"503::Server is too busy. Please try your request again later.", "403::Subscription limit exceeded for this topic", "subscription.topic.cannot.subscribe"} {
 		synctest.Wait() // a connect is held: the drop is one of the session
 		handshakes := s.Handshakes()
-		s.Reject(orders, 3, refusal)
+		s.Reject(Orders, 3, refusal)
 		s.DropConnections()
-		before := s.published[orders]
-		s.publish(orders, 1)
+		before := s.Published[Orders]
+		s.PublishNext(Orders, 1)
 		for range 5 {
-			s.publish(invoices, 1)
+			s.PublishNext(Invoices, 1)
 			published := time.Now()
 			m, err := c.Receive(t.Context())
-			must(t, err)
-			if took := time.Since(published); m.Channel != invoices || took > time.Second {
+			Must(t, err)
+			if took := time.Since(published); m.Channel != Invoices || took > time.Second {
 				t.Errorf("%s: %s after %v", refusal, m.Channel, took)
 			}
 			m.Ack()
 		}
 		m, err := c.Receive(t.Context())
-		must(t, err)
-		if m.Channel != orders || m.ID != strconv.Itoa(before+1) {
+		Must(t, err)
+		if m.Channel != Orders || m.ID != strconv.Itoa(before+1) {
 			t.Errorf("%s: %s %s", refusal, m.Channel, m.ID)
 		}
 		m.Ack()
@@ -224,53 +224,53 @@ func refusedChannel(t *testing.T) {
 
 func refusedForGood(t *testing.T) {
 	for _, drop := range []bool{false, true} {
-		s := newScene(t)
+		s := NewScene(t)
 		var dropped []string
-		c := s.following(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
+		c := s.Following(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
 			dropped = append(dropped, channel)
 			return drop
 		}}))
-		must(t, c.Subscribe(t.Context(), invoices))
+		Must(t, c.Subscribe(t.Context(), Invoices))
 		synctest.Wait()
-		s.Reject(invoices, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
+		s.Reject(Invoices, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
 		s.DropConnections()
 		<-time.After(time.Minute)
 		synctest.Wait()
-		if !slices.Equal(dropped, []string{invoices}) {
+		if !slices.Equal(dropped, []string{Invoices}) {
 			t.Errorf("dropped %v", dropped)
 		}
 		if !drop {
-			if expectError[*sfstream.ServerError](t, c.Err()).Channel != invoices {
+			if ExpectError[*sfstream.ServerError](t, c.Err()).Channel != Invoices {
 				t.Error(c.Err())
 			}
 			continue
 		}
-		must(t, c.Err())
-		if got := c.Subscriptions(); !slices.Equal(got, []string{orders}) {
+		Must(t, c.Err())
+		if got := c.Subscriptions(); !slices.Equal(got, []string{Orders}) {
 			t.Errorf("subscriptions %v", got)
 		}
-		s.publish(orders, 1)
-		nextIs(t, c, "1")
-		must(t, c.Subscribe(t.Context(), invoices))
+		s.PublishNext(Orders, 1)
+		NextIs(t, c, "1")
+		Must(t, c.Subscribe(t.Context(), Invoices))
 	}
 }
 
 // oneBackOff: what 20 channels share fails once for all of them.
 func oneBackOff(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	for i := range 20 {
 		channel := "/event/Channel" + strconv.Itoa(i) + "__e"
-		s.define(channel)
-		must(t, c.Subscribe(t.Context(), channel))
+		s.Define(channel)
+		Must(t, c.Subscribe(t.Context(), channel))
 	}
 	synctest.Wait()
 	before := s.Handshakes()
 	s.ConcurrentLimit(5)
 	s.DropConnections()
 	began := time.Now()
-	s.publish(orders, 1)
-	nextIs(t, c, "1")
+	s.PublishNext(Orders, 1)
+	NextIs(t, c, "1")
 	took, n := time.Since(began), s.Handshakes()-before
 	if n != 6 || took < 5*time.Minute {
 		t.Errorf("%d handshakes in %v", n, took)
@@ -281,31 +281,31 @@ func oneBackOff(t *testing.T) {
 }
 
 func backOffBeginsAnew(t *testing.T) {
-	s := newScene(t)
-	c := s.following(sfstream.WithBackOff(func() backoff.BackOff {
+	s := NewScene(t)
+	c := s.Following(sfstream.WithBackOff(func() backoff.BackOff {
 		return backoff.WithMaxRetries(backoff.NewConstantBackOff(10*time.Second), 3)
 	}))
 	for n := range 5 { // 15 retries in all, 3 in a row
 		synctest.Wait() // a connect is held, which the drop ends
 		s.ConcurrentLimit(2)
 		s.DropConnections()
-		s.publish(orders, 1)
-		nextIs(t, c, strconv.Itoa(n+1))
+		s.PublishNext(Orders, 1)
+		NextIs(t, c, strconv.Itoa(n+1))
 		<-time.After(5 * time.Minute)
 	}
 }
 
 func closeSaysGoodbye(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	for i := range 5 {
-		c := s.following()
-		must(t, c.Subscribe(t.Context(), invoices))
+		c := s.Following()
+		Must(t, c.Subscribe(t.Context(), Invoices))
 		<-time.After(time.Minute)
 		synctest.Wait()
 		if n := s.OpenConnects(); n != 1 {
 			t.Errorf("%d connects are held", n)
 		}
-		within(t, 0, func() { must(t, c.Close()) })
+		Within(t, 0, func() { Must(t, c.Close()) })
 		if sessions, goodbyes := s.Sessions(), s.Disconnects(); sessions != 0 || goodbyes != i+1 {
 			t.Errorf("%d sessions, %d disconnects", sessions, goodbyes)
 		}
@@ -316,18 +316,18 @@ func closeSaysGoodbye(t *testing.T) {
 }
 
 func closeIsQuick(t *testing.T) {
-	s := &scene{
-		Server: sfstreamtest.NewServer(t), t: t, log: new(watchedLog), store: newWatchedStore(t),
-		published: make(map[string]int), numbers: make(map[string]string),
+	s := &Scene{
+		Server: sfstreamtest.NewServer(t), T: t, Log: new(WatchedLog), Store: NewWatchedStore(t),
+		Published: make(map[string]int), Numbers: make(map[string]string),
 	}
-	s.define(orders)
+	s.Define(Orders)
 	for range 5 {
-		c := s.following()
+		c := s.Following()
 		for s.OpenConnects() == 0 {
 			time.Sleep(time.Millisecond) // real time, another goroutine of the server
 		}
 		began := time.Now()
-		must(t, c.Close())
+		Must(t, c.Close())
 		if took := time.Since(began); took > 300*time.Millisecond {
 			t.Errorf("Close took %v", took)
 		}
@@ -339,24 +339,24 @@ func closeIsQuick(t *testing.T) {
 
 func deniedTogether(t *testing.T) {
 	const channels = 20
-	l := newStreaming(t)
-	l.start()
+	l := NewStreaming(t)
+	l.Start()
 	for i := range channels {
 		channel := fmt.Sprintf("/u/lab/%d", i)
-		l.must(l.DefineGenericChannel(channel))
-		l.subscribe(channel)
+		l.Must(l.DefineGenericChannel(channel))
+		l.Subscribe(channel)
 	}
-	l.pass(5 * time.Minute)
+	l.Pass(5 * time.Minute)
 	handshakes, logins := l.Handshakes(), l.Logins()
 	for i := range channels {
 		l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Channel: fmt.Sprintf("/u/lab/%d", i), Times: -1, Error: "403::No access on channel"})
 	}
 	l.UnknownClient(1)
-	l.pass(5 * time.Minute)
+	l.Pass(5 * time.Minute)
 	if h, n := l.Handshakes()-handshakes, l.Logins()-logins; h > 3 || n != 1 {
 		t.Errorf("%d handshakes, %d logins", h, n)
 	}
 	l.ClearFaults()
-	l.put("/u/lab/7", 1)
-	l.expectEach(map[string][]int{"/u/lab/7": {1}})
+	l.Put("/u/lab/7", 1)
+	l.ExpectEach(map[string][]int{"/u/lab/7": {1}})
 }

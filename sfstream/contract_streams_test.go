@@ -26,18 +26,18 @@ func streamsRules() []rule {
 // fewStreams: a proxy lets one or two streams through on a connection. What waits for a
 // place gets a connection of its own: streams live for days.
 func fewStreams(t *testing.T, streams, channels int) {
-	s := newScene(t)
-	proxy, log := newGRPCProxy(t, s.Server, streams), new(logBuffer)
-	c := s.client(proxy.option(), sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithLogger(log.logger()))
+	s := NewScene(t)
+	proxy, log := newGRPCProxy(t, s.Server, streams), new(LogBuffer)
+	c := s.Client(proxy.option(), sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithLogger(log.Logger()))
 	subscribed := make(chan error, channels)
 	for i := range channels {
 		channel := fmt.Sprintf("/event/C%d__e", i)
-		s.define(channel)
-		s.publish(channel, 3)
+		s.Define(channel)
+		s.PublishNext(channel, 3)
 		go func() { subscribed <- c.Subscribe(t.Context(), channel) }()
 	}
 	for range channels {
-		must(t, <-subscribed)
+		Must(t, <-subscribed)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -48,18 +48,18 @@ func fewStreams(t *testing.T, streams, channels int) {
 			t.Fatalf("%v after %v: %+v", err, got, c.Status())
 		}
 		got[m.Channel] = append(got[m.Channel], m.ID)
-		must(t, m.Decode(new(map[string]any)))
+		Must(t, m.Decode(new(map[string]any)))
 	}
 	for channel, ids := range got {
-		if !slices.Equal(ids, numbered(1, 3)) {
+		if !slices.Equal(ids, Numbered(1, 3)) {
 			t.Errorf("%s: %v", channel, ids)
 		}
 	}
 	// Channels come and go, also while there is no place.
 	for range 3 {
-		must(t, c.Unsubscribe(t.Context(), "/event/C0__e"))
+		Must(t, c.Unsubscribe(t.Context(), "/event/C0__e"))
 		began := time.Now()
-		must(t, c.Subscribe(t.Context(), "/event/C0__e"))
+		Must(t, c.Subscribe(t.Context(), "/event/C0__e"))
 		if took := time.Since(began); took > 25*time.Second {
 			t.Errorf("Subscribe took %v", took)
 		}
@@ -67,29 +67,29 @@ func fewStreams(t *testing.T, streams, channels int) {
 	if n := proxy.connections(); n > channels+3 {
 		t.Errorf("%d connections", n)
 	}
-	if n := log.count("carries few streams"); n > 1 {
+	if n := log.Count("carries few streams"); n > 1 {
 		t.Errorf("told %d times", n)
 	}
-	must(t, c.Close())
+	Must(t, c.Close())
 }
 
 // sharedSchema: two channels wait for one schema. Each error names its own.
 func sharedSchema(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	proxy := newGRPCProxy(t, s.Server, 100)
 	proxy.answer(htmlPage(503, "GetSchema"))
-	log := new(logBuffer)
-	c := s.client(proxy.option(), sfstream.WithLogger(log.logger()))
-	for _, channel := range []string{orders, invoices} {
-		must(t, c.Subscribe(t.Context(), channel))
+	log := new(LogBuffer)
+	c := s.Client(proxy.option(), sfstream.WithLogger(log.Logger()))
+	for _, channel := range []string{Orders, Invoices} {
+		Must(t, c.Subscribe(t.Context(), channel))
 	}
-	s.publish(orders, 1)
-	s.publish(invoices, 1)
+	s.PublishNext(Orders, 1)
+	s.PublishNext(Invoices, 1)
 	<-time.After(10 * time.Minute)
 	for _, ch := range c.Status().Channels {
 		if ch.LastError == nil || !strings.Contains(ch.LastError.Error(), ch.Channel) {
 			t.Errorf("%s: %v", ch.Channel, ch.LastError)
 		}
 	}
-	must(t, c.Close())
+	Must(t, c.Close())
 }

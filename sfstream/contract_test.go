@@ -66,22 +66,22 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// transportOf is the API that a test of the contract is about. Other tests are
+// TransportOf is the API that a test of the contract is about. Other tests are
 // about the Pub/Sub API.
-func transportOf(t *testing.T) sfstream.Transport {
+func TransportOf(t *testing.T) sfstream.Transport {
 	if strings.Contains(t.Name(), "/cometd/") {
 		return sfstream.CometD
 	}
 	return sfstream.PubSub
 }
 
-// apiOf is the name that the transport of a test has in markers and errors.
-func apiOf(t *testing.T) string { return strings.ToLower(transportOf(t).String()) }
+// APIOf is the name that the transport of a test has in markers and errors.
+func APIOf(t *testing.T) string { return strings.ToLower(TransportOf(t).String()) }
 
-// seenBy is an event as subscribers of the test's transport see it: the replay id
+// SeenBy is an event as subscribers of the test's transport see it: the replay id
 // of the Streaming API is a number.
-func seenBy(t *testing.T, e sfstreamtest.Event) sfstreamtest.Event {
-	if transportOf(t) == sfstream.CometD && len(e.ReplayID) > 0 {
+func SeenBy(t *testing.T, e sfstreamtest.Event) sfstreamtest.Event {
+	if TransportOf(t) == sfstream.CometD && len(e.ReplayID) > 0 {
 		e.ReplayID = strconv.AppendUint(nil, e.Number, 10)
 	}
 	return e
@@ -131,7 +131,7 @@ func isPubSubOnly(words string) bool {
 
 // otherThan is the API that the test is not about.
 func otherThan(t *testing.T) string {
-	if transportOf(t) == sfstream.CometD {
+	if TransportOf(t) == sfstream.CometD {
 		return "pubsub"
 	}
 	return "cometd"

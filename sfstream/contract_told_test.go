@@ -47,50 +47,50 @@ func endpointForms(t *testing.T) {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 		if err != nil && strings.Contains(endpoint, "my.salesforce") {
-			contains(t, err.Error(), sfstream.EndpointGlobal)
+			Contains(t, err.Error(), sfstream.EndpointGlobal)
 		}
 	}
 }
 
 func whiteSpace(t *testing.T) {
-	l := newStreaming(t)
-	l.start()
+	l := NewStreaming(t)
+	l.Start()
 	for _, channel := range []string{"/event/LabOrder__e ", "/event/Lab Order__e", "/event/LabOrder__e\n", "/data/Account\tChangeEvent", "/data/AccountChangeEvent\x00",
 		"/event/LabOrder__e\u00a0", "/topic/LabTopic\n", "/u/a\tb", "/u/a\x00b", "/topic/LabTopic?Name='a\nb'"} {
-		if err := l.client.Subscribe(t.Context(), channel); !errors.Is(err, sfstream.ErrInvalidOption) || strings.Contains(err.Error(), "\n") {
+		if err := l.Client.Subscribe(t.Context(), channel); !errors.Is(err, sfstream.ErrInvalidOption) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", channel, err)
 		}
 	}
-	if got := l.client.Subscriptions(); len(got) > 0 {
+	if got := l.Client.Subscriptions(); len(got) > 0 {
 		t.Errorf("subscriptions %q", got)
 	}
-	l.must(l.client.Subscribe(t.Context(), "/topic/LabTopic?Name='a b'")) // over the Streaming API, whatever the transport
-	l.subscribe(labOrders)
-	l.expectStillWorks(labOrders)
+	l.Must(l.Client.Subscribe(t.Context(), "/topic/LabTopic?Name='a b'")) // over the Streaming API, whatever the transport
+	l.Subscribe(LabOrders)
+	l.ExpectStillWorks(LabOrders)
 }
 
 func unknownStreaming(t *testing.T) {
-	s := &scriptedOrg{}
-	s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		if kind == "subscribe" {
-			return scriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::Unknown channel"}]`, msgs[0].ID)), nil
+			return ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::Unknown channel"}]`, msgs[0].ID)), nil
 		}
 		return nil, nil
 	}
-	c := s.client(t)
-	contains(t, c.Subscribe(t.Context(), "/topic/Nowhere").Error(), "PushTopic")
-	contains(t, c.Subscribe(t.Context(), "/u/nowhere").Error(), "StreamingChannel")
-	contains(t, c.Subscribe(t.Context(), "/event/Nowhere__e").Error(), "check the channel's spelling")
+	c := s.Client(t)
+	Contains(t, c.Subscribe(t.Context(), "/topic/Nowhere").Error(), "PushTopic")
+	Contains(t, c.Subscribe(t.Context(), "/u/nowhere").Error(), "StreamingChannel")
+	Contains(t, c.Subscribe(t.Context(), "/event/Nowhere__e").Error(), "check the channel's spelling")
 }
 
 // outageOfStreams: one outage is one "disconnected", and one "connected again" when the
 // server has really answered.
 func outageOfStreams(t *testing.T) {
 	var down atomic.Bool
-	script := &scriptedStreams{answer: func(n int, _ *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
+	script := &ScriptedStreams{Answer: func(n int, _ *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		switch {
 		case down.Load() && sent == 0 && n%3 == 0:
-			return keepalive(1), nil // a server that greets and fails
+			return Keepalive(1), nil // a server that greets and fails
 		case down.Load():
 			return nil, status.Error(codes.Unavailable, "down")
 		}
@@ -98,30 +98,30 @@ func outageOfStreams(t *testing.T) {
 		if down.Load() {
 			return nil, status.Error(codes.Unavailable, "down")
 		}
-		return keepalive(2), nil
+		return Keepalive(2), nil
 	}}
-	log := new(logBuffer)
-	c := newScene(t).client(script.option(), sfstream.WithLogger(log.logger()))
-	must(t, c.Subscribe(t.Context(), orders))
+	log := new(LogBuffer)
+	c := NewScene(t).Client(script.Option(), sfstream.WithLogger(log.Logger()))
+	Must(t, c.Subscribe(t.Context(), Orders))
 	<-time.After(10 * time.Minute)
 	outageIsToldOnce(t, log, &down, true)
 }
 
 func outageOfSessions(t *testing.T, kind string) {
 	var down, polled atomic.Bool
-	s := &scriptedOrg{}
-	s.answer = func(r *http.Request, k string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{}
+	s.Answer = func(r *http.Request, k string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		first := k == "connect" && !polled.Load()
 		polled.Store(k == "connect" || polled.Load() && k != "handshake")
 		if k != "connect" || first {
 			if down.Load() && k == kind && !first {
-				return scriptedBody(503, "busy"), nil
+				return ScriptedBody(503, "busy"), nil
 			}
 			return nil, nil
 		}
 		for range 20 {
 			if down.Load() {
-				return scriptedBody(503, "busy"), nil
+				return ScriptedBody(503, "busy"), nil
 			}
 			select {
 			case <-time.After(time.Second):
@@ -129,67 +129,67 @@ func outageOfSessions(t *testing.T, kind string) {
 				return nil, r.Context().Err()
 			}
 		}
-		return scriptedOK(k, msgs, ""), nil
+		return ScriptedOK(k, msgs, ""), nil
 	}
-	log := new(logBuffer)
-	c := s.client(t, sfstream.WithLogger(log.logger()))
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	log := new(LogBuffer)
+	c := s.Client(t, sfstream.WithLogger(log.Logger()))
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(10 * time.Minute)
 	outageIsToldOnce(t, log, &down, kind == "connect")
 }
 
-func outageIsToldOnce(t *testing.T, log *logBuffer, down *atomic.Bool, answers bool) {
+func outageIsToldOnce(t *testing.T, log *LogBuffer, down *atomic.Bool, answers bool) {
 	t.Helper()
 	for round := 1; round <= 2; round++ {
 		down.Store(true)
 		<-time.After(time.Hour)
-		if n := log.count(`msg="connected again"`); n != round-1 && !answers {
+		if n := log.Count(`msg="connected again"`); n != round-1 && !answers {
 			t.Errorf("connected again %d times while the server is down", n)
 		}
 		down.Store(false)
 		<-time.After(time.Hour)
-		if a, b := log.count("level=INFO msg=disconnected"), log.count(`msg="connected again"`); a != round || b != round {
+		if a, b := log.Count("level=INFO msg=disconnected"), log.Count(`msg="connected again"`); a != round || b != round {
 			t.Errorf("after %d outages: disconnected %d times, connected again %d times", round, a, b)
 		}
 	}
 }
 
 func almostTheName(t *testing.T) {
-	s := &scriptedOrg{}
-	s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	s := &ScriptedOrg{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 		switch {
 		case kind == "connect" && n == 2:
-			return scriptedOK(kind, msgs, scriptedEvent("/topic/lab", 1)+","+scriptedEvent("/topic/Lab/", 2)+","+scriptedEvent("/topic/Else", 3)), nil
+			return ScriptedOK(kind, msgs, ScriptedEvent("/topic/lab", 1)+","+ScriptedEvent("/topic/Lab/", 2)+","+ScriptedEvent("/topic/Else", 3)), nil
 		case kind == "connect" && n == 3:
-			return scriptedFailure(msgs[0], "403::Unknown client"), nil
+			return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 		case kind == "connect" && n == 5:
-			return scriptedOK(kind, msgs, scriptedEvent("/topic/lab", 4)), nil
+			return ScriptedOK(kind, msgs, ScriptedEvent("/topic/lab", 4)), nil
 		case kind == "connect" && n > 5:
-			return scriptedHold(r)
+			return ScriptedHold(r)
 		}
 		return nil, nil
 	}
-	log := new(logBuffer)
-	c := s.client(t, sfstream.WithLogger(log.logger()))
-	must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+	log := new(LogBuffer)
+	c := s.Client(t, sfstream.WithLogger(log.Logger()))
+	Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Minute)
-	if n := log.count("events come under another name"); n != 1 {
+	if n := log.Count("events come under another name"); n != 1 {
 		t.Errorf("told %d times: %s", n, log)
 	}
-	contains(t, log.String(), "level=WARN", "channel=/topic/Lab", "events=/topic/Lab/")
+	Contains(t, log.String(), "level=WARN", "channel=/topic/Lab", "events=/topic/Lab/")
 }
 
 // grpc-go's own limit is none of Salesforce's allocations.
 func oversizeResponse(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 100)
+	s := NewScene(t)
+	s.PublishNext(Orders, 100)
 	limits := 0
-	c := s.client(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithHooks(sfstream.Hooks{OnLimit: func(*sfstream.ServerError) { limits++ }}),
+	c := s.Client(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithHooks(sfstream.Hooks{OnLimit: func(*sfstream.ServerError) { limits++ }}),
 		sfstream.WithPubSubDialOptions(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(500))))
-	must(t, c.Subscribe(t.Context(), orders))
+	Must(t, c.Subscribe(t.Context(), Orders))
 	<-time.After(time.Minute)
 	err := fmt.Sprint(c.Status().Channels[0].LastError)
-	contains(t, err, "larger than max", "WithPubSubDialOptions", "3 MB")
+	Contains(t, err, "larger than max", "WithPubSubDialOptions", "3 MB")
 	if strings.Contains(err, "allocations") || limits != 0 {
 		t.Errorf("%d limits, %s", limits, err)
 	}

@@ -45,20 +45,20 @@ func contractWorld() []rule {
 func deletedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "replay.db")
 	store, err := replaystore.OpenBolt(path)
-	must(t, err)
+	Must(t, err)
 	defer func() { _ = store.Close() }()
-	l := newLab(t)
-	l.follow(sfstream.WithReplayStore(store))
-	l.publish(1)
-	l.expect(1)
-	l.pass(time.Minute)
-	l.must(l.client.Err())
-	must(t, os.Remove(path))
-	l.publish(2, 3)
-	l.receive().Ack()
-	l.receive().Ack()
-	l.pass(10 * time.Minute)
-	if e := expectError[*sfstream.StoreError](t, l.client.Err()); e.Op != "save" || !strings.Contains(e.Error(), path) {
+	l := New(t)
+	l.Follow(sfstream.WithReplayStore(store))
+	l.PublishOrders(1)
+	l.Expect(1)
+	l.Pass(time.Minute)
+	l.Must(l.Client.Err())
+	Must(t, os.Remove(path))
+	l.PublishOrders(2, 3)
+	l.Receive().Ack()
+	l.Receive().Ack()
+	l.Pass(10 * time.Minute)
+	if e := ExpectError[*sfstream.StoreError](t, l.Client.Err()); e.Op != "save" || !strings.Contains(e.Error(), path) {
 		t.Errorf("got %v, want a failed save into %s", e, path)
 	}
 }
@@ -73,20 +73,20 @@ func hugeGroup(t *testing.T) {
 	l.records(zero, ids, last)
 	l.follow()
 	for range len(ids) { // not the last one of the group
-		l.receive().Ack()
+		l.Receive().Ack()
 	}
-	l.stop()
-	if n := l.log.count("more events share one replay id than a marker can name"); n != 1 {
+	l.Stop()
+	if n := l.Log.Count("more events share one replay id than a marker can name"); n != 1 {
 		t.Errorf("told %d times, want 1", n)
 	}
-	m := l.marker(sales)
-	if before := seenBy(t, l.Retained(sales)[0]).ReplayID; string(m.ReplayID) != string(before) || len(m.Group.Handled) > replaystore.MaxHandled {
+	m := l.Marker(sales)
+	if before := SeenBy(t, l.Retained(sales)[0]).ReplayID; string(m.ReplayID) != string(before) || len(m.Group.Handled) > replaystore.MaxHandled {
 		t.Errorf("the marker is at %x with %d handled, want %x", m.ReplayID, len(m.Group.Handled), before)
 	}
 	l.follow()
 	var got []string
 	for {
-		m := l.receive()
+		m := l.Receive()
 		m.Ack()
 		if got = append(got, recordOf(t, m)); got[len(got)-1] == "001D" {
 			break
@@ -100,7 +100,7 @@ func hugeGroup(t *testing.T) {
 
 func nilPolicy(t *testing.T) {
 	for _, policy := range []func() backoff.BackOff{nil, func() backoff.BackOff { return nil }} {
-		if _, err := sfstream.New(authenticator.Static{}, sfstream.WithTransport(transportOf(t)), sfstream.WithBackOff(policy)); !errors.Is(err, sfstream.ErrInvalidOption) {
+		if _, err := sfstream.New(authenticator.Static{}, sfstream.WithTransport(TransportOf(t)), sfstream.WithBackOff(policy)); !errors.Is(err, sfstream.ErrInvalidOption) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -108,45 +108,45 @@ func nilPolicy(t *testing.T) {
 
 // noWaits is a policy of the program's own that does not wait.
 func noWaits(t *testing.T, wait time.Duration) {
-	l := newLab(t)
-	l.follow(sfstream.WithBackOff(func() backoff.BackOff { // which gives a storm an end
+	l := New(t)
+	l.Follow(sfstream.WithBackOff(func() backoff.BackOff { // which gives a storm an end
 		return backoff.WithMaxRetries(backoff.NewConstantBackOff(wait), 10_000)
 	}))
-	attempts := func() int { return len(l.Subscribes(labOrders)) }
-	if transportOf(t) == sfstream.CometD {
+	attempts := func() int { return len(l.Subscribes(LabOrders)) }
+	if TransportOf(t) == sfstream.CometD {
 		l.PassingError("handshake", -1, "503::Server is too busy. Please try your request again later.")
-		attempts = func() int { return len(l.times("handshake")) }
+		attempts = func() int { return len(l.Times("handshake")) }
 	}
-	l.Reject(labOrders, -1, "UNAVAILABLE")
+	l.Reject(LabOrders, -1, "UNAVAILABLE")
 	l.DropConnections()
-	l.publish(1)
+	l.PublishOrders(1)
 	before := attempts()
-	l.pass(30 * time.Second)
+	l.Pass(30 * time.Second)
 	if n := attempts() - before; n < 30 || n > 30*20+10 {
 		t.Errorf("%d attempts in 30 seconds", n)
 	}
 	l.ClearFaults()
-	l.expect(1)
+	l.Expect(1)
 }
 
 // spreadWaits: clients that failed together must not come back together, also where no
 // policy decides when.
 func spreadWaits(t *testing.T) {
-	l := newLab(t)
-	l.follow(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
+	l := New(t)
+	l.Follow(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
 	var at []time.Time
 	least := 5 * time.Second
-	if transportOf(t) == sfstream.CometD {
+	if TransportOf(t) == sfstream.CometD {
 		least = time.Minute
 		l.ConcurrentLimit(6)
 		l.DropConnections()
-		l.pass(10 * time.Minute)
-		at = l.times("handshake")[1:]
+		l.Pass(10 * time.Minute)
+		at = l.Times("handshake")[1:]
 	} else {
-		l.Reject(labOrders, 6, "service.unavailable")
+		l.Reject(LabOrders, 6, "service.unavailable")
 		l.DropConnections()
-		l.pass(10 * time.Minute)
-		for _, call := range l.Subscribes(labOrders)[1:] {
+		l.Pass(10 * time.Minute)
+		for _, call := range l.Subscribes(LabOrders)[1:] {
 			at = append(at, call.At)
 		}
 	}
@@ -164,14 +164,14 @@ func spreadWaits(t *testing.T) {
 	if len(waits) < 4 {
 		t.Errorf("the waits are %v", waits)
 	}
-	l.expectStillWorks(labOrders)
+	l.ExpectStillWorks(LabOrders)
 }
 
 // oneLineEach: what a page or a server says in several lines is told in one.
 func oneLineEach(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	lines := 0
-	s.log.also = func(r slog.Record) {
+	s.Log.OnRecord = func(r slog.Record) {
 		r.Attrs(func(a slog.Attr) bool {
 			lines++
 			if text := a.Value.String(); strings.ContainsFunc(r.Message+text, isBreak) {
@@ -180,13 +180,13 @@ func oneLineEach(t *testing.T) {
 			return true
 		})
 	}
-	c := s.following()
+	c := s.Following()
 	<-time.After(time.Minute)
 	for _, trouble := range []func(){
 		func() { s.HTMLError(3, 502); s.ProxyPage(3, 502, "<html>\r\n<p>one\n<p>two</html>") },
 		func() { s.ProxyPage(0, 0, ""); s.HTMLError(3, 404) },
 		func() {
-			s.Reject(orders, 3, "UNAVAILABLE: one\r\ntwo\u2028three")
+			s.Reject(Orders, 3, "UNAVAILABLE: one\r\ntwo\u2028three")
 			s.PassingError("handshake", 2, "500::one\r\ntwo\u2028three")
 		},
 		func() { s.FailLogin(2, "unknown_error/one\ntwo"); s.ExpireToken() },
@@ -202,55 +202,55 @@ func oneLineEach(t *testing.T) {
 	if lines < 10 {
 		t.Errorf("%d attributes: the test proves nothing", lines)
 	}
-	s.publish(orders, 1)
-	nextIs(t, c, "1")
+	s.PublishNext(Orders, 1)
+	NextIs(t, c, "1")
 }
 
 func isBreak(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
 func unsubscribedMeanwhile(t *testing.T) {
-	for name, hold := range map[string]func(s *scene){
-		"between attempts": func(s *scene) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
-		"in the request": func(s *scene) {
+	for name, hold := range map[string]func(s *Scene){
+		"between attempts": func(s *Scene) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
+		"in the request": func(s *Scene) {
 			s.Blackhole()
 			s.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, NoAnswer: true})
 		},
 	} {
 		t.Log(name)
-		s := newScene(t)
-		c := s.client()
-		must(t, c.Subscribe(t.Context(), invoices)) // there is a connection
+		s := NewScene(t)
+		c := s.Client()
+		Must(t, c.Subscribe(t.Context(), Invoices)) // there is a connection
 		synctest.Wait()
 		hold(s)
 		ended := make(chan error, 1)
-		go func() { ended <- c.Subscribe(t.Context(), orders) }() // until Unsubscribe
+		go func() { ended <- c.Subscribe(t.Context(), Orders) }() // until Unsubscribe
 		<-time.After(time.Second)
-		must(t, c.Unsubscribe(t.Context(), orders))
-		if err := <-ended; !errors.Is(err, sfstream.ErrUnsubscribed) || !strings.Contains(err.Error(), orders) {
+		Must(t, c.Unsubscribe(t.Context(), Orders))
+		if err := <-ended; !errors.Is(err, sfstream.ErrUnsubscribed) || !strings.Contains(err.Error(), Orders) {
 			t.Errorf("got %v, want ErrUnsubscribed", err)
 		}
 		s.ClearFaults()
 		s.DropConnections()
-		s.publish(orders, 1)
-		must(t, c.Subscribe(t.Context(), orders))
-		nextIs(t, c, "1")
-		must(t, c.Close())
+		s.PublishNext(Orders, 1)
+		Must(t, c.Subscribe(t.Context(), Orders))
+		NextIs(t, c, "1")
+		Must(t, c.Close())
 	}
 }
 
 func ackOfNothing(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 1)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 1)
+	c := s.Following()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	m, err := c.Receive(ctx)
-	must(t, err)
+	Must(t, err)
 	(*sfstream.Message)(nil).Ack()
 	new(sfstream.Message).Ack()
 	synctest.Wait()
-	s.savedIs("")
+	s.SavedIs("")
 	m.Ack()
 	<-time.After(time.Second)
-	s.savedIs("1")
+	s.SavedIs("1")
 }

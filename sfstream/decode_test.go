@@ -48,17 +48,17 @@ type event struct {
 }
 
 func TestDecodeIntoAStruct(t *testing.T) {
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		old := "old"
 		got := event{Other: "kept", Ignored: "kept", hidden: "kept", Void: &old, VoidVal: "old"}
-		l.must(m.Decode(&got))
+		l.Must(m.Decode(&got))
 		floor, text := int8(7), "text"
 		nested := place{City: "Lyon", Floor: &floor, Spot: &struct{ X uint64 }{1 << 40}}
 		ptr := &nested
 		want := event{
 			common: common{CreatedById: l.Account().UserID, CreatedDate: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)},
 			Text:   "text", TextPtr: &text, Flag__c: true, Small: -300, Any: 58.25, Double: 58.25, Single: 58.25, Big: 1735689600123456789,
-			WhenTag: aDate, WhenPtr: &aDate, Millis: aDate.UnixMilli(), Text3: "2025-06-01T12:30:15.123Z",
+			WhenTag: Date, WhenPtr: &Date, Millis: Date.UnixMilli(), Text3: "2025-06-01T12:30:15.123Z",
 			Place: nested, Ptr: &ptr,
 			Map:   map[string]any{"City": "Lyon", "Floor": int64(7), "Spot": map[string]any{"X": int64(1 << 40)}},
 			Other: "kept", Ignored: "kept", hidden: "kept",
@@ -70,23 +70,23 @@ func TestDecodeIntoAStruct(t *testing.T) {
 }
 
 func TestDecodeIntoMapsAndAny(t *testing.T) {
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		want, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		var asMap map[string]any
-		l.must(m.Decode(&asMap))
+		l.Must(m.Decode(&asMap))
 		var asAny any
-		l.must(m.Decode(&asAny))
+		l.Must(m.Decode(&asAny))
 		given := map[string]any{"mine": 1}
-		l.must(m.Decode(given))
+		l.Must(m.Decode(given))
 		if given["mine"] != 1 {
 			t.Error("a map that was given has lost what it held")
 		}
 		delete(given, "mine")
 		generic, err := sfstream.Decode[map[string]any](m)
-		l.must(err)
+		l.Must(err)
 		pointer, err := sfstream.Decode[*event](m)
-		l.must(err)
+		l.Must(err)
 		if pointer == nil || pointer.Text != "text" {
 			t.Errorf("%+v", pointer)
 		}
@@ -128,13 +128,13 @@ func TestDecodeRefusesWhatWouldLoseSomething(t *testing.T) {
 		{(*event)(nil), "", "non-nil pointer"},
 		{map[string]any(nil), "", "non-nil pointer"},
 	} {
-		aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+		aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 			err := m.Decode(row.into)
 			if row.says == "" {
-				l.must(err)
+				l.Must(err)
 				return
 			}
-			e := expectError[*sfstream.DecodeError](t, err)
+			e := ExpectError[*sfstream.DecodeError](t, err)
 			if row.field != "*" && e.Field != row.field || !strings.Contains(err.Error(), row.says) || !strings.Contains(err.Error(), e.Field) {
 				t.Errorf("%T: field %q, %v; want field %q, %q", row.into, e.Field, err, row.field, row.says)
 			}
@@ -146,16 +146,16 @@ type place2 struct{ City int }
 
 func TestDecodeOfAChangeLeavesTheUnchangedAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		l.start()
-		l.subscribe(labAccounts)
-		l.change(5)
-		m := l.receive()
+		l := New(t)
+		l.Start()
+		l.Subscribe(Accounts)
+		l.ChangeAccount(5)
+		m := l.Receive()
 		account := struct {
 			Name              string
 			NumberOfEmployees int
 		}{"Acme", 4}
-		l.must(m.Decode(&account))
+		l.Must(m.Decode(&account))
 		if account.Name != "Acme" || account.NumberOfEmployees != 5 {
 			t.Errorf("%+v", account)
 		}

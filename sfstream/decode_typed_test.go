@@ -57,35 +57,35 @@ func nullOf[T any]() (o sfstream.Optional[T]) {
 }
 
 // typedChange lets a contact change and receives it.
-func typedChange(l *lab, c sfstreamtest.Change) *sfstream.Message {
-	l.t.Helper()
-	l.must(l.DefineObject("Contact", typedFields...))
-	l.start()
-	l.subscribe("/data/ContactChangeEvent")
+func typedChange(l *Lab, c sfstreamtest.Change) *sfstream.Message {
+	l.T.Helper()
+	l.Must(l.DefineObject("Contact", typedFields...))
+	l.Start()
+	l.Subscribe("/data/ContactChangeEvent")
 	c.Object, c.RecordIDs = "Contact", []string{"003000000000001AAA"}
 	_, err := l.Change(c)
-	l.must(err)
-	return l.receive()
+	l.Must(err)
+	return l.Receive()
 }
 
 func TestDecodeTellsWhatIsSetWhatIsNulledAndWhatIsUnchanged(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
+	onBoth(t, func(t *testing.T, l *Lab) {
 		latitude, email := 45.75, "old"
 		day := time.Date(1990, 2, 28, 0, 0, 0, 0, time.UTC)
 		m := typedChange(l, sfstreamtest.Change{
 			Type: "UPDATE",
 			Set: map[string]any{
 				"Phone": "+33", "Age__c": 41.0, "Skills__c": "Go;C++", "Birthdate": day, "Opens__c": time.Date(1970, 1, 1, 8, 30, 0, 0, time.UTC),
-				"LastModifiedDate": aDate, "MailingAddress": map[string]any{"City": "Lyon", "Latitude": latitude},
+				"LastModifiedDate": Date, "MailingAddress": map[string]any{"City": "Lyon", "Latitude": latitude},
 			},
 			Null: []string{"Email", "Wishes", "Since__c", "OtherAddress.City"},
 		})
 		got := typedContact{Email: &email, Wishes: optionalOf([]string{"old"}), Nowhere: optionalOf("kept")}
 		got.Address.Street.Set("kept")
-		l.must(m.Decode(&got))
+		l.Must(m.Decode(&got))
 		want := typedContact{
 			Phone: optionalOf("+33"), Age: optionalOf[int8](41), Skills: []string{"Go", "C++"}, Wishes: nullOf[[]string](),
-			Birthdate: day, Since: nullOf[time.Time](), Modified: aDate,
+			Birthdate: day, Since: nullOf[time.Time](), Modified: Date,
 			Opens: time.Date(1970, 1, 1, 8, 30, 0, 0, time.UTC), OpensText: "08:30:00.000Z",
 			Address:      typedAddress{Street: optionalOf("kept"), City: optionalOf("Lyon"), Latitude: &latitude},
 			OtherAddress: optionalOf(typedAddress{City: nullOf[string]()}),
@@ -93,7 +93,7 @@ func TestDecodeTellsWhatIsSetWhatIsNulledAndWhatIsUnchanged(t *testing.T) {
 		}
 		want.Header.Type, want.Header.Records = "UPDATE", []string{"003000000000001AAA"}
 		change, err := m.Change()
-		l.must(err)
+		l.Must(err)
 		want.Header.Changed = change.ChangedFields
 		if len(change.ChangedFields) != 12 || !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
@@ -102,11 +102,11 @@ func TestDecodeTellsWhatIsSetWhatIsNulledAndWhatIsUnchanged(t *testing.T) {
 }
 
 func TestDecodeGivesADiffAsText(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
+	onBoth(t, func(t *testing.T, l *Lab) {
 		const diff = "--- \n+++ 00\n@@ -1,1 +1,1 @@\n-a\n+b"
 		m := typedChange(l, sfstreamtest.Change{Type: "UPDATE", Set: map[string]any{"Description": diff}, Diff: []string{"Description"}})
 		got, err := sfstream.Decode[struct{ Description sfstream.Optional[string] }](m)
-		l.must(err)
+		l.Must(err)
 		if got.Description != optionalOf(diff) {
 			t.Errorf("%v", got.Description)
 		}
@@ -115,12 +115,12 @@ func TestDecodeGivesADiffAsText(t *testing.T) {
 
 // Of a record that is created, what has no value is not in the event of a change.
 func TestDecodeOfACreatedRecordLeavesWhatHasNoValueUnchanged(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
+	onBoth(t, func(t *testing.T, l *Lab) {
 		m := typedChange(l, sfstreamtest.Change{Type: "CREATE", Set: map[string]any{
 			"Skills__c": "Go", "Wishes": "", "Since__c": time.Date(2000, 2, 29, 0, 0, 0, 0, time.UTC),
 		}})
 		got, err := sfstream.Decode[typedContact](m)
-		l.must(err)
+		l.Must(err)
 		if wishes, _ := got.Wishes.Get(); !got.Phone.IsZero() || len(got.Skills) != 1 || wishes == nil || len(wishes) != 0 {
 			t.Errorf("%+v", got)
 		}
@@ -132,13 +132,13 @@ func TestDecodeOfACreatedRecordLeavesWhatHasNoValueUnchanged(t *testing.T) {
 
 // A platform event has all its fields.
 func TestDecodeOfAnEventWithoutAValueIsNull(t *testing.T) {
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		got, err := sfstream.Decode[struct {
 			Void__c, Other sfstream.Optional[string]
 			Text           *sfstream.Optional[string] `sf:"Text__c"`
 			Big            sfstream.Optional[any]     `sf:"Big__c"`
 		}](m)
-		l.must(err)
+		l.Must(err)
 		if !got.Void__c.IsNull() || !got.Other.IsZero() || *got.Text != optionalOf("text") || got.Big != optionalOf[any](int64(1735689600123456789)) {
 			t.Errorf("%+v", got)
 		}
@@ -175,9 +175,9 @@ func TestDecodeErrorsAreTheSameOnBothAPIs(t *testing.T) {
 			}
 		}{}, "ChangeEventHeader.changedFields", "into a Go string"},
 	}
-	onBoth(t, func(t *testing.T, l *lab) {
+	onBoth(t, func(t *testing.T, l *Lab) {
 		m := typedChange(l, sfstreamtest.Change{Type: "UPDATE", Set: map[string]any{
-			"Name": "Acme", "Age__c": 300.0, "Ratio__c": 1.5, "Opens__c": aDate, "MailingAddress": map[string]any{"City": "Lyon"},
+			"Name": "Acme", "Age__c": 300.0, "Ratio__c": 1.5, "Opens__c": Date, "MailingAddress": map[string]any{"City": "Lyon"},
 		}})
 		for name, row := range rows {
 			var e *sfstream.DecodeError

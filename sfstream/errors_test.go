@@ -20,7 +20,7 @@ import (
 // the channel and the next step in its text, and no login in a loop.
 var failures = []struct {
 	name   string
-	cause  func(l *lab) error
+	cause  func(l *Lab) error
 	typed  func(t *testing.T, err error)
 	says   []string // besides the channel, where there is one
 	noChan bool
@@ -28,119 +28,119 @@ var failures = []struct {
 }{
 	{
 		name: "wrong password",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			a := l.Account()
 			c, err := sfstream.New(authenticator.Password{
 				ConsumerKey: a.ConsumerKey, ConsumerSecret: a.ConsumerSecret, Username: a.Username, Password: "wrong",
 			}, sfstream.WithOrg(l))
-			l.must(err)
+			l.Must(err)
 			defer c.Close()
-			return c.Open(l.t.Context())
+			return c.Open(l.T.Context())
 		},
 		typed: isAuthError("invalid_grant"), noChan: true, logins: 1,
 		says: []string{"127.0.0.1:40001", "check username, password and security token", "SandboxURL"},
 	},
 	{
 		name: "locked user",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			l.LockUser()
-			return l.new().Open(l.t.Context())
+			return l.NewClient().Open(l.T.Context())
 		},
 		typed: isAuthError("invalid_grant"), noChan: true, logins: 1,
 		says: []string{"127.0.0.1:40001"},
 	},
 	{
 		name: "locked user while running",
-		cause: func(l *lab) error {
-			l.follow()
+		cause: func(l *Lab) error {
+			l.Follow()
 			l.LockUser()
 			l.ExpireToken()
 			l.EndStreams("", "service.auth.error")
-			return expectEnd[*sfstream.AuthError](l)
+			return ExpectEnd[*sfstream.AuthError](l)
 		},
 		typed: isAuthError("invalid_grant"), logins: 2,
 	},
 	{
 		name: "wrong login host that redirects",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			l.FailLogin(-1, "redirect")
-			return l.new().Open(l.t.Context())
+			return l.NewClient().Open(l.T.Context())
 		},
 		typed: isAuthError("redirected"), noChan: true, logins: 1,
 		says: []string{"check the login URL", "My Domain"},
 	},
 	{
 		name: "wrong login host that serves a page",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			l.FailLogin(-1, "html")
-			return l.new().Open(l.t.Context())
+			return l.NewClient().Open(l.T.Context())
 		},
 		typed: isAuthError("html_reply"), noChan: true, logins: 1,
 		says: []string{"127.0.0.1:40001"},
 	},
 	{
 		name: "wrong consumer secret",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			l.FailLogin(-1, "invalid_client")
-			return l.new().Open(l.t.Context())
+			return l.NewClient().Open(l.T.Context())
 		},
 		typed: isAuthError("invalid_client"), noChan: true, logins: 1,
 		says: []string{"check consumer key and consumer secret"},
 	},
 	{
 		name: "no such channel",
-		cause: func(l *lab) error {
-			l.start()
-			return l.client.Subscribe(l.t.Context(), "/event/Nowhere__e")
+		cause: func(l *Lab) error {
+			l.Start()
+			return l.Client.Subscribe(l.T.Context(), "/event/Nowhere__e")
 		},
 		typed: isServerError(sfstream.NotFound), noChan: true, logins: 1,
 		says: []string{"/event/Nowhere__e", "check the channel's spelling", "rpc id"},
 	},
 	{
 		name: "no permission",
-		cause: func(l *lab) error {
-			l.start()
-			l.Revoke(labOrders)
-			return l.client.Subscribe(l.t.Context(), labOrders)
+		cause: func(l *Lab) error {
+			l.Start()
+			l.Revoke(LabOrders)
+			return l.Client.Subscribe(l.T.Context(), LabOrders)
 		},
 		typed: isServerError(sfstream.PermissionDenied), logins: 1,
 		says: []string{"give the user Read", "rpc id"},
 	},
 	{
 		name: "no permission any more",
-		cause: func(l *lab) error {
-			l.follow()
-			l.Revoke(labOrders)
-			return expectEnd[*sfstream.ServerError](l)
+		cause: func(l *Lab) error {
+			l.Follow()
+			l.Revoke(LabOrders)
+			return ExpectEnd[*sfstream.ServerError](l)
 		},
 		typed: isServerError(sfstream.PermissionDenied), logins: 2,
 		says: []string{"give the user Read", "rpc id"},
 	},
 	{
 		name: "undecodable payload",
-		cause: func(l *lab) error {
-			l.follow()
-			_, err := l.PublishRaw(labOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
-			l.must(err)
-			m := l.receive()
+		cause: func(l *Lab) error {
+			l.Follow()
+			_, err := l.PublishRaw(LabOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
+			l.Must(err)
+			m := l.Receive()
 			m.Ack()
-			err = l.expectDecodeError(m)
-			l.expectStillWorks(labOrders)
+			err = l.ExpectDecodeError(m)
+			l.ExpectStillWorks(LabOrders)
 			return err
 		},
 		typed: isType[*sfstream.DecodeError], logins: 1,
 	},
 	{
 		name: "missing schema",
-		cause: func(l *lab) error {
-			l.follow()
+		cause: func(l *Lab) error {
+			l.Follow()
 			l.FailGetSchema(1, "schema.not.found")
-			l.publish(1)
-			m := l.receive()
+			l.PublishOrders(1)
+			m := l.Receive()
 			m.Ack()
-			err := l.expectDecodeError(m)
-			l.reconnect(labOrders) // a session asks once for a schema
-			l.expectStillWorks(labOrders)
+			err := l.ExpectDecodeError(m)
+			l.Reconnect(LabOrders) // a session asks once for a schema
+			l.ExpectStillWorks(LabOrders)
 			return err
 		},
 		typed: func(t *testing.T, err error) {
@@ -151,10 +151,10 @@ var failures = []struct {
 	},
 	{
 		name: "stale marker",
-		cause: func(l *lab) error {
-			l.staleMarker()
-			l.follow()
-			return expectEnd[*sfstream.ReplayError](l)
+		cause: func(l *Lab) error {
+			l.StaleMarker()
+			l.Follow()
+			return ExpectEnd[*sfstream.ReplayError](l)
 		},
 		typed: func(t *testing.T, err error) {
 			isType[*sfstream.ReplayError](t, err)
@@ -164,11 +164,11 @@ var failures = []struct {
 	},
 	{
 		name: "unreachable endpoint",
-		cause: func(l *lab) error {
-			l.start()
+		cause: func(l *Lab) error {
+			l.Start()
 			l.Refuse(true)
 			l.DropConnections()
-			return l.client.Subscribe(l.t.Context(), labOrders)
+			return l.Client.Subscribe(l.T.Context(), LabOrders)
 		},
 		typed: func(t *testing.T, err error) {
 			isServerError(sfstream.Unavailable)(t, err)
@@ -180,31 +180,31 @@ var failures = []struct {
 	},
 	{
 		name: "unreachable login host",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			l.Refuse(true)
-			return l.new().Open(l.t.Context())
+			return l.NewClient().Open(l.T.Context())
 		},
 		typed: isAuthError("no_answer"), noChan: true,
 		says: []string{"127.0.0.1:40001"},
 	},
 	{
 		name: "delivery allocation used up",
-		cause: func(l *lab) error {
-			l.follow(sfstream.WithReconnectTimeout(time.Hour))
+		cause: func(l *Lab) error {
+			l.Follow(sfstream.WithReconnectTimeout(time.Hour))
 			l.Reject("", -1, "subscription.limit.exceeded")
 			l.EndStreams("", "subscription.limit.exceeded")
-			return expectEnd[*sfstream.TimeoutError](l)
+			return ExpectEnd[*sfstream.TimeoutError](l)
 		},
 		typed: isServerError(sfstream.LimitExceeded), logins: 1,
 		says: []string{"allocations"},
 	},
 	{
 		name: "authenticator that knows no org id",
-		cause: func(l *lab) error {
-			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.OrgID = "" }), sfstream.WithOrg(l))
-			l.must(err)
+		cause: func(l *Lab) error {
+			c, err := sfstream.New(CredentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.OrgID = "" }), sfstream.WithOrg(l))
+			l.Must(err)
 			defer c.Close()
-			return c.Open(l.t.Context())
+			return c.Open(l.T.Context())
 		},
 		typed: func(t *testing.T, err error) {
 			isType[*sfstream.AuthError](t, err)
@@ -216,63 +216,63 @@ var failures = []struct {
 	},
 	{
 		name: "authenticator whose org id is none",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			return l.openWith(func(c *authenticator.Credentials) { c.OrgID = "acme" })
 		},
 		typed: isAuthError("invalid_config"), noChan: true, logins: 1, says: []string{"OrgID must have 15 or 18 characters and begin with 00D"},
 	},
 	{
 		name: "authenticator whose token has a newline in it",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			return l.openWith(func(c *authenticator.Credentials) { c.AccessToken += "\nX-Header: x" })
 		},
 		typed: isAuthError("invalid_config"), noChan: true, logins: 1, says: []string{"AccessToken holds white space"},
 	},
 	{
 		name: "authenticator whose instance URL is none",
-		cause: func(l *lab) error {
+		cause: func(l *Lab) error {
 			return l.openWith(func(c *authenticator.Credentials) { c.InstanceURL = "acme" })
 		},
 		typed: isAuthError("invalid_config"), noChan: true, logins: 1, says: []string{"InstanceURL must be absolute"},
 	},
 	{
 		name: "token that has ended and is all there is",
-		cause: func(l *lab) error {
-			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "00D000000000001!ended" }), sfstream.WithOrg(l))
-			l.must(err)
+		cause: func(l *Lab) error {
+			c, err := sfstream.New(CredentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "00D000000000001!ended" }), sfstream.WithOrg(l))
+			l.Must(err)
 			defer c.Close()
-			l.must(c.Open(l.t.Context()))
-			return c.Subscribe(l.t.Context(), labOrders)
+			l.Must(c.Open(l.T.Context()))
+			return c.Subscribe(l.T.Context(), LabOrders)
 		},
 		typed: isServerError(sfstream.Unauthenticated), logins: 3, says: []string{"check that the access token has not ended"},
 	},
 	{
 		name: "token in JWT form",
-		cause: func(l *lab) error {
-			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "eyJ.eyJ.sig" }),
-				sfstream.WithOrg(l), sfstream.WithLogger(l.log.logger()))
-			l.must(err)
+		cause: func(l *Lab) error {
+			c, err := sfstream.New(CredentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "eyJ.eyJ.sig" }),
+				sfstream.WithOrg(l), sfstream.WithLogger(l.Log.Logger()))
+			l.Must(err)
 			defer c.Close()
-			l.must(c.Open(l.t.Context()))
-			if n := strings.Count(l.log.String(), "will likely refuse this login: the access token is a JWT"); n != 1 {
-				l.t.Errorf("%d warnings", n)
+			l.Must(c.Open(l.T.Context()))
+			if n := strings.Count(l.Log.String(), "will likely refuse this login: the access token is a JWT"); n != 1 {
+				l.T.Errorf("%d warnings", n)
 			}
-			return c.Subscribe(l.t.Context(), labOrders)
+			return c.Subscribe(l.T.Context(), LabOrders)
 		},
 		typed: isServerError(sfstream.Unauthenticated), logins: 3, says: []string{"is a JWT, which Salesforce takes for REST only"},
 	},
 	{
 		name: "token in JWT form at the Streaming API",
-		cause: func(l *lab) error {
-			c, err := sfstream.New(credentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "eyJ.eyJ.sig" }),
+		cause: func(l *Lab) error {
+			c, err := sfstream.New(CredentialsOf(l.Authenticator(), func(c *authenticator.Credentials) { c.AccessToken = "eyJ.eyJ.sig" }),
 				sfstream.WithOrg(l), sfstream.WithTransport(sfstream.CometD), sfstream.WithAPIVersion("62.0"))
-			l.must(err)
+			l.Must(err)
 			defer c.Close()
-			l.must(c.Open(l.t.Context()))
-			return c.Subscribe(l.t.Context(), labOrders)
+			l.Must(c.Open(l.T.Context()))
+			return c.Subscribe(l.T.Context(), LabOrders)
 		},
 		typed: func(t *testing.T, err error) {
-			if e := expectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unauthenticated || e.API != "cometd" {
+			if e := ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unauthenticated || e.API != "cometd" {
 				t.Errorf("%+v", e)
 			}
 		},
@@ -280,9 +280,9 @@ var failures = []struct {
 	},
 	{
 		name: "channel of another API",
-		cause: func(l *lab) error {
-			l.start()
-			return l.client.Subscribe(l.t.Context(), "/topic/Orders", sfstream.Via(sfstream.PubSub))
+		cause: func(l *Lab) error {
+			l.Start()
+			return l.Client.Subscribe(l.T.Context(), "/topic/Orders", sfstream.Via(sfstream.PubSub))
 		},
 		typed: func(t *testing.T, err error) {
 			if !errors.Is(err, sfstream.ErrInvalidOption) {
@@ -294,23 +294,23 @@ var failures = []struct {
 }
 
 // openWith opens a client whose credentials are changed.
-func (l *lab) openWith(change func(*authenticator.Credentials)) error {
-	c, err := sfstream.New(credentialsOf(l.Authenticator(), change), sfstream.WithOrg(l), sfstream.WithLogger(l.log.logger()))
-	l.must(err)
+func (l *Lab) openWith(change func(*authenticator.Credentials)) error {
+	c, err := sfstream.New(CredentialsOf(l.Authenticator(), change), sfstream.WithOrg(l), sfstream.WithLogger(l.Log.Logger()))
+	l.Must(err)
 	defer c.Close()
-	return c.Open(l.t.Context())
+	return c.Open(l.T.Context())
 }
 
 func isType[E error](t *testing.T, err error) {
 	t.Helper()
-	expectError[E](t, err)
+	ExpectError[E](t, err)
 }
 
 func isAuthError(code string) func(t *testing.T, err error) {
 	return func(t *testing.T, err error) {
 		t.Helper()
-		expectError[*sfstream.AuthError](t, err)
-		if e := expectError[*authenticator.Error](t, err); e.Code != code {
+		ExpectError[*sfstream.AuthError](t, err)
+		if e := ExpectError[*authenticator.Error](t, err); e.Code != code {
 			t.Errorf("code %q, want %q", e.Code, code)
 		}
 	}
@@ -319,7 +319,7 @@ func isAuthError(code string) func(t *testing.T, err error) {
 func isServerError(code sfstream.Code) func(t *testing.T, err error) {
 	return func(t *testing.T, err error) {
 		t.Helper()
-		if e := expectError[*sfstream.ServerError](t, err); e.Code != code || e.API != "pubsub" {
+		if e := ExpectError[*sfstream.ServerError](t, err); e.Code != code || e.API != "pubsub" {
 			t.Errorf("%+v, want the code %v", e, code)
 		}
 	}
@@ -329,17 +329,17 @@ func TestFailuresAreTypedAndSayWhatToDo(t *testing.T) {
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t)
+				l := New(t)
 				err := f.cause(l)
 				if err == nil {
 					t.Fatal("no error")
 				}
 				f.typed(t, err)
-				contains(t, err.Error(), f.says...)
+				Contains(t, err.Error(), f.says...)
 				if !f.noChan {
-					contains(t, err.Error(), labOrders)
+					Contains(t, err.Error(), LabOrders)
 				}
-				l.pass(time.Hour)
+				l.Pass(time.Hour)
 				if n := l.Logins(); n > f.logins {
 					t.Errorf("%d logins, want at most %d", n, f.logins)
 				}
@@ -357,7 +357,7 @@ func TestSecretsNeverShow(t *testing.T) {
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t)
+				l := New(t)
 				tokens := &tokenTap{base: l.HTTPClient().Transport}
 				l.HTTPClient().Transport = tokens
 				var said strings.Builder
@@ -365,14 +365,14 @@ func TestSecretsNeverShow(t *testing.T) {
 				for e := err; e != nil; e = errors.Unwrap(e) {
 					fmt.Fprintf(&said, "%v %+v %#v %q\n", e, e, e, e)
 				}
-				if l.client != nil {
-					status := l.client.Status()
-					fmt.Fprintf(&said, "%v %+v %v\n", status, status, l.client.Err())
+				if l.Client != nil {
+					status := l.Client.Status()
+					fmt.Fprintf(&said, "%v %+v %v\n", status, status, l.Client.Err())
 					for _, ch := range status.Channels {
 						fmt.Fprintf(&said, "%+v %#v\n", ch.LastError, ch.LastError)
 					}
 				}
-				said.WriteString(l.log.String())
+				said.WriteString(l.Log.String())
 				a := l.Account()
 				secrets := append(tokens.seen(), a.Password, a.SecurityToken, a.ConsumerSecret, a.RefreshToken)
 				for _, secret := range secrets {

@@ -23,9 +23,9 @@ var onlyPubSub = struct{ header, event []string }{
 // the schema's id, and for onlyPubSub.
 func TestBothAPIsGiveTheSameMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
+		l := New(t)
 		const channel = "/event/Both__e"
-		l.must(l.DefineEvent(channel, labSchema("Both__e",
+		l.Must(l.DefineEvent(channel, Schema("Both__e",
 			`{"name":"Text__c","type":["null","string"],"default":null}`,
 			`{"name":"Flag__c","type":["null","boolean"],"default":null}`,
 			`{"name":"Int__c","type":["null","int"],"default":null}`,
@@ -33,29 +33,29 @@ func TestBothAPIsGiveTheSameMessages(t *testing.T) {
 			`{"name":"When__c","type":["null","long"],"doc":"Data:DateTime:00N000000000001","default":null}`,
 			`{"name":"Day__c","type":["null","long"],"doc":"Data:DateOnly:00N000000000002","default":null}`,
 			`{"name":"Hour__c","type":["null","long"],"doc":"Data:TimeOnly:00N000000000003","default":null}`)))
-		l.must(l.DefineObject("Lead", sfstreamtest.Field{Name: "Name", Type: "PersonName"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"},
+		l.Must(l.DefineObject("Lead", sfstreamtest.Field{Name: "Name", Type: "PersonName"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"},
 			sfstreamtest.Field{Name: "Description", Type: "StringPlusClob"}, sfstreamtest.Field{Name: "Address", Type: "Address"},
 			sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}, sfstreamtest.Field{Name: "AnnualRevenue", Type: "Currency"},
 			sfstreamtest.Field{Name: "Born__c", Type: "DateOnly"}, sfstreamtest.Field{Name: "Opens__c", Type: "TimeOnly"},
 			sfstreamtest.Field{Name: "IsConverted", Type: "Boolean"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"}))
-		l.must(l.DefineChannel("/event/Many__chn", channel, labOrders))
+		l.Must(l.DefineChannel("/event/Many__chn", channel, LabOrders))
 		channels := []string{channel, "/event/Many__chn", "/data/LeadChangeEvent", "/data/ChangeEvents"}
 
-		l.start(sfstream.WithReplay(sfstream.ReplayAll))
-		streaming := l.new(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithTransport(sfstream.CometD))
-		pubsub := l.new(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithTransport(sfstream.PubSub))
+		l.Start(sfstream.WithReplay(sfstream.ReplayAll))
+		streaming := l.NewClient(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithTransport(sfstream.CometD))
+		pubsub := l.NewClient(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithTransport(sfstream.PubSub))
 		publishBoth(l, channel)
 		faces := make(map[*sfstream.Client][]string)
 		const events = 3 + 4 + 6 + 6
 		for _, c := range []*sfstream.Client{streaming, pubsub} {
-			l.must(c.Open(t.Context()))
+			l.Must(c.Open(t.Context()))
 			for _, channel := range channels {
-				l.must(c.Subscribe(t.Context(), channel))
+				l.Must(c.Subscribe(t.Context(), channel))
 			}
 			byChannel := make(map[string][]string)
 			for range events {
 				m, err := c.Receive(t.Context())
-				l.must(err)
+				l.Must(err)
 				m.Ack()
 				byChannel[m.Channel] = append(byChannel[m.Channel], faceOf(t, m))
 			}
@@ -72,21 +72,21 @@ func TestBothAPIsGiveTheSameMessages(t *testing.T) {
 }
 
 // publishBoth publishes 3 events, one of another channel, and 6 changes.
-func publishBoth(l *lab, channel string) {
-	l.t.Helper()
+func publishBoth(l *Lab, channel string) {
+	l.T.Helper()
 	for _, fields := range []map[string]any{
 		{},
-		{"N__c": 3.0, "Text__c": "quote \" and \u2028 and <html> & ünïcode", "Flag__c": true, "Int__c": -300, "Big__c": int64(1735689600123456789), "When__c": aDate},
-		{"N__c": 1e-9, "When__c": aDate.Truncate(time.Second), "Day__c": time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC), "Hour__c": int64(37_800_000)},
+		{"N__c": 3.0, "Text__c": "quote \" and \u2028 and <html> & ünïcode", "Flag__c": true, "Int__c": -300, "Big__c": int64(1735689600123456789), "When__c": Date},
+		{"N__c": 1e-9, "When__c": Date.Truncate(time.Second), "Day__c": time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC), "Hour__c": int64(37_800_000)},
 	} {
 		_, err := l.Publish(channel, fields)
-		l.must(err)
+		l.Must(err)
 	}
-	l.publish(1)
+	l.PublishOrders(1)
 	ids := []string{"00Q000000000001AAA"}
 	for _, c := range []sfstreamtest.Change{
 		{Type: "CREATE", Set: map[string]any{"Name": map[string]any{"FirstName": "Ada", "LastName": "Lovelace"}, "Phone": "1", "IsConverted": false,
-			"NumberOfEmployees": 0, "AnnualRevenue": 2.5e6, "Born__c": time.Date(1815, 12, 10, 0, 0, 0, 0, time.UTC), "LastModifiedDate": aDate}},
+			"NumberOfEmployees": 0, "AnnualRevenue": 2.5e6, "Born__c": time.Date(1815, 12, 10, 0, 0, 0, 0, time.UTC), "LastModifiedDate": Date}},
 		{Type: "UPDATE", Set: map[string]any{"Phone": "2", "Name": map[string]any{"LastName": "Byron"}, "Opens__c": int64(9 * 3_600_000)}},
 		{Type: "UPDATE", Set: map[string]any{"NumberOfEmployees": 12}, Null: []string{"Description", "Address", "Phone"}},
 		{Type: "UPDATE", Set: map[string]any{"Address": map[string]any{"City": "London"}}, Null: []string{"Address.State", "AnnualRevenue"}},
@@ -95,7 +95,7 @@ func publishBoth(l *lab, channel string) {
 	} {
 		c.Object, c.RecordIDs, c.Origin = "Lead", ids, "com/salesforce/api/rest/60.0;client=demo"
 		_, err := l.Change(c)
-		l.must(err)
+		l.Must(err)
 	}
 }
 
@@ -103,7 +103,7 @@ func publishBoth(l *lab, channel string) {
 func faceOf(t *testing.T, m *sfstream.Message) string {
 	t.Helper()
 	text, err := json.Marshal(m)
-	must(t, err)
+	Must(t, err)
 	var whole struct {
 		Channel string `json:"channel"`
 		Data    struct {
@@ -112,7 +112,7 @@ func faceOf(t *testing.T, m *sfstream.Message) string {
 			Event   map[string]json.RawMessage `json:"event"`
 		} `json:"data"`
 	}
-	must(t, json.Unmarshal(text, &whole))
+	Must(t, json.Unmarshal(text, &whole))
 	if whole.Data.Schema == "" || len(whole.Data.Event["replayId"]) == 0 {
 		t.Errorf("no schema or replay id: %s", text)
 	}
@@ -122,12 +122,12 @@ func faceOf(t *testing.T, m *sfstream.Message) string {
 			delete(whole.Data.Event, name)
 		}
 		var fields map[string]json.RawMessage
-		must(t, json.Unmarshal(header, &fields))
+		Must(t, json.Unmarshal(header, &fields))
 		for _, name := range onlyPubSub.header {
 			delete(fields, name)
 		}
 		whole.Data.Payload["ChangeEventHeader"], err = json.Marshal(fields)
-		must(t, err)
+		Must(t, err)
 	}
 	names := func(m map[string]json.RawMessage) (list []string) {
 		for name, value := range m {

@@ -83,7 +83,7 @@ func (s *hostileOrg) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Host != "acme.my.salesforce.com" && r.Header.Get("Authorization") != "" {
 		s.t.Errorf("the token is sent to %s", r.URL)
 	}
-	var msgs []scriptedMessage
+	var msgs []ScriptedMessage
 	var text []byte
 	kind, l := "version", s.lanes[laneHandshake]
 	if r.Body != nil {
@@ -117,7 +117,7 @@ func (s *hostileOrg) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // answer follows the next step of a lane.
-func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []scriptedMessage, held bool) (*http.Response, error) {
+func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []ScriptedMessage, held bool) (*http.Response, error) {
 	ctx := r.Context()
 	body := &hostileBody{ctx: ctx, closed: make(chan struct{})}
 	resp := &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: -1, Request: r, Body: body}
@@ -179,7 +179,7 @@ func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []scriptedMessage, he
 	return resp, nil
 }
 
-func (s *hostileOrg) wellFormed(msgs []scriptedMessage) []byte {
+func (s *hostileOrg) wellFormed(msgs []ScriptedMessage) []byte {
 	if len(msgs) == 0 {
 		return []byte(`[{"version":"61.0"},{"version":"62.0","label":"x"}]`)
 	}
@@ -192,7 +192,7 @@ func (s *hostileOrg) wellFormed(msgs []scriptedMessage) []byte {
 
 // odd is a body with what is odd in it. It is busy if it brings events of a channel
 // that the client follows.
-func (s *hostileOrg) odd(l *lane, msgs []scriptedMessage) (body []byte, busy bool) {
+func (s *hostileOrg) odd(l *lane, msgs []ScriptedMessage) (body []byte, busy bool) {
 	if len(msgs) == 0 {
 		return []byte(l.value(3)), false
 	}
@@ -237,7 +237,7 @@ func (s *hostileOrg) odd(l *lane, msgs []scriptedMessage) (body []byte, busy boo
 }
 
 // fuzzedReply is the reply to a message; without a lane one as it should be.
-func fuzzedReply(l *lane, m scriptedMessage) string {
+func fuzzedReply(l *lane, m ScriptedMessage) string {
 	fields := [][2]string{{"channel", quoted(m.Channel)}, {"id", quoted(m.ID)}, {"clientId", `"abc"`}, {"successful", "true"}}
 	if m.Subscription != "" {
 		fields = append(fields, [2]string{"subscription", quoted(m.Subscription)})

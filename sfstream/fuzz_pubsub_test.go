@@ -66,7 +66,7 @@ func FuzzPubSubReplies(f *testing.F) {
 			for _, l := range b.lanes {
 				l.again = again
 			}
-			channels := one(options, [][]string{{orders}, {orders, "/data/ChangeEvents"}})
+			channels := one(options, [][]string{{Orders}, {Orders, "/data/ChangeEvents"}})
 			v.live(channels...)
 		})
 	})
@@ -89,7 +89,7 @@ type hostileBus struct {
 
 func newHostileBus(t *testing.T, input []byte) *hostileBus {
 	b := &hostileBus{t: t, lanes: newLanes(input, busLanes), conns: make(chan net.Conn), done: make(chan struct{})}
-	b.grpc = grpc.NewServer(grpc.ForceServerCodecV2(preparedCodec{encoding.GetCodecV2("proto")}), grpc.UnknownServiceHandler(b.handle))
+	b.grpc = grpc.NewServer(grpc.ForceServerCodecV2(PreparedCodec{CodecV2: encoding.GetCodecV2("proto")}), grpc.UnknownServiceHandler(b.handle))
 	b.wg.Go(func() { _ = b.grpc.Serve(b) }) // ends with Stop
 	t.Cleanup(func() {
 		b.cut()
@@ -212,24 +212,24 @@ func (b *hostileBus) handle(_ any, stream grpc.ServerStream) error {
 func (b *hostileBus) unary(stream grpc.ServerStream, l *lane, answer func(*lane) []byte) error {
 	switch l.pick(10) {
 	case 0:
-		return stream.SendMsg(preparedResponse(answer(new(lane))))
+		return stream.SendMsg(PreparedResponse(answer(new(lane))))
 	case 1, 2:
-		return stream.SendMsg(preparedResponse(answer(l)))
+		return stream.SendMsg(PreparedResponse(answer(l)))
 	case 3:
 		return b.failure(stream, l)
 	case 4:
-		return stream.SendMsg(preparedResponse(l.raw()))
+		return stream.SendMsg(PreparedResponse(l.raw()))
 	case 5:
 		return nil // no answer, and no error
 	case 6:
 		l.wait(stream.Context())
-		return stream.SendMsg(preparedResponse(answer(new(lane))))
+		return stream.SendMsg(PreparedResponse(answer(new(lane))))
 	case 7:
 		<-stream.Context().Done()
 		return nil
 	case 8:
-		_ = stream.SendMsg(preparedResponse(answer(new(lane))))
-		return stream.SendMsg(preparedResponse(answer(l))) // two answers
+		_ = stream.SendMsg(PreparedResponse(answer(new(lane))))
+		return stream.SendMsg(PreparedResponse(answer(l))) // two answers
 	default:
 		b.cut()
 		return nil
@@ -345,7 +345,7 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 		return err
 	}
 	l := b.lanes[laneStream]
-	if first.TopicName != orders {
+	if first.TopicName != Orders {
 		l = b.lanes[laneSecond]
 	}
 	b.wg.Go(func() { b.requests(stream, first) }) // ends with the stream
@@ -364,9 +364,9 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 			waitFor(ctx, time.Minute)
 			err = b.send(stream, &eventbus.FetchResponse{LatestReplayId: replayID(0)})
 		case 1, 2, 3:
-			err = stream.SendMsg(preparedResponse(encoded(l, b.events(l))))
+			err = stream.SendMsg(PreparedResponse(encoded(l, b.events(l))))
 		case 4:
-			err = stream.SendMsg(preparedResponse(l.raw()))
+			err = stream.SendMsg(PreparedResponse(l.raw()))
 		case 5:
 			ended, err = true, b.failure(stream, l)
 		case 6:
@@ -375,7 +375,7 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 			text := encoded(l, b.events(l))
 			for range 4 * l.pick(256) {
 				if err == nil && b.pace.grant(len(text)+100) {
-					err = stream.SendMsg(preparedResponse(text))
+					err = stream.SendMsg(PreparedResponse(text))
 				}
 			}
 		case 8:
@@ -406,7 +406,7 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 // requests sees what a stream is asked for.
 func (b *hostileBus) requests(stream grpc.ServerStream, req *eventbus.FetchRequest) {
 	for first := true; ; first = false {
-		if req.NumRequested < 1 || req.NumRequested > 100 || (req.TopicName != orders && req.TopicName != "/data/ChangeEvents") || !first && len(req.ReplayId) > 0 {
+		if req.NumRequested < 1 || req.NumRequested > 100 || (req.TopicName != Orders && req.TopicName != "/data/ChangeEvents") || !first && len(req.ReplayId) > 0 {
 			b.t.Errorf("a request for %d events of %q after %x", req.NumRequested, req.TopicName, req.ReplayId)
 		}
 		req = new(eventbus.FetchRequest)
@@ -421,7 +421,7 @@ func (b *hostileBus) send(stream grpc.ServerStream, m proto.Message) error {
 	if err != nil {
 		return err
 	}
-	return stream.SendMsg(preparedResponse(text))
+	return stream.SendMsg(PreparedResponse(text))
 }
 
 func oddCount(l *lane) int32 { return one(l, []int32{0, 1, -1, 100, 2147483647, -2147483648, 199}) }

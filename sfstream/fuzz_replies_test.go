@@ -178,7 +178,7 @@ func quoted(s string) string {
 type victim struct {
 	t      *testing.T
 	client *sfstream.Client
-	log    *logBuffer
+	log    *LogBuffer
 	pace   *pace
 }
 
@@ -196,13 +196,13 @@ func inFuzzBubble(t *testing.T, run func(t *testing.T)) {
 // newVictim has opened a client. Some of its options are the input's.
 func newVictim(t *testing.T, l *lane, opts ...sfstream.Option) *victim {
 	t.Helper()
-	v := &victim{t: t, log: new(logBuffer), pace: newPace()}
+	v := &victim{t: t, log: new(LogBuffer), pace: newPace()}
 	login := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
 		v.pace.add("login")
 		return &authenticator.Credentials{AccessToken: fuzzedToken, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", IssuedAt: time.Now()}, nil
 	})
 	all := []sfstream.Option{
-		sfstream.WithReplayStore(replaystore.NewMemory()), sfstream.WithLogger(v.log.logger()), sfstream.WithHTTPClient(nowhere),
+		sfstream.WithReplayStore(replaystore.NewMemory()), sfstream.WithLogger(v.log.Logger()), sfstream.WithHTTPClient(Nowhere),
 		sfstream.WithPrefetch(one(l, []int{200, 1, 3, 1000})),
 		sfstream.WithReplay(one(l, []sfstream.Replay{sfstream.ReplayNew, sfstream.ReplayAll, sfstream.ReplayAfter([]byte("12"))})),
 		sfstream.WithReplayFallback(one(l, []sfstream.Fallback{sfstream.FallbackFail, sfstream.FallbackAll, sfstream.FallbackNew})),
@@ -215,9 +215,9 @@ func newVictim(t *testing.T, l *lane, opts ...sfstream.Option) *victim {
 		}}))
 	}
 	c, err := sfstream.New(login, append(all, opts...)...)
-	must(t, err)
+	Must(t, err)
 	v.client = c
-	must(t, c.Open(t.Context()))
+	Must(t, c.Open(t.Context()))
 	return v
 }
 
@@ -236,7 +236,7 @@ func (v *victim) live(channels ...string) {
 	consumer.Go(func() { v.consume(ctx) })
 	time.Sleep(5 * time.Minute)
 	v.look()
-	within(v.t, 7*time.Second, func() { v.check("Unsubscribe", v.client.Unsubscribe(v.t.Context(), channels[0])) })
+	Within(v.t, 7*time.Second, func() { v.check("Unsubscribe", v.client.Unsubscribe(v.t.Context(), channels[0])) })
 	v.subscribe(channels[0])
 	time.Sleep(time.Minute)
 	v.look()
@@ -244,7 +244,7 @@ func (v *victim) live(channels ...string) {
 
 func (v *victim) subscribe(channel string) {
 	v.t.Helper()
-	within(v.t, 31*time.Second, func() { v.check("Subscribe", v.client.Subscribe(v.t.Context(), channel)) })
+	Within(v.t, 31*time.Second, func() { v.check("Subscribe", v.client.Subscribe(v.t.Context(), channel)) })
 }
 
 // look reads what the client tells about itself.
@@ -258,7 +258,7 @@ func (v *victim) look() {
 
 func (v *victim) close() {
 	v.t.Helper()
-	within(v.t, 5*time.Second, func() { v.check("Close", v.client.Close()) })
+	Within(v.t, 5*time.Second, func() { v.check("Close", v.client.Close()) })
 	v.pace.check(v.t)
 	v.safe("the log", v.log.String())
 }

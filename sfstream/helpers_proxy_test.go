@@ -31,7 +31,7 @@ type grpcProxy struct {
 func newGRPCProxy(t *testing.T, org *sfstreamtest.Server, maxStreams int) *grpcProxy {
 	t.Helper()
 	target, err := url.Parse(org.PubSubEndpoint())
-	must(t, err)
+	Must(t, err)
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -20,22 +20,22 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
+// The channels of a lab's org, and the error code of a replay id that is too old.
 const (
-	labOrders   = "/event/LabOrder__e"
-	labUndated  = "/event/LabUndated__e"
-	labAccounts = "/data/AccountChangeEvent"
+	LabOrders = "/event/LabOrder__e"
+	Undated   = "/event/LabUndated__e"
+	Accounts  = "/data/AccountChangeEvent"
 
-	stale = "subscription.fetch.replayid.corrupted"
+	StaleReplayID = "subscription.fetch.replayid.corrupted"
 )
 
-// labSchema is the schema of an event that has a number.
-func labSchema(name string, more ...string) string {
+// Schema is the schema of an event that has a number.
+func Schema(name string, more ...string) string {
 	fields := append([]string{
 		`{"name":"CreatedDate","type":"long","doc":"CreatedDate:DateTime"}`,
 		`{"name":"CreatedById","type":"string","doc":"CreatedBy:EntityId"}`,
@@ -44,89 +44,89 @@ func labSchema(name string, more ...string) string {
 	return `{"type":"record","name":"` + name + `","namespace":"com.sforce.eventbus","fields":[` + strings.Join(fields, ",") + `]}`
 }
 
-// lab is an org, a program that follows it, and what the program has kept. The
+// Lab is an org, a program that follows it, and what the program has kept. The
 // program can be ended and started again.
-type lab struct {
+type Lab struct {
 	*sfstreamtest.Server
-	t      *testing.T
-	store  *replaystore.Memory
-	client *sfstream.Client // of the program that runs now
-	log    *logBuffer
+	T      *testing.T
+	Store  *replaystore.Memory
+	Client *sfstream.Client // of the program that runs now
+	Log    *LogBuffer
 
 	mu   sync.Mutex
-	gaps []sfstream.Gap
+	Gaps []sfstream.Gap
 }
 
-func newLab(t *testing.T, opts ...sfstreamtest.Option) *lab {
+func New(t *testing.T, opts ...sfstreamtest.Option) *Lab {
 	t.Helper()
-	l := &lab{
+	l := &Lab{
 		Server: sfstreamtest.NewServer(t, append(opts, sfstreamtest.InMemory())...),
-		t:      t, store: replaystore.NewMemory(), log: new(logBuffer),
+		T:      t, Store: replaystore.NewMemory(), Log: new(LogBuffer),
 	}
 	l.define()
 	return l
 }
 
-func (l *lab) define() {
-	l.t.Helper()
-	l.must(l.DefineEvent(labOrders, labSchema("LabOrder__e")))
-	l.must(l.DefineEvent(labUndated, `{"type":"record","name":"LabUndated__e","fields":[{"name":"N__c","type":["null","double"],"default":null}]}`))
-	l.must(l.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}))
+func (l *Lab) define() {
+	l.T.Helper()
+	l.Must(l.DefineEvent(LabOrders, Schema("LabOrder__e")))
+	l.Must(l.DefineEvent(Undated, `{"type":"record","name":"LabUndated__e","fields":[{"name":"N__c","type":["null","double"],"default":null}]}`))
+	l.Must(l.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}))
 }
 
-func (l *lab) must(err error) {
-	l.t.Helper()
+func (l *Lab) Must(err error) {
+	l.T.Helper()
 	if err != nil {
-		l.t.Fatal(err)
+		l.T.Fatal(err)
 	}
 }
 
-// new makes a program that has not logged in. Tests give it what they need beyond
+// NewClient makes a program that has not logged in. Tests give it what they need beyond
 // a store, a log and a hook for gaps.
-func (l *lab) new(opts ...sfstream.Option) *sfstream.Client {
-	l.t.Helper()
+func (l *Lab) NewClient(opts ...sfstream.Option) *sfstream.Client {
+	l.T.Helper()
 	c, err := sfstream.New(l.Authenticator(), append([]sfstream.Option{
-		sfstream.WithOrg(l), sfstream.WithTransport(transportOf(l.t)), sfstream.WithReplayStore(l.store), sfstream.WithLogger(l.log.logger()),
-		sfstream.WithHooks(sfstream.Hooks{OnGap: l.gap}),
+		sfstream.WithOrg(l), sfstream.WithTransport(TransportOf(l.T)), sfstream.WithReplayStore(l.Store), sfstream.WithLogger(l.Log.Logger()),
+		sfstream.WithHooks(sfstream.Hooks{OnGap: l.OnGap}),
 	}, opts...)...)
-	l.must(err)
-	l.client = c
-	l.t.Cleanup(func() { _ = c.Close() })
+	l.Must(err)
+	l.Client = c
+	l.T.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-func (l *lab) gap(g sfstream.Gap) {
+func (l *Lab) OnGap(g sfstream.Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.gaps = append(l.gaps, g)
+	l.Gaps = append(l.Gaps, g)
 }
 
-// gapCount is how many gaps the hook heard of; the log must agree.
-func (l *lab) gapCount() int {
-	l.t.Helper()
+// GapCount is how many gaps the hook heard of; the log must agree.
+func (l *Lab) GapCount() int {
+	l.T.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if logged := l.log.count("stored position refused"); logged != len(l.gaps) {
-		l.t.Errorf("the hook heard of %d gaps, the log of %d", len(l.gaps), logged)
+	if logged := l.Log.Count("stored position refused"); logged != len(l.Gaps) {
+		l.T.Errorf("the hook heard of %d gaps, the log of %d", len(l.Gaps), logged)
 	}
-	return len(l.gaps)
+	return len(l.Gaps)
 }
 
-// expectPossibleGaps expects no gap over the Pub/Sub API, where a keepalive proves
+// ExpectPossibleGaps expects no gap over the Pub/Sub API, where a keepalive proves
 // that a quiet channel has missed nothing. Over the Streaming API nothing proves it of
 // a channel of platform events, and so many possible gaps are told.
-func (l *lab) expectPossibleGaps(streaming int) {
-	l.t.Helper()
+func (l *Lab) ExpectPossibleGaps(streaming int) {
+	l.T.Helper()
 	want := 0
-	if transportOf(l.t) == sfstream.CometD {
+	if TransportOf(l.T) == sfstream.CometD {
 		want = streaming
 	}
-	if n := l.gapCount(); n != want {
-		l.t.Errorf("%d gaps, want %d", n, want)
+	if n := l.GapCount(); n != want {
+		l.T.Errorf("%d gaps, want %d", n, want)
 	}
-	for _, g := range l.gaps {
+	for _, g := range l.Gaps {
 		if !g.Possible {
-			l.t.Errorf("a gap that is more than possible: %+v", g)
+			l.T.Errorf("a gap that is more than possible: %+v", g)
 		}
 	}
 }
@@ -139,29 +139,29 @@ func followedUntil(m replaystore.Marker) time.Time {
 	return m.Live
 }
 
-// start starts the program.
-func (l *lab) start(opts ...sfstream.Option) {
-	l.t.Helper()
-	l.must(l.new(opts...).Open(l.t.Context()))
+// Start starts the program.
+func (l *Lab) Start(opts ...sfstream.Option) {
+	l.T.Helper()
+	l.Must(l.NewClient(opts...).Open(l.T.Context()))
 }
 
-// follow starts the program and subscribes it to the orders.
-func (l *lab) follow(opts ...sfstream.Option) {
-	l.t.Helper()
-	l.start(opts...)
-	l.subscribe(labOrders)
+// Follow starts the program and subscribes it to the orders.
+func (l *Lab) Follow(opts ...sfstream.Option) {
+	l.T.Helper()
+	l.Start(opts...)
+	l.Subscribe(LabOrders)
 }
 
-func (l *lab) subscribe(channel string, opts ...sfstream.SubscribeOption) {
-	l.t.Helper()
-	l.must(l.client.Subscribe(l.t.Context(), channel, opts...))
+func (l *Lab) Subscribe(channel string, opts ...sfstream.SubscribeOption) {
+	l.T.Helper()
+	l.Must(l.Client.Subscribe(l.T.Context(), channel, opts...))
 	synctest.Wait() // the first request has arrived
 }
 
 // failSubscribe fails the next n subscriptions where they are decided: in
 // GetTopic, or in the answer to the subscribe.
 func failSubscribe(t *testing.T, s *sfstreamtest.Server, n int, code string) {
-	if transportOf(t) == sfstream.CometD {
+	if TransportOf(t) == sfstream.CometD {
 		s.Reject("", n, code)
 		return
 	}
@@ -170,91 +170,91 @@ func failSubscribe(t *testing.T, s *sfstreamtest.Server, n int, code string) {
 
 // followStale starts the program where its position is refused. Over the Pub/Sub
 // API that ends the client; over the Streaming API it is the answer to Subscribe.
-func (l *lab) followStale(opts ...sfstream.Option) *sfstream.ReplayError {
-	l.t.Helper()
-	l.start(opts...)
-	err := l.client.Subscribe(l.t.Context(), labOrders)
-	if transportOf(l.t) == sfstream.CometD {
-		l.must(l.client.Err())
-		return expectError[*sfstream.ReplayError](l.t, err)
+func (l *Lab) followStale(opts ...sfstream.Option) *sfstream.ReplayError {
+	l.T.Helper()
+	l.Start(opts...)
+	err := l.Client.Subscribe(l.T.Context(), LabOrders)
+	if TransportOf(l.T) == sfstream.CometD {
+		l.Must(l.Client.Err())
+		return ExpectError[*sfstream.ReplayError](l.T, err)
 	}
-	l.must(err)
-	return expectEnd[*sfstream.ReplayError](l)
+	l.Must(err)
+	return ExpectEnd[*sfstream.ReplayError](l)
 }
 
-// stop ends the program in good order.
-func (l *lab) stop() {
-	l.t.Helper()
-	l.must(l.client.Close())
+// Stop ends the program in good order.
+func (l *Lab) Stop() {
+	l.T.Helper()
+	l.Must(l.Client.Close())
 }
 
-// pass lets time go by, and what happens in it.
-func (l *lab) pass(d time.Duration) {
+// Pass lets time go by, and what happens in it.
+func (l *Lab) Pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// publish puts orders with these numbers on their channel.
-func (l *lab) publish(numbers ...int) []sfstreamtest.Event {
-	l.t.Helper()
-	return l.publishOn(labOrders, numbers...)
+// PublishOrders puts orders with these numbers on their channel.
+func (l *Lab) PublishOrders(numbers ...int) []sfstreamtest.Event {
+	l.T.Helper()
+	return l.PublishNumbers(LabOrders, numbers...)
 }
 
-func (l *lab) publishOn(channel string, numbers ...int) (events []sfstreamtest.Event) {
-	l.t.Helper()
+func (l *Lab) PublishNumbers(channel string, numbers ...int) (events []sfstreamtest.Event) {
+	l.T.Helper()
 	for _, n := range numbers {
 		e, err := l.Publish(channel, map[string]any{"N__c": float64(n)})
-		l.must(err)
-		events = append(events, seenBy(l.t, e))
+		l.Must(err)
+		events = append(events, SeenBy(l.T, e))
 	}
 	return events
 }
 
-// publishDated publishes an order whose publisher has written this CreatedDate.
-func (l *lab) publishDated(number int, date time.Time) sfstreamtest.Event {
-	l.t.Helper()
-	e, err := l.Publish(labOrders, map[string]any{"N__c": float64(number), "CreatedDate": date})
-	l.must(err)
-	return seenBy(l.t, e)
+// PublishDated publishes an order whose publisher has written this CreatedDate.
+func (l *Lab) PublishDated(number int, date time.Time) sfstreamtest.Event {
+	l.T.Helper()
+	e, err := l.Publish(LabOrders, map[string]any{"N__c": float64(number), "CreatedDate": date})
+	l.Must(err)
+	return SeenBy(l.T, e)
 }
 
-// change commits a change of an account now.
-func (l *lab) change(numbers ...int) (events []sfstreamtest.Event) {
-	l.t.Helper()
+// ChangeAccount commits a change of an account now.
+func (l *Lab) ChangeAccount(numbers ...int) (events []sfstreamtest.Event) {
+	l.T.Helper()
 	for _, n := range numbers {
 		e, err := l.Change(sfstreamtest.Change{
 			Object: "Account", Type: "UPDATE", RecordIDs: []string{"001000000000001AAA"},
 			Set: map[string]any{"NumberOfEmployees": n},
 		})
-		l.must(err)
-		events = append(events, seenBy(l.t, e))
+		l.Must(err)
+		events = append(events, SeenBy(l.T, e))
 	}
 	return events
 }
 
-// receive takes the next message, and waits for it no longer than a day's outage.
-func (l *lab) receive() *sfstream.Message {
-	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 24*time.Hour)
+// Receive takes the next message, and waits for it no longer than a day's outage.
+func (l *Lab) Receive() *sfstream.Message {
+	l.T.Helper()
+	ctx, cancel := context.WithTimeout(l.T.Context(), 24*time.Hour)
 	defer cancel()
-	m, err := l.client.Receive(ctx)
+	m, err := l.Client.Receive(ctx)
 	if err != nil {
-		l.t.Fatalf("no message comes: %v; status %+v", err, l.client.Status())
+		l.T.Fatalf("no message comes: %v; status %+v", err, l.Client.Status())
 	}
 	return m
 }
 
-func (l *lab) number(m *sfstream.Message) int {
-	l.t.Helper()
+func (l *Lab) Number(m *sfstream.Message) int {
+	l.T.Helper()
 	fields, err := m.Fields()
-	l.must(err)
+	l.Must(err)
 	switch n := cmpOr(fields["N__c"], fields["NumberOfEmployees"]).(type) {
 	case float64:
 		return int(n)
 	case int64:
 		return int(n)
 	}
-	l.t.Fatalf("no number in %v", fields)
+	l.T.Fatalf("no number in %v", fields)
 	return 0
 }
 
@@ -265,59 +265,59 @@ func cmpOr(a, b any) any {
 	return a
 }
 
-// expect takes exactly these messages, in this order, and handles them.
-func (l *lab) expect(numbers ...int) {
-	l.t.Helper()
+// Expect takes exactly these messages, in this order, and handles them.
+func (l *Lab) Expect(numbers ...int) {
+	l.T.Helper()
 	for i, want := range numbers {
-		m := l.receive()
-		if got := l.number(m); got != want {
-			l.t.Fatalf("message %d of %d is number %d, want %d", i+1, len(numbers), got, want)
+		m := l.Receive()
+		if got := l.Number(m); got != want {
+			l.T.Fatalf("message %d of %d is number %d, want %d", i+1, len(numbers), got, want)
 		}
 		m.Ack()
 	}
 	synctest.Wait()
-	if n := l.client.Pending(); n > 0 {
-		m := l.receive()
-		l.t.Fatalf("%d messages too many, the first of them is number %d", n, l.number(m))
+	if n := l.Client.Pending(); n > 0 {
+		m := l.Receive()
+		l.T.Fatalf("%d messages too many, the first of them is number %d", n, l.Number(m))
 	}
 }
 
-// expectQuiet expects that nothing comes for a while.
-func (l *lab) expectQuiet(d time.Duration) {
-	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), d)
+// ExpectQuiet expects that nothing comes for a while.
+func (l *Lab) ExpectQuiet(d time.Duration) {
+	l.T.Helper()
+	ctx, cancel := context.WithTimeout(l.T.Context(), d)
 	defer cancel()
-	if m, err := l.client.Receive(ctx); err == nil {
-		l.t.Fatalf("number %d comes, want nothing", l.number(m))
+	if m, err := l.Client.Receive(ctx); err == nil {
+		l.T.Fatalf("number %d comes, want nothing", l.Number(m))
 	} else if !errors.Is(err, context.DeadlineExceeded) {
-		l.t.Fatalf("want silence, got: %v", err)
+		l.T.Fatalf("want silence, got: %v", err)
 	}
 }
 
-// expectStillWorks uses the client again after a test of failure.
-func (l *lab) expectStillWorks(channel string) {
-	l.t.Helper()
-	l.publishOn(channel, 9999)
-	l.expect(9999)
-	l.must(l.client.Err())
+// ExpectStillWorks uses the client again after a test of failure.
+func (l *Lab) ExpectStillWorks(channel string) {
+	l.T.Helper()
+	l.PublishNumbers(channel, 9999)
+	l.Expect(9999)
+	l.Must(l.Client.Err())
 }
 
-// expectEnd expects that the loop ends by itself, for a reason of type E. What
+// ExpectEnd expects that the loop ends by itself, for a reason of type E. What
 // was waiting before must have been taken.
-func expectEnd[E error](l *lab) E {
-	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 24*time.Hour)
+func ExpectEnd[E error](l *Lab) E {
+	l.T.Helper()
+	ctx, cancel := context.WithTimeout(l.T.Context(), 24*time.Hour)
 	defer cancel()
-	for m := range l.client.Messages(ctx) {
-		l.t.Fatalf("number %d comes, want the end", l.number(m))
+	for m := range l.Client.Messages(ctx) {
+		l.T.Fatalf("number %d comes, want the end", l.Number(m))
 	}
 	if ctx.Err() != nil {
-		l.t.Fatalf("the loop does not end; status %+v", l.client.Status())
+		l.T.Fatalf("the loop does not end; status %+v", l.Client.Status())
 	}
-	return expectError[E](l.t, l.client.Err())
+	return ExpectError[E](l.T, l.Client.Err())
 }
 
-func expectError[E error](t *testing.T, err error) E {
+func ExpectError[E error](t *testing.T, err error) E {
 	t.Helper()
 	var want E
 	if !errors.As(err, &want) {
@@ -326,71 +326,71 @@ func expectError[E error](t *testing.T, err error) E {
 	return want
 }
 
-// marker is what a restarted program would begin at.
-func (l *lab) marker(channel string) replaystore.Marker {
-	l.t.Helper()
-	m, err := l.store.Load(context.Background(), l.key(apiOf(l.t), channel))
+// Marker is what a restarted program would begin at.
+func (l *Lab) Marker(channel string) replaystore.Marker {
+	l.T.Helper()
+	m, err := l.Store.Load(context.Background(), l.Key(APIOf(l.T), channel))
 	if errors.Is(err, replaystore.ErrNotFound) {
 		return replaystore.Marker{}
 	}
-	l.must(err)
+	l.Must(err)
 	return m
 }
 
-func (l *lab) key(api, channel string) replaystore.Key {
+func (l *Lab) Key(api, channel string) replaystore.Key {
 	return replaystore.Key{OrgID: l.Account().OrgID, API: api, Channel: channel}
 }
 
-func (l *lab) save(key replaystore.Key, m replaystore.Marker) {
-	l.t.Helper()
-	l.must(l.store.Save(context.Background(), map[replaystore.Key]replaystore.Marker{key: m}))
+func (l *Lab) Save(key replaystore.Key, m replaystore.Marker) {
+	l.T.Helper()
+	l.Must(l.Store.Save(context.Background(), map[replaystore.Key]replaystore.Marker{key: m}))
 }
 
-// lastSubscribe is the request that the newest stream began with.
-func (l *lab) lastSubscribe(channel string) sfstreamtest.SubscribeCall {
-	l.t.Helper()
+// LastSubscribe is the request that the newest stream began with.
+func (l *Lab) LastSubscribe(channel string) sfstreamtest.SubscribeCall {
+	l.T.Helper()
 	calls := l.Subscribes(channel)
 	if len(calls) == 0 {
-		l.t.Fatal("no Subscribe call")
+		l.T.Fatal("no Subscribe call")
 	}
 	return calls[len(calls)-1]
 }
 
-// expectSubscribe expects how the newest stream began.
-func (l *lab) expectSubscribe(channel, preset string, id []byte) {
-	l.t.Helper()
-	call := l.lastSubscribe(channel)
+// ExpectSubscribe expects how the newest stream began.
+func (l *Lab) ExpectSubscribe(channel, preset string, id []byte) {
+	l.T.Helper()
+	call := l.LastSubscribe(channel)
 	if call.Preset != preset || !bytes.Equal(call.ReplayID, id) {
-		l.t.Fatalf("subscribed with %s %x, want %s %x", call.Preset, call.ReplayID, preset, id)
+		l.T.Fatalf("subscribed with %s %x, want %s %x", call.Preset, call.ReplayID, preset, id)
 	}
 }
 
-// outage cuts all connections, lets something happen, and ends after d.
-func (l *lab) outage(d time.Duration, during func()) {
-	l.t.Helper()
+// Outage cuts all connections, lets something happen, and ends after d.
+func (l *Lab) Outage(d time.Duration, during func()) {
+	l.T.Helper()
 	l.Refuse(true)
 	l.DropConnections()
 	synctest.Wait()
 	during()
-	l.pass(d)
+	l.Pass(d)
 	l.Refuse(false)
 }
 
-// reconnect cuts all connections and waits until the channel is followed again.
-func (l *lab) reconnect(channel string) {
-	l.t.Helper()
+// Reconnect cuts all connections and waits until the channel is followed again.
+func (l *Lab) Reconnect(channel string) {
+	l.T.Helper()
 	before := len(l.Subscribes(channel))
 	l.DropConnections()
 	for range 200 {
-		l.pass(time.Second)
+		l.Pass(time.Second)
 		if len(l.Subscribes(channel)) > before && l.Streams(channel) == 1 {
 			return
 		}
 	}
-	l.t.Fatal("the channel is not followed again")
+	l.T.Fatal("the channel is not followed again")
 }
 
-func numbers(from, to int) []int {
+func Numbers(from, to int) []int {
 	var all []int
 	for n := from; n <= to; n++ {
 		all = append(all, n)
@@ -398,27 +398,27 @@ func numbers(from, to int) []int {
 	return all
 }
 
-// logBuffer keeps all log lines at all levels.
-type logBuffer struct {
+// LogBuffer keeps all log lines at all levels.
+type LogBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *logBuffer) Write(p []byte) (int, error) {
+func (b *LogBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)
 }
 
-func (b *logBuffer) String() string {
+func (b *LogBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
 
-func (b *logBuffer) count(text string) int { return strings.Count(b.String(), text) }
+func (b *LogBuffer) Count(text string) int { return strings.Count(b.String(), text) }
 
-func (b *logBuffer) logger() *slog.Logger {
+func (b *LogBuffer) Logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
@@ -449,11 +449,6 @@ func (r *relay) DialOptions() []grpc.DialOption {
 	}
 }
 
-// authFunc is an authenticator made of a function.
-func authFunc(f func(ctx context.Context, login authenticator.Login) (*authenticator.Credentials, error)) authenticator.Authenticator {
-	return authenticator.Func(f)
-}
-
 // names gives each of several rules its own words.
 func names(format string, of []string, run func(t *testing.T, of string), number int) []rule {
 	var rules []rule
@@ -463,7 +458,7 @@ func names(format string, of []string, run func(t *testing.T, of string), number
 	return rules
 }
 
-func contains(t *testing.T, text string, parts ...string) {
+func Contains(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	if missing := slices.DeleteFunc(parts, func(p string) bool { return strings.Contains(text, p) }); len(missing) > 0 {
 		t.Errorf("%q does not contain %q", text, missing)

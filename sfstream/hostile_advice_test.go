@@ -15,32 +15,32 @@ import (
 // A Save is under way and hangs when the channel is unsubscribed and subscribed
 // again.
 func TestSubscribeResumesAtWhatIsBeingSaved(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		l := newStreaming(t)
-		store := newWatchedStore(t)
-		l.start(sfstream.WithReplayStore(store))
-		l.subscribe(labTopic)
-		l.put(labTopic, 1)
-		l.expect(1)
-		l.pass(time.Second)
-		store.beforeSave(hang)
-		l.put(labTopic, 2, 3)
-		l.expect(2, 3)
-		l.pass(time.Second) // the Save is under way
-		t.Logf("Unsubscribe: %v", l.client.Unsubscribe(t.Context(), labTopic))
+	InStreamingBubble(t, func(t *testing.T) {
+		l := NewStreaming(t)
+		store := NewWatchedStore(t)
+		l.Start(sfstream.WithReplayStore(store))
+		l.Subscribe(Topic)
+		l.Put(Topic, 1)
+		l.Expect(1)
+		l.Pass(time.Second)
+		store.BeforeSave(Hang)
+		l.Put(Topic, 2, 3)
+		l.Expect(2, 3)
+		l.Pass(time.Second) // the Save is under way
+		t.Logf("Unsubscribe: %v", l.Client.Unsubscribe(t.Context(), Topic))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		l.must(l.client.Subscribe(ctx, labTopic))
-		store.beforeSave(nil)
-		l.put(labTopic, 4)
-		l.expect(4)
+		l.Must(l.Client.Subscribe(ctx, Topic))
+		store.BeforeSave(nil)
+		l.Put(Topic, 4)
+		l.Expect(4)
 		synctest.Wait()
 	})
 }
 
 // idleSpy knows whether it was told to close idle connections.
 type idleSpy struct {
-	*scriptedOrg
+	*ScriptedOrg
 	closed bool
 }
 
@@ -48,17 +48,17 @@ func (s *idleSpy) CloseIdleConnections() { s.closed = true }
 
 // The user's transport is told.
 func TestCloseClosesIdleConnections(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &idleSpy{scriptedOrg: &scriptedOrg{}}
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &idleSpy{ScriptedOrg: &ScriptedOrg{}}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			if kind == "connect" && n > 1 {
-				return scriptedHold(r)
+				return ScriptedHold(r)
 			}
 			return nil, nil
 		}
-		c := s.client(t, sfstream.WithHTTPClient(&http.Client{Transport: s}))
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
-		must(t, c.Close())
+		c := s.Client(t, sfstream.WithHTTPClient(&http.Client{Transport: s}))
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		Must(t, c.Close())
 		if !s.closed {
 			t.Error("Close has not closed the idle connections: cometd.close does nothing")
 		}
@@ -67,21 +67,21 @@ func TestCloseClosesIdleConnections(t *testing.T) {
 
 // A proxy's error page shows the request's headers.
 func TestATokenThatAServerEchoesIsNotPrinted(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
+	InStreamingBubble(t, func(t *testing.T) {
 		for _, how := range []string{"page", "reply"} {
-			s := &scriptedOrg{}
-			s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+			s := &ScriptedOrg{}
+			s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 				echo := "Authorization: " + r.Header.Get("Authorization")
 				if kind != "subscribe" {
 					return nil, nil
 				}
 				if how == "page" {
-					return scriptedBody(502, "<html>bad gateway\n"+echo), nil
+					return ScriptedBody(502, "<html>bad gateway\n"+echo), nil
 				}
-				return scriptedFailure(msgs[0], "404::no such thing for "+echo), nil
+				return ScriptedFailure(msgs[0], "404::no such thing for "+echo), nil
 			}
-			log := new(logBuffer)
-			c := s.client(t, sfstream.WithLogger(log.logger()))
+			log := new(LogBuffer)
+			c := s.Client(t, sfstream.WithLogger(log.Logger()))
 			err := c.Subscribe(t.Context(), "/topic/Lab")
 			if strings.Contains(fmt.Sprint(err), "SECRET-") {
 				t.Errorf("%s: the error has the token: %v", how, err)
@@ -89,29 +89,29 @@ func TestATokenThatAServerEchoesIsNotPrinted(t *testing.T) {
 			if strings.Contains(log.String(), "SECRET-") {
 				t.Errorf("%s: the log has the token", how)
 			}
-			must(t, c.Close())
+			Must(t, c.Close())
 		}
 	})
 }
 
 // A connect is answered with an interval of a day.
 func TestAdviceOfADaysPauseIsAnOutage(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			if kind == "connect" && n == 2 {
-				return scriptedOK(kind, nil, fmt.Sprintf(`{"channel":"/meta/connect","id":%q,"successful":true,"advice":{"interval":86400000,"reconnect":"retry"}}`, msgs[0].ID)), nil
+				return ScriptedOK(kind, nil, fmt.Sprintf(`{"channel":"/meta/connect","id":%q,"successful":true,"advice":{"interval":86400000,"reconnect":"retry"}}`, msgs[0].ID)), nil
 			}
 			if kind == "connect" && n > 2 {
-				return scriptedHold(r)
+				return ScriptedHold(r)
 			}
 			return nil, nil
 		}
-		log := new(logBuffer)
-		c := s.client(t, sfstream.WithLogger(log.logger()))
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		log := new(LogBuffer)
+		c := s.Client(t, sfstream.WithLogger(log.Logger()))
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(12 * time.Hour)
-		if n := s.count("connect"); n < 3 {
+		if n := s.Count("connect"); n < 3 {
 			t.Errorf("%d connects in 12 h, state %v, Err %v", n, c.Status().Channels[0].State, c.Err())
 		}
 	})
@@ -119,12 +119,12 @@ func TestAdviceOfADaysPauseIsAnOutage(t *testing.T) {
 
 // It would end each connect before it is sent.
 func TestAdviceOfANegativeTimeoutIsNoAdvice(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
 		came := 0
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			if kind == "handshake" {
-				return scriptedOK(kind, nil, fmt.Sprintf(`{"channel":"/meta/handshake","clientId":"x","id":%q,"successful":true,"advice":{"interval":0,"timeout":-100000}}`, msgs[0].ID)), nil
+				return ScriptedOK(kind, nil, fmt.Sprintf(`{"channel":"/meta/handshake","clientId":"x","id":%q,"successful":true,"advice":{"interval":0,"timeout":-100000}}`, msgs[0].ID)), nil
 			}
 			if kind == "connect" {
 				came++
@@ -132,45 +132,45 @@ func TestAdviceOfANegativeTimeoutIsNoAdvice(t *testing.T) {
 				if err := r.Context().Err(); err != nil {
 					return nil, err
 				}
-				return scriptedOK(kind, msgs, scriptedEvent("/topic/Lab", came)), nil
+				return ScriptedOK(kind, msgs, ScriptedEvent("/topic/Lab", came)), nil
 			}
 			return nil, nil
 		}
-		c := s.client(t)
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		c := s.Client(t)
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(time.Hour)
 		if n := c.Pending(); n == 0 {
-			t.Errorf("nothing has come in an hour, %d handshakes: %v", s.count("handshake"), c.Status().Channels[0].LastError)
+			t.Errorf("nothing has come in an hour, %d handshakes: %v", s.Count("handshake"), c.Status().Channels[0].LastError)
 		}
 	})
 }
 
 // A 503 with a Retry-After of eleven days, or Unknown client with such an interval.
 func TestALongRetryAfterIsCut(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
+	InStreamingBubble(t, func(t *testing.T) {
 		for _, how := range []string{"header", "advice"} {
-			s := &scriptedOrg{}
-			s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+			s := &ScriptedOrg{}
+			s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 				if kind == "connect" && n == 2 {
 					if how == "advice" {
-						return scriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,"error":"403::Unknown client","advice":{"reconnect":"handshake","interval":1e11}}]`, msgs[0].ID)), nil
+						return ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,"error":"403::Unknown client","advice":{"reconnect":"handshake","interval":1e11}}]`, msgs[0].ID)), nil
 					}
-					resp := scriptedBody(503, "busy")
+					resp := ScriptedBody(503, "busy")
 					resp.Header.Set("Retry-After", "1000000")
 					return resp, nil
 				}
 				if kind == "connect" && n > 3 {
-					return scriptedHold(r)
+					return ScriptedHold(r)
 				}
 				return nil, nil
 			}
-			c := s.client(t)
-			must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+			c := s.Client(t)
+			Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 			<-time.After(10 * 24 * time.Hour)
-			if n := s.count("handshake"); n < 2 {
+			if n := s.Count("handshake"); n < 2 {
 				t.Errorf("%s: no new session in ten days, Err %v", how, c.Err())
 			}
-			must(t, c.Close())
+			Must(t, c.Close())
 		}
 	})
 }

@@ -14,9 +14,9 @@ import (
 // A channel that is not accepted yet stands first in the link. What the session is
 // told is its answer, and not the end of the others.
 func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			switch {
 			case kind == "subscribe":
 				var parts []string
@@ -27,21 +27,21 @@ func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
 					}
 					parts = append(parts, fmt.Sprintf(`{"channel":%q,"id":%q,"successful":true,"subscription":%q}`, m.Channel, m.ID, m.Subscription))
 				}
-				return scriptedBody(200, "["+strings.Join(parts, ",")+"]"), nil
+				return ScriptedBody(200, "["+strings.Join(parts, ",")+"]"), nil
 			case kind == "connect" && n == 2:
 				<-time.After(10 * time.Second)
-				return scriptedFailure(msgs[0], "403::Unknown client"), nil
+				return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 			case kind == "connect" && n > 2:
-				return scriptedHold(r)
+				return ScriptedHold(r)
 			case kind == "handshake" && n == 2:
-				return scriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/handshake","id":%q,"successful":false,"error":"403::User not enabled for streaming","advice":{"reconnect":"none"}}]`, msgs[0].ID)), nil
+				return ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/handshake","id":%q,"successful":false,"error":"403::User not enabled for streaming","advice":{"reconnect":"none"}}]`, msgs[0].ID)), nil
 			}
 			return nil, nil
 		}
-		c := s.client(t)
+		c := s.Client(t)
 		go func() { _ = c.Subscribe(t.Context(), "/topic/Busy") }()
 		<-time.After(time.Second)
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(time.Hour)
 		if err := c.Err(); err != nil {
 			t.Errorf("/topic/Lab was accepted and got no second chance: %v", err)
@@ -52,32 +52,32 @@ func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
 // A session of new events has received an event and holds it when it breaks. The
 // event is misdated, and not skipped for that in the next session.
 func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
+	InStreamingBubble(t, func(t *testing.T) {
 		const ch = "/event/Lab__e"
-		s := &scriptedOrg{}
+		s := &ScriptedOrg{}
 		misdated := `{"channel":"/event/Lab__e","data":{"schema":"x","payload":{"CreatedDate":"` + time.Now().Add(-2*time.Hour).UTC().Format("2006-01-02T15:04:05.000Z") + `"},"event":{"replayId":7}}}`
 		after := ""
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			switch {
 			case kind == "subscribe" && n == 2:
 				<-time.After(5 * time.Second)
 				return nil, errors.New("connection reset")
 			case kind == "subscribe" && n == 3:
 				after = string(msgs[0].Ext.Replay)
-				return scriptedOK(kind, msgs, misdated), nil // it is retained
+				return ScriptedOK(kind, msgs, misdated), nil // it is retained
 			case kind == "connect" && n == 2:
 				<-time.After(3 * time.Second)
-				return scriptedOK(kind, msgs, misdated), nil // while the subscribe is in flight
+				return ScriptedOK(kind, msgs, misdated), nil // while the subscribe is in flight
 			case kind == "connect" && n > 2:
-				return scriptedHold(r)
+				return ScriptedHold(r)
 			}
 			return nil, nil
 		}
-		c := s.client(t)
-		must(t, c.Subscribe(t.Context(), ch))
+		c := s.Client(t)
+		Must(t, c.Subscribe(t.Context(), ch))
 		<-time.After(time.Second)
 		go func() { _ = c.Subscribe(t.Context(), "/topic/Other") }()
-		if got := scriptedTake(t, c, time.Minute); len(got) != 1 {
+		if got := TakeIDs(t, c, time.Minute); len(got) != 1 {
 			t.Errorf("got %v, want [7], which the client had received; subscribed again with %s", got, after)
 		}
 	})
@@ -86,31 +86,31 @@ func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
 // The reply to a subscribe is missing in a list of replies: the server may follow
 // the channel.
 func TestAMissingReplyIsALostOne(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
-		two := scriptedEvent("/topic/Lab", 2) // an event keeps its date
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
+		two := ScriptedEvent("/topic/Lab", 2) // an event keeps its date
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			switch {
 			case kind == "connect" && n == 2:
-				return scriptedOK(kind, msgs, scriptedEvent("/topic/Lab", 1)), nil
+				return ScriptedOK(kind, msgs, ScriptedEvent("/topic/Lab", 1)), nil
 			case kind == "connect" && n == 3:
-				return scriptedFailure(msgs[0], "403::Unknown client"), nil
+				return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 			case kind == "subscribe" && n == 2:
-				return scriptedBody(200, "[]"), nil // accepted, after 1
+				return ScriptedBody(200, "[]"), nil // accepted, after 1
 			case kind == "connect" && n == 4:
-				return scriptedOK(kind, msgs, two), nil
-			case kind == "subscribe" && n == 3 && s.count("handshake") > 2:
-				return scriptedOK(kind, msgs, two), nil // a new session: replay
+				return ScriptedOK(kind, msgs, two), nil
+			case kind == "subscribe" && n == 3 && s.Count("handshake") > 2:
+				return ScriptedOK(kind, msgs, two), nil // a new session: replay
 			case kind == "connect" && n > 5:
-				return scriptedHold(r)
+				return ScriptedHold(r)
 			}
 			return nil, nil // subscribed already: success
 		}
-		c := s.client(t)
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
-		got := scriptedTake(t, c, 10*time.Minute)
+		c := s.Client(t)
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		got := TakeIDs(t, c, 10*time.Minute)
 		if strings.Join(got, " ") != "1 2" {
-			t.Errorf("got %v, want 1 2; %d sessions, %d subscribes", got, s.count("handshake"), s.count("subscribe"))
+			t.Errorf("got %v, want 1 2; %d sessions, %d subscribes", got, s.Count("handshake"), s.Count("subscribe"))
 		}
 	})
 }
@@ -132,27 +132,27 @@ func (trickle) Close() error { return nil }
 func TestReview18Trickle(t *testing.T) {
 	for _, where := range []string{"subscribe", "connect"} {
 		t.Run(where, func(t *testing.T) {
-			inStreamingBubble(t, func(t *testing.T) {
-				s := &scriptedOrg{}
-				s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+			InStreamingBubble(t, func(t *testing.T) {
+				s := &ScriptedOrg{}
+				s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 					if kind == where && n == 2 {
-						resp := scriptedBody(200, "")
+						resp := ScriptedBody(200, "")
 						resp.Body, resp.ContentLength = trickle{r.Context().Done()}, -1
 						return resp, nil
 					}
 					if kind == "connect" && n > 1 {
-						return scriptedHold(r)
+						return ScriptedHold(r)
 					}
 					return nil, nil
 				}
-				c := s.client(t, sfstream.WithReconnectTimeout(5*time.Minute))
-				must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+				c := s.Client(t, sfstream.WithReconnectTimeout(5*time.Minute))
+				Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 				<-time.After(time.Second)
 				if where == "subscribe" {
 					go func() { _ = c.Subscribe(t.Context(), "/topic/Other") }()
 				}
 				<-time.After(24 * time.Hour)
-				if n := s.count("handshake"); n < 2 {
+				if n := s.Count("handshake"); n < 2 {
 					t.Errorf("a day of spaces on a %s: still the same session, state %v", where, c.Status().Channels[0].State)
 				}
 			})

@@ -11,25 +11,25 @@ import (
 // While a call is under way all events are held: the session asks for no more than
 // there is room for.
 func TestWhatIsHeldDuringACallIsBounded(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
 		next := 0
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			switch {
 			case kind == "subscribe" && n == 2:
 				<-time.After(19 * time.Second)
-			case kind == "connect" && n > 1 && s.count("subscribe") > 1:
+			case kind == "connect" && n > 1 && s.Count("subscribe") > 1:
 				next++
-				return scriptedOK(kind, msgs, scriptedEvent("/topic/Lab", next)), nil
+				return ScriptedOK(kind, msgs, ScriptedEvent("/topic/Lab", next)), nil
 			case kind == "connect" && n > 1:
 				<-time.After(time.Second)
 			}
 			return nil, nil
 		}
-		c := s.client(t, sfstream.WithPrefetch(10))
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		c := s.Client(t, sfstream.WithPrefetch(10))
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(3 * time.Second)
-		must(t, c.Subscribe(t.Context(), "/topic/Other"))
+		Must(t, c.Subscribe(t.Context(), "/topic/Other"))
 		<-time.After(time.Second)
 		if n := c.Pending(); n > 100 {
 			t.Errorf("%d messages are pending with WithPrefetch(10), each of a reply of its own", n)

@@ -37,9 +37,9 @@ func TestAReplyOfEmptyObjectsTakesLittleMemory(t *testing.T) {
 		return &authenticator.Credentials{AccessToken: "SECRET", InstanceURL: srv.URL, OrgID: "00D000000000001AAA"}, nil
 	})
 	c, err := sfstream.New(auth, sfstream.WithAPIVersion("62.0"), sfstream.WithTransport(sfstream.CometD))
-	must(t, err)
+	Must(t, err)
 	defer c.Close()
-	must(t, c.Open(t.Context()))
+	Must(t, c.Open(t.Context()))
 	runtime.GC()
 	var before, now runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -14,31 +14,31 @@ import (
 func TestASessionThatAnswersNothingIsAnOutage(t *testing.T) {
 	for _, hung := range []string{"subscribe", "connect"} {
 		t.Run(hung, func(t *testing.T) {
-			inStreamingBubble(t, func(t *testing.T) {
+			InStreamingBubble(t, func(t *testing.T) {
 				var broken atomic.Bool
-				s := &scriptedOrg{}
-				s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+				s := &ScriptedOrg{}
+				s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 					if broken.Load() && kind == hung {
 						<-r.Context().Done()
 						return nil, r.Context().Err()
 					}
 					if kind == "connect" && n > 1 {
 						if broken.Load() {
-							return scriptedFailure(msgs[0], "403::Unknown client"), nil
+							return ScriptedFailure(msgs[0], "403::Unknown client"), nil
 						}
-						return scriptedHold(r)
+						return ScriptedHold(r)
 					}
 					return nil, nil
 				}
-				c := s.client(t, sfstream.WithReconnectTimeout(5*time.Minute))
-				must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+				c := s.Client(t, sfstream.WithReconnectTimeout(5*time.Minute))
+				Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 				<-time.After(time.Minute)
 				broken.Store(true)
-				before := s.count("handshake")
+				before := s.Count("handshake")
 				<-time.After(24 * time.Hour)
 				var timeout *sfstream.TimeoutError
 				if !errors.As(c.Err(), &timeout) {
-					t.Errorf("after a day without a word on %s, Err is %v; %d handshakes", hung, c.Err(), s.count("handshake")-before)
+					t.Errorf("after a day without a word on %s, Err is %v; %d handshakes", hung, c.Err(), s.Count("handshake")-before)
 				}
 			})
 		})

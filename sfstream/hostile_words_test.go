@@ -18,55 +18,55 @@ func rvHang(r *http.Request) (*http.Response, error) {
 
 // The server does not take the disconnect of the session that was for it.
 func TestSubscribeEndsWithItsContextWhateverTheGoodbyeTakes(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			if kind != "handshake" {
 				return rvHang(r)
 			}
 			return nil, nil
 		}
-		c := s.client(t)
-		endsWith(t, func(ctx context.Context) error { return c.Subscribe(ctx, "/topic/Lab") })
+		c := s.Client(t)
+		EndsWith(t, func(ctx context.Context) error { return c.Subscribe(ctx, "/topic/Lab") })
 	})
 }
 
 // One reply has a wrong Date at the moment of Subscribe.
 func TestOneWrongDateSkipsNothing(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
 		var event string
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			date := func(resp *http.Response, ahead time.Duration) *http.Response {
 				resp.Header.Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 				return resp
 			}
 			switch {
 			case kind == "unsubscribe":
-				return date(scriptedOK(kind, msgs, ""), 0), nil
+				return date(ScriptedOK(kind, msgs, ""), 0), nil
 			case kind == "connect" && n == 2:
 				<-time.After(5 * time.Second)
-				event = scriptedEvent("/topic/Lab", 7) // and lost with its connect
+				event = ScriptedEvent("/topic/Lab", 7) // and lost with its connect
 				<-time.After(5 * time.Second)
-				return date(scriptedFailure(msgs[0], "403::Unknown client"), 0), nil
+				return date(ScriptedFailure(msgs[0], "403::Unknown client"), 0), nil
 			case kind == "connect" && n == 1: // one node's clock, or a proxy's
-				return date(scriptedOK(kind, msgs, ""), 3*time.Hour), nil
+				return date(ScriptedOK(kind, msgs, ""), 3*time.Hour), nil
 			case kind == "subscribe" && n == 3:
-				return date(scriptedOK(kind, msgs, event), 0), nil
+				return date(ScriptedOK(kind, msgs, event), 0), nil
 			case kind == "connect" && n > 2:
-				resp, err := scriptedHold(r)
+				resp, err := ScriptedHold(r)
 				if err == nil {
-					resp = date(scriptedOK(kind, msgs, ""), 0)
+					resp = date(ScriptedOK(kind, msgs, ""), 0)
 				}
 				return resp, err
 			}
-			return date(scriptedOK(kind, msgs, ""), 0), nil
+			return date(ScriptedOK(kind, msgs, ""), 0), nil
 		}
-		c := s.client(t)
-		must(t, c.Subscribe(t.Context(), "/topic/First"))
+		c := s.Client(t)
+		Must(t, c.Subscribe(t.Context(), "/topic/First"))
 		<-time.After(time.Second)
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
-		if got := scriptedTake(t, c, time.Minute); len(got) != 1 {
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		if got := TakeIDs(t, c, time.Minute); len(got) != 1 {
 			t.Errorf("got %v, want [7], published after Subscribe", got)
 		}
 	})
@@ -74,16 +74,16 @@ func TestOneWrongDateSkipsNothing(t *testing.T) {
 
 // The server's error is 8 MB long.
 func TestAHugeErrorIsCut(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			if kind == "subscribe" {
-				return scriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::%s"}]`, msgs[0].ID, strings.Repeat("x", 8<<20))), nil
+				return ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::%s"}]`, msgs[0].ID, strings.Repeat("x", 8<<20))), nil
 			}
 			return nil, nil
 		}
-		log := new(logBuffer)
-		c := s.client(t, sfstream.WithLogger(log.logger()))
+		log := new(LogBuffer)
+		c := s.Client(t, sfstream.WithLogger(log.Logger()))
 		err := c.Subscribe(t.Context(), "/topic/Lab")
 		if n := len(err.Error()); n > 10_000 || len(log.String()) > 100_000 {
 			t.Errorf("an error of %d bytes, a log of %d", n, len(log.String()))
@@ -93,9 +93,9 @@ func TestAHugeErrorIsCut(t *testing.T) {
 
 // A subscribe takes the server 22 s.
 func TestASlowSubscribeStopsNoOtherChannel(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 			if kind == "subscribe" && strings.Contains(fmt.Sprint(msgs), "/topic/Slow") {
 				select {
 				case <-time.After(22 * time.Second):
@@ -103,65 +103,65 @@ func TestASlowSubscribeStopsNoOtherChannel(t *testing.T) {
 					return nil, r.Context().Err()
 				}
 			}
-			if kind == "connect" && n > 1 && s.count("handshake") == 1 {
-				return scriptedHold(r)
+			if kind == "connect" && n > 1 && s.Count("handshake") == 1 {
+				return ScriptedHold(r)
 			}
 			if kind == "connect" && n > 2 {
-				return scriptedHold(r)
+				return ScriptedHold(r)
 			}
 			return nil, nil
 		}
-		c := s.client(t)
-		must(t, c.Subscribe(t.Context(), "/topic/Lab"))
+		c := s.Client(t)
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(time.Minute)
 		err := c.Subscribe(t.Context(), "/topic/Slow", sfstream.From(sfstream.ReplayAll))
-		if err != nil || s.count("handshake") > 1 {
-			t.Errorf("Subscribe: %v; %d handshakes; status of /topic/Lab %v", err, s.count("handshake"), c.Status().Channels[0].State)
+		if err != nil || s.Count("handshake") > 1 {
+			t.Errorf("Subscribe: %v; %d handshakes; status of /topic/Lab %v", err, s.Count("handshake"), c.Status().Channels[0].State)
 		}
 	})
 }
 
 // What the server had queued of an unsubscribed channel comes in many small replies.
 func TestLeftoversOfAnUnsubscribedChannelAreNotTheNewOnes(t *testing.T) {
-	inStreamingBubble(t, func(t *testing.T) {
-		s := &scriptedOrg{}
+	InStreamingBubble(t, func(t *testing.T) {
+		s := &ScriptedOrg{}
 		sent := 10
-		s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
-			if s.count("handshake") > 1 { // a new session has no queue
+		s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
+			if s.Count("handshake") > 1 { // a new session has no queue
 				sent = max(sent, 20)
 			}
-			if kind == "connect" && n > 1 && s.count("unsubscribe") > 0 && sent < 20 {
+			if kind == "connect" && n > 1 && s.Count("unsubscribe") > 0 && sent < 20 {
 				<-time.After(time.Second)
 				sent++
-				return scriptedOK(kind, msgs, scriptedEvent("/topic/Lab", sent)), nil // old queue: 11 to 20, in small replies
+				return ScriptedOK(kind, msgs, ScriptedEvent("/topic/Lab", sent)), nil // old queue: 11 to 20, in small replies
 			}
 			if kind == "connect" && n > 1 && sent == 20 {
 				sent++
 				var all []string
 				for i := 6; i <= 20; i++ { // then what the new subscription replays: after 5
-					all = append(all, scriptedEvent("/topic/Lab", i))
+					all = append(all, ScriptedEvent("/topic/Lab", i))
 				}
-				return scriptedOK(kind, msgs, strings.Join(all, ",")), nil
+				return ScriptedOK(kind, msgs, strings.Join(all, ",")), nil
 			}
 			if kind == "connect" && n > 1 && sent < 20 {
 				<-time.After(time.Second)
 				return nil, nil
 			}
 			if kind == "connect" && n > 1 {
-				return scriptedHold(r)
+				return ScriptedHold(r)
 			}
 			return nil, nil
 		}
-		c := s.client(t)
-		must(t, c.Subscribe(t.Context(), "/topic/Keep"))
-		must(t, c.Subscribe(t.Context(), "/topic/Lab", sfstream.From(sfstream.ReplayAfter([]byte("5")))))
+		c := s.Client(t)
+		Must(t, c.Subscribe(t.Context(), "/topic/Keep"))
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab", sfstream.From(sfstream.ReplayAfter([]byte("5")))))
 		<-time.After(5 * time.Second)
-		must(t, c.Unsubscribe(t.Context(), "/topic/Lab"))
+		Must(t, c.Unsubscribe(t.Context(), "/topic/Lab"))
 		<-time.After(4 * time.Second)
-		must(t, c.Subscribe(t.Context(), "/topic/Lab", sfstream.From(sfstream.ReplayAfter([]byte("5")))))
-		got := scriptedTake(t, c, time.Minute)
+		Must(t, c.Subscribe(t.Context(), "/topic/Lab", sfstream.From(sfstream.ReplayAfter([]byte("5")))))
+		got := TakeIDs(t, c, time.Minute)
 		if len(got) == 0 || got[0] != "6" {
-			t.Errorf("got %v, want 6 to 20 in order; %d handshakes", got, s.count("handshake"))
+			t.Errorf("got %v, want 6 to 20 in order; %d handshakes", got, s.Count("handshake"))
 		}
 	})
 }

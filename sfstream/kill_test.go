@@ -144,8 +144,8 @@ func kill(t *testing.T, transport sfstream.Transport) {
 	midstream := 0
 	for range kills {
 		before := int(published.Load())
-		cmd := childCommand(t, "follow", args)
-		startChild(t, cmd)
+		cmd := ChildCommand(t, "follow", args)
+		StartChild(t, cmd)
 		time.Sleep(time.Duration(random.Int64N(int64(2 * every))))
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -171,8 +171,8 @@ func kill(t *testing.T, transport sfstream.Transport) {
 func runOrders(t *testing.T, args followArgs, log *numberLog, last int, published func() error) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	cmd := childCommand(t, "follow", args)
-	stdin := startChild(t, cmd)
+	cmd := ChildCommand(t, "follow", args)
+	stdin := StartChild(t, cmd)
 	if err := published(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,36 +9,36 @@ import (
 	"testing"
 )
 
-// The test binary is also the other processes of the tests and benchmarks that
-// need some: with childEnv set it does that job, with what childArgs holds.
+// A test binary is also the other processes of its tests and benchmarks: with childEnv
+// set it does that job, with what childArgs holds.
 const (
 	childEnv  = "SFSTREAM_TEST_CHILD"
 	childArgs = "SFSTREAM_TEST_ARGS"
 )
 
 func TestMain(m *testing.M) {
-	var err error
-	switch job := os.Getenv(childEnv); job {
-	case "":
+	Main(m, map[string]func() error{
+		"follow":              Job(follower),
+		"panic":               Job(panicking),
+		"soak":                Job(soakFollower),
+		"bench server":        serveBench,
+		"bench receive":       Job(receive),
+		"bench bare":          Job(receiveBare),
+		"bench cometd server": serveBurst,
+		"bench cometd":        Job(receiveBurst),
+	})
+}
+
+// Main is the TestMain of a package whose tests need other processes: in one of them it
+// does its job, elsewhere it runs the tests.
+func Main(m *testing.M, jobs map[string]func() error) {
+	name := os.Getenv(childEnv)
+	if name == "" {
 		os.Exit(m.Run())
-	case "follow":
-		err = runJob(follower)
-	case "panic":
-		err = runJob(panicking)
-	case "soak":
-		err = runJob(soakFollower)
-	case "bench server":
-		err = serveBench()
-	case "bench bare":
-		err = runJob(receiveBare)
-	case "bench cometd server":
-		err = serveBurst()
-	case "bench cometd":
-		err = runJob(receiveBurst)
-	case "bench receive":
-		err = runJob(receive)
-	default:
-		err = fmt.Errorf("no such job: %q", job)
+	}
+	err := fmt.Errorf("no such job: %q", name)
+	if do := jobs[name]; do != nil {
+		err = do()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -46,16 +46,19 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func runJob[Args any](job func(Args) error) error {
-	var args Args
-	if err := json.Unmarshal([]byte(os.Getenv(childArgs)), &args); err != nil {
-		return err
+// Job is a job that needs arguments: those of ChildCommand.
+func Job[Args any](do func(Args) error) func() error {
+	return func() error {
+		var args Args
+		if err := json.Unmarshal([]byte(os.Getenv(childArgs)), &args); err != nil {
+			return err
+		}
+		return do(args)
 	}
-	return job(args)
 }
 
-// childCommand is the test binary with a job. Its stderr is the test's.
-func childCommand(tb testing.TB, job string, args any) *exec.Cmd {
+// ChildCommand is the test binary with a job. Its stderr is the test's.
+func ChildCommand(tb testing.TB, job string, args any) *exec.Cmd {
 	tb.Helper()
 	text, err := json.Marshal(args)
 	if err != nil {
@@ -67,9 +70,9 @@ func childCommand(tb testing.TB, job string, args any) *exec.Cmd {
 	return cmd
 }
 
-// startChild starts a command that ends when its stdin does, at the latest with
+// StartChild starts a command that ends when its stdin does, at the latest with
 // the test.
-func startChild(tb testing.TB, cmd *exec.Cmd) (stdin io.Closer) {
+func StartChild(tb testing.TB, cmd *exec.Cmd) (stdin io.Closer) {
 	tb.Helper()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

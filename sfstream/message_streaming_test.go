@@ -21,17 +21,17 @@ const (
 
 // streamed receives one message that send publishes on a PushTopic or a generic
 // channel, as subscribed.
-func streamed(t *testing.T, channel string, send func(l *lab) (sfstreamtest.Event, error), check func(l *lab, m *sfstream.Message), opts ...sfstream.Option) {
+func streamed(t *testing.T, channel string, send func(l *Lab) (sfstreamtest.Event, error), check func(l *Lab, m *sfstream.Message), opts ...sfstream.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		l.must(l.DefinePushTopic(sfstreamtest.PushTopic{Name: "Accounts", Query: "SELECT Id, Name, Industry FROM Account", NotifyForFields: "All"}))
-		l.must(l.DefineGenericChannel(messageGeneric))
-		l.start(opts...)
-		l.subscribe(channel)
+		l := New(t)
+		l.Must(l.DefinePushTopic(sfstreamtest.PushTopic{Name: "Accounts", Query: "SELECT Id, Name, Industry FROM Account", NotifyForFields: "All"}))
+		l.Must(l.DefineGenericChannel(messageGeneric))
+		l.Start(opts...)
+		l.Subscribe(channel)
 		e, err := send(l)
-		l.must(err)
-		m := l.receive()
+		l.Must(err)
+		m := l.Receive()
 		m.Ack()
 		if want := strconv.FormatUint(e.Number, 10); string(m.ReplayID) != want || m.Channel != channel || m.SchemaID != "" {
 			t.Errorf("channel %s, replay id %s, schema %q; want %s, %s, none", m.Channel, m.ReplayID, m.SchemaID, channel, want)
@@ -40,7 +40,7 @@ func streamed(t *testing.T, channel string, send func(l *lab) (sfstreamtest.Even
 	})
 }
 
-func anAccount(l *lab) (sfstreamtest.Event, error) {
+func anAccount(l *Lab) (sfstreamtest.Event, error) {
 	return l.PublishTopic("Accounts", "updated", map[string]any{
 		"Id": "001000000000001AAA", "Name": "Acme \"1\"", "Industry": nil, "Employees": json.RawMessage("9007199254740993"), "Revenue": json.RawMessage("3.0"),
 		"LastModifiedDate": "2025-06-01T12:30:15.000+0000", "Tags": []string{"a", "2025-06-01T12:30:15Z"}, "Owner": map[string]any{"Name": "Ada"},
@@ -48,9 +48,9 @@ func anAccount(l *lab) (sfstreamtest.Event, error) {
 }
 
 func TestAPushTopicsMessageIsTheRecord(t *testing.T) {
-	streamed(t, messageTopic, anAccount, func(l *lab, m *sfstream.Message) {
+	streamed(t, messageTopic, anAccount, func(l *Lab, m *sfstream.Message) {
 		fields, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		want := map[string]any{
 			"Id": "001000000000001AAA", "Name": "Acme \"1\"", "Industry": nil, "Employees": int64(9007199254740993), "Revenue": 3.0,
 			"LastModifiedDate": "2025-06-01T12:30:15.000Z", "Tags": []any{"a", "2025-06-01T12:30:15.000Z"}, "Owner": map[string]any{"Name": "Ada"},
@@ -69,17 +69,17 @@ func TestAPushTopicsMessageIsTheRecord(t *testing.T) {
 			Industry         *string
 			Owner            struct{ Name string }
 		}](m)
-		l.must(err)
+		l.Must(err)
 		if account.Name != "Acme \"1\"" || account.Employees != 9007199254740993 || !account.When.Equal(time.Date(2025, 6, 1, 12, 30, 15, 0, time.UTC)) ||
 			account.Industry != nil || account.Owner.Name != "Ada" {
 			t.Errorf("%+v", account)
 		}
 		_, err = sfstream.Decode[struct{ Employees int32 }](m)
-		if e := expectError[*sfstream.DecodeError](t, err); e.Field != "Employees" || e.Channel != messageTopic || string(e.ReplayID) != string(m.ReplayID) {
+		if e := ExpectError[*sfstream.DecodeError](t, err); e.Field != "Employees" || e.Channel != messageTopic || string(e.ReplayID) != string(m.ReplayID) {
 			t.Errorf("%+v", e)
 		}
 		text, err := m.MarshalJSON()
-		l.must(err)
+		l.Must(err)
 		date := m.Date().Format("2006-01-02T15:04:05.000Z")
 		wantText := `{"channel":"/topic/Accounts","data":{"sobject":{"Employees":9007199254740993,"Id":"001000000000001AAA","Industry":null,` +
 			`"LastModifiedDate":"2025-06-01T12:30:15.000Z","Name":"Acme \"1\"","Owner":{"Name":"Ada"},"Revenue":3,"Tags":["a","2025-06-01T12:30:15.000Z"]},` +
@@ -100,13 +100,13 @@ func TestAPushTopicsMessageIsTheRecord(t *testing.T) {
 }
 
 func TestAGenericMessageIsItsText(t *testing.T) {
-	send := func(l *lab) (sfstreamtest.Event, error) {
+	send := func(l *Lab) (sfstreamtest.Event, error) {
 		result, err := l.Push(messageGeneric, `{"not": "decoded"}`)
 		return result.Event, err
 	}
-	streamed(t, messageGeneric, send, func(l *lab, m *sfstream.Message) {
+	streamed(t, messageGeneric, send, func(l *Lab, m *sfstream.Message) {
 		fields, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		if !reflect.DeepEqual(fields, map[string]any{"payload": `{"not": "decoded"}`}) || m.Type != "" || m.Date().IsZero() {
 			t.Errorf("%v, type %q, date %v", fields, m.Type, m.Date())
 		}
@@ -120,7 +120,7 @@ func TestAGenericMessageIsItsText(t *testing.T) {
 			t.Error("a text became a struct")
 		}
 		text, err := m.MarshalJSON()
-		l.must(err)
+		l.Must(err)
 		if !strings.HasPrefix(string(text), `{"channel":"/u/notices/Ops","data":{"payload":"{\"not\": \"decoded\"}","event":{"createdDate":"`) {
 			t.Errorf("%s", text)
 		}
@@ -137,12 +137,12 @@ func TestWithJSONDecodesPayloadsOfTheStreamingAPI(t *testing.T) {
 		*v.(*any) = map[string]any{"mine": true}
 		return nil
 	})
-	streamed(t, messageTopic, anAccount, func(l *lab, m *sfstream.Message) {
+	streamed(t, messageTopic, anAccount, func(l *Lab, m *sfstream.Message) {
 		if len(seen) > 0 {
 			t.Errorf("called before anything was asked for: %q", seen)
 		}
 		fields, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		if !reflect.DeepEqual(fields, map[string]any{"mine": true}) || len(seen) != 1 {
 			t.Errorf("%v after %q", fields, seen)
 		}
@@ -153,32 +153,32 @@ func TestFiltersAreRoutedToTheSubscription(t *testing.T) {
 	for name, opts := range map[string][]sfstreamtest.Option{"events name the filter": nil, "events name the bare channel": {sfstreamtest.WithBareFilteredChannel()}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t, opts...)
-				l.must(l.DefinePushTopic(sfstreamtest.PushTopic{Name: "Accounts", Query: "SELECT Id, Name, Industry FROM Account"}))
+				l := New(t, opts...)
+				l.Must(l.DefinePushTopic(sfstreamtest.PushTopic{Name: "Accounts", Query: "SELECT Id, Name, Industry FROM Account"}))
 				const filtered = messageTopic + "?Industry='Energy'"
-				l.start(sfstream.WithReplay(sfstream.ReplayAll))
-				l.subscribe(filtered)
-				if err := l.client.Subscribe(t.Context(), messageTopic); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
+				l.Start(sfstream.WithReplay(sfstream.ReplayAll))
+				l.Subscribe(filtered)
+				if err := l.Client.Subscribe(t.Context(), messageTopic); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
 					t.Errorf("the bare channel: %v", err)
 				}
 				send := func(industry string) sfstreamtest.Event {
 					e, err := l.PublishTopic("Accounts", "created", map[string]any{"Id": "1", "Industry": industry})
-					l.must(err)
+					l.Must(err)
 					return e
 				}
 				send("Retail")
 				first := send("Energy")
-				m := l.receive()
+				m := l.Receive()
 				if m.Channel != filtered || string(m.ReplayID) != strconv.FormatUint(first.Number, 10) {
 					t.Errorf("%s %s", m.Channel, m.ReplayID)
 				}
 				m.Ack()
-				l.stop()
+				l.Stop()
 				send("Retail")
 				second := send("Energy")
-				l.start()
-				l.subscribe(messageTopic + "?Industry='Energy'&Name='x'") // another filter, the same marker
-				if m := l.receive(); string(m.ReplayID) != strconv.FormatUint(second.Number, 10) {
+				l.Start()
+				l.Subscribe(messageTopic + "?Industry='Energy'&Name='x'") // another filter, the same marker
+				if m := l.Receive(); string(m.ReplayID) != strconv.FormatUint(second.Number, 10) {
 					t.Errorf("after the restart %s, want %d", m.ReplayID, second.Number)
 				}
 			})

@@ -17,15 +17,15 @@ import (
 
 const allTypes = "/event/AllTypes__e"
 
-// aDate is what the tests' DateTime fields hold.
-var aDate = time.Date(2025, 6, 1, 12, 30, 15, 123e6, time.UTC)
+// Date is what the tests' DateTime fields hold.
+var Date = time.Date(2025, 6, 1, 12, 30, 15, 123e6, time.UTC)
 
 // aMessage publishes an event that has fields of all kinds and receives it.
-func aMessage(t *testing.T, do func(t *testing.T, l *lab, m *sfstream.Message), opts ...sfstream.Option) {
+func aMessage(t *testing.T, do func(t *testing.T, l *Lab, m *sfstream.Message), opts ...sfstream.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		l.must(l.DefineEvent(allTypes, labSchema("AllTypes__e",
+		l := New(t)
+		l.Must(l.DefineEvent(allTypes, Schema("AllTypes__e",
 			`{"name":"Text__c","type":["null","string"],"default":null}`,
 			`{"name":"Flag__c","type":["null","boolean"],"default":null}`,
 			`{"name":"Int__c","type":["null","int"],"default":null}`,
@@ -36,23 +36,23 @@ func aMessage(t *testing.T, do func(t *testing.T, l *lab, m *sfstream.Message), 
 				`{"name":"City","type":["null","string"],"default":null},{"name":"Floor","type":["null","int"],"default":null},`+
 				`{"name":"Spot","type":["null",{"type":"record","name":"Spot","fields":[{"name":"X","type":["null","long"],"default":null}]}],"default":null}]}],"default":null}`,
 		)))
-		l.start(opts...)
-		l.subscribe(allTypes)
+		l.Start(opts...)
+		l.Subscribe(allTypes)
 		_, err := l.Publish(allTypes, map[string]any{
-			"N__c": 58.25, "Text__c": "text", "Flag__c": true, "Int__c": -300, "Big__c": int64(1735689600123456789), "When__c": aDate,
+			"N__c": 58.25, "Text__c": "text", "Flag__c": true, "Int__c": -300, "Big__c": int64(1735689600123456789), "When__c": Date,
 			"Place__c": map[string]any{"City": "Lyon", "Floor": 7, "Spot": map[string]any{"X": int64(1 << 40)}},
 		})
-		l.must(err)
-		m := l.receive()
+		l.Must(err)
+		m := l.Receive()
 		m.Ack()
 		do(t, l, m)
 	})
 }
 
 func TestFieldsAreThePayload(t *testing.T) {
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		got, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		want := map[string]any{
 			"CreatedDate": "2000-01-01T00:00:00.000Z", "CreatedById": l.Account().UserID,
 			"N__c": 58.25, "Text__c": "text", "Flag__c": true, "Int__c": int64(-300), "Big__c": int64(1735689600123456789),
@@ -71,21 +71,21 @@ func TestFieldsAreThePayload(t *testing.T) {
 
 func TestFieldsOfAChangeEventAreWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		l.must(l.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"},
+		l := New(t)
+		l.Must(l.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"},
 			sfstreamtest.Field{Name: "Description", Type: "StringPlusClob"}, sfstreamtest.Field{Name: "BillingAddress", Type: "Address"},
 			sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"}))
-		l.start()
-		l.subscribe(labAccounts)
+		l.Start()
+		l.Subscribe(Accounts)
 		_, err := l.Change(sfstreamtest.Change{
-			Object: "Account", Type: "UPDATE", RecordIDs: []string{"001000000000001AAA"}, CommitTime: aDate, CommitNumber: 1735689600123456789,
+			Object: "Account", Type: "UPDATE", RecordIDs: []string{"001000000000001AAA"}, CommitTime: Date, CommitNumber: 1735689600123456789,
 			Set: map[string]any{"Name": "Acme", "BillingAddress": map[string]any{"City": "Lyon"}}, Null: []string{"Description", "BillingAddress.State"},
 		})
-		l.must(err)
-		m := l.receive()
+		l.Must(err)
+		m := l.Receive()
 		m.Ack()
 		fields, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		header, _ := fields["ChangeEventHeader"].(map[string]any)
 		delete(fields, "ChangeEventHeader")
 		want := map[string]any{
@@ -95,7 +95,7 @@ func TestFieldsOfAChangeEventAreWhatChanged(t *testing.T) {
 		if !reflect.DeepEqual(fields, want) {
 			t.Errorf("got  %v\nwant %v", fields, want)
 		}
-		if header["changeType"] != "UPDATE" || header["commitNumber"] != int64(1735689600123456789) || header["commitTimestamp"] != aDate.UnixMilli() {
+		if header["changeType"] != "UPDATE" || header["commitNumber"] != int64(1735689600123456789) || header["commitTimestamp"] != Date.UnixMilli() {
 			t.Errorf("header %v", header)
 		}
 		for name, want := range map[string][]any{
@@ -113,7 +113,7 @@ func TestFieldsOfAChangeEventAreWhatChanged(t *testing.T) {
 				}
 			}
 		}
-		if !m.Date().Equal(aDate) {
+		if !m.Date().Equal(Date) {
 			t.Errorf("date %v", m.Date())
 		}
 	})
@@ -129,15 +129,15 @@ func asStrings(values []any) (texts []string) {
 
 func TestDateIsTheEventsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		l.follow()
-		l.publishDated(1, aDate)
-		if m := l.receive(); !m.Date().Equal(aDate) {
+		l := New(t)
+		l.Follow()
+		l.PublishDated(1, Date)
+		if m := l.Receive(); !m.Date().Equal(Date) {
 			t.Errorf("%v", m.Date())
 		}
-		l.subscribe(labUndated)
-		l.publishOn(labUndated, 2)
-		if m := l.receive(); !m.Date().IsZero() {
+		l.Subscribe(Undated)
+		l.PublishNumbers(Undated, 2)
+		if m := l.Receive(); !m.Date().IsZero() {
 			t.Errorf("%v", m.Date())
 		}
 		var zero sfstream.Message
@@ -148,13 +148,13 @@ func TestDateIsTheEventsOwn(t *testing.T) {
 }
 
 func TestMarshalJSONHasTheShapeOfTheStreamingAPI(t *testing.T) {
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		text, err := json.Marshal(m)
-		l.must(err)
+		l.Must(err)
 		fields, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		payload, err := json.Marshal(fields)
-		l.must(err)
+		l.Must(err)
 		want := `{"channel":"` + allTypes + `","data":{"schema":"` + m.SchemaID + `","payload":` + string(payload) +
 			`,"event":{"EventUuid":"` + m.ID + `","replayId":"` + hex.EncodeToString(m.ReplayID) + `"}}}`
 		if string(text) != want {
@@ -175,9 +175,9 @@ func TestWithJSONMarshalsPayloadsOnly(t *testing.T) {
 		}
 		return []byte(`{"mine":true}`), nil
 	}
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		text, err := m.MarshalJSON()
-		l.must(err)
+		l.Must(err)
 		if !strings.Contains(string(text), `"payload":{"mine":true},"event":{"EventUuid":"`) || calls != 1 {
 			t.Errorf("%d calls, %s", calls, text)
 		}
@@ -185,7 +185,7 @@ func TestWithJSONMarshalsPayloadsOnly(t *testing.T) {
 }
 
 func TestCloneSharesNothing(t *testing.T) {
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		raw, id := bytes.Clone(m.Raw()), bytes.Clone(m.ReplayID)
 		clone := m.Clone()
 		clear(clone.Raw())
@@ -208,19 +208,19 @@ func TestCloneSharesNothing(t *testing.T) {
 
 func TestAckOfACloneIsTheMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		l.follow(sfstream.WithAck(sfstream.AckManual))
-		e := l.publish(1)[0]
-		l.receive().Clone().Ack()
-		l.stop()
-		if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, e.ReplayID) {
+		l := New(t)
+		l.Follow(sfstream.WithAck(sfstream.AckManual))
+		e := l.PublishOrders(1)[0]
+		l.Receive().Clone().Ack()
+		l.Stop()
+		if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, e.ReplayID) {
 			t.Errorf("marker %x, want %x", m.ReplayID, e.ReplayID)
 		}
 	})
 }
 
 func TestMessagesCanBeReadFromManyGoroutines(t *testing.T) {
-	aMessage(t, func(t *testing.T, l *lab, m *sfstream.Message) {
+	aMessage(t, func(t *testing.T, l *Lab, m *sfstream.Message) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {

@@ -101,12 +101,12 @@ func (b *ownBayeux) call(s *ownSession, m ownMessage) (parts []string, err error
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if m.Channel == "/meta/subscribe" && m.Subscription == ownChannel {
+	if m.Channel == "/meta/subscribe" && m.Subscription == AllChanges {
 		var ids map[string]json.Number
 		if err := json.Unmarshal(m.Ext.Replay, &ids); err != nil {
 			return nil, err
 		}
-		replay := ids[ownChannel].String()
+		replay := ids[AllChanges].String()
 		l.logLocked("subscribe %s", replay)
 		s.follows = true
 		close(l.more) // a connect that is held may have something now
@@ -123,7 +123,7 @@ func (b *ownBayeux) call(s *ownSession, m ownMessage) (parts []string, err error
 	if l.shape.ride && !l.calm && s.follows && m.Channel != "/meta/disconnect" {
 		parts = b.rideLocked(s)
 	}
-	if m.Channel == "/meta/unsubscribe" && m.Subscription == ownChannel {
+	if m.Channel == "/meta/unsubscribe" && m.Subscription == AllChanges {
 		s.follows = false
 	}
 	if !l.calm && m.Channel != "/meta/disconnect" && s.rng.Float64() < l.shape.lose {
@@ -146,13 +146,13 @@ func (b *ownBayeux) call(s *ownSession, m ownMessage) (parts []string, err error
 func (b *ownBayeux) rideLocked(s *ownSession) (parts []string) {
 	same := func() bool {
 		events := b.log.events
-		return s.cursor > 0 && s.cursor < len(events) && events[s.cursor-1].id == events[s.cursor].id
+		return s.cursor > 0 && s.cursor < len(events) && events[s.cursor-1].ID == events[s.cursor].ID
 	}
 	if same() {
 		return nil
 	}
 	for parts = b.eventsLocked(s); len(parts) > 0 && same(); s.cursor++ {
-		parts = append(parts, b.log.events[s.cursor].json())
+		parts = append(parts, b.log.events[s.cursor].JSON())
 	}
 	return parts
 }
@@ -172,15 +172,15 @@ func (b *ownBayeux) eventsLocked(s *ownSession) (parts []string) {
 	l.logLocked("send %d..%d", s.cursor, s.cursor+n-1)
 	for range n {
 		if len(l.sent) > 0 && !l.calm && s.rng.Float64() < l.shape.resend {
-			if old := l.events[l.sent[max(0, len(l.sent)-1-s.rng.IntN(300))]]; old.n < s.cursor {
-				l.logLocked("resend %d", old.n)
-				parts = append(parts, old.json())
-				s.recent = s.recent || time.Since(old.at) < 11*time.Minute
+			if old := l.events[l.sent[max(0, len(l.sent)-1-s.rng.IntN(300))]]; old.N < s.cursor {
+				l.logLocked("resend %d", old.N)
+				parts = append(parts, old.JSON())
+				s.recent = s.recent || time.Since(old.At) < 11*time.Minute
 			}
 		}
 		e := l.events[s.cursor]
-		s.recent = s.recent || time.Since(e.at) < 11*time.Minute
-		parts = append(parts, e.json())
+		s.recent = s.recent || time.Since(e.At) < 11*time.Minute
+		parts = append(parts, e.JSON())
 		s.cursor++
 	}
 	return parts

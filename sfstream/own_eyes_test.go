@@ -37,7 +37,7 @@ func eyesReceive(t *testing.T, c *sfstream.Client, want ...int) {
 		if err != nil {
 			t.Fatalf("%d is lost: %v", want, err)
 		}
-		if n := ownNumber(m.Raw()); n != want {
+		if n := ChangeNumber(m.Raw()); n != want {
 			t.Fatalf("got %d, want %d", n, want)
 		}
 		m.Ack()
@@ -61,23 +61,23 @@ func TestLostConnectBehindEarlyEvents(t *testing.T) {
 		want          []int
 	}{
 		{"a wrong CreatedDate", "/event/Order__e", written, []int{60, 61}, "", []int{61}},
-		{"an overtaken event", "/data/AccountChangeEvent", ownChange, []int{50, 60, 61}, "", []int{50, 61}},
-		{"an overtaken group", ownChannel, ownChange, []int{50, 60, 61}, "", []int{50, 61}},
-		{"an overtaken group, crash", ownChannel, ownChange, []int{50, 60, 61}, "crash", []int{50, 61}},
-		{"an overtaken event, polite end", "/data/AccountChangeEvent", ownChange, []int{50, 60}, "polite", []int{50}},
+		{"an overtaken event", "/data/AccountChangeEvent", ChangeJSON, []int{50, 60, 61}, "", []int{50, 61}},
+		{"an overtaken group", AllChanges, ChangeJSON, []int{50, 60, 61}, "", []int{50, 61}},
+		{"an overtaken group, crash", AllChanges, ChangeJSON, []int{50, 60, 61}, "crash", []int{50, 61}},
+		{"an overtaken event, polite end", "/data/AccountChangeEvent", ChangeJSON, []int{50, 60}, "polite", []int{50}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				event := func(id int) string {
-					return strings.Replace(test.event(id, began.Add(time.Duration(id)*100*time.Millisecond)), ownChannel, test.channel, 1)
+					return strings.Replace(test.event(id, began.Add(time.Duration(id)*100*time.Millisecond)), AllChanges, test.channel, 1)
 				}
-				s := &scriptedOrg{}
-				s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+				s := &ScriptedOrg{}
+				s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 					switch {
 					case kind == "subscribe" && n == 2 && len(msgs) == 1 && time.Since(began) < time.Minute:
 						<-time.After(time.Second) // 60 is of the sixth second
-						return scriptedOK(kind, msgs, event(60)), nil
+						return ScriptedOK(kind, msgs, event(60)), nil
 					case kind == "connect" && n == 2 && time.Since(began) < time.Minute:
 						select {
 						case <-time.After(30 * time.Second):
@@ -89,31 +89,31 @@ func TestLostConnectBehindEarlyEvents(t *testing.T) {
 						for _, id := range test.again {
 							again = append(again, event(id))
 						}
-						return scriptedOK(kind, msgs, strings.Join(again, ",")), nil
+						return ScriptedOK(kind, msgs, strings.Join(again, ",")), nil
 					case kind == "connect" && n > 2:
-						return scriptedHold(r)
+						return ScriptedHold(r)
 					}
 					return nil, nil
 				}
 				store := &ownStore{Memory: replaystore.NewMemory()}
-				c := s.client(t, sfstream.WithReplayStore(store))
-				must(t, c.Subscribe(t.Context(), "/event/Other__e"))
+				c := s.Client(t, sfstream.WithReplayStore(store))
+				Must(t, c.Subscribe(t.Context(), "/event/Other__e"))
 				time.Sleep(5 * time.Second)
-				must(t, c.Subscribe(t.Context(), test.channel))
+				Must(t, c.Subscribe(t.Context(), test.channel))
 				eyesReceive(t, c, 60)
 				time.Sleep(10 * time.Second)
 				if test.end == "crash" {
 					after := store.crash()
-					must(t, c.Close())
+					Must(t, c.Close())
 					time.Sleep(2 * time.Minute)
-					c = s.client(t, sfstream.WithReplayStore(after))
-					must(t, c.Subscribe(t.Context(), test.channel))
+					c = s.Client(t, sfstream.WithReplayStore(after))
+					Must(t, c.Subscribe(t.Context(), test.channel))
 				}
 				eyesReceive(t, c, test.want...)
 				if test.end == "polite" {
-					must(t, c.Close())
+					Must(t, c.Close())
 					all, err := store.All(t.Context())
-					must(t, err)
+					Must(t, err)
 					for key, marker := range all {
 						if key.Channel == test.channel && string(marker.ReplayID) != "60" {
 							t.Errorf("all is handled, and the marker is at %s", marker.ReplayID)
@@ -165,7 +165,7 @@ func (s *eyesStream) RecvMsg(m any) error {
 	return eventbus.Codec{}.Unmarshal(mem.BufferSlice{mem.SliceBuffer(frame)}, m)
 }
 
-// eyesBus is an ownBus whose streams have scripts.
+// eyesBus is a Pub/Sub API whose streams have scripts.
 func eyesBus(next func(stream, response int, first *eventbus.FetchRequest) *eventbus.FetchResponse) []sfstream.Option {
 	opened := 0
 	return []sfstream.Option{sfstream.WithTransport(sfstream.PubSub),
@@ -186,10 +186,10 @@ func eyesBus(next func(stream, response int, first *eventbus.FetchRequest) *even
 func eyesEvents(at time.Time, ids ...[2]int) *eventbus.FetchResponse {
 	resp := &eventbus.FetchResponse{PendingNumRequested: 10}
 	for _, id := range ids { // replay id and number
-		e := ownEvent{n: id[1], id: uint64(id[0]), at: at, tx: fmt.Sprint("tx", id[0]), seq: id[1]}
-		resp.Events = append(resp.Events, &eventbus.ConsumerEvent{ReplayId: ownBytes(e.id),
-			Event: &eventbus.ProducerEvent{Id: fmt.Sprint("id", e.n), SchemaId: "S", Payload: e.avro()}})
-		resp.LatestReplayId = ownBytes(e.id)
+		e := AccountChange{N: id[1], ID: uint64(id[0]), At: at, Tx: fmt.Sprint("tx", id[0]), Seq: id[1]}
+		resp.Events = append(resp.Events, &eventbus.ConsumerEvent{ReplayId: ownBytes(e.ID),
+			Event: &eventbus.ProducerEvent{Id: fmt.Sprint("id", e.N), SchemaId: "S", Payload: e.Avro()}})
+		resp.LatestReplayId = ownBytes(e.ID)
 	}
 	return resp
 }
@@ -217,8 +217,8 @@ func TestKeepaliveInsideAnUnexpectedGroup(t *testing.T) {
 			}
 			return &eventbus.FetchResponse{RpcId: "hold"}
 		})
-		c := (&scriptedOrg{}).client(t, opts...)
-		must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
+		c := (&ScriptedOrg{}).Client(t, opts...)
+		Must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
 		eyesReceive(t, c, 1, 2, 3, 4, 5)
 	})
 }
@@ -227,22 +227,22 @@ func TestKeepaliveInsideAnUnexpectedGroup(t *testing.T) {
 // frontdoor.jsp, where it is escaped. It must not show there either.
 func TestTokenInAnAddress(t *testing.T) {
 	escaped := url.QueryEscape(plantedToken)
-	redirect := func(to string) func(scriptedMessage) *http.Response {
-		return func(scriptedMessage) *http.Response {
-			resp := scriptedBody(http.StatusFound, "")
+	redirect := func(to string) func(ScriptedMessage) *http.Response {
+		return func(ScriptedMessage) *http.Response {
+			resp := ScriptedBody(http.StatusFound, "")
 			resp.Header.Set("Location", to)
 			return resp
 		}
 	}
-	page := func(text string) func(scriptedMessage) *http.Response {
-		return func(scriptedMessage) *http.Response { return scriptedBody(http.StatusInternalServerError, text) }
+	page := func(text string) func(ScriptedMessage) *http.Response {
+		return func(ScriptedMessage) *http.Response { return ScriptedBody(http.StatusInternalServerError, text) }
 	}
-	for name, answer := range map[string]func(m scriptedMessage) *http.Response{
+	for name, answer := range map[string]func(m ScriptedMessage) *http.Response{
 		"page":     page(`<a href="/secur/frontdoor.jsp?sid=` + escaped + `">`),
 		"cut page": page(strings.Repeat("x", 175) + escaped),
 		"JSON":     page(`{"sid":"` + strings.Replace(plantedToken, "!", `\u0021`, 1) + `"}`),
-		"refusal": func(m scriptedMessage) *http.Response {
-			return scriptedFailure(m, "500::see /secur/frontdoor.jsp?sid="+escaped)
+		"refusal": func(m ScriptedMessage) *http.Response {
+			return ScriptedFailure(m, "500::see /secur/frontdoor.jsp?sid="+escaped)
 		},
 		"path":         redirect("https://elsewhere.my.salesforce.com/sid/" + plantedToken),
 		"escaped path": redirect("https://elsewhere.my.salesforce.com/sid/" + escaped),
@@ -252,7 +252,7 @@ func TestTokenInAnAddress(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var said bytes.Buffer
-				s := &scriptedOrg{counts: make(map[string]int), answer: func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+				s := &ScriptedOrg{Counts: make(map[string]int), Answer: func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 					return answer(msgs[0]), nil
 				}}
 				via := sfstream.CometD
@@ -266,13 +266,13 @@ func TestTokenInAnAddress(t *testing.T) {
 					sfstream.WithPubSubDialOptions(grpc.WithChainUnaryInterceptor(func(context.Context, string, any, any, *grpc.ClientConn, grpc.UnaryInvoker, ...grpc.CallOption) error {
 						return status.Error(codes.Unavailable, "sid="+escaped)
 					})))
-				must(t, err)
-				must(t, c.Open(t.Context()))
+				Must(t, err)
+				Must(t, c.Open(t.Context()))
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				err = c.Subscribe(ctx, "/event/Order__e")
 				cancel()
 				fmt.Fprintf(&said, "%v %#v %+v", err, err, c.Status())
-				must(t, ignore(c.Close(), err))
+				Must(t, ignore(c.Close(), err))
 				if shown := said.String(); strings.Contains(shown, "planted-") {
 					t.Error(shown)
 				}

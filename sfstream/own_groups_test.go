@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	ownSeeds = flag.Uint64("own.seeds", 40, "seeds of TestOwnServersGroups on each API")
-	ownFirst = flag.Uint64("own.first", 1, "the first of them")
+	ownSeeds = flag.Uint64("groups.seeds", 40, "how `many` seeds TestGroups runs over each API")
+	ownFirst = flag.Uint64("groups.first", 1, "the first of them")
 )
 
 // ownRun is a program under test against a server of ours.
@@ -108,9 +108,9 @@ func (r *ownRun) start() {
 	})
 	c, err := sfstream.New(auth, append([]sfstream.Option{sfstream.WithReplayStore(r.store),
 		sfstream.WithHTTPClient(&http.Client{Transport: ownDates{}})}, r.opts...)...)
-	must(r.t, err)
+	Must(r.t, err)
 	r.client, r.out, r.last, r.also = c, nil, -1, false
-	must(r.t, c.Open(r.t.Context()))
+	Must(r.t, c.Open(r.t.Context()))
 	r.subscribe()
 }
 
@@ -118,7 +118,7 @@ func (r *ownRun) subscribe() {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Hour)
 	defer cancel()
 	for {
-		err := r.client.Subscribe(ctx, ownChannel)
+		err := r.client.Subscribe(ctx, AllChanges)
 		if err == nil || ctx.Err() != nil {
 			r.must(err)
 			return
@@ -131,7 +131,7 @@ func (r *ownRun) marker() replaystore.Marker {
 	if r.via == sfstream.CometD {
 		api = "cometd"
 	}
-	marker, err := r.store.Memory.Load(context.Background(), replaystore.Key{OrgID: "00D000000000001AAA", API: api, Channel: ownChannel})
+	marker, err := r.store.Memory.Load(context.Background(), replaystore.Key{OrgID: "00D000000000001AAA", API: api, Channel: AllChanges})
 	if err != nil && !errors.Is(err, replaystore.ErrNotFound) {
 		panic(err)
 	}
@@ -157,7 +157,7 @@ func (r *ownRun) crash() {
 
 func (r *ownRun) resubscribe() {
 	r.log.logf("unsubscribe")
-	r.must(r.client.Unsubscribe(r.t.Context(), ownChannel))
+	r.must(r.client.Unsubscribe(r.t.Context(), AllChanges))
 	r.model.again(r.marker())
 	r.out, r.last = nil, -1
 	time.Sleep(time.Duration(r.rng.IntN(3)) * time.Second)
@@ -171,7 +171,7 @@ func (r *ownRun) consume(k int, limit time.Duration) {
 	switch r.mode {
 	case "run":
 		r.must(ignore(r.client.Run(ctx, func(ctx context.Context, m *sfstream.Message) error {
-			n := ownNumber(m.Raw())
+			n := ChangeNumber(m.Raw())
 			r.model.got(n)
 			if r.rng.IntN(10) == 0 {
 				time.Sleep(time.Second)
@@ -186,7 +186,7 @@ func (r *ownRun) consume(k int, limit time.Duration) {
 		for tx := range r.client.Transactions(ctx, []time.Duration{0, time.Second, time.Hour}[r.rng.IntN(3)]) {
 			var numbers []int
 			for _, m := range tx.Messages {
-				numbers = append(numbers, ownNumber(m.Raw()))
+				numbers = append(numbers, ChangeNumber(m.Raw()))
 				r.model.got(numbers[len(numbers)-1])
 			}
 			if k -= len(numbers); k <= 0 && r.rng.IntN(2) == 0 {
@@ -235,7 +235,7 @@ func (r *ownRun) receive(ctx context.Context) bool {
 		r.ackSome(1)
 		return false
 	}
-	n := ownNumber(m.Raw())
+	n := ChangeNumber(m.Raw())
 	r.model.got(n)
 	switch r.mode {
 	case "auto":
@@ -266,7 +266,7 @@ func (r *ownRun) ackSome(part float64) {
 			left = append(left, m)
 			continue
 		}
-		r.model.handle(ownNumber(m.Raw()))
+		r.model.handle(ChangeNumber(m.Raw()))
 		m.Ack()
 	}
 	r.out = left

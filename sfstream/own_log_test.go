@@ -13,28 +13,24 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// What begins with own is a second opinion: servers written from what Salesforce
-// documents and without a look at package sfstreamtest, and an exact model of what a
-// program may see of them.
+const AllChanges = "/data/ChangeEvents"
 
-const ownChannel = "/data/ChangeEvents"
-
-// ownEvent is an event of the log. Its record id has its number.
-type ownEvent struct {
-	n          int
-	id         uint64 // the replay id, which its neighbours may have too
-	at         time.Time
-	tx         string
-	seq        int
-	eventID    string
-	unreadable bool // nobody can read its header
+// AccountChange is a change of an account. Its record id has its number.
+type AccountChange struct {
+	N          int
+	ID         uint64 // the replay id, which its neighbours may have too
+	At         time.Time
+	Tx         string
+	Seq        int
+	EventID    string
+	Unreadable bool // nobody can read its header
 }
 
 // ownLog is a channel of change events.
 type ownLog struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
-	events []ownEvent
+	events []AccountChange
 	top    uint64        // the newest replay id that is taken
 	oldest int           // the first event that is retained
 	more   chan struct{} // closed and replaced at each publish
@@ -79,10 +75,10 @@ func (l *ownLog) publish(n int, at time.Time) {
 	l.top += 1 + l.rng.Uint64N(3)
 	tx := fmt.Sprintf("tx-%d", l.top)
 	for i := range n {
-		e := ownEvent{n: len(l.events), id: l.top, at: at, tx: tx, seq: i + 1, unreadable: !l.before && l.rng.Float64() < l.shape.hidden}
-		e.eventID = fmt.Sprintf("uuid-%d", e.n)
+		e := AccountChange{N: len(l.events), ID: l.top, At: at, Tx: tx, Seq: i + 1, Unreadable: !l.before && l.rng.Float64() < l.shape.hidden}
+		e.EventID = fmt.Sprintf("uuid-%d", e.N)
 		if l.shape.sharedID {
-			e.eventID = "uuid-" + tx
+			e.EventID = "uuid-" + tx
 		}
 		l.events = append(l.events, e)
 	}
@@ -94,16 +90,16 @@ func (l *ownLog) publish(n int, at time.Time) {
 // after is the first event behind a replay id.
 func (l *ownLog) after(id uint64) int {
 	n := len(l.events)
-	for n > 0 && l.events[n-1].id > id {
+	for n > 0 && l.events[n-1].ID > id {
 		n--
 	}
 	return n
 }
 
-func (e ownEvent) record() string { return fmt.Sprintf("001N%09dEAAAA", e.n) }
+func (e AccountChange) record() string { return fmt.Sprintf("001N%09dEAAAA", e.N) }
 
-// ownNumber finds the number of an event in its raw bytes.
-func ownNumber(raw []byte) int {
+// ChangeNumber finds the number of an event in its raw bytes.
+func ChangeNumber(raw []byte) int {
 	i := bytes.Index(raw, []byte("001N"))
 	if i < 0 || len(raw) < i+13 {
 		return -1
@@ -117,14 +113,14 @@ func ownNumber(raw []byte) int {
 
 // now is the value of an enriched field: another one at each delivery, but where the
 // event can only be known by its bytes.
-func (e ownEvent) now() string {
-	if e.unreadable {
+func (e AccountChange) now() string {
+	if e.Unreadable {
 		return "fixed"
 	}
 	return time.Now().String()
 }
 
-const ownSchema = `{"type":"record","name":"AccountChangeEvent","namespace":"com.sforce.eventbus","fields":[
+const ChangeSchema = `{"type":"record","name":"AccountChangeEvent","namespace":"com.sforce.eventbus","fields":[
 	{"name":"ChangeEventHeader","type":{"type":"record","name":"ChangeEventHeader","fields":[
 		{"name":"entityName","type":"string"},
 		{"name":"recordIds","type":{"type":"array","items":"string"}},
@@ -140,8 +136,8 @@ const ownSchema = `{"type":"record","name":"AccountChangeEvent","namespace":"com
 		{"name":"changedFields","type":{"type":"array","items":"string"}}]}},
 	{"name":"Name","type":["null","string"],"default":null}]}`
 
-// avro is the event in Avro's binary form.
-func (e ownEvent) avro() []byte {
+// Avro is the event in Avro's binary form.
+func (e AccountChange) Avro() []byte {
 	var b []byte
 	text := func(s string) { b = append(binary.AppendVarint(b, int64(len(s))), s...) }
 	text("Account")
@@ -150,10 +146,10 @@ func (e ownEvent) avro() []byte {
 	b = binary.AppendVarint(b, 0)
 	b = binary.AppendVarint(b, 1) // UPDATE
 	text("origin")
-	text(e.tx)
-	b = binary.AppendVarint(b, int64(e.seq))
-	b = binary.AppendVarint(b, e.at.UnixMilli())
-	b = binary.AppendVarint(b, int64(e.id))
+	text(e.Tx)
+	b = binary.AppendVarint(b, int64(e.Seq))
+	b = binary.AppendVarint(b, e.At.UnixMilli())
+	b = binary.AppendVarint(b, int64(e.ID))
 	text("005000000000001AAA")
 	b = append(b, 0, 0, 0)        // nulledFields, diffFields, changedFields
 	b = binary.AppendVarint(b, 1) // Name
@@ -161,15 +157,15 @@ func (e ownEvent) avro() []byte {
 	return b
 }
 
-// json is the event as a Bayeux message.
-func (e ownEvent) json() string {
+// JSON is the event as a Bayeux message.
+func (e AccountChange) JSON() string {
 	entity := `"Account"`
-	if e.unreadable {
+	if e.Unreadable {
 		entity = "7"
 	}
 	return fmt.Sprintf(`{"channel":%q,"data":{"schema":"S","payload":{"ChangeEventHeader":{"entityName":%s,"recordIds":[%q],"changeType":"UPDATE",`+
 		`"changeOrigin":"o","transactionKey":%q,"sequenceNumber":%d,"commitTimestamp":%d,"commitNumber":%d,"commitUser":"005000000000001AAA","changedFields":["Name"]},"Name":%q},"event":{"replayId":%d}}}`,
-		ownChannel, entity, e.record(), e.tx, e.seq, e.at.UnixMilli(), e.id, e.now(), e.id)
+		AllChanges, entity, e.record(), e.Tx, e.Seq, e.At.UnixMilli(), e.ID, e.now(), e.ID)
 }
 
 // ownModel knows what a program has handled and what it is to see next.
@@ -252,10 +248,10 @@ func (m *ownModel) coveredLocked(marker replaystore.Marker) int {
 	}
 	m.log.mu.Unlock()
 	left := len(marker.Group.Handled)
-	if left > 0 && n < len(events) && events[n].id != ownID(marker.Group.ReplayID) {
+	if left > 0 && n < len(events) && events[n].ID != ownID(marker.Group.ReplayID) {
 		m.faultLocked("a marker behind %d events names the group %d", n, ownID(marker.Group.ReplayID))
 	}
-	for ; left > 0 && n < len(events) && events[n].id == ownID(marker.Group.ReplayID); left-- {
+	for ; left > 0 && n < len(events) && events[n].ID == ownID(marker.Group.ReplayID); left-- {
 		n++
 	}
 	if left > 0 {
@@ -339,7 +335,7 @@ func (s *ownStore) Save(ctx context.Context, markers map[replaystore.Key]replays
 	defer s.mu.Unlock()
 	if s.model != nil {
 		for key, marker := range markers {
-			if key.Channel == ownChannel {
+			if key.Channel == AllChanges {
 				s.model.saved(marker)
 				if s.drops {
 					marker.Group = replaystore.Group{}

@@ -37,7 +37,7 @@ func (b *ownBus) options() sfstream.Option {
 					return status.Error(codes.NotFound, "no such schema")
 				}
 				info := reply.(*eventbus.SchemaInfo)
-				info.SchemaId, info.SchemaJson = "S", ownSchema
+				info.SchemaId, info.SchemaJson = "S", ChangeSchema
 			}
 			return nil
 		}),
@@ -195,18 +195,18 @@ func (s *ownStream) step() (_ *eventbus.FetchResponse, more <-chan struct{}, _ e
 		return nil, nil, []error{io.EOF, status.Error(codes.Unavailable, "RST_STREAM"), status.Error(codes.Internal, "Received RST_STREAM with code 0")}[s.rng.IntN(3)]
 	}
 	avail := len(l.events) - s.cursor
-	inside := s.open >= 0 && s.cursor < len(l.events) && l.events[s.open].id == l.events[s.cursor].id
+	inside := s.open >= 0 && s.cursor < len(l.events) && l.events[s.open].ID == l.events[s.cursor].ID
 	if !l.calm && s.rng.Float64() < shape.chatter && (s.credit == 0 || inside && !s.echoed) {
 		resp := &eventbus.FetchResponse{PendingNumRequested: int32(s.credit)}
 		if s.open >= 0 {
-			resp.LatestReplayId = ownBytes(l.events[s.open].id)
+			resp.LatestReplayId = ownBytes(l.events[s.open].ID)
 		}
 		switch {
 		case s.credit == 0 && s.rng.IntN(3) == 0:
 			resp.LatestReplayId = nil
 		case s.rng.IntN(3) == 0 && s.open >= 0:
 			// One of before the group, which is where the client is at most.
-			if before := l.after(l.events[s.open].id - 1); before > 0 && l.events[before-1].id == s.behind {
+			if before := l.after(l.events[s.open].ID - 1); before > 0 && l.events[before-1].ID == s.behind {
 				resp.LatestReplayId = ownBytes(s.behind)
 			}
 		}
@@ -226,12 +226,12 @@ func (s *ownStream) step() (_ *eventbus.FetchResponse, more <-chan struct{}, _ e
 		s.left -= n
 	}
 	resp := new(eventbus.FetchResponse)
-	add := func(e ownEvent) {
-		event := &eventbus.ProducerEvent{Id: e.eventID, SchemaId: "S", Payload: e.avro()}
-		if e.unreadable {
+	add := func(e AccountChange) {
+		event := &eventbus.ProducerEvent{Id: e.EventID, SchemaId: "S", Payload: e.Avro()}
+		if e.Unreadable {
 			event.SchemaId = "lost"
 		}
-		resp.Events = append(resp.Events, &eventbus.ConsumerEvent{Event: event, ReplayId: ownBytes(e.id)})
+		resp.Events = append(resp.Events, &eventbus.ConsumerEvent{Event: event, ReplayId: ownBytes(e.ID)})
 		s.credit--
 	}
 	first := s.cursor
@@ -247,8 +247,8 @@ func (s *ownStream) step() (_ *eventbus.FetchResponse, more <-chan struct{}, _ e
 		}
 		add(l.events[s.cursor])
 		l.sent = append(l.sent, s.cursor)
-		if s.open >= 0 && l.events[s.open].id != l.events[s.cursor].id {
-			s.behind = l.events[s.open].id
+		if s.open >= 0 && l.events[s.open].ID != l.events[s.cursor].ID {
+			s.behind = l.events[s.open].ID
 		}
 		s.open, s.echoed = s.cursor, false
 		s.cursor++

@@ -21,26 +21,26 @@ func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			gaps := make(chan sfstream.Gap, 10)
 			var refuse, lose atomic.Bool
-			s := &scriptedOrg{}
-			s.answer = func(r *http.Request, kind string, n int, msgs []scriptedMessage) (*http.Response, error) {
+			s := &ScriptedOrg{}
+			s.Answer = func(r *http.Request, kind string, n int, msgs []ScriptedMessage) (*http.Response, error) {
 				switch {
 				case kind == "subscribe" && refuse.Load() && !strings.Contains(string(msgs[0].Ext.Replay), "-2"):
-					return scriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
+					return ScriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
 				case kind == "connect" && lose.CompareAndSwap(true, false):
 					return nil, errOwnLost
 				case kind == "connect" && n == 2:
-					return scriptedOK(kind, msgs, strings.Replace(ownChange(100, time.Now()), ownChannel, "/data/AccountChangeEvent", 1)), nil
+					return ScriptedOK(kind, msgs, strings.Replace(ChangeJSON(100, time.Now()), AllChanges, "/data/AccountChangeEvent", 1)), nil
 				case kind == "connect" && n > 2:
-					return scriptedHold(r)
+					return ScriptedHold(r)
 				}
 				return nil, nil
 			}
 			store := &ownStore{Memory: replaystore.NewMemory()}
 			opts := []sfstream.Option{sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { gaps <- g }})}
-			c := s.client(t, append(opts, sfstream.WithReplayStore(store))...)
-			must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
+			c := s.Client(t, append(opts, sfstream.WithReplayStore(store))...)
+			Must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
 			m, err := c.Receive(t.Context())
-			must(t, err)
+			Must(t, err)
 			m.Ack()
 			time.Sleep(80 * time.Hour)
 			refuse.Store(true)
@@ -52,13 +52,13 @@ func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 				store = store.crash()
 				fallthrough
 			case "polite":
-				must(t, c.Close())
-				c = s.client(t, append(opts, sfstream.WithReplayStore(store))...)
-				must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
+				Must(t, c.Close())
+				c = s.Client(t, append(opts, sfstream.WithReplayStore(store))...)
+				Must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
 				time.Sleep(time.Minute)
 			}
-			must(t, c.Err())
-			must(t, c.Close())
+			Must(t, c.Err())
+			Must(t, c.Close())
 			if len(gaps) != 1 {
 				t.Errorf("%s: %d gaps told, want one", end, len(gaps))
 			}

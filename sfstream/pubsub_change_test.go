@@ -28,33 +28,33 @@ func pubsubChanges() []scenario {
 const aRecord = "001000000000001AAA"
 
 // followChanges follows an org whose accounts have these fields.
-func followChanges(t *testing.T, fields ...sfstreamtest.Field) *lab {
+func followChanges(t *testing.T, fields ...sfstreamtest.Field) *Lab {
 	t.Helper()
-	l := newLab(t)
-	l.must(l.DefineObject("Account", fields...))
-	l.start()
-	l.subscribe(labAccounts)
+	l := New(t)
+	l.Must(l.DefineObject("Account", fields...))
+	l.Start()
+	l.Subscribe(Accounts)
 	return l
 }
 
 // commit publishes a change of accounts and receives it: its header and what else it
 // has.
-func (l *lab) commit(c sfstreamtest.Change) (header, body map[string]any) {
-	l.t.Helper()
+func (l *Lab) commit(c sfstreamtest.Change) (header, body map[string]any) {
+	l.T.Helper()
 	if c.Object = "Account"; c.RecordIDs == nil {
 		c.RecordIDs = []string{aRecord}
 	}
 	_, err := l.Change(c)
-	l.must(err)
+	l.Must(err)
 	return l.receiveChange()
 }
 
 // commitRaw is commit with a header that Salesforce itself would have to write.
-func (l *lab) commitRaw(header, body map[string]any) (map[string]any, map[string]any) {
-	l.t.Helper()
+func (l *Lab) commitRaw(header, body map[string]any) (map[string]any, map[string]any) {
+	l.T.Helper()
 	whole := map[string]any{
 		"entityName": "Account", "recordIds": []string{aRecord}, "changeType": "UPDATE", "changeOrigin": "", "transactionKey": "",
-		"sequenceNumber": 1, "commitTimestamp": aDate, "commitNumber": 1, "commitUser": l.Account().UserID,
+		"sequenceNumber": 1, "commitTimestamp": Date, "commitNumber": 1, "commitUser": l.Account().UserID,
 		"nulledFields": []string{}, "diffFields": []string{}, "changedFields": []string{},
 	}
 	for name, value := range header {
@@ -64,29 +64,29 @@ func (l *lab) commitRaw(header, body map[string]any) (map[string]any, map[string
 	for name, value := range body {
 		payload[name] = value
 	}
-	_, err := l.Publish(labAccounts, payload)
-	l.must(err)
+	_, err := l.Publish(Accounts, payload)
+	l.Must(err)
 	return l.receiveChange()
 }
 
-func (l *lab) receiveChange() (header, body map[string]any) {
-	l.t.Helper()
-	m := l.receive()
+func (l *Lab) receiveChange() (header, body map[string]any) {
+	l.T.Helper()
+	m := l.Receive()
 	m.Ack()
 	body, err := m.Fields()
-	l.must(err)
+	l.Must(err)
 	header, _ = body["ChangeEventHeader"].(map[string]any)
 	delete(body, "ChangeEventHeader")
 	return header, body
 }
 
 // finishChanges uses the client once more, and ends it.
-func (l *lab) finishChanges() {
-	l.t.Helper()
+func (l *Lab) finishChanges() {
+	l.T.Helper()
 	_, _ = l.commitRaw(nil, nil)
-	l.must(l.client.Err())
-	if n := len(l.Subscribes(labAccounts)); n != 1 || l.Logins() != 1 {
-		l.t.Errorf("%d Subscribe calls and %d logins", n, l.Logins())
+	l.Must(l.Client.Err())
+	if n := len(l.Subscribes(Accounts)); n != 1 || l.Logins() != 1 {
+		l.T.Errorf("%d Subscribe calls and %d logins", n, l.Logins())
 	}
 	l.closeStreams()
 }
@@ -125,20 +125,20 @@ func changeTypes(t *testing.T) {
 	} {
 		const merges = "/data/MergeChangeEvent"
 		enum, err := json.Marshal(symbols)
-		l.must(err)
-		l.must(l.DefineEvent(merges, `{"type":"record","name":"MergeChangeEvent","fields":[{"name":"ChangeEventHeader","type":{
+		l.Must(err)
+		l.Must(l.DefineEvent(merges, `{"type":"record","name":"MergeChangeEvent","fields":[{"name":"ChangeEventHeader","type":{
 			"type":"record","name":"ChangeEventHeader","fields":[{"name":"changeType","type":{"type":"enum","name":"ChangeType","symbols":`+string(enum)+`}},
 			{"name":"commitNumber","type":"long"}]}},{"name":"N__c","type":["null","double"],"default":null}]}`))
-		l.start()
-		l.subscribe(merges)
+		l.Start()
+		l.Subscribe(merges)
 		for _, kind := range []string{"UPDATE", "MERGED"} {
 			_, err = l.Publish(merges, map[string]any{"ChangeEventHeader": map[string]any{"changeType": kind, "commitNumber": 7}, "N__c": 1.5})
-			l.must(err)
+			l.Must(err)
 			header, body := l.receiveChange()
 			expectSame(t, kind, header, map[string]any{"changeType": kind, "commitNumber": int64(7)})
 			expectSame(t, kind, body, map[string]any{"N__c": 1.5})
 		}
-		l.stop()
+		l.Stop()
 	}
 }
 
@@ -201,10 +201,10 @@ func unchangedOrNulled(t *testing.T) {
 	_, err := l.Change(sfstreamtest.Change{
 		Object: "Account", RecordIDs: []string{aRecord}, Type: "UPDATE", Set: map[string]any{"Name": "new"}, Null: []string{"Description"},
 	})
-	l.must(err)
-	m := l.receive()
+	l.Must(err)
+	m := l.Receive()
 	m.Ack()
-	l.must(m.Decode(&kept))
+	l.Must(m.Decode(&kept))
 	if *kept.Name != "new" || kept.Phone != &phone || phone != "old" || kept.Description != nil {
 		t.Errorf("%+v", kept)
 	}
@@ -216,22 +216,22 @@ func commitNumber(t *testing.T) {
 	for _, number := range []int64{1735689600123456789, 1709303151782928388, 1<<53 + 1, 1<<63 - 1} {
 		l := followChanges(t, sfstreamtest.Field{Name: "Name", Type: "Text"})
 		_, err := l.Change(sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: []string{aRecord}, CommitNumber: number})
-		l.must(err)
-		m := l.receive()
+		l.Must(err)
+		m := l.Receive()
 		m.Ack()
 		fields, err := m.Fields()
-		l.must(err)
+		l.Must(err)
 		expectSame(t, "in fields", fields["ChangeEventHeader"].(map[string]any)["commitNumber"], number)
 		v, err := sfstream.Decode[struct {
 			ChangeEventHeader struct {
 				Number int64 `sf:"commitNumber"`
 			}
 		}](m)
-		l.must(err)
+		l.Must(err)
 		expectSame(t, "in a struct", v.ChangeEventHeader.Number, number)
 		text, err := json.Marshal(m)
-		l.must(err)
-		contains(t, string(text), fmt.Sprintf(`"commitNumber":%d,`, number))
+		l.Must(err)
+		Contains(t, string(text), fmt.Sprintf(`"commitNumber":%d,`, number))
 		l.finishChanges()
 	}
 }

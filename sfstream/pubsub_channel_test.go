@@ -27,21 +27,21 @@ func pubsubChannels() []scenario {
 // another channel.
 func unknownChannelName(t *testing.T) {
 	const forbidden = "/event/Forbidden__e"
-	l := newLab(t)
-	l.start()
-	l.must(l.DefineEvent(forbidden, labSchema("Forbidden__e")))
+	l := New(t)
+	l.Start()
+	l.Must(l.DefineEvent(forbidden, Schema("Forbidden__e")))
 	l.Revoke(forbidden)
 	refused := func(channel string, code sfstream.Code, status string) {
 		t.Helper()
 		calls := l.GetTopicCalls()
-		within(t, 0, func() {
-			e := expectError[*sfstream.ServerError](t, l.client.Subscribe(t.Context(), channel))
+		Within(t, 0, func() {
+			e := ExpectError[*sfstream.ServerError](t, l.Client.Subscribe(t.Context(), channel))
 			if e.Code != code || e.Channel != channel {
 				t.Errorf("%s: %+v", channel, e)
 			}
-			contains(t, e.Error(), channel, status)
+			Contains(t, e.Error(), channel, status)
 		})
-		l.pass(time.Hour)
+		l.Pass(time.Hour)
 		if n := l.GetTopicCalls() - calls; n != 1 {
 			t.Errorf("%s: %d GetTopic calls", channel, n)
 		}
@@ -59,19 +59,19 @@ func unknownChannelName(t *testing.T) {
 		"PERMISSION_DENIED": sfstream.PermissionDenied, "UNIMPLEMENTED": sfstream.NotFound,
 	} {
 		l.FailGetTopic(1, code)
-		refused(labOrders, want, "")
+		refused(LabOrders, want, "")
 	}
-	for _, name := range []string{"", "/", "event/LabOrder__e", "/Event/LabOrder__e", labOrders + "/", "Order"} {
-		if err := l.client.Subscribe(t.Context(), name); !errors.Is(err, sfstream.ErrInvalidOption) {
+	for _, name := range []string{"", "/", "event/LabOrder__e", "/Event/LabOrder__e", LabOrders + "/", "Order"} {
+		if err := l.Client.Subscribe(t.Context(), name); !errors.Is(err, sfstream.ErrInvalidOption) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	l.must(l.client.Err())
-	l.subscribe(labOrders)
-	l.publish(1)
-	l.expect(1)
+	l.Must(l.Client.Err())
+	l.Subscribe(LabOrders)
+	l.PublishOrders(1)
+	l.Expect(1)
 	l.expectCalls(1, 1)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // channelChanged: a request on the stream names another channel, or the first one
@@ -85,63 +85,63 @@ func channelChanged(t *testing.T) {
 		{"/event/LabUndated__e", false, "subscription.fetch.topic.mismatch"},
 		{"", true, "topic.validation.empty"},
 	} {
-		l := newLab(t)
+		l := New(t)
 		requests := 0
-		l.follow(sfstream.WithPrefetch(1), grpcWire{request: func(r *eventbus.FetchRequest) {
+		l.Follow(sfstream.WithPrefetch(1), grpcWire{request: func(r *eventbus.FetchRequest) {
 			if requests++; test.first == (requests == 1) {
 				r.TopicName = test.name
 			}
 		}}.option())
-		l.publish(1)
+		l.PublishOrders(1)
 		if !test.first {
-			l.receive().Ack() // and more is asked for
+			l.Receive().Ack() // and more is asked for
 		}
-		e := expectEnd[*sfstream.ServerError](l)
+		e := ExpectEnd[*sfstream.ServerError](l)
 		if e.Reason != "sfdc.platform.eventbus.grpc."+test.reason || e.Code != sfstream.Invalid || status.Code(e) != codes.InvalidArgument {
 			t.Errorf("%+v", e)
 		}
-		l.pass(time.Hour)
-		if n := len(l.Subscribes(labOrders)); n > 1 || requests > 2 || l.Logins() != 1 {
+		l.Pass(time.Hour)
+		if n := len(l.Subscribes(LabOrders)); n > 1 || requests > 2 || l.Logins() != 1 {
 			t.Errorf("%d Subscribe calls, %d requests, %d logins", n, requests, l.Logins())
 		}
 		l.closeStreams()
-		l.follow()
+		l.Follow()
 		if test.first {
-			l.expect(1)
+			l.Expect(1)
 		}
-		l.finishStream(labOrders)
+		l.finishStream(LabOrders)
 	}
 }
 
 // channelOfManyKinds: GetTopic has no schema for it, and GetSchema of none fails.
 func channelOfManyKinds(t *testing.T) {
 	const custom = "/event/Lab__chn"
-	l := newLab(t)
-	l.must(l.DefineObject("Contact", sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}))
-	l.must(l.DefineChannel(custom, labOrders, labUndated))
-	l.start()
-	l.subscribe("/data/ChangeEvents")
-	l.subscribe(custom)
+	l := New(t)
+	l.Must(l.DefineObject("Contact", sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}))
+	l.Must(l.DefineChannel(custom, LabOrders, Undated))
+	l.Start()
+	l.Subscribe("/data/ChangeEvents")
+	l.Subscribe(custom)
 	if n := l.GetSchemaCalls(); n != 0 {
 		t.Errorf("%d GetSchema calls before there are events", n)
 	}
 	for n := range 3 {
-		l.change(4 * n)
+		l.ChangeAccount(4 * n)
 		_, err := l.Change(sfstreamtest.Change{
 			Object: "Contact", Type: "UPDATE", RecordIDs: []string{"003000000000001AAA"}, Set: map[string]any{"NumberOfEmployees": 4*n + 1},
 		})
-		l.must(err)
-		l.publish(4*n + 2)
-		l.publishOn(labUndated, 4*n+3)
-		l.expectEach(map[string][]int{"/data/ChangeEvents": {4 * n, 4*n + 1}, custom: {4*n + 2, 4*n + 3}})
+		l.Must(err)
+		l.PublishOrders(4*n + 2)
+		l.PublishNumbers(Undated, 4*n+3)
+		l.ExpectEach(map[string][]int{"/data/ChangeEvents": {4 * n, 4*n + 1}, custom: {4*n + 2, 4*n + 3}})
 		l.endStreams("", "UNAVAILABLE")
 	}
 	if n := l.GetSchemaCalls(); n != 4 {
 		t.Errorf("%d GetSchema calls for 4 kinds of event", n)
 	}
-	l.change(100)
-	l.publishOn(labUndated, 101)
-	l.expectEach(map[string][]int{"/data/ChangeEvents": {100}, custom: {101}})
+	l.ChangeAccount(100)
+	l.PublishNumbers(Undated, 101)
+	l.ExpectEach(map[string][]int{"/data/ChangeEvents": {100}, custom: {101}})
 	for _, channel := range []string{"/data/ChangeEvents", custom} {
 		if n := len(l.Subscribes(channel)); n != 4 {
 			t.Errorf("%s: %d Subscribe calls", channel, n)
@@ -150,56 +150,56 @@ func channelOfManyKinds(t *testing.T) {
 	if n := l.Logins(); n != 1 {
 		t.Errorf("%d logins", n)
 	}
-	l.must(l.client.Err())
+	l.Must(l.Client.Err())
 	l.closeStreams()
 }
 
 // permissionRemoved: it may be a mistake that an administrator takes back, within the
 // 10 minutes in which such changes show.
 func permissionRemoved(t *testing.T) {
-	l := newLab(t)
-	l.follow()
-	last := l.publish(1)[0]
-	l.expect(1)
-	l.Revoke(labOrders)
-	l.publish(2)
-	l.pass(9 * time.Minute)
-	l.Grant(labOrders)
-	within(t, time.Minute, func() { l.expect(2) })
-	if n := len(l.Subscribes(labOrders)); n > 2+2*10 || l.Logins() != 2 {
+	l := New(t)
+	l.Follow()
+	last := l.PublishOrders(1)[0]
+	l.Expect(1)
+	l.Revoke(LabOrders)
+	l.PublishOrders(2)
+	l.Pass(9 * time.Minute)
+	l.Grant(LabOrders)
+	Within(t, time.Minute, func() { l.Expect(2) })
+	if n := len(l.Subscribes(LabOrders)); n > 2+2*10 || l.Logins() != 2 {
 		t.Errorf("%d Subscribe calls and %d logins", n, l.Logins())
 	}
-	l.expectSubscribe(labOrders, "CUSTOM", last.ReplayID)
+	l.ExpectSubscribe(LabOrders, "CUSTOM", last.ReplayID)
 
 	// It was none. Other channels go on if the program says so.
-	l.stop()
+	l.Stop()
 	dropped := ""
-	l.start(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, _ error) bool {
+	l.Start(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, _ error) bool {
 		dropped = channel
 		return true
 	}}))
-	l.subscribe(labOrders)
-	l.subscribe(labUndated)
-	subscribes, logins := len(l.Subscribes(labOrders)), l.Logins()
-	l.Revoke(labOrders)
-	l.pass(time.Hour)
-	if n := len(l.Subscribes(labOrders)) - subscribes; n > 2*10+2 || l.Logins()-logins > 1 || dropped != labOrders {
+	l.Subscribe(LabOrders)
+	l.Subscribe(Undated)
+	subscribes, logins := len(l.Subscribes(LabOrders)), l.Logins()
+	l.Revoke(LabOrders)
+	l.Pass(time.Hour)
+	if n := len(l.Subscribes(LabOrders)) - subscribes; n > 2*10+2 || l.Logins()-logins > 1 || dropped != LabOrders {
 		t.Errorf("%d Subscribe calls and %d logins more, dropped %q", n, l.Logins()-logins, dropped)
 	}
-	l.publishOn(labUndated, 1)
-	l.expect(1)
-	l.finishStream(labUndated)
+	l.PublishNumbers(Undated, 1)
+	l.Expect(1)
+	l.finishStream(Undated)
 
-	l.Grant(labOrders)
-	l.publish(3)
-	l.follow()
-	l.expect(3)
-	l.Revoke(labOrders)
-	if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.PermissionDenied || e.Channel != labOrders {
+	l.Grant(LabOrders)
+	l.PublishOrders(3)
+	l.Follow()
+	l.Expect(3)
+	l.Revoke(LabOrders)
+	if e := ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.PermissionDenied || e.Channel != LabOrders {
 		t.Errorf("%+v", e)
 	}
 	l.closeStreams()
-	l.Grant(labOrders)
-	l.follow()
-	l.finishStream(labOrders)
+	l.Grant(LabOrders)
+	l.Follow()
+	l.finishStream(LabOrders)
 }

@@ -21,26 +21,26 @@ func pubsubCloses() []scenario {
 }
 
 // backlog follows the orders, of which five are there and more than wait in the client.
-func backlog(t *testing.T, opts ...sfstream.Option) (*lab, []sfstreamtest.Event) {
-	l := newLab(t)
-	events := l.publish(numbers(1, 5)...)
-	l.follow(append(opts, sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(4))...)
+func backlog(t *testing.T, opts ...sfstream.Option) (*Lab, []sfstreamtest.Event) {
+	l := New(t)
+	events := l.PublishOrders(Numbers(1, 5)...)
+	l.Follow(append(opts, sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(4))...)
 	return l, events
 }
 
 // restarted ends a program and starts it again. The marker is at an event, and the
 // next one comes.
-func (l *lab) restarted(last sfstreamtest.Event, next ...int) {
-	l.t.Helper()
+func (l *Lab) restarted(last sfstreamtest.Event, next ...int) {
+	l.T.Helper()
 	l.closeStreams()
-	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, last.ReplayID) {
-		l.t.Errorf("stored is %x, want %x", m.ReplayID, last.ReplayID)
+	if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, last.ReplayID) {
+		l.T.Errorf("stored is %x, want %x", m.ReplayID, last.ReplayID)
 	}
-	l.follow()
-	l.expectPositions(labOrders, earliest, after(last.ReplayID))
-	l.expect(next...)
+	l.Follow()
+	l.expectPositions(LabOrders, earliest, after(last.ReplayID))
+	l.Expect(next...)
 	l.expectCalls(2, 2)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // closeWithHandler: the end comes from elsewhere, while a body is at work. What it
@@ -48,22 +48,22 @@ func (l *lab) restarted(last sfstreamtest.Event, next ...int) {
 func closeWithHandler(t *testing.T) {
 	l, events := backlog(t)
 	closed := make(chan error)
-	for m := range l.client.Messages(t.Context()) {
-		if l.number(m) != 3 {
+	for m := range l.Client.Messages(t.Context()) {
+		if l.Number(m) != 3 {
 			continue
 		}
-		go func() { closed <- l.client.Close() }() // ends when Close does, which is awaited here
-		within(t, 300*time.Millisecond, func() { l.must(<-closed) })
+		go func() { closed <- l.Client.Close() }() // ends when Close does, which is awaited here
+		Within(t, 300*time.Millisecond, func() { l.Must(<-closed) })
 		synctest.Wait() // the server has heard of it
 		if n := l.Streams(""); n != 0 {
 			t.Errorf("%d streams while the body is still at work", n)
 		}
-		if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
+		if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
 			t.Errorf("stored is %x, want %x", m.ReplayID, events[1].ReplayID)
 		}
-		l.pass(10 * time.Minute)
+		l.Pass(10 * time.Minute)
 	}
-	l.must(l.client.Err())
+	l.Must(l.Client.Err())
 	l.restarted(events[2], 4, 5)
 }
 
@@ -72,32 +72,32 @@ func ctxEndsWithHandler(t *testing.T) {
 	l, events := backlog(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	for m := range l.client.Messages(ctx) {
-		if l.number(m) == 2 {
+	for m := range l.Client.Messages(ctx) {
+		if l.Number(m) == 2 {
 			cancel()
-			l.pass(10 * time.Minute)
-		} else if l.number(m) > 2 {
-			t.Errorf("number %d comes after the end of ctx", l.number(m))
+			l.Pass(10 * time.Minute)
+		} else if l.Number(m) > 2 {
+			t.Errorf("number %d comes after the end of ctx", l.Number(m))
 		}
 	}
-	l.must(l.client.Err())
-	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
+	l.Must(l.Client.Err())
+	if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, events[1].ReplayID)
 	}
-	m := l.receive() // another loop goes on where that one ended
-	if n := l.number(m); n != 3 {
+	m := l.Receive() // another loop goes on where that one ended
+	if n := l.Number(m); n != 3 {
 		t.Errorf("got %d, want 3", n)
 	}
 	m.Ack()
 	l.closeStreams()
-	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
+	if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, events[2].ReplayID)
 	}
-	subscribes := len(l.Subscribes(labOrders))
-	l.follow()
-	l.expect(4, 5)
+	subscribes := len(l.Subscribes(LabOrders))
+	l.Follow()
+	l.Expect(4, 5)
 	l.expectCalls(subscribes+1, 2)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // closeWithAcks: what is acked counts up to the first that is not, and acks that come
@@ -106,13 +106,13 @@ func closeWithAcks(t *testing.T) {
 	l, events := backlog(t, sfstream.WithAck(sfstream.AckManual))
 	var taken []*sfstream.Message
 	for range 4 {
-		taken = append(taken, l.receive())
+		taken = append(taken, l.Receive())
 	}
 	for _, i := range []int{3, 1, 0} { // not the third
 		taken[i].Ack()
 	}
-	l.stop()
+	l.Stop()
 	taken[2].Ack()
-	l.pass(time.Minute)
+	l.Pass(time.Minute)
 	l.restarted(events[1], 3, 4, 5)
 }

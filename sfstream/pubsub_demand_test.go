@@ -34,59 +34,59 @@ func pubsubDemand() []scenario {
 // events that it believes to have asked for.
 func demandAboveTheCap(t *testing.T) {
 	for _, opts := range [][]sfstreamtest.Option{nil, {sfstreamtest.WithOverflowError()}, {sfstreamtest.WithCreditCap(60)}} {
-		l := newLab(t, opts...)
-		l.publish(numbers(1, 300)...)
-		l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(250))
-		within(t, 0, func() {
+		l := New(t, opts...)
+		l.PublishOrders(Numbers(1, 300)...)
+		l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(250))
+		Within(t, 0, func() {
 			for want := 1; want <= 150; want++ {
-				m := l.receive()
-				if n := l.number(m); n != want {
+				m := l.Receive()
+				if n := l.Number(m); n != want {
 					t.Fatalf("got %d, want %d", n, want)
 				}
 				m.Ack()
 			}
-			l.publish(numbers(301, 700)...)
-			l.expect(numbers(151, 700)...)
+			l.PublishOrders(Numbers(301, 700)...)
+			l.Expect(Numbers(151, 700)...)
 		})
-		if n := l.MaxOutstanding(labOrders); n > 100 {
+		if n := l.MaxOutstanding(LabOrders); n > 100 {
 			t.Errorf("%d events were asked for at once", n)
 		}
 		l.expectCalls(1, 1)
-		l.finishStream(labOrders)
+		l.finishStream(LabOrders)
 	}
 }
 
 // demandOfNone: what is wrong with our request is wrong with the next one too.
 func demandOfNone(t *testing.T) {
 	for _, n := range []int32{0, -1} {
-		l := newLab(t)
+		l := New(t)
 		spoil := grpcWire{request: func(r *eventbus.FetchRequest) { r.NumRequested = n }}
-		l.follow(spoil.option())
-		l.publish(1)
-		e := expectEnd[*sfstream.ServerError](l)
+		l.Follow(spoil.option())
+		l.PublishOrders(1)
+		e := ExpectEnd[*sfstream.ServerError](l)
 		if e.Code != sfstream.Invalid || e.Reason != "sfdc.platform.eventbus.grpc.subscription.fetch.requested.events.invalid" || status.Code(e) != codes.InvalidArgument {
 			t.Errorf("%d: %+v", n, e)
 		}
-		l.pass(time.Hour)
+		l.Pass(time.Hour)
 		l.expectCalls(1, 1)
 		l.closeStreams()
-		l.follow() // the next program asks for some, and gets what this one did not
-		l.expect(1)
-		l.finishStream(labOrders)
+		l.Follow() // the next program asks for some, and gets what this one did not
+		l.Expect(1)
+		l.finishStream(LabOrders)
 	}
 }
 
 // slowHandlerIdleClose: a body that takes longer than a stream lives without demand,
 // again and again, with nothing waiting and with something.
 func slowHandlerIdleClose(t *testing.T) {
-	l := newLab(t)
-	l.follow(sfstream.WithPrefetch(1))
-	events := l.publish(numbers(1, 6)...)
+	l := New(t)
+	l.Follow(sfstream.WithPrefetch(1))
+	events := l.PublishOrders(Numbers(1, 6)...)
 	var got []int
-	for m := range l.client.Messages(t.Context()) {
-		got = append(got, l.number(m))
-		l.pass(3 * time.Minute)
-		if n := l.Streams(labOrders); n != 0 && len(got) < 6 {
+	for m := range l.Client.Messages(t.Context()) {
+		got = append(got, l.Number(m))
+		l.Pass(3 * time.Minute)
+		if n := l.Streams(LabOrders); n != 0 && len(got) < 6 {
 			t.Errorf("during the body of %d there are %d streams", len(got), n)
 		}
 		if len(got) == 6 {
@@ -94,26 +94,26 @@ func slowHandlerIdleClose(t *testing.T) {
 			break
 		}
 	}
-	l.must(l.client.Err())
-	if !slices.Equal(got, numbers(1, 6)) {
+	l.Must(l.Client.Err())
+	if !slices.Equal(got, Numbers(1, 6)) {
 		t.Errorf("got %v", got)
 	}
 	want := []position{latest}
 	for _, e := range events[1:] { // one waits while the body runs, and is the position
 		want = append(want, after(e.ReplayID))
 	}
-	l.expectPositions(labOrders, want...)
+	l.expectPositions(LabOrders, want...)
 	l.expectCalls(6, 1)
 
-	l.endStreams(labOrders, "OK") // no end of the channel, and no reason to wait
-	l.publish(7)
-	within(t, 0, func() { l.expect(7) })
+	l.endStreams(LabOrders, "OK") // no end of the channel, and no reason to wait
+	l.PublishOrders(7)
+	Within(t, 0, func() { l.Expect(7) })
 	l.expectCalls(7, 1)
-	if err := l.client.Status().Channels[0].LastError; err != nil {
+	if err := l.Client.Status().Channels[0].LastError; err != nil {
 		t.Errorf("the last error is %v", err)
 	}
-	l.expectUnworried()
-	l.finishStream(labOrders)
+	l.ExpectUnworried()
+	l.finishStream(LabOrders)
 }
 
 // responsesOfAllSizes: the events of one request come in as many responses as the
@@ -130,10 +130,10 @@ func responsesOfAllSizes(t *testing.T) {
 		{[]sfstreamtest.Option{sfstreamtest.WithBatchEvents(7)}, events / 7},
 		{[]sfstreamtest.Option{sfstreamtest.WithBatchBytes(1)}, events},
 	} {
-		l := newLab(t, append(test.opts, sfstreamtest.WithKeepalive(10*time.Second))...)
+		l := New(t, append(test.opts, sfstreamtest.WithKeepalive(10*time.Second))...)
 		var mu sync.Mutex
 		pending, full, empty := int32(0), 0, 0
-		l.follow(sfstream.WithPrefetch(100), grpcWire{
+		l.Follow(sfstream.WithPrefetch(100), grpcWire{
 			request: func(r *eventbus.FetchRequest) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -152,14 +152,14 @@ func responsesOfAllSizes(t *testing.T) {
 			},
 		}.option())
 		for n := range events {
-			_, err := l.PublishRaw(labOrders, sfstreamtest.RawEvent{Payload: payload, ID: fmt.Sprint(n)})
-			l.must(err)
+			_, err := l.PublishRaw(LabOrders, sfstreamtest.RawEvent{Payload: payload, ID: fmt.Sprint(n)})
+			l.Must(err)
 			if n == 50 {
-				l.pass(time.Minute) // the rest is asked for already while nothing comes
+				l.Pass(time.Minute) // the rest is asked for already while nothing comes
 			}
 		}
 		for n := range events {
-			m := l.receive()
+			m := l.Receive()
 			if m.ID != fmt.Sprint(n) || len(m.Raw()) != size {
 				t.Fatalf("event %s of %d bytes, want number %d", m.ID, len(m.Raw()), n)
 			}
@@ -171,33 +171,33 @@ func responsesOfAllSizes(t *testing.T) {
 		}
 		mu.Unlock()
 		l.expectCalls(1, 1)
-		l.finishStream(labOrders)
+		l.finishStream(LabOrders)
 	}
 }
 
 // slowConsumer: demand stops with the consumer, whatever waits at the server.
 func slowConsumer(t *testing.T) {
 	const prefetch, backlog = 50, 2000
-	l := newLab(t)
-	l.publish(numbers(1, backlog)...)
-	l.follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(prefetch))
+	l := New(t)
+	l.PublishOrders(Numbers(1, backlog)...)
+	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithPrefetch(prefetch))
 	for want := 1; want <= 200; want++ {
-		m := l.receive()
-		if n := l.number(m); n != want {
+		m := l.Receive()
+		if n := l.Number(m); n != want {
 			t.Fatalf("got %d, want %d", n, want)
 		}
-		l.pass(10 * time.Second)
-		if waiting, asked := l.client.Pending(), l.Outstanding(labOrders); waiting+asked > prefetch {
+		l.Pass(10 * time.Second)
+		if waiting, asked := l.Client.Pending(), l.Outstanding(LabOrders); waiting+asked > prefetch {
 			t.Fatalf("%d wait and %d are asked for", waiting, asked)
 		}
 		m.Ack()
 	}
-	if n := len(l.Subscribes(labOrders)); n > 200/(prefetch/5)+1 {
+	if n := len(l.Subscribes(LabOrders)); n > 200/(prefetch/5)+1 {
 		t.Errorf("%d Subscribe calls", n)
 	}
-	within(t, time.Second, func() { l.expect(numbers(201, backlog)...) }) // and it wakes up with it
-	l.expectUnworried()
-	l.finishStream(labOrders)
+	Within(t, time.Second, func() { l.Expect(Numbers(201, backlog)...) }) // and it wakes up with it
+	l.ExpectUnworried()
+	l.finishStream(LabOrders)
 }
 
 // noStreamLeft: a connection carries so many streams and no more (1,000 at Salesforce).
@@ -206,18 +206,18 @@ func noStreamLeft(t *testing.T) {
 	l, channels, more := fullConnection(t)
 	want := make(map[string][]int)
 	for i, channel := range channels[1:] {
-		l.publishOn(channel, i, 100+i)
+		l.PublishNumbers(channel, i, 100+i)
 		want[channel] = []int{i, 100 + i}
 	}
-	within(t, 0, func() { l.expectEach(want) })
-	within(t, 25*time.Second, func() { l.subscribe(more) })
+	Within(t, 0, func() { l.ExpectEach(want) })
+	Within(t, 25*time.Second, func() { l.Subscribe(more) })
 	for i, channel := range channels[1:] {
-		l.publishOn(channel, i, 100+i)
+		l.PublishNumbers(channel, i, 100+i)
 	}
-	within(t, 0, func() { l.expectEach(want) }) // the others have noticed nothing
-	l.must(l.client.Unsubscribe(t.Context(), channels[0]))
-	l.publishOn(more, 1)
-	l.expect(1)
+	Within(t, 0, func() { l.ExpectEach(want) }) // the others have noticed nothing
+	l.Must(l.Client.Unsubscribe(t.Context(), channels[0]))
+	l.PublishNumbers(more, 1)
+	l.Expect(1)
 	if subscribes, logins := len(l.Subscribes(more)), l.Logins(); subscribes != 1 || logins != 1 {
 		t.Errorf("%d Subscribe calls and %d logins", subscribes, logins)
 	}
@@ -228,9 +228,9 @@ func noStreamLeft(t *testing.T) {
 // not keep the client from asking for a schema.
 func schemaOnAFullConnection(t *testing.T) {
 	l, channels, _ := fullConnection(t)
-	l.must(l.DefineEvent(channels[0], labSchema("Lab__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
-	l.publishOn(channels[0], 1)
-	within(t, time.Minute, func() { l.expect(1) })
+	l.Must(l.DefineEvent(channels[0], Schema("Lab__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
+	l.PublishNumbers(channels[0], 1)
+	Within(t, time.Minute, func() { l.Expect(1) })
 	for _, channel := range channels[1:] {
 		if n := len(l.Subscribes(channel)); n != 1 {
 			t.Errorf("%s: %d Subscribe calls", channel, n)
@@ -241,21 +241,21 @@ func schemaOnAFullConnection(t *testing.T) {
 
 // fullConnection is a client that follows as many channels as its connection has
 // room for, and one channel more. They have one schema, which is known.
-func fullConnection(t *testing.T) (l *lab, channels []string, more string) {
+func fullConnection(t *testing.T) (l *Lab, channels []string, more string) {
 	const most = 10
-	l = newLab(t, sfstreamtest.WithMaxStreams(most))
-	l.start()
+	l = New(t, sfstreamtest.WithMaxStreams(most))
+	l.Start()
 	for i := range most + 1 {
 		more = fmt.Sprintf("/event/Lab%d__e", i)
-		l.must(l.DefineEvent(more, labSchema("Lab__e")))
+		l.Must(l.DefineEvent(more, Schema("Lab__e")))
 		if i == most {
 			break
 		}
 		channels = append(channels, more)
-		l.subscribe(more)
+		l.Subscribe(more)
 		if i == 0 {
-			l.publishOn(more, i)
-			l.expect(i)
+			l.PublishNumbers(more, i)
+			l.Expect(i)
 		}
 	}
 	return l, channels, more

@@ -47,26 +47,26 @@ func loginFlowsAndErrors(t *testing.T) {
 	for flow, auth := range flows {
 		for _, kind := range slices.Concat(temporary, permanent) {
 			t.Logf("%s: %s", flow, kind) // says where a failure below was
-			l := newLab(t, sfstreamtest.WithRefreshRotation())
-			c, err := sfstream.New(auth(l.Account()), sfstream.WithOrg(l), sfstream.WithReplayStore(l.store))
-			l.must(err)
-			l.client = c
-			l.must(c.Open(t.Context()))
-			l.subscribe(labOrders)
-			l.publish(1)
-			l.expect(1)
+			l := New(t, sfstreamtest.WithRefreshRotation())
+			c, err := sfstream.New(auth(l.Account()), sfstream.WithOrg(l), sfstream.WithReplayStore(l.Store))
+			l.Must(err)
+			l.Client = c
+			l.Must(c.Open(t.Context()))
+			l.Subscribe(LabOrders)
+			l.PublishOrders(1)
+			l.Expect(1)
 			l.FailLogin(2, kind)
 			l.ExpireToken()
 			l.endStreams("", "service.auth.error")
-			l.publish(2, 3)
+			l.PublishOrders(2, 3)
 			if slices.Contains(temporary, kind) {
-				within(t, 3*time.Minute, func() { l.expect(2, 3) }) // two logins of a minute each
+				Within(t, 3*time.Minute, func() { l.Expect(2, 3) }) // two logins of a minute each
 				l.expectCalls(2, 4)
-				l.finishStream(labOrders)
+				l.finishStream(LabOrders)
 				continue
 			}
-			expectEnd[*sfstream.AuthError](l)
-			l.pass(time.Hour)
+			ExpectEnd[*sfstream.AuthError](l)
+			l.Pass(time.Hour)
 			l.expectCalls(1, 2)
 			l.closeStreams()
 		}
@@ -76,61 +76,61 @@ func loginFlowsAndErrors(t *testing.T) {
 // rotatedTokenReused: somebody uses a refresh token that was rotated away. Salesforce
 // takes it for a theft and revokes all there is.
 func rotatedTokenReused(t *testing.T) {
-	l := newLab(t, sfstreamtest.WithRefreshRotation())
+	l := New(t, sfstreamtest.WithRefreshRotation())
 	a := l.Account()
 	refresh := func(token string) *authenticator.RefreshToken {
 		return &authenticator.RefreshToken{ConsumerKey: a.ConsumerKey, ConsumerSecret: a.ConsumerSecret, RefreshToken: token}
 	}
-	c, err := sfstream.New(refresh(a.RefreshToken), sfstream.WithOrg(l), sfstream.WithReplayStore(l.store))
-	l.must(err)
-	l.client = c
-	l.must(c.Open(t.Context()))
-	l.subscribe(labOrders)
+	c, err := sfstream.New(refresh(a.RefreshToken), sfstream.WithOrg(l), sfstream.WithReplayStore(l.Store))
+	l.Must(err)
+	l.Client = c
+	l.Must(c.Open(t.Context()))
+	l.Subscribe(LabOrders)
 	for n := range 3 { // each login uses the token of the one before
 		l.ExpireToken()
 		l.endStreams("", "service.auth.error")
-		l.publish(n)
-		l.expect(n)
+		l.PublishOrders(n)
+		l.Expect(n)
 		l.expectCalls(n+2, n+2)
 	}
 	if _, err := refresh(a.RefreshToken).Authenticate(t.Context(), authenticator.Login{URL: l.LoginURL(), HTTPClient: l.HTTPClient()}); err == nil {
 		t.Fatal("a refresh token that was rotated away is taken")
 	}
 	l.endStreams("", "UNAVAILABLE")
-	l.publish(3)
-	e := expectEnd[*sfstream.AuthError](l)
-	if a := expectError[*authenticator.Error](t, e); a.Code != "invalid_grant" {
+	l.PublishOrders(3)
+	e := ExpectEnd[*sfstream.AuthError](l)
+	if a := ExpectError[*authenticator.Error](t, e); a.Code != "invalid_grant" {
 		t.Errorf("%+v", a)
 	}
-	l.pass(time.Hour)
+	l.Pass(time.Hour)
 	l.expectCalls(4, 6)
 	l.closeStreams()
-	l.follow() // with a password
-	l.expect(3)
-	l.finishStream(labOrders)
+	l.Follow() // with a password
+	l.Expect(3)
+	l.finishStream(LabOrders)
 }
 
 // instanceMovedStream: the org is elsewhere after a login. An address that was kept
 // would have the new token refused.
 func instanceMovedStream(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	var mu sync.Mutex
 	var instances []string
-	l.follow(grpcWire{open: func(ctx context.Context) context.Context {
+	l.Follow(grpcWire{open: func(ctx context.Context) context.Context {
 		md, _ := metadata.FromOutgoingContext(ctx)
 		mu.Lock()
 		defer mu.Unlock()
 		instances = append(instances, md.Get("instanceurl")...)
 		return ctx
 	}}.option())
-	last := l.publish(1)[0]
-	l.expect(1)
+	last := l.PublishOrders(1)[0]
+	l.Expect(1)
 	for moves := range 2 {
 		l.MoveInstance()
 		l.endStreams("", "service.auth.error")
-		next := l.publish(2, 3)
-		l.expect(2, 3)
-		l.expectSubscribe(labOrders, "CUSTOM", last.ReplayID)
+		next := l.PublishOrders(2, 3)
+		l.Expect(2, 3)
+		l.ExpectSubscribe(LabOrders, "CUSTOM", last.ReplayID)
 		l.expectCalls(moves+2, moves+2)
 		last = next[1]
 	}
@@ -140,5 +140,5 @@ func instanceMovedStream(t *testing.T) {
 		t.Errorf("the streams named the instances %q, want %q", instances, want)
 	}
 	mu.Unlock()
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }

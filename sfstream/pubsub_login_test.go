@@ -27,57 +27,57 @@ func pubsubLogins() []scenario {
 // badTokenAtFirstRecv: the call is accepted, and only what is received first says
 // that the token is bad. By then Subscribe has returned.
 func badTokenAtFirstRecv(t *testing.T) {
-	l := newLab(t)
-	l.publish(0)
-	l.pass(2 * time.Hour)
-	l.Reject(labOrders, 1, "service.auth.error")
-	l.follow() // with what is new from now on, however often it takes
-	first := l.publish(1, 2)
-	l.expect(1, 2)
+	l := New(t)
+	l.PublishOrders(0)
+	l.Pass(2 * time.Hour)
+	l.Reject(LabOrders, 1, "service.auth.error")
+	l.Follow() // with what is new from now on, however often it takes
+	first := l.PublishOrders(1, 2)
+	l.Expect(1, 2)
 	l.expectCalls(2, 2)
 
-	l.Reject(labOrders, 1, "service.auth.error")
-	l.endStreams(labOrders, "UNAVAILABLE")
-	l.publish(3)
-	l.expect(3)
+	l.Reject(LabOrders, 1, "service.auth.error")
+	l.endStreams(LabOrders, "UNAVAILABLE")
+	l.PublishOrders(3)
+	l.Expect(3)
 	l.expectCalls(4, 3)
 	again := after(first[1].ReplayID)
-	l.expectPositions(labOrders, latest, earliest, again, again)
-	l.finishStream(labOrders)
+	l.expectPositions(LabOrders, latest, earliest, again, again)
+	l.finishStream(LabOrders)
 
 	// A token that is bad before anything was asked for.
-	l.start()
+	l.Start()
 	l.ExpireToken()
-	l.subscribe(labOrders)
-	l.publish(4)
-	l.expect(4)
+	l.Subscribe(LabOrders)
+	l.PublishOrders(4)
+	l.Expect(4)
 	l.expectCalls(5, 5)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 func tokenRevokedOn20Streams(t *testing.T) {
-	l := newLab(t)
-	l.start()
+	l := New(t)
+	l.Start()
 	var channels []string
 	for i := range 20 {
 		name := fmt.Sprintf("Lab%d__e", i)
 		channels = append(channels, "/event/"+name)
-		l.must(l.DefineEvent(channels[i], labSchema(name)))
-		l.subscribe(channels[i])
+		l.Must(l.DefineEvent(channels[i], Schema(name)))
+		l.Subscribe(channels[i])
 	}
 	for round := range 3 {
 		want := make(map[string][]int)
 		for _, channel := range channels {
-			l.publishOn(channel, 10*round)
+			l.PublishNumbers(channel, 10*round)
 		}
 		synctest.Wait()
 		l.ExpireToken()
 		l.EndStreams("", "service.auth.error")
 		for _, channel := range channels { // while the streams end
-			l.publishOn(channel, 10*round+1, 10*round+2)
+			l.PublishNumbers(channel, 10*round+1, 10*round+2)
 			want[channel] = []int{10 * round, 10*round + 1, 10*round + 2}
 		}
-		l.expectEach(want)
+		l.ExpectEach(want)
 		if n := l.Logins(); n != round+2 {
 			t.Errorf("%d logins after %d tokens", n, round+1)
 		}
@@ -91,43 +91,43 @@ func tokenRevokedOn20Streams(t *testing.T) {
 }
 
 func reauthKeepsFailing(t *testing.T) {
-	l := newLab(t)
-	l.follow()
-	l.publish(1)
-	l.expect(1)
+	l := New(t)
+	l.Follow()
+	l.PublishOrders(1)
+	l.Expect(1)
 	l.LockUser()
 	l.ExpireToken()
 	l.endStreams("", "service.auth.error")
-	l.publish(2)
-	e := expectEnd[*sfstream.AuthError](l)
-	if a := expectError[*authenticator.Error](t, e); a.Code != "invalid_grant" {
+	l.PublishOrders(2)
+	e := ExpectEnd[*sfstream.AuthError](l)
+	if a := ExpectError[*authenticator.Error](t, e); a.Code != "invalid_grant" {
 		t.Errorf("%+v", a)
 	}
-	l.pass(time.Hour)
+	l.Pass(time.Hour)
 	l.expectCalls(1, 2) // a login that was judged is not repeated: that locks users out
 	l.closeStreams()
 
 	// The program is started again once the administrator has helped.
 	l.ClearFaults()
-	l.follow()
-	l.expect(2)
+	l.Follow()
+	l.Expect(2)
 
 	// Each login succeeds, and no token is any good.
-	subscribes, logins := len(l.Subscribes(labOrders)), l.Logins()
-	l.Reject(labOrders, -1, "service.auth.error")
+	subscribes, logins := len(l.Subscribes(LabOrders)), l.Logins()
+	l.Reject(LabOrders, -1, "service.auth.error")
 	l.endStreams("", "service.auth.error")
-	expectEnd[*sfstream.AuthError](l)
-	l.pass(time.Hour)
+	ExpectEnd[*sfstream.AuthError](l)
+	l.Pass(time.Hour)
 	if n := l.Logins() - logins; n > 5 {
 		t.Errorf("%d logins", n)
 	}
-	if n := len(l.Subscribes(labOrders)) - subscribes; n > 6 {
+	if n := len(l.Subscribes(LabOrders)) - subscribes; n > 6 {
 		t.Errorf("%d Subscribe calls", n)
 	}
 	l.closeStreams()
 	l.ClearFaults()
-	l.follow()
-	l.finishStream(labOrders)
+	l.Follow()
+	l.finishStream(LabOrders)
 }
 
 // malformedHeaders: credentials that are another org's are a token that is refused
@@ -142,45 +142,45 @@ func malformedHeaders(t *testing.T) {
 		{"another org", func(c *authenticator.Credentials) { c.OrgID = "00D000000000002EAA" }, sfstream.Unauthenticated, 6},
 		{"another instance", func(c *authenticator.Credentials) { c.InstanceURL = "https://other.my.salesforce.com" }, sfstream.Unauthenticated, 6},
 	} {
-		l := newLab(t)
-		c, err := sfstream.New(credentialsOf(l.Authenticator(), test.change), sfstream.WithOrg(l), sfstream.WithReplayStore(l.store))
-		l.must(err)
-		l.must(c.Open(t.Context()))
-		err = c.Subscribe(t.Context(), labOrders)
-		if e := expectError[*sfstream.ServerError](t, err); e.Code != test.code || !strings.HasPrefix(e.Reason, "sfdc.platform.eventbus.grpc.service.auth.") {
+		l := New(t)
+		c, err := sfstream.New(CredentialsOf(l.Authenticator(), test.change), sfstream.WithOrg(l), sfstream.WithReplayStore(l.Store))
+		l.Must(err)
+		l.Must(c.Open(t.Context()))
+		err = c.Subscribe(t.Context(), LabOrders)
+		if e := ExpectError[*sfstream.ServerError](t, err); e.Code != test.code || !strings.HasPrefix(e.Reason, "sfdc.platform.eventbus.grpc.service.auth.") {
 			t.Errorf("%s: %+v", test.what, e)
 		}
-		l.pass(time.Hour)
+		l.Pass(time.Hour)
 		if n := l.Logins(); n > test.logins {
 			t.Errorf("%s: %d logins", test.what, n)
 		}
-		if n := len(l.Subscribes(labOrders)); n != 0 {
+		if n := len(l.Subscribes(LabOrders)); n != 0 {
 			t.Errorf("%s: %d Subscribe calls", test.what, n)
 		}
-		l.must(c.Err()) // it ends nothing
-		l.must(c.Close())
+		l.Must(c.Err()) // it ends nothing
+		l.Must(c.Close())
 	}
 
 	// A header that gets lost on the way.
-	l := newLab(t)
+	l := New(t)
 	lose := ""
-	l.follow(grpcWire{open: func(ctx context.Context) context.Context {
+	l.Follow(grpcWire{open: func(ctx context.Context) context.Context {
 		md, _ := metadata.FromOutgoingContext(ctx)
 		md.Delete(lose)
 		return metadata.NewOutgoingContext(ctx, md)
 	}}.option())
-	l.publish(1)
-	l.expect(1)
+	l.PublishOrders(1)
+	l.Expect(1)
 	lose = "tenantid"
 	l.endStreams("", "UNAVAILABLE")
-	l.publish(2)
-	if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid {
+	l.PublishOrders(2)
+	if e := ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid {
 		t.Errorf("%+v", e)
 	}
-	l.pass(time.Hour)
+	l.Pass(time.Hour)
 	l.expectCalls(1, 1)
 	l.closeStreams()
-	l.follow()
-	l.expect(2)
-	l.finishStream(labOrders)
+	l.Follow()
+	l.Expect(2)
+	l.finishStream(LabOrders)
 }

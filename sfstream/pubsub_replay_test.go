@@ -31,7 +31,7 @@ func pubsubReplay() []scenario {
 // keepaliveIDs: the id of a keepalive lies ahead of all events. It is stored, but not
 // before what came earlier is handled.
 func keepaliveIDs(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	var mu sync.Mutex
 	var kept [][]byte
 	watch := grpcWire{response: func(r *eventbus.Response) {
@@ -46,103 +46,103 @@ func keepaliveIDs(t *testing.T) {
 		defer mu.Unlock()
 		return slices.Clone(kept)
 	}
-	l.follow(watch.option(), sfstream.WithAck(sfstream.AckManual))
-	l.publish(1, 2)
-	one, two := l.receive(), l.receive()
-	l.pass(10*time.Minute + time.Second)
+	l.Follow(watch.option(), sfstream.WithAck(sfstream.AckManual))
+	l.PublishOrders(1, 2)
+	one, two := l.Receive(), l.Receive()
+	l.Pass(10*time.Minute + time.Second)
 	ids := keepalives()
 	if len(ids) != 10 || bytes.Equal(ids[0], ids[9]) {
 		t.Fatalf("keepalives with the ids %x", ids)
 	}
 	two.Ack()
-	l.pass(time.Second)
-	if m := l.marker(labOrders); len(m.ReplayID) != 0 {
+	l.Pass(time.Second)
+	if m := l.Marker(LabOrders); len(m.ReplayID) != 0 {
 		t.Errorf("%x is stored, and 1 is not handled", m.ReplayID)
 	}
 	one.Ack()
-	l.pass(time.Second)
-	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, ids[9]) {
+	l.Pass(time.Second)
+	if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, ids[9]) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, ids[9])
 	}
-	l.endStreams(labOrders, "UNAVAILABLE")
-	l.pass(10 * time.Second)
-	l.expectPositions(labOrders, latest, after(ids[9]))
-	l.pass(80 * time.Hour) // the events age out
-	l.stop()
+	l.endStreams(LabOrders, "UNAVAILABLE")
+	l.Pass(10 * time.Second)
+	l.expectPositions(LabOrders, latest, after(ids[9]))
+	l.Pass(80 * time.Hour) // the events age out
+	l.Stop()
 	ids = keepalives()
 	last := ids[len(ids)-1]
-	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, last) {
+	if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, last) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, last)
 	}
-	l.publish(3)
-	l.follow()
-	l.expect(3)
-	l.expectPositions(labOrders, latest, after(ids[9]), after(last))
-	l.finishStream(labOrders)
+	l.PublishOrders(3)
+	l.Follow()
+	l.Expect(3)
+	l.expectPositions(LabOrders, latest, after(ids[9]), after(last))
+	l.finishStream(LabOrders)
 }
 
 // agedOutID: the program was down for longer than events are retained.
 func agedOutID(t *testing.T) {
 	for _, fallback := range []sfstream.Fallback{sfstream.FallbackFail, sfstream.FallbackAll, sfstream.FallbackNew} {
-		l := newLab(t)
-		l.follow()
-		events := l.publish(1, 2)
-		l.expect(1, 2)
-		l.stop()
-		l.pass(73 * time.Hour)
-		l.publish(3)
-		l.pass(2 * time.Hour) // more than the margin of FallbackNew
+		l := New(t)
+		l.Follow()
+		events := l.PublishOrders(1, 2)
+		l.Expect(1, 2)
+		l.Stop()
+		l.Pass(73 * time.Hour)
+		l.PublishOrders(3)
+		l.Pass(2 * time.Hour) // more than the margin of FallbackNew
 		lost := after(events[1].ReplayID)
 
-		l.follow(sfstream.WithReplayFallback(fallback))
+		l.Follow(sfstream.WithReplayFallback(fallback))
 		switch fallback {
 		case sfstream.FallbackFail:
-			if e := expectEnd[*sfstream.ReplayError](l); !bytes.Equal(e.Marker.ReplayID, events[1].ReplayID) {
+			if e := ExpectEnd[*sfstream.ReplayError](l); !bytes.Equal(e.Marker.ReplayID, events[1].ReplayID) {
 				t.Errorf("%+v", e)
 			}
-			l.pass(time.Hour)
-			l.expectPositions(labOrders, latest, lost)
-			l.follow(sfstream.WithReplayFallback(sfstream.FallbackAll)) // the user decides otherwise
-			l.expect(3)
-			l.expectPositions(labOrders, latest, lost, lost, earliest)
+			l.Pass(time.Hour)
+			l.expectPositions(LabOrders, latest, lost)
+			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll)) // the user decides otherwise
+			l.Expect(3)
+			l.expectPositions(LabOrders, latest, lost, lost, earliest)
 		case sfstream.FallbackAll:
-			l.expect(3)
-			l.expectPositions(labOrders, latest, lost, earliest)
+			l.Expect(3)
+			l.expectPositions(LabOrders, latest, lost, earliest)
 		case sfstream.FallbackNew:
-			l.expectQuiet(time.Second)
-			l.publish(4)
-			l.expect(4)
-			l.expectPositions(labOrders, latest, lost, latest)
+			l.ExpectQuiet(time.Second)
+			l.PublishOrders(4)
+			l.Expect(4)
+			l.expectPositions(LabOrders, latest, lost, latest)
 		}
-		l.expectGap(labOrders, events[1])
+		l.ExpectGap(LabOrders, events[1])
 		if n := l.Logins(); n > 3 {
 			t.Errorf("%d logins", n)
 		}
-		l.finishStream(labOrders)
+		l.finishStream(LabOrders)
 	}
 }
 
 // idsOfAllLengths: an id is bytes. The server alone judges it.
 func idsOfAllLengths(t *testing.T) {
-	l := newLab(t)
-	id := l.publish(1, 2)[0].ReplayID
+	l := New(t)
+	id := l.PublishOrders(1, 2)[0].ReplayID
 	for i, good := range [][]byte{id, id[:8]} {
-		l.start()
-		l.subscribe(labOrders, sfstream.From(sfstream.ReplayAfter(good)))
-		l.expectSubscribe(labOrders, "CUSTOM", good)
-		l.expect(2)
+		l.Start()
+		l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAfter(good)))
+		l.ExpectSubscribe(LabOrders, "CUSTOM", good)
+		l.Expect(2)
 		l.expectCalls(i+1, i+1)
-		l.stop()
+		l.Stop()
 	}
 	for _, bad := range [][]byte{id[:3], append(bytes.Clone(id), 0, 0), {0xff}, bytes.Repeat([]byte{7}, 100)} {
-		before := len(l.Subscribes(labOrders))
-		l.start()
-		l.subscribe(labOrders, sfstream.From(sfstream.ReplayAfter(bad)))
-		if e := expectEnd[*sfstream.ReplayError](l); !bytes.Equal(e.Marker.ReplayID, bad) {
+		before := len(l.Subscribes(LabOrders))
+		l.Start()
+		l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAfter(bad)))
+		if e := ExpectEnd[*sfstream.ReplayError](l); !bytes.Equal(e.Marker.ReplayID, bad) {
 			t.Errorf("%x: %+v", bad, e)
 		}
-		l.pass(time.Hour)
-		if n := len(l.Subscribes(labOrders)) - before; n != 1 {
+		l.Pass(time.Hour)
+		if n := len(l.Subscribes(LabOrders)) - before; n != 1 {
 			t.Errorf("%x: %d Subscribe calls", bad, n)
 		}
 		l.closeStreams()
@@ -153,112 +153,112 @@ func idsOfAllLengths(t *testing.T) {
 
 	// An id that gets lost on the way is not one that is stale.
 	empty := grpcWire{request: func(r *eventbus.FetchRequest) { r.ReplayId = nil }}
-	l.start(empty.option(), sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.subscribe(labOrders, sfstream.From(sfstream.ReplayAfter(id)))
-	if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid {
+	l.Start(empty.option(), sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
+	if e := ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid {
 		t.Errorf("%+v", e)
 	}
 	l.closeStreams()
-	if n := l.gapCount(); n != 0 {
+	if n := l.GapCount(); n != 0 {
 		t.Errorf("%d gaps", n)
 	}
-	l.start()
-	l.subscribe(labOrders, sfstream.From(sfstream.ReplayAfter(id)))
-	l.expect(2)
-	l.finishStream(labOrders)
+	l.Start()
+	l.Subscribe(LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
+	l.Expect(2)
+	l.finishStream(LabOrders)
 }
 
 // staleIDOrWrongRequest: of two INVALID_ARGUMENTs only one is about the position.
 func staleIDOrWrongRequest(t *testing.T) {
-	l := newLab(t)
-	l.follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	events := l.publish(1, 2)
-	l.expect(1, 2)
-	l.Reject(labOrders, 1, "subscription.fetch.topic.mismatch")
-	l.endStreams(labOrders, "UNAVAILABLE")
-	if e := expectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || status.Code(e) != codes.InvalidArgument {
+	l := New(t)
+	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	events := l.PublishOrders(1, 2)
+	l.Expect(1, 2)
+	l.Reject(LabOrders, 1, "subscription.fetch.topic.mismatch")
+	l.endStreams(LabOrders, "UNAVAILABLE")
+	if e := ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || status.Code(e) != codes.InvalidArgument {
 		t.Errorf("%+v", e)
 	}
 	l.closeStreams()
-	if m := l.marker(labOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) || l.gapCount() != 0 {
-		t.Errorf("%d gaps, stored is %+v", l.gapCount(), m)
+	if m := l.Marker(LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) || l.GapCount() != 0 {
+		t.Errorf("%d gaps, stored is %+v", l.GapCount(), m)
 	}
-	l.follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.publish(3)
-	l.expect(3)
+	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.PublishOrders(3)
+	l.Expect(3)
 	l.expectCalls(3, 2)
 
-	l.must(l.RestartReplay(labOrders, 1)) // the org has moved
-	l.endStreams(labOrders, "UNAVAILABLE")
-	l.publish(4)
-	l.expect(4)
-	if n := l.gapCount(); n != 0 { // the channel was followed until a moment ago
+	l.Must(l.RestartReplay(LabOrders, 1)) // the org has moved
+	l.endStreams(LabOrders, "UNAVAILABLE")
+	l.PublishOrders(4)
+	l.Expect(4)
+	if n := l.GapCount(); n != 0 { // the channel was followed until a moment ago
 		t.Errorf("%d gaps", n)
 	}
 	l.expectCalls(5, 2)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // staleIDWithoutTrailers: a proxy takes the trailers away, and only the text tells.
 func staleIDWithoutTrailers(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	l.StripTrailers(true)
-	last := l.staleMarker()[2]
-	l.publish(4)
-	l.follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.expect(4)
-	l.expectGap(labOrders, last)
-	l.expectPositions(labOrders, earliest, after(last.ReplayID), earliest)
+	last := l.StaleMarker()[2]
+	l.PublishOrders(4)
+	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Expect(4)
+	l.ExpectGap(LabOrders, last)
+	l.expectPositions(LabOrders, earliest, after(last.ReplayID), earliest)
 
-	l.Reject(labOrders, 1, "subscription.fetch.topic.mismatch") // says INVALID_ARGUMENT too
-	l.endStreams(labOrders, "UNAVAILABLE")
-	l.publish(5)
-	l.expect(5)
-	l.expectGap(labOrders, last) // no other one
+	l.Reject(LabOrders, 1, "subscription.fetch.topic.mismatch") // says INVALID_ARGUMENT too
+	l.endStreams(LabOrders, "UNAVAILABLE")
+	l.PublishOrders(5)
+	l.Expect(5)
+	l.ExpectGap(LabOrders, last) // no other one
 	l.expectCalls(5, 2)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // routingDelay: Salesforce takes seconds until a stream of new events gets any.
 func routingDelay(t *testing.T) {
-	l := newLab(t, sfstreamtest.WithRoutingDelay(3*time.Second))
-	l.follow()
-	l.publish(1) // lost, and Subscribe says so
-	l.pass(4 * time.Second)
-	l.publish(2)
-	l.expect(2)
-	l.expectPositions(labOrders, latest)
-	l.finishStream(labOrders)
+	l := New(t, sfstreamtest.WithRoutingDelay(3*time.Second))
+	l.Follow()
+	l.PublishOrders(1) // lost, and Subscribe says so
+	l.Pass(4 * time.Second)
+	l.PublishOrders(2)
+	l.Expect(2)
+	l.expectPositions(LabOrders, latest)
+	l.finishStream(LabOrders)
 
-	l = newLab(t, sfstreamtest.WithRoutingDelay(3*time.Second))
-	l.start()
-	l.subscribe(labOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
-	l.publish(1)
-	l.expect(1)
-	l.endStreams(labOrders, "UNAVAILABLE")
-	l.publish(2, 3)
-	l.expect(2, 3)
+	l = New(t, sfstreamtest.WithRoutingDelay(3*time.Second))
+	l.Start()
+	l.Subscribe(LabOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
+	l.PublishOrders(1)
+	l.Expect(1)
+	l.endStreams(LabOrders, "UNAVAILABLE")
+	l.PublishOrders(2, 3)
+	l.Expect(2, 3)
 	l.expectCalls(2, 1)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // droppedBeforeAnyResponse: there is no id yet to resume after. "New" once more would
 // skip what came meanwhile.
 func droppedBeforeAnyResponse(t *testing.T) {
-	l := newLab(t)
-	l.publish(0)
-	l.pass(2 * time.Hour)
-	l.follow()
+	l := New(t)
+	l.PublishOrders(0)
+	l.Pass(2 * time.Hour)
+	l.Follow()
 	for range 3 {
-		l.endStreams(labOrders, "UNAVAILABLE")
+		l.endStreams(LabOrders, "UNAVAILABLE")
 	}
-	l.publish(1, 2) // while the client waits
-	l.expect(1, 2)
-	calls := l.Subscribes(labOrders)
+	l.PublishOrders(1, 2) // while the client waits
+	l.Expect(1, 2)
+	calls := l.Subscribes(LabOrders)
 	if len(calls) < 2 || len(calls) > 4 {
 		t.Errorf("%d Subscribe calls", len(calls))
 	}
 	want := append([]position{latest}, slices.Repeat([]position{earliest}, len(calls)-1)...)
-	l.expectPositions(labOrders, want...)
-	l.finishStream(labOrders)
+	l.expectPositions(LabOrders, want...)
+	l.finishStream(LabOrders)
 }

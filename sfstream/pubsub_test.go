@@ -31,32 +31,32 @@ func TestPubSub(t *testing.T) {
 
 // endStreams is EndStreams, once the client has heard of it: what is published now
 // does not go over the old streams.
-func (l *lab) endStreams(channel, code string) {
+func (l *Lab) endStreams(channel, code string) {
 	l.EndStreams(channel, code)
 	synctest.Wait()
 }
 
 // expectCalls expects how often the orders were subscribed to, and how often a client
 // logged in, so far.
-func (l *lab) expectCalls(subscribes, logins int) {
-	l.t.Helper()
+func (l *Lab) expectCalls(subscribes, logins int) {
+	l.T.Helper()
 	synctest.Wait()
-	if s, n := len(l.Subscribes(labOrders)), l.Logins(); s != subscribes || n != logins {
-		l.t.Errorf("%d Subscribe calls and %d logins, want %d and %d", s, n, subscribes, logins)
+	if s, n := len(l.Subscribes(LabOrders)), l.Logins(); s != subscribes || n != logins {
+		l.T.Errorf("%d Subscribe calls and %d logins, want %d and %d", s, n, subscribes, logins)
 	}
 }
 
 // expectPositions expects how the streams of a channel began: the preset, or the
 // event that the stream resumed after.
-func (l *lab) expectPositions(channel string, want ...position) {
-	l.t.Helper()
+func (l *Lab) expectPositions(channel string, want ...position) {
+	l.T.Helper()
 	synctest.Wait()
 	var got []position
 	for _, call := range l.Subscribes(channel) {
 		got = append(got, position{call.Preset, string(call.ReplayID)})
 	}
 	if !slices.Equal(got, want) {
-		l.t.Errorf("the streams began with\n%+q, want\n%+q", got, want)
+		l.T.Errorf("the streams began with\n%+q, want\n%+q", got, want)
 	}
 }
 
@@ -70,8 +70,8 @@ func after(id []byte) position { return position{"CUSTOM", string(id)} }
 
 // subscribeWaits are the times between Subscribe calls of the orders, from the call
 // with this index on.
-func (l *lab) subscribeWaits(from int) (waits []time.Duration) {
-	calls := l.Subscribes(labOrders)
+func (l *Lab) subscribeWaits(from int) (waits []time.Duration) {
+	calls := l.Subscribes(LabOrders)
 	for i := from + 1; i < len(calls); i++ {
 		waits = append(waits, calls[i].At.Sub(calls[i-1].At))
 	}
@@ -80,22 +80,22 @@ func (l *lab) subscribeWaits(from int) (waits []time.Duration) {
 
 // finishStream uses the client once more after all that happened to it, and ends it.
 // Nothing stays behind at the server.
-func (l *lab) finishStream(channel string) {
-	l.t.Helper()
-	l.expectStillWorks(channel)
+func (l *Lab) finishStream(channel string) {
+	l.T.Helper()
+	l.ExpectStillWorks(channel)
 	if n := l.Streams(channel); n != 1 {
-		l.t.Errorf("%d streams, want one", n)
+		l.T.Errorf("%d streams, want one", n)
 	}
 	l.closeStreams()
 }
 
 // closeStreams ends the client, which may have ended before. It takes no time.
-func (l *lab) closeStreams() {
-	l.t.Helper()
-	within(l.t, 300*time.Millisecond, func() { _ = l.client.Close() })
+func (l *Lab) closeStreams() {
+	l.T.Helper()
+	Within(l.T, 300*time.Millisecond, func() { _ = l.Client.Close() })
 	synctest.Wait()
 	if n := l.Streams(""); n != 0 {
-		l.t.Errorf("%d streams stay behind", n)
+		l.T.Errorf("%d streams stay behind", n)
 	}
 }
 

@@ -27,84 +27,84 @@ func pubsubTrouble() []scenario {
 // halfOpen: nothing comes any more, and no error either. Salesforce promises a
 // keepalive within 270 s.
 func halfOpen(t *testing.T) {
-	l := newLab(t)
-	l.follow()
-	last := l.publish(1, 2)[1]
-	l.expect(1, 2)
+	l := New(t)
+	l.Follow()
+	last := l.PublishOrders(1, 2)[1]
+	l.Expect(1, 2)
 	for round := range 3 {
 		n := 10 * round
 		l.Blackhole()
-		next := l.publish(n+3, n+4)[1]
-		within(t, 6*time.Minute, func() { l.expect(n+3, n+4) })
-		l.expectSubscribe(labOrders, "CUSTOM", last.ReplayID)
+		next := l.PublishOrders(n+3, n+4)[1]
+		Within(t, 6*time.Minute, func() { l.Expect(n+3, n+4) })
+		l.ExpectSubscribe(LabOrders, "CUSTOM", last.ReplayID)
 		l.expectCalls(round+2, 1)
 		last = next
 	}
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // noKeepalives: the connection is fine, and the stream says nothing.
 func noKeepalives(t *testing.T) {
-	l := newLab(t)
-	l.follow()
-	l.publish(1)
-	l.expect(1)
+	l := New(t)
+	l.Follow()
+	l.PublishOrders(1)
+	l.Expect(1)
 	l.SilenceKeepalive(true)
-	l.pass(6 * time.Minute)
+	l.Pass(6 * time.Minute)
 	l.expectCalls(2, 1)
-	l.publish(2)
-	l.expect(2)
-	l.pass(time.Hour)
-	if n := len(l.Subscribes(labOrders)); n < 2+60/6 || n > 2+60/4 {
+	l.PublishOrders(2)
+	l.Expect(2)
+	l.Pass(time.Hour)
+	if n := len(l.Subscribes(LabOrders)); n < 2+60/6 || n > 2+60/4 {
 		t.Errorf("%d Subscribe calls in an hour", n)
 	}
 	l.SilenceKeepalive(false)
-	l.pass(6 * time.Minute)
-	before := len(l.Subscribes(labOrders))
-	l.pass(time.Hour)
+	l.Pass(6 * time.Minute)
+	before := len(l.Subscribes(LabOrders))
+	l.Pass(time.Hour)
 	l.expectCalls(before, 1)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // deliveryLimit: the allocation of 24 hours is used up. Asking again does not help,
 // and what waits is retained for longer.
 func deliveryLimit(t *testing.T) {
 	const code = "subscription.limit.exceeded"
-	l := newLab(t)
-	l.follow()
-	last := l.publish(1)[0]
-	l.expect(1)
-	l.Reject(labOrders, 6, code)
-	l.endStreams(labOrders, code)
-	l.publish(2, 3)
-	l.pass(65 * time.Minute)
+	l := New(t)
+	l.Follow()
+	last := l.PublishOrders(1)[0]
+	l.Expect(1)
+	l.Reject(LabOrders, 6, code)
+	l.endStreams(LabOrders, code)
+	l.PublishOrders(2, 3)
+	l.Pass(65 * time.Minute)
 	for _, wait := range l.subscribeWaits(1) {
 		if wait < 10*time.Minute {
 			t.Errorf("asked again after %v", wait)
 		}
 	}
-	l.expect(2, 3)
+	l.Expect(2, 3)
 	want := append([]position{latest}, slices.Repeat([]position{after(last.ReplayID)}, 7)...)
-	l.expectPositions(labOrders, want...)
+	l.expectPositions(LabOrders, want...)
 	l.expectCalls(8, 1)
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // rateLimiter: clients that all come back at once would trip it again.
 func rateLimiter(t *testing.T) {
 	const code, rejected = "service.protection.triggered", 8
-	l := newLab(t)
-	l.start()
-	for _, channel := range []string{labOrders, labUndated} {
-		l.subscribe(channel)
-		l.publishOn(channel, 1)
-		l.expect(1)
+	l := New(t)
+	l.Start()
+	for _, channel := range []string{LabOrders, Undated} {
+		l.Subscribe(channel)
+		l.PublishNumbers(channel, 1)
+		l.Expect(1)
 		l.Reject(channel, rejected, code)
 	}
 	l.endStreams("", code)
-	l.publish(2)
-	l.publishOn(labUndated, 2)
-	within(t, 3*time.Minute, func() { l.expectEach(map[string][]int{labOrders: {2}, labUndated: {2}}) })
+	l.PublishOrders(2)
+	l.PublishNumbers(Undated, 2)
+	Within(t, 3*time.Minute, func() { l.ExpectEach(map[string][]int{LabOrders: {2}, Undated: {2}}) })
 	l.expectCalls(rejected+2, 1)
 	limit := time.Second
 	for i, wait := range l.subscribeWaits(1) {
@@ -113,13 +113,13 @@ func rateLimiter(t *testing.T) {
 		}
 		limit = min(2*limit, time.Minute)
 	}
-	orders, undated := l.Subscribes(labOrders)[2:], l.Subscribes(labUndated)[2:]
+	orders, undated := l.Subscribes(LabOrders)[2:], l.Subscribes(Undated)[2:]
 	for i := range orders {
 		if orders[i].At.Equal(undated[i].At) {
 			t.Errorf("both channels asked at %v", orders[i].At)
 		}
 	}
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // brokenStreams: errors of what stands before the bus. They have no trailers, and a
@@ -129,52 +129,52 @@ func brokenStreams(t *testing.T) {
 		"UNAVAILABLE", "INTERNAL", "UNAVAILABLE: HTTP/2 server reset the stream", "UNKNOWN: upstream sent no trailers", "CANCELLED: proxy",
 		"UNAVAILABLE: upstream connect error or disconnect/reset before headers. reset reason: remote reset",
 	} {
-		l := newLab(t)
-		l.follow(doubling())
-		last := l.publish(1)[0]
-		l.expect(1)
-		l.Reject(labOrders, 4, code)
-		l.endStreams(labOrders, code)
-		next := l.publish(2)[0]
-		l.expect(2)
-		l.endStreams(labOrders, code)
-		l.publish(3, 4)
-		l.expect(3, 4)
+		l := New(t)
+		l.Follow(Doubling())
+		last := l.PublishOrders(1)[0]
+		l.Expect(1)
+		l.Reject(LabOrders, 4, code)
+		l.endStreams(LabOrders, code)
+		next := l.PublishOrders(2)[0]
+		l.Expect(2)
+		l.endStreams(LabOrders, code)
+		l.PublishOrders(3, 4)
+		l.Expect(3, 4)
 		want := append([]position{latest}, slices.Repeat([]position{after(last.ReplayID)}, 5)...)
-		l.expectPositions(labOrders, append(want, after(next.ReplayID))...)
+		l.expectPositions(LabOrders, append(want, after(next.ReplayID))...)
 		l.expectCalls(7, 1)
 		if waits := l.subscribeWaits(0); !slices.Equal(waits, []time.Duration{
 			time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, time.Second,
 		}) {
 			t.Errorf("%s: waited %v", code, waits)
 		}
-		l.finishStream(labOrders)
+		l.finishStream(LabOrders)
 	}
 }
 
 // goawayRestartMaintenance: the server goes, politely or not, and comes back.
 func goawayRestartMaintenance(t *testing.T) {
-	l := newLab(t)
-	l.start(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
-	channels := []string{labOrders, labUndated}
+	l := New(t)
+	l.Start(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
+	channels := []string{LabOrders, Undated}
 	for _, channel := range channels {
-		l.subscribe(channel)
+		l.Subscribe(channel)
 	}
 	both := func(n ...int) {
 		for _, channel := range channels {
-			l.publishOn(channel, n...)
+			l.PublishNumbers(channel, n...)
 		}
 	}
-	expectBoth := func(n ...int) { l.expectEach(map[string][]int{labOrders: n, labUndated: n}) }
+	expectBoth := func(n ...int) { l.ExpectEach(map[string][]int{LabOrders: n, Undated: n}) }
 	both(1)
 	expectBoth(1)
 
 	l.GoAway() // open streams go on
 	both(2)
-	within(t, 0, func() { expectBoth(2) })
+	Within(t, 0, func() { expectBoth(2) })
 	l.expectCalls(1, 1)
-	l.must(l.client.Unsubscribe(t.Context(), labUndated)) // and new ones find another connection
-	l.subscribe(labUndated)
+	l.Must(l.Client.Unsubscribe(t.Context(), Undated)) // and new ones find another connection
+	l.Subscribe(Undated)
 	both(3)
 	expectBoth(3)
 	l.expectCalls(1, 1)
@@ -185,33 +185,33 @@ func goawayRestartMaintenance(t *testing.T) {
 	expectBoth(4)
 	l.expectCalls(2, 1)
 
-	l.outage(10*time.Minute, func() { both(5, 6) }) // a restart
+	l.Outage(10*time.Minute, func() { both(5, 6) }) // a restart
 	both(7)
-	within(t, 2*time.Second, func() { expectBoth(5, 6, 7) }) // gRPC alone would wait for minutes
+	Within(t, 2*time.Second, func() { expectBoth(5, 6, 7) }) // gRPC alone would wait for minutes
 	l.expectCalls(3, 1)
 
 	const maintenance = "UNAVAILABLE: This application is down for maintenance"
 	l.Reject("", 6, maintenance)
 	l.endStreams("", maintenance)
 	both(8)
-	within(t, 10*time.Second, func() { expectBoth(8) })
-	if n := len(l.Subscribes(labOrders)); n > 10 || l.Logins() != 1 {
+	Within(t, 10*time.Second, func() { expectBoth(8) })
+	if n := len(l.Subscribes(LabOrders)); n > 10 || l.Logins() != 1 {
 		t.Errorf("%d Subscribe calls and %d logins", n, l.Logins())
 	}
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }
 
 // internalUnavailable: INTERNAL, and the code in the trailer means something else. A
 // bus that is down is given 5 s.
 func internalUnavailable(t *testing.T) {
-	l := newLab(t)
-	l.follow(doubling())
-	last := l.publish(1)[0]
-	l.expect(1)
-	l.Reject(labOrders, 3, "service.unavailable")
-	l.endStreams(labOrders, "service.unavailable")
-	l.publish(2)
-	l.expect(2)
+	l := New(t)
+	l.Follow(Doubling())
+	last := l.PublishOrders(1)[0]
+	l.Expect(1)
+	l.Reject(LabOrders, 3, "service.unavailable")
+	l.endStreams(LabOrders, "service.unavailable")
+	l.PublishOrders(2)
+	l.Expect(2)
 	waits := l.subscribeWaits(1)
 	for i, least := range []time.Duration{5 * time.Second, 5 * time.Second, 8 * time.Second} {
 		if len(waits) != 3 || waits[i] < least || waits[i] > 8*time.Second {
@@ -219,15 +219,15 @@ func internalUnavailable(t *testing.T) {
 		}
 	}
 	want := append([]position{latest}, slices.Repeat([]position{after(last.ReplayID)}, 4)...)
-	l.expectPositions(labOrders, want...)
+	l.expectPositions(LabOrders, want...)
 	l.expectCalls(5, 1)
 
 	// Subscribe itself is only late.
 	l.FailGetTopic(2, "service.unavailable")
 	began := time.Now()
-	l.must(l.client.Subscribe(t.Context(), labUndated, sfstream.From(sfstream.ReplayAll)))
+	l.Must(l.Client.Subscribe(t.Context(), Undated, sfstream.From(sfstream.ReplayAll)))
 	if took := time.Since(began); took < 10*time.Second {
 		t.Errorf("subscribed after %v", took)
 	}
-	l.finishStream(labOrders)
+	l.finishStream(LabOrders)
 }

@@ -24,55 +24,55 @@ import (
 // TestRun proves what Run says, on both transports, each sentence in a bubble of
 // its own: one that leaves a goroutine behind does not end.
 func TestRun(t *testing.T) {
-	rules := []rule{
-		{words: "messages of a key are handled one by one in order, by 8 workers", run: runInOrder},
-		{words: "messages of different keys are handled at once", run: runParallel},
-		{words: "one worker handles all in order", run: runOneWorker},
-		{words: "by default platform events are in order per channel, channels at once", run: runChannels},
-		{words: "by default change events are in order per record, wildcards behind all", run: runRecords},
-		{words: "the records of an event are those of the same channel", run: runRecordsOfChannels},
-		{words: "OrderBy spans channels", run: runAcrossChannels},
-		{words: "Stop returns the error, and the message comes first in the next Run", run: runStop},
-		{words: "Stop waits for handlers that run and keeps what they did", run: runStopDrains},
-		{words: "a restart resumes exactly after the contiguous watermark", run: runRestart},
-		{words: "what several keys left goes back in order", run: runPutsBackInOrder},
-		{words: "Retry keeps its key in order while others go on", run: runRetry},
-		{words: "Retry that gives up stops", run: runRetryStops},
-		{words: "Retry that gives up skips where Skip comes after it", run: runRetrySkips},
-		{words: "Skip reports and handles", run: runSkip},
-		{words: "the end of ctx drains what is in flight and starts nothing", run: runDrains},
-		{words: "DrainTimeout ends the ctx of handlers, whose messages go back", run: runDrainTimeout},
-		{words: "a message waiting to be retried goes back when ctx ends", run: runEndsRetry},
-		{words: "Close in a handler ends Run", run: runClose},
-		{words: "Close elsewhere does not wait for handlers, whose acks are saved", run: runCloseElsewhere},
-		{words: "Unsubscribe in a handler lets nothing more of the channel out", run: runUnsubscribe},
-		{words: "the terminal error of the client comes after what waited", run: runTerminal},
-		{words: "Ack in a handler settles", run: runAck},
-		{words: "Run handles the message of the Receive before it", run: runAfterReceive},
-		{words: "Run waits its turn", run: runTurn},
-		{words: "AckManual lets several Runs share", run: runSeveral},
-		{words: "AckOnReceive handles when the handler is called, and retries nonetheless", run: runOnReceive},
-		{words: "under AckOnReceive a Run that stops makes room for what it had out", run: runOnReceiveStops},
-		{words: "a handler that ends its goroutine ends Run", run: runGoexit},
-		{words: "a panic of OrderBy's function loses nothing", run: runKeyPanics},
-		{words: "markers are saved while handlers run", run: runSaves},
-		{words: "reconnects do not disturb it", run: runReconnects},
-		{words: "markers are saved as soon as it waits, and it goes on when more comes", run: runIdles},
-		{words: "the shortest of several waits to retry ends first", run: runRetriesInTime},
-		{words: "a message waiting to be retried is forgotten with its channel", run: runUnsubscribesRetry},
-		{words: "a handler that fails while Run ends is its error", run: runFailsAtEnd},
-		{words: "thousands of keys and failures lose nothing and leave nothing", run: runMuch},
+	scenarios := []scenario{
+		{name: "messages of a key are handled one by one in order, by 8 workers", run: runInOrder},
+		{name: "messages of different keys are handled at once", run: runParallel},
+		{name: "one worker handles all in order", run: runOneWorker},
+		{name: "by default platform events are in order per channel, channels at once", run: runChannels},
+		{name: "by default change events are in order per record, wildcards behind all", run: runRecords},
+		{name: "the records of an event are those of the same channel", run: runRecordsOfChannels},
+		{name: "OrderBy spans channels", run: runAcrossChannels},
+		{name: "Stop returns the error, and the message comes first in the next Run", run: runStop},
+		{name: "Stop waits for handlers that run and keeps what they did", run: runStopDrains},
+		{name: "a restart resumes exactly after the contiguous watermark", run: runRestart},
+		{name: "what several keys left goes back in order", run: runPutsBackInOrder},
+		{name: "Retry keeps its key in order while others go on", run: runRetry},
+		{name: "Retry that gives up stops", run: runRetryStops},
+		{name: "Retry that gives up skips where Skip comes after it", run: runRetrySkips},
+		{name: "Skip reports and handles", run: runSkip},
+		{name: "the end of ctx drains what is in flight and starts nothing", run: runDrains},
+		{name: "DrainTimeout ends the ctx of handlers, whose messages go back", run: runDrainTimeout},
+		{name: "a message waiting to be retried goes back when ctx ends", run: runEndsRetry},
+		{name: "Close in a handler ends Run", run: runClose},
+		{name: "Close elsewhere does not wait for handlers, whose acks are saved", run: runCloseElsewhere},
+		{name: "Unsubscribe in a handler lets nothing more of the channel out", run: runUnsubscribe},
+		{name: "the terminal error of the client comes after what waited", run: runTerminal},
+		{name: "Ack in a handler settles", run: runAck},
+		{name: "Run handles the message of the Receive before it", run: runAfterReceive},
+		{name: "Run waits its turn", run: runTurn},
+		{name: "AckManual lets several Runs share", run: runSeveral},
+		{name: "AckOnReceive handles when the handler is called, and retries nonetheless", run: runOnReceive},
+		{name: "under AckOnReceive a Run that stops makes room for what it had out", run: runOnReceiveStops},
+		{name: "a handler that ends its goroutine ends Run", run: runGoexit},
+		{name: "a panic of OrderBy's function loses nothing", run: runKeyPanics},
+		{name: "markers are saved while handlers run", run: runSaves},
+		{name: "reconnects do not disturb it", run: runReconnects},
+		{name: "markers are saved as soon as it waits, and it goes on when more comes", run: runIdles},
+		{name: "the shortest of several waits to retry ends first", run: runRetriesInTime},
+		{name: "a message waiting to be retried is forgotten with its channel", run: runUnsubscribesRetry},
+		{name: "a handler that fails while Run ends is its error", run: runFailsAtEnd},
+		{name: "thousands of keys and failures lose nothing and leave nothing", run: runMuch},
 	}
 	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual} {
-		rules = append(rules, rule{
-			words: fmt.Sprintf("WithPrefetch bounds what is held under policy %d", policy),
-			run:   func(t *testing.T) { runBounds(t, policy) },
+		scenarios = append(scenarios, scenario{
+			name: fmt.Sprintf("WithPrefetch bounds what is held under policy %d", policy),
+			run:  func(t *testing.T) { runBounds(t, policy) },
 		})
 	}
 	for _, transport := range []string{"pubsub", "cometd"} {
 		t.Run(transport, func(t *testing.T) {
-			for _, r := range rules {
-				t.Run(r.words, func(t *testing.T) { synctest.Test(t, r.run) })
+			for _, r := range scenarios {
+				t.Run(r.name, func(t *testing.T) { synctest.Test(t, r.run) })
 			}
 		})
 	}
@@ -98,7 +98,7 @@ type runs struct {
 // runUntil runs until n messages are handled. The handler takes a second if it
 // is nil.
 func runUntil(t *testing.T, c *sfstream.Client, n int, handler func(context.Context, *sfstream.Message) error, opts ...sfstream.RunOption) (*runs, error) {
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	r := &runs{t: t, began: time.Now(), starts: make(map[string]time.Duration), left: n, stop: stop}
 	err := c.Run(ctx, r.counting(handler), opts...)
 	return r, err
@@ -167,9 +167,9 @@ func (r *runs) startedAt(want map[string]int) {
 }
 
 func runInOrder(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 500)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 500)
+	c := s.Following()
 	key := func(m *sfstream.Message) string {
 		n, _ := strconv.Atoi(m.ID)
 		return strconv.Itoa(n % 7)
@@ -195,46 +195,46 @@ func runInOrder(t *testing.T) {
 		mu.Unlock()
 		return nil
 	}, sfstream.Workers(8), sfstream.OrderBy(key))
-	must(t, err)
+	Must(t, err)
 	if most != 7 {
 		t.Errorf("at most %d handlers at once, want one for each of 7 keys", most)
 	}
-	s.savedIs("500")
-	nothingNext(t, c)
+	s.SavedIs("500")
+	NothingNext(t, c)
 }
 
 func runParallel(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 80)
-	c := s.following()
-	within(t, 10*time.Second, func() {
+	s := NewScene(t)
+	s.PublishNext(Orders, 80)
+	c := s.Following()
+	Within(t, 10*time.Second, func() {
 		_, err := runUntil(t, c, 80, nil, sfstream.Workers(8), sfstream.OrderBy(perMessage))
-		must(t, err)
+		Must(t, err)
 	})
-	s.savedIs("80")
+	s.SavedIs("80")
 }
 
 func runOneWorker(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 20)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 20)
+	c := s.Following()
 	r, err := runUntil(t, c, 20, nil, sfstream.Workers(1), sfstream.OrderBy(perMessage))
-	must(t, err)
-	sameNumbers(t, r.done, numbered(1, 20))
+	Must(t, err)
+	SameNumbers(t, r.done, Numbered(1, 20))
 	if took := time.Since(r.began); took != 20*time.Second {
 		t.Errorf("took %s, want 20s", took)
 	}
 }
 
 func runChannels(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	s.publish(invoices, 5)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	s.PublishNext(Invoices, 5)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	arrived(c, 10)
 	r, err := runUntil(t, c, 10, nil)
-	must(t, err)
+	Must(t, err)
 	if took := time.Since(r.began); took != 5*time.Second {
 		t.Errorf("took %s, want 5s", took)
 	}
@@ -248,34 +248,34 @@ func runChannels(t *testing.T) {
 const accounts = "/data/AccountChangeEvent"
 
 // changing is a client that follows the changes of accounts.
-func (s *scene) changing(channel string, opts ...sfstream.Option) *sfstream.Client {
-	s.t.Helper()
-	c := s.client(opts...)
-	must(s.t, c.Subscribe(s.t.Context(), channel))
+func (s *Scene) changing(channel string, opts ...sfstream.Option) *sfstream.Client {
+	s.T.Helper()
+	c := s.Client(opts...)
+	Must(s.T, c.Subscribe(s.T.Context(), channel))
 	return c
 }
 
-func (s *scene) defineAccounts() {
-	must(s.t, s.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}))
+func (s *Scene) defineAccounts() {
+	Must(s.T, s.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}))
 }
 
 // change publishes changes numbered from 1 of these records.
-func (s *scene) change(records ...[]string) {
-	s.t.Helper()
+func (s *Scene) change(records ...[]string) {
+	s.T.Helper()
 	for i, ids := range records {
 		c := sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: ids, SequenceNumber: i + 1}
 		if len(ids) == 0 {
 			c.Type = "GAP_OVERFLOW"
 		}
 		_, err := s.Change(c)
-		must(s.t, err)
+		Must(s.T, err)
 	}
 }
 
 func record(letter string) string { return "00100000000000" + letter + "AAA" }
 
 func runRecords(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	s.defineAccounts()
 	a, b := record("A"), record("B")
 	s.change(
@@ -286,7 +286,7 @@ func runRecords(t *testing.T) {
 	c := s.changing(accounts)
 	synctest.Wait()
 	r, err := runUntil(t, c, 13, nil, sfstream.Workers(8))
-	must(t, err)
+	Must(t, err)
 	r.startedAt(map[string]int{
 		"1": 0, "2": 0, "3": 1, "4": 0, "5": 2,
 		"6": 3, "7": 4, "8": 4, "9": 5,
@@ -295,27 +295,27 @@ func runRecords(t *testing.T) {
 }
 
 func runRecordsOfChannels(t *testing.T) {
-	s := newScene(t)
+	s := NewScene(t)
 	s.defineAccounts()
 	s.change([]string{record("A")}, nil)
 	c := s.changing(accounts)
-	must(t, c.Subscribe(t.Context(), "/data/ChangeEvents"))
+	Must(t, c.Subscribe(t.Context(), "/data/ChangeEvents"))
 	arrived(c, 4)
-	within(t, 2*time.Second, func() {
+	Within(t, 2*time.Second, func() {
 		_, err := runUntil(t, c, 4, nil)
-		must(t, err)
+		Must(t, err)
 	})
 }
 
 func runAcrossChannels(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	s.publish(invoices, 3)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	s.PublishNext(Invoices, 3)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	arrived(c, 6)
 	r, err := runUntil(t, c, 6, nil, sfstream.OrderBy(func(*sfstream.Message) string { return "" }))
-	must(t, err)
+	Must(t, err)
 	if took := time.Since(r.began); took != 6*time.Second {
 		t.Errorf("took %s, want 6s", took)
 	}
@@ -333,43 +333,43 @@ func failingOn(numbers ...string) func(context.Context, *sfstream.Message) error
 }
 
 func runStop(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	r, err := runUntil(t, c, 5, failingOn("3"))
 	if !errors.Is(err, errHandler) || err.Error() != "message 3: the handler's error" {
 		t.Fatalf("got %v, want the handler's error as it is", err)
 	}
-	sameNumbers(t, r.done, numbered(1, 2))
-	s.savedIs("2")
+	SameNumbers(t, r.done, Numbered(1, 2))
+	s.SavedIs("2")
 	if st := c.Status().Channels[0]; st.Pending != 3 || st.Unacked != 0 {
 		t.Errorf("status %+v, want 3 pending and nothing unacked", st)
 	}
 	r, err = runUntil(t, c, 3, nil)
-	must(t, err)
-	sameNumbers(t, r.done, numbered(3, 5))
-	s.savedIs("5")
+	Must(t, err)
+	SameNumbers(t, r.done, Numbered(3, 5))
+	s.SavedIs("5")
 }
 
 func runStopDrains(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 8)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 8)
+	c := s.Following()
 	synctest.Wait()
 	r, err := runUntil(t, c, 8, failingOn("2"), sfstream.Workers(4), sfstream.OrderBy(perMessage))
 	if !errors.Is(err, errHandler) {
 		t.Fatalf("got %v, want the handler's error", err)
 	}
 	r.startedAt(map[string]int{"1": 0, "2": 0, "3": 0, "4": 0})
-	s.savedIs("1")
-	sameNumbers(t, loop(t, c, 5), []string{"2", "5", "6", "7", "8"})
-	s.savedIs("8")
+	s.SavedIs("1")
+	SameNumbers(t, Loop(t, c, 5), []string{"2", "5", "6", "7", "8"})
+	s.SavedIs("8")
 }
 
 func runRestart(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 10)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 10)
+	c := s.Following()
 	synctest.Wait()
 	slow := func(_ context.Context, m *sfstream.Message) error {
 		if m.ID == "4" {
@@ -382,22 +382,22 @@ func runRestart(t *testing.T) {
 	if !errors.Is(err, errHandler) || len(r.done) != 9 {
 		t.Fatalf("got %v, %v handled", err, r.done)
 	}
-	s.savedIs("3")
-	c = s.restart(c)
+	s.SavedIs("3")
+	c = s.Restart(c)
 	r, err = runUntil(t, c, 7, nil)
-	must(t, err)
-	sameNumbers(t, r.done, numbered(4, 10))
-	c = s.restart(c)
-	nothingNext(t, c)
+	Must(t, err)
+	SameNumbers(t, r.done, Numbered(4, 10))
+	c = s.Restart(c)
+	NothingNext(t, c)
 }
 
 func runPutsBackInOrder(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
-	s.publish(orders, 30)
+	s := NewScene(t)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
+	s.PublishNext(Orders, 30)
 	synctest.Wait()
-	s.publish(invoices, 30)
+	s.PublishNext(Invoices, 30)
 	synctest.Wait()
 	failed := rand.Perm(30)[:3]
 	_, err := runUntil(t, c, 60, func(_ context.Context, m *sfstream.Message) error {
@@ -413,15 +413,15 @@ func runPutsBackInOrder(t *testing.T) {
 	last, lastChannel := 0, ""
 	for range c.Pending() {
 		m, err := c.Receive(t.Context())
-		must(t, err)
+		Must(t, err)
 		n, _ := strconv.Atoi(m.ID)
-		if m.Channel == orders && lastChannel == invoices || m.Channel == lastChannel && n <= last {
+		if m.Channel == Orders && lastChannel == Invoices || m.Channel == lastChannel && n <= last {
 			t.Errorf("%s %d comes after %s %d", m.Channel, n, lastChannel, last)
 		}
 		last, lastChannel = n, m.Channel
 		m.Ack()
 	}
-	nothingNext(t, c)
+	NothingNext(t, c)
 }
 
 // every is a policy that waits d each time, at most n times.
@@ -430,9 +430,9 @@ func every(d time.Duration, n uint64) func() backoff.BackOff {
 }
 
 func runRetry(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 9)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 9)
+	c := s.Following()
 	synctest.Wait()
 	attempts := 0 // of message 1
 	parity := func(m *sfstream.Message) string {
@@ -442,24 +442,24 @@ func runRetry(t *testing.T) {
 	r, err := runUntil(t, c, 9, func(ctx context.Context, m *sfstream.Message) error {
 		if m.ID == "1" {
 			if attempts++; attempts < 4 {
-				s.savedIs("")
+				s.SavedIs("")
 				return errHandler
 			}
 		}
 		return second(ctx, m)
 	}, sfstream.OrderBy(parity), sfstream.OnError(sfstream.Retry(every(10*time.Second, 10))))
-	must(t, err)
+	Must(t, err)
 	r.startedAt(map[string]int{"2": 0, "4": 1, "6": 2, "8": 3, "1": 30, "3": 31, "5": 32, "7": 33, "9": 34})
-	s.savedIs("9")
-	if got := len(s.log.warnings("handler failed")); got != 3 {
+	s.SavedIs("9")
+	if got := len(s.Log.Warnings("handler failed")); got != 3 {
 		t.Errorf("%d warnings, want one per retry", got)
 	}
 }
 
 func runRetryStops(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
 	start := time.Now()
 	_, err := runUntil(t, c, 2, failingOn("1"), sfstream.OnError(sfstream.Retry(every(time.Second, 5))))
 	if took := time.Since(start); !errors.Is(err, errHandler) || took != 5*time.Second {
@@ -473,13 +473,13 @@ func runRetryStops(t *testing.T) {
 	if !errors.Is(err, errHandler) || attempts != 1 {
 		t.Fatalf("got %v after %d attempts, want the handler's error after 1", err, attempts)
 	}
-	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
+	SameNumbers(t, Loop(t, c, 2), Numbered(1, 2))
 }
 
 func runRetrySkips(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 4)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 4)
+	c := s.Following()
 	attempts := 0
 	var skipped []string
 	r, err := runUntil(t, c, 3, func(ctx context.Context, m *sfstream.Message) error {
@@ -491,42 +491,42 @@ func runRetrySkips(t *testing.T) {
 	}, sfstream.OnError(sfstream.Retry(every(time.Second, 2)), sfstream.Skip(func(m *sfstream.Message, err error) {
 		skipped = append(skipped, m.ID+": "+err.Error())
 	})))
-	must(t, err)
-	sameNumbers(t, r.done, []string{"1", "3", "4"})
+	Must(t, err)
+	SameNumbers(t, r.done, []string{"1", "3", "4"})
 	if want := []string{"2: " + errHandler.Error()}; attempts != 3 || !slices.Equal(skipped, want) {
 		t.Errorf("%d attempts, skipped %q, want 3 and %q", attempts, skipped, want)
 	}
-	s.savedIs("4")
+	s.SavedIs("4")
 }
 
 func runSkip(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 4)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 4)
+	c := s.Following()
 	var skipped []string
 	r, err := runUntil(t, c, 2, failingOn("1", "3"), sfstream.OnError(sfstream.Skip(func(m *sfstream.Message, err error) {
 		<-time.After(time.Second)
-		s.savedIs(map[string]string{"1": "", "3": "2"}[m.ID])
+		s.SavedIs(map[string]string{"1": "", "3": "2"}[m.ID])
 		skipped = append(skipped, m.ID)
 	})))
-	must(t, err)
-	sameNumbers(t, r.done, []string{"2", "4"})
-	sameNumbers(t, skipped, []string{"1", "3"})
-	s.savedIs("4")
-	nothingNext(t, c)
+	Must(t, err)
+	SameNumbers(t, r.done, []string{"2", "4"})
+	SameNumbers(t, skipped, []string{"1", "3"})
+	s.SavedIs("4")
+	NothingNext(t, c)
 }
 
 func runDrains(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 20)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 20)
+	c := s.Following()
 	synctest.Wait()
-	ctx, stop := newStop(t)
+	ctx, stop := NewStop(t)
 	type keyType struct{}
 	ctx = context.WithValue(ctx, keyType{}, "value")
 	time.AfterFunc(time.Second/2, stop)
 	r := &runs{t: t, began: time.Now(), starts: make(map[string]time.Duration)}
-	must(t, c.Run(ctx, r.counting(func(ctx context.Context, m *sfstream.Message) error {
+	Must(t, c.Run(ctx, r.counting(func(ctx context.Context, m *sfstream.Message) error {
 		<-time.After(9 * time.Second)
 		if ctx.Value(keyType{}) != "value" {
 			t.Error("the handler's ctx has not the values of Run's")
@@ -537,9 +537,9 @@ func runDrains(t *testing.T) {
 	if took := time.Since(r.began); took != 9*time.Second {
 		t.Errorf("Run took %s, want the 9s of its handlers", took)
 	}
-	s.savedIs("3")
-	nextIs(t, c, "4")
-	must(t, c.Run(ctx, func(context.Context, *sfstream.Message) error {
+	s.SavedIs("3")
+	NextIs(t, c, "4")
+	Must(t, c.Run(ctx, func(context.Context, *sfstream.Message) error {
 		t.Error("a handler is called after ctx has ended")
 		return nil
 	}))
@@ -547,11 +547,11 @@ func runDrains(t *testing.T) {
 
 func runDrainTimeout(t *testing.T) {
 	for _, limit := range []time.Duration{0, time.Second, 10 * time.Second} {
-		s := newScene(t)
-		s.publish(orders, 3)
-		c := s.following()
+		s := NewScene(t)
+		s.PublishNext(Orders, 3)
+		c := s.Following()
 		synctest.Wait()
-		ctx, stop := newStop(t)
+		ctx, stop := NewStop(t)
 		time.AfterFunc(time.Minute, stop)
 		opts := []sfstream.RunOption{
 			sfstream.OrderBy(perMessage),
@@ -562,7 +562,7 @@ func runDrainTimeout(t *testing.T) {
 			opts = append(opts, sfstream.DrainTimeout(limit))
 		}
 		start := time.Now()
-		must(t, c.Run(ctx, func(ctx context.Context, m *sfstream.Message) error {
+		Must(t, c.Run(ctx, func(ctx context.Context, m *sfstream.Message) error {
 			if m.ID == "1" {
 				return nil
 			}
@@ -575,83 +575,83 @@ func runDrainTimeout(t *testing.T) {
 		if took := time.Since(start); took != time.Minute+limit {
 			t.Errorf("Run took %s, want the minute until its ctx ends and %s", took, limit)
 		}
-		s.savedIs("1")
-		nextIs(t, c, "2")
-		nothingNext(t, c)
-		must(t, c.Close())
+		s.SavedIs("1")
+		NextIs(t, c, "2")
+		NothingNext(t, c)
+		Must(t, c.Close())
 	}
 }
 
 func runEndsRetry(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	within(t, time.Second, func() {
-		must(t, c.Run(ctx, failingOn("1"), sfstream.OnError(sfstream.Retry(every(time.Hour, 5)))))
+	Within(t, time.Second, func() {
+		Must(t, c.Run(ctx, failingOn("1"), sfstream.OnError(sfstream.Retry(every(time.Hour, 5)))))
 	})
-	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
+	SameNumbers(t, Loop(t, c, 2), Numbered(1, 2))
 }
 
 func runClose(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
-	within(t, time.Second, func() {
-		must(t, c.Run(t.Context(), func(_ context.Context, m *sfstream.Message) error {
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
+	Within(t, time.Second, func() {
+		Must(t, c.Run(t.Context(), func(_ context.Context, m *sfstream.Message) error {
 			if m.ID == "3" {
-				must(t, c.Close())
+				Must(t, c.Close())
 			}
 			return nil
 		}))
 	})
-	s.savedIs("3")
-	must(t, c.Run(t.Context(), second))
-	nextIs(t, s.following(), "4")
+	s.SavedIs("3")
+	Must(t, c.Run(t.Context(), second))
+	NextIs(t, s.Following(), "4")
 }
 
 func runCloseElsewhere(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
-	time.AfterFunc(time.Second/2, func() { within(t, 0, func() { must(t, c.Close()) }) })
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
+	time.AfterFunc(time.Second/2, func() { Within(t, 0, func() { Must(t, c.Close()) }) })
 	r := &runs{t: t, began: time.Now(), starts: make(map[string]time.Duration)}
-	must(t, c.Run(t.Context(), r.counting(nil)))
+	Must(t, c.Run(t.Context(), r.counting(nil)))
 	r.startedAt(map[string]int{"1": 0})
-	s.savedIs("1")
+	s.SavedIs("1")
 }
 
 func runUnsubscribe(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
-	must(t, c.Subscribe(t.Context(), invoices))
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
+	Must(t, c.Subscribe(t.Context(), Invoices))
 	synctest.Wait()
-	s.publish(invoices, 2)
+	s.PublishNext(Invoices, 2)
 	synctest.Wait()
 	_, err := runUntil(t, c, 4, func(_ context.Context, m *sfstream.Message) error {
-		if m.Channel == orders && m.ID == "2" {
-			must(t, c.Unsubscribe(t.Context(), orders))
+		if m.Channel == Orders && m.ID == "2" {
+			Must(t, c.Unsubscribe(t.Context(), Orders))
 		}
-		if m.Channel == orders && m.ID > "2" {
+		if m.Channel == Orders && m.ID > "2" {
 			t.Errorf("%s comes after Unsubscribe", m.ID)
 		}
 		<-time.After(time.Second)
 		return nil
 	}, sfstream.Workers(1))
-	must(t, err)
-	s.savedIs("1")
-	must(t, c.Subscribe(t.Context(), orders))
+	Must(t, err)
+	s.SavedIs("1")
+	Must(t, c.Subscribe(t.Context(), Orders))
 	r, err := runUntil(t, c, 4, nil)
-	must(t, err)
-	sameNumbers(t, r.done, numbered(2, 5))
+	Must(t, err)
+	SameNumbers(t, r.done, Numbered(2, 5))
 }
 
 func runTerminal(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following(sfstream.WithReconnectTimeout(time.Minute))
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following(sfstream.WithReconnectTimeout(time.Minute))
 	synctest.Wait()
 	s.Refuse(true)
 	s.DropConnections()
@@ -670,17 +670,17 @@ func runTerminal(t *testing.T) {
 	if !errors.As(err, &timeout) {
 		t.Fatalf("got %v, want a TimeoutError", err)
 	}
-	sameNumbers(t, done, numbered(1, 2))
+	SameNumbers(t, done, Numbered(1, 2))
 	if failed != 1 {
 		t.Errorf("message 3 was tried %d times after the end, want 1", failed)
 	}
-	s.savedIs("2")
+	s.SavedIs("2")
 }
 
 func runAck(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
 	_, err := runUntil(t, c, 2, func(_ context.Context, m *sfstream.Message) error {
 		m.Ack()
 		m.Clone().Ack()
@@ -689,25 +689,25 @@ func runAck(t *testing.T) {
 	if !errors.Is(err, errHandler) {
 		t.Fatalf("got %v, want the handler's error", err)
 	}
-	s.savedIs("1")
-	nextIs(t, c, "2")
+	s.SavedIs("1")
+	NextIs(t, c, "2")
 }
 
 func runAfterReceive(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
-	next(t, c)
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
+	Next(t, c)
 	r, err := runUntil(t, c, 2, nil)
-	must(t, err)
-	sameNumbers(t, r.done, numbered(2, 3))
-	s.savedIs("3")
+	Must(t, err)
+	SameNumbers(t, r.done, Numbered(2, 3))
+	s.SavedIs("3")
 }
 
 func runTurn(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 4)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 4)
+	c := s.Following()
 	ran := make(chan *runs)
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "1" {
@@ -724,22 +724,22 @@ func runTurn(t *testing.T) {
 		m.Ack()
 		break
 	}
-	sameNumbers(t, (<-ran).done, numbered(3, 4))
-	must(t, c.Run(t.Context(), func(ctx context.Context, _ *sfstream.Message) error { return nil }, cancelled(t, c)))
+	SameNumbers(t, (<-ran).done, Numbered(3, 4))
+	Must(t, c.Run(t.Context(), func(ctx context.Context, _ *sfstream.Message) error { return nil }, cancelled(t, c)))
 }
 
 // cancelled is no option: it publishes nothing and closes the client, so that a
 // Run ends at once.
 func cancelled(t *testing.T, c *sfstream.Client) sfstream.RunOption {
-	must(t, c.Close())
+	Must(t, c.Close())
 	return sfstream.Workers(1)
 }
 
 func runSeveral(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 200)
-	c := s.following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(20))
-	ctx, stop := newStop(t)
+	s := NewScene(t)
+	s.PublishNext(Orders, 200)
+	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(20))
+	ctx, stop := NewStop(t)
 	r := &runs{t: t, began: time.Now(), starts: make(map[string]time.Duration), left: 200, stop: stop}
 	var all sync.WaitGroup
 	for range 3 {
@@ -753,20 +753,20 @@ func runSeveral(t *testing.T) {
 	if len(r.done) != 200 || len(r.starts) != 200 {
 		t.Errorf("%d handled, %d different, want 200", len(r.done), len(r.starts))
 	}
-	s.savedIs("200")
-	if got := s.log.warnings("another loop"); len(got) > 0 {
+	s.SavedIs("200")
+	if got := s.Log.Warnings("another loop"); len(got) > 0 {
 		t.Errorf("AckManual warns of several Runs: %v", got)
 	}
 }
 
 func runOnReceive(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following(sfstream.WithAck(sfstream.AckOnReceive))
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following(sfstream.WithAck(sfstream.AckOnReceive))
 	attempts := 0
 	_, err := runUntil(t, c, 2, func(ctx context.Context, m *sfstream.Message) error {
 		<-time.After(time.Second)
-		s.savedIs(m.ID)
+		s.SavedIs(m.ID)
 		if m.ID == "2" {
 			if attempts++; attempts < 3 {
 				return errHandler
@@ -774,11 +774,11 @@ func runOnReceive(t *testing.T) {
 		}
 		return nil
 	}, sfstream.OnError(sfstream.Retry(every(time.Minute, 10))))
-	must(t, err)
+	Must(t, err)
 	if attempts != 3 {
 		t.Errorf("%d attempts, want 3", attempts)
 	}
-	if got := next(t, c); got != "3" {
+	if got := Next(t, c); got != "3" {
 		t.Errorf("got %s, want 3", got)
 	}
 }
@@ -787,9 +787,9 @@ func runOnReceive(t *testing.T) {
 // after its connection was given up for want of demand.
 func runOnReceiveStops(t *testing.T) {
 	for _, took := range []time.Duration{0, 10 * time.Minute} {
-		s := newScene(t)
-		c := s.following(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithPrefetch(1))
-		s.publish(orders, 1)
+		s := NewScene(t)
+		c := s.Following(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithPrefetch(1))
+		s.PublishNext(Orders, 1)
 		err := c.Run(t.Context(), func(context.Context, *sfstream.Message) error {
 			<-time.After(took)
 			return errHandler
@@ -797,20 +797,20 @@ func runOnReceiveStops(t *testing.T) {
 		if err != errHandler {
 			t.Fatalf("got %v, want the handler's error", err)
 		}
-		s.publish(orders, 1)
-		within(t, time.Second, func() {
+		s.PublishNext(Orders, 1)
+		Within(t, time.Second, func() {
 			if m, err := c.Receive(anHour(t)); err != nil || m.ID != "2" {
 				t.Errorf("after a handler of %v got %v, %v", took, m, err)
 			}
 		})
-		must(t, c.Close())
+		Must(t, c.Close())
 	}
 }
 
 func runGoexit(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
 	err := c.Run(t.Context(), func(context.Context, *sfstream.Message) error {
 		runtime.Goexit()
 		return nil
@@ -818,13 +818,13 @@ func runGoexit(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "Goexit") {
 		t.Fatalf("got %v, want an error that names runtime.Goexit", err)
 	}
-	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
+	SameNumbers(t, Loop(t, c, 2), Numbered(1, 2))
 }
 
 func runKeyPanics(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 5)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 5)
+	c := s.Following()
 	synctest.Wait()
 	func() {
 		defer func() {
@@ -839,63 +839,63 @@ func runKeyPanics(t *testing.T) {
 			return m.ID
 		}))
 	}()
-	sameNumbers(t, loop(t, c, 5), numbered(1, 5))
+	SameNumbers(t, Loop(t, c, 5), Numbered(1, 5))
 }
 
 func runSaves(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
 	_, err := runUntil(t, c, 3, func(_ context.Context, m *sfstream.Message) error {
 		<-time.After(200 * time.Millisecond)
 		n, _ := strconv.Atoi(m.ID)
-		s.savedIs(map[int]string{1: "", 2: "1", 3: "2"}[n])
+		s.SavedIs(map[int]string{1: "", 2: "1", 3: "2"}[n])
 		return nil
 	})
-	must(t, err)
-	s.savedIs("3")
+	Must(t, err)
+	s.SavedIs("3")
 }
 
 func runReconnects(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 10)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 10)
+	c := s.Following()
 	r, err := runUntil(t, c, 20, func(ctx context.Context, m *sfstream.Message) error {
 		if m.ID == "5" {
 			s.DropConnections()
-			s.publish(orders, 10)
+			s.PublishNext(Orders, 10)
 		}
 		return second(ctx, m)
 	})
-	must(t, err)
-	sameNumbers(t, r.done, numbered(1, 20))
+	Must(t, err)
+	SameNumbers(t, r.done, Numbered(1, 20))
 }
 
 func runIdles(t *testing.T) {
-	s := newScene(t)
-	c := s.following()
+	s := NewScene(t)
+	c := s.Following()
 	go func() { // ends with the last event
-		for _, n := range numbered(1, 3) {
+		for _, n := range Numbered(1, 3) {
 			<-time.After(time.Second)
-			s.publish(orders, 1)
+			s.PublishNext(Orders, 1)
 			<-time.After(time.Second)
-			s.savedIs(n)
+			s.SavedIs(n)
 		}
 	}()
 	r, err := runUntil(t, c, 3, func(_ context.Context, m *sfstream.Message) error {
 		n, _ := strconv.Atoi(m.ID)
-		time.AfterFunc(50*time.Millisecond, func() { s.savedIs(strconv.Itoa(n)) })
+		time.AfterFunc(50*time.Millisecond, func() { s.SavedIs(strconv.Itoa(n)) })
 		return nil
 	})
-	must(t, err)
-	sameNumbers(t, r.done, numbered(1, 3))
+	Must(t, err)
+	SameNumbers(t, r.done, Numbered(1, 3))
 	<-time.After(time.Minute)
 }
 
 func runRetriesInTime(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 3)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 3)
+	c := s.Following()
 	synctest.Wait()
 	waits := map[string]time.Duration{"1": 20, "2": 30, "3": 10}
 	var mu sync.Mutex
@@ -913,33 +913,33 @@ func runRetriesInTime(t *testing.T) {
 	}, sfstream.Workers(1), sfstream.OrderBy(perMessage), sfstream.OnError(sfstream.Retry(func() backoff.BackOff {
 		return backoff.NewConstantBackOff(asked[len(asked)-1])
 	})))
-	must(t, err)
+	Must(t, err)
 	r.startedAt(map[string]int{"1": 20, "2": 30, "3": 10})
 }
 
 func runUnsubscribesRetry(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
-	time.AfterFunc(time.Second, func() { must(t, c.Unsubscribe(t.Context(), orders)) })
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
+	time.AfterFunc(time.Second, func() { Must(t, c.Unsubscribe(t.Context(), Orders)) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	attempts := 0
-	must(t, c.Run(ctx, func(context.Context, *sfstream.Message) error {
+	Must(t, c.Run(ctx, func(context.Context, *sfstream.Message) error {
 		attempts++
 		return errHandler
 	}, sfstream.OnError(sfstream.Retry(every(5*time.Second, 100)))))
 	if attempts != 1 {
 		t.Errorf("%d attempts, want 1", attempts)
 	}
-	must(t, c.Subscribe(t.Context(), orders))
-	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
+	Must(t, c.Subscribe(t.Context(), Orders))
+	SameNumbers(t, Loop(t, c, 2), Numbered(1, 2))
 }
 
 func runFailsAtEnd(t *testing.T) {
-	s := newScene(t)
-	s.publish(orders, 2)
-	c := s.following()
+	s := NewScene(t)
+	s.PublishNext(Orders, 2)
+	c := s.Following()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if err := c.Run(ctx, func(context.Context, *sfstream.Message) error {
@@ -948,14 +948,14 @@ func runFailsAtEnd(t *testing.T) {
 	}); !errors.Is(err, errHandler) {
 		t.Errorf("got %v, want the handler's error", err)
 	}
-	sameNumbers(t, loop(t, c, 2), numbered(1, 2))
+	SameNumbers(t, Loop(t, c, 2), Numbered(1, 2))
 }
 
 func runMuch(t *testing.T) {
 	const total = 2000
-	s := newScene(t)
-	s.publish(orders, total)
-	c := s.following(sfstream.WithPrefetch(300))
+	s := NewScene(t)
+	s.PublishNext(Orders, total)
+	c := s.Following(sfstream.WithPrefetch(300))
 	var mu sync.Mutex
 	failures := make(map[string]int)
 	r, err := runUntil(t, c, total, func(_ context.Context, m *sfstream.Message) error {
@@ -969,11 +969,11 @@ func runMuch(t *testing.T) {
 		return nil
 	}, sfstream.OrderBy(func(m *sfstream.Message) string { return m.ID[:1] + m.ID[len(m.ID)-1:] }),
 		sfstream.Workers(16), sfstream.OnError(sfstream.Retry(every(50*time.Millisecond, 3))))
-	must(t, err)
+	Must(t, err)
 	if len(r.done) != total || len(r.starts) != total {
 		t.Errorf("%d handled, %d different, want %d", len(r.done), len(r.starts), total)
 	}
-	s.savedIs(strconv.Itoa(total))
+	s.SavedIs(strconv.Itoa(total))
 	if st := c.Status().Channels[0]; st.Pending != 0 || st.Unacked != 0 || st.Handled != total {
 		t.Errorf("status %+v, want all of %d handled", st, total)
 	}
@@ -984,9 +984,9 @@ func runMuch(t *testing.T) {
 // all there is here; there the test is that all comes.
 func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 	const prefetch = 20
-	s := newScene(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
-	c := s.following(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
-	s.publish(orders, 150)
+	s := NewScene(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
+	c := s.Following(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
+	s.PublishNext(Orders, 150)
 	var mu sync.Mutex
 	unsettled := make(map[string]bool)
 	failed := make(map[string]bool)
@@ -997,8 +997,8 @@ func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 		<-time.After(rand.N(time.Second))
 		mu.Lock()
 		defer mu.Unlock()
-		held := c.Pending() + len(unsettled) + s.Outstanding(orders)
-		if held > prefetch && transportOf(t) == sfstream.PubSub {
+		held := c.Pending() + len(unsettled) + s.Outstanding(Orders)
+		if held > prefetch && TransportOf(t) == sfstream.PubSub {
 			t.Errorf("at message %s: %d held, want at most %d", m.ID, held, prefetch)
 		}
 		if n, _ := strconv.Atoi(m.ID); n%3 == 0 && !failed[m.ID] {
@@ -1008,7 +1008,7 @@ func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 		delete(unsettled, m.ID)
 		return nil
 	}, sfstream.Workers(4), sfstream.OrderBy(perMessage), sfstream.OnError(sfstream.Retry(every(10*time.Second, 5))))
-	must(t, err)
+	Must(t, err)
 	if st := c.Status().Channels[0]; len(r.done) != 150 || st.Handled != 150 || st.Unacked != 0 {
 		t.Errorf("%d handled, status %+v, want 150", len(r.done), st)
 	}
@@ -1016,7 +1016,7 @@ func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 
 // A panic ends the program with the stack of the handler, as in any goroutine.
 func TestRunPanicEndsTheProgram(t *testing.T) {
-	cmd := childCommand(t, "panic", struct{}{})
+	cmd := ChildCommand(t, "panic", struct{}{})
 	cmd.Stderr = nil // of Output
 	_, err := cmd.Output()
 	var exit *exec.ExitError
@@ -1027,17 +1027,30 @@ func TestRunPanicEndsTheProgram(t *testing.T) {
 
 // panicking is a program whose handler panics.
 func panicking(struct{}) error {
-	org := demoOrg()
+	org, err := sfstreamtest.Start()
+	if err != nil {
+		return err
+	}
 	defer org.Close()
-	client := follow(org)
+	client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll))
+	if err != nil {
+		return err
+	}
 	defer client.Close()
+	ctx := context.Background()
+	if err := errors.Join(org.DefineEvent(Orders, Schema("Order__e")), client.Open(ctx), client.Subscribe(ctx, Orders)); err != nil {
+		return err
+	}
+	if _, err := org.Publish(Orders, nil); err != nil {
+		return err
+	}
 	defer func() { _ = recover() }() // does not get it
-	return client.Run(context.Background(), func(context.Context, *sfstream.Message) error { panic("of a handler") })
+	return client.Run(ctx, func(context.Context, *sfstream.Message) error { panic("of a handler") })
 }
 
 func TestRunRefusesNonsense(t *testing.T) {
 	c, err := sfstream.New(sfstreamtest.NewServer(t).Authenticator())
-	must(t, err)
+	Must(t, err)
 	retry := sfstream.Retry(every(time.Second, 1))
 	for name, opt := range map[string]sfstream.RunOption{
 		"Workers":           sfstream.Workers(0),

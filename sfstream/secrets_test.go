@@ -134,11 +134,11 @@ func TestNoFlowShowsASecret(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Test(t, func(t *testing.T) {
-					var log logBuffer
+					var log LogBuffer
 					g := &gossip{refuse: refuse}
 					tell := func(what ...any) { fmt.Fprintf(&log, "%v %+v %#v\n", what, what, what) }
 					c, err := sfstream.New(flow(), sfstream.WithLoginURL(plantedHost), sfstream.WithHTTPClient(&http.Client{Transport: g}),
-						sfstream.WithTransport(sfstream.CometD), sfstream.WithAPIVersion("62.0"), sfstream.WithLogger(log.logger()),
+						sfstream.WithTransport(sfstream.CometD), sfstream.WithAPIVersion("62.0"), sfstream.WithLogger(log.Logger()),
 						sfstream.WithReplayStore(replaystore.NewMemory()), sfstream.WithHooks(sfstream.Hooks{
 							OnState:     func(channel string, state sfstream.State, err error) { tell(channel, state, err) },
 							OnReconnect: func(r sfstream.Reconnect) { tell(r) },
@@ -198,7 +198,7 @@ func TestAnUnreadableRefusalStaysWithinTheBudget(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				logins := 0
 				c, err := sfstream.New(authenticator.Password{ConsumerKey: "key", ConsumerSecret: "planted", Username: "u", Password: "planted"}, sfstream.WithHTTPClient(&http.Client{
-					Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					Transport: RoundTrip(func(r *http.Request) (*http.Response, error) {
 						logins++
 						return &http.Response{StatusCode: test.status, Body: io.NopCloser(strings.NewReader(test.body))}, nil
 					})}))
@@ -226,7 +226,7 @@ func TestOpenInALoopSparesTheUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logins := 0
 		c, err := sfstream.New(authenticator.SOAP{Username: "u", Password: "planted"}, sfstream.WithHTTPClient(&http.Client{
-			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			Transport: RoundTrip(func(r *http.Request) (*http.Response, error) {
 				logins++
 				return &http.Response{StatusCode: 500, Body: io.NopCloser(strings.NewReader(fault))}, nil
 			})}))
@@ -247,6 +247,6 @@ func TestOpenInALoopSparesTheUser(t *testing.T) {
 	})
 }
 
-type roundTrip func(*http.Request) (*http.Response, error)
+type RoundTrip func(*http.Request) (*http.Response, error)
 
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f RoundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

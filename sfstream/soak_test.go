@@ -150,17 +150,17 @@ func TestSoak(t *testing.T) {
 	t.Logf("to repeat this run: -run TestSoak -soak.seed=%d -soak.events=%d -soak.faults=%d", *soakSeed, events, faults)
 	org := sfstreamtest.NewServer(t)
 	for _, channel := range soakChannels[:3] {
-		must(t, org.DefineEvent(channel, labSchema(strings.TrimPrefix(channel, "/event/"))))
+		Must(t, org.DefineEvent(channel, Schema(strings.TrimPrefix(channel, "/event/"))))
 	}
-	must(t, org.DefinePushTopic(sfstreamtest.PushTopic{Name: "Soak", Query: "SELECT Id, N__c FROM Soak__c"}))
-	cmd := childCommand(t, "soak", soakArgs{
+	Must(t, org.DefinePushTopic(sfstreamtest.PushTopic{Name: "Soak", Query: "SELECT Id, N__c FROM Soak__c"}))
+	cmd := ChildCommand(t, "soak", soakArgs{
 		LoginURL: org.LoginURL(), Endpoint: org.PubSubEndpoint(), Account: org.Account(),
 		Store: filepath.Join(t.TempDir(), "replay.db"), Events: events,
 	})
 	out, err := cmd.StdoutPipe()
-	must(t, err)
+	Must(t, err)
 	start := time.Now()
-	startChild(t, cmd)
+	StartChild(t, cmd)
 	lines := bufio.NewScanner(out)
 	random, names := rand.New(rand.NewPCG(*soakSeed, 0)), make(map[string]int)
 	s := soak{t: t, org: org, published: make([]int, len(soakChannels))}
@@ -216,7 +216,7 @@ func (s *soak) publish(i int) {
 	} else {
 		_, err = s.org.Publish(soakChannels[i], map[string]any{"N__c": float64(s.published[i])})
 	}
-	must(s.t, err)
+	Must(s.t, err)
 }
 
 // soakFaultList has what passes within moments of real time.

@@ -26,29 +26,29 @@ func contractStatus() []rule {
 	}
 }
 
-func (l *lab) channelStatus(channel string) sfstream.ChannelStatus {
-	l.t.Helper()
-	for _, c := range l.client.Status().Channels {
+func (l *Lab) channelStatus(channel string) sfstream.ChannelStatus {
+	l.T.Helper()
+	for _, c := range l.Client.Status().Channels {
 		if c.Channel == channel {
 			return c
 		}
 	}
-	l.t.Fatalf("no status of %s", channel)
+	l.T.Fatalf("no status of %s", channel)
 	return sfstream.ChannelStatus{}
 }
 
 func statusCounts(t *testing.T) {
-	l := newLab(t)
-	l.follow(sfstream.WithAck(sfstream.AckManual))
-	if c := l.channelStatus(labOrders); c.State != sfstream.StateLive || c.Received != 0 || c.Lag != 0 || !c.LastDate.IsZero() || c.LastReplayID != nil {
+	l := New(t)
+	l.Follow(sfstream.WithAck(sfstream.AckManual))
+	if c := l.channelStatus(LabOrders); c.State != sfstream.StateLive || c.Received != 0 || c.Lag != 0 || !c.LastDate.IsZero() || c.LastReplayID != nil {
 		t.Errorf("before any event: %+v", c)
 	}
-	sent := l.publish(1, 2, 3, 4)
+	sent := l.PublishOrders(1, 2, 3, 4)
 	date := time.Now().Truncate(time.Millisecond)
-	l.pass(time.Minute)
-	first, second := l.receive(), l.receive()
+	l.Pass(time.Minute)
+	first, second := l.Receive(), l.Receive()
 	second.Ack()
-	c := l.channelStatus(labOrders)
+	c := l.channelStatus(LabOrders)
 	if c.Received != 4 || c.Delivered != 2 || c.Handled != 1 || c.Pending != 2 || c.Unacked != 1 || c.OldestUnacked != first {
 		t.Errorf("%+v", c)
 	}
@@ -56,12 +56,12 @@ func statusCounts(t *testing.T) {
 		t.Errorf("last %x of %v, want %x of %v; lag %v, want a minute", c.LastReplayID, c.LastDate, sent[3].ReplayID, date, c.Lag)
 	}
 	first.Ack()
-	l.receive().Ack()
-	l.receive().Ack()
-	if c := l.channelStatus(labOrders); c.Lag != 0 || c.Handled != 4 {
+	l.Receive().Ack()
+	l.Receive().Ack()
+	if c := l.channelStatus(LabOrders); c.Lag != 0 || c.Handled != 4 {
 		t.Errorf("when all is handled: %+v", c)
 	}
-	l.stop()
+	l.Stop()
 }
 
 // heard is what hooks were told.
@@ -94,22 +94,22 @@ func (h *heard) hooks() sfstream.Hooks {
 }
 
 func hooksHear(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	h := new(heard)
-	l.follow(sfstream.WithHooks(h.hooks()))
-	sent := l.publish(1)
-	l.expect(1)
-	l.pass(time.Second)
+	l.Follow(sfstream.WithHooks(h.hooks()))
+	sent := l.PublishOrders(1)
+	l.Expect(1)
+	l.Pass(time.Second)
 	l.FailLogin(1, "503")
 	l.ExpireToken()
-	l.outage(time.Minute, func() { l.publish(2) })
-	l.expect(2)
-	l.stop()
+	l.Outage(time.Minute, func() { l.PublishOrders(2) })
+	l.Expect(2)
+	l.Stop()
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, want := range []string{"opening false", "live false", "waiting true", "ended false"} {
-		if !slices.Contains(h.states, labOrders+" "+want) {
+		if !slices.Contains(h.states, LabOrders+" "+want) {
 			t.Errorf("no state %q in %q", want, h.states)
 		}
 	}
@@ -118,7 +118,7 @@ func hooksHear(t *testing.T) {
 			t.Errorf("the same state twice: %q", h.states)
 		}
 	}
-	if len(h.downs) == 0 || h.downs[0].Channel != labOrders || h.downs[0].Down < time.Minute || h.downs[0].Err == nil {
+	if len(h.downs) == 0 || h.downs[0].Channel != LabOrders || h.downs[0].Down < time.Minute || h.downs[0].Err == nil {
 		t.Errorf("reconnects %+v", h.downs)
 	}
 	good := 0
@@ -133,7 +133,7 @@ func hooksHear(t *testing.T) {
 	if good != 2 || len(h.logins) != 3 {
 		t.Errorf("logins %+v", h.logins)
 	}
-	if !slices.Contains(h.saved, labOrders+" "+string(sent[0].ReplayID)) {
+	if !slices.Contains(h.saved, LabOrders+" "+string(sent[0].ReplayID)) {
 		t.Errorf("saved %q", h.saved)
 	}
 	if !slices.ContainsFunc(h.raw, func(raw string) bool { return hasEvent(t, raw, sent[0]) }) {
@@ -144,10 +144,10 @@ func hooksHear(t *testing.T) {
 // hasEvent reports whether a raw message or response holds an event.
 func hasEvent(t *testing.T, raw string, e sfstreamtest.Event) bool {
 	channel, text, _ := strings.Cut(raw, " ")
-	if channel != labOrders {
+	if channel != LabOrders {
 		return false
 	}
-	if transportOf(t) == sfstream.CometD {
+	if TransportOf(t) == sfstream.CometD {
 		var m struct {
 			Data struct {
 				Event struct{ ReplayID json.Number }
@@ -163,17 +163,17 @@ func hasEvent(t *testing.T, raw string, e sfstreamtest.Event) bool {
 }
 
 func hooksLimit(t *testing.T) {
-	l := newLab(t)
+	l := New(t)
 	h := new(heard)
-	l.follow(sfstream.WithHooks(h.hooks()))
-	l.Reject(labOrders, 1, "subscription.limit.exceeded")
+	l.Follow(sfstream.WithHooks(h.hooks()))
+	l.Reject(LabOrders, 1, "subscription.limit.exceeded")
 	l.DropConnections()
-	l.publish(1)
-	l.expect(1)
-	l.stop()
+	l.PublishOrders(1)
+	l.Expect(1)
+	l.Stop()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.limits) != 1 || h.limits[0].Code != sfstream.LimitExceeded || h.limits[0].Channel != labOrders {
+	if len(h.limits) != 1 || h.limits[0].Code != sfstream.LimitExceeded || h.limits[0].Channel != LabOrders {
 		t.Errorf("%+v", h.limits)
 	}
 }

@@ -25,69 +25,69 @@ func streamingCalls() []scenario {
 // unsubscribeRace: events that the server has queued before an unsubscribe arrive
 // behind it. They count as never received.
 func unsubscribeRace(t *testing.T) {
-	l := newStreaming(t)
-	l.followTopic()
-	l.subscribe(labOrders)
+	l := NewStreaming(t)
+	l.FollowTopic()
+	l.Subscribe(LabOrders)
 	for i := range 5 {
 		l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Delay: 5 * time.Second})
-		l.put(labOrders, 10*i)
-		l.expect(10 * i) // the next connect is late
-		l.put(labTopic, 2*i)
-		l.put(labOrders, 10*i+1)
-		l.pass(time.Second)
-		l.must(l.client.Unsubscribe(t.Context(), labTopic))
-		l.pass(time.Minute)
-		l.expect(10*i + 1)
-		l.put(labTopic, 2*i+1)
-		l.expectQuiet(time.Minute)
-		l.subscribe(labTopic)
-		l.expect(2*i, 2*i+1)
+		l.Put(LabOrders, 10*i)
+		l.Expect(10 * i) // the next connect is late
+		l.Put(Topic, 2*i)
+		l.Put(LabOrders, 10*i+1)
+		l.Pass(time.Second)
+		l.Must(l.Client.Unsubscribe(t.Context(), Topic))
+		l.Pass(time.Minute)
+		l.Expect(10*i + 1)
+		l.Put(Topic, 2*i+1)
+		l.ExpectQuiet(time.Minute)
+		l.Subscribe(Topic)
+		l.Expect(2*i, 2*i+1)
 	}
-	l.expectCounts(1, 1)
-	l.expectUnworried()
-	l.finish(labTopic)
+	l.ExpectCounts(1, 1)
+	l.ExpectUnworried()
+	l.finish(Topic)
 }
 
 func manualAckCrash(t *testing.T) {
-	l := newStreaming(t)
-	l.followTopic(sfstream.WithAck(sfstream.AckManual))
-	sent := l.put(labTopic, 1, 2, 3)
+	l := NewStreaming(t)
+	l.FollowTopic(sfstream.WithAck(sfstream.AckManual))
+	sent := l.Put(Topic, 1, 2, 3)
 	var got []*sfstream.Message
 	for range 3 {
-		got = append(got, l.receive())
+		got = append(got, l.Receive())
 	}
 	got[0].Ack()
 	got[2].Ack() // 2 has failed
-	l.pass(time.Second)
-	if at := string(l.marker(labTopic).ReplayID); at != string(sent[0].ReplayID) {
+	l.Pass(time.Second)
+	if at := string(l.Marker(Topic).ReplayID); at != string(sent[0].ReplayID) {
 		t.Errorf("the marker is at %q, want %s", at, sent[0].ReplayID)
 	}
 	l.leave()
-	l.followTopic(sfstream.WithAck(sfstream.AckManual))
-	l.expectSubscribe(labTopic, "CUSTOM", sent[0].ReplayID)
-	l.expect(2, 3)
-	l.expectCounts(2, 2)
-	l.finish(labTopic)
+	l.FollowTopic(sfstream.WithAck(sfstream.AckManual))
+	l.ExpectSubscribe(Topic, "CUSTOM", sent[0].ReplayID)
+	l.Expect(2, 3)
+	l.ExpectCounts(2, 2)
+	l.finish(Topic)
 }
 
 // concurrentSubscribeUnsubscribe: channels come and go on several goroutines, and
 // one that stays gets all.
 func concurrentSubscribeUnsubscribe(t *testing.T) {
 	const goroutines, rounds = 8, 20
-	l := newStreaming(t)
-	l.followTopic()
+	l := NewStreaming(t)
+	l.FollowTopic()
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		channel := fmt.Sprintf("/u/lab/%d", g/2) // two goroutines each
-		l.must(l.DefineGenericChannel(channel))
+		l.Must(l.DefineGenericChannel(channel))
 		wg.Go(func() {
 			for range rounds {
-				if err := l.client.Subscribe(t.Context(), channel); err != nil && !errors.Is(err, sfstream.ErrAlreadySubscribed) &&
+				if err := l.Client.Subscribe(t.Context(), channel); err != nil && !errors.Is(err, sfstream.ErrAlreadySubscribed) &&
 					!strings.Contains(err.Error(), "unsubscribed while subscribing") {
 					t.Errorf("Subscribe: %v", err)
 				}
 				<-time.After(time.Duration(g+1) * time.Second)
-				if err := l.client.Unsubscribe(t.Context(), channel); err != nil && !errors.Is(err, sfstream.ErrNotSubscribed) {
+				if err := l.Client.Unsubscribe(t.Context(), channel); err != nil && !errors.Is(err, sfstream.ErrNotSubscribed) {
 					t.Errorf("Unsubscribe: %v", err)
 				}
 			}
@@ -96,25 +96,25 @@ func concurrentSubscribeUnsubscribe(t *testing.T) {
 	const events = 200
 	wg.Go(func() {
 		for i := range events {
-			l.put(labTopic, i)
+			l.Put(Topic, i)
 			<-time.After(100 * time.Millisecond)
 		}
 	})
 	for want := range events {
-		m := l.receive()
-		if n := l.numberIn(m); m.Channel != labTopic || n != want {
+		m := l.Receive()
+		if n := l.NumberIn(m); m.Channel != Topic || n != want {
 			t.Fatalf("got %d of %s, want %d", n, m.Channel, want)
 		}
 		m.Ack()
 	}
 	wg.Wait()
-	l.pass(5 * time.Minute)
-	if got := l.client.Subscriptions(); len(got) != 1 {
+	l.Pass(5 * time.Minute)
+	if got := l.Client.Subscriptions(); len(got) != 1 {
 		t.Errorf("subscriptions %v", got)
 	}
 	if n := l.Logins(); n != 1 {
 		t.Errorf("%d logins", n)
 	}
 	synctest.Wait()
-	l.finish(labTopic)
+	l.finish(Topic)
 }

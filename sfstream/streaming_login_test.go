@@ -28,27 +28,27 @@ func streamingLogins() []scenario {
 
 // eitherStatus runs a scenario of an error that comes with HTTP status 200 or with
 // its own.
-func eitherStatus(t *testing.T, run func(l *lab)) {
+func eitherStatus(t *testing.T, run func(l *Lab)) {
 	for _, opts := range [][]sfstreamtest.Option{nil, {sfstreamtest.WithCometDHTTPStatus()}} {
-		run(newStreaming(t, opts...))
+		run(NewStreaming(t, opts...))
 	}
 }
 
 func authRevokedConnect(t *testing.T) {
-	eitherStatus(t, func(l *lab) {
-		l.followTopic()
-		last := l.put(labTopic, 1)
-		l.expect(1)
+	eitherStatus(t, func(l *Lab) {
+		l.FollowTopic()
+		last := l.Put(Topic, 1)
+		l.Expect(1)
 		l.ExpireToken()
-		within(t, 0, func() {
-			l.put(labTopic, 2, 3) // they wake the connect
-			l.expect(2, 3)
+		Within(t, 0, func() {
+			l.Put(Topic, 2, 3) // they wake the connect
+			l.Expect(2, 3)
 		})
-		l.expectSubscribe(labTopic, "CUSTOM", last[0].ReplayID)
-		l.expectCounts(2, 2)
+		l.ExpectSubscribe(Topic, "CUSTOM", last[0].ReplayID)
+		l.ExpectCounts(2, 2)
 		l.ExpireToken()
-		l.pass(3 * time.Minute) // the connect ends by itself
-		l.expectCounts(3, 3)
+		l.Pass(3 * time.Minute) // the connect ends by itself
+		l.ExpectCounts(3, 3)
 
 		// In other words, and of other messages.
 		for i, fault := range []sfstreamtest.CometDFault{
@@ -58,73 +58,73 @@ func authRevokedConnect(t *testing.T) {
 			{Kind: "connect", Status: http.StatusForbidden, Body: `[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]`, ContentType: "application/json"},
 		} {
 			l.FailCometD(fault)
-			l.put(labTopic, 10*i)
-			l.expect(10 * i)
-			l.put(labTopic, 10*i+1)
-			l.expect(10*i + 1)
-			l.pass(3 * time.Minute)
-			l.expectCounts(4+i, 4+i)
+			l.Put(Topic, 10*i)
+			l.Expect(10 * i)
+			l.Put(Topic, 10*i+1)
+			l.Expect(10*i + 1)
+			l.Pass(3 * time.Minute)
+			l.ExpectCounts(4+i, 4+i)
 		}
 		l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Error: "401::Authentication invalid"})
-		l.subscribe(labOrders)
-		l.expectCounts(8, 8)
-		l.put(labOrders, 1)
-		l.expect(1)
+		l.Subscribe(LabOrders)
+		l.ExpectCounts(8, 8)
+		l.Put(LabOrders, 1)
+		l.Expect(1)
 		l.awaitForgotten()
-		l.finish(labTopic)
+		l.finish(Topic)
 	})
 }
 
 func authNestedHandshake(t *testing.T) {
-	eitherStatus(t, func(l *lab) {
-		l.followTopic()
-		l.put(labTopic, 1)
-		l.expect(1)
+	eitherStatus(t, func(l *Lab) {
+		l.FollowTopic()
+		l.Put(Topic, 1)
+		l.Expect(1)
 		l.ExpireToken()
 		l.DropConnections()
-		l.put(labTopic, 2)
-		l.expect(2)
-		l.expectCounts(3, 2)
+		l.Put(Topic, 2)
+		l.Expect(2)
+		l.ExpectCounts(3, 2)
 
 		l.FailCometD(sfstreamtest.CometDFault{
 			Kind: "handshake", Times: -1, Error: "403::Handshake denied", FailureReason: "401::Authentication invalid",
 		})
 		l.DropConnections()
-		l.put(labTopic, 3)
-		expectEnd[*sfstream.AuthError](l)
+		l.Put(Topic, 3)
+		ExpectEnd[*sfstream.AuthError](l)
 		l.expectMost(3+8, 2+6)
 		handshakes, logins := l.Handshakes(), l.Logins()
-		l.pass(time.Hour)
-		l.expectCounts(handshakes, logins)
+		l.Pass(time.Hour)
+		l.ExpectCounts(handshakes, logins)
 		l.awaitForgotten()
 		l.leave()
 	})
 }
 
 func reauthRejectedThenOK(t *testing.T) {
-	l := newStreaming(t)
-	l.followTopic()
-	l.put(labTopic, 1)
-	l.expect(1)
+	l := NewStreaming(t)
+	l.FollowTopic()
+	l.Put(Topic, 1)
+	l.Expect(1)
 	l.FailLogin(2, "unknown_error/retry your request")
 	l.ExpireToken()
-	l.put(labTopic, 2)
+	l.Put(Topic, 2)
 	began := time.Now()
-	l.expect(2)
+	l.Expect(2)
 	if took := time.Since(began); took == 0 || took > time.Minute {
 		t.Errorf("logged in again after %v, want some back-off", took)
 	}
-	l.expectCounts(2, 4)
-	l.finish(labTopic)
+	l.ExpectCounts(2, 4)
+	l.finish(Topic)
 
 	// A login that was judged is not repeated: that locks users out.
-	l.followTopic()
+	l.FollowTopic()
 	logins := l.Logins()
 	l.FailLogin(-1, "invalid_grant/user is locked")
 	l.ExpireToken()
-	l.put(labTopic, 3)
-	expectEnd[*sfstream.AuthError](l)
-	l.pass(time.Hour)
+	l.Put(Topic, 3)
+	ExpectEnd[*sfstream.AuthError](l)
+	l.Pass(time.Hour)
 	if n := l.Logins() - logins; n != 1 {
 		t.Errorf("%d logins more", n)
 	}
@@ -132,7 +132,7 @@ func reauthRejectedThenOK(t *testing.T) {
 }
 
 func missingAuthHeader(t *testing.T) {
-	l := newStreaming(t)
+	l := NewStreaming(t)
 	var strip atomic.Int32
 	var naked atomic.Int32
 	w := &wire{request: func(r *http.Request) {
@@ -144,30 +144,30 @@ func missingAuthHeader(t *testing.T) {
 		}
 	}}
 	strip.Store(1) // the handshake
-	l.followTopic(l.through(w))
-	l.put(labTopic, 1)
-	l.expect(1)
-	l.expectCounts(2, 2)
+	l.FollowTopic(l.through(w))
+	l.Put(Topic, 1)
+	l.Expect(1)
+	l.ExpectCounts(2, 2)
 	strip.Store(1) // the connect after the next event
-	l.put(labTopic, 2)
-	l.expect(2)
-	l.put(labTopic, 3)
-	l.expect(3)
-	l.expectCounts(3, 3)
+	l.Put(Topic, 2)
+	l.Expect(2)
+	l.Put(Topic, 3)
+	l.Expect(3)
+	l.ExpectCounts(3, 3)
 	if n := naked.Load(); n > 0 {
 		t.Errorf("%d requests without a token", n)
 	}
-	l.finish(labTopic)
+	l.finish(Topic)
 }
 
 func busy503Disguised(t *testing.T) {
-	l := newStreaming(t)
-	l.followTopic(doubling())
+	l := NewStreaming(t)
+	l.FollowTopic(Doubling())
 	l.Busy503As401(3)
-	l.put(labTopic, 1)
-	l.expect(1)
-	l.pass(time.Minute)
-	l.expectCounts(4, 1)
+	l.Put(Topic, 1)
+	l.Expect(1)
+	l.Pass(time.Minute)
+	l.ExpectCounts(4, 1)
 	if waits := l.waits("handshake", 1); !slices.Equal(waits, []time.Duration{2 * time.Second, 4 * time.Second}) {
 		t.Errorf("handshakes after %v", waits)
 	}
@@ -175,15 +175,15 @@ func busy503Disguised(t *testing.T) {
 		Kind: "handshake", Times: 2, Error: "403::Handshake denied", FailureReason: "503::Server is too busy. Please try your request again later.",
 	})
 	l.DropConnections()
-	l.put(labTopic, 2)
-	l.expect(2)
-	l.expectCounts(7, 1)
+	l.Put(Topic, 2)
+	l.Expect(2)
+	l.ExpectCounts(7, 1)
 	l.awaitForgotten()
-	l.finish(labTopic)
+	l.finish(Topic)
 }
 
 func instanceMoved(t *testing.T) {
-	l := newStreaming(t)
+	l := NewStreaming(t)
 	var mu sync.Mutex
 	var hosts []string
 	cookies := make(map[string]string) // by host: those of the first request
@@ -195,13 +195,13 @@ func instanceMoved(t *testing.T) {
 			cookies[host] = r.Header.Get("Cookie")
 		}
 	}}
-	l.followTopic(l.through(w))
-	l.put(labTopic, 1)
-	l.expect(1)
+	l.FollowTopic(l.through(w))
+	l.Put(Topic, 1)
+	l.Expect(1)
 	l.MoveInstance()
-	l.put(labTopic, 2, 3)
-	l.expect(2, 3)
-	l.expectCounts(2, 2)
+	l.Put(Topic, 2, 3)
+	l.Expect(2, 3)
+	l.ExpectCounts(2, 2)
 	mu.Lock()
 	if len(hosts) != 2 {
 		t.Errorf("requests went to %v", hosts)
@@ -212,5 +212,5 @@ func instanceMoved(t *testing.T) {
 		}
 	}
 	mu.Unlock()
-	l.finish(labTopic)
+	l.finish(Topic)
 }

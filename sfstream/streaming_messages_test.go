@@ -23,89 +23,89 @@ func streamingMessages() []scenario {
 
 // expectCheckpoint expects that a program that is ended and started again gets what
 // came after an event, and nothing before.
-func (l *lab) expectCheckpoint(channel string, last sfstreamtest.Event, putNext func(), number int) {
-	l.t.Helper()
-	l.must(l.client.Close())
-	if got := string(l.marker(channel).ReplayID); got != string(last.ReplayID) {
-		l.t.Errorf("the marker is at %q, want %s", got, last.ReplayID)
+func (l *Lab) expectCheckpoint(channel string, last sfstreamtest.Event, putNext func(), number int) {
+	l.T.Helper()
+	l.Must(l.Client.Close())
+	if got := string(l.Marker(channel).ReplayID); got != string(last.ReplayID) {
+		l.T.Errorf("the marker is at %q, want %s", got, last.ReplayID)
 	}
 	putNext()
-	l.start()
-	l.subscribe(channel)
-	l.expectSubscribe(channel, "CUSTOM", last.ReplayID)
-	l.expectEach(map[string][]int{channel: {number}})
+	l.Start()
+	l.Subscribe(channel)
+	l.ExpectSubscribe(channel, "CUSTOM", last.ReplayID)
+	l.ExpectEach(map[string][]int{channel: {number}})
 }
 
 func platformEventNoDate(t *testing.T) {
-	l := newStreaming(t)
-	l.start()
-	l.subscribe(labUndated)
-	sent := l.put(labUndated, 1, 2)
+	l := NewStreaming(t)
+	l.Start()
+	l.Subscribe(Undated)
+	sent := l.Put(Undated, 1, 2)
 	for i, want := range sent {
-		m := l.receive()
-		if n := l.number(m); n != i+1 || string(m.ReplayID) != string(want.ReplayID) || m.ID != want.ID || !m.Date().IsZero() {
+		m := l.Receive()
+		if n := l.Number(m); n != i+1 || string(m.ReplayID) != string(want.ReplayID) || m.ID != want.ID || !m.Date().IsZero() {
 			t.Errorf("got %d with id %s and %s of %v", n, m.ReplayID, m.ID, m.Date())
 		}
 		m.Ack()
 	}
-	l.expectCheckpoint(labUndated, sent[1], func() { l.put(labUndated, 3) }, 3)
+	l.expectCheckpoint(Undated, sent[1], func() { l.Put(Undated, 3) }, 3)
 
 	// A reconnect before anything was received skips nothing that has no date.
-	l.must(l.client.Close())
-	l.store = newLab(t).store
-	l.start()
-	l.subscribe(labUndated)
+	l.Must(l.Client.Close())
+	l.Store = New(t).Store
+	l.Start()
+	l.Subscribe(Undated)
 	l.DropConnections()
-	l.put(labUndated, 4)
-	m := l.receive()
-	for l.number(m) != 4 {
+	l.Put(Undated, 4)
+	m := l.Receive()
+	for l.Number(m) != 4 {
 		m.Ack() // older ones cannot be told from new ones
-		m = l.receive()
+		m = l.Receive()
 	}
 	m.Ack()
 	l.awaitForgotten()
-	l.finish(labUndated)
+	l.finish(Undated)
 }
 
 func loginEventStream(t *testing.T) {
 	const logins = "/event/LoginEventStream"
-	l := newStreaming(t)
-	l.must(l.DefineEvent(logins, `{"type":"record","name":"LoginEventStream","namespace":"com.sforce.eventbus","fields":[
+	l := NewStreaming(t)
+	l.Must(l.DefineEvent(logins, `{"type":"record","name":"LoginEventStream","namespace":"com.sforce.eventbus","fields":[
 		{"name":"EventDate","type":["null","long"],"doc":"Data:DateTime:00N000000000001","default":null},
 		{"name":"EventIdentifier","type":["null","string"],"default":null},
 		{"name":"Username","type":["null","string"],"default":null},
 		{"name":"N__c","type":["null","double"],"default":null}]}`))
-	l.start()
-	l.subscribe(logins)
+	l.Start()
+	l.Subscribe(logins)
 	at := time.Now().UTC().Truncate(time.Millisecond)
 	put := func(n int) sfstreamtest.Event {
 		e, err := l.Publish(logins, map[string]any{"EventDate": at, "EventIdentifier": "e1", "Username": "ann@example.com", "N__c": float64(n)})
-		l.must(err)
-		return seenBy(t, e)
+		l.Must(err)
+		return SeenBy(t, e)
 	}
 	last := put(1)
-	m := l.receive()
+	m := l.Receive()
 	var login struct {
 		EventDate time.Time
 		Username  string
 		Number    int `sf:"N__c"`
 	}
-	l.must(m.Decode(&login))
+	l.Must(m.Decode(&login))
 	if !login.EventDate.Equal(at) || login.Username != "ann@example.com" || login.Number != 1 || !m.Date().IsZero() {
 		t.Errorf("got %+v of %v", login, m.Date())
 	}
 	m.Ack()
 	l.expectCheckpoint(logins, last, func() { put(2) }, 2)
-	l.put(logins, 3)
-	l.expect(3)
+	l.Put(logins, 3)
+	l.Expect(3)
 	l.finish(logins)
 }
 
 // cdcGapOverflow: a change event may have nothing but a header.
 func cdcGapOverflow(t *testing.T) {
-	l := newStreaming(t)
-	l.start()
-	l.subscribe(labAccounts)
+	l := NewStreaming(t)
+	l.Start()
+	l.Subscribe(Accounts)
 	var last sfstreamtest.Event
 	for _, gap := range []sfstreamtest.Change{
 		{Type: "GAP_UPDATE", RecordIDs: []string{"001*"}},
@@ -115,9 +115,9 @@ func cdcGapOverflow(t *testing.T) {
 		gap.Object = "Account"
 		committed := time.Now().Truncate(time.Millisecond)
 		e, err := l.Change(gap)
-		l.must(err)
-		last = seenBy(t, e)
-		m := l.receive()
+		l.Must(err)
+		last = SeenBy(t, e)
+		m := l.Receive()
 		var change struct {
 			ChangeEventHeader struct {
 				EntityName string   `sf:"entityName"`
@@ -126,7 +126,7 @@ func cdcGapOverflow(t *testing.T) {
 			}
 			Name *string
 		}
-		l.must(m.Decode(&change))
+		l.Must(m.Decode(&change))
 		header := change.ChangeEventHeader
 		if header.EntityName != "Account" || header.ChangeType != gap.Type || !slices.Equal(header.RecordIDs, gap.RecordIDs) || change.Name != nil {
 			t.Errorf("%s: got %+v", gap.Type, change)
@@ -136,33 +136,33 @@ func cdcGapOverflow(t *testing.T) {
 		}
 		m.Ack()
 	}
-	l.expectCheckpoint(labAccounts, last, func() { l.change(7) }, 7)
-	l.change(8)
-	l.expect(8)
-	l.expectCounts(2, 2)
+	l.expectCheckpoint(Accounts, last, func() { l.ChangeAccount(7) }, 7)
+	l.ChangeAccount(8)
+	l.Expect(8)
+	l.ExpectCounts(2, 2)
 	l.leave()
 }
 
 // genericTargeted: a payload for one of two users comes to that one alone.
 func genericTargeted(t *testing.T) {
 	const ann, other = "ann@example.com", "005000000000042AAA"
-	l := newStreaming(t, sfstreamtest.WithUser(ann, other))
+	l := NewStreaming(t, sfstreamtest.WithUser(ann, other))
 	account := l.Account()
 	anns, err := sfstream.New(authenticator.Password{
 		ConsumerKey: account.ConsumerKey, ConsumerSecret: account.ConsumerSecret,
 		Username: ann, Password: account.Password, SecurityToken: account.SecurityToken,
-	}, sfstream.WithOrg(l), sfstream.WithLogger(l.log.logger()))
-	l.must(err)
+	}, sfstream.WithOrg(l), sfstream.WithLogger(l.Log.Logger()))
+	l.Must(err)
 	t.Cleanup(func() { _ = anns.Close() })
-	l.must(anns.Open(t.Context()))
-	l.must(anns.Subscribe(t.Context(), labGeneric))
-	l.start()
-	l.subscribe(labGeneric)
+	l.Must(anns.Open(t.Context()))
+	l.Must(anns.Subscribe(t.Context(), Generic))
+	l.Start()
+	l.Subscribe(Generic)
 
 	push := func(payload string, fanOut int, users ...string) {
 		t.Helper()
-		r, err := l.Push(labGeneric, payload, users...)
-		l.must(err)
+		r, err := l.Push(Generic, payload, users...)
+		l.Must(err)
 		if r.FanoutCount != fanOut {
 			t.Errorf("%s: sent to %d", payload, r.FanoutCount)
 		}
@@ -174,11 +174,11 @@ func genericTargeted(t *testing.T) {
 	push("5", 0, "005000000000099AAA")
 	push("6", -1)
 	synctest.Wait()
-	for client, want := range map[*sfstream.Client][]int{anns: {1, 2, 4, 6}, l.client: {1, 3, 4, 6}} {
+	for client, want := range map[*sfstream.Client][]int{anns: {1, 2, 4, 6}, l.Client: {1, 3, 4, 6}} {
 		for _, number := range want {
 			m, err := client.Receive(t.Context())
-			l.must(err)
-			if n := l.numberIn(m); n != number || m.Channel != labGeneric || m.Date().IsZero() {
+			l.Must(err)
+			if n := l.NumberIn(m); n != number || m.Channel != Generic || m.Date().IsZero() {
 				t.Errorf("got %d of %s at %v, want %d", n, m.Channel, m.Date(), number)
 			}
 			m.Ack()
@@ -190,8 +190,8 @@ func genericTargeted(t *testing.T) {
 	if n := l.Sessions(); n != 2 {
 		t.Errorf("%d sessions", n)
 	}
-	l.must(anns.Close())
+	l.Must(anns.Close())
 	push("7", 0, other) // offline
-	l.expectCounts(2, 2)
-	l.finish(labGeneric)
+	l.ExpectCounts(2, 2)
+	l.finish(Generic)
 }

@@ -27,72 +27,72 @@ func streamingReplay() []scenario {
 }
 
 // markStale leaves a marker behind that the org knows nothing of.
-func (l *lab) markStale(channel string) {
-	l.t.Helper()
-	l.save(l.key(apiOf(l.t), channel), replaystore.Marker{ReplayID: []byte("987654321")})
+func (l *Lab) markStale(channel string) {
+	l.T.Helper()
+	l.Save(l.Key(APIOf(l.T), channel), replaystore.Marker{ReplayID: []byte("987654321")})
 }
 
 func replayInvalidFirst(t *testing.T) {
-	l := newStreaming(t)
-	l.put(labTopic, 1)
-	orders := l.put(labOrders, 1, 2)
-	l.save(l.key(apiOf(t), labOrders), replaystore.Marker{ReplayID: orders[0].ReplayID})
-	l.markStale(labTopic)
-	l.start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.subscribe(labOrders)
-	l.subscribe(labTopic)
-	l.expectEach(map[string][]int{labOrders: {2}, labTopic: {1}})
-	if n := l.gapCount(); n != 1 {
+	l := NewStreaming(t)
+	l.Put(Topic, 1)
+	orders := l.Put(LabOrders, 1, 2)
+	l.Save(l.Key(APIOf(t), LabOrders), replaystore.Marker{ReplayID: orders[0].ReplayID})
+	l.markStale(Topic)
+	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Subscribe(LabOrders)
+	l.Subscribe(Topic)
+	l.ExpectEach(map[string][]int{LabOrders: {2}, Topic: {1}})
+	if n := l.GapCount(); n != 1 {
 		t.Errorf("%d gaps", n)
 	}
-	last := l.put(labTopic, 2)
-	l.expect(2)
+	last := l.Put(Topic, 2)
+	l.Expect(2)
 	l.UnknownClient(1)
-	l.put(labTopic, 3)
-	l.put(labOrders, 3)
-	l.expectEach(map[string][]int{labOrders: {3}, labTopic: {3}})
-	l.pass(3 * time.Minute)
-	if after := string(l.lastSubscribe(labTopic).ReplayID); after < string(last[0].ReplayID) {
+	l.Put(Topic, 3)
+	l.Put(LabOrders, 3)
+	l.ExpectEach(map[string][]int{LabOrders: {3}, Topic: {3}})
+	l.Pass(3 * time.Minute)
+	if after := string(l.LastSubscribe(Topic).ReplayID); after < string(last[0].ReplayID) {
 		t.Errorf("subscribed after %s, want %s or later", after, last[0].ReplayID)
 	}
-	if n := l.gapCount(); n != 1 {
+	if n := l.GapCount(); n != 1 {
 		t.Errorf("%d gaps", n)
 	}
-	l.expectCounts(2, 1)
-	l.finish(labTopic)
+	l.ExpectCounts(2, 1)
+	l.finish(Topic)
 
 	// Without a fallback it is the error of Subscribe, and the others live on.
-	l.markStale(labTopic)
-	l.start()
-	l.subscribe(labOrders)
-	err := expectError[*sfstream.ReplayError](t, l.client.Subscribe(t.Context(), labTopic))
-	if err.Channel != labTopic || string(err.Marker.ReplayID) != "987654321" {
+	l.markStale(Topic)
+	l.Start()
+	l.Subscribe(LabOrders)
+	err := ExpectError[*sfstream.ReplayError](t, l.Client.Subscribe(t.Context(), Topic))
+	if err.Channel != Topic || string(err.Marker.ReplayID) != "987654321" {
 		t.Errorf("%s after %s", err.Channel, err.Marker.ReplayID)
 	}
-	contains(t, err.Error(), labTopic, "replay id 987654321")
-	l.must(l.client.Err())
-	l.expectCounts(3, 2)
-	l.finish(labOrders)
+	Contains(t, err.Error(), Topic, "replay id 987654321")
+	l.Must(l.Client.Err())
+	l.ExpectCounts(3, 2)
+	l.finish(LabOrders)
 }
 
 // replayInvalidOnResubscribe: an outage that is longer than the retention.
 func replayInvalidOnResubscribe(t *testing.T) {
 	for _, fallback := range []sfstream.Fallback{sfstream.FallbackAll, sfstream.FallbackNew, sfstream.FallbackFail} {
-		l := newStreaming(t)
-		l.followTopic(sfstream.WithReplayFallback(fallback))
+		l := NewStreaming(t)
+		l.FollowTopic(sfstream.WithReplayFallback(fallback))
 		if fallback != sfstream.FallbackFail {
-			l.subscribe(labOrders)
+			l.Subscribe(LabOrders)
 		}
-		l.put(labTopic, 1)
-		l.expect(1)
-		l.outage(10*time.Hour, func() {
-			l.put(labTopic, 2)
-			l.put(labOrders, 1)
-			l.pass(20 * time.Hour)
-			l.put(labTopic, 3) // 2 is too old when the outage ends
+		l.Put(Topic, 1)
+		l.Expect(1)
+		l.Outage(10*time.Hour, func() {
+			l.Put(Topic, 2)
+			l.Put(LabOrders, 1)
+			l.Pass(20 * time.Hour)
+			l.Put(Topic, 3) // 2 is too old when the outage ends
 		})
 		if fallback == sfstream.FallbackFail {
-			if err := expectEnd[*sfstream.ReplayError](l); err.Channel != labTopic {
+			if err := ExpectEnd[*sfstream.ReplayError](l); err.Channel != Topic {
 				t.Error(err)
 			}
 			l.leave()
@@ -102,14 +102,14 @@ func replayInvalidOnResubscribe(t *testing.T) {
 		if fallback == sfstream.FallbackNew {
 			want = []int{4}
 		}
-		l.pass(2 * time.Minute)
-		l.put(labTopic, 4)
-		l.expectEach(map[string][]int{labOrders: {1}, labTopic: want})
-		if n := l.gapCount(); n != 1 {
+		l.Pass(2 * time.Minute)
+		l.Put(Topic, 4)
+		l.ExpectEach(map[string][]int{LabOrders: {1}, Topic: want})
+		if n := l.GapCount(); n != 1 {
 			t.Errorf("%v: %d gaps", fallback, n)
 		}
 		l.awaitForgotten()
-		l.finish(labTopic)
+		l.finish(Topic)
 	}
 	replayInvalidThenBusy(t)
 }
@@ -117,60 +117,60 @@ func replayInvalidOnResubscribe(t *testing.T) {
 // replayInvalidThenBusy: from the fallback to new events on nothing is lost either,
 // however long it takes until the server takes the subscription.
 func replayInvalidThenBusy(t *testing.T) {
-	l := newStreaming(t)
-	l.followTopic(sfstream.WithReplayFallback(sfstream.FallbackNew), doubling())
-	l.put(labTopic, 1)
-	l.expect(1)
+	l := NewStreaming(t)
+	l.FollowTopic(sfstream.WithReplayFallback(sfstream.FallbackNew), Doubling())
+	l.Put(Topic, 1)
+	l.Expect(1)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", After: 1, Times: 4, Error: "503::Server is too busy"})
-	l.outage(30*time.Hour, func() { l.put(labTopic, 2) })
-	for l.gapCount() == 0 {
-		l.pass(time.Second)
+	l.Outage(30*time.Hour, func() { l.Put(Topic, 2) })
+	for l.GapCount() == 0 {
+		l.Pass(time.Second)
 	}
-	l.pass(5 * time.Second)
-	l.put(labTopic, 3)
-	l.pass(time.Minute)
-	l.put(labTopic, 4)
-	l.expect(3, 4)
-	if n := l.gapCount(); n != 1 {
+	l.Pass(5 * time.Second)
+	l.Put(Topic, 3)
+	l.Pass(time.Minute)
+	l.Put(Topic, 4)
+	l.Expect(3, 4)
+	if n := l.GapCount(); n != 1 {
 		t.Errorf("%d gaps", n)
 	}
 	l.awaitForgotten()
-	l.finish(labTopic)
+	l.finish(Topic)
 }
 
 // replayAgedIdle: a channel was followed, and quiet for longer than the retention.
 // Its last id is not known any more, and nothing is missing; but that nobody can know,
 // as the server could have been seeking: it is told as possible, and nothing ends.
 func replayAgedIdle(t *testing.T) {
-	l := newStreaming(t)
-	l.followTopic()
-	l.put(labTopic, 1)
-	l.expect(1)
-	l.pass(50 * time.Hour) // the load balancer's cookie runs out meanwhile
-	l.put(labTopic, 2)
-	l.expect(2)
-	l.pass(30 * time.Hour)
+	l := NewStreaming(t)
+	l.FollowTopic()
+	l.Put(Topic, 1)
+	l.Expect(1)
+	l.Pass(50 * time.Hour) // the load balancer's cookie runs out meanwhile
+	l.Put(Topic, 2)
+	l.Expect(2)
+	l.Pass(30 * time.Hour)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "handshake", Delay: 10 * time.Second})
 	l.DropConnections()
-	l.put(labTopic, 3)
-	l.expect(3)
-	l.expectPossibleGaps(2)
+	l.Put(Topic, 3)
+	l.Expect(3)
+	l.ExpectPossibleGaps(2)
 	l.awaitForgotten()
-	l.finish(labTopic)
+	l.finish(Topic)
 }
 
 func replayKeyMissing(t *testing.T) {
-	l := newStreaming(t)
+	l := NewStreaming(t)
 	var sent subscribeBodies
-	l.start(l.through(&wire{request: sent.look(t)}), sfstream.WithReplayFallback(sfstream.FallbackAll))
-	filtered := labTopic + "?Name='A'&City__c='B'"
-	for _, channel := range []string{filtered, labOrders, labGeneric} {
-		l.subscribe(channel)
+	l.Start(l.through(&wire{request: sent.look(t)}), sfstream.WithReplayFallback(sfstream.FallbackAll))
+	filtered := Topic + "?Name='A'&City__c='B'"
+	for _, channel := range []string{filtered, LabOrders, Generic} {
+		l.Subscribe(channel)
 	}
 	l.UnknownClient(1)
-	l.put(labOrders, 1, 2)
-	l.expect(1, 2)
-	l.pass(time.Minute)
+	l.Put(LabOrders, 1, 2)
+	l.Expect(1, 2)
+	l.Pass(time.Minute)
 	subscribes := sent.all()
 	if len(subscribes) != 6 {
 		t.Errorf("subscribed %d times", len(subscribes))
@@ -181,49 +181,49 @@ func replayKeyMissing(t *testing.T) {
 			t.Errorf("%s: the replay map is %v", m.Subscription, m.Ext.Replay)
 		}
 	}
-	l.must(l.client.Unsubscribe(t.Context(), labGeneric))
-	l.pass(5 * time.Minute) // at once it would take a new session
+	l.Must(l.Client.Unsubscribe(t.Context(), Generic))
+	l.Pass(5 * time.Minute) // at once it would take a new session
 
 	// Such an answer is no stale id.
-	l.Reject(labGeneric, 1, "400::The replayId for channel {"+labGeneric+"} wasn't found using the provided replay ID map {{}}. Ensure that the channel name you provided in the replay map is valid and matches the channel name used for subscribing.")
-	err := l.client.Subscribe(t.Context(), labGeneric)
-	if e := expectError[*sfstream.ServerError](t, err); e.Code != sfstream.Invalid {
+	l.Reject(Generic, 1, "400::The replayId for channel {"+Generic+"} wasn't found using the provided replay ID map {{}}. Ensure that the channel name you provided in the replay map is valid and matches the channel name used for subscribing.")
+	err := l.Client.Subscribe(t.Context(), Generic)
+	if e := ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Invalid {
 		t.Errorf("%v is %v", e, e.Code)
 	}
-	if n := l.gapCount(); n != 0 {
+	if n := l.GapCount(); n != 0 {
 		t.Errorf("%d gaps", n)
 	}
-	l.expectCounts(2, 1)
-	l.finish(labOrders)
+	l.ExpectCounts(2, 1)
+	l.finish(LabOrders)
 }
 
 func bigReplayID(t *testing.T) {
 	for _, id := range []uint64{1<<31 + 7, 1<<53 + 1, 1<<63 + 3} {
-		for _, channel := range []string{labTopic, labOrders} {
-			l := newStreaming(t)
-			l.start()
-			l.subscribe(channel)
-			l.must(l.RestartReplay(channel, id))
-			l.put(channel, 1)
-			m := l.receive()
+		for _, channel := range []string{Topic, LabOrders} {
+			l := NewStreaming(t)
+			l.Start()
+			l.Subscribe(channel)
+			l.Must(l.RestartReplay(channel, id))
+			l.Put(channel, 1)
+			m := l.Receive()
 			want := strconv.FormatUint(id, 10)
 			if got := string(m.ReplayID); got != want {
 				t.Fatalf("the replay id is %s, want %s", got, want)
 			}
 			text, err := m.MarshalJSON()
-			l.must(err)
-			contains(t, string(text), `"replayId":`+want)
+			l.Must(err)
+			Contains(t, string(text), `"replayId":`+want)
 			m.Ack()
-			l.must(l.client.Close())
-			if got := string(l.marker(channel).ReplayID); got != want {
+			l.Must(l.Client.Close())
+			if got := string(l.Marker(channel).ReplayID); got != want {
 				t.Errorf("the marker is at %s, want %s", got, want)
 			}
-			l.put(channel, 2)
-			l.start()
-			l.subscribe(channel)
-			l.expectSubscribe(channel, "CUSTOM", []byte(want))
-			l.expect(2)
-			l.expectCounts(2, 2)
+			l.Put(channel, 2)
+			l.Start()
+			l.Subscribe(channel)
+			l.ExpectSubscribe(channel, "CUSTOM", []byte(want))
+			l.Expect(2)
+			l.ExpectCounts(2, 2)
 			l.finish(channel)
 		}
 	}
@@ -231,83 +231,83 @@ func bigReplayID(t *testing.T) {
 
 // idGapsAndReverseTx: the server's order counts, whatever ids and dates look like.
 func idGapsAndReverseTx(t *testing.T) {
-	l := newStreaming(t)
-	l.start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.subscribe(labOrders)
+	l := NewStreaming(t)
+	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Subscribe(LabOrders)
 	now := time.Now()
 	var last sfstreamtest.Event
 	for i := range 50 {
-		last = l.publishDated(i, now.Add(-time.Duration(i)*time.Millisecond))
+		last = l.PublishDated(i, now.Add(-time.Duration(i)*time.Millisecond))
 	}
-	l.expect(numbers(0, 49)...)
-	l.must(l.client.Close())
-	if got := string(l.marker(labOrders).ReplayID); got != string(last.ReplayID) {
+	l.Expect(Numbers(0, 49)...)
+	l.Must(l.Client.Close())
+	if got := string(l.Marker(LabOrders).ReplayID); got != string(last.ReplayID) {
 		t.Errorf("the marker is at %s, want %s", got, last.ReplayID)
 	}
-	l.start()
-	l.subscribe(labOrders)
-	l.expectQuiet(time.Minute)
-	if n := l.gapCount(); n != 0 {
+	l.Start()
+	l.Subscribe(LabOrders)
+	l.ExpectQuiet(time.Minute)
+	if n := l.GapCount(); n != 0 {
 		t.Errorf("%d gaps", n)
 	}
-	l.expectUnworried()
-	l.finish(labOrders)
+	l.ExpectUnworried()
+	l.finish(LabOrders)
 }
 
 func replayMinus2Backlog(t *testing.T) {
 	const stored, live = 5000, 50
-	l := newStreaming(t, sfstreamtest.WithReplyEvents(100))
-	l.put(labTopic, numbers(1, stored)...)
-	l.start(sfstream.WithReplay(sfstream.ReplayAll))
-	l.subscribe(labTopic)
+	l := NewStreaming(t, sfstreamtest.WithReplyEvents(100))
+	l.Put(Topic, Numbers(1, stored)...)
+	l.Start(sfstream.WithReplay(sfstream.ReplayAll))
+	l.Subscribe(Topic)
 	next := stored
 	for want := 1; want <= stored+live; want++ {
 		if want%100 == 0 {
 			next++
-			l.put(labTopic, next)
+			l.Put(Topic, next)
 		}
-		m := l.receive()
-		if n := l.number(m); n != want {
+		m := l.Receive()
+		if n := l.Number(m); n != want {
 			t.Fatalf("got %d, want %d", n, want)
 		}
 		m.Ack()
 	}
-	l.expectCounts(1, 1)
-	l.finish(labTopic)
+	l.ExpectCounts(1, 1)
+	l.finish(Topic)
 }
 
 // orgMigration: the org's ids begin anew, at lower ones.
 func orgMigration(t *testing.T) {
-	l := newStreaming(t)
-	l.must(l.RestartReplay(labTopic, 5_000_000))
-	l.followTopic()
-	l.put(labTopic, 1, 2)
-	l.expect(1, 2)
-	l.must(l.client.Close())
-	l.pass(30 * time.Hour)
-	l.must(l.RestartReplay(labTopic, 5))
-	moved := l.put(labTopic, 3, 4)
-	l.followTopic(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.expect(3, 4)
-	if n := l.gapCount(); n != 1 {
+	l := NewStreaming(t)
+	l.Must(l.RestartReplay(Topic, 5_000_000))
+	l.FollowTopic()
+	l.Put(Topic, 1, 2)
+	l.Expect(1, 2)
+	l.Must(l.Client.Close())
+	l.Pass(30 * time.Hour)
+	l.Must(l.RestartReplay(Topic, 5))
+	moved := l.Put(Topic, 3, 4)
+	l.FollowTopic(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Expect(3, 4)
+	if n := l.GapCount(); n != 1 {
 		t.Errorf("%d gaps", n)
 	}
-	l.must(l.client.Close())
-	if got := string(l.marker(labTopic).ReplayID); got != string(moved[1].ReplayID) {
+	l.Must(l.Client.Close())
+	if got := string(l.Marker(Topic).ReplayID); got != string(moved[1].ReplayID) {
 		t.Errorf("the marker is at %s, want %s", got, moved[1].ReplayID)
 	}
-	l.put(labTopic, 5)
-	l.followTopic()
-	l.expectSubscribe(labTopic, "CUSTOM", moved[1].ReplayID)
-	l.expect(5)
+	l.Put(Topic, 5)
+	l.FollowTopic()
+	l.ExpectSubscribe(Topic, "CUSTOM", moved[1].ReplayID)
+	l.Expect(5)
 
 	// While the program runs it is not even a gap: all that came since is there.
-	l.pass(3 * time.Minute)
-	l.must(l.RestartReplay(labTopic, 1))
-	l.put(labTopic, 6)
+	l.Pass(3 * time.Minute)
+	l.Must(l.RestartReplay(Topic, 1))
+	l.Put(Topic, 6)
 	l.DropConnections()
-	l.put(labTopic, 7)
-	l.expect(6, 7)
+	l.Put(Topic, 7)
+	l.Expect(6, 7)
 	l.awaitForgotten()
-	l.finish(labTopic)
+	l.finish(Topic)
 }

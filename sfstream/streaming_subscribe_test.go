@@ -71,54 +71,54 @@ func (s *subscribeBodies) look(t *testing.T) func(r *http.Request) {
 }
 
 func filteredTopic(t *testing.T) {
-	const filtered = labTopic + "?Name='A'&City__c='B'"
+	const filtered = Topic + "?Name='A'&City__c='B'"
 	for _, opts := range [][]sfstreamtest.Option{nil, {sfstreamtest.WithBareFilteredChannel()}} {
-		l := newStreaming(t, opts...)
+		l := NewStreaming(t, opts...)
 		publish := func(number int, name, city string) sfstreamtest.Event {
 			e, err := l.PublishTopic("LabTopic", "updated", map[string]any{"Id": "a00000000000001AAA", "N__c": number, "Name": name, "City__c": city})
-			l.must(err)
-			return seenBy(t, e)
+			l.Must(err)
+			return SeenBy(t, e)
 		}
-		l.start()
-		l.subscribe(filtered)
-		l.subscribe(labOrders)
+		l.Start()
+		l.Subscribe(filtered)
+		l.Subscribe(LabOrders)
 		publish(1, "A", "X")
 		publish(0, "X", "X")
 		publish(2, "X", "B")
 		last := publish(3, "A", "B")
-		l.put(labOrders, 1)
-		l.expectEach(map[string][]int{filtered: {1, 2, 3}, labOrders: {1}})
-		if err := l.client.Subscribe(t.Context(), labTopic); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
+		l.Put(LabOrders, 1)
+		l.ExpectEach(map[string][]int{filtered: {1, 2, 3}, LabOrders: {1}})
+		if err := l.Client.Subscribe(t.Context(), Topic); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
 			t.Errorf("subscribed to the same topic twice: %v", err)
 		}
 		l.UnknownClient(1)
 		publish(4, "A", "A")
-		l.put(labOrders, 2)
+		l.Put(LabOrders, 2)
 		publish(0, "Y", "Y")
 		publish(5, "A", "A")
-		l.expectEach(map[string][]int{filtered: {4, 5}, labOrders: {2}})
-		l.expectCounts(2, 1)
+		l.ExpectEach(map[string][]int{filtered: {4, 5}, LabOrders: {2}})
+		l.ExpectCounts(2, 1)
 		publish(6, "A", "A")
-		l.expectEach(map[string][]int{filtered: {6}})
+		l.ExpectEach(map[string][]int{filtered: {6}})
 		l.leave()
-		if got := l.marker(labTopic); len(got.ReplayID) == 0 || string(got.ReplayID) == string(last.ReplayID) {
-			t.Errorf("the marker of %s is at %q", labTopic, got.ReplayID)
+		if got := l.Marker(Topic); len(got.ReplayID) == 0 || string(got.ReplayID) == string(last.ReplayID) {
+			t.Errorf("the marker of %s is at %q", Topic, got.ReplayID)
 		}
 
 		// A restart finds the marker, with another filter too.
 		publish(7, "Z", "B")
-		l.start()
-		l.subscribe(labTopic + "?Name='Z'")
-		l.expectEach(map[string][]int{labTopic + "?Name='Z'": {7}})
+		l.Start()
+		l.Subscribe(Topic + "?Name='Z'")
+		l.ExpectEach(map[string][]int{Topic + "?Name='Z'": {7}})
 		l.leave()
 	}
 }
 
 func noSuchChannel(t *testing.T) {
-	l := newStreaming(t)
-	l.must(l.DefineEvent("/event/Denied__e", labSchema("Denied__e")))
-	l.start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.subscribe(labOrders)
+	l := NewStreaming(t)
+	l.Must(l.DefineEvent("/event/Denied__e", Schema("Denied__e")))
+	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Subscribe(LabOrders)
 	l.Reject("/event/Denied__e", 2, "403:denied_by_security_policy:create_denied")
 	for _, refused := range []struct {
 		channel string
@@ -130,44 +130,44 @@ func noSuchChannel(t *testing.T) {
 		{"/u/nope", sfstream.NotFound},
 		{"/u/LAB", sfstream.NotFound},
 		{"/event/Denied__e", sfstream.PermissionDenied},
-		{labTopic + "?Nope__c='1'", sfstream.Invalid},
+		{Topic + "?Nope__c='1'", sfstream.Invalid},
 	} {
-		err := l.client.Subscribe(t.Context(), refused.channel)
-		if e := expectError[*sfstream.ServerError](t, err); e.Code != refused.code || e.Channel != refused.channel {
+		err := l.Client.Subscribe(t.Context(), refused.channel)
+		if e := ExpectError[*sfstream.ServerError](t, err); e.Code != refused.code || e.Channel != refused.channel {
 			t.Errorf("%s: %v is %v of %s", refused.channel, e, e.Code, e.Channel)
 		}
-		l.put(labOrders, 1)
-		l.expect(1)
+		l.Put(LabOrders, 1)
+		l.Expect(1)
 	}
-	if n := l.gapCount(); n != 0 {
+	if n := l.GapCount(); n != 0 {
 		t.Errorf("%d gaps", n)
 	}
-	if got := l.client.Subscriptions(); !slices.Equal(got, []string{labOrders}) {
+	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{LabOrders}) {
 		t.Errorf("subscriptions %v", got)
 	}
-	l.expectCounts(1, 1)
-	l.finish(labOrders)
+	l.ExpectCounts(1, 1)
+	l.finish(LabOrders)
 }
 
 // bulkPartial: after a reconnect one request asks for three channels, and the
 // second one is refused.
 func bulkPartial(t *testing.T) {
-	l := newStreaming(t)
+	l := NewStreaming(t)
 	var refused []string
-	l.start(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
+	l.Start(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
 		refused = append(refused, channel+" "+err.Error())
 		return true
 	}}))
-	channels := []string{labTopic, labOrders, labGeneric}
+	channels := []string{Topic, LabOrders, Generic}
 	for _, channel := range channels {
-		l.subscribe(channel)
+		l.Subscribe(channel)
 	}
-	l.Reject(labOrders, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
+	l.Reject(LabOrders, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
 	l.DropConnections()
 	for _, channel := range channels {
-		l.put(channel, 1)
+		l.Put(channel, 1)
 	}
-	l.expectEach(map[string][]int{labTopic: {1}, labGeneric: {1}})
+	l.ExpectEach(map[string][]int{Topic: {1}, Generic: {1}})
 	var together []sfstreamtest.CometDRequest
 	for _, r := range l.CometDRequests() {
 		if r.Kind == "subscribe" {
@@ -177,15 +177,15 @@ func bulkPartial(t *testing.T) {
 	if together = together[3:]; len(together) != 3 || together[0].Bytes != together[2].Bytes || together[0].Bytes < 400 {
 		t.Errorf("they were not asked for in one request: %+v", together)
 	}
-	if len(refused) != 1 || !strings.HasPrefix(refused[0], labOrders) {
+	if len(refused) != 1 || !strings.HasPrefix(refused[0], LabOrders) {
 		t.Errorf("refused: %v", refused)
 	}
-	if got := l.client.Subscriptions(); !slices.Equal(got, []string{labTopic, labGeneric}) {
+	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{Topic, Generic}) {
 		t.Errorf("subscriptions %v", got)
 	}
-	l.expectCounts(2, 1)
+	l.ExpectCounts(2, 1)
 	l.awaitForgotten()
-	l.finish(labTopic)
+	l.finish(Topic)
 }
 
 // oversizeRequest: what is asked for after a reconnect does not fit into a request,
@@ -193,8 +193,8 @@ func bulkPartial(t *testing.T) {
 func oversizeRequest(t *testing.T) {
 	small := sfstreamtest.WithCometDRequestBytes(2000)
 	for _, opts := range [][]sfstreamtest.Option{{small}, {small, sfstreamtest.WithCometDHTTPStatus()}, nil} {
-		l := newStreaming(t, opts...)
-		l.start()
+		l := NewStreaming(t, opts...)
+		l.Start()
 		want := make(map[string][]int)
 		n := 40
 		if opts == nil {
@@ -202,54 +202,54 @@ func oversizeRequest(t *testing.T) {
 		}
 		for i := range n {
 			channel := fmt.Sprintf("/u/%s%d", strings.Repeat("x", 70), i)
-			l.must(l.DefineGenericChannel(channel))
-			l.must(l.client.Subscribe(t.Context(), channel))
+			l.Must(l.DefineGenericChannel(channel))
+			l.Must(l.Client.Subscribe(t.Context(), channel))
 			want[channel] = []int{i}
 		}
 		before := len(l.CometDRequests())
 		l.DropConnections()
 		for channel, numbers := range want {
-			l.put(channel, numbers...)
+			l.Put(channel, numbers...)
 		}
-		l.expectEach(want)
+		l.ExpectEach(want)
 		for _, r := range l.CometDRequests()[before:] {
 			if r.Bytes > 32768 {
 				t.Errorf("a request of %d bytes", r.Bytes)
 			}
 		}
-		l.expectCounts(2, 1)
-		l.subscribe(labOrders)
+		l.ExpectCounts(2, 1)
+		l.Subscribe(LabOrders)
 		l.awaitForgotten()
-		l.finish(labOrders)
+		l.finish(LabOrders)
 	}
 }
 
 func apiVersionRetired(t *testing.T) {
-	l := newStreaming(t, sfstreamtest.WithAPIVersions("40.0"))
+	l := NewStreaming(t, sfstreamtest.WithAPIVersions("40.0"))
 	if _, err := sfstream.New(l.Authenticator(), sfstream.WithAPIVersion("36.0")); !errors.Is(err, sfstream.ErrInvalidOption) {
 		t.Errorf("version 36.0: %v", err)
 	}
-	l.start(sfstream.WithAPIVersion("66.0"))
+	l.Start(sfstream.WithAPIVersion("66.0"))
 	refused := func(parts ...string) {
 		t.Helper()
 		began := time.Now()
-		err := l.client.Subscribe(t.Context(), labTopic)
-		if e := expectError[*sfstream.ServerError](t, err); e.Code != sfstream.Invalid {
+		err := l.Client.Subscribe(t.Context(), Topic)
+		if e := ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Invalid {
 			t.Errorf("%v is %v", e, e.Code)
 		}
-		contains(t, err.Error(), parts...)
+		Contains(t, err.Error(), parts...)
 		if took := time.Since(began); took > 0 {
 			t.Errorf("Subscribe took %v", took)
 		}
 	}
 	refused("Unsupported API version", "'/cometd/40.0'")
-	l.expectCounts(1, 1)
+	l.ExpectCounts(1, 1)
 	l.leave()
 
-	l.start()
+	l.Start()
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "handshake", Error: "400::API version in the URI is mandatory. URI format: '/cometd/40.0'"})
 	refused("API version in the URI is mandatory. URI format: '/cometd/40.0'")
-	l.expectCounts(2, 2)
-	l.subscribe(labTopic)
-	l.finish(labTopic)
+	l.ExpectCounts(2, 2)
+	l.Subscribe(Topic)
+	l.finish(Topic)
 }

@@ -16,17 +16,17 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// scenario is something that servers of the Streaming API do. Its test proves what
-// the client makes of it: which messages come, and how often it shakes hands and
-// logs in meanwhile.
+// scenario is one sub-test.
 type scenario struct {
 	name string
 	run  func(t *testing.T)
 }
 
-// TestStreaming plays the scenarios, each in a bubble of its own.
+// TestStreaming plays what servers of the Streaming API do, each scenario in a bubble of
+// its own. Its test proves what the client makes of it: which messages come, and how
+// often it shakes hands and logs in meanwhile.
 func TestStreaming(t *testing.T) {
-	// The transport is part of the name: see transportOf.
+	// The transport is part of the name: see TransportOf.
 	t.Run("cometd", func(t *testing.T) {
 		for _, s := range slices.Concat(
 			streamingConnects(), streamingSessions(), streamingCookies(), streamingLogins(), streamingLimits(),
@@ -38,156 +38,156 @@ func TestStreaming(t *testing.T) {
 }
 
 const (
-	labTopic   = "/topic/LabTopic"
-	labGeneric = "/u/lab"
+	Topic   = "/topic/LabTopic"
+	Generic = "/u/lab"
 )
 
-// newStreaming is a lab whose org has a PushTopic and a generic channel too.
-func newStreaming(t *testing.T, opts ...sfstreamtest.Option) *lab {
+// NewStreaming is a lab whose org has a PushTopic and a generic channel too.
+func NewStreaming(t *testing.T, opts ...sfstreamtest.Option) *Lab {
 	t.Helper()
-	l := newLab(t, opts...)
-	l.must(l.DefinePushTopic(sfstreamtest.PushTopic{Name: "LabTopic", Query: "SELECT Id, Name, City__c, N__c FROM Lab__c"}))
-	l.must(l.DefineGenericChannel(labGeneric))
+	l := New(t, opts...)
+	l.Must(l.DefinePushTopic(sfstreamtest.PushTopic{Name: "LabTopic", Query: "SELECT Id, Name, City__c, N__c FROM Lab__c"}))
+	l.Must(l.DefineGenericChannel(Generic))
 	return l
 }
 
-// followTopic starts a program that follows the PushTopic, and waits until its
+// FollowTopic starts a program that follows the PushTopic, and waits until its
 // connect is held.
-func (l *lab) followTopic(opts ...sfstream.Option) {
-	l.t.Helper()
-	l.start(opts...)
-	l.subscribe(labTopic)
+func (l *Lab) FollowTopic(opts ...sfstream.Option) {
+	l.T.Helper()
+	l.Start(opts...)
+	l.Subscribe(Topic)
 }
 
-// put publishes numbers on a channel of any kind.
-func (l *lab) put(channel string, numbers ...int) (events []sfstreamtest.Event) {
-	l.t.Helper()
+// Put publishes numbers on a channel of any kind.
+func (l *Lab) Put(channel string, numbers ...int) (events []sfstreamtest.Event) {
+	l.T.Helper()
 	for _, n := range numbers {
 		name, isTopic := strings.CutPrefix(channel, "/topic/")
 		switch {
 		case isTopic:
 			e, err := l.PublishTopic(name, "updated", map[string]any{"Id": "a00000000000001AAA", "N__c": n})
-			l.must(err)
-			events = append(events, seenBy(l.t, e))
+			l.Must(err)
+			events = append(events, SeenBy(l.T, e))
 		case strings.HasPrefix(channel, "/u/"):
 			r, err := l.Push(channel, strconv.Itoa(n))
-			l.must(err)
-			events = append(events, seenBy(l.t, r.Event))
+			l.Must(err)
+			events = append(events, SeenBy(l.T, r.Event))
 		default:
-			events = append(events, l.publishOn(channel, n)...)
+			events = append(events, l.PublishNumbers(channel, n)...)
 		}
 	}
 	return events
 }
 
 // putTogether publishes numbers that go into one response.
-func (l *lab) putTogether(channel string, numbers ...int) {
-	l.t.Helper()
+func (l *Lab) putTogether(channel string, numbers ...int) {
+	l.T.Helper()
 	l.DailyLimit(time.Hour)
-	l.put(channel, numbers...)
+	l.Put(channel, numbers...)
 	l.DailyLimit(0)
 	synctest.Wait()
 }
 
-// expectEach takes exactly these messages, each channel's in this order, and
+// ExpectEach takes exactly these messages, each channel's in this order, and
 // handles them.
-func (l *lab) expectEach(want map[string][]int) {
-	l.t.Helper()
+func (l *Lab) ExpectEach(want map[string][]int) {
+	l.T.Helper()
 	got, n := make(map[string][]int), 0
 	for _, numbers := range want {
 		n += len(numbers)
 	}
 	for range n {
-		m := l.receive()
-		got[m.Channel] = append(got[m.Channel], l.numberIn(m))
+		m := l.Receive()
+		got[m.Channel] = append(got[m.Channel], l.NumberIn(m))
 		m.Ack()
 	}
 	for channel, numbers := range want {
 		if !slices.Equal(got[channel], numbers) {
-			l.t.Fatalf("%s: got %v, want %v", channel, got[channel], numbers)
+			l.T.Fatalf("%s: got %v, want %v", channel, got[channel], numbers)
 		}
 	}
 	synctest.Wait()
-	if n := l.client.Pending(); n > 0 {
-		m := l.receive()
-		l.t.Fatalf("%d messages too many, the first of them is number %d of %s", n, l.numberIn(m), m.Channel)
+	if n := l.Client.Pending(); n > 0 {
+		m := l.Receive()
+		l.T.Fatalf("%d messages too many, the first of them is number %d of %s", n, l.NumberIn(m), m.Channel)
 	}
 }
 
-// numberIn is number for any kind of channel.
-func (l *lab) numberIn(m *sfstream.Message) int {
-	l.t.Helper()
+// NumberIn is number for any kind of channel.
+func (l *Lab) NumberIn(m *sfstream.Message) int {
+	l.T.Helper()
 	fields, err := m.Fields()
-	l.must(err)
+	l.Must(err)
 	text, ok := fields["payload"].(string)
 	if !ok {
-		return l.number(m)
+		return l.Number(m)
 	}
 	n, err := strconv.Atoi(text)
-	l.must(err)
+	l.Must(err)
 	return n
 }
 
-// expectCounts expects how often the clients have shaken hands and logged in so far.
-func (l *lab) expectCounts(handshakes, logins int) {
-	l.t.Helper()
+// ExpectCounts expects how often the clients have shaken hands and logged in so far.
+func (l *Lab) ExpectCounts(handshakes, logins int) {
+	l.T.Helper()
 	synctest.Wait()
 	if h, n := l.Handshakes(), l.Logins(); h != handshakes || n != logins {
-		l.t.Errorf("%d handshakes and %d logins, want %d and %d", h, n, handshakes, logins)
+		l.T.Errorf("%d handshakes and %d logins, want %d and %d", h, n, handshakes, logins)
 	}
 }
 
 // expectMost expects no storm.
-func (l *lab) expectMost(handshakes, logins int) {
-	l.t.Helper()
+func (l *Lab) expectMost(handshakes, logins int) {
+	l.T.Helper()
 	synctest.Wait()
 	if h, n := l.Handshakes(), l.Logins(); h > handshakes || n > logins {
-		l.t.Errorf("%d handshakes and %d logins, want %d and %d at most", h, n, handshakes, logins)
+		l.T.Errorf("%d handshakes and %d logins, want %d and %d at most", h, n, handshakes, logins)
 	}
 }
 
-// expectUnworried expects that nothing above Info was logged.
-func (l *lab) expectUnworried() {
-	l.t.Helper()
-	for line := range strings.Lines(l.log.String()) {
+// ExpectUnworried expects that nothing above Info was logged.
+func (l *Lab) ExpectUnworried() {
+	l.T.Helper()
+	for line := range strings.Lines(l.Log.String()) {
 		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
-			l.t.Errorf("logged: %s", line)
+			l.T.Errorf("logged: %s", line)
 		}
 	}
 }
 
 // finish uses the client once more after all that happened to it, and ends it.
-func (l *lab) finish(channel string) {
-	l.t.Helper()
-	l.put(channel, 9999)
-	l.expectEach(map[string][]int{channel: {9999}})
-	l.must(l.client.Err())
+func (l *Lab) finish(channel string) {
+	l.T.Helper()
+	l.Put(channel, 9999)
+	l.ExpectEach(map[string][]int{channel: {9999}})
+	l.Must(l.Client.Err())
 	if n := l.Sessions(); n != 1 {
-		l.t.Errorf("%d sessions, want one", n)
+		l.T.Errorf("%d sessions, want one", n)
 	}
 	l.leave()
 }
 
 // awaitForgotten waits until the server has forgotten sessions whose connections
 // were cut. The client's goodbye may have been cut with them.
-func (l *lab) awaitForgotten() { l.pass(3 * time.Minute) }
+func (l *Lab) awaitForgotten() { l.Pass(3 * time.Minute) }
 
 // leave ends the client, which may have ended before. It takes no time, and
 // nothing stays behind at the server.
-func (l *lab) leave() {
-	l.t.Helper()
-	within(l.t, 300*time.Millisecond, func() { _ = l.client.Close() })
+func (l *Lab) leave() {
+	l.T.Helper()
+	Within(l.T, 300*time.Millisecond, func() { _ = l.Client.Close() })
 	synctest.Wait()
 	if n := l.Sessions(); n != 0 {
-		l.t.Errorf("%d sessions stay behind", n)
+		l.T.Errorf("%d sessions stay behind", n)
 	}
 	if n := l.DuplicateConnects(); n != 0 {
-		l.t.Errorf("%d connects beside another one of the session", n)
+		l.T.Errorf("%d connects beside another one of the session", n)
 	}
 }
 
-// times are when messages of a kind came in.
-func (l *lab) times(kind string) (at []time.Time) {
+// Times are when messages of a kind came in.
+func (l *Lab) Times(kind string) (at []time.Time) {
 	for _, r := range l.CometDRequests() {
 		if r.Kind == kind {
 			at = append(at, r.At)
@@ -197,11 +197,11 @@ func (l *lab) times(kind string) (at []time.Time) {
 }
 
 // waits are the times between messages of a kind, without the first few.
-func (l *lab) waits(kind string, skip int) (waits []time.Duration) {
-	l.t.Helper()
-	at := l.times(kind)
+func (l *Lab) waits(kind string, skip int) (waits []time.Duration) {
+	l.T.Helper()
+	at := l.Times(kind)
 	if len(at) < skip+2 {
-		l.t.Fatalf("%d messages of kind %s, want more than %d", len(at), kind, skip+1)
+		l.T.Fatalf("%d messages of kind %s, want more than %d", len(at), kind, skip+1)
 	}
 	for i := skip + 1; i < len(at); i++ {
 		waits = append(waits, at[i].Sub(at[i-1]))
@@ -209,8 +209,8 @@ func (l *lab) waits(kind string, skip int) (waits []time.Duration) {
 	return waits
 }
 
-// doubling is a backoff without chance: 1 s, 2 s, 4 s, … 64 s.
-func doubling() sfstream.Option {
+// Doubling is a backoff without chance: 1 s, 2 s, 4 s, … 64 s.
+func Doubling() sfstream.Option {
 	return sfstream.WithBackOff(func() backoff.BackOff {
 		return backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMultiplier(2),
 			backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(64*time.Second), backoff.WithMaxElapsedTime(0))
@@ -226,7 +226,7 @@ type wire struct {
 }
 
 // through makes a client use a wire.
-func (l *lab) through(w *wire) sfstream.Option {
+func (l *Lab) through(w *wire) sfstream.Option {
 	w.Transport = l.HTTPClient().Transport.(*http.Transport)
 	return sfstream.WithHTTPClient(&http.Client{Transport: w})
 }

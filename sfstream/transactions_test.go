@@ -16,25 +16,25 @@ import (
 const labChanges = "/data/ChangeEvents"
 
 // onBoth runs a test over each API, in a bubble.
-func onBoth(t *testing.T, run func(t *testing.T, l *lab)) {
+func onBoth(t *testing.T, run func(t *testing.T, l *Lab)) {
 	t.Helper()
 	for _, transport := range []string{"pubsub", "cometd"} {
 		t.Run(transport+"/", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { run(t, newLab(t)) })
+			synctest.Test(t, func(t *testing.T) { run(t, New(t)) })
 		})
 	}
 }
 
 // commits publishes changes: "a1" is number 1 of transaction a, "a1!" a gap.
-func (l *lab) commits(changes ...string) {
-	l.t.Helper()
+func (l *Lab) commits(changes ...string) {
+	l.T.Helper()
 	for _, c := range changes {
 		change := sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: []string{aRecord}, TransactionKey: c[:1], SequenceNumber: int(c[1] - '0')}
 		if strings.HasSuffix(c, "!") {
 			change.Type = "GAP_UPDATE"
 		}
 		_, err := l.Change(change)
-		l.must(err)
+		l.Must(err)
 	}
 }
 
@@ -59,11 +59,11 @@ func transactionText(tx *sfstream.Transaction) string {
 }
 
 // transactions takes n transactions and leaves the loop, the last one unhandled.
-func (l *lab) transactions(n int, quiet time.Duration) (got []string) {
-	l.t.Helper()
-	for tx := range l.client.Transactions(anHour(l.t), quiet) {
+func (l *Lab) transactions(n int, quiet time.Duration) (got []string) {
+	l.T.Helper()
+	for tx := range l.Client.Transactions(anHour(l.T), quiet) {
 		if len(tx.Messages) != len(tx.Changes) {
-			l.t.Errorf("%d messages, %d changes", len(tx.Messages), len(tx.Changes))
+			l.T.Errorf("%d messages, %d changes", len(tx.Messages), len(tx.Changes))
 		}
 		if got = append(got, transactionText(tx)); len(got) == n {
 			break
@@ -79,17 +79,17 @@ func anHour(t *testing.T) context.Context {
 	return ctx
 }
 
-func (l *lab) expectTransactions(quiet time.Duration, want ...string) {
-	l.t.Helper()
+func (l *Lab) expectTransactions(quiet time.Duration, want ...string) {
+	l.T.Helper()
 	if got := l.transactions(len(want), quiet); !slices.Equal(got, want) {
-		l.t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		l.T.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
 func TestTransactionsAreGroupedByTheirKey(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
-		l.start()
-		l.subscribe(labChanges)
+	onBoth(t, func(t *testing.T, l *Lab) {
+		l.Start()
+		l.Subscribe(labChanges)
 		l.commits("a1", "a2", "a3", "b1", "c2", "c3", "d1", "d3", "e2", "e1", "f1", "f1!", "f2", "g1", "h2!", "i1")
 		l.expectTransactions(time.Minute,
 			"a1 a2 a3 EndNext contiguous complete",
@@ -108,17 +108,17 @@ func TestTransactionsAreGroupedByTheirKey(t *testing.T) {
 }
 
 func TestTransactionsOfSeveralChannelsStayApart(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
-		l.start()
-		l.subscribe(labChanges)
-		l.subscribe(labAccounts)
-		l.subscribe(labOrders)
+	onBoth(t, func(t *testing.T, l *Lab) {
+		l.Start()
+		l.Subscribe(labChanges)
+		l.Subscribe(Accounts)
+		l.Subscribe(LabOrders)
 		l.commits("a1", "a2")
-		l.publish(1)
+		l.PublishOrders(1)
 		l.commits("b1")
 		got := l.transactions(5, time.Second)
 		slices.Sort(got)
-		want := []string{labOrders + " EndNext", "a1 a2 EndNext contiguous complete", "a1 a2 EndNext contiguous complete", "b1 EndQuiet contiguous", "b1 EndQuiet contiguous"}
+		want := []string{LabOrders + " EndNext", "a1 a2 EndNext contiguous complete", "a1 a2 EndNext contiguous complete", "b1 EndQuiet contiguous", "b1 EndQuiet contiguous"}
 		if !slices.Equal(got, want) {
 			t.Errorf("%q", got)
 		}
@@ -126,9 +126,9 @@ func TestTransactionsOfSeveralChannelsStayApart(t *testing.T) {
 }
 
 func TestATransactionWaitsForItsQuiet(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
-		l.start()
-		l.subscribe(labChanges)
+	onBoth(t, func(t *testing.T, l *Lab) {
+		l.Start()
+		l.Subscribe(labChanges)
 		start := time.Now()
 		for i, change := range []string{"a1", "a2", "a3"} {
 			time.AfterFunc(time.Duration(i)*800*time.Millisecond, func() { l.commits(change) })
@@ -140,22 +140,22 @@ func TestATransactionWaitsForItsQuiet(t *testing.T) {
 		// Without a limit it waits for the next one.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		for tx := range l.client.Transactions(ctx, 0) {
+		for tx := range l.Client.Transactions(ctx, 0) {
 			t.Errorf("%s", transactionText(tx))
 		}
-		l.must(l.client.Err())
+		l.Must(l.Client.Err())
 		l.commits("b1")
 		l.expectTransactions(0, "a1 a2 a3 EndNext contiguous complete")
 	})
 }
 
 func TestTheTimeOfTheBodyIsNoQuiet(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
-		l.start()
-		l.subscribe(labChanges)
+	onBoth(t, func(t *testing.T, l *Lab) {
+		l.Start()
+		l.Subscribe(labChanges)
 		l.commits("a1", "b1")
 		var got []string
-		for tx := range l.client.Transactions(anHour(t), time.Second) {
+		for tx := range l.Client.Transactions(anHour(t), time.Second) {
 			if got = append(got, transactionText(tx)); len(got) == 2 {
 				break
 			}
@@ -169,9 +169,9 @@ func TestTheTimeOfTheBodyIsNoQuiet(t *testing.T) {
 }
 
 func TestALargeTransactionComesInParts(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
-		l.start(sfstream.WithPrefetch(3))
-		l.subscribe(labChanges)
+	onBoth(t, func(t *testing.T, l *Lab) {
+		l.Start(sfstream.WithPrefetch(3))
+		l.Subscribe(labChanges)
 		var all []string
 		for i := 1; i <= 9; i++ {
 			all = append(all, fmt.Sprint("a", i))
@@ -180,7 +180,7 @@ func TestALargeTransactionComesInParts(t *testing.T) {
 			time.AfterFunc(time.Duration(i)*time.Second, func() { l.commits(change) })
 		}
 		var got []string
-		for tx := range l.client.Transactions(anHour(t), time.Minute) {
+		for tx := range l.Client.Transactions(anHour(t), time.Minute) {
 			if tx.Key == "b" {
 				break
 			}
@@ -198,37 +198,37 @@ func TestALargeTransactionComesInParts(t *testing.T) {
 }
 
 func TestUnsubscribeForgetsAnOpenTransaction(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
-		l.start()
-		l.subscribe(labChanges)
-		l.subscribe(labOrders)
+	onBoth(t, func(t *testing.T, l *Lab) {
+		l.Start()
+		l.Subscribe(labChanges)
+		l.Subscribe(LabOrders)
 		l.commits("a1", "a2")
 		time.AfterFunc(time.Second, func() {
-			l.must(l.client.Unsubscribe(context.WithoutCancel(t.Context()), labChanges))
-			l.publish(1)
+			l.Must(l.Client.Unsubscribe(context.WithoutCancel(t.Context()), labChanges))
+			l.PublishOrders(1)
 		})
-		l.expectTransactions(10*time.Second, labOrders+" EndNext")
-		if n := l.client.Pending(); n != 1 { // break put the order back
+		l.expectTransactions(10*time.Second, LabOrders+" EndNext")
+		if n := l.Client.Pending(); n != 1 { // break put the order back
 			t.Errorf("%d messages wait", n)
 		}
 	})
 }
 
 func TestTransactionsEndWithTheClient(t *testing.T) {
-	onBoth(t, func(t *testing.T, l *lab) {
-		for range l.new().Transactions(t.Context(), time.Second) {
+	onBoth(t, func(t *testing.T, l *Lab) {
+		for range l.NewClient().Transactions(t.Context(), time.Second) {
 			t.Error("a transaction before Open")
 		}
-		l.start()
-		l.subscribe(labChanges)
+		l.Start()
+		l.Subscribe(labChanges)
 		l.commits("a1")
-		time.AfterFunc(time.Second, func() { _ = l.client.Close() })
-		for range l.client.Transactions(anHour(t), time.Hour) {
+		time.AfterFunc(time.Second, func() { _ = l.Client.Close() })
+		for range l.Client.Transactions(anHour(t), time.Hour) {
 			t.Error("an open transaction was handed out")
 		}
-		l.must(l.client.Err())
-		l.start()
-		l.subscribe(labChanges)
+		l.Must(l.Client.Err())
+		l.Start()
+		l.Subscribe(labChanges)
 		l.expectTransactions(time.Second, "a1 EndQuiet contiguous")
 	})
 }
