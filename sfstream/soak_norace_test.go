@@ -1,5 +1,0 @@
-//go:build !race
-
-package sfstream_test
-
-const soakDetector = 1
