@@ -24,6 +24,7 @@
 //	times.go        which fields are a DateTime, and how they are given
 //	date.go         Date: the event's own time, without decoding
 //	cursor.go       the bounds-checked reader
+//	skip.go         how the reader steps over a value
 //	registry.go     schemas by id, fetched once
 //
 // # Caveats

@@ -89,9 +89,6 @@ type headerReader struct {
 	lists  [parts - partRecordIDs]stretch // which part of list each list is
 }
 
-// stretch is a range of a slice or a text, without to.
-type stretch struct{ from, to int }
-
 func (r *headerReader) cut(p part) []string {
 	s := r.lists[p-partRecordIDs]
 	if s.from == s.to {

@@ -19,6 +19,9 @@ const (
 	kindName                                 // a field's name: number at in the record of field, or in the event if field is -1
 )
 
+// stretch is a range of a slice or a text, without to.
+type stretch struct{ from, to int }
+
 // locator walks over a payload once and notes all values in it. The builder then knows how much
 // memory they need, and lets many values share one allocation.
 type locator struct {
