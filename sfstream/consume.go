@@ -87,11 +87,12 @@ func (c *Client) C(ctx context.Context) <-chan *Message {
 		return messages
 	}
 	c.running.Add(1)
-	go c.feed(ctx, messages) // ends with ctx or the client; Close waits for it
+	go c.feedC(ctx, messages) // ends with ctx or the client; Close waits for it
 	return messages
 }
 
-func (c *Client) feed(ctx context.Context, messages chan<- *Message) {
+// feedC sends messages to the channel of a C until ctx or the client ends.
+func (c *Client) feedC(ctx context.Context, messages chan<- *Message) {
 	defer c.running.Done()
 	defer close(messages)
 	if !c.enter(ctx) {

@@ -15,7 +15,6 @@ const (
 	// that is believed: permission and channel changes take Salesforce 10 minutes.
 	deniedFor   = 10 * time.Minute
 	deniedEvery = 30 * time.Second
-	renewEvery  = time.Minute // a new login for denied channels, at most
 
 	// fallBackEvery is how often a stale id may be met without a pause.
 	fallBackEvery = time.Minute

@@ -14,10 +14,6 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/pause"
 )
 
-// settled is how long a session must have lasted to count as a success where
-// nothing was received on it: less than what proxies grant an idle stream.
-const settled = 10 * time.Second
-
 // link is what connects, fails and reconnects: one for each channel of the
 // Pub/Sub API, one for all channels of the Streaming API. It opens a session,
 // receives, delivers, and opens the next one from where the last one ended. It

@@ -30,6 +30,9 @@ const (
 	relocateEvery  = time.Minute
 	relocateSlowly = 15 * time.Minute
 	relocations    = 5
+
+	// renewEvery is the least pause between logins for channels that are denied.
+	renewEvery = time.Minute
 )
 
 // errOtherOrg ends a client whose account logs in elsewhere now: replay ids and

@@ -3,6 +3,7 @@ package sfstream
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
 )
@@ -10,6 +11,15 @@ import (
 const (
 	apiPubSub = "pubsub"
 	apiCometD = "cometd"
+)
+
+const (
+	// maxCredit is how many events Salesforce lets a stream have outstanding; it clamps more.
+	maxCredit = 100
+
+	// unaryTimeout bounds GetTopic, GetSchema and the question for the org's API versions. A
+	// cold GetTopic was seen to take 4 s.
+	unaryTimeout = 20 * time.Second
 )
 
 // A transport makes attempts to connect. It never retries and never backs off, because the link

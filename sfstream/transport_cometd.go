@@ -240,15 +240,6 @@ func (s *cometdSession) poll(reqs []request) {
 	}
 }
 
-// pace is how long to wait where a server holds no connect. One that was held and
-// had nothing to bring is nothing special.
-func pace(rush int) time.Duration {
-	if rush < 2 {
-		return 0
-	}
-	return min(100*time.Millisecond<<min(rush-2, 10), 5*time.Second)
-}
-
 // connected takes in that a connect has finished, and reports whether it brought
 // nothing. The first one is not held. That a channel gets nothing does not mean
 // that there is nothing older to come: the server may be seeking through a backlog.

@@ -27,9 +27,6 @@ import (
 )
 
 const (
-	// maxCredit is how many events Salesforce lets a stream have outstanding; it clamps more.
-	maxCredit = 100
-
 	// maxResponse is far above the 3 MB at which Salesforce splits responses, because a
 	// response that the client refuses for its size would come again forever.
 	maxResponse = 16 << 20
@@ -40,10 +37,6 @@ const (
 	streamWindow = 4 << 20
 	connWindow   = 16 << 20
 	readBuffer   = 64 << 10
-
-	// unaryTimeout bounds GetTopic, GetSchema and the question for the org's API versions. A
-	// cold GetTopic was seen to take 4 s.
-	unaryTimeout = 20 * time.Second
 
 	// groupCreditEvery is less than the minute after which Salesforce ends a stream without
 	// demand.
