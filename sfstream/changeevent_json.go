@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
 )
 
 var (
@@ -30,7 +30,7 @@ func (m *Message) jsonChange() (*ChangeEvent, error) {
 	}
 	c := new(ChangeEvent)
 	listed := false // versions of the API before 47.0 do not say what changed
-	for f := bayeux.NewFields(header); f.Next(); {
+	for f := jsonscan.NewFields(header); f.Next(); {
 		if err := c.read(string(f.Key), f.Value); err != nil {
 			return nil, m.decodeError(changeHeader+"."+string(f.Key), err)
 		}
@@ -92,7 +92,7 @@ func jsonText(value []byte) (string, error) {
 	if value[0] != '"' {
 		return "", errNoText
 	}
-	return bayeux.Text(value), nil
+	return jsonscan.Text(value), nil
 }
 
 // jsonTexts is a list of texts, nil where it is empty.
@@ -107,16 +107,16 @@ func jsonTexts(value []byte) (texts []string, err error) {
 // readBody finds what the header of the Streaming API does not say: nulls and
 // diffs. The fields of compound ones come last, as in bitmaps.
 func (c *ChangeEvent) readBody(payload []byte) {
-	for f := bayeux.NewFields(payload); f.Next(); {
+	for f := jsonscan.NewFields(payload); f.Next(); {
 		if string(f.Key) != changeHeader {
 			c.readField("", f.Key, f.Value)
 		}
 	}
-	for f := bayeux.NewFields(payload); f.Next(); {
+	for f := jsonscan.NewFields(payload); f.Next(); {
 		if string(f.Key) == changeHeader || isJSONDiff(f.Value) {
 			continue
 		}
-		for nested := bayeux.NewFields(f.Value); nested.Next(); {
+		for nested := jsonscan.NewFields(f.Value); nested.Next(); {
 			c.readField(string(f.Key)+".", nested.Key, nested.Value)
 		}
 	}
@@ -134,6 +134,6 @@ func (c *ChangeEvent) readField(parent string, name, value []byte) {
 // isJSONDiff reports whether a value is a diff: {"diff": "--- …"}. No compound field
 // has a member of that name.
 func isJSONDiff(value []byte) bool {
-	f := bayeux.NewFields(value)
+	f := jsonscan.NewFields(value)
 	return f.Next() && string(f.Key) == "diff" && f.Value[0] == '"' && !f.Next()
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
@@ -22,17 +22,17 @@ import (
 //	{"payload":"…","event":{"replayId":1,"createdDate":"…"}}                   generic
 func readEvent(m *Message, channel string, data []byte) {
 	m.Channel, m.payload, m.json = channel, data, true
-	for f := bayeux.NewFields(data); f.Next(); {
+	for f := jsonscan.NewFields(data); f.Next(); {
 		switch string(f.Key) {
 		case "schema":
-			m.SchemaID = bayeux.Text(f.Value)
+			m.SchemaID = jsonscan.Text(f.Value)
 		case "event":
-			for e := bayeux.NewFields(f.Value); e.Next(); {
+			for e := jsonscan.NewFields(f.Value); e.Next(); {
 				switch string(e.Key) {
 				case "replayId":
 					m.ReplayID = decimal(e.Value)
 				case "EventUuid":
-					m.ID = bayeux.Text(e.Value)
+					m.ID = jsonscan.Text(e.Value)
 				case "type":
 					m.Type = eventType(e.Value)
 				}
@@ -65,7 +65,7 @@ func eventType(value []byte) string {
 	case `"undeleted"`:
 		return "undeleted"
 	}
-	return bayeux.Text(value)
+	return jsonscan.Text(value)
 }
 
 // inOrder sorts events that came on two connections by their replay ids. Those
@@ -96,7 +96,7 @@ func inOrder(messages []Message) []Message {
 
 // splitData finds what the publisher gave and what Salesforce added.
 func splitData(data []byte) (payload, event []byte) {
-	for f := bayeux.NewFields(data); f.Next(); {
+	for f := jsonscan.NewFields(data); f.Next(); {
 		switch string(f.Key) {
 		case "payload", "sobject":
 			payload = f.Value
@@ -108,7 +108,7 @@ func splitData(data []byte) (payload, event []byte) {
 }
 
 func member(object []byte, name string) []byte {
-	for f := bayeux.NewFields(object); f.Next(); {
+	for f := jsonscan.NewFields(object); f.Next(); {
 		if string(f.Key) == name {
 			return f.Value
 		}
@@ -137,7 +137,7 @@ func jsonTime(value []byte) time.Time {
 		}
 		return time.UnixMilli(ms).UTC()
 	}
-	t, _ := parseDateTime(bayeux.Text(value))
+	t, _ := parseDateTime(jsonscan.Text(value))
 	return t
 }
 
@@ -183,7 +183,7 @@ func parseDateTime(s string) (time.Time, bool) {
 // jsonCreatedDate is the createdDate of an event that has one, as a DateTime.
 func jsonCreatedDate(data []byte) string {
 	_, event := splitData(data)
-	date := bayeux.Text(member(event, "createdDate"))
+	date := jsonscan.Text(member(event, "createdDate"))
 	if t, ok := dateTime(date); ok {
 		return t.Format(dateTimeForm)
 	}

@@ -3,7 +3,7 @@ package sfstream
 import (
 	"strings"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
 )
 
 // EventName is the type of the event: Order__e, AccountChangeEvent. A channel of
@@ -28,11 +28,11 @@ func (m *Message) EventName() string {
 	if m.json {
 		_, event := splitData(m.payload)
 		if name := member(event, "EventApiName"); len(name) > 2 && name[0] == '"' {
-			return bayeux.Text(name)
+			return jsonscan.Text(name)
 		}
-		for f := bayeux.Inside(m.payload, "payload").Inside(changeHeader); f.Next(); {
+		for f := jsonscan.Inside(m.payload, "payload").Inside(changeHeader); f.Next(); {
 			if string(f.Key) == "entityName" && len(f.Value) > 2 && f.Value[0] == '"' {
-				return changeEventName(bayeux.Text(f.Value))
+				return changeEventName(jsonscan.Text(f.Value))
 			}
 		}
 	}

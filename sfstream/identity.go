@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
-	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
@@ -89,7 +89,7 @@ func isUUID(s string) bool {
 // isChange reports whether m is a change event, also one that cannot be read.
 func (m *Message) isChange() bool {
 	if m.json {
-		header := bayeux.Inside(m.payload, "payload").Inside(changeHeader)
+		header := jsonscan.Inside(m.payload, "payload").Inside(changeHeader)
 		return header.Next() || strings.HasPrefix(m.Channel, "/data/")
 	}
 	if m.schema != nil && m.schema.Err() == nil {
@@ -168,7 +168,7 @@ func appendText[T string | []byte](b []byte, text T) []byte {
 func appendJSONIdentity(b, data []byte) (encoding []byte, ok bool) {
 	var entity, change, transaction []byte
 	var sequence int64
-	f := bayeux.Inside(data, "payload").Inside(changeHeader)
+	f := jsonscan.Inside(data, "payload").Inside(changeHeader)
 	for f.Next() {
 		if string(f.Value) == "null" {
 			continue

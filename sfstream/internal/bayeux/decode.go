@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
 )
 
 const (
@@ -96,7 +98,7 @@ func (d *decoder) next() ([]Event, error) {
 // begin reads up to the first message.
 func (d *decoder) begin() error {
 	for {
-		d.pos = space(d.buf, d.pos)
+		d.pos = jsonscan.Space(d.buf, d.pos)
 		if d.pos < len(d.buf) {
 			break
 		}
@@ -119,14 +121,14 @@ func (d *decoder) begin() error {
 // element returns the next message of the list, or nil at its end. With yield it also returns nil
 // when it has to go on in another buffer, so that the events in the old one are handed on first.
 func (d *decoder) element(yield bool) ([]byte, error) {
-	var b border
+	var b jsonscan.Border
 	from := d.pos
 	started := false
 	for {
 		if !started {
-			d.pos = space(d.buf, d.pos)
+			d.pos = jsonscan.Space(d.buf, d.pos)
 			if d.pos < len(d.buf) && d.buf[d.pos] == ',' {
-				d.pos = space(d.buf, d.pos+1)
+				d.pos = jsonscan.Space(d.buf, d.pos+1)
 			}
 			if d.pos < len(d.buf) {
 				switch c := d.buf[d.pos]; {
@@ -140,7 +142,7 @@ func (d *decoder) element(yield bool) ([]byte, error) {
 			}
 		}
 		if started {
-			if end := b.find(d.buf, from); end >= 0 {
+			if end := b.Find(d.buf, from); end >= 0 {
 				element := d.buf[d.pos:end:end]
 				d.pos = end
 				d.ended = !d.list
@@ -200,7 +202,7 @@ func (d *decoder) grow() {
 func (d *decoder) take(element []byte) (Event, bool) {
 	var e Event
 	var channel, data []byte
-	for f := NewFields(element); f.Next(); {
+	for f := jsonscan.NewFields(element); f.Next(); {
 		switch string(f.Key) {
 		case "channel":
 			channel = f.Value
@@ -211,7 +213,7 @@ func (d *decoder) take(element []byte) (Event, bool) {
 	if len(channel) > 2 && string(channel[1:len(channel)-1]) == d.channel {
 		e.Channel = d.channel
 	} else {
-		e.Channel = Text(channel)
+		e.Channel = jsonscan.Text(channel)
 	}
 	if d.raw != nil {
 		d.raw(e.Channel, element)
@@ -270,26 +272,26 @@ func isMeta(channel string) bool { return len(channel) > 6 && channel[:6] == "/m
 
 func readReply(element []byte) Reply {
 	var r Reply
-	for f := NewFields(element); f.Next(); {
+	for f := jsonscan.NewFields(element); f.Next(); {
 		switch string(f.Key) {
 		case "channel":
-			r.Channel = Text(f.Value)
+			r.Channel = jsonscan.Text(f.Value)
 		case "id":
-			r.ID = Text(f.Value)
+			r.ID = jsonscan.Text(f.Value)
 		case "clientId":
-			r.ClientID = Text(f.Value)
+			r.ClientID = jsonscan.Text(f.Value)
 		case "subscription":
-			r.Subscription = Text(f.Value)
+			r.Subscription = jsonscan.Text(f.Value)
 		case "successful":
-			r.Successful = Text(f.Value) == "true"
+			r.Successful = jsonscan.Text(f.Value) == "true"
 		case "error":
-			r.Error = Text(f.Value)
+			r.Error = jsonscan.Text(f.Value)
 		case "errorCode": // an error of the REST API: it has no channel
 			if r.Error == "" {
-				r.Error = Text(f.Value)
+				r.Error = jsonscan.Text(f.Value)
 			}
 		case "message":
-			r.Message = Text(f.Value)
+			r.Message = jsonscan.Text(f.Value)
 		case "advice":
 			_ = r.Advice.UnmarshalJSON(f.Value) // UnmarshalJSON never fails
 		case "ext":
@@ -303,22 +305,4 @@ func readReply(element []byte) Reply {
 		}
 	}
 	return r
-}
-
-// Text returns the text of a JSON string, and any other value as it stands.
-func Text(value []byte) string {
-	if len(value) < 2 || value[0] != '"' {
-		return string(value)
-	}
-	inner := value[1 : len(value)-1]
-	for _, c := range inner {
-		if c == '\\' || c >= 0x80 {
-			var s string
-			if json.Unmarshal(value, &s) != nil {
-				break
-			}
-			return s
-		}
-	}
-	return string(inner)
 }

@@ -1,10 +1,14 @@
-package bayeux
+// Package jsonscan finds its way in JSON text without decoding it. What it finds are parts of the text.
+package jsonscan
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // Fields walks the members of a JSON object without decoding their values:
 //
-//	for f := bayeux.NewFields(text); f.Next(); {
+//	for f := jsonscan.NewFields(text); f.Next(); {
 //		f.Key, f.Value
 //	}
 //
@@ -18,7 +22,7 @@ type Fields struct {
 
 // NewFields walks the object that text is. Of anything else there are none.
 func NewFields(text []byte) Fields {
-	f := Fields{text: text, pos: space(text, 0)}
+	f := Fields{text: text, pos: Space(text, 0)}
 	if f.pos >= len(text) || text[f.pos] != '{' {
 		f.pos = len(text)
 		return f
@@ -44,9 +48,9 @@ func (f *Fields) Next() bool {
 // nextKey reads the key of the next member and returns where its value begins, or -1.
 func (f *Fields) nextKey() int {
 	t := f.text
-	i := space(t, f.pos)
+	i := Space(t, f.pos)
 	if i < len(t) && t[i] == ',' {
-		i = space(t, i+1)
+		i = Space(t, i+1)
 	}
 	if i >= len(t) || t[i] != '"' {
 		return -1
@@ -56,11 +60,11 @@ func (f *Fields) nextKey() int {
 		return -1
 	}
 	f.Key = t[i+1 : end-1]
-	i = space(t, end)
+	i = Space(t, end)
 	if i >= len(t) || t[i] != ':' {
 		return -1
 	}
-	return space(t, i+1)
+	return Space(t, i+1)
 }
 
 // Inside walks the object that is the value of a member of the object that text is,
@@ -86,11 +90,12 @@ func (f Fields) Inside(name string) Fields { return Inside(f.text, name) }
 
 // Closed reports whether the walk has ended where the object does.
 func (f *Fields) Closed() bool {
-	i := space(f.text, f.pos)
+	i := Space(f.text, f.pos)
 	return i < len(f.text) && f.text[i] == '}'
 }
 
-func space(t []byte, i int) int {
+// Space returns the index of the first byte from i on that is no white space.
+func Space(t []byte, i int) int {
 	for i < len(t) && (t[i] == ' ' || t[i] == '\n' || t[i] == '\t' || t[i] == '\r') {
 		i++
 	}
@@ -125,8 +130,8 @@ func valueEnd(t []byte, i int) int {
 	case '"':
 		return stringEnd(t, i+1)
 	case '{', '[':
-		var b border
-		return b.find(t, i)
+		var b Border
+		return b.Find(t, i)
 	}
 	start := i
 	for i < len(t) {
@@ -145,20 +150,20 @@ func valueEnd(t []byte, i int) int {
 	return i
 }
 
-// border looks for the end of an object or an array in text that may not all be
+// A Border looks for the end of an object or an array in text that may not all be
 // there yet. The zero value is ready to start at its first byte.
-type border struct {
+type Border struct {
 	depth    int
 	inString bool
 	escaped  bool // inString: the last byte seen was an unescaped backslash
 }
 
-// structural are the bytes at which find must look.
+// structural are the bytes at which Find must look.
 var structural = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
 
-// find goes on at i. It returns the index after the end, or -1 where the text
+// Find goes on at i. It returns the index after the end, or -1 where the text
 // ends before.
-func (b *border) find(t []byte, i int) int {
+func (b *Border) Find(t []byte, i int) int {
 	for i < len(t) {
 		if b.inString {
 			if b.escaped {
@@ -200,4 +205,22 @@ func (b *border) find(t []byte, i int) int {
 		}
 	}
 	return -1
+}
+
+// Text returns the text of a JSON string, and any other value as it stands.
+func Text(value []byte) string {
+	if len(value) < 2 || value[0] != '"' {
+		return string(value)
+	}
+	inner := value[1 : len(value)-1]
+	for _, c := range inner {
+		if c == '\\' || c >= 0x80 {
+			var s string
+			if json.Unmarshal(value, &s) != nil {
+				break
+			}
+			return s
+		}
+	}
+	return string(inner)
 }
