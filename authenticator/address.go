@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// parseBase parses an address that secrets will be sent to. Where the address is unfit parseBase returns the reason
-// instead. The reason quotes nothing of the address, which may itself hold a secret.
+// parseBase parses an address that secrets will be sent to. If the address is unfit, parseBase
+// returns the reason instead. The reason quotes nothing of the address, which may itself hold a
+// secret.
 func parseBase(raw string) (u *url.URL, reason string) {
 	u, err := url.Parse(raw)
 	switch {
@@ -29,7 +30,8 @@ func isLoopback(host string) bool {
 	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// parseInstance is parseBase for an instance URL: it also refuses the hosts of an org's pages and those that log in all orgs.
+// parseInstance does what parseBase does for an instance URL. It also refuses the hosts of an org's
+// pages, and those at which all orgs log in.
 func parseInstance(raw string) (u *url.URL, reason string) {
 	u, reason = parseBase(raw)
 	if reason != "" {
@@ -44,8 +46,8 @@ func parseInstance(raw string) (u *url.URL, reason string) {
 	return u, ""
 }
 
-// loginBase parses a login URL. Where the URL is unfit loginBase returns the reason instead, and with it, where it can
-// be guessed, the URL to write.
+// loginBase parses a login URL. If the URL is unfit, loginBase returns the reason instead, and in
+// it the URL to write, if it can guess that.
 func loginBase(raw string) (u *url.URL, reason string) {
 	u, reason = parseBase(raw)
 	if reason == "" {
@@ -66,11 +68,12 @@ func loginBase(raw string) (u *url.URL, reason string) {
 	return nil, reason
 }
 
-// salesforceHost is a host, perhaps with its port, at the beginning of what may be an address of Salesforce. The
-// address can hold a secret, or be one that was put there by mistake: nothing else of it is ever shown.
+// salesforceHost matches a host of Salesforce, perhaps with its port, at the beginning of what may
+// be an address. The address can hold a secret, or be one that was put there by mistake: nothing
+// else of it is ever shown.
 var salesforceHost = regexp.MustCompile(`(?i)^(?:https?:)?/*([a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:salesforce|force|salesforce-setup|site)\.com)(?::[0-9]+)?(?:[/?#]|$)`)
 
-// suggestion is the login URL that was meant by raw; empty where that cannot be told.
+// suggestion returns the login URL that was probably meant by raw, empty if it cannot tell.
 func suggestion(raw string) string {
 	match := salesforceHost.FindStringSubmatch(raw)
 	if match == nil {
@@ -79,8 +82,8 @@ func suggestion(raw string) string {
 	return "https://" + loginHost(strings.ToLower(match[1]))
 }
 
-// loginHost is the My Domain host of an org whose pages are at host, as a browser's address bar shows it. Any other
-// host is returned as it is.
+// loginHost returns the My Domain host of an org whose pages are at host, as a browser's address
+// bar shows it. It returns any other host as it is.
 func loginHost(host string) string {
 	for _, pages := range []string{".lightning.force.com", ".my.salesforce-setup.com"} {
 		if org, ok := strings.CutSuffix(host, pages); ok {
@@ -90,7 +93,8 @@ func loginHost(host string) string {
 	return host
 }
 
-// isShared tells whether host serves the logins of all orgs. Some flows work only at the My Domain host of one org.
+// isShared reports whether host serves the logins of all orgs. Some flows work only at the My
+// Domain host of one org.
 func isShared(host string) bool {
 	return strings.EqualFold(host, "login.salesforce.com") || strings.EqualFold(host, "test.salesforce.com")
 }

@@ -61,7 +61,7 @@ func TestClientCredentialsNeedMyDomain(t *testing.T) {
 	}
 }
 
-// notTrusted is a server whose certificate nobody has signed.
+// notTrusted is a server with a certificate that nobody has signed.
 func notTrusted(t *testing.T) *httptest.Server {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") }))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -112,7 +112,7 @@ func TestTLSAndProxiesForEachFlow(t *testing.T) {
 func TestCredentialsThatCannotBeRight(t *testing.T) {
 	for name, test := range map[string]struct {
 		token, instance, org string
-		says                 string // empty: they are taken, as the constants of these tests
+		says                 string // empty: they are accepted, and become the constants of these tests
 	}{
 		"pasted with the header": {" bearer  " + accessToken + "\r\n", instance, orgID, ""},
 		"white space around":     {"\t" + accessToken + " ", " " + instance + "/lightning ", " " + orgID + "\n", ""},
@@ -143,7 +143,8 @@ func TestCredentialsThatCannotBeRight(t *testing.T) {
 				if e := loginError(t, c, err); e.Code != "invalid_config" || !strings.Contains(e.Error(), test.says) {
 					t.Errorf("got %v", e)
 				}
-				// A cache cuts and does not judge; Validate does, of any Func.
+				// A cache tidies credentials and does not judge them; Validate does, whatever Func
+				// they come from.
 				if cacheErr != nil || !authenticator.Permanent(cached.Validate()) || !strings.Contains(cached.Validate().Error(), test.says) {
 					t.Errorf("from a cache: %v, %v", cacheErr, cached.Validate())
 				}
@@ -162,7 +163,7 @@ func TestCredentialsThatCannotBeRight(t *testing.T) {
 			}
 		})
 	}
-	for name, flow := range flows() { // replies are looked at in the same way
+	for name, flow := range flows() { // the credentials in replies are judged in the same way
 		login := always(200, tokenReply("access_token", "marker marker"))
 		if name == "soap" {
 			login = always(200, soapReply("sessionId", "marker marker"))
@@ -193,7 +194,7 @@ func TestUserinfoSaysThatOrgIDMakesItUnnecessary(t *testing.T) {
 		return response(200, tokenReply("id", "")), nil
 	}))
 	if e := loginError(t, c, err); strings.Contains(e.Error(), "OrgID") || !strings.Contains(e.Error(), "from "+instance+"/services/oauth2/userinfo") {
-		t.Errorf("got %v", e) // this flow has no such field
+		t.Errorf("got %v", e) // this flow has no field OrgID
 	}
 }
 
@@ -204,7 +205,7 @@ func TestShortSecretsLeaveTextReadable(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "authentication failure") {
 		t.Errorf("got %v", err)
 	}
-	p.SecurityToken = "marker" // together they are a secret
+	p.SecurityToken = "marker" // password and token together are long enough to be redacted
 	c, err := p.Authenticate(context.Background(), always(400, `{"error":"invalid_grant","error_description":"you sent ailmarker"}`))
 	if e := loginError(t, c, err); e.Description != "you sent [redacted]" {
 		t.Errorf("got %v", e)

@@ -62,7 +62,8 @@ func TestWhatAServerWritesStaysOnOneLine(t *testing.T) {
 	}
 }
 
-// TestASecretAsACodeIsNotShown: of SOAP the code is cut out of what the server wrote.
+// TestASecretAsACodeIsNotShown: the code of a SOAP fault is cut out of a text that the server
+// wrote.
 func TestASecretAsACodeIsNotShown(t *testing.T) {
 	for _, fault := range []string{
 		soapFault("sf:"+securityToken, "x", "", ""),
@@ -76,7 +77,8 @@ func TestASecretAsACodeIsNotShown(t *testing.T) {
 	}
 }
 
-// TestASecretInQuotesIsNotShown: net/http shows by %q what of a reply it cannot read, which may be what it was sent.
+// TestASecretInQuotesIsNotShown: net/http quotes with %q the part of a reply that it cannot read,
+// which may echo the request.
 func TestASecretInQuotesIsNotShown(t *testing.T) {
 	const secret = `marker"\<é\t`
 	for _, a := range []authenticator.Authenticator{
@@ -114,7 +116,8 @@ func TestFlowsServeSeveralGoroutines(t *testing.T) {
 	}
 }
 
-// TestOneLoginIsOneRequestWhateverIsRefused: but for the two answers that JWTBearer heeds.
+// TestOneLoginIsOneRequestWhateverIsRefused: there are no others than the two answers after which
+// JWTBearer sends another assertion.
 func TestOneLoginIsOneRequestWhateverIsRefused(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 407, 408, 410, 418, 429, 451, 500, 502, 503, 504} {
 		for name, flow := range flows() {

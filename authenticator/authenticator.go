@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The hosts of Salesforce that serve every org. An org's own My Domain URL, https://acme.my.salesforce.com,
-// works as well and is required by some flows.
+// The login hosts that serve every org. An org's own My Domain URL, https://acme.my.salesforce.com,
+// works as well, and some flows need it.
 const (
 	ProductionURL = "https://login.salesforce.com" // production and developer orgs
 	SandboxURL    = "https://test.salesforce.com"  // sandboxes; usernames there end in .sandboxname
@@ -26,19 +26,19 @@ type Login struct {
 	HTTPClient *http.Client
 }
 
-// base is the URL without a trailing slash, with its default.
+// base returns the URL without a trailing slash, or the default.
 func (l Login) base() string {
 	return cmp.Or(strings.TrimRight(strings.TrimSpace(l.URL), "/"), ProductionURL)
 }
 
-// Authenticator performs logins. Authenticate does one login and never returns (nil, nil). It is called from
-// several goroutines at once unless a [Cache] stands before it. Its errors should be [*Error] where a retry
-// cannot help: every other error counts as transient.
+// Authenticator performs logins. Authenticate does one login and never returns (nil, nil). Several
+// goroutines may call it at once, unless a [Cache] stands before it. If a retry cannot help, its
+// error should be an [*Error]: every other error counts as transient.
 type Authenticator interface {
 	Authenticate(ctx context.Context, login Login) (*Credentials, error)
 }
 
-// Func is a function that is an [Authenticator].
+// Func is an [Authenticator] that is a function.
 type Func func(ctx context.Context, login Login) (*Credentials, error)
 
 // Authenticate calls f. A nil f is an [*Error].

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// Cache shares the login of an [Authenticator] and is one itself. It keeps the credentials of a login until
-// [Cache.Invalidate]; failures are not kept. It is safe for concurrent use.
+// Cache shares the login of an [Authenticator] and is an Authenticator itself. It keeps the
+// credentials of a login until [Cache.Invalidate], and does not keep failures. It is safe for
+// concurrent use.
 //
-// A cache is meant for one user of one org. Logins at different Login.URLs are kept apart, so that none is
-// given out for another; of several Gets that share a login, the first one's HTTPClient and context values
-// are used.
+// A cache is meant for one user of one org. It keeps logins at different Login.URLs apart, so that
+// none is given out for another. If several Gets share a login, the HTTPClient and the context
+// values of the first one are used.
 type Cache struct {
 	opaque
 
@@ -25,10 +26,10 @@ type Cache struct {
 type slot struct {
 	flight      *flight
 	credentials *Credentials
-	since       time.Time // of credentials
+	since       time.Time // when the login brought the credentials
 }
 
-// flight is one login under way and those who wait for it.
+// flight is one login under way, and the Gets that wait for it.
 type flight struct {
 	cancel      context.CancelFunc
 	waiters     int           // guarded by Cache.mu
@@ -37,7 +38,8 @@ type flight struct {
 	err         error
 }
 
-// NewCache returns a cache over a. A *Cache is returned as it is, so that those who pass it on share it.
+// NewCache returns a cache over a. It returns a *Cache as it is, so that all who pass one on share
+// it.
 func NewCache(a Authenticator) *Cache {
 	if c, ok := a.(*Cache); ok && c != nil {
 		return c
@@ -45,21 +47,22 @@ func NewCache(a Authenticator) *Cache {
 	return &Cache{auth: a}
 }
 
-// Get returns a copy of the cached credentials or logs in. However many call it meanwhile, one login is under
-// way. A caller whose ctx ends leaves at once with ctx.Err(); the login goes on for the others and is
-// cancelled when none is left. Other errors are those of the Authenticator, for all who waited.
+// Get returns a copy of the cached credentials or logs in. However many calls come meanwhile, only
+// one login is under way. If ctx ends, Get returns ctx.Err() at once; the login goes on for the
+// other callers, and is cancelled when none is left. Other errors are those of the Authenticator,
+// and go to all callers that waited.
 func (c *Cache) Get(ctx context.Context, login Login) (*Credentials, error) {
 	return c.get(ctx, login, 0)
 }
 
-// Authenticate is Get.
+// Authenticate does what Get does.
 func (c *Cache) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	return c.Get(ctx, login)
 }
 
-// Invalidate says that Salesforce has refused old. They are dropped if they are still the cached ones, by
-// their AccessToken: of many streams that fail with one token, only the first causes a new login. Nil and
-// credentials that are no longer cached are ignored.
+// Invalidate tells the cache that Salesforce has refused old. The cache drops its credentials if
+// they have the AccessToken of old: of many streams that fail with one token, only the first causes
+// a new login. Nil, and credentials that are no longer cached, are ignored.
 func (c *Cache) Invalidate(old *Credentials) {
 	if old == nil {
 		return
@@ -73,7 +76,7 @@ func (c *Cache) Invalidate(old *Credentials) {
 	}
 }
 
-// get is Get with a limit to the age of the credentials; 0 is none.
+// get does what Get does, with a limit to the age of the credentials; 0 is no limit.
 func (c *Cache) get(ctx context.Context, login Login, maxAge time.Duration) (*Credentials, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -89,8 +92,8 @@ func (c *Cache) get(ctx context.Context, login Login, maxAge time.Duration) (*Cr
 		flying, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		f = &flight{cancel: cancel, done: make(chan struct{})}
 		s.flight = f
-		// Its waiters wait for it. The last one to leave cancels it and does not wait: an Authenticator
-		// that heeds its context ends then.
+		// The Gets wait for the goroutine. The last one to leave cancels it and does not wait for
+		// it: an Authenticator that heeds its context ends then.
 		go c.fly(flying, login, s, f)
 	}
 	f.waiters++
@@ -122,7 +125,7 @@ func (c *Cache) fly(ctx context.Context, login Login, s *slot, f *flight) {
 	defer f.cancel()
 	credentials, err := c.authenticate(ctx, login)
 	c.mu.Lock()
-	if s.flight == f { // not abandoned
+	if s.flight == f { // at least one Get still waits
 		s.flight = nil
 		if err == nil {
 			s.credentials, s.since = credentials, time.Now()
@@ -133,7 +136,7 @@ func (c *Cache) fly(ctx context.Context, login Login, s *slot, f *flight) {
 	close(f.done)
 }
 
-// authenticate holds the Authenticator to its contract.
+// authenticate calls the Authenticator and turns a breach of its contract into an error.
 func (c *Cache) authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	if c.auth == nil {
 		return nil, &Error{Code: codeConfig, Description: "the Cache has no Authenticator"}
@@ -150,7 +153,8 @@ func (c *Cache) authenticate(ctx context.Context, login Login) (*Credentials, er
 	return credentials, nil
 }
 
-// leave takes one waiter from f. An abandoned flight makes room, so that nobody joins a cancelled login.
+// leave takes one waiter from f. The last one also takes f out of its slot, so that nobody joins a
+// cancelled login.
 func (c *Cache) leave(s *slot, f *flight) {
 	c.mu.Lock()
 	f.waiters--
@@ -164,7 +168,7 @@ func (c *Cache) leave(s *slot, f *flight) {
 	}
 }
 
-// clone keeps the cached credentials out of the hands that could change them.
+// clone returns a copy, so that no caller can change the cached credentials.
 func clone(c *Credentials) *Credentials {
 	if c == nil {
 		return nil

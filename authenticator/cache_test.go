@@ -13,7 +13,8 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// counter logs in after a delay, with a new access token each time. Logins that were cancelled are counted too.
+// counter logs in after a delay, with a new access token each time. It also counts the logins that
+// were cancelled.
 type counter struct {
 	delay            time.Duration
 	begun, cancelled atomic.Int32
@@ -63,7 +64,7 @@ func TestInvalidateDropsOnlyWhatIsCached(t *testing.T) {
 	cache.Invalidate(&authenticator.Credentials{}) // nothing is cached yet
 	first := mustLogin(t, cache, authenticator.Login{})
 	var wg sync.WaitGroup
-	for range 50 { // as many streams that fail with one token
+	for range 50 { // as if so many streams failed with one token
 		wg.Go(func() {
 			cache.Invalidate(first)
 			mustLogin(t, cache, authenticator.Login{})
@@ -91,7 +92,7 @@ func TestAWaiterLeavesWithItsContext(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 10 {
 			wg.Go(func() {
-				limit := time.Duration(i+1) * time.Second // the one who began the login leaves as well
+				limit := time.Duration(i+1) * time.Second // the caller that began the login leaves as well
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
 				defer cancel()
 				if _, err := cache.Get(ctx, authenticator.Login{}); err != context.DeadlineExceeded || time.Since(begin) != limit {
@@ -127,7 +128,7 @@ func TestTheLastWaiterCancelsTheLogin(t *testing.T) {
 		if a.begun.Load() != 1 || a.cancelled.Load() != 1 {
 			t.Errorf("%d begun, %d cancelled", a.begun.Load(), a.cancelled.Load())
 		}
-		// Nobody joins the cancelled login.
+		// A Get that comes now does not join the cancelled login.
 		if c, err := cache.Get(t.Context(), authenticator.Login{}); err != nil || c.AccessToken != "token 2" {
 			t.Error(c, err)
 		}
@@ -139,7 +140,7 @@ func TestAnAbandonedLoginLeavesNothingBehind(t *testing.T) {
 		var logins atomic.Int32
 		cache := authenticator.NewCache(authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
 			token := fmt.Sprint("token ", logins.Add(1))
-			time.Sleep(time.Minute) // heeds no context
+			time.Sleep(time.Minute) // this login does not heed its context
 			return &authenticator.Credentials{AccessToken: token}, nil
 		}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -147,7 +148,7 @@ func TestAnAbandonedLoginLeavesNothingBehind(t *testing.T) {
 		if _, err := cache.Get(ctx, authenticator.Login{}); err != context.DeadlineExceeded {
 			t.Error(err)
 		}
-		time.Sleep(time.Second) // so that the abandoned login ends before the next
+		time.Sleep(time.Second) // the abandoned login ends before the next one begins
 		for range 2 {
 			if c, err := cache.Get(t.Context(), authenticator.Login{}); err != nil || c.AccessToken != "token 2" {
 				t.Error(c, err)

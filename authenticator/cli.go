@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// cliTimeout is how long both commands of one login may take together. It is a variable because processes know no
-// other clock than the real one: a test cannot wait for it, and sets a shorter one.
+// cliTimeout is how long both commands of one login may take together. It is a variable because
+// processes run by the real clock: a test cannot wait for so long, and sets a shorter time.
 var cliTimeout = time.Minute
 
-// cli is the Authenticator that uses a login of the Salesforce CLI, for a developer's own machine. Each Authenticate
-// runs the CLI anew, and the CLI renews its login where it has to.
+// cli is the Authenticator that uses a login of the Salesforce CLI, for a developer's own machine.
+// Each Authenticate runs the CLI anew, and the CLI renews its login if it has to.
 type cli struct {
 	org string // an alias or a username
 }
@@ -33,9 +33,10 @@ type cliReply struct {
 	} `json:"result"`
 }
 
-// Authenticate runs two commands. "sf org display" tells the instance, the org id and, in versions of the CLI without
-// the other command, the token; newer versions show a word in place of the token. It comes first because it also renews
-// the login. "sf org auth show-access-token" tells the token.
+// Authenticate runs two commands. "sf org display" tells the instance, the org id and, in versions
+// of the CLI without the other command, the token; newer versions show a word in place of the
+// token. It runs first because it also renews the login. "sf org auth show-access-token" tells the
+// token.
 func (c cli) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	x := newExchange("cli", login)
 	if c.org == "" || strings.HasPrefix(c.org, "-") {
@@ -77,7 +78,7 @@ func (x *exchange) run(ctx context.Context, path string, args ...string) (*cliRe
 	var stdout, stderr limitedBuffer
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second // a killed sf may leave a child behind that holds its output
+	cmd.WaitDelay = time.Second // a killed sf may leave a child behind that holds its output open
 	err := cmd.Run()
 	var reply cliReply
 	parsed := json.Unmarshal(stdout.Bytes(), &reply)
@@ -106,7 +107,8 @@ func (x *exchange) run(ctx context.Context, path string, args ...string) (*cliRe
 	return nil, x.fail(codeCLI, 0, nil, "%s: %s%s", command, x.cleanCLI(exit), x.said(text, &stderr))
 }
 
-// said is what a failed command wrote, its JSON message and its standard error, to be appended to the error's text.
+// said returns what a failed command wrote, its JSON message and its standard error, to be appended
+// to the error's text.
 func (x *exchange) said(message string, stderr *limitedBuffer) string {
 	var b strings.Builder
 	for _, text := range []string{message, stderr.String()} {
@@ -117,8 +119,9 @@ func (x *exchange) said(message string, stderr *limitedBuffer) string {
 	return b.String()
 }
 
-// tokenLike matches what may be a secret in the output of a failed command, whose token is not known and cannot be
-// redacted by its value: an access token in either form, a refresh token, the CLI's force:// URL that holds one.
+// tokenLike matches what may be a secret in the output of a failed command. The token of such a
+// command is not known, so that it cannot be redacted by its value. It matches an access token in
+// either form, a refresh token, and the CLI's force:// URL that holds one.
 var tokenLike = regexp.MustCompile(`\b00D[A-Za-z0-9]{12,15}!\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*|\b5Aep\S+|force://\S+`)
 
 // ansi matches the escape sequences by which the CLI colours a terminal.

@@ -18,7 +18,8 @@ const (
 	cliOld     = `{"status":0,"result":{"id":"` + orgID + `","accessToken":"` + accessToken + `","instanceUrl":"` + instance + `"}}`
 )
 
-// fakeCLI puts an sf on the PATH that answers its two commands with scripts, and notes how it was called.
+// fakeCLI puts an sf on the PATH that answers the two commands with scripts, and notes how it was
+// called.
 func fakeCLI(t testing.TB, display, show string) (calls func() string) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\necho \"$*\" >>'" + dir + "/calls'\ncase \"$*\" in\n" +
@@ -35,7 +36,7 @@ func fakeCLI(t testing.TB, display, show string) (calls func() string) {
 	}
 }
 
-// prints is a script that writes text to its standard output.
+// prints returns a script that writes text to its standard output.
 func prints(text string) string { return "cat <<'END'\n" + text + "\nEND\n" }
 
 func fromEnv(t testing.TB) authenticator.Authenticator {
@@ -57,7 +58,7 @@ func TestTheLoginOfTheCLI(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			calls := fakeCLI(t, test.display, test.show)
 			a := fromEnv(t)
-			for range 2 { // anew each time
+			for range 2 { // each login runs the CLI anew
 				got := mustLogin(t, a, authenticator.Login{})
 				if *got != (authenticator.Credentials{AccessToken: accessToken, TokenType: "Bearer", InstanceURL: instance, OrgID: orgID}) {
 					t.Errorf("got %v", got)
@@ -130,7 +131,8 @@ func TestFailuresOfTheCLI(t *testing.T) {
 	})
 }
 
-// TestAHangingCLIEndsWithTheContext: also where its child keeps the output open. This is real time, as a process is.
+// TestAHangingCLIEndsWithTheContext: it does so even if a child of the CLI keeps the output open.
+// It runs in real time, because it starts a process.
 func TestAHangingCLIEndsWithTheContext(t *testing.T) {
 	fakeCLI(t, "sleep 20 & sleep 20", "exit 1")
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -146,7 +148,8 @@ func TestAHangingCLIEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// TestAHangingCLIHasALimitOfItsOwn: a program that waits for ever for its login shall not wait for the CLI.
+// TestAHangingCLIHasALimitOfItsOwn: a program whose context never ends must not wait for the CLI
+// for ever.
 func TestAHangingCLIHasALimitOfItsOwn(t *testing.T) {
 	if before := authenticator.SetCLITimeout(t, 200*time.Millisecond); before != time.Minute {
 		t.Errorf("the limit is %v", before)

@@ -10,15 +10,16 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// ClientCredentials logs in by the OAuth client-credentials flow, as the run-as user of the app. It has no password
-// and no key, only the consumer secret: whoever has that is that user.
+// ClientCredentials logs in by the OAuth client-credentials flow, as the run-as user of the app.
+// The flow has no password and no key, only the consumer secret: whoever has that is that user.
 //
-// Salesforce takes it only at the org's My Domain URL, sandbox or not: Login.URL must be that (or a loopback host).
+// Salesforce accepts the flow only at the org's My Domain URL, for sandboxes too: Login.URL must be
+// that (or a loopback host).
 //
 // It is safe for concurrent use and redacts itself as [Credentials] does.
 type ClientCredentials struct {
-	ConsumerKey    string // of the app (client_id)
-	ConsumerSecret string // of the app (client_secret)
+	ConsumerKey    string // the app's consumer key (client_id)
+	ConsumerSecret string // the app's consumer secret (client_secret)
 }
 
 // Authenticate performs one login. Its errors are [*Error].
@@ -56,13 +57,13 @@ func (f ClientCredentials) view() view {
 // String shows the fields without the secrets.
 func (f ClientCredentials) String() string { return f.view().String() }
 
-// GoString is String.
+// GoString returns what String returns.
 func (f ClientCredentials) GoString() string { return f.String() }
 
-// Format writes String for every verb.
+// Format writes what String returns, for every verb.
 func (f ClientCredentials) Format(s fmt.State, _ rune) { io.WriteString(s, f.String()) }
 
-// LogValue is a group of the fields without the secrets.
+// LogValue returns a group of the fields without the secrets.
 func (f ClientCredentials) LogValue() slog.Value { return slog.GroupValue(f.view().attrs...) }
 
 // MarshalJSON encodes the fields without the secrets. They cannot be read back from it.

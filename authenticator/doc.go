@@ -1,8 +1,9 @@
 // Package authenticator logs in to Salesforce.
 //
-// An [Authenticator] performs one login and returns [Credentials]: the access token, the address of the org
-// and its id. The flows are below; a [Func] is any other; [FromEnv] picks one from the environment. [Cache] shares
-// one login between all who need it and forgets it when a token has been refused; [TokenSource] offers that login to
+// An [Authenticator] performs one login and returns [Credentials]: the access token, the address of
+// the org and its id. The types below implement the flows of Salesforce; a [Func] can implement any
+// other; [FromEnv] picks a flow from the environment. [Cache] shares one login between all who need
+// it and forgets it when Salesforce has refused its token; [TokenSource] offers that login to
 // golang.org/x/oauth2 for REST calls.
 //
 //	cache := authenticator.NewCache(authenticator.JWTBearer{
@@ -14,7 +15,7 @@
 //
 // # Flows
 //
-// When to use which, what it needs in Salesforce, and what breaks it:
+// When to use which flow, what it needs in Salesforce, and which errors say what is wrong:
 //
 //	JWTBearer          a server, in production and sandboxes alike. An app with the certificate of a key, and a user
 //	                   whom the app's policy pre-authorises.
@@ -35,14 +36,16 @@
 //	                     INVALID_OPERATION     it is not
 //	                     INSUFFICIENT_ACCESS   the user lacks Use Any API Auth
 //
-// An app is an External Client App: Setup, External Client App Manager, New. Enable OAuth with any callback URL and the
-// scopes api and refresh_token, offline_access; enable the flow, for JWT with the certificate; leave JWT-based access
-// tokens off, which are for REST only. Then in its policies pre-authorise the user (JWT) or name the run-as user (client
-// credentials). Consumer key and secret are in its settings; a new app takes some minutes. Connected apps that are not
-// installed in the org are restricted since September 2025 (OAUTH_APP_BLOCKED).
+// An app is an External Client App: Setup, External Client App Manager, New. Enable OAuth with any
+// callback URL and the scopes api and refresh_token, offline_access; enable the flow, for JWT with
+// the certificate; leave JWT-based access tokens off, because they work for REST only. Then
+// pre-authorise the user (JWT) or name the run-as user (client credentials) in the app's policies.
+// Consumer key and secret are in its settings. A new app takes some minutes until it works.
+// Connected apps that are not installed in the org are restricted since September 2025
+// (OAUTH_APP_BLOCKED).
 //
-// A failed login is an [*Error]. [Permanent] tells whether trying again is useless, or worse: repeated
-// failures lock the user out.
+// A failed login is an [*Error]. [Permanent] tells whether another attempt is useless, or worse:
+// repeated failures lock the user out.
 //
 // # What Salesforce does
 //
@@ -75,9 +78,10 @@
 //
 // # Safety
 //
-// Secrets go only to https addresses (and, for tests, to http on a loopback host). Redirects are never
-// followed: the host that a redirect names has not been chosen by the user. A reply is read up to 1 MiB,
-// and one request takes at most a minute, whatever the context and the HTTP client allow.
+// Secrets go only to https addresses (and, for tests, to http on a loopback host). Redirects are
+// never followed, because the user has not chosen the host that a redirect names. At most 1 MiB of
+// a reply is read, and one request takes at most a minute, whatever the context and the HTTP client
+// allow.
 //
 // [Credentials] and the flows redact themselves in fmt, encoding/json and log/slog, and no secret reaches
 // the text of an error, even when the server echoes it.

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// FromEnv makes an Authenticator of environment variables and tells where it logs in. The flow is the one whose
-// variables are set:
+// FromEnv makes an Authenticator from environment variables and tells where it logs in. The flow is
+// the one whose variables are set:
 //
 //	static              SALESFORCE_ACCESS_TOKEN, SALESFORCE_INSTANCE_URL; optional SALESFORCE_ORG_ID
 //	cli                 SALESFORCE_ORG: an alias or username of which the Salesforce CLI (sf) has a login. It is asked
@@ -28,22 +28,24 @@ import (
 //	soap                SALESFORCE_USERNAME, SALESFORCE_PASSWORD; optional SALESFORCE_SECURITY_TOKEN. Only where
 //	                    SALESFORCE_LOGIN_FLOW says so
 //
-// A flow whose variables another one needs too gives way to it: with a username and a password, key and secret are
-// those of the password flow. Key and secret are client credentials only where no variable says that another flow is
-// meant: a username or a private key beside them is not passed over. Two complete flows beside each other are an error,
-// until SALESFORCE_LOGIN_FLOW names one of the above. Where none is complete, the error names the variables that are
-// missing, of the first flow in this order of which one is set.
+// If another flow needs all variables of a flow too, the other one is meant: with a username and a
+// password, key and secret are those of the password flow. Key and secret are client credentials
+// only if no variable says that another flow is meant: a username or a private key beside them is
+// not ignored. Two complete flows beside each other are an error, unless SALESFORCE_LOGIN_FLOW
+// names one of the above. If no flow is complete, the error names the missing variables of the
+// first flow in this order of which one is set.
 //
-// Each variable may also be given as a file, under its name with _FILE, as SALESFORCE_PRIVATE_KEY_FILE: a mounted
-// secret, read once, now. One newline at the end of SALESFORCE_PASSWORD_FILE is cut; of all other variables and
-// files surrounding white space is. Files must be UTF-8, with or without a byte order mark. Empty variables count as not
-// set. A private key may have \n for its line breaks.
+// Each variable may also be given as a file, under its name with _FILE, as
+// SALESFORCE_PRIVATE_KEY_FILE: a mounted secret, which FromEnv reads once. FromEnv cuts one newline
+// at the end of SALESFORCE_PASSWORD_FILE, and surrounding white space of all other variables and
+// files. Files must be UTF-8, with or without a byte order mark. Empty variables count as not set.
+// A private key may have \n for its line breaks.
 //
-// loginURL is SALESFORCE_LOGIN_URL, or SandboxURL where SALESFORCE_SANDBOX is true (as strconv.ParseBool
-// reads it), or ProductionURL; the first two exclude each other.
+// loginURL is SALESFORCE_LOGIN_URL, or SandboxURL if SALESFORCE_SANDBOX is true (as
+// strconv.ParseBool reads it), or ProductionURL; the first two exclude each other.
 //
-// The *RefreshToken has no OnRotate: where the app rotates refresh tokens, the one in the environment is
-// dead after the first login. Set OnRotate before use, and start from what it saved.
+// The *RefreshToken has no OnRotate: if the app rotates refresh tokens, the one in the environment
+// is dead after the first login. Set OnRotate before use, and start from what it saved.
 //
 // Errors are [*Error] and name every variable that is missing.
 func FromEnv() (a Authenticator, loginURL string, err error) {
@@ -62,23 +64,23 @@ func FromEnv() (a Authenticator, loginURL string, err error) {
 	return flow.make(env), loginURL, nil
 }
 
-// environment is the variables that are set, without the prefix SALESFORCE_.
+// environment has the variables that are set, by their names without the prefix SALESFORCE_.
 type environment map[string]string
 
 var envVariables = []string{"LOGIN_FLOW", "LOGIN_URL", "SANDBOX", "ACCESS_TOKEN", "INSTANCE_URL", "ORG_ID", "ORG", "REFRESH_TOKEN",
 	"CONSUMER_KEY", "CONSUMER_SECRET", "PRIVATE_KEY", "AUDIENCE", "USERNAME", "PASSWORD", "SECURITY_TOKEN"}
 
-// envFlow is a flow of login and the variables that make it, named without the prefix SALESFORCE_.
+// envFlow is a login flow and its variables, named without the prefix SALESFORCE_.
 type envFlow struct {
 	name     string
-	needs    []string // the flow is complete when all of them are set
+	needs    []string // the flow is complete if all of them are set
 	optional []string // variables that may be set beside them and do not mean another flow
-	begun    []string // one of them that is set says that this flow is meant: what else is missing of needs is an error
+	begun    []string // if one of them is set this flow is meant, and what is missing of needs is an error
 	make     func(environment) Authenticator
 }
 
-// envFlows are all flows. Where none is complete, the first in this order that has begun is the one whose missing
-// variables the error names.
+// envFlows are all flows. If none is complete, the error names the missing variables of the first
+// one in this order that has begun.
 var envFlows = []envFlow{
 	{
 		name: "static", needs: []string{"ACCESS_TOKEN", "INSTANCE_URL"}, optional: []string{"ORG_ID"}, begun: []string{"ACCESS_TOKEN"},
@@ -120,7 +122,8 @@ var envFlows = []envFlow{
 	},
 }
 
-// flow is the flow that the variables mean: the one that LOGIN_FLOW names, or the only complete one.
+// flow returns the flow that the variables mean: the one that LOGIN_FLOW names, or the only
+// complete one.
 func (e environment) flow() (*envFlow, error) {
 	if name := e["LOGIN_FLOW"]; name != "" {
 		var names []string
@@ -144,8 +147,9 @@ func (e environment) flow() (*envFlow, error) {
 	switch len(rivals) {
 	case 0:
 	case 1:
-		// The app of any flow has a key and a secret. They are client credentials only where no variable says that
-		// another flow is meant: the login would be that of the app's run-as user, and not of the user that was named.
+		// The app of any flow has a key and a secret. They are client credentials only if no
+		// variable says that another flow is meant: otherwise the login would be that of the app's
+		// run-as user, and not of the user that was named.
 		if rivals[0].name != "client_credentials" {
 			return rivals[0], nil
 		}
@@ -167,15 +171,15 @@ func (e environment) flow() (*envFlow, error) {
 		"or SALESFORCE_ORG, an org that the Salesforce CLI is logged in to; each also as a file, under its name with _FILE")
 }
 
-// uses tells whether the flow f uses all variables that the flow other needs: then other is complete whenever f is,
-// without being meant.
+// uses reports whether the flow f uses all variables that the flow other needs. Then other is
+// complete whenever f is, without being meant.
 func (f *envFlow) uses(other *envFlow) bool {
 	return !slices.ContainsFunc(other.needs, func(name string) bool {
 		return !slices.Contains(f.needs, name) && !slices.Contains(f.optional, name)
 	})
 }
 
-// reason is the variable that says that this flow is meant.
+// reason returns the variable that says that this flow is meant.
 func (f *envFlow) reason() string { return f.begun[len(f.begun)-1] }
 
 func (e environment) lacks(f *envFlow) (names []string) {
@@ -187,7 +191,7 @@ func (e environment) lacks(f *envFlow) (names []string) {
 	return names
 }
 
-// missing is the error that names the variables which the flow f lacks, nil where it lacks none.
+// missing returns the error that names the variables which the flow f lacks, nil if it lacks none.
 func (e environment) missing(f *envFlow) error {
 	lacks := e.lacks(f)
 	if len(lacks) == 0 {
@@ -243,7 +247,7 @@ func readEnv() (environment, error) {
 	return e, nil
 }
 
-// readVariable is the value of a variable, or the text of the file that name_FILE names.
+// readVariable returns the value of a variable, or the text of the file that name_FILE names.
 func readVariable(name string) (string, error) {
 	name = "SALESFORCE_" + name
 	value, path := os.Getenv(name), os.Getenv(name+"_FILE")
@@ -285,7 +289,8 @@ func readVariable(name string) (string, error) {
 	return value, nil
 }
 
-// byteOrderMark is what editors and shells of Windows begin a text with. strings.TrimSpace does not cut it.
+// byteOrderMark is what editors and shells of Windows write at the beginning of a text.
+// strings.TrimSpace does not cut it.
 const byteOrderMark = "\ufeff"
 
 func readFile(path string) (string, error) {

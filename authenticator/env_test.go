@@ -95,7 +95,7 @@ func TestFromEnv(t *testing.T) {
 				}
 				return
 			}
-			// Compared by type and deeply, as printing shows no difference.
+			// The values are compared by type and deeply, because printing them hides the secrets.
 			if err != nil || login != test.login || !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %T, %q, %v; want %T, %q", got, login, err, test.want, test.login)
 			}

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Codes of our own, for failures in which Salesforce sent none. See [Error.Code].
+// Codes of this package, for failures in which Salesforce sent none. See [Error.Code].
 const (
 	codeConfig     = "invalid_config"
 	codeNoAnswer   = "no_answer"
@@ -25,12 +25,12 @@ const (
 
 // Error is a failed login. It holds no secret, not even one that the server echoed.
 type Error struct {
-	// Flow is client_credentials, jwt_bearer, refresh_token, password, soap, static, cli or environment; empty
-	// where the flow is not known, as for Credentials.Validate.
+	// Flow is client_credentials, jwt_bearer, refresh_token, password, soap, static, cli or
+	// environment; empty if the flow is not known, as for Credentials.Validate.
 	Flow string
 
-	// Code is Salesforce's error, such as invalid_grant (or an errorCode of userinfo, or an exceptionCode of SOAP
-	// as INVALID_LOGIN). Where there is none:
+	// Code is Salesforce's error, such as invalid_grant (or an errorCode of userinfo, or an
+	// exceptionCode of SOAP as INVALID_LOGIN). If Salesforce sent none, it is one of:
 	//
 	//	invalid_config    a field, a key or the login URL is missing or wrong; nothing was sent
 	//	no_answer         network trouble, a timeout, or the context ended: see Unwrap
@@ -46,15 +46,15 @@ type Error struct {
 	Code string
 
 	Description string // Salesforce's error_description, or ours; at most 300 bytes of what a server wrote
-	StatusCode  int    // of the HTTP reply; 0 where there was none
+	StatusCode  int    // status of the HTTP reply; 0 if there was none
 
-	at    string // the URL that answered, shown in the text; empty where none did
-	fault bool   // the answer is a SOAP fault: its HTTP 500 does not mean a trouble of the server, as it has refusals too
-	hint  string // the next step that the flow suggests, beside the one that remedy knows
+	at    string // the URL that answered, which the text shows; empty if none did
+	fault bool   // the answer is a SOAP fault: refusals come with HTTP 500 too, so that this status means no trouble of the server
+	hint  string // a next step that only the flow knows, beside the one that remedy returns
 	err   error
 }
 
-// Error tells what happened and, where it can be guessed, what to do.
+// Error returns what happened and, if it can guess that, what to do.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("authenticator")
@@ -81,20 +81,21 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the underlying error: of the network, the context, OnRotate, the Signer or a file; nil where a
-// server answered.
+// Unwrap returns the underlying error: that of the network, the context, OnRotate, the Signer or a
+// file; nil if a server answered.
 func (e *Error) Unwrap() error { return e.err }
 
-// Permanent tells whether trying the same login again is useless or harmful: Salesforce has judged it and
-// said no, or the configuration is wrong. Not permanent are trouble with the network, timeouts, 5xx,
-// maintenance pages, unusable replies, rate limits, a failed OnRotate or Signer, and every error that is no
-// [*Error].
+// Permanent reports whether another attempt at the same login is useless or harmful: Salesforce has
+// judged it and said no, or the configuration is wrong. Not permanent are trouble with the network,
+// timeouts, 5xx, maintenance pages, unusable replies, rate limits, a failed OnRotate or Signer, and
+// every error that is not an [*Error].
 //
-// A SOAP fault, such as INVALID_LOGIN, is permanent although it comes with HTTP 500, but for the few codes that tell
-// of the server's own trouble.
+// A SOAP fault, such as INVALID_LOGIN, is permanent although it comes with HTTP 500, except for the
+// few codes that tell of the server's own trouble.
 //
-// A 404 page or a temporary redirect mean a wrong login URL at the first login, but at a later one more likely
-// a host in trouble. They judge no login, so they are not permanent. A permanent redirect (301, 308) is.
+// A 404 page or a temporary redirect means a wrong login URL at the first login, but at a later one
+// more likely a host in trouble. Neither judges the login, so they are not permanent. A permanent
+// redirect (301, 308) is.
 func Permanent(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -103,7 +104,7 @@ func Permanent(err error) bool {
 	switch e.Code {
 	case "invalid_grant":
 		return !e.says("login rate exceeded")
-	case "invalid_client", "invalid_client_id", "invalid_client_credentials", // the app is not known as that
+	case "invalid_client", "invalid_client_id", "invalid_client_credentials", // Salesforce does not know the app by these credentials
 		"unsupported_grant_type", "invalid_request", "invalid_scope", // our request is wrong
 		"invalid_app_access", "inactive_user", "inactive_org", codeExpired, // only a person can cure it
 		codeConfig:
@@ -119,8 +120,8 @@ func Permanent(err error) bool {
 	case codeRedirected:
 		return e.StatusCode == http.StatusMovedPermanently || e.StatusCode == http.StatusPermanentRedirect
 	}
-	// A code that this table does not know is a judgement unless the status says that it is a moment's
-	// trouble: wrong passwords sent in a loop lock the user out.
+	// If this table does not know a code, it is a judgement, unless the status says that the
+	// trouble passes: wrong passwords sent in a loop lock the user out.
 	switch e.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return false
@@ -131,11 +132,12 @@ func Permanent(err error) bool {
 	return e.StatusCode < 500
 }
 
-// cliJudged are parts of the texts by which the Salesforce CLI says that it has no login, or that Salesforce has refused
-// its login. It has no codes for that.
+// cliJudged are parts of the texts in which the Salesforce CLI says that it has no login, or that
+// Salesforce has refused its login. It has no codes for that.
 var cliJudged = []string{"no authorization information", "expired access/refresh token", "inactive user", "inactive organization",
 	"client identifier invalid", "invalid client credentials", "hasn't approved this consumer", "oauth_app_blocked", "ip restricted",
 	"invalid assertion", "audience is invalid", "user is locked", "authentication failure"}
 
-// says tells whether the description contains text, whatever the case of its letters. text must be in lower case.
+// says reports whether the description contains text, whatever the case of its letters. text must
+// be in lower case.
 func (e *Error) says(text string) bool { return strings.Contains(strings.ToLower(e.Description), text) }

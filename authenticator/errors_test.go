@@ -19,7 +19,8 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// What Salesforce answers to logins that it refuses: see the package documentation, "What Salesforce does".
+// The refusals of Salesforce's login endpoints: whether they are permanent, and the remedy that the
+// text names. See the package documentation, "What Salesforce does".
 func TestErrorTable(t *testing.T) {
 	for _, row := range []struct {
 		code, description string
@@ -84,7 +85,7 @@ func TestErrorTable(t *testing.T) {
 				}
 				remedy := row.remedy
 				if row.description == "authentication failure" && (name == "client_credentials" || name == "jwt_bearer") {
-					remedy = "allow this flow" // these have no password
+					remedy = "allow this flow" // the flow has no password
 				}
 				if strings.HasPrefix(row.code, "invalid_client") && name == "jwt_bearer" {
 					remedy = "check consumer key and private key"
@@ -135,7 +136,7 @@ func TestUnusableReplies(t *testing.T) {
 			for name, flow := range flows() {
 				login, code, says := always(row.status, row.body), row.code, row.says
 				login.URL = flow.url
-				if name == "soap" && code == "incomplete_reply" { // JSON, whatever it holds
+				if name == "soap" && code == "incomplete_reply" { // any JSON is a malformed reply for SOAP
 					code, says = "malformed_reply", "not XML"
 				}
 				c, err := flow.auth.Authenticate(context.Background(), login)
@@ -178,7 +179,7 @@ func TestRedirectToNowhere(t *testing.T) {
 			r.Header = http.Header{"Location": {location}}
 			return r, nil
 		})
-		for _, flow := range []authenticator.Authenticator{passwordFlow(), refreshFlow()} { // the others do not have this secret
+		for _, flow := range []authenticator.Authenticator{passwordFlow(), refreshFlow()} { // the other flows do not send this secret
 			c, err := flow.Authenticate(context.Background(), login)
 			if e := loginError(t, c, err); e.Code != "redirected" {
 				t.Errorf("%q: %v", location, e)
@@ -269,7 +270,7 @@ func TestASlowReplyEndsWithTheContext(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						a := auth
 						if _, ok := a.(*authenticator.RefreshToken); ok {
-							a = refreshFlow() // its channels belong to the bubble
+							a = refreshFlow() // its channels must belong to the bubble
 						}
 						ctx, cancel := test.ctx()
 						defer cancel()
@@ -285,7 +286,7 @@ func TestASlowReplyEndsWithTheContext(t *testing.T) {
 						if took := time.Since(begin); took != test.after {
 							t.Errorf("after %v, want %v", took, test.after)
 						}
-						// A refresh outlives its caller, by no more than our own limit.
+						// A refresh outlives its caller, but by no more than our own limit.
 						time.Sleep(time.Minute)
 						synctest.Wait()
 					})
@@ -310,7 +311,7 @@ func TestEchoedSecretsAreRedacted(t *testing.T) {
 	}
 }
 
-// TestEchoedRequestsAreRedacted is the same for each flow and what it sends, whole and in pieces.
+// TestEchoedRequestsAreRedacted does the same for all that each flow sends, whole and in pieces.
 func TestEchoedRequestsAreRedacted(t *testing.T) {
 	for name, flow := range flows() {
 		assertion := ""

@@ -11,7 +11,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// salesforce is a login host that answers every login with reply.
+// salesforce returns a login host that answers every login with reply.
 func salesforce(status int, reply string) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
@@ -48,7 +48,7 @@ func ExamplePassword() {
 	host := salesforce(200, tokenReply())
 	defer host.Close()
 
-	login := authenticator.Login{URL: host.URL} // authenticator.SandboxURL, or nothing for production
+	login := authenticator.Login{URL: host.URL} // in a program: authenticator.SandboxURL, or nothing for production
 	credentials, err := authenticator.Password{
 		ConsumerKey: "3MVG9", ConsumerSecret: "secret", Username: "robot@acme.com", Password: "pass", SecurityToken: "token",
 	}.Authenticate(context.Background(), login)
@@ -74,7 +74,7 @@ func ExampleRefreshToken() {
 			if err := os.WriteFile(file+".new", []byte(token), 0o600); err != nil {
 				return err
 			}
-			return os.Rename(file+".new", file) // whole or not at all
+			return os.Rename(file+".new", file) // a crash leaves the old file or the new one, whole
 		},
 	}
 	_, err := flow.Authenticate(context.Background(), authenticator.Login{URL: host.URL})
@@ -98,7 +98,7 @@ func ExampleCache() {
 	cache := authenticator.NewCache(authenticator.Static{AccessToken: "secret", InstanceURL: instance, OrgID: orgID})
 	credentials, err := cache.Get(context.Background(), authenticator.Login{})
 	fmt.Println(credentials.OrgID, err)
-	cache.Invalidate(credentials) // when Salesforce has refused them
+	cache.Invalidate(credentials) // if Salesforce has refused them
 	fmt.Println(cache)
 	// Output:
 	// 00D000000000001AAA <nil>

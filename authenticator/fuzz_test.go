@@ -12,7 +12,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// judge fails unless a login gave valid credentials or an *Error.
+// judge fails the test unless a login returned valid credentials or an *Error.
 func judge(t *testing.T, c *authenticator.Credentials, err error) {
 	t.Helper()
 	if err != nil {
@@ -50,7 +50,7 @@ func FuzzTokenReply(f *testing.F) {
 			return response(status, body), nil
 		})
 		for name, flow := range flows() {
-			if name != "soap" && name != "jwt_bearer" { // another reply; the same reply, after a slow signature
+			if name != "soap" && name != "jwt_bearer" { // SOAP has another reply; JWT has the same, after a slow signature
 				login.URL = flow.url
 				c, err := flow.auth.Authenticate(context.Background(), login)
 				judge(t, c, err)

@@ -55,12 +55,12 @@ func response(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body))}
 }
 
-// inMemory is a Login whose requests f answers without a network.
+// inMemory returns a Login whose requests f answers without a network.
 func inMemory(f func(*http.Request) (*http.Response, error)) authenticator.Login {
 	return authenticator.Login{HTTPClient: &http.Client{Transport: roundTripper(f)}}
 }
 
-// always is a Login that gets the same answer to everything.
+// always returns a Login that gets the same answer to every request.
 func always(status int, body string) authenticator.Login {
 	return inMemory(func(*http.Request) (*http.Response, error) { return response(status, body), nil })
 }
@@ -78,7 +78,8 @@ func form(t *testing.T, r *http.Request) url.Values {
 	return v
 }
 
-// tokenReply is a good reply with changes: pairs of key and value, an empty value removes the key.
+// tokenReply returns a good reply with changes: pairs of key and value; an empty value removes the
+// key.
 func tokenReply(pairs ...string) string {
 	m := map[string]string{
 		"access_token": accessToken, "instance_url": instance, "id": identity, "token_type": "Bearer",
@@ -108,7 +109,7 @@ func refreshFlow() *authenticator.RefreshToken {
 	return &authenticator.RefreshToken{ConsumerKey: "key", ConsumerSecret: consumerSecret, RefreshToken: refreshToken}
 }
 
-// testKey is the private key of the app, made once.
+// testKey returns the private key of the app, which is made once.
 var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -117,7 +118,7 @@ var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-// pkcs8 is the key as people have it in a file.
+// pkcs8 returns the key in the form in which people have it in a file.
 var pkcs8 = sync.OnceValue(func() []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(testKey())
 	if err != nil {
@@ -138,7 +139,7 @@ func soapFlow() authenticator.SOAP {
 	return authenticator.SOAP{Username: "u@acme.com", Password: password, SecurityToken: securityToken}
 }
 
-// flows are those that log in, each with a login URL that it takes.
+// flows returns the flows that log in, each with a login URL that it accepts.
 func flows() map[string]struct {
 	auth authenticator.Authenticator
 	url  string
@@ -156,7 +157,7 @@ func flows() map[string]struct {
 	}
 }
 
-// sent is the body of a request, and what it says without the escapes of its form.
+// sent returns the body of a request, raw and without the escapes of its form.
 func sent(t *testing.T, r *http.Request) (raw, plain string) {
 	t.Helper()
 	body, err := io.ReadAll(r.Body)
@@ -170,7 +171,7 @@ func sent(t *testing.T, r *http.Request) (raw, plain string) {
 	return raw, plain
 }
 
-// loginError is the *Error of a login that must fail, checked for leaks along its chain.
+// loginError returns the *Error of a login that must fail, and checks for leaks along its chain.
 func loginError(t *testing.T, c *authenticator.Credentials, err error) *authenticator.Error {
 	t.Helper()
 	e, ok := errors.AsType[*authenticator.Error](err)

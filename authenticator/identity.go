@@ -13,8 +13,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// credentials makes Credentials of a token reply. The org's and the user's id are the last segments of the
-// identity URL; where that is missing, userinfo tells them.
+// credentials makes Credentials from a token reply. The ids of the org and the user are the last
+// segments of the identity URL; if that is missing, credentials asks userinfo for them.
 func (x *exchange) credentials(ctx context.Context, token *oauth2.Token) (*Credentials, error) {
 	text := func(key string) string { s, _ := token.Extra(key).(string); return s }
 	c := &Credentials{
@@ -43,7 +43,8 @@ func (x *exchange) credentials(ctx context.Context, token *oauth2.Token) (*Crede
 	return c, nil
 }
 
-// userinfo asks the org for its id and the user's. There is no retry: a login is one attempt.
+// userinfo asks the org for the ids of the org and the user. It does not retry, because a login is
+// one attempt.
 func (x *exchange) userinfo(ctx context.Context, c *Credentials) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -70,7 +71,7 @@ func (x *exchange) userinfo(ctx context.Context, c *Credentials) error {
 	return nil
 }
 
-// splitIdentity takes the ids from https://login.salesforce.com/id/<org>/<user>.
+// splitIdentity returns the ids in https://login.salesforce.com/id/<org>/<user>.
 func splitIdentity(identity string) (org, user string) {
 	u, err := url.Parse(identity)
 	if err != nil {
@@ -84,20 +85,21 @@ func splitIdentity(identity string) (org, user string) {
 	return org, user
 }
 
-// isID tells whether s has the form of a Salesforce id: 15 characters, or 18 with the check characters.
+// isID reports whether s has the form of a Salesforce id: 15 characters, or 18 with the check
+// characters.
 func isID(s string) bool {
 	return (len(s) == 15 || len(s) == 18) && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	})
 }
 
-// isOrgID tells whether s has the form of an org's id.
+// isOrgID reports whether s has the form of an org's id.
 func isOrgID(s string) bool { return isID(s) && strings.HasPrefix(s, "00D") }
 
-// issuedAt reads Salesforce's milliseconds since 1970, sent as a string. It is information only, so what
-// cannot be read is the zero time and no error.
+// issuedAt reads Salesforce's milliseconds since 1970, which are sent as a string. They are for
+// information only, so that an unreadable time is the zero time and no error.
 func issuedAt(v any) time.Time {
-	if f, ok := v.(float64); ok { // a number, should Salesforce ever send one
+	if f, ok := v.(float64); ok { // in case Salesforce ever sends a number
 		v = strconv.FormatFloat(f, 'f', 0, 64)
 	}
 	ms, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)

@@ -23,31 +23,35 @@ import (
 
 const (
 	assertionLife = 3 * time.Minute  // from signing to exp; Salesforce accepts 3 to 5 minutes
-	clockSkew     = 30 * time.Second // our clock has to differ by more from the Date of a refusal to be its reason
+	clockSkew     = 30 * time.Second // a clock that is off by less than this from a refusal's Date is not its reason
 )
 
-// JWTBearer logs in by the OAuth JWT bearer flow (RFC 7523): it proves by a private key that it is the app, and asks
-// for a token of Username. The app has the certificate of the key, and its policy admits the user; nothing secret
-// is sent. It works at ProductionURL, SandboxURL and My Domain URLs.
+// JWTBearer logs in by the OAuth JWT bearer flow (RFC 7523): a private key proves that it is the
+// app, and it asks for a token of Username. The app has the certificate of the key, and its policy
+// admits the user. Nothing secret is sent. It works at ProductionURL, SandboxURL and My Domain
+// URLs.
 //
-// One Authenticate sends one assertion, and another only where Salesforce's answer asks for it: once with the My
-// Domain URL as the audience, where the answer is that the audience is invalid and Audience is not set; and once
-// with the time of Salesforce's clock, where the assertion is refused and that clock is another than ours.
+// One Authenticate sends one assertion, and a further one only if Salesforce's answer asks for it:
+// once with the My Domain URL as the audience, if the answer is that the audience is invalid and
+// Audience is not set; and once with the time of Salesforce's clock, if the assertion is refused
+// and that clock differs from ours.
 //
-// It is safe for concurrent use, if Signer is, and redacts itself as [Credentials] does.
+// It is safe for concurrent use if Signer is, and redacts itself as [Credentials] does.
 type JWTBearer struct {
-	ConsumerKey string // of the app (client_id)
+	ConsumerKey string // the app's consumer key (client_id)
 	Username    string // in a sandbox it ends in .sandboxname
 
 	// PrivateKey is an RSA key in PEM, PKCS#1 ("RSA PRIVATE KEY") or PKCS#8 ("PRIVATE KEY"), without a passphrase.
 	PrivateKey []byte
 
-	// Signer signs in place of PrivateKey: a key in a KMS or an HSM. Its Public must be an *rsa.PublicKey; Sign is
-	// called with a SHA-256 digest and crypto.SHA256 (RS256). It gets no context, so it should have a time limit.
+	// Signer signs in place of PrivateKey, with a key in a KMS or an HSM. Its Public must return an
+	// *rsa.PublicKey; Sign is called with a SHA-256 digest and crypto.SHA256 (RS256). It gets no
+	// context, so it should have a time limit.
 	Signer crypto.Signer
 
-	// Audience is the aud of the assertion. Default: ProductionURL or SandboxURL, whichever Login.URL stands for; a
-	// My Domain URL of a sandbox or a scratch org for SandboxURL. Experience Cloud sites may want their own URL.
+	// Audience is the aud of the assertion. Default: ProductionURL or SandboxURL, whichever
+	// Login.URL stands for; the My Domain URL of a sandbox or a scratch org stands for SandboxURL.
+	// Experience Cloud sites may want their own URL.
 	Audience string
 }
 
@@ -76,7 +80,7 @@ func (j JWTBearer) Authenticate(ctx context.Context, login Login) (*Credentials,
 // clock. See JWTBearer.
 func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer crypto.Signer) (*oauth2.Token, error) {
 	audience := cmp.Or(j.Audience, standsFor(base))
-	other := "" // the audience to try if the first one is refused; empty where there is none
+	other := "" // the audience to try if the first one is refused; empty if there is none
 	if j.Audience == "" && !isShared(base.Hostname()) {
 		lower := *base // Salesforce compares audiences letter by letter, so the host must be in lower case
 		lower.Host = strings.ToLower(base.Host)
@@ -87,16 +91,16 @@ func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer
 	for {
 		assertion, err := j.sign(audience, time.Now().Add(skew), signer)
 		switch {
-		case err != nil && j.Signer == nil: // such as a key that is too small: trying again cures nothing
+		case err != nil && j.Signer == nil: // for example the key is too small: another attempt cures nothing
 			return nil, x.fail(codeConfig, 0, err, "PrivateKey cannot sign")
 		case err != nil:
 			return nil, x.fail(codeSigner, 0, err, "the assertion could not be signed")
 		}
 		x.secrets = append(x.secrets, assertion, assertion[strings.LastIndexByte(assertion, '.')+1:]) // the signature alone is a secret too: all before it can be guessed
 		token, answer, err := x.tokenAt(ctx, base, func(ctx context.Context, at oauth2.Endpoint) (*oauth2.Token, error) {
-			// Package clientcredentials serves here because it sends any grant_type with exactly these parameters.
-			// x/oauth2/jwt takes no crypto.Signer, hides the reply, and sends the time of issue (iat), which lies in the
-			// future where our clock is ahead.
+			// Package clientcredentials serves here because it sends any grant_type with exactly
+			// these parameters. x/oauth2/jwt takes no crypto.Signer, hides the reply, and sends the
+			// time of issue (iat), which lies in the future for Salesforce if our clock is ahead.
 			c := &clientcredentials.Config{TokenURL: at.TokenURL, AuthStyle: at.AuthStyle, EndpointParams: url.Values{
 				"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"},
 				"assertion":  {assertion},
@@ -134,7 +138,7 @@ func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer
 	}
 }
 
-// signer is what signs the assertions, Signer or PrivateKey, or the reason why neither can.
+// signer returns what signs the assertions, Signer or PrivateKey, or the reason why neither can.
 func (j JWTBearer) signer() (signer crypto.Signer, reason string) {
 	switch {
 	case j.Signer != nil && len(j.PrivateKey) > 0:
@@ -144,7 +148,7 @@ func (j JWTBearer) signer() (signer crypto.Signer, reason string) {
 	case j.Signer == nil:
 		return parsePrivateKey(j.PrivateKey)
 	}
-	if v := reflect.ValueOf(j.Signer); v.Kind() == reflect.Pointer && v.IsNil() { // as where the program ignored that its key could not be read
+	if v := reflect.ValueOf(j.Signer); v.Kind() == reflect.Pointer && v.IsNil() { // for example the program ignored that its key could not be read
 		return nil, fmt.Sprintf("Signer is a nil %T", j.Signer)
 	}
 	if _, ok := j.Signer.Public().(*rsa.PublicKey); !ok {
@@ -171,9 +175,9 @@ func (j JWTBearer) sign(audience string, now time.Time, signer crypto.Signer) (s
 	return unsigned + "." + encode(signature), nil
 }
 
-// standsFor is the audience of an org with this login URL: ProductionURL or SandboxURL, wherever the org would log in
-// without its My Domain. The host of a sandbox has "--" before the sandbox's name, and .sandbox in newer My Domains;
-// scratch orgs log in at test.salesforce.com too.
+// standsFor returns the audience for a login URL: ProductionURL or SandboxURL, at whichever the org
+// would log in without its My Domain. The host of a sandbox has "--" before the sandbox's name, and
+// .sandbox in newer My Domains; scratch orgs log in at test.salesforce.com too.
 func standsFor(base *url.URL) string {
 	host := strings.ToLower(base.Hostname())
 	for _, mark := range []string{".sandbox.", "--", ".scratch."} {
@@ -190,7 +194,7 @@ func standsFor(base *url.URL) string {
 func (j JWTBearer) view() view {
 	signer := ""
 	if j.Signer != nil {
-		signer = fmt.Sprintf("%T", j.Signer) // its fields may hold the key
+		signer = fmt.Sprintf("%T", j.Signer) // only the type: its fields may hold the key
 	}
 	return view{"JWTBearer", []slog.Attr{
 		slog.String("ConsumerKey", j.ConsumerKey),
@@ -204,13 +208,13 @@ func (j JWTBearer) view() view {
 // String shows the fields without the secrets.
 func (j JWTBearer) String() string { return j.view().String() }
 
-// GoString is String.
+// GoString returns what String returns.
 func (j JWTBearer) GoString() string { return j.String() }
 
-// Format writes String for every verb.
+// Format writes what String returns, for every verb.
 func (j JWTBearer) Format(f fmt.State, _ rune) { io.WriteString(f, j.String()) }
 
-// LogValue is a group of the fields without the secrets.
+// LogValue returns a group of the fields without the secrets.
 func (j JWTBearer) LogValue() slog.Value { return slog.GroupValue(j.view().attrs...) }
 
 // MarshalJSON encodes the fields without the secrets. They cannot be read back from it.

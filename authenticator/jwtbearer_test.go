@@ -83,7 +83,8 @@ func TestAssertionIsOfTheHostThatTheLoginURLStandsFor(t *testing.T) {
 	}
 }
 
-// TestASecondAudienceIsTriedOnce: only where the first one was refused as such, and only where it was not chosen.
+// TestASecondAudienceIsTriedOnce: it is tried only if the first one was refused as an audience, and
+// was not chosen by the program.
 func TestASecondAudienceIsTriedOnce(t *testing.T) {
 	chosen := jwtFlow()
 	chosen.Audience = "https://acme.my.site.com"
@@ -138,7 +139,7 @@ func TestAWrongClockIsCorrectedOnce(t *testing.T) {
 			t.Errorf("%v: the server said %q", skew, s.said)
 		}
 	}
-	both := newStrictServer(t) // both reasons together are two requests, not three: the Date is heeded at once
+	both := newStrictServer(t) // both reasons together take two requests, not three: the Date is heeded at once
 	both.skew, both.audiences = time.Hour, []string{both.URL}
 	mustLogin(t, jwtFlow(), authenticator.Login{URL: both.URL})
 	if len(both.said) != 2 {
@@ -146,7 +147,7 @@ func TestAWrongClockIsCorrectedOnce(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		says string
-		off  time.Duration // of the Date; 0: none
+		off  time.Duration // how far the Date is off, times the number of the request; 0: there is no Date
 		want int
 	}{
 		"right clock":           {"expired authorization code", time.Second, 1},
@@ -162,7 +163,7 @@ func TestAWrongClockIsCorrectedOnce(t *testing.T) {
 				if test.off == 0 {
 					return refusal(test.says, time.Time{})
 				}
-				return refusal(test.says, time.Now().Add(test.off*time.Duration(n))) // a Date that never agrees
+				return refusal(test.says, time.Now().Add(test.off*time.Duration(n))) // a Date that is further off each time
 			})
 			c, err := jwtFlow().Authenticate(context.Background(), login)
 			e := loginError(t, c, err)
@@ -176,7 +177,8 @@ func TestAWrongClockIsCorrectedOnce(t *testing.T) {
 	}
 }
 
-// TestNoMoreThanThreeAssertions: a server that finds a new reason each time gets one for each reason.
+// TestNoMoreThanThreeAssertions: a server that finds a new reason each time gets one more assertion
+// for each reason.
 func TestNoMoreThanThreeAssertions(t *testing.T) {
 	for _, words := range [][]string{
 		{"audience is invalid", "expired authorization code"},
@@ -253,7 +255,7 @@ func TestPrivateKeys(t *testing.T) {
 	}
 }
 
-// smallKey has 512 bits: nobody takes it any more.
+// smallKey has 512 bits, which nobody accepts any more.
 func smallKey() []byte {
 	for {
 		p, _ := rand.Prime(rand.Reader, 256)

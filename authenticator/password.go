@@ -9,18 +9,18 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Password logs in by the OAuth username-password flow, which Salesforce ends on 20 February 2027, for all orgs
-// (Salesforce help 005461976). Use [ClientCredentials] or [JWTBearer]. Orgs made since Summer '23 block it by
-// default, those made since Summer '26 and External Client Apps do not have it; the answer then is invalid_grant,
-// "authentication failure".
+// Password logs in by the OAuth username-password flow, which Salesforce ends on 20 February 2027
+// for all orgs (Salesforce help 005461976). Use [ClientCredentials] or [JWTBearer]. Orgs made since
+// Summer '23 block the flow by default; orgs made since Summer '26, and External Client Apps, do
+// not have it. The answer then is invalid_grant, "authentication failure".
 //
 // It is safe for concurrent use and redacts itself as [Credentials] does.
 type Password struct {
-	ConsumerKey    string // of the connected app (client_id)
-	ConsumerSecret string // of the connected app (client_secret)
+	ConsumerKey    string // the connected app's consumer key (client_id)
+	ConsumerSecret string // the connected app's consumer secret (client_secret)
 	Username       string // in a sandbox it ends in .sandboxname
 	Password       string
-	SecurityToken  string // sent behind the password; empty where the address is in a trusted IP range
+	SecurityToken  string // sent after the password; empty if our address is in a trusted IP range
 }
 
 // Authenticate performs one login. Its errors are [*Error].
@@ -53,13 +53,13 @@ func (p Password) view() view {
 // String shows the fields without the secrets.
 func (p Password) String() string { return p.view().String() }
 
-// GoString is String.
+// GoString returns what String returns.
 func (p Password) GoString() string { return p.String() }
 
-// Format writes String for every verb.
+// Format writes what String returns, for every verb.
 func (p Password) Format(f fmt.State, _ rune) { io.WriteString(f, p.String()) }
 
-// LogValue is a group of the fields without the secrets.
+// LogValue returns a group of the fields without the secrets.
 func (p Password) LogValue() slog.Value { return slog.GroupValue(p.view().attrs...) }
 
 // MarshalJSON encodes the fields without the secrets. They cannot be read back from it.

@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// parsePrivateKey finds the RSA key in a PEM file, or returns the reason why there is none. The reason shows
-// nothing of the file but the kind of what is in it, by words of ours.
+// parsePrivateKey returns the RSA key in a PEM file, or the reason why it finds none. The reason
+// names the kind of what is in the file and quotes nothing of it.
 func parsePrivateKey(file []byte) (key *rsa.PrivateKey, reason string) {
 	found := ""
 	file = bytes.TrimPrefix(file, []byte(byteOrderMark))

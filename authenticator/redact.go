@@ -15,7 +15,7 @@ import (
 
 const redacted = "[redacted]"
 
-// hide is what is shown of a secret: whether there is one.
+// hide returns what is shown of a secret: whether there is one.
 func hide(secret string) string {
 	if secret == "" {
 		return ""
@@ -48,8 +48,9 @@ func (v view) marshal() ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// opaque is embedded by the types that hold secrets and cannot be copied. Being empty it can have value receivers
-// without copying a mutex, so that also a RefreshToken kept by value in another struct shows nothing.
+// opaque is embedded by the types that hold secrets and cannot be copied. Because it is empty it
+// can have value receivers without copying a mutex, so that even a RefreshToken kept by value in
+// another struct shows nothing.
 type opaque struct{}
 
 func (opaque) String() string               { return redacted }
@@ -58,12 +59,12 @@ func (opaque) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
 func (opaque) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (opaque) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }
 
-// shortSecret is the length in bytes up to which redact leaves a secret alone: a password of three characters protects
-// nothing, and to replace it would blot out every "key" or "a" of a text.
+// shortSecret is the length in bytes up to which redact leaves a secret alone: a password of three
+// characters protects nothing, and replacing it would blot out every "key" or "a" of a text.
 const shortSecret = 3
 
-// redact replaces the secrets in s, also in the escaped forms of HTML forms, URLs and %q. The last is how net/http
-// quotes a reply that it cannot parse.
+// redact replaces the secrets in s, also as HTML forms, URLs and %q escape them. net/http uses %q
+// to quote a reply that it cannot parse.
 func redact(s string, secrets []string) string {
 	var known []string
 	for _, secret := range secrets {
@@ -81,7 +82,8 @@ func redact(s string, secrets []string) string {
 	return strings.NewReplacer(pairs...).Replace(s)
 }
 
-// redactError is err, or where its text holds a secret an error that only [errors.Is] and [errors.As] see through.
+// redactError returns err, or if its text holds a secret an error with a clean text, through which
+// only [errors.Is] and [errors.As] see err.
 func redactError(err error, secrets []string) error {
 	if err == nil {
 		return nil
@@ -94,7 +96,7 @@ func redactError(err error, secrets []string) error {
 	return err
 }
 
-// redactedError keeps the original in closures, where no formatting verb reaches it.
+// redactedError keeps the original error in closures, where no formatting verb reaches it.
 type redactedError struct {
 	text string
 	is   func(error) bool

@@ -14,8 +14,8 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// show formats v in every way that a program logs things. (%p and %w of a struct call no method of it; go vet
-// reports them.)
+// show formats v in every way in which a program logs things. (%p and %w of a struct call no method
+// of it; go vet reports them.)
 func show(t *testing.T, v any) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -44,8 +44,8 @@ func TestNothingShowsASecret(t *testing.T) {
 	client, jwt, soap := clientCredentialsFlow(), jwtFlow(), soapFlow()
 	jwt.PrivateKey, jwt.Signer = []byte("marker-key"), secretSigner{key: "marker-key"}
 
-	// Values, pointers, and both inside of other things. A RefreshToken by value is built in place: go vet
-	// objects to copying it, but fmt does copy it out of a struct.
+	// The test shows values, pointers, and both inside of other things. A RefreshToken by value is
+	// built in place: go vet objects to copying one, but fmt does copy it out of a struct.
 	type config struct {
 		Name  string
 		Flow  authenticator.RefreshToken
@@ -88,7 +88,7 @@ func TestNothingShowsASecret(t *testing.T) {
 		c     *authenticator.Credentials
 		cache *authenticator.Cache
 	}{&credentials, cache}
-	leaks(t, fmt.Sprintf("%v %+v %#v", hidden, hidden, &hidden)) // other verbs see through: doc.go, Caveats
+	leaks(t, fmt.Sprintf("%v %+v %#v", hidden, hidden, &hidden)) // other verbs show the field: see doc.go, Caveats
 	type named interface {
 		fmt.Stringer
 		fmt.GoStringer

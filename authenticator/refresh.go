@@ -10,32 +10,34 @@ import (
 // RefreshToken logs in by the OAuth refresh-token flow. It must be used through a pointer,
 // &RefreshToken{…}, and its fields must not be changed after the first Authenticate.
 //
-// Where the app has refresh token rotation, each login brings a new refresh token and the old one dies;
-// an old one that is sent again makes Salesforce revoke the new one and all access tokens. Therefore
-// RefreshToken keeps the newest token, refreshes one at a time, and lets a refresh that has begun run to its
-// end (a minute at most, plus OnRotate) even when the context of its caller ends: a reply that nobody read
-// would be a token lost. Two processes, or two RefreshTokens, must never share one rotating token.
+// If the app has refresh token rotation, each login brings a new refresh token and the old one
+// dies; an old one that is sent again makes Salesforce revoke the new one and all access tokens.
+// Therefore RefreshToken keeps the newest token, refreshes one at a time, and lets a refresh that
+// has begun run to its end (a minute at most, plus OnRotate) even if the context of its caller
+// ends: if nobody read the reply, the new token would be lost. Two processes, or two RefreshTokens,
+// must never share one rotating token.
 //
 // It redacts itself as [Credentials] does.
 type RefreshToken struct {
-	ConsumerKey    string // of the connected app (client_id)
-	ConsumerSecret string // of the connected app (client_secret); sent only if set
-	RefreshToken   string // the one to begin with
+	ConsumerKey    string // the connected app's consumer key (client_id)
+	ConsumerSecret string // the connected app's consumer secret (client_secret); sent only if set
+	RefreshToken   string // the token to begin with
 
-	// OnRotate persists a new refresh token, before the login that brought it is used. If it fails, the new
-	// token is kept in memory, Authenticate returns the error, and the next Authenticate calls OnRotate with
-	// that token again before anything else. Its context has the values of Authenticate's and ends after a
-	// minute. It must not call Authenticate. With nil a rotated token is lost when the process ends.
+	// OnRotate persists a new refresh token, before the login that brought it is used. If it fails,
+	// RefreshToken keeps the new token in memory, Authenticate returns the error, and the next
+	// Authenticate calls OnRotate with that token again before anything else. Its context has the
+	// values of Authenticate's and ends after a minute. OnRotate must not call Authenticate. If it
+	// is nil, a rotated token is lost when the process ends.
 	OnRotate func(ctx context.Context, newToken string) error
 
 	opaque
 
 	mu   sync.Mutex
-	busy chan struct{} // closed at the end of the login under way; nil when there is none
+	busy chan struct{} // closed when the login under way ends; nil if there is none
 
-	// Owned by the login under way.
-	current string        // the refresh token to send; empty: RefreshToken
-	unsaved *oauth2.Token // a reply whose rotated token OnRotate has yet to accept
+	// Only the login under way uses these.
+	current string        // the refresh token to send; empty: the field RefreshToken
+	unsaved *oauth2.Token // a reply whose rotated token OnRotate has not saved yet
 }
 
 // Authenticate performs one login, after those that other goroutines have begun. Its errors are [*Error].
@@ -49,8 +51,8 @@ func (r *RefreshToken) Authenticate(ctx context.Context, login Login) (*Credenti
 		err         error
 	}
 	done := make(chan result, 1)
-	// This Authenticate waits for the goroutine; if its ctx ends first, the next Authenticate does, through
-	// busy. requestTimeout bounds its requests and OnRotate's context.
+	// This Authenticate waits for the goroutine. If its ctx ends first, the next Authenticate waits
+	// for it, through busy. requestTimeout bounds its requests and OnRotate's context.
 	go func() {
 		defer r.release()
 		credentials, err := r.login(context.WithoutCancel(ctx), login)
@@ -82,7 +84,7 @@ func (r *RefreshToken) login(ctx context.Context, login Login) (*Credentials, er
 		if err != nil {
 			return nil, err
 		}
-		if token.RefreshToken != r.current { // x/oauth2 fills in the one sent where the reply has none
+		if token.RefreshToken != r.current { // x/oauth2 fills in the token that was sent if the reply has none
 			r.current, r.unsaved = token.RefreshToken, token
 		}
 	}
@@ -105,7 +107,8 @@ func (r *RefreshToken) save(ctx context.Context) error {
 	return r.OnRotate(ctx, r.current)
 }
 
-// acquire waits until no other login is under way. A mutex would not do: its waiters cannot leave.
+// acquire waits until no other login is under way. Those that wait for a mutex could not leave when
+// ctx ends.
 func (r *RefreshToken) acquire(ctx context.Context) error {
 	for ctx.Err() == nil {
 		r.mu.Lock()

@@ -15,8 +15,8 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// rotating is a token endpoint with refresh token rotation: it takes only the newest token, and a replay of
-// an old one revokes everything, as Salesforce's does.
+// rotating is a token endpoint with refresh token rotation. It accepts only the newest token, and a
+// replay of an old one revokes everything, as in Salesforce.
 type rotating struct {
 	t     *testing.T
 	delay time.Duration
@@ -46,7 +46,7 @@ func (s *rotating) answer(r *http.Request) (*http.Response, error) {
 	s.n++
 	n := s.n
 	s.mu.Unlock()
-	time.Sleep(s.delay) // the network's, in virtual time; 0 outside of a bubble
+	time.Sleep(s.delay) // the network's delay, in virtual time; 0 outside of a bubble
 	s.mu.Lock()
 	s.running--
 	return response(200, tokenReply("refresh_token", s.token(n), "access_token", fmt.Sprint(accessToken, n))), nil
@@ -67,7 +67,7 @@ func TestRotationSavesBeforeTheTokenIsUsed(t *testing.T) {
 		}
 		order = append(order, "refreshed")
 		resp, err := server.answer(r)
-		return response(200, strings.Replace(readAll(resp), identity, "", 1)), err // so that userinfo uses the access token
+		return response(200, strings.Replace(readAll(resp), identity, "", 1)), err // without it, userinfo is asked with the access token
 	})
 	for range 2 {
 		mustLogin(t, a, login)
@@ -195,14 +195,14 @@ func TestARefreshOutlivesItsCaller(t *testing.T) {
 		if e := loginError(t, c, err); !errors.Is(e, context.DeadlineExceeded) || time.Since(begin) != time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), e)
 		}
-		// A waiter for the turn can leave as well.
+		// A caller that waits for its turn can leave as well.
 		short, cancelShort := context.WithTimeout(t.Context(), time.Second)
 		defer cancelShort()
 		if _, err := a.Authenticate(short, inMemory(server.answer)); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 2*time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		ctx = context.WithValue(t.Context(), key{}, "value")
-		if _, err := a.Authenticate(ctx, inMemory(server.answer)); err != nil { // the server checks that nothing was replayed
+		if _, err := a.Authenticate(ctx, inMemory(server.answer)); err != nil { // the server checks that no token was replayed
 			t.Error(err)
 		}
 		if want := fmt.Sprintf("[%[1]s-1 %[1]s-2]", refreshToken); fmt.Sprint(saved) != want {

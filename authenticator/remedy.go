@@ -18,7 +18,7 @@ const (
 	unlock      = "an administrator must unlock the user; wait before the next attempt"
 )
 
-// remedy is the next step for the reader of e, by what is known of the causes; empty where nothing is.
+// remedy returns the next step for the reader of e, empty if the cause is not known.
 func (e *Error) remedy() string {
 	if r := e.remedyOfCode(); r != "" {
 		return r
@@ -28,7 +28,7 @@ func (e *Error) remedy() string {
 	}
 	switch e.Code {
 	case "invalid_client", "invalid_client_id", "invalid_client_credentials":
-		if e.Flow == "jwt_bearer" { // it sends no secret
+		if e.Flow == "jwt_bearer" { // this flow sends no secret
 			return "check consumer key and private key, and that the app exists in this org (a new app takes some minutes)"
 		}
 		return "check consumer key and consumer secret, and that the app exists in this org (a new app takes some minutes)"
@@ -63,8 +63,9 @@ func (e *Error) remedy() string {
 	return ""
 }
 
-// remedyOfCode is the remedy for codes that say more than their descriptions do; empty for others. The codes of OAuth's
-// error pages (OAUTH_…) come in upper and lower case, and also in the description of an invalid_grant.
+// remedyOfCode returns the remedy for codes that say more than their descriptions do, empty for
+// others. The codes of OAuth's error pages (OAUTH_…) come in upper and lower case, and also in the
+// description of an invalid_grant.
 func (e *Error) remedyOfCode() string {
 	is := func(code string) bool { return strings.EqualFold(e.Code, code) || e.says(strings.ToLower(code)) }
 	switch {
@@ -99,7 +100,8 @@ func (e *Error) remedyOfCode() string {
 	return ""
 }
 
-// remedyOfDescription is the remedy for OAuth errors whose description says more than the code does; empty for others.
+// remedyOfDescription returns the remedy for OAuth errors whose description says more than the code
+// does, empty for others.
 func (e *Error) remedyOfDescription() string {
 	switch {
 	case e.says("authentication failure"):
@@ -132,7 +134,7 @@ func (e *Error) remedyOfDescription() string {
 		return "the user's profile does not allow logins at this time"
 	case e.says("no client credentials user"):
 		return "choose a run-as user in the app"
-	case slices.Contains(words(e.Description), "locked"): // as a word: "blocked" is another case
+	case slices.Contains(words(e.Description), "locked"): // as a word of its own: "blocked" is another case
 		return unlock
 	case e.says("blocked"):
 		return "an administrator must unblock the app (Setup, Connected Apps OAuth Usage)"

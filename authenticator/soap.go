@@ -16,21 +16,21 @@ import (
 // lastSOAP is the last version of the SOAP API that has the login call.
 const lastSOAP = 64
 
-// SOAP logs in by the login call of the SOAP API, which needs no app. Salesforce retires it in Summer '27. Orgs made
-// since Winter '26 have it off by default, versions of the API above 64.0 do not have it, and since Summer '26 the
-// user may need the permission Use Any API Auth. It is here for orgs that have nothing else; use [JWTBearer] or
-// [ClientCredentials].
+// SOAP logs in by the login call of the SOAP API, which needs no app. Salesforce retires it in
+// Summer '27. Orgs made since Winter '26 have it off by default, API versions above 64.0 do not
+// have it, and since Summer '26 the user may need the permission Use Any API Auth. This type is for
+// orgs that have nothing else; use [JWTBearer] or [ClientCredentials].
 //
 // It is safe for concurrent use and redacts itself as [Credentials] does.
 type SOAP struct {
 	Username      string // in a sandbox it ends in .sandboxname
 	Password      string
-	SecurityToken string // sent behind the password; empty where the address is in a trusted IP range
-	APIVersion    string // such as "64.0", which is the default and the last
+	SecurityToken string // sent after the password; empty if our address is in a trusted IP range
+	APIVersion    string // "64.0", the default, is the last one that works
 }
 
-// loginCall is the request. Its element names have their prefixes written out, because encoding/xml would repeat the
-// namespace at every element.
+// loginCall is the request. Its element names have their prefixes written out, because encoding/xml
+// would repeat the namespace at every element.
 type loginCall struct {
 	XMLName  xml.Name `xml:"soapenv:Envelope"`
 	Envelope string   `xml:"xmlns:soapenv,attr"`
@@ -39,8 +39,8 @@ type loginCall struct {
 	Password string   `xml:"soapenv:Body>urn:login>urn:password"`
 }
 
-// loginReply is the reply: a result, or a fault. Elements are found by their local names, so that neither prefixes nor
-// their order matter.
+// loginReply is the reply: a result, or a fault. It finds elements by their local names, so that
+// neither prefixes nor their order matter.
 type loginReply struct {
 	XMLName xml.Name `xml:"Envelope"`
 	Fault   *struct {
@@ -62,8 +62,8 @@ type loginReply struct {
 	} `xml:"Body>loginResponse>result"`
 }
 
-// Authenticate performs one login. Its errors are [*Error]; of a fault the Code is the exceptionCode, without a
-// prefix.
+// Authenticate performs one login. Its errors are [*Error]; the Code of a fault is its
+// exceptionCode, without a prefix.
 func (s SOAP) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	x := newExchange("soap", login, s.Password, s.SecurityToken, s.Password+s.SecurityToken)
 	if err := x.require("Username", s.Username, "Password", s.Password); err != nil {
@@ -89,7 +89,7 @@ func (s SOAP) Authenticate(ctx context.Context, login Login) (*Credentials, erro
 	if err != nil {
 		return nil, x.fail(codeConfig, 0, nil, "the request cannot be written")
 	}
-	var escaped strings.Builder // the password in XML's form, to redact it where a server quotes the request
+	var escaped strings.Builder // the password in XML's form, to redact it if a server quotes the request
 	xml.EscapeText(&escaped, []byte(s.Password))
 	x.secrets = append(x.secrets, escaped.String())
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -114,7 +114,7 @@ func (s SOAP) Authenticate(ctx context.Context, login Login) (*Credentials, erro
 	return x.session(answer, resp.StatusCode)
 }
 
-// session makes credentials of a reply. A SOAP fault is an error whatever the HTTP status is.
+// session makes credentials from a reply. A SOAP fault is an error whatever the HTTP status is.
 func (x *exchange) session(answer loginReply, status int) (*Credentials, error) {
 	r := answer.Result
 	x.secrets = append(x.secrets, r.SessionID)
@@ -126,7 +126,7 @@ func (x *exchange) session(answer loginReply, status int) (*Credentials, error) 
 		code, text = x.clean(code), x.clean(text)
 		code = strings.TrimSpace(code[strings.LastIndexByte(code, ':')+1:]) // without a namespace prefix such as sf:
 		if match := faultText.FindStringSubmatch(text); match != nil {
-			if strings.ToUpper(code) != code || code == "" { // not a code of Salesforce but one of SOAP, as Server
+			if strings.ToUpper(code) != code || code == "" { // it is not Salesforce's code but one of SOAP, as Server
 				code = match[1]
 			}
 			text = strings.TrimPrefix(text, code+": ")
@@ -145,7 +145,8 @@ func (x *exchange) session(answer loginReply, status int) (*Credentials, error) 
 	case status != http.StatusOK:
 		return nil, x.fail(codeIncomplete, status, nil, "the reply is neither a fault nor a success")
 	case strings.TrimSpace(r.PasswordExpired) == "true" || strings.TrimSpace(r.PasswordExpired) == "1":
-		// Salesforce returns a session id with an expired password too, but that may do nothing but set a new password.
+		// Salesforce returns a session id with an expired password too, but that session may only
+		// set a new password.
 		return nil, x.fail(codeExpired, status, nil, "the user's password has expired")
 	case reason != "":
 		reason = strings.NewReplacer("AccessToken", "sessionId", "InstanceURL", "serverUrl", "OrgID", "organizationId").Replace(reason)
@@ -156,8 +157,8 @@ func (x *exchange) session(answer loginReply, status int) (*Credentials, error) 
 	return c, nil
 }
 
-// notSOAP is the error of a reply that cannot be read as a SOAP message. One that breaks off is a malformed reply and
-// not an HTML page, though both begin with "<".
+// notSOAP returns the error of a reply that cannot be read as a SOAP message. One that breaks off
+// is a malformed reply and not an HTML page, though both begin with "<".
 func (x *exchange) notSOAP(ctx context.Context, req *http.Request, r *reply) *Error {
 	e := x.refusal(ctx, req.URL, r, nil)
 	switch {
@@ -169,7 +170,7 @@ func (x *exchange) notSOAP(ctx context.Context, req *http.Request, r *reply) *Er
 	return e
 }
 
-// envelope is in every SOAP message, near its beginning, and in no HTML page.
+// envelope matches every SOAP message, near its beginning, and no HTML page.
 var envelope = regexp.MustCompile(`[<:]Envelope[ >]`)
 
 // faultText matches the text of a fault, which begins with the code of the fault.
@@ -177,7 +178,8 @@ var faultText = regexp.MustCompile(`^([A-Z]+(?:_[A-Z]+)+): `)
 
 var soapVersions = regexp.MustCompile(`^[0-9]{1,3}\.0$`)
 
-// soapVersion is the API version to use, lastSOAP where none is given, or the reason why the given one cannot be used.
+// soapVersion returns the API version to use, lastSOAP if none is given, or the reason why the
+// given one cannot be used.
 func soapVersion(version string) (_, reason string) {
 	if version == "" {
 		return strconv.Itoa(lastSOAP) + ".0", ""
@@ -191,8 +193,9 @@ func soapVersion(version string) (_, reason string) {
 	return version, ""
 }
 
-// isXMLText tells whether XML can carry s unchanged. encoding/xml puts U+FFFD in place of characters that XML does not
-// have: a right password would arrive as a wrong one, and a few such logins lock the user.
+// isXMLText reports whether XML can carry s unchanged. encoding/xml puts U+FFFD in place of
+// characters that XML does not have: a right password would arrive as a wrong one, and a few such
+// logins lock the user out.
 func isXMLText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == '\uFFFE' || r == '\uFFFF'
@@ -211,13 +214,13 @@ func (s SOAP) view() view {
 // String shows the fields without the secrets.
 func (s SOAP) String() string { return s.view().String() }
 
-// GoString is String.
+// GoString returns what String returns.
 func (s SOAP) GoString() string { return s.String() }
 
-// Format writes String for every verb.
+// Format writes what String returns, for every verb.
 func (s SOAP) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
-// LogValue is a group of the fields without the secrets.
+// LogValue returns a group of the fields without the secrets.
 func (s SOAP) LogValue() slog.Value { return slog.GroupValue(s.view().attrs...) }
 
 // MarshalJSON encodes the fields without the secrets. They cannot be read back from it.

@@ -7,18 +7,19 @@ import (
 	"log/slog"
 )
 
-// Static uses an access token that was obtained elsewhere. It does not log in, so Login.URL does not matter,
-// and it cannot renew the token: every Authenticate returns the same one, also when Salesforce has ended it.
+// Static uses an access token that was obtained elsewhere. It does not log in, so Login.URL does
+// not matter, and it cannot renew the token: every Authenticate returns the same token, even after
+// Salesforce has ended it.
 //
 // It is safe for concurrent use and redacts itself as [Credentials] does.
 type Static struct {
 	AccessToken string
-	InstanceURL string // https://acme.my.salesforce.com, a path is cut
-	OrgID       string // optional: where it is empty, each Authenticate asks the org (userinfo)
+	InstanceURL string // https://acme.my.salesforce.com; a path is cut
+	OrgID       string // optional; if it is empty, each Authenticate asks the org for it (userinfo)
 }
 
-// Authenticate returns the credentials. Its errors are [*Error] and name a missing field, or one that cannot be
-// right. White space around the fields and a leading "Bearer " are cut.
+// Authenticate returns the credentials. Its errors are [*Error] and name a field that is missing or
+// cannot be right. White space around the fields and a leading "Bearer " are cut.
 func (s Static) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	c := &Credentials{AccessToken: s.AccessToken, TokenType: "Bearer", InstanceURL: s.InstanceURL, OrgID: s.OrgID}
 	reason := c.checked()
@@ -49,13 +50,13 @@ func (s Static) view() view {
 // String shows the fields without the secrets.
 func (s Static) String() string { return s.view().String() }
 
-// GoString is String.
+// GoString returns what String returns.
 func (s Static) GoString() string { return s.String() }
 
-// Format writes String for every verb.
+// Format writes what String returns, for every verb.
 func (s Static) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
-// LogValue is a group of the fields without the secrets.
+// LogValue returns a group of the fields without the secrets.
 func (s Static) LogValue() slog.Value { return slog.GroupValue(s.view().attrs...) }
 
 // MarshalJSON encodes the fields without the secrets. They cannot be read back from it.

@@ -21,15 +21,15 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// strictServer is a token endpoint after RFC 6749 and RFC 7523 with the errors and the replies of Salesforce, and its
-// SOAP login. It verifies all that a client sends.
+// strictServer is a token endpoint after RFC 6749 and RFC 7523 with the errors and the replies of
+// Salesforce, and Salesforce's SOAP login. It verifies all that a client sends.
 type strictServer struct {
 	*httptest.Server
 	key       *rsa.PublicKey
-	audiences []string      // that it takes
-	skew      time.Duration // of its clock
+	audiences []string      // the audiences that it accepts
+	skew      time.Duration // how far its clock is ahead
 	noID      bool          // replies have no identity URL: clients have to ask userinfo
-	said      []string      // what it answered, one for each request
+	said      []string      // what it answered, one entry for each request
 }
 
 func newStrictServer(t *testing.T) *strictServer {
@@ -64,7 +64,8 @@ func (s *strictServer) token(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, reply)
 }
 
-// grant judges a request, as RFC 6749 §3.2 and §5.2 have it: each parameter once and none in the URL.
+// grant judges a request as RFC 6749 §3.2 and §5.2 demand: each parameter once, and none in the
+// URL.
 func (s *strictServer) grant(r *http.Request) (code, description string) {
 	if r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" || r.URL.RawQuery != "" {
 		return "invalid_request", "not a form"
@@ -102,7 +103,7 @@ func (s *strictServer) grant(r *http.Request) (code, description string) {
 	return "", ""
 }
 
-// assertion verifies a JWT after RFC 7523 §3; it returns why it is refused.
+// assertion verifies a JWT after RFC 7523 §3, and returns why it is refused.
 func (s *strictServer) assertion(text string) string {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
@@ -174,7 +175,7 @@ func (s *strictServer) soap(w http.ResponseWriter, r *http.Request) {
 
 const invalidLogin = "INVALID_LOGIN: Invalid username, password, security token; or user locked out."
 
-// soapReply is a good reply with changes: pairs of element and value.
+// soapReply returns a good reply with changes: pairs of element and value.
 func soapReply(pairs ...string) string {
 	values := map[string]string{"passwordExpired": "false", "serverUrl": instance + "/services/Soap/u/64.0/00D000000000001",
 		"sessionId": accessToken, "userId": userID, "organizationId": orgID}
@@ -193,7 +194,7 @@ func soapReply(pairs ...string) string {
 		`<userId>` + userID + `</userId></userInfo></result></loginResponse></soapenv:Body></soapenv:Envelope>`
 }
 
-// soapFault is a fault; without an exception it has no detail.
+// soapFault returns a fault; without an exception it has no detail.
 func soapFault(faultCode, faultText, exception, message string) string {
 	detail := ""
 	if exception != "" {
@@ -243,7 +244,7 @@ func TestAStrictServerRefusesOthers(t *testing.T) {
 	}
 }
 
-// forms records the forms that are sent.
+// forms returns a Login that records the forms sent to it in sent, and answers with answer.
 func forms(t *testing.T, sent *[]url.Values, answer func(n int) *http.Response) authenticator.Login {
 	return inMemory(func(r *http.Request) (*http.Response, error) {
 		*sent = append(*sent, form(t, r))

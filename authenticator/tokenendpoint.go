@@ -17,25 +17,26 @@ import (
 )
 
 const (
-	requestTimeout = time.Minute // no HTTP request of a login takes longer: a stuck proxy must not hang a client for ever
-	replyLimit     = 1 << 20     // bytes; a token reply has about 1 kB
-	textLimit      = 300         // bytes kept of a description that a server wrote
+	requestTimeout = time.Minute // the limit of each HTTP request: a stuck proxy must not hang a client for ever
+	replyLimit     = 1 << 20     // in bytes; a token reply has about 1 kB
+	textLimit      = 300         // how many bytes are kept of a description that a server wrote
 )
 
-// exchange is what one Authenticate says to Salesforce and hears from it.
+// exchange is the state of one Authenticate: what it sends to Salesforce and what it gets.
 type exchange struct {
 	flow    string
 	login   Login
-	secrets []string // never to be seen in an error; the tokens of replies are added
-	at      string   // the URL that is asked, for errors; parseBase has refused URLs that may hold a secret
-	hint    string   // the next step that the flow suggests, for Error.hint
+	secrets []string // no error may show them; the tokens of replies are added
+	at      string   // the URL that is asked, which errors show; parseBase has refused URLs that may hold a secret
+	hint    string   // a next step that only the flow knows, for Error.hint
 }
 
 func newExchange(flow string, login Login, secrets ...string) *exchange {
 	return &exchange{flow: flow, login: login, secrets: secrets}
 }
 
-// require names the fields, given as pairs of name and value, that are missing.
+// require returns an error that names the missing fields, nil if none is missing. The arguments are
+// pairs of a field's name and value.
 func (x *exchange) require(pairs ...string) error {
 	var missing []string
 	for i := 0; i < len(pairs); i += 2 {
@@ -52,7 +53,7 @@ func (x *exchange) require(pairs ...string) error {
 // grant asks a token endpoint for a token, by one request of x/oauth2.
 type grant func(context.Context, oauth2.Endpoint) (*oauth2.Token, error)
 
-// base is the parsed login URL, or the error that it is not fit to be sent secrets.
+// base returns the parsed login URL, or an error if no secrets may be sent to it.
 func (x *exchange) base() (*url.URL, error) {
 	base, reason := loginBase(x.login.base())
 	if reason != "" {
@@ -71,7 +72,8 @@ func (x *exchange) token(ctx context.Context, run grant) (*oauth2.Token, error) 
 	return token, err
 }
 
-// tokenAt is token with a login URL that base has parsed. It also returns the reply, nil where the server sent none.
+// tokenAt does what token does, with a login URL that base has parsed. It also returns the reply,
+// nil if the server sent none.
 func (x *exchange) tokenAt(ctx context.Context, base *url.URL, run grant) (*oauth2.Token, *reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -79,18 +81,19 @@ func (x *exchange) tokenAt(ctx context.Context, base *url.URL, run grant) (*oaut
 	client, rec := x.client()
 	token, err := run(context.WithValue(ctx, oauth2.HTTPClient, client), oauth2.Endpoint{
 		TokenURL: x.at,
-		// Named, because x/oauth2 otherwise tries Basic first, which makes two failed logins of one.
+		// Set, because x/oauth2 otherwise tries Basic first, which makes two failed logins of one.
 		AuthStyle: oauth2.AuthStyleInParams,
 	})
 	if err != nil {
-		// The error of x/oauth2 holds the whole reply, so it is not wrapped where there is one.
+		// The error of x/oauth2 holds the whole reply, so it is not wrapped if there is one.
 		return nil, rec.reply, x.refusal(ctx, base, rec.reply, err)
 	}
 	x.secrets = append(x.secrets, token.AccessToken, token.RefreshToken)
 	return token, rec.reply, nil
 }
 
-// client is a copy of the user's HTTP client that follows no redirect and records the last reply.
+// client returns a copy of the user's HTTP client that follows no redirect, and the recorder of its
+// last reply.
 func (x *exchange) client() (*http.Client, *recorder) {
 	client := *cmp.Or(x.login.HTTPClient, http.DefaultClient)
 	rec := &recorder{next: client.Transport}
@@ -102,8 +105,9 @@ func (x *exchange) client() (*http.Client, *recorder) {
 	return &client, rec
 }
 
-// recorder reads a reply whole inside RoundTrip. So a reply that breaks off is an error of the request, with
-// its cause, and what x/oauth2 cannot make sense of can be told apart afterwards. It serves one request.
+// recorder reads a whole reply inside RoundTrip. So a reply that breaks off is an error of the
+// request, with its cause, and a reply that x/oauth2 does not understand can be looked at
+// afterwards. A recorder serves one request.
 type recorder struct {
 	next  http.RoundTripper
 	reply *reply
@@ -112,7 +116,7 @@ type recorder struct {
 type reply struct {
 	status   int
 	location string
-	date     time.Time // the Date header, by the server's clock; zero where there is none
+	date     time.Time // the header Date, by the server's clock; zero if there is none
 	body     []byte
 }
 
@@ -129,14 +133,15 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	date, _ := http.ParseTime(resp.Header.Get("Date"))
 	r.reply = &reply{resp.StatusCode, resp.Header.Get("Location"), date, body}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	// Salesforce answers in JSON, whatever the header says: x/oauth2 would read text/plain as a form and find
-	// nothing in it. No other header is needed, least of all Location, which net/http quotes in an error of
-	// its own where it cannot parse it.
+	// Salesforce answers in JSON, whatever the header says: x/oauth2 would read text/plain as a
+	// form and find nothing in it. No other header is needed, least of all Location, which net/http
+	// quotes in an error if it cannot parse it.
 	resp.Header = http.Header{"Content-Type": {"application/json"}}
 	return resp, nil
 }
 
-// refusal tells apart the ways in which a request failed. err is the HTTP client's where there is no reply.
+// refusal returns the error of a request that failed, by the reply. If there is none, err is the
+// error of the HTTP client.
 func (x *exchange) refusal(ctx context.Context, at *url.URL, r *reply, err error) *Error {
 	if r == nil {
 		if ctx.Err() != nil {
@@ -146,12 +151,12 @@ func (x *exchange) refusal(ctx context.Context, at *url.URL, r *reply, err error
 	}
 	body := bytes.TrimSpace(r.body)
 	code, description := serverError(body)
-	code = x.clean(code) // before it is judged: nothing may be left of it
+	code = x.clean(code) // before it is looked at: redaction may leave nothing of it
 	switch {
 	case r.status/100 == 3:
 		to := "an unknown place"
 		if u, err := at.Parse(r.location); err == nil && r.location != "" {
-			to = x.clean(origin(u)) // the rest could hold what was sent
+			to = x.clean(origin(u)) // the rest of the URL could hold the secrets that were sent
 		}
 		return x.fail(codeRedirected, r.status, nil, "%s redirects to %s", at.Host, to)
 	case code != "":
@@ -166,8 +171,8 @@ func (x *exchange) refusal(ctx context.Context, at *url.URL, r *reply, err error
 	return x.fail(codeIncomplete, r.status, nil, "the reply of %s lacks what it should hold", at.Host)
 }
 
-// serverError finds the error in a reply: OAuth's object, REST's list, or the bare word of userinfo
-// (Bad_OAuth_Token).
+// serverError returns the error in a reply: OAuth's object, REST's list, or the bare word of
+// userinfo (Bad_OAuth_Token).
 func serverError(body []byte) (code, description string) {
 	var oauth struct {
 		Code        string `json:"error"`
@@ -189,7 +194,8 @@ func serverError(body []byte) (code, description string) {
 	return "", ""
 }
 
-// fail makes the error of this exchange. What a server had a part in must have gone through clean.
+// fail makes an error of this exchange. Texts that a server had a part in must have gone through
+// clean.
 func (x *exchange) fail(code string, status int, cause error, format string, args ...any) *Error {
 	return &Error{
 		Flow:        x.flow,
@@ -202,11 +208,12 @@ func (x *exchange) fail(code string, status int, cause error, format string, arg
 	}
 }
 
-// clean makes what a server wrote fit for a line of a log: without secrets, newlines and great length.
+// clean makes a text that a server wrote fit for a line of a log: it takes out secrets and
+// newlines, and cuts it to textLimit.
 func (x *exchange) clean(s string) string {
 	s = strings.Join(strings.FieldsFunc(redact(s, x.secrets), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	return strings.ToValidUTF8(s[:min(len(s), textLimit)], "")
 }
 
-// origin is scheme and host of u.
+// origin returns scheme and host of u.
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }

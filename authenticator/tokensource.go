@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	tokenLease  = time.Minute      // how long holders of a Token rely on it before they ask again
+	tokenLease  = time.Minute      // how long the holder of a Token uses it before it asks again
 	tokenMaxAge = 10 * time.Minute // Salesforce's shortest session timeout is 15 min
 )
 
@@ -16,17 +16,17 @@ const (
 //
 //	oauth2.NewClient(ctx, authenticator.TokenSource(ctx, cache, login))
 //
-// Salesforce sends no time of expiry, and x/oauth2 keeps a token without one for ever. So each Token carries
-// an Expiry one minute ahead, at which its holder asks here again; that costs nothing while the login stands.
-// Token.Extra("instance_url") is the address of the org.
+// Salesforce sends no time of expiry, and x/oauth2 keeps a token without one for ever. So each
+// Token has an Expiry one minute ahead. x/oauth2 asks this source again then, which costs nothing
+// while the login stands. Token.Extra("instance_url") is the address of the org.
 //
-// If a is a [*Cache], the token is its token: give the same Cache to sfstream.New, and a login renewed by
-// one serves the other. A refused token (401) is dropped with
+// If a is a [*Cache], the token is the one of that cache: give the same Cache to sfstream.New, and
+// a login that one of them renews serves the other too. Drop a token that was refused (401) with
 //
 //	cache.Invalidate(&authenticator.Credentials{AccessToken: token.AccessToken})
 //
-// Any other a gets a cache of its own, which nobody else can invalidate; it therefore logs in again, when
-// asked, after ten minutes. ctx bounds all logins of the source.
+// For any other a TokenSource makes a cache, which nobody else can invalidate. Therefore it logs in
+// again after ten minutes, when it is asked. ctx bounds all logins of the source.
 func TokenSource(ctx context.Context, a Authenticator, login Login) oauth2.TokenSource {
 	s := &tokenSource{ctx: ctx, cache: NewCache(a), login: login}
 	if _, shared := a.(*Cache); !shared {
@@ -38,7 +38,7 @@ func TokenSource(ctx context.Context, a Authenticator, login Login) oauth2.Token
 type tokenSource struct {
 	opaque
 
-	ctx    context.Context // oauth2.TokenSource has no parameter for it
+	ctx    context.Context // because oauth2.TokenSource's Token has no parameter for it
 	cache  *Cache
 	login  Login
 	maxAge time.Duration
