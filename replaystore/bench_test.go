@@ -9,7 +9,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// On Bolt this is mostly the disk's fsync.
+// For Bolt this is mostly the disk's fsync.
 func BenchmarkSave(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		b.Run(fmt.Sprintf("Bolt/markers=%d", n), func(b *testing.B) { benchmarkSave(b, openBolt(b, newPath(b)), n) })

@@ -13,14 +13,16 @@ import (
 
 // Errors of [OpenBolt] and [Bolt]; match them with errors.Is.
 var (
-	// ErrLocked: another process, or another Bolt in this one, has the replay file open. Close that one first.
+	// ErrLocked means that another process, or another Bolt in this one, has the replay file open.
+	// Close that one first.
 	ErrLocked = errors.New("replay file is in use")
 
-	// ErrNotAReplayFile: the file is something else, is damaged, or has a format of a newer release. It has not
-	// been touched. The text says which it is; give another path, or move the file away and lose its markers.
+	// ErrNotAReplayFile means that the file is something else, is damaged, or has the format of a
+	// newer release. It has not been touched. The text says which it is; give another path, or move
+	// the file away and lose its markers.
 	ErrNotAReplayFile = errors.New("not a usable replay file")
 
-	// ErrClosed: the Bolt has been closed.
+	// ErrClosed means that the Bolt has been closed.
 	ErrClosed = errors.New("replaystore: store is closed")
 )
 
@@ -30,14 +32,15 @@ type Bolt struct {
 	db   *bbolt.DB
 	path string
 
-	file     os.FileInfo // of the file that is open, to tell it from another one at the same path
+	file     os.FileInfo // identifies the open file, to tell it from another one at the same path
 	absolute string      // path made absolute, so that it stays the same when the working directory changes
 
-	// turn holds a token while a method works with db. Unlike bbolt's own locks, which are mutexes, one can stop
-	// waiting for it when ctx ends; and a panic inside bbolt, which may leave those locked forever, is seen by
-	// whoever comes next. Nothing is gained by reading beside a Save: loads happen once per subscribe.
+	// turn holds a token while a method works with db. It has two advantages over bbolt's own
+	// locks, which are mutexes: a caller can stop waiting when ctx ends, and if a panic inside
+	// bbolt leaves those locked for ever, the next caller sees err and does not wait for them.
+	// Reading beside a Save would gain nothing, because loads happen once per subscribe.
 	turn chan struct{}
-	err  error // guarded by turn; why the store no longer works
+	err  error // why the store no longer works; guarded by turn
 }
 
 var _ Store = (*Bolt)(nil)
@@ -59,12 +62,13 @@ func (b *Bolt) Load(ctx context.Context, key Key) (marker Marker, err error) {
 	return marker, err
 }
 
-// Save implements [Store] with one transaction and its fsync, and none for an empty map. A transaction that
-// has begun is not interrupted when ctx ends. Save also fails where markers has one key in two spellings or a
-// key of more than 32 KiB.
+// Save implements [Store] with one transaction and its fsync, and with none for an empty map. A
+// transaction that has begun is not interrupted when ctx ends. Save also fails if markers has one
+// key in two spellings or a key of more than 32 KiB.
 //
-// Save, as every method but Close, fails while the file at the path is not the one that is open: it was deleted,
-// renamed or replaced, and nothing that is written now would be found after a restart.
+// Save, like every method but Close, fails while the file at the path is not the one that is open:
+// it was deleted, renamed or replaced, and nobody would find after a restart what is written to it
+// now.
 func (b *Bolt) Save(ctx context.Context, markers map[Key]Marker) error {
 	markers, err := canonical(markers)
 	if err != nil {
@@ -85,8 +89,9 @@ func (b *Bolt) Save(ctx context.Context, markers map[Key]Marker) error {
 	})
 }
 
-// All returns an iterator over the markers as they are now, sorted by org, API and channel. The store may be
-// used, changed and closed inside the loop. All fails where a record cannot be read, and names its key.
+// All returns an iterator over the markers as they are now, sorted by org, API and channel. The
+// store may be used, changed and closed inside the loop. If a record cannot be read, All fails and
+// names its key.
 func (b *Bolt) All(ctx context.Context) (iter.Seq2[Key, Marker], error) {
 	markers := make(map[Key]Marker)
 	err := b.view(ctx, func(records *bbolt.Bucket) error {
@@ -109,7 +114,7 @@ func (b *Bolt) All(ctx context.Context) (iter.Seq2[Key, Marker], error) {
 	return sorted(markers), nil
 }
 
-// Delete forgets the marker of key, durably; it is no error where there is none.
+// Delete forgets the marker of key, durably. It is no error if there is none.
 func (b *Bolt) Delete(ctx context.Context, key Key) error {
 	return b.update(ctx, true, func(records *bbolt.Bucket) error {
 		text, _ := key.Canonical().MarshalText()
@@ -117,8 +122,9 @@ func (b *Bolt) Delete(ctx context.Context, key Key) error {
 	})
 }
 
-// Close releases the file, after the call that is using it. Later calls fail with [ErrClosed]; closing again
-// does nothing and returns nil. A file that was damaged while in use stays locked until the process ends.
+// Close releases the file, after the call that is using it. Later calls fail with [ErrClosed];
+// closing again does nothing and returns nil. A file that was damaged while in use stays locked
+// until the process ends.
 func (b *Bolt) Close() error {
 	b.turn <- struct{}{}
 	defer func() { <-b.turn }()
@@ -136,8 +142,8 @@ func (b *Bolt) view(ctx context.Context, fn func(records *bbolt.Bucket) error) e
 	})
 }
 
-// update calls fn in a transaction, which is durable when update returns nil; with needed false it only finds
-// out whether it could.
+// update calls fn in a transaction, which is durable when update returns nil. With needed false it
+// only checks that the store works.
 func (b *Bolt) update(ctx context.Context, needed bool, fn func(records *bbolt.Bucket) error) error {
 	return b.do(ctx, func() error {
 		if !needed {
@@ -145,7 +151,7 @@ func (b *Bolt) update(ctx context.Context, needed bool, fn func(records *bbolt.B
 		}
 		err := b.db.Update(func(tx *bbolt.Tx) error { return fn(tx.Bucket([]byte(markersBucket))) })
 		if err == nil {
-			err = b.inPlace() // what is written to a file without its name is lost at a restart
+			err = b.inPlace() // a file that has lost its name is lost at a restart
 		}
 		return err
 	})
@@ -154,7 +160,7 @@ func (b *Bolt) update(ctx context.Context, needed bool, fn func(records *bbolt.B
 // do calls fn when it is this call's turn.
 func (b *Bolt) do(ctx context.Context, fn func() error) error {
 	if err := ctx.Err(); err != nil {
-		return err // select would choose at random
+		return err // select would choose at random if the turn is free
 	}
 	select {
 	case b.turn <- struct{}{}:
@@ -179,9 +185,9 @@ func (b *Bolt) do(ctx context.Context, fn func() error) error {
 	return err
 }
 
-// inPlace fails unless the file at the path is the one that is open. The lock holds the file and not its name: where
-// the file was deleted, renamed or replaced, a second Bolt can open another file at the path, and only the Bolt whose
-// file has the name may go on.
+// inPlace fails unless the file at the path is the one that is open. bbolt locks the file and not
+// its name: if the file was deleted, renamed or replaced, a second Bolt can open another file at
+// the path, and only the Bolt whose file has the name may go on.
 func (b *Bolt) inPlace() error {
 	now, err := os.Stat(b.absolute)
 	switch {

@@ -47,7 +47,7 @@ func TestBoltStoresAllOrNothing(t *testing.T) {
 	store := openBolt(t, newPath(t))
 	tooLong := replaystore.Key{Channel: "/u/" + strings.Repeat("x", 40_000)}
 	batch := map[replaystore.Key]replaystore.Marker{tooLong: {}}
-	for i := range 20 { // whatever the order of the map, some come before
+	for i := range 20 { // in any order of the map some of them come before it
 		batch[replaystore.Key{Channel: strconv.Itoa(i)}] = replaystore.Marker{}
 	}
 	if err := store.Save(t.Context(), batch); err == nil {
@@ -147,7 +147,7 @@ func TestBoltWaitsForTheLockTimeout(t *testing.T) {
 		t.Fatalf("the child said %q", lines.Text())
 	}
 	released := make(chan struct{})
-	go func() { // ends with the child
+	go func() { // it ends with the child
 		defer close(released)
 		_ = stdin.Close()
 		_ = cmd.Wait()
@@ -238,7 +238,7 @@ func TestBoltWaitingForItsTurnEndsWithCtx(t *testing.T) {
 	for range 50 {
 		wg.Go(func() {
 			err := store.Save(ctx, map[replaystore.Key]replaystore.Marker{keyA: {}})
-			cancel() // the others are waiting
+			cancel() // the other calls are waiting now
 			if errors.Is(err, context.Canceled) {
 				canceled.Add(1)
 			} else if err != nil {
@@ -253,8 +253,8 @@ func TestBoltWaitingForItsTurnEndsWithCtx(t *testing.T) {
 	mustSave(t, store, keyA, "1")
 }
 
-// A crash is SIGKILL here: what the process was told to be saved is in the file. (That the disk has it too is
-// fsync's promise, which no test in a process can break.)
+// The crash in this test is a SIGKILL: what the process was told to be saved must be in the file.
+// (That the disk has it too is fsync's promise, which no test in a process can break.)
 func TestBoltSurvivesKill(t *testing.T) {
 	path := newPath(t)
 	saved := 0
@@ -280,7 +280,7 @@ func TestBoltSurvivesKill(t *testing.T) {
 	}
 }
 
-// lastNumber reads the rest of what a killed child printed.
+// lastNumber reads the rest of what a killed child printed, and returns the last number in it.
 func lastNumber(t *testing.T, lines *bufio.Scanner) (n int) {
 	t.Helper()
 	for last := lines.Text(); ; last = lines.Text() {

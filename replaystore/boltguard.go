@@ -15,10 +15,11 @@ func (e *panicError) Error() string { return fmt.Sprintf("damaged while in use: 
 
 func (e *panicError) Unwrap() error { return ErrNotAReplayFile }
 
-// guard calls fn, which calls bbolt, and returns a panic in it as an error. bbolt panics where pages make no
-// sense. boltcheck.Verify finds those before bbolt sees them, so that this is for files that change afterwards: a bad
-// disk, or someone who truncates or copies over a file in use. Reading a mapped page that is no longer there
-// is a fault, which ends the process unless it is made a panic here.
+// guard calls fn, which calls bbolt, and returns a panic in it as an error. bbolt panics if pages
+// make no sense. boltcheck.Verify finds such pages before bbolt sees them, so guard is for files that
+// change afterwards: a bad disk, or someone who truncates or copies over a file in use. Reading a
+// mapped page that is no longer there is a fault, which ends the process unless the runtime turns
+// it into a panic.
 func guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -29,8 +30,9 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// closeDB closes db after a use that ended with err. After a panic some of db's locks may be held, and its
-// Close would wait for them forever. It is left open then: the file stays locked, which suits a damaged file.
+// closeDB closes db after a use that ended with err. After a panic some of db's locks may be held,
+// and its Close would wait for them for ever. So closeDB leaves it open then: the file stays
+// locked, which suits a damaged file.
 func closeDB(db *bbolt.DB, err error) error {
 	if errors.As(err, new(*panicError)) {
 		return nil

@@ -20,9 +20,9 @@ import (
 //	sfstream.meta      "format" → 1 byte, the version of this layout
 //	sfstream.markers   Key.MarshalText of the canonical key → Marker.MarshalBinary
 //
-// Both are made in one transaction. A database without any bucket is one whose process died before that. A
-// release that changes the layout raises the format; one that only adds to a record raises the record's own
-// version, and old records stay readable.
+// Both are made in one transaction, so a database without any bucket is one whose process died
+// before that. A release that changes the layout raises the format; one that only adds to a record
+// raises the record's own version, and old records stay readable.
 const (
 	metaBucket    = "sfstream.meta"
 	markersBucket = "sfstream.markers"
@@ -37,19 +37,21 @@ type BoltOption func(*boltConfig)
 
 type boltConfig struct{ lockTimeout time.Duration }
 
-// WithLockTimeout sets how long OpenBolt waits for a file that is in use before it returns [ErrLocked]. The
-// default is 250 ms; the file is tried every 50 ms. Zero and less mean one try, not forever.
+// WithLockTimeout sets how long OpenBolt waits for a file that is in use before it returns
+// [ErrLocked]. The default is 250 ms; OpenBolt tries every 50 ms. Zero and less mean one try, not
+// for ever.
 func WithLockTimeout(d time.Duration) BoltOption {
 	return func(c *boltConfig) { c.lockTimeout = d }
 }
 
-// OpenBolt opens the replay file at path or creates it, with mode 0600, in a directory that exists. A file that
-// is there keeps its mode.
+// OpenBolt opens the replay file at path, or creates it with mode 0600. The directory must exist. A
+// file that is there keeps its mode.
 //
-// It fails with [ErrLocked] where the file is in use, with [ErrNotAReplayFile] where there is something that it
-// cannot read as a replay file, and with an error of package os where the file cannot be opened or created. It
-// never changes a file that it fails to open; an empty file counts as a new one. It reads all of the file once
-// to be sure that it is sound: a few pages, as a marker takes about 100 bytes.
+// It fails with [ErrLocked] if the file is in use, with [ErrNotAReplayFile] if it cannot read what
+// is there as a replay file, and with an error of package os if the file cannot be opened or
+// created. It never changes a file that it fails to open; an empty file counts as a new one. It
+// reads all of the file once to be sure that it is sound: that is a few pages, because a marker
+// takes about 100 bytes.
 func OpenBolt(path string, opts ...BoltOption) (*Bolt, error) {
 	config := boltConfig{lockTimeout: defaultLockTimeout}
 	for _, opt := range opts {
@@ -92,8 +94,9 @@ func OpenBolt(path string, opts ...BoltOption) (*Bolt, error) {
 	return b, nil
 }
 
-// begin makes the buckets of the file that has been opened. It fails where that file is not the one that was inspected
-// before, or is no longer the one at the path: it may have been renamed while OpenBolt waited for its lock.
+// begin makes the buckets of the file that has been opened. It fails if that file is not the one
+// that was inspected before, or is no longer the one at the path: it may have been renamed while
+// OpenBolt waited for its lock.
 func (b *Bolt) begin(file *os.File, inspected os.FileInfo) (err error) {
 	if b.file, err = file.Stat(); err != nil {
 		return err
@@ -118,8 +121,8 @@ func needDir(dir string) error {
 	return nil
 }
 
-// inspect fails unless path is a sound replay file, or a database without buckets. It opens the file only for
-// reading, because bbolt writes to some databases while it opens them.
+// inspect fails unless path is a sound replay file, or a database without buckets. It opens the
+// file for reading only, because bbolt writes to some databases while it opens them.
 func inspect(path string, deadline time.Time) error {
 	db, file, err := openDB(path, deadline, true)
 	if err != nil {
@@ -140,7 +143,7 @@ func inspect(path string, deadline time.Time) error {
 	return nil
 }
 
-// prepare makes the buckets where there are none.
+// prepare makes the buckets if there are none.
 func prepare(db *bbolt.DB) error {
 	var empty bool
 	err := db.View(func(tx *bbolt.Tx) (err error) {
@@ -163,7 +166,8 @@ func prepare(db *bbolt.DB) error {
 	})
 }
 
-// identify fails where the database is another program's or another release's, and tells whether it is empty.
+// identify fails if the database is another program's or another release's, and reports whether it
+// is empty.
 func identify(tx *bbolt.Tx) (empty bool, err error) {
 	first, _ := tx.Cursor().First()
 	if first == nil {
@@ -183,12 +187,12 @@ func identify(tx *bbolt.Tx) (empty bool, err error) {
 	return false, nil
 }
 
-// openDB opens the database and gives bbolt's errors our names. The file is the one that db reads.
+// openDB opens the database and turns bbolt's errors into ours. file is the one that db reads.
 func openDB(path string, deadline time.Time, readOnly bool) (db *bbolt.DB, file *os.File, err error) {
 	err = guard(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			ReadOnly: readOnly,
-			Timeout:  max(time.Until(deadline), 1), // to bbolt, 0 means forever
+			Timeout:  max(time.Until(deadline), 1), // for bbolt, 0 means for ever
 			OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
 				file, err = os.OpenFile(name, flag, mode)
 				return file, err
@@ -207,8 +211,8 @@ func openDB(path string, deadline time.Time, readOnly bool) (db *bbolt.DB, file 
 	return nil, nil, fmt.Errorf("replaystore: %s: %w", path, err)
 }
 
-// syncDir makes the name of a new file as durable as its content. It is done as well as the system can: not all
-// file systems, and not Windows, let a directory be synced.
+// syncDir makes the name of a new file as durable as its content, as well as the system can: not
+// all file systems, and not Windows, let a directory be synced.
 func syncDir(dir string) {
 	if d, err := os.Open(dir); err == nil {
 		_ = d.Sync()

@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// A file that has lost its name takes markers that nobody will find: each call says so, and where another Bolt has the
-// name, only that one works.
+// If a file has lost its name, nobody will find the markers that are written to it: each call says
+// so. If another Bolt has the name, only that one works.
 func TestBoltWhoseFileIsGoneSavesNothing(t *testing.T) {
 	elsewhere := func(path string) string { return path + ".bak" }
 	for words, away := range map[string]func(path string) error{
@@ -48,7 +48,7 @@ func TestBoltWhoseFileIsGoneSavesNothing(t *testing.T) {
 	}
 }
 
-// The file that is put back is the one that counts, also where another one had its name meanwhile.
+// The file that is put back counts, even if another one had its name meanwhile.
 func TestBoltWhoseFileIsPutBackGoesOn(t *testing.T) {
 	path := newPath(t)
 	first := openBolt(t, path)
@@ -68,19 +68,20 @@ func TestBoltWhoseFileIsPutBackGoesOn(t *testing.T) {
 	}
 }
 
-// The lock of a file that was renamed while it was waited for is worth nothing: another one has its name.
+// If a file was renamed while OpenBolt waited for its lock, that lock is worth nothing: another
+// file has the name.
 func TestBoltDoesNotOpenAFileThatWasRenamedMeanwhile(t *testing.T) {
 	path := newPath(t)
 	first := openBolt(t, path)
 	opened := make(chan error, 1)
-	go func() { // ends with the lock
+	go func() { // it ends when it gets the lock
 		store, err := replaystore.OpenBolt(path, replaystore.WithLockTimeout(time.Minute))
 		if err == nil {
 			_ = store.Close()
 		}
 		opened <- err
 	}()
-	time.Sleep(200 * time.Millisecond) // most of the time it has the file open by now, and the test is of use
+	time.Sleep(200 * time.Millisecond) // by now it mostly has the file open, and only then does the test prove anything
 	if err := os.Rename(path, path+".bak"); err != nil {
 		t.Skip("this system does not allow it")
 	}
@@ -93,7 +94,7 @@ func TestBoltDoesNotOpenAFileThatWasRenamedMeanwhile(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Fatalf("OpenBolt: %v; want an error with the path", err)
 		}
-	case <-time.After(100 * time.Millisecond): // it waits for the second one's lock
+	case <-time.After(100 * time.Millisecond): // it waits for the lock of the second one
 		if err := second.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,7 @@ func TestBolt(t *testing.T) {
 	})
 }
 
-// forgetful is a store that was written before markers had groups.
+// forgetful is a store that was written before markers had Followed and Group.
 type forgetful struct{ *replaystore.Memory }
 
 func (s forgetful) Save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {

@@ -16,7 +16,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-const pageSize = 4096 // of the files made here, whatever the machine's is
+const pageSize = 4096 // the page size of the files that the tests make, whatever the machine's is
 
 // template returns a replay file with a branch page, leaf pages, overflow pages and free pages in it.
 func template(t testing.TB) []byte {
@@ -54,14 +54,14 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-// expectRefused opens a file with data and fails unless that is refused and leaves the file alone.
+// expectRefused opens a file with data and fails unless OpenBolt refuses it and does not change it.
 func expectRefused(t *testing.T, data []byte, text string) {
 	t.Helper()
 	path := newPath(t)
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the first refusal leaves no lock behind
+	for range 2 { // the second try shows that the first refusal left no lock behind
 		store, err := replaystore.OpenBolt(path, replaystore.WithLockTimeout(0))
 		if err == nil {
 			_ = store.Close()
@@ -132,8 +132,9 @@ func TestOpenBoltRefusesADirectory(t *testing.T) {
 	}
 }
 
-// Each case breaks one invariant of every page of one kind. Some pages are of an older transaction and never
-// read: what must hold is that at least one of the files is refused, and that none ends the process.
+// Each case breaks one invariant of every page of one kind. Some pages belong to an older
+// transaction and are never read. So the test wants at least one of the files to be refused, and no
+// file to end the process.
 func TestOpenBoltFindsDamagedPages(t *testing.T) {
 	const branch, leaf, freelist = 0x01, 0x02, 0x10
 	whole := template(t)
@@ -178,7 +179,7 @@ func TestOpenBoltFindsDamagedPages(t *testing.T) {
 				}
 				data := bytes.Clone(whole)
 				test.damage(data[at : at+pageSize])
-				// Another refusal is that a bucket has lost its name.
+				// Other refusals do not count: the damage may also make a bucket lose its name.
 				if err := exercise(t, data); err != nil && (strings.Contains(err.Error(), ": page ") || strings.Contains(err.Error(), ": free list: ")) {
 					refused++
 				}
@@ -197,8 +198,8 @@ func elementKey(page []byte, i int) []byte {
 	return element[at : at+size]
 }
 
-// exercise opens a file with data and, if it opens, uses it. It returns the error of OpenBolt, which must have
-// left the file alone; nothing may panic.
+// exercise opens a file with data and, if it opens, uses it. It returns the error of OpenBolt, and
+// checks that OpenBolt did not change the file then. Nothing may panic.
 func exercise(t *testing.T, data []byte) error {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "replay.db")
@@ -215,8 +216,8 @@ func exercise(t *testing.T, data []byte) error {
 		}
 		return err
 	}
-	// Damage that leaves all pages plausible (a key that is another key now) is
-	// not found, and may cost that marker. It must not cost the process.
+	// Damage that leaves all pages plausible (a key that is another key now) is not found, and may
+	// cost that marker. It must not end the process.
 	_, _ = store.All(t.Context())
 	_ = store.Save(t.Context(), map[replaystore.Key]replaystore.Marker{keyB: {ReplayID: []byte("1")}})
 	_, _ = store.Load(t.Context(), keyB)
@@ -233,7 +234,7 @@ func TestOpenBoltSurvivesRandomDamage(t *testing.T) {
 	for range 50 {
 		data := bytes.Clone(whole)
 		for range 1 + random.IntN(8) {
-			// Mostly in the headers and elements, which is where it hurts.
+			// Most damage goes into the headers and elements, where it does harm.
 			at := random.IntN(len(whole)/pageSize)*pageSize + random.IntN(64)
 			data[at] = byte(random.Uint32())
 		}
@@ -241,7 +242,8 @@ func TestOpenBoltSurvivesRandomDamage(t *testing.T) {
 	}
 }
 
-// A file that is truncated in use is beyond saving. It must not end the process, and must be an error for ever.
+// A file that is truncated in use is beyond repair. That must not end the process, and every later
+// call must fail.
 func TestBoltIsTruncatedInUse(t *testing.T) {
 	path := newPath(t)
 	if err := os.WriteFile(path, template(t), 0o600); err != nil {
@@ -264,7 +266,7 @@ func TestBoltIsTruncatedInUse(t *testing.T) {
 	}
 }
 
-// FuzzOpenBolt writes patch over a sound file, or over nothing, and uses what comes out.
+// FuzzOpenBolt writes patch over a sound file, or over nothing, and uses the result.
 func FuzzOpenBolt(f *testing.F) {
 	whole := template(f)
 	f.Add(false, uint32(0), []byte("text"))

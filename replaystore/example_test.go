@@ -15,10 +15,10 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore/replaystoretest"
 )
 
-// JSONFile is a store of one's own: a small JSON file, written anew by each Save.
+// JSONFile is a store that a program brings along: a small JSON file, written anew by each Save.
 type JSONFile struct {
 	path string
-	mu   sync.Mutex // one consumer per key may still be many per file
+	mu   sync.Mutex // there is one consumer per key, but many keys in the file
 }
 
 func (s *JSONFile) Load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
@@ -57,7 +57,7 @@ func (s *JSONFile) read(ctx context.Context) (map[replaystore.Key]replaystore.Ma
 	return all, errors.Join(ctx.Err(), err, json.Unmarshal(data, &all))
 }
 
-// replace leaves the old file or the new one, whenever the machine stops.
+// replace leaves the old file or the new one, whole, whenever the machine stops.
 func (s *JSONFile) replace(all map[replaystore.Key]replaystore.Marker) error {
 	f, err := os.Create(s.path + ".new")
 	if err != nil {
@@ -69,7 +69,8 @@ func (s *JSONFile) replace(all map[replaystore.Key]replaystore.Marker) error {
 	return os.Rename(s.path+".new", s.path)
 }
 
-// A store of one's own, here in a JSON file: two methods, and two more to read and replace the file.
+// A program can bring its own store, here one in a JSON file: two methods, and two more to read and
+// replace the file.
 func ExampleStore() {
 	dir, err := os.MkdirTemp("", "replay")
 	if err != nil {
@@ -98,7 +99,7 @@ func TestJSONFileOfTheExample(t *testing.T) {
 	})
 }
 
-// What is stored, for a look from outside.
+// All shows what is stored, for people and tools.
 func ExampleBolt_All() {
 	dir, err := os.MkdirTemp("", "replay")
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Key says whose position a [Marker] is. All three fields matter, because a replay id means nothing in another
-// org, through another API or on another channel.
+// Key says which channel a [Marker] is for. All three fields matter, because a replay id means
+// nothing in another org, through another API or on another channel.
 type Key struct {
 	// OrgID is the 18-character id of the org.
 	OrgID string
@@ -19,9 +19,9 @@ type Key struct {
 	Channel string
 }
 
-// Canonical returns the key that stores compare: with a 15-character OrgID in its 18-character form and
-// Channel cut before a ?filter. An OrgID of another length is left as it is. Every store applies it to every
-// key it is given.
+// Canonical returns the form of the key that stores compare: a 15-character OrgID gets its
+// 18-character form, and Channel is cut before a ?filter. An OrgID of another length is left as it
+// is. Every store applies Canonical to every key that it is given.
 func (k Key) Canonical() Key {
 	if len(k.OrgID) == 15 {
 		k.OrgID += suffix(k.OrgID)
@@ -30,8 +30,9 @@ func (k Key) Canonical() Key {
 	return k
 }
 
-// suffix returns the three characters that make a 15-character Salesforce id safe where case is lost: each
-// stands for five characters of the id and has a bit set for each upper-case letter, the first one lowest.
+// suffix returns the three characters that tell 15-character Salesforce ids apart even if letter
+// case is lost. Each stands for five characters of the id and has a bit set for each upper-case
+// letter; the lowest bit is for the first letter.
 func suffix(id string) string {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 	var out [3]byte
@@ -47,9 +48,9 @@ func suffix(id string) string {
 	return string(out[:])
 }
 
-// MarshalText encodes the key, as it is and not in its canonical form, as OrgID/API/Channel with OrgID and API
-// path-escaped: 00D000000000062EAA/pubsub//event/Order__e. Different keys have different texts. The error is
-// always nil.
+// MarshalText encodes the key, as it is and not in its canonical form, as OrgID/API/Channel with
+// OrgID and API path-escaped: 00D000000000062EAA/pubsub//event/Order__e. Different keys have
+// different texts. The error is always nil.
 func (k Key) MarshalText() ([]byte, error) {
 	return []byte(url.PathEscape(k.OrgID) + "/" + url.PathEscape(k.API) + "/" + k.Channel), nil
 }
@@ -72,8 +73,8 @@ func (k *Key) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// canonical returns a copy of markers under their canonical keys. One key in two spellings is refused: which
-// of its markers wins would depend on the order of the map.
+// canonical returns a copy of markers under their canonical keys. It refuses one key in two
+// spellings, because it would depend on the order of the map which of its markers wins.
 func canonical(markers map[Key]Marker) (map[Key]Marker, error) {
 	out := make(map[Key]Marker, len(markers))
 	for key, marker := range markers {

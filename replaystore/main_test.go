@@ -14,8 +14,8 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// The test binary is also the other process of the tests that need one: with childEnv set it does that job
-// with the replay file named by its argument.
+// The test binary is also the other process of the tests that need one: with childEnv set it does
+// that job with the replay file that its argument names.
 const childEnv = "REPLAYSTORE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// holdFile has the file open until stdin ends.
+// holdFile keeps the file open until stdin ends.
 func holdFile(path string) {
 	store, err := replaystore.OpenBolt(path)
 	if err != nil {

@@ -35,7 +35,7 @@ func (m *Memory) Load(ctx context.Context, key Key) (Marker, error) {
 	return marker.clone(), nil
 }
 
-// Save implements [Store]. It also fails where markers has one key in two spellings.
+// Save implements [Store]. It also fails if markers has one key in two spellings.
 func (m *Memory) Save(ctx context.Context, markers map[Key]Marker) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (m *Memory) All(ctx context.Context) (iter.Seq2[Key, Marker], error) {
 	return sorted(maps.Clone(m.markers)), nil
 }
 
-// Delete forgets the marker of key; it is no error where there is none.
+// Delete forgets the marker of key. It is no error if there is none.
 func (m *Memory) Delete(ctx context.Context, key Key) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -80,7 +80,8 @@ func (m *Memory) Delete(ctx context.Context, key Key) error {
 	return nil
 }
 
-// sorted iterates over markers in the order of their keys and hands out copies, so that the loop can run twice.
+// sorted iterates over markers in the order of their keys. It yields copies, so that what the loop
+// does to them is not seen by a second loop.
 func sorted(markers map[Key]Marker) iter.Seq2[Key, Marker] {
 	keys := slices.SortedFunc(maps.Keys(markers), func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.OrgID, b.OrgID), cmp.Compare(a.API, b.API), cmp.Compare(a.Channel, b.Channel))

@@ -22,10 +22,10 @@ import (
 //	  handled 2 bytes   the number of names in Handled, which follow with 8 bytes each
 //	ReplayID  the rest
 //
-// Zero times are left out rather than written: their seconds mean nothing to other readers. Each marker has
-// exactly one encoding and each encoding one marker. A marker without Followed and Group is written in version 1, so
-// that releases which know only that can read it. Seconds and nanoseconds are apart because one int64 of
-// nanoseconds ends in 2262, and dates such as 9999-12-31 are in use.
+// Zero times are left out, because their seconds mean nothing to other readers. Each marker has
+// exactly one encoding and each encoding one marker. A marker without Followed and Group is written
+// in version 1, so that releases which know only that can read it. Seconds and nanoseconds are
+// apart because an int64 of nanoseconds ends in 2262, and dates such as 9999-12-31 are in use.
 const (
 	recordVersion      = 1
 	recordVersionGroup = 2
@@ -40,7 +40,7 @@ const (
 
 var errRecord = errors.New("damaged marker")
 
-// AppendBinary appends the encoding of MarshalBinary to b. The error is that of a group which is too large.
+// AppendBinary appends the encoding of MarshalBinary to b. It fails if the group is too large.
 func (m Marker) AppendBinary(b []byte) ([]byte, error) {
 	version, present := byte(recordVersion), byte(0)
 	for i, t := range []time.Time{m.Date, m.Live, m.Followed} {
@@ -85,16 +85,16 @@ func (g Group) append(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// MarshalBinary encodes the marker compactly (2 bytes, 12 for each time that is not zero, the ReplayID, and some 20
-// and 8 for each handled event of a group) and with a version, for stores that keep bytes. Equal markers have equal
-// encodings. The error is that of a group which is too large.
+// MarshalBinary encodes the marker compactly and with a version, for stores that keep bytes. It
+// takes 2 bytes, 12 for each time that is not zero, the ReplayID, and for a group some 20 and 8 for
+// each handled event. Equal markers have equal encodings. It fails if the group is too large.
 func (m Marker) MarshalBinary() ([]byte, error) {
 	return m.AppendBinary(make([]byte, 0, 2+4*timeSize+len(m.ReplayID)+len(m.Group.ReplayID)+8*len(m.Group.Handled)+5))
 }
 
-// UnmarshalBinary decodes what MarshalBinary wrote and retains nothing of data. Times come back in UTC and
-// exact to the nanosecond, an empty ReplayID as nil. It fails, and leaves m alone, where data is damaged or of
-// a version that this release does not know.
+// UnmarshalBinary decodes what MarshalBinary wrote and retains nothing of data. Times come back in
+// UTC and exact to the nanosecond, an empty ReplayID as nil. If data is damaged, or has a version
+// that this release does not know, UnmarshalBinary fails and does not change m.
 func (m *Marker) UnmarshalBinary(data []byte) error {
 	if len(data) == 0 {
 		return fmt.Errorf("%w: it is empty", errRecord)

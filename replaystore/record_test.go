@@ -11,7 +11,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// The bytes are in users' files: these tests may gain cases and never change one.
+// These bytes are in the files of users: the tests may get more cases, but no case may change.
 func TestMarkerEncodingIsFrozen(t *testing.T) {
 	date := time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600))
 	for _, test := range []struct {

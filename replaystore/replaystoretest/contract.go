@@ -177,7 +177,8 @@ func concurrent(t *testing.T, store replaystore.Store) {
 	wg.Wait()
 }
 
-// atomic saves two keys together: whoever reads one and then the other never finds the second one behind.
+// atomic saves two keys together: a caller that loads one and then the other must never find the
+// second one older than the first.
 func atomic(t *testing.T, store replaystore.Store) {
 	put := func(i byte) error {
 		return store.Save(t.Context(), map[key]marker{numbered(1): {ReplayID: []byte{i}}, numbered(2): {ReplayID: []byte{i}}})
@@ -221,7 +222,7 @@ func all(t *testing.T, store replaystore.Store) {
 	if err != nil {
 		t.Fatalf("All: %v", err)
 	}
-	for k := range seq { // changes made in the loop are allowed, and do not show in it
+	for k := range seq { // changes made inside the loop are allowed, and do not show in it
 		save(t, store, map[key]marker{k: {ReplayID: []byte("changed")}})
 		break
 	}
@@ -244,7 +245,7 @@ func deletes(t *testing.T, store replaystore.Store) {
 	}
 	save(t, store, map[key]marker{order: {ReplayID: []byte("1")}, numbered(1): {ReplayID: []byte("2")}})
 	spelled := key{OrgID: org[:15], API: order.API, Channel: order.Channel + "?A='1'"}
-	for range 2 { // what is gone can be deleted again
+	for range 2 { // a marker that is gone can be deleted again
 		if err := d.Delete(t.Context(), spelled); err != nil {
 			t.Fatalf("Delete: %v", err)
 		}

@@ -1,4 +1,4 @@
-// Package replaystoretest is the contract of [replaystore.Store] as tests, for every store to run:
+// Package replaystoretest has the contract of [replaystore.Store] as tests, for every store to run:
 //
 //	func TestContract(t *testing.T) {
 //		replaystoretest.Run(t, func(t *testing.T) replaystore.Store {
@@ -6,7 +6,7 @@
 //		})
 //	}
 //
-// Run it with -race: that is how shared memory and missing locks show.
+// Run the tests with -race, which finds shared memory and missing locks.
 package replaystoretest
 
 import (
@@ -22,9 +22,9 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// Run tests the contract. open returns a store without any markers, which nothing else uses, and closes it with
-// t.Cleanup; it is called once in each sub-test. A store that has All or Delete as [replaystore.Bolt] has them
-// is tested for those too.
+// Run tests the contract. It calls open once in each sub-test: open returns a store without any
+// markers, which nothing else uses, and closes it with t.Cleanup. If a store has All or Delete as
+// [replaystore.Bolt] has them, Run tests those too.
 func Run(t *testing.T, open func(t *testing.T) replaystore.Store) {
 	t.Helper()
 	for _, test := range contract() {
@@ -32,9 +32,9 @@ func Run(t *testing.T, open func(t *testing.T) replaystore.Store) {
 	}
 }
 
-// RunDurable tests that markers outlive the store. open opens the store at place, the path of an empty
-// directory which is also a name that nothing else has; opening the same place again must give the same
-// markers. Stores that are io.Closers are closed in between.
+// RunDurable tests that markers outlive the store. open opens the store at place, the path of an
+// empty directory whose name nothing else has; when open is called with the same place again, the
+// markers must be there. Stores that are io.Closers are closed in between.
 func RunDurable(t *testing.T, open func(t *testing.T, place string) replaystore.Store) {
 	t.Helper()
 	t.Run("what was saved is there after the store is opened again", func(t *testing.T) {
@@ -61,7 +61,7 @@ func RunDurable(t *testing.T, open func(t *testing.T, place string) replaystore.
 	})
 }
 
-// The optional methods.
+// The optional methods of a store.
 type (
 	lister interface {
 		All(ctx context.Context) (iter.Seq2[replaystore.Key, replaystore.Marker], error)
@@ -78,7 +78,7 @@ func save(t *testing.T, store replaystore.Store, markers map[replaystore.Key]rep
 	}
 }
 
-// expect fails unless Load(key) returns want.
+// expect fails the test unless Load(key) returns want.
 func expect(t *testing.T, store replaystore.Store, key replaystore.Key, want replaystore.Marker) {
 	t.Helper()
 	got, err := store.Load(t.Context(), key)
@@ -97,7 +97,7 @@ func expectNone(t *testing.T, store replaystore.Store, key replaystore.Key) {
 	}
 }
 
-// equal allows got to lack what a store may forget: Followed, and all of Group.
+// equal accepts it if got lacks what a store may forget: Followed, and all of Group.
 func equal(got, want replaystore.Marker) bool {
 	return bytes.Equal(got.ReplayID, want.ReplayID) && sameTime(got.Date, want.Date) && sameTime(got.Live, want.Live) &&
 		(got.Followed.IsZero() || sameTime(got.Followed, want.Followed)) && (isNone(got.Group) || sameGroup(got.Group, want.Group))

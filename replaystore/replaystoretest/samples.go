@@ -19,7 +19,7 @@ func numbered(i int) replaystore.Key {
 	return replaystore.Key{OrgID: org, API: "pubsub", Channel: fmt.Sprintf("/event/Number_%d__e", i)}
 }
 
-// markers returns markers of all shapes, fresh at each call.
+// markers returns markers of all shapes, new ones at each call.
 func markers() []replaystore.Marker {
 	date := time.Date(2026, 2, 28, 23, 59, 59, 987e6, time.UTC)
 	live := time.Now()
@@ -45,7 +45,7 @@ func markers() []replaystore.Marker {
 	}
 }
 
-// nastyKeys returns keys that a careless encoding mistakes for one another.
+// nastyKeys returns keys that a careless encoding would mistake for one another.
 func nastyKeys() []replaystore.Key {
 	keys := []replaystore.Key{
 		order,
