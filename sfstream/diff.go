@@ -9,9 +9,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/unidiff"
 )
 
-// A DiffError says why a diff gives no value: mostly because the old value is not
-// the one that Salesforce had, so that an earlier change was missed. Then the field
-// is to be read by REST.
+// A DiffError says why a diff gives no value. Mostly the old value is not the one that Salesforce
+// had, because an earlier change was missed. Then the program has to read the field by REST.
 type DiffError struct {
 	Channel   string
 	Field     string
@@ -19,7 +18,7 @@ type DiffError struct {
 	err       error
 }
 
-// Error names the channel, the field, the records and the next step.
+// Error returns a text with the channel, the field, the records and the next step.
 func (e *DiffError) Error() string {
 	return fmt.Sprintf("sfstream: %s: the diff of %s (of %s) gives no value: %v: read the field by REST",
 		e.Channel, e.Field, strings.Join(e.RecordIDs, ", "), e.err)
@@ -28,15 +27,14 @@ func (e *DiffError) Error() string {
 // Unwrap returns the cause.
 func (e *DiffError) Unwrap() error { return e.err }
 
-// ApplyDiff returns the new value of one of the change event's DiffFields, made from
-// the old one. Salesforce sends texts of 1,000 characters and more as a unified
-// diff where that is shorter, with the SHA-256 of the new value, which ApplyDiff
-// checks. Lines may end in \n or \r\n. An old value that is the new one already, as
-// when an event comes again, is returned as it is.
+// ApplyDiff returns the new value of one of the change event's DiffFields, made from the old one.
+// Salesforce sends texts of 1,000 characters and more as a unified diff if that is shorter, with
+// the SHA-256 of the new value, which ApplyDiff checks. Lines may end in \n or \r\n. If the old
+// value is the new one already, as when an event comes again, ApplyDiff returns it as it is.
 //
-// A *DiffError means that the diff does not fit the old value, or that the result is
-// another than Salesforce's; a *DecodeError that the payload cannot be read, or has
-// no diff of this field.
+// A *DiffError means that the diff does not fit the old value, or that the result has another
+// SHA-256 than Salesforce's; a *DecodeError means that the payload cannot be read, or has no diff
+// of this field.
 func (m *Message) ApplyDiff(field, old string) (string, error) {
 	change, err := m.Change()
 	if err != nil {

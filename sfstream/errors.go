@@ -17,16 +17,16 @@ var (
 	// ErrNotOpen is returned by calls on a client before Open has succeeded.
 	ErrNotOpen = errors.New("sfstream: the client is not open: call Open first")
 
-	// ErrAlreadySubscribed is returned by Subscribe for a channel that the client
-	// already follows. A filter or a transport makes no other channel of it.
+	// ErrAlreadySubscribed is returned by Subscribe for a channel that the client already follows.
+	// With another filter or transport it is still the same channel.
 	ErrAlreadySubscribed = errors.New("sfstream: already subscribed")
 
 	// ErrNotSubscribed is returned by Unsubscribe for a channel that the client
 	// does not follow.
 	ErrNotSubscribed = errors.New("sfstream: not subscribed")
 
-	// ErrUnsubscribed is wrapped by what Subscribe returns where Unsubscribe of the
-	// channel came before Salesforce's answer.
+	// ErrUnsubscribed is wrapped by the error of Subscribe if Unsubscribe was called for the
+	// channel before Salesforce answered.
 	ErrUnsubscribed = errors.New("sfstream: unsubscribed while subscribing")
 
 	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an
@@ -38,20 +38,21 @@ var (
 type Code int
 
 const (
-	// Internal is a fault of the server. Retried.
+	// Internal is a fault of the server. The client retries.
 	Internal Code = iota
-	// Unavailable is a server or a network that does not answer now. Retried.
+	// Unavailable is a server or a network that does not answer now. The client retries.
 	Unavailable
-	// Unauthenticated is a token that Salesforce does not take (any more). The
-	// client logs in again.
+	// Unauthenticated is a token that Salesforce does not accept (any more). The client logs in
+	// again.
 	Unauthenticated
-	// PermissionDenied is a user that may not do this.
+	// PermissionDenied means that the user may not do this.
 	PermissionDenied
 	// NotFound is a channel, a schema or an API that does not exist (for this user).
 	NotFound
 	// ReplayInvalid is a replay id that Salesforce does not know (any more).
 	ReplayInvalid
-	// LimitExceeded is an allocation that is used up. Retried slowly.
+	// LimitExceeded is an allocation of the org or the user that is used up. The client retries
+	// slowly.
 	LimitExceeded
 	// Invalid is a request that can never succeed.
 	Invalid
@@ -66,41 +67,42 @@ func (c Code) String() string {
 	return names[c]
 }
 
-// A ServerError is what Salesforce, or something on the way to it, answered.
-// It unwraps to the gRPC status, or to the error of the HTTP request.
+// A ServerError is what Salesforce, or something on the way to it, answered. It unwraps to the gRPC
+// status, or to the error of the HTTP request.
 type ServerError struct {
 	API     string // "pubsub" or "cometd"
 	Channel string
 	Code    Code
-	// Reason is the server's own code where it gives one, such as
+	// Reason is the server's own code if it gives one, such as
 	// "sfdc.platform.eventbus.grpc.topic.not.found" or "403::Unknown client".
 	Reason  string
 	Message string
-	// RPCID is what Salesforce's support asks for. Proxies give none.
+	// RPCID identifies the call; Salesforce's support asks for it. Answers of proxies have none.
 	RPCID string
-	// RetryAfter is how long the client waits before it tries again, where that
-	// is longer than its own backoff; else zero.
+	// RetryAfter is how long the client waits before it tries again, if that is longer than its own
+	// backoff; else zero.
 	RetryAfter time.Duration
 
-	session  bool // Streaming API: about the session, whichever message it answers
-	restOnly bool // Unauthenticated: the token was a JWT
+	session  bool // Streaming API: it concerns the whole session, whichever message it answers
+	restOnly bool // with Unauthenticated: the token was a JWT
 	unknown  unknown
-	oversize bool   // what came is larger than we take
-	moved    bool   // the instance is not where we ask
-	movedTo  string // where it is, as a URL without path; empty: nobody has said
+	oversize bool   // the response is larger than the client accepts
+	moved    bool   // the org's instance is not at the URL that we ask
+	movedTo  string // the instance's new URL, without path; empty: the answer does not say
 	err      error
 }
 
-// unknown tells refusals in words that nobody knows from those that we understand.
+// unknown says whether we understand the server's answer. An answer that nobody knows may pass or
+// be final, so the client retries for a while before it believes it.
 type unknown int
 
 const (
 	known          unknown = iota
-	unknownWords           // of anything
-	unknownRefusal         // of what we have asked for, by their code
+	unknownWords           // its words are not known, and its code does not say that our request is at fault
+	unknownRefusal         // its code says that the server refuses what we asked for, but its words are not known
 )
 
-// Error names the channel, the refusal, the rpc id and the next step.
+// Error returns a text with the channel, the refusal, the rpc id and the next step.
 func (e *ServerError) Error() string {
 	var b strings.Builder
 	about := e.Channel
@@ -125,10 +127,10 @@ func (e *ServerError) Error() string {
 	return oneLine(b.String())
 }
 
-// Unwrap returns the error of the transport below.
+// Unwrap returns the gRPC status, or the error of the HTTP request.
 func (e *ServerError) Unwrap() error { return e.err }
 
-// hint is the next step for the person who reads the error.
+// hint returns the next step for the person who reads the error, empty if there is none to tell.
 func (e *ServerError) hint() string {
 	if e.moved {
 		to := "the org's present one (Setup, My Domain)"
@@ -174,17 +176,17 @@ func (e *ServerError) hint() string {
 	}
 }
 
-// An AuthError ends a login. It unwraps to the *authenticator.Error, or to the
+// An AuthError says that a login failed. It unwraps to the *authenticator.Error, or to the
 // *ServerError of a server that refused one fresh token after another.
 type AuthError struct {
 	LoginURL string
-	// Channel is set where a subscription failed for it.
+	// Channel is the channel whose subscription failed by this error; empty if none did.
 	Channel string
-	after   time.Duration // until the next login
+	after   time.Duration // how long until the next login may be tried
 	err     error
 }
 
-// Error names the login host, the channel and the cause.
+// Error returns a text with the login host, the channel and the cause.
 func (e *AuthError) Error() string {
 	if e.Channel != "" {
 		return oneLine(fmt.Sprintf("sfstream: %s: login at %s: %v", e.Channel, e.LoginURL, e.err))
@@ -195,17 +197,17 @@ func (e *AuthError) Error() string {
 // Unwrap returns the cause.
 func (e *AuthError) Unwrap() error { return e.err }
 
-// A ReplayError says that the stored position of a channel is of no use any
-// more: it aged out (72 hours; 24 of /topic and /u), or replay ids have begun anew,
-// as when a sandbox is refreshed or updated and when an org is moved. Events may have been
-// missed. WithReplayFallback decides what happens instead of this error.
+// A ReplayError says that the stored position of a channel is of no use any more: it is too old (72
+// hours; 24 for /topic and /u), or replay ids have begun anew, as when a sandbox is refreshed or
+// updated and when an org is moved. Events may have been missed. WithReplayFallback decides what
+// happens in place of this error.
 type ReplayError struct {
 	Channel string
 	Marker  replaystore.Marker // the position that Salesforce refused
 	err     error
 }
 
-// Error names the channel, the position and the choices.
+// Error returns a text with the channel, the position and the choices.
 func (e *ReplayError) Error() string {
 	at := ""
 	if !e.Marker.Date.IsZero() {
@@ -219,17 +221,17 @@ func (e *ReplayError) Error() string {
 // Unwrap returns the *ServerError.
 func (e *ReplayError) Unwrap() error { return e.err }
 
-// A DecodeError says why a payload cannot be read. It concerns one message
-// only; the stream goes on and Raw has the bytes.
+// A DecodeError says why a payload cannot be read. It concerns one message only: the stream goes
+// on, and Message.Raw returns the bytes.
 type DecodeError struct {
 	Channel  string
 	SchemaID string
 	ReplayID []byte
-	Field    string // dotted path, as in "BillingAddress.City"; empty for the whole
+	Field    string // dotted path, as in "BillingAddress.City"; empty if it concerns the whole payload
 	err      error
 }
 
-// Error names the channel, the replay id, the schema and the field.
+// Error returns a text with the channel, the replay id, the schema and the field.
 func (e *DecodeError) Error() string {
 	field := ""
 	if e.Field != "" {
@@ -241,15 +243,15 @@ func (e *DecodeError) Error() string {
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.err }
 
-// A StoreError says that the replay store failed. A client ends with it after
-// five minutes in which no marker could be saved.
+// A StoreError says that the replay store failed. A client ends with it after five minutes in which
+// it could save no marker.
 type StoreError struct {
 	Op      string // "load" or "save"
-	Channel string // empty where several are concerned
+	Channel string // empty if several are concerned
 	err     error
 }
 
-// Error names the operation, the channel and the cause.
+// Error returns a text with the operation, the channel and the cause.
 func (e *StoreError) Error() string {
 	if e.Channel == "" {
 		return oneLine(fmt.Sprintf("sfstream: replay store: %s: %v", e.Op, e.err))
@@ -260,15 +262,15 @@ func (e *StoreError) Error() string {
 // Unwrap returns the store's error.
 func (e *StoreError) Unwrap() error { return e.err }
 
-// A TimeoutError ends a client that could not reconnect within
-// WithReconnectTimeout, or whose own backoff policy said stop.
+// A TimeoutError ends a client that could not reconnect within WithReconnectTimeout, or whose
+// WithBackOff policy returned backoff.Stop.
 type TimeoutError struct {
 	Channel string
 	Down    time.Duration // how long the channel was disconnected
 	err     error
 }
 
-// Error names the channel, the time and the last failure.
+// Error returns a text with the channel, the time and the last failure.
 func (e *TimeoutError) Error() string {
 	return oneLine(fmt.Sprintf("sfstream: %s: disconnected for %s, giving up: %v", e.Channel, e.Down.Round(time.Millisecond), e.err))
 }
@@ -276,5 +278,5 @@ func (e *TimeoutError) Error() string {
 // Unwrap returns the last failure.
 func (e *TimeoutError) Unwrap() error { return e.err }
 
-// Timeout reports true, as net.Error has it.
+// Timeout returns true, as a net.Error does for a timeout.
 func (e *TimeoutError) Timeout() bool { return true }

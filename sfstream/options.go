@@ -20,11 +20,11 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// Endpoints of the Pub/Sub API. Salesforce answers on port 7443 too, which
-// corporate networks often block. There is none in Government Cloud.
+// Endpoints of the Pub/Sub API. Salesforce answers on port 7443 too, which corporate networks often
+// block. Government Cloud has no endpoint.
 const (
 	EndpointGlobal = "api.pubsub.salesforce.com:443"
-	EndpointEU     = "api.deu.pubsub.salesforce.com:443" // processed in Germany
+	EndpointEU     = "api.deu.pubsub.salesforce.com:443" // events are processed in Germany
 )
 
 // An Option configures a client; see New.
@@ -33,27 +33,26 @@ type Option func(*config) error
 // A SubscribeOption configures one subscription; see Subscribe.
 type SubscribeOption func(*subscribeConfig) error
 
-// AckPolicy says when a message counts as handled. The marker of a channel
-// never passes a message that is not.
+// AckPolicy says when a message counts as handled. The marker of a channel never passes a message
+// that is not handled.
 type AckPolicy int
 
 const (
-	// AckAuto: a message is handled when its consumer asks for the next one.
-	// break, return and panic leave it unhandled.
+	// AckAuto: a message is handled when its consumer (the loop, Receive or C) asks for the next
+	// one. A loop that ends by break, return or panic leaves it unhandled.
 	AckAuto AckPolicy = iota
 	// AckOnReceive: a message is handled when it is handed out.
 	AckOnReceive
-	// AckManual: a message is handled when its Ack is called, from any goroutine
-	// and in any order. Several loops may run at once.
+	// AckManual: a message is handled when its Ack is called, from any goroutine and in any order.
+	// Several loops may run at once.
 	AckManual
 )
 
-// Transport is one of the two APIs that Salesforce serves events over.
+// Transport is one of the two APIs over which Salesforce serves events.
 type Transport int
 
 const (
-	// Auto is the Pub/Sub API for /event and /data, the Streaming API for /topic
-	// and /u.
+	// Auto is the Pub/Sub API for /event and /data, and the Streaming API for /topic and /u.
 	Auto Transport = iota
 	// PubSub is the Pub/Sub API: gRPC and Avro.
 	PubSub
@@ -62,7 +61,7 @@ const (
 	CometD
 )
 
-// String names the transport, as in "CometD".
+// String returns the name of the transport, as in "CometD".
 func (t Transport) String() string {
 	names := [...]string{"Auto", "PubSub", "CometD"}
 	if t < 0 || int(t) >= len(names) {
@@ -82,14 +81,14 @@ type config struct {
 	sandbox    bool
 	loginURL   string
 	endpoint   string
-	plaintext  bool // endpoint was given as http://, to loopback
+	plaintext  bool // endpoint was given as http://, which is for loopback only
 	dial       []grpc.DialOption
 	httpClient *http.Client
 	via        Transport
-	apiVersion string // of the Streaming API; empty: the org's newest
+	apiVersion string // version of the Streaming API; empty: the org's newest
 
 	store    replaystore.Store
-	volatile bool // markers are only in memory
+	volatile bool // there is no store of the program's: markers are only in memory
 	replay   Replay
 	fallback Fallback
 	ack      AckPolicy
@@ -124,9 +123,10 @@ func defaultConfig() config {
 	}
 }
 
-// defaultBackOff draws uniformly from (0, d], where d doubles from 500 ms to
-// 60 s: backoff/v4 draws from interval ± factor × interval, so d is twice the
-// interval. Its default of giving up after 15 minutes would end a night's outage.
+// defaultBackOff returns a policy that draws uniformly from (0, d], where d doubles from 500 ms to
+// 60 s. backoff/v4 draws from interval ± factor × interval, so with factor 1 d is twice the
+// interval. It never stops: the default of backoff/v4, which gives up after 15 minutes, would not
+// survive an outage of a night.
 func defaultBackOff() backoff.BackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval = 250 * time.Millisecond
@@ -138,8 +138,8 @@ func defaultBackOff() backoff.BackOff {
 	return b
 }
 
-// validate holds the rules that concern more than one option and fills what
-// follows from others.
+// validate checks the rules that concern more than one option, and fills in what follows from other
+// options.
 func (c *config) validate() error {
 	if c.sandbox && c.loginURL != "" {
 		return fmt.Errorf("%w: WithSandbox and WithLoginURL exclude each other", ErrInvalidOption)
@@ -156,14 +156,14 @@ func (c *config) validate() error {
 	return nil
 }
 
-// WithSandbox logs in at test.salesforce.com. It excludes WithLoginURL.
+// WithSandbox makes the client log in at test.salesforce.com. It excludes WithLoginURL.
 func WithSandbox() Option {
 	return func(c *config) error { c.sandbox = true; return nil }
 }
 
-// WithLoginURL sets where to log in: a My Domain URL such as
-// https://acme.my.salesforce.com. The default is authenticator.ProductionURL.
-// It must be https, or http to a loopback address: no secret travels in the clear.
+// WithLoginURL sets where the client logs in: a My Domain URL such as
+// https://acme.my.salesforce.com. The default is authenticator.ProductionURL. It must be https, or
+// http to a loopback address, because no secret may travel in the clear.
 func WithLoginURL(loginURL string) Option {
 	return func(c *config) error {
 		loginURL := strings.TrimSpace(loginURL)
@@ -175,10 +175,10 @@ func WithLoginURL(loginURL string) Option {
 	}
 }
 
-// WithReplayStore keeps replay markers in store, so that a restarted program
-// continues where it was. It has one Save at a time, every 50 to 100 ms while events
-// are handled and once an hour for a quiet channel. The default keeps markers in
-// memory only, with one warning in the log and Status().Volatile.
+// WithReplayStore keeps replay markers in store, so that a restarted program continues where it
+// was. The client calls one Save at a time, every 50 to 100 ms while events are handled and once an
+// hour for a quiet channel. The default keeps markers in memory only, which the client logs once as
+// a warning and tells in Status().Volatile.
 func WithReplayStore(store replaystore.Store) Option {
 	return func(c *config) error {
 		if store == nil {
@@ -195,9 +195,9 @@ func WithReplay(r Replay) Option {
 	return func(c *config) error { c.replay = r; return r.validate("WithReplay") }
 }
 
-// WithReplayFallback sets what happens when Salesforce refuses a stored
-// position: FallbackFail (default) ends the client with a *ReplayError,
-// FallbackAll and FallbackNew resume and report a Gap to the hook and the log.
+// WithReplayFallback sets what happens when Salesforce refuses a stored position: FallbackFail
+// (default) ends the client with a *ReplayError; FallbackAll and FallbackNew resume, and report a
+// Gap to the hook and the log.
 func WithReplayFallback(f Fallback) Option {
 	return func(c *config) error {
 		if f < FallbackFail || f > FallbackNew {
@@ -219,10 +219,10 @@ func WithAck(p AckPolicy) Option {
 	}
 }
 
-// WithPrefetch sets how many events of a channel are at most asked for, waiting
-// and (under AckManual and in a Run) handed out and not acked, taken together. The default is
-// 200, of which Salesforce lets 100 be asked for. Acking in groups of k under
-// AckManual needs more than k.
+// WithPrefetch sets how many events of a channel there may be at once that are asked for, waiting,
+// or (under AckManual and in a Run) handed out and not acked, taken together. The default is 200.
+// Salesforce lets a client ask for 100 of them at once. To ack in groups of k under AckManual, set
+// more than k.
 func WithPrefetch(n int) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -245,11 +245,11 @@ func WithReconnectTimeout(d time.Duration) Option {
 	}
 }
 
-// WithLoginBudget sets how many logins Salesforce may refuse within a period: the
-// next one waits until there is room again. Where it takes the logins but refuses
-// so many of their tokens, the client ends with an *AuthError. The default is 5 in
-// 10 minutes, which locks no account at Salesforce's defaults (10 in a row). A
-// login that was judged, such as a wrong password, is never repeated by itself.
+// WithLoginBudget sets how many logins Salesforce may refuse within a period: the next one waits
+// until the period has room again. If Salesforce accepts the logins but refuses so many of their
+// tokens, the client ends with an *AuthError. The default is 5 in 10 minutes, which locks no
+// account at Salesforce's defaults (10 in a row). The client never repeats a login by itself that
+// was judged, such as one with a wrong password.
 func WithLoginBudget(n int, period time.Duration) Option {
 	return func(c *config) error {
 		if n < 1 || period <= 0 {
@@ -260,10 +260,10 @@ func WithLoginBudget(n int, period time.Duration) Option {
 	}
 }
 
-// WithKeepaliveTimeout sets after how long a stream of the Pub/Sub API on which
-// nothing comes is opened anew. The default is 5 minutes: Salesforce promises a
-// keepalive every 270 seconds, and mostly sends one every 60. Less than a minute
-// makes quiet channels reconnect. The Streaming API names its own time.
+// WithKeepaliveTimeout sets how long a stream of the Pub/Sub API may be silent before the client
+// opens a new one. The default is 5 minutes: Salesforce promises a keepalive every 270 seconds, and
+// mostly sends one every 60. Less than a minute makes quiet channels reconnect. Servers of the
+// Streaming API tell their own time.
 func WithKeepaliveTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
@@ -274,12 +274,11 @@ func WithKeepaliveTimeout(d time.Duration) Option {
 	}
 }
 
-// WithBackOff sets the waits between attempts to reconnect; each connection asks
-// for a policy of its own and resets it when events flow. The default draws
-// uniformly from (0, d], d doubling from 500 ms to 60 s, and never stops.
-// backoff.Stop ends the client with a *TimeoutError. Waits of less than 50 ms, zero
-// and negative ones last 50 ms: without any the client would storm the server. A policy
-// that is nil is refused.
+// WithBackOff sets the waits between attempts to reconnect. Each connection calls policy for a
+// policy of its own and resets that when events flow. The default draws uniformly from (0, d], with
+// d doubling from 500 ms to 60 s, and never stops. If the policy returns backoff.Stop the client
+// ends with a *TimeoutError. Waits of less than 50 ms, including zero and negative ones, last 50
+// ms, because without any wait the client would storm the server. A nil policy is refused.
 func WithBackOff(policy func() backoff.BackOff) Option {
 	return func(c *config) error {
 		if policy == nil {
@@ -305,7 +304,7 @@ func WithBackOff(policy func() backoff.BackOff) Option {
 	}
 }
 
-// leastWait is the shortest wait that a policy of the user's own can have.
+// leastWait is the shortest wait that a policy of the program's can have.
 const leastWait = 50 * time.Millisecond
 
 type floored struct{ backoff.BackOff }
@@ -318,17 +317,16 @@ func (f floored) NextBackOff() time.Duration {
 	return max(wait, leastWait)
 }
 
-// WithTransport sets the API that serves /event and /data: Auto (default) and
-// PubSub are the Pub/Sub API, CometD the Streaming API. /topic and /u are served
-// by the Streaming API in any case. Markers of the two are kept apart; see Via
-// for one channel.
+// WithTransport sets the API that serves /event and /data: Auto (default) and PubSub are the
+// Pub/Sub API, CometD is the Streaming API. The Streaming API serves /topic and /u in any case. The
+// markers of the two APIs are kept apart; see Via for one channel.
 func WithTransport(t Transport) Option {
 	return func(c *config) error { c.via = t; return t.validate("WithTransport") }
 }
 
-// WithAPIVersion sets the version of the Streaming API, such as "62.0". The
-// default is the org's newest, asked when the first channel of that API is
-// subscribed to. Versions up to 36.0 know no replay ids and are refused.
+// WithAPIVersion sets the version of the Streaming API, such as "62.0". The default is the org's
+// newest, for which the client asks when it subscribes to the first channel of that API. Versions
+// up to 36.0 know no replay ids and are refused.
 func WithAPIVersion(version string) Option {
 	return func(c *config) error {
 		c.apiVersion = strings.TrimPrefix(version, "v")
@@ -336,9 +334,9 @@ func WithAPIVersion(version string) Option {
 	}
 }
 
-// WithPubSubEndpoint sets the address of the Pub/Sub API: EndpointGlobal
-// (default), EndpointEU, a host:port that speaks TLS, also as https://host:port, or
-// http://host:port in plaintext to a loopback address. It is not the org's My Domain.
+// WithPubSubEndpoint sets the address of the Pub/Sub API: EndpointGlobal (default), EndpointEU, a
+// host:port that speaks TLS, also written https://host:port, or http://host:port for plaintext to a
+// loopback address. It is not the org's My Domain.
 func WithPubSubEndpoint(addr string) Option {
 	return func(c *config) error {
 		hostport, plaintext := strings.CutPrefix(strings.TrimSuffix(addr, "/"), "http://")
@@ -366,26 +364,25 @@ func isPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// isOrgHost reports whether a host is one of Salesforce's for orgs and logins.
+// isOrgHost reports whether a host is one at which Salesforce serves orgs or logins.
 func isOrgHost(host string) bool {
 	return strings.HasSuffix(host, ".force.com") ||
 		strings.HasSuffix(host, ".salesforce.com") && !strings.Contains(host, ".pubsub.")
 }
 
-// WithPubSubDialOptions adds options to the gRPC connection, after the client's
-// own.
+// WithPubSubDialOptions adds options to the gRPC connection, after those of the client.
 func WithPubSubDialOptions(opts ...grpc.DialOption) Option {
 	return func(c *config) error { c.dial = append(c.dial, opts...); return nil }
 }
 
-// WithHTTPClient sets the client for login, REST and the Streaming API: the place for
-// a proxy or a certificate authority. gRPC honours HTTPS_PROXY by itself.
+// WithHTTPClient sets the HTTP client for login, REST and the Streaming API. It is the place for a
+// proxy or a certificate authority. gRPC honours HTTPS_PROXY by itself.
 //
-// The default is http.DefaultClient, with what the program has set on
-// http.DefaultTransport, and with probes that notice a dead network within 60 seconds:
-// TCP keep-alive, and HTTP/2 pings where that is spoken. A client of the program's own
-// is used as it is, and there is no such promise: a poll of the Streaming API waits for
-// up to two minutes, so that without probes a dead network is noticed only then.
+// The default is http.DefaultClient, with what the program has set on http.DefaultTransport, and
+// with probes that notice a dead network within 60 seconds: TCP keep-alive, and HTTP/2 pings if the
+// server speaks that. A client that the program sets is used as it is, without that promise: a poll
+// of the Streaming API waits for up to two minutes, so that without probes a dead network is
+// noticed only then.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {
@@ -407,13 +404,13 @@ func WithLogger(log *slog.Logger) Option {
 	}
 }
 
-// WithHooks sets functions to call when something happens.
+// WithHooks sets functions that the client calls when something happens.
 func WithHooks(h Hooks) Option {
 	return func(c *config) error { c.hooks = h; return nil }
 }
 
-// WithJSON replaces encoding/json for payloads, in Decode, Fields and
-// MarshalJSON. Envelopes and replay ids never pass through it.
+// WithJSON replaces encoding/json for payloads, in Decode, Fields and MarshalJSON. Envelopes and
+// replay ids never pass through it.
 func WithJSON(marshal func(any) ([]byte, error), unmarshal func([]byte, any) error) Option {
 	return func(c *config) error {
 		if marshal == nil || unmarshal == nil {
@@ -424,9 +421,9 @@ func WithJSON(marshal func(any) ([]byte, error), unmarshal func([]byte, any) err
 	}
 }
 
-// WithOrg points the client at an org elsewhere, in one option: a server of
-// package sfstreamtest fits it. It sets what WithLoginURL, WithPubSubEndpoint,
-// WithHTTPClient and WithPubSubDialOptions set.
+// WithOrg points the client at an org that is elsewhere: a server of package sfstreamtest
+// implements org. It sets what WithLoginURL, WithPubSubEndpoint, WithHTTPClient and
+// WithPubSubDialOptions set.
 func WithOrg(org interface {
 	LoginURL() string
 	PubSubEndpoint() string
@@ -457,8 +454,8 @@ func Via(t Transport) SubscribeOption {
 	return func(c *subscribeConfig) error { c.via = t; return t.validate("Via") }
 }
 
-// From starts the subscription here, whatever the store says. It applies to
-// this first start only, never to reconnects.
+// From sets where the subscription starts, whatever the store says. It applies to this first start
+// only, never to reconnects.
 func From(r Replay) SubscribeOption {
 	return func(c *subscribeConfig) error {
 		c.from, c.fromSet = r, true
@@ -466,13 +463,13 @@ func From(r Replay) SubscribeOption {
 	}
 }
 
-// secureURL reports whether secrets can be sent to a URL.
+// secureURL reports whether secrets may be sent to a URL.
 func secureURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
 }
 
-// withoutPassword is a URL without what may be a secret in it.
+// withoutPassword returns a URL without the parts that may be a secret.
 func withoutPassword(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
