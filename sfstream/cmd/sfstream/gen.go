@@ -13,7 +13,7 @@ import (
 	"slices"
 )
 
-// genFlags are the words of sfstream gen.
+// genFlags are the flags and arguments of sfstream gen.
 type genFlags struct {
 	pkg      string
 	out      string
@@ -26,7 +26,7 @@ func parseGen(args []string, stderr io.Writer) (genFlags, error) {
 	var f genFlags
 	flags := flag.NewFlagSet("sfstream gen", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	// go generate says which package its directive stands in.
+	// go generate tells in GOPACKAGE in which package its directive stands.
 	flags.StringVar(&f.pkg, "pkg", cmp.Or(os.Getenv("GOPACKAGE"), "events"), "the `name` of the package")
 	flags.StringVar(&f.out, "o", "", "write to this `file`, once all is well, and not to standard output")
 	flags.Usage = func() {

@@ -22,25 +22,25 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// callTimeout bounds a call. A cold GetTopic was seen to take 4 s.
+// callTimeout bounds a call. The first GetTopic for a channel was seen to take 4 s.
 const callTimeout = 20 * time.Second
 
-// channelSchema is what the events of channels look like now.
+// channelSchema is the schema that the events of channels have now.
 type channelSchema struct {
-	channels []string // one, mostly
+	channels []string // mostly one
 	id       string
 	json     string
 }
 
-// fetchSchemas logs in and asks for the schemas of channels, in their order. It
-// makes one attempt.
+// fetchSchemas logs in and asks for the schemas of channels, in the order of the channels. It makes
+// one attempt.
 func fetchSchemas(ctx context.Context, channels []string) ([]channelSchema, error) {
 	auth, loginURL, err := authenticator.FromEnv()
 	if err != nil {
 		return nil, err
 	}
 	endpoint := cmp.Or(os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"), sfstream.EndpointGlobal)
-	// A client checks the addresses and logs in; its login stays in the cache.
+	// The client checks the addresses and logs in; its login stays in the cache.
 	cache := authenticator.NewCache(auth)
 	client, err := sfstream.New(cache, sfstream.WithLoginURL(loginURL), sfstream.WithPubSubEndpoint(endpoint))
 	if err != nil {
@@ -120,8 +120,8 @@ func (c schemaClient) outgoing(ctx context.Context) (context.Context, context.Ca
 		"accesstoken", c.creds.AccessToken, "instanceurl", c.creds.InstanceURL, "tenantid", c.creds.OrgID), callTimeout)
 }
 
-// translate makes a *sfstream.ServerError of a failed call, without the token,
-// which some servers repeat.
+// translate turns the error of a call into a *sfstream.ServerError. It hides the token, which some
+// servers repeat.
 func (c schemaClient) translate(channel string, err error) error {
 	st := status.Convert(err)
 	code := sfstream.Internal

@@ -39,7 +39,7 @@ func TestStructsOfDrawnSchemasCompile(t *testing.T) {
 		first, second := d.record("X__e", 0), d.record("XEvent", 0)
 		source, err := structs("p", []channelSchema{{[]string{"/event/X__e"}, "abc", first}, {[]string{"/event/XEvent"}, "def", second}})
 		if err != nil {
-			continue // a name without a type, a record in itself, a union in a union
+			continue // a type is missing, or a record contains itself, or a union a union
 		}
 		made++
 		if err := compiles(source); err != nil {

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// scope gives out names, each once. It has the last number that was put behind one.
+// scope gives out names, each once. The value of a name is 0 if it is free, else the last number
+// that was appended to it.
 type scope map[string]int
 
-// take returns the first name that is free, else the last one with a number.
+// take returns the first of names that is free. If none is, it returns the last one with a number.
 func (s scope) take(names ...string) string {
 	for _, name := range names {
 		if s[name] == 0 {
@@ -26,7 +27,7 @@ func (s scope) take(names ...string) string {
 	}
 }
 
-// camel makes an exported Go name: ns__Order_Number__c is NsOrderNumberC.
+// camel makes an exported Go name: ns__Order_Number__c becomes NsOrderNumberC.
 func camel(name string) string {
 	var b strings.Builder
 	for part := range strings.SplitSeq(name, "_") {
@@ -40,8 +41,8 @@ func camel(name string) string {
 	return "X" + b.String()
 }
 
-// eventNames are the names that an event may have, best first: of Order__e it is
-// OrderEvent, of Order_Event__e too.
+// eventNames returns the names that the struct of an event may have, the best one first: OrderEvent
+// for Order__e, and for Order_Event__e too.
 func eventNames(name string) []string {
 	short, custom := strings.CutSuffix(name, "__e")
 	if custom && !strings.HasSuffix(short, "Event") {
@@ -50,18 +51,18 @@ func eventNames(name string) []string {
 	return []string{camel(short), camel(name)}
 }
 
-// fieldNames are the names of fields, in their order. Type is Type; Type__c too,
-// where there is no field Type, and else TypeC.
+// fieldNames returns the Go names of fields, in their order. The field Type is Type. Type__c is
+// Type too if there is no field Type, and else TypeC.
 func fieldNames(fields []avroField) []string {
 	names, taken := make([]string, len(fields)), make(scope)
 	for i, f := range fields {
-		if camel(f.name) == f.name { // a custom field must not take its name
+		if camel(f.name) == f.name { // a custom field must not get this name
 			names[i] = taken.take(f.name)
 		}
 	}
 	for i, f := range fields {
 		if names[i] == "" {
-			short := strings.TrimSuffix(strings.TrimSuffix(f.name, "__c"), "__pc") // __pc: a person account's
+			short := strings.TrimSuffix(strings.TrimSuffix(f.name, "__c"), "__pc") // fields of a person account end in __pc
 			names[i] = taken.take(camel(short), camel(f.name))
 		}
 	}

@@ -10,10 +10,10 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
-// avroType is a type of a schema, with what package avro has no use for: docs.
+// avroType is a type of a schema. Unlike package avro it keeps the docs.
 type avroType struct {
 	kind   string // record, union, array, map, enum, fixed, or a primitive's name
-	name   string // of a record, without its namespace
+	name   string // the name of a record, without its namespace
 	fields []avroField
 	parts  []*avroType // the branches of a union, the items of an array or a map
 }
@@ -21,11 +21,11 @@ type avroType struct {
 type avroField struct {
 	name string
 	typ  *avroType
-	of   string // Salesforce's type, as DynamicEnum; empty: unknown
+	of   string // Salesforce's type, as DynamicEnum; empty if it is not known
 }
 
-// parseSchema reads the schema of an event. It takes none that the client cannot
-// decode with, which bounds how deep one is.
+// parseSchema reads the schema of an event. It refuses schemas with which the client cannot decode,
+// and so those that are nested too deep.
 func parseSchema(text string) (event *avroType, isChange bool, err error) {
 	checked, err := avro.Parse(text)
 	if err != nil {
@@ -39,7 +39,7 @@ func parseSchema(text string) (event *avroType, isChange bool, err error) {
 	return event, checked.IsChangeEvent(), err
 }
 
-// schemaReader has the types that have a name, by their full one.
+// schemaReader has the named types by their full name.
 type schemaReader map[string]*avroType
 
 func (r schemaReader) read(v any, namespace string) (*avroType, error) {
@@ -123,11 +123,11 @@ func fullName(name, namespace string) string {
 	return namespace + "." + name
 }
 
-// identifier is what Salesforce and Avro have for names. What matches can stand in
-// a comment and in a tag.
+// identifier matches the names that Salesforce and Avro allow. Such a name can stand in a comment
+// and in a tag.
 var identifier = regexp.MustCompile(`^\w+$`)
 
-// salesforceType is the type in a field's doc, as in "Data:DynamicEnum" and, with the
+// salesforceType returns the type that a field's doc names, as in "Data:DynamicEnum" or, with the
 // field's id, "Data:DateTime:00N000000000012".
 func salesforceType(doc string) string {
 	_, rest, _ := strings.Cut(doc, ":")

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// structs writes a Go file with a struct for each schema. It depends on nothing but
-// its arguments.
+// structs returns a Go file with a struct for each schema. The file depends on the arguments only.
 func structs(pkg string, schemas []channelSchema) ([]byte, error) {
 	g := generator{types: make(scope), compounds: make(map[string]string)}
 	var events []eventWriter
@@ -19,7 +18,7 @@ func structs(pkg string, schemas []channelSchema) ([]byte, error) {
 		}
 		events = append(events, eventWriter{
 			generator: &g, record: record, isChange: isChange, made: make(map[*avroType]string),
-			name: g.types.take(eventNames(record.name)...), // before those of compounds
+			name: g.types.take(eventNames(record.name)...), // events take their names before compound fields do
 		})
 	}
 	var constants strings.Builder
@@ -54,14 +53,14 @@ func structs(pkg string, schemas []channelSchema) ([]byte, error) {
 	return source, nil
 }
 
-// generator is what the events of a file share.
+// generator has what the events of a file share.
 type generator struct {
 	types     scope
-	compounds map[string]string // the structs of nested records: what is in them → their name
+	compounds map[string]string // the structs of nested records: name and fields → name in Go
 	events    strings.Builder
 	nested    strings.Builder
 
-	times, optionals bool // what needs an import
+	times, optionals bool // whether the file needs the import
 }
 
 // eventWriter writes the structs of one event.
@@ -70,7 +69,7 @@ type eventWriter struct {
 	name     string
 	record   *avroType
 	isChange bool
-	made     map[*avroType]string // nested records; "" while one is being written
+	made     map[*avroType]string // the Go names of nested records; "" while one is being written
 }
 
 func (e eventWriter) write(s channelSchema) error {
@@ -91,7 +90,7 @@ func (e eventWriter) write(s channelSchema) error {
 	return nil
 }
 
-// body writes the fields of a struct.
+// body returns the fields of a struct, as Go source.
 func (e eventWriter) body(fields []avroField) (string, error) {
 	var b strings.Builder
 	for i, name := range fieldNames(fields) {
@@ -109,22 +108,22 @@ func (e eventWriter) body(fields []avroField) (string, error) {
 		}
 		inJSON := f.name
 		if e.isChange {
-			inJSON += ",omitzero" // an Optional that is unchanged has no JSON
+			inJSON += ",omitzero" // an unchanged Optional is left out of the JSON
 		}
 		fmt.Fprintf(&b, "%s %s `sf:%q json:%q`%s\n", name, e.field(typ), f.name, inJSON, note)
 	}
 	return b.String(), nil
 }
 
-// goType is how a type is written in Go.
+// goType is a type in Go source.
 type goType struct {
 	text     string
 	nullable bool
 	note     string
 }
 
-// field is the type of a field: one of a change event may be unchanged, one of
-// another may be null.
+// field returns the type of a struct's field. A field of a change event may be unchanged, so it is
+// an Optional; a field of another event may be null.
 func (e eventWriter) field(t goType) string {
 	if e.isChange {
 		e.optionals = true
@@ -133,7 +132,7 @@ func (e eventWriter) field(t goType) string {
 	return t.pointer()
 }
 
-// pointer is the type where null is a nil.
+// pointer returns a type that can be nil if t can be null.
 func (t goType) pointer() string {
 	if !t.nullable || t.text == "any" || strings.HasPrefix(t.text, "[]") || strings.HasPrefix(t.text, "map[") {
 		return t.text
@@ -141,8 +140,8 @@ func (t goType) pointer() string {
 	return "*" + t.text
 }
 
-// typeOf chooses the Go type of a value. of is Salesforce's type, which alone tells
-// times and lists from other longs and strings.
+// typeOf chooses the Go type of a value. of is Salesforce's type, which alone tells times and lists
+// from other longs and strings.
 func (e eventWriter) typeOf(t *avroType, of string) (goType, error) {
 	switch t.kind {
 	case "null":
@@ -185,7 +184,8 @@ func (e eventWriter) typeOf(t *avroType, of string) (goType, error) {
 	return goType{}, fmt.Errorf("there is no type %q", t.kind)
 }
 
-// union is its only type that is not null, or any of several.
+// union returns the type of a union: that of its only branch which is not null, or any if there are
+// several.
 func (e eventWriter) union(t *avroType, of string) (goType, error) {
 	var others []*avroType
 	for _, branch := range t.parts {
@@ -208,8 +208,8 @@ func (e eventWriter) union(t *avroType, of string) (goType, error) {
 
 var errContainsItself = errors.New("the record contains itself")
 
-// compound is the name of a nested record's struct, which is written with its first use. Records
-// of one name and with the same fields have one struct, also where they are of several events.
+// compound returns the name of a nested record's struct, which is written at its first use. Records
+// with the same name and the same fields have one struct, even if they are in different events.
 func (e eventWriter) compound(t *avroType) (string, error) {
 	if name, met := e.made[t]; met {
 		if name == "" {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// compiles says what is wrong with a generated file.
+// compiles returns what is wrong with a generated file, nil if it compiles.
 func compiles(source []byte) error {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "gen.go", source, parser.SkipObjectResolution)
@@ -22,7 +22,7 @@ func compiles(source []byte) error {
 	return err
 }
 
-// imports stands in for what generated files import.
+// imports stands in for the packages that generated files import.
 type imports struct{}
 
 func (imports) Import(path string) (*types.Package, error) {
@@ -53,7 +53,8 @@ func ofType(name, typ, doc string) string {
 	return fmt.Sprintf(`{"name": %q, "type": %s, "doc": %q, "default": null}`, name, typ, doc)
 }
 
-// jsonTag repeats the name in the tag sf; examples/changes has what is exact.
+// jsonTag matches the tag json, which the tests leave out because it repeats the name in the tag
+// sf; the test of examples/changes compares it.
 var jsonTag = regexp.MustCompile(` json:"[^"]+"` + "`")
 
 func TestStructsOfSchemas(t *testing.T) {
@@ -227,7 +228,7 @@ func TestNamesAndSchemaIDsAreConstants(t *testing.T) {
 	source, err := structs("p", []channelSchema{
 		{[]string{"/event/Order__e"}, "abc", event("Order__e")},
 		{[]string{"/data/AccountChangeEvent"}, "d-_", event("AccountChangeEvent")},
-		{[]string{"/event/OrderEventName__e"}, "ghi", event("OrderEventName")}, // as the first one's constant
+		{[]string{"/event/OrderEventName__e"}, "ghi", event("OrderEventName")}, // its struct has the name of the first event's constant
 	})
 	if err != nil {
 		t.Fatal(err)

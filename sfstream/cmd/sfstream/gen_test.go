@@ -20,7 +20,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// generated runs gen to its end.
+// generated runs gen to its end and returns what it prints.
 func (o *org) generated(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := program(t, o.env(), append([]string{"gen"}, args...)...)
@@ -139,7 +139,7 @@ func TestGenFailures(t *testing.T) {
 	})
 }
 
-// Ctrl-C is no success: go generate would take what is there for new.
+// Ctrl-C is no success, because go generate would take the old file for a new one.
 func TestInterruptedGenFails(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -147,7 +147,7 @@ func TestInterruptedGenFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	accepted := make(chan struct{})
-	go func() { // ends with the first connection, or with the listener
+	go func() { // it ends with the first connection, or with the listener
 		defer close(accepted)
 		if conn, err := silent.Accept(); err == nil {
 			cancel()

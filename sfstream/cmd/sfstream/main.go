@@ -36,12 +36,13 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// usageError is a mistake on the command line, already explained if empty.
+// usageError is a mistake on the command line. Its text is empty if the flag package has explained
+// it.
 type usageError struct{ text string }
 
 func (e usageError) Error() string { return e.text }
 
-// run is the program; it returns its exit status.
+// run is the whole program; it returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := dispatch(ctx, args, stdout, stderr)
 	var mistake usageError
@@ -90,7 +91,7 @@ func parseChannels(flags *flag.FlagSet, args []string) (channels []string, err e
 	}
 }
 
-// parse reads flags; the flag package has explained a mistake by then.
+// parse reads flags. The flag package has explained a mistake to the user when parse returns.
 func parse(flags *flag.FlagSet, args []string) error {
 	err := flags.Parse(args)
 	if err == nil || errors.Is(err, flag.ErrHelp) {

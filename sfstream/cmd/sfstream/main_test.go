@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// The test binary is the program too: the tests run it as real processes.
+// The test binary is also the program: the tests run it in real processes.
 func TestMain(m *testing.M) {
 	if os.Getenv("SFSTREAM_TEST_PROGRAM") != "" {
 		main()
@@ -30,14 +30,14 @@ const orderSchema = `{"type": "record", "name": "Order__e", "fields": [
 	{"name": "CreatedById", "type": "string"},
 	{"name": "Number__c", "type": ["null", "long"], "default": null}]}`
 
-// program prepares a run of sfstream, killed at the end of the test at the latest.
+// program prepares a run of sfstream, which is killed at the end of the test at the latest.
 func program(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Not the test's own context: that ends before cleanups do.
+	// t.Context() would not do: it ends before the cleanups run.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self, args...)
@@ -131,7 +131,7 @@ func (o *org) control(t *testing.T, verb string, body any) (ids []string) {
 	return published.IDs
 }
 
-// define makes the order event; publish publishes numbered orders.
+// define defines the order event; publish publishes numbered orders.
 func (o *org) define(t *testing.T) {
 	o.control(t, "define", map[string]any{"channel": "/event/Order__e", "schema": orderSchema})
 }
@@ -145,7 +145,7 @@ func (o *org) publish(t *testing.T, from, to int) (ids []string) {
 	return ids
 }
 
-// numbers reads the order numbers of tail's lines.
+// numbers returns the order numbers in tail's lines.
 func numbers(t *testing.T, out []byte) string {
 	t.Helper()
 	var seen []string
@@ -168,7 +168,7 @@ func number(t *testing.T, line string) string {
 	return message.Data.Payload.Number__c.String()
 }
 
-// tailed runs tail to its end.
+// tailed runs tail to its end and returns the order numbers that it prints.
 func (o *org) tailed(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := program(t, o.env(), append([]string{"tail"}, args...)...)
@@ -192,9 +192,9 @@ func TestTailContinuesWhereItWas(t *testing.T) {
 		args []string
 	}{
 		{"1 2", []string{"-replay", file, "-from", "all", "-count", "2", channel}},
-		{"3 4", []string{"-replay", file, "-from", "all", "-count", "2", channel}}, // the marker wins
+		{"3 4", []string{"-replay", file, "-from", "all", "-count", "2", channel}}, // the marker wins over -from
 		{"1", []string{"-replay", file, "-from", "all", "-rewind", "-count", "1", channel}},
-		{"2 3", []string{channel, "-replay", file, "-store-ack", "receive", "-count", "2"}}, // flags behind the channel
+		{"2 3", []string{channel, "-replay", file, "-store-ack", "receive", "-count", "2"}}, // the flags come after the channel
 		{"5 6", []string{"-from", ids[3], "-count", "2", channel}},
 		{"1", []string{"-from", time.Now().Add(-time.Hour).Format(time.RFC3339), "-count", "1", channel}},
 	} {
@@ -329,7 +329,7 @@ func TestMistakesAndFailures(t *testing.T) {
 	}
 }
 
-// A reader that has gone leaves the event unhandled.
+// If the reader of its output has gone, tail leaves the event unhandled.
 func TestClosedOutputEndsTheProgram(t *testing.T) {
 	o := startOrg(t)
 	o.define(t)

@@ -19,7 +19,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
-// tailFlags are the words of sfstream tail.
+// tailFlags are the flags and arguments of sfstream tail.
 type tailFlags struct {
 	replay   string
 	from     string
@@ -75,8 +75,8 @@ func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
 	return f, nil
 }
 
-// start reads -from. Replay ids of the Streaming API are numbers, those of the
-// Pub/Sub API bytes in hex.
+// start returns the place that -from names. Replay ids of the Streaming API are numbers, those of
+// the Pub/Sub API are bytes in hex.
 func (f tailFlags) start() (sfstream.Replay, error) {
 	from := f.from
 	switch from {
@@ -97,7 +97,7 @@ func (f tailFlags) start() (sfstream.Replay, error) {
 	return sfstream.Replay{}, usageError{fmt.Sprintf("sfstream tail: -from %q is neither new, all, a replay id nor an RFC 3339 time", from)}
 }
 
-// streaming reports whether all channels are served by the Streaming API.
+// streaming reports whether the Streaming API serves all channels.
 func (f tailFlags) streaming() bool {
 	return f.cometd || !slices.ContainsFunc(f.channels, func(channel string) bool {
 		return !strings.HasPrefix(channel, "/topic/") && !strings.HasPrefix(channel, "/u/")
@@ -173,11 +173,11 @@ func tail(ctx context.Context, args []string, stdout, stderr io.Writer) (err err
 	return printAll(ctx, client, f.count, stdout, stderr)
 }
 
-// printAll prints messages until ctx ends or count are printed.
+// printAll prints messages until ctx ends or count of them are printed.
 func printAll(ctx context.Context, client *sfstream.Client, count int, stdout, stderr io.Writer) error {
 	printed := 0
 	for msg := range client.Messages(ctx) {
-		// An unwritten message stays unhandled, and comes again.
+		// A message that could not be written stays unhandled, and comes again.
 		if err := printMessage(msg, stdout, stderr); err != nil {
 			return err
 		}
@@ -189,8 +189,8 @@ func printAll(ctx context.Context, client *sfstream.Client, count int, stdout, s
 	return client.Err()
 }
 
-// printMessage writes one line. One that cannot be decoded is written with the
-// reason and its raw bytes.
+// printMessage writes one line. If the message cannot be decoded, the line has the reason and the
+// raw bytes.
 func printMessage(msg *sfstream.Message, stdout, stderr io.Writer) error {
 	line, err := json.Marshal(msg)
 	if err != nil {
@@ -210,7 +210,7 @@ func printMessage(msg *sfstream.Message, stdout, stderr io.Writer) error {
 	return err
 }
 
-// interrupted makes a clean end of an error that Ctrl-C caused.
+// interrupted returns nil for an error that Ctrl-C caused, because that is a clean end.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -218,7 +218,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// joined adds the error of Close, which repeats a terminal error.
+// joined joins the error of Close to err, unless it repeats err.
 func joined(err, closing error) error {
 	if err != nil && closing != nil && errors.Is(closing, err) {
 		return closing

@@ -18,14 +18,14 @@ import (
 type orgLine struct {
 	LoginURL       string `json:"login_url"`
 	InstanceURL    string `json:"instance_url"`
-	PubSub         string `json:"pubsub"` // as SALESFORCE_PUBSUB_ENDPOINT takes it
+	PubSub         string `json:"pubsub"` // the value for SALESFORCE_PUBSUB_ENDPOINT
 	OrgID          string `json:"org_id"`
 	ConsumerKey    string `json:"consumer_key"`
 	ConsumerSecret string `json:"consumer_secret"`
 	Username       string `json:"username"`
-	Password       string `json:"password"` // with the security token, as the token endpoint takes it
+	Password       string `json:"password"` // followed by the security token, as the token endpoint wants it
 	RefreshToken   string `json:"refresh_token"`
-	PrivateKeyFile string `json:"private_key_file"` // path of a PEM file, for the JWT bearer flow
+	PrivateKeyFile string `json:"private_key_file"` // the path of a PEM file, for the JWT bearer flow
 	CAFile         string `json:"ca_file,omitempty"`
 }
 
@@ -84,7 +84,7 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if *log != "" {
 		options = append(options, sfstreamtest.WithLog(*log))
 	}
-	dir, err := os.MkdirTemp("", "sfstream-testorg-") // of mode 0700, for the private key
+	dir, err := os.MkdirTemp("", "sfstream-testorg-") // it has mode 0700, for the private key
 	if err != nil {
 		return err
 	}

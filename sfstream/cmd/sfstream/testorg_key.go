@@ -11,8 +11,8 @@ import (
 	"os"
 )
 
-// appKey is the public key that belongs to the private key in the file at path. Where there
-// is no such file it makes one, with a new key.
+// appKey returns the public key that belongs to the private key in the file at path. If there is no
+// such file, appKey makes one with a new key.
 func appKey(path string) (*rsa.PublicKey, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,7 +47,7 @@ func newAppKey(path string) (*rsa.PublicKey, error) {
 	return &key.PublicKey, writeNew(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// writeNew makes a file that only its owner can read. It fails where there is one.
+// writeNew makes a file that only its owner can read. It fails if the file exists.
 func writeNew(path string, data []byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

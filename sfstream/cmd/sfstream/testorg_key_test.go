@@ -21,7 +21,8 @@ import (
 	"time"
 )
 
-// jwtLogin logs in with the private key that the first line names, and returns whose session it is.
+// jwtLogin logs in with the private key that the first line names, and returns the identity URL of
+// the session.
 func (o *org) jwtLogin(t *testing.T) (id string) {
 	t.Helper()
 	text, err := os.ReadFile(o.PrivateKeyFile)
@@ -77,7 +78,7 @@ func TestThePrivateKeyOfTestorg(t *testing.T) {
 	if err := o.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for o.lines.Scan() { // until it has ended
+	for o.lines.Scan() { // reads until testorg has ended
 	}
 	if _, err := os.Stat(filepath.Dir(o.PrivateKeyFile)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("its folder is left: %v", err)
@@ -87,7 +88,7 @@ func TestThePrivateKeyOfTestorg(t *testing.T) {
 func TestThePrivateKeyOfTestorgInAPlaceOfOnesOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.pem")
 	var first []byte
-	for range 2 { // it is made, and then used again
+	for range 2 { // the first run makes the file, the second uses it
 		o := startOrg(t, "-key", path)
 		if o.PrivateKeyFile != path {
 			t.Errorf("the file is %s", o.PrivateKeyFile)
@@ -99,7 +100,7 @@ func TestThePrivateKeyOfTestorgInAPlaceOfOnesOwn(t *testing.T) {
 		}
 		first = text
 	}
-	// Also in PKCS #1.
+	// The key may also be in PKCS #1.
 	block, _ := pem.Decode(first)
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// token asks the token endpoint, and returns the reply.
+// token sends a form to the token endpoint and returns the reply.
 func (o *org) token(t *testing.T, form url.Values) (reply map[string]any) {
 	t.Helper()
 	resp, err := o.client.PostForm(o.LoginURL+"/services/oauth2/token", form)
@@ -33,7 +33,7 @@ func TestTestorgSwitchesFlowsOff(t *testing.T) {
 			t.Errorf("got %v, want %s", reply, want)
 		}
 	}
-	o.jwtLogin(t) // which is not off
+	o.jwtLogin(t) // this flow is not switched off
 
 	cmd := program(t, nil, "testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0", "-off", "soap,jwt")
 	var stderr bytes.Buffer
