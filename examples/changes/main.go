@@ -1,5 +1,5 @@
-// Command changes reads events as Go structs: those of events.go, which sfstream gen
-// has written from the schemas of an org in this process.
+// Command changes decodes events into Go structs: those in events.go, which sfstream gen has
+// written from the schemas of an org that runs in this process.
 //
 //	go run ./examples/changes
 package main
@@ -45,7 +45,7 @@ func run(ctx context.Context, out io.Writer) error {
 	for msg := range client.Messages(ctx) {
 		text, err := describe(msg)
 		if err != nil {
-			return err // a program that is to go on logs it instead
+			return err // a program that must go on logs the error instead
 		}
 		fmt.Fprintln(out, text)
 		if count--; count == 0 {
@@ -79,7 +79,7 @@ func describe(msg *sfstream.Message) (string, error) {
 	return fmt.Sprintf("%s %s:%s", change.Type, change.RecordIDs[0], changes(account)), nil
 }
 
-// changes tells the fields that are not as before.
+// changes returns a text with the fields that have changed.
 func changes(a AccountChangeEvent) string {
 	var b strings.Builder
 	if name, set := a.Name.Get(); set {

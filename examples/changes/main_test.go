@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write events.go anew")
 
-// events.go is what sfstream gen prints for this program's org.
+// events.go must be what sfstream gen prints for this program's org.
 func TestEventsAreGenerated(t *testing.T) {
 	org, err := startOrg()
 	if err != nil {
@@ -47,7 +47,7 @@ func TestRun(t *testing.T) {
 	if err := run(t.Context(), &out); err != nil {
 		t.Fatal(err)
 	}
-	// Between channels there is no order.
+	// Events of different channels come in any order.
 	got := slices.Sorted(strings.Lines(out.String()))
 	want := []string{
 		"CREATE 001000000000042AAA: is called Acme; is in Lyon; sells in Europe and Asia; has a contract until 31 January 2027\n",

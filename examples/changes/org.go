@@ -12,7 +12,7 @@ const (
 	orders   = "/event/Order__e"
 )
 
-// startOrg starts a Salesforce in this process.
+// startOrg starts a simulated org in this process.
 func startOrg() (*sfstreamtest.Server, error) {
 	org, err := sfstreamtest.Start()
 	if err != nil {
@@ -34,7 +34,7 @@ func startOrg() (*sfstreamtest.Server, error) {
 	)
 }
 
-// publish makes something happen, and returns how many events it is.
+// publish changes an account and publishes an order. It returns how many events that makes.
 func publish(org *sfstreamtest.Server) (count int, err error) {
 	record := []string{"001000000000042AAA"}
 	for _, change := range []sfstreamtest.Change{

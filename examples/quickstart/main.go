@@ -1,5 +1,5 @@
-// Command quickstart follows Salesforce events and tells what it sees. Without a
-// Salesforce account in the environment it brings an org of its own.
+// Command quickstart follows Salesforce events and prints them. Without a Salesforce account in the
+// environment it starts a simulated org in its own process.
 //
 //	go run ./examples/quickstart -count 5
 //
@@ -77,7 +77,7 @@ func run(ctx context.Context, count int, path string, channels []string) error {
 	for msg := range client.Messages(ctx) {
 		show(msg)
 		if seen++; seen == count {
-			msg.Ack() // leaving the loop would hand it out again
+			msg.Ack() // otherwise the loop leaves it unhandled, and it comes again
 			break
 		}
 	}
@@ -88,7 +88,7 @@ func run(ctx context.Context, count int, path string, channels []string) error {
 	return nil
 }
 
-// account is the one in the environment, or that of an org in this process.
+// account returns the account in the environment, or that of an org in this process.
 func account(ctx context.Context, path string, channels []string) (authenticator.Authenticator, []sfstream.Option, []string, error) {
 	if slices.ContainsFunc(os.Environ(), isAccount) {
 		auth, loginURL, err := authenticator.FromEnv()
@@ -110,17 +110,18 @@ func account(ctx context.Context, path string, channels []string) (authenticator
 	if len(channels) == 0 {
 		channels = []string{accounts, orders}
 	}
-	// An org of one's own has no "now" that others know: begin with its first event.
+	// Nobody else uses this org: without a marker, begin with its first event.
 	return org.Authenticator(), []sfstream.Option{sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll)}, channels, nil
 }
 
-// isAccount reports whether a variable says something of an account. Which ones belong together is FromEnv's business.
+// isAccount reports whether a variable is a part of an account. FromEnv decides which of them
+// belong together.
 func isAccount(variable string) bool {
 	name, value, _ := strings.Cut(variable, "=")
 	return strings.HasPrefix(name, "SALESFORCE_") && value != ""
 }
 
-// announce tells where an earlier run ended.
+// announce prints where an earlier run ended.
 func announce(ctx context.Context, store *replaystore.Bolt) error {
 	markers, err := store.All(ctx)
 	if err != nil {
@@ -134,11 +135,11 @@ func announce(ctx context.Context, store *replaystore.Bolt) error {
 	return nil
 }
 
-// show prints a message: when, where, which, and what it says.
+// show prints a message: its time, replay id, channel, kind and fields.
 func show(msg *sfstream.Message) {
 	fields, err := msg.Fields()
 	if err != nil {
-		fmt.Println(err) // one bad event: the stream goes on
+		fmt.Println(err) // only this event is bad: the stream goes on
 		return
 	}
 	kind := "EVENT"

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The test binary is the program too.
+// The test binary is also the program.
 func TestMain(m *testing.M) {
 	if os.Getenv("QUICKSTART_TEST_PROGRAM") != "" {
 		main()
@@ -38,7 +38,7 @@ func quickstart(t *testing.T, args ...string) string {
 
 var message = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  ([0-9a-f]{20})  (/\S+)`)
 
-// ids returns the replay ids printed, by channel.
+// ids returns the printed replay ids, by channel.
 func ids(out string) map[string][]string {
 	found := make(map[string][]string)
 	for _, m := range message.FindAllStringSubmatch(out, -1) {
@@ -57,7 +57,7 @@ func TestTheSecondRunContinuesAfterTheFirst(t *testing.T) {
 	if n := len(message.FindAllString(second, -1)); n != 5 {
 		t.Fatalf("the second run printed %d messages: %s", n, second)
 	}
-	// What both runs printed is what a run from the beginning prints.
+	// The two runs together must print what one run from the beginning prints.
 	all := ids(quickstart(t, "-count", "15", "-replay", filepath.Join(filepath.Dir(linked(t, file)), "other.db")))
 	for channel, before := range ids(first) {
 		if !strings.Contains(second, "Continuing "+channel+" after replay id "+before[len(before)-1]) {
@@ -70,7 +70,8 @@ func TestTheSecondRunContinuesAfterTheFirst(t *testing.T) {
 	}
 }
 
-// linked gives the org of a replay file to another replay file, other.db.
+// linked copies the org of a replay file to where a run with the replay file other.db looks for it,
+// and returns the path of other.db.
 func linked(t *testing.T, file string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -15,9 +15,8 @@ const (
 	orders   = "/event/Order__e"
 )
 
-// startOrg starts a Salesforce in this process, which publishes until ctx ends.
-// Its events are kept in a file, so that the next run finds them as it would at
-// Salesforce.
+// startOrg starts a simulated org in this process, which publishes until ctx ends. It keeps its
+// events in a file, so that the next run finds them, as it would in Salesforce.
 func startOrg(ctx context.Context, log string) (*sfstreamtest.Server, error) {
 	org, err := sfstreamtest.Start(sfstreamtest.WithLog(log))
 	if err != nil {
@@ -39,11 +38,11 @@ func startOrg(ctx context.Context, log string) (*sfstreamtest.Server, error) {
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { org.Close() })
-	go publish(ctx, org) // ends with ctx, or with the program
+	go publish(ctx, org) // it ends with ctx, or with the program
 	return org, nil
 }
 
-// publish makes something happen every half second.
+// publish changes a record or publishes an event every half second.
 func publish(ctx context.Context, org *sfstreamtest.Server) {
 	cities := []string{"Lyon", "Porto", "Graz", "Turku"}
 	for tick := time.Tick(500 * time.Millisecond); ; {
