@@ -27,10 +27,10 @@ func theAccount() Account {
 	}
 }
 
-// Account returns what the org accepts at login.
+// Account returns the credentials that the org accepts at login.
 func (s *Server) Account() Account { return s.account }
 
-// Authenticator logs in to the org with its account's password.
+// Authenticator returns an authenticator that logs in to the org with its account's password.
 func (s *Server) Authenticator() authenticator.Authenticator {
 	return authenticator.Password{
 		ConsumerKey:    s.account.ConsumerKey,

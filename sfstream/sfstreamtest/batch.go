@@ -6,7 +6,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// batch is a response that is filled and sent again and again.
+// batch is a response whose memory is used again for each response of a stream.
 type batch struct {
 	response eventbus.FetchResponse
 	events   []eventbus.ConsumerEvent
@@ -15,7 +15,7 @@ type batch struct {
 	ids      []byte
 }
 
-// fill takes the next events from the log.
+// fill takes the next events from the log into the batch. It reports whether there are any.
 func (st *stream) fill() bool {
 	s, t, b := st.server, st.topic, &st.batch
 	t.mu.Lock()

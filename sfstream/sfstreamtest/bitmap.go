@@ -9,17 +9,17 @@ import (
 	"github.com/hamba/avro/v2"
 )
 
-// bitmap is a set of fields as change event headers write it. The key is the
-// position of the compound that the bits belong to, or top.
+// bitmap is a set of fields as change event headers write it. The key is the position of the
+// compound field that the bits belong to, or top.
 type bitmap map[int][]byte
 
 const top = -1
 
 func newBitmap() bitmap { return make(bitmap) }
 
-// add puts a field into the set: Name, Parent.Child, or the name of a compound for
-// all its members. The bit of a compound itself is never set, unless its value
-// can be a plain one too (Account.Name).
+// add puts a field into the set: Name, Parent.Child, or the name of a compound for all its members.
+// The bit of a compound itself is never set, unless its value can be a plain one too
+// (Account.Name).
 func (b bitmap) add(rec *avro.RecordSchema, path string) error {
 	name, child, nested := strings.Cut(path, ".")
 	f, i := field(rec, name)
@@ -54,8 +54,8 @@ func (b bitmap) set(parent, bit int) {
 	b[parent][bit/8] |= 1 << (bit % 8)
 }
 
-// texts is the wire form: 0x and the bytes, most significant first, in upper-case
-// hex; the top level first, then one "4-0x06" per compound.
+// texts returns the wire form: 0x and the bytes, most significant first, in upper-case hex; the top
+// level first, then one text such as "4-0x06" per compound.
 func (b bitmap) texts() []string {
 	texts := []string{}
 	for _, parent := range slices.Sorted(maps.Keys(b)) {
@@ -70,8 +70,8 @@ func (b bitmap) texts() []string {
 	return texts
 }
 
-// compound returns the record that a field's value can be, and whether it can be
-// nothing else but null.
+// compound returns the record that a field's value can be, and whether it can be nothing else but
+// null.
 func compound(s avro.Schema) (rec *avro.RecordSchema, only bool) {
 	branches := avro.Schemas{s}
 	if union, ok := s.(*avro.UnionSchema); ok {

@@ -16,13 +16,13 @@ type Change struct {
 	Object    string   `json:"object"`
 	Type      string   `json:"type"` // CREATE, UPDATE, DELETE, UNDELETE, GAP_CREATE … GAP_OVERFLOW
 	RecordIDs []string `json:"recordIds"`
-	// Set has the new values; map[string]any for the members of a compound. All
-	// fields of the record for CREATE and UNDELETE, none for DELETE and the gaps.
+	// Set has the new values, with a map[string]any for the members of a compound: all fields of
+	// the record for CREATE and UNDELETE, none for DELETE and the gaps.
 	Set map[string]any `json:"set,omitempty"`
-	// Null are the fields that an UPDATE emptied: Description, BillingAddress.City,
-	// or BillingAddress for all its members. A nil in Set means the same.
+	// Null has the fields that an UPDATE emptied: Description, BillingAddress.City, or
+	// BillingAddress for all its members. A nil in Set means the same.
 	Null []string `json:"null,omitempty"`
-	// Diff are the fields of Set whose text is a unified diff.
+	// Diff has the fields of Set whose text is a unified diff.
 	Diff []string `json:"diff,omitempty"`
 
 	Origin         string    `json:"origin,omitempty"`         // such as com/salesforce/api/rest/62.0;client=X
@@ -33,12 +33,12 @@ type Change struct {
 	CommitUser     string    `json:"commitUser,omitempty"`     // default: the account's user
 }
 
-// Change publishes a change on the object's channel and on /data/ChangeEvents.
-// The bitmaps of the header follow from Set, Null and Diff; an UPDATE changes
-// LastModifiedDate too where the object has it. The Event returned is that of the
-// object's channel; where [Server.DefineMembers] has enriched it, it is one event
-// per record. The PushTopics on the object get it too; with one the object
-// need not be defined, and the Event is that of the first.
+// Change publishes a change on the object's channel and on /data/ChangeEvents. The bitmaps of the
+// header follow from Set, Null and Diff; an UPDATE also changes LastModifiedDate if the object has
+// it. The Event returned is that of the object's channel. On a channel for which
+// [Server.DefineMembers] has enriched the object, the change is one event per record. The
+// PushTopics on the object get it too; if there is one, the object need not be defined, and the
+// Event is that of the first PushTopic.
 func (s *Server) Change(c Change) (Event, error) {
 	now := s.now()
 	topics := s.followed(c.Object)
@@ -81,7 +81,7 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 	}, nil
 }
 
-// payload is the whole event as plain values, and what it changed.
+// payload returns the whole event as plain values, and the fields that it changed.
 func (c Change) payload(rec *avro.RecordSchema, now time.Time, user string) (map[string]any, bitmap, error) {
 	commit := c.CommitTime
 	if commit.IsZero() {
@@ -157,7 +157,7 @@ func (c Change) body(rec *avro.RecordSchema, commit time.Time) (map[string]any, 
 	return body, nil
 }
 
-// changeBits are the three bitmaps of a header.
+// changeBits has the three bitmaps of a header.
 type changeBits struct{ changed, nulled, diff bitmap }
 
 func (c Change) bits(rec *avro.RecordSchema, body map[string]any) (changeBits, error) {
@@ -184,7 +184,7 @@ func (c Change) bits(rec *avro.RecordSchema, body map[string]any) (changeBits, e
 	return bits, nil
 }
 
-// set notes a field that an UPDATE gives a value, or nil.
+// set notes a field to which an UPDATE gives a value, or nil.
 func (b changeBits) set(rec *avro.RecordSchema, name string, value any) error {
 	members, compound := value.(map[string]any)
 	if !compound {

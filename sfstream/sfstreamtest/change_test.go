@@ -14,7 +14,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// The values that the payload vectors P1, P2, P4 and P5 share.
+// The values that the payload vectors P1, P2, P4 and P5 have in common.
 var commit = time.UnixMilli(1735689600000)
 
 func vectorChange(c sfstreamtest.Change) sfstreamtest.Change {
@@ -158,7 +158,7 @@ func TestSchemaIDsAreThoseOfSalesforce(t *testing.T) {
 	})
 }
 
-// The docs do not make the id, but clients read them.
+// The docs have no influence on the schema's id, but clients read them.
 func TestDefineObjectWritesTheSchemaOfARealOrg(t *testing.T) {
 	for object, fields := range map[string][]sfstreamtest.Field{"account": accountFields(), "opportunity": opportunityFields()} {
 		bubble(t, func(t *testing.T, r *rig) {

@@ -14,23 +14,23 @@ type exchange struct {
 	request  *http.Request
 	version  string
 	messages []bayeuxMessage
-	bytes    int // of the request
+	bytes    int // the size of the request
 
-	user    string           // of the token
+	user    string           // the user of the token
 	denied  string           // what is wrong with the token
-	session *bayeuxSession   // the one that gets its events with the response
-	touched []*bayeuxSession // their windows begin anew
+	session *bayeuxSession   // the session that gets its events with the response
+	touched []*bayeuxSession // the sessions whose windows begin anew with the response
 	replies []bayeuxReply
 	events  []delivery
 	cookies []*http.Cookie
 	polled  bool // a connect is among the messages
-	status  int  // of the response, 200 if 0
+	status  int  // the HTTP status of the response, 200 if 0
 	fault   cometdFault
-	aborted bool // no response: the org closes
+	aborted bool // there is no response, because the org closes
 }
 
-// mountCometD adds the Streaming API. The Java client puts the kind of the message
-// behind the version.
+// mountCometD adds the Streaming API. The Java client appends the kind of the message to the path
+// with the version.
 func (s *Server) mountCometD(mux *http.ServeMux) {
 	mux.HandleFunc("/cometd", s.serveCometD)
 	mux.HandleFunc("/cometd/", s.serveCometD)
@@ -48,7 +48,7 @@ func (s *Server) serveCometD(w http.ResponseWriter, r *http.Request) {
 	}
 	x := &exchange{server: s, request: r}
 	x.version, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/cometd"), "/"), "/")
-	// A request that is too large is read as far as it takes to answer its messages.
+	// A request that is too large is read as far as is needed to answer its messages.
 	const most = 1 << 20
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(s.config.cometd.requestBytes)+most))
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Server) serveCometD(w http.ResponseWriter, r *http.Request) {
 	x.write(w)
 }
 
-// judge answers the messages, or none of them if the request as a whole is wrong.
+// judge answers the messages one by one, or refuses the request as a whole.
 func (x *exchange) judge() {
 	s := x.server
 	if x.bytes > s.config.cometd.requestBytes {
@@ -108,7 +108,7 @@ func (x *exchange) badStatus(status int) {
 	}
 }
 
-// routeVersion is the API version that answers a request for version: the newest one for
+// routeVersion returns the API version that answers a request for version: the newest one for
 // retired versions, else version itself.
 func (s *Server) routeVersion(version string) string {
 	v, err := strconv.ParseFloat(version, 64)
@@ -118,7 +118,7 @@ func (s *Server) routeVersion(version string) string {
 	return version
 }
 
-// badVersion says what is wrong with the version in the URL.
+// badVersion returns what is wrong with the version in the URL, "" if nothing is.
 func (s *Server) badVersion(version string) string {
 	newest := s.config.cometd.versions[len(s.config.cometd.versions)-1]
 	v, err := strconv.ParseFloat(version, 64)
@@ -131,8 +131,8 @@ func (s *Server) badVersion(version string) string {
 	return ""
 }
 
-// bearer judges the Authorization header. After MoveInstance a token is only good
-// where it was issued for.
+// bearer checks the Authorization header. After MoveInstance a token is only good at the host for
+// which it was issued.
 func (s *Server) bearer(r *http.Request) (ses *session, denied string) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "OAuth") || token == "" {
@@ -148,7 +148,7 @@ func (s *Server) bearer(r *http.Request) (ses *session, denied string) {
 	return ses, ""
 }
 
-// eventsBearer is bearer for CometD, which refuses tokens in JWT form.
+// eventsBearer does what bearer does for CometD, which refuses tokens in JWT form.
 func (s *Server) eventsBearer(r *http.Request) (user, denied string) {
 	ses, denied := s.bearer(r)
 	switch {
@@ -202,7 +202,7 @@ func (x *exchange) handle(m *bayeuxMessage) {
 
 func (x *exchange) reply(r bayeuxReply) { x.replies = append(x.replies, r) }
 
-// isFirst says whether a message is the first connect after a handshake.
+// isFirst reports whether a message is the first connect after a handshake.
 func (s *Server) isFirst(m *bayeuxMessage) bool {
 	ses := s.bayeux.session(m.ClientID)
 	if ses == nil || m.kind() != "connect" {
@@ -213,8 +213,8 @@ func (s *Server) isFirst(m *bayeuxMessage) bool {
 	return !ses.connected
 }
 
-// find returns the session of a message. If there is none that the request may
-// act for, the message is answered.
+// find returns the session of a message. If there is none that the request may act for, find
+// answers the message and returns nil.
 func (x *exchange) find(m *bayeuxMessage) *bayeuxSession {
 	s := x.server
 	connect := m.kind() == "connect"
@@ -254,8 +254,8 @@ func (x *exchange) find(m *bayeuxMessage) *bayeuxSession {
 	return nil
 }
 
-// unknown answers a message of a session that is not there, from a node that has
-// never seen the client before.
+// unknown answers a message of a session that does not exist, as a node does that has never seen
+// the client before.
 func (x *exchange) unknown(m *bayeuxMessage) {
 	r := bayeuxReply{message: m, error: unknownClient}
 	if m.kind() == "connect" || x.server.config.cometd.adviceOnUnknown {

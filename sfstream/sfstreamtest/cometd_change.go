@@ -15,7 +15,7 @@ type changeHeader struct {
 	values  []any
 	kind    string // the changeType
 	changed bitmap
-	diff    bitmap // of fields whose text is a unified diff
+	diff    bitmap // the fields whose text is a unified diff
 }
 
 func newChangeHeader(f *avro.Field, v any) (changeHeader, bool) {
@@ -79,8 +79,8 @@ func (b bitmap) has(parent, bit int) bool {
 	return bit/8 < len(bits) && bits[bit/8]&(1<<(bit%8)) != 0
 }
 
-// names are the fields of the set in the order that the texts of a bitmap have:
-// the fields of the event, then those of its compounds.
+// names returns the fields of the set in the order of a bitmap's texts: the fields of the event,
+// then those of its compounds.
 func (b bitmap) names(rec *avro.RecordSchema) []string {
 	names := []string{}
 	for i, f := range rec.Fields() {
@@ -114,8 +114,8 @@ func (h *changeHeader) appendChange(b []byte, rec *avro.RecordSchema, values []a
 	return append(b, '}')
 }
 
-// append writes the header. nulledFields and diffFields are not on CometD (a diff is
-// an object), changedFields has names.
+// append writes the header. CometD has no nulledFields and diffFields (a diff is an object), and
+// has names in changedFields.
 func (h *changeHeader) append(b []byte, rec *avro.RecordSchema) []byte {
 	b = append(b, '{')
 	for i, f := range h.schema.Fields() {
@@ -143,8 +143,8 @@ func (h *changeHeader) append(b []byte, rec *avro.RecordSchema) []byte {
 	return append(b, '}')
 }
 
-// appendField writes a field of the body, if this event has it. A field that an UPDATE or
-// a DELETE did not change is written if it has a value, which makes it an enriched one.
+// appendField writes a field of the body, if this event has it. A field that an UPDATE or a DELETE
+// did not change is written if it has a value, because then it is an enriched field.
 func (h *changeHeader) appendField(b []byte, f *avro.Field, i int, v any) []byte {
 	members, _ := compound(f.Type())
 	values, _ := v.([]any)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// connect answers at once or when there is something to tell. A held one does not
-// notice that its client has gone, as Salesforce does not: what it gets is lost.
+// connect answers a connect, at once or when there is something to tell. As in Salesforce, a held
+// connect does not notice that its client has gone: events that it gets are lost.
 func (x *exchange) connect(m *bayeuxMessage) {
 	s := x.server
 	if t := m.ConnectionType; t != "" && t != "long-polling" {
@@ -53,8 +53,8 @@ func (x *exchange) connect(m *bayeuxMessage) {
 		x.farewell(m, f)
 		return
 	}
-	// The token was good when the connect came. A login session in use does not time
-	// out, but it can be revoked.
+	// The token was good when the connect came. A login session that is in use does not time out,
+	// but it can be revoked.
 	if _, denied := s.eventsBearer(x.request); denied != "" {
 		x.events, x.session = nil, nil
 		s.endSession(ses, farewell{})
@@ -81,8 +81,7 @@ func (x *exchange) farewell(m *bayeuxMessage, f farewell) {
 	x.reply(bayeuxReply{message: m, clientID: m.ClientID, error: f.error, advice: f.advice})
 }
 
-// hold waits for events, which it takes. over says that the connect ends in
-// another way.
+// hold waits for events and takes them. over says that the connect ends in another way.
 func (x *exchange) hold(ses *bayeuxSession, p *poll, d time.Duration) (f farewell, over bool) {
 	s := x.server
 	timer := time.NewTimer(d)
@@ -91,7 +90,7 @@ func (x *exchange) hold(ses *bayeuxSession, p *poll, d time.Duration) (f farewel
 		s.held(1)
 		defer s.held(-1)
 	}
-	// A connect that is displaced may have been woken for the one after it.
+	// A connect that another one displaces may have taken the wake-up meant for that one.
 	defer ses.wakeUp()
 	gone := p.ctx.Done()
 	for {
@@ -125,8 +124,8 @@ func (x *exchange) hold(ses *bayeuxSession, p *poll, d time.Duration) (f farewel
 	}
 }
 
-// endRival ends another session of the same browser whose connect is held: a browser
-// has one, and the newest wins.
+// endRival ends another session of the same browser whose connect is held: a browser has one
+// session, and the newest wins.
 func (s *Server) endRival(ses *bayeuxSession) {
 	for _, rival := range s.bayeux.all() {
 		if rival == ses || rival.browser != ses.browser {

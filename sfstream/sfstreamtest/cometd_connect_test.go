@@ -17,7 +17,7 @@ func numbersOf(events []sfstreamtest.Event) []uint64 {
 	return ids
 }
 
-// wantEvents compares what came with what was published.
+// wantEvents compares the events that came with those that were published.
 func wantEvents(tb testing.TB, got []message, want ...sfstreamtest.Event) {
 	tb.Helper()
 	if ids := numbers(tb, got); !slices.Equal(ids, numbersOf(want)) {

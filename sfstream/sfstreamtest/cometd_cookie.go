@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// The cookies that matter. Others come along, as they do from Salesforce.
+// The cookies that matter. The org also sets others, as Salesforce does.
 const (
 	browserCookie = "BAYEUX_BROWSER"
 	nodeCookie    = "sfdc-stream"
 )
 
-// cookieGrace is how long after a rotation requests that were already on their
-// way may still have the old cookie.
+// cookieGrace is how long after a rotation the old cookie is still good, for requests that were on
+// their way.
 const cookieGrace = time.Second
 
 func (s *Server) setCookie(x *exchange, name, path, value string, expires time.Time) {
@@ -24,7 +24,7 @@ func (s *Server) setCookie(x *exchange, name, path, value string, expires time.T
 	})
 }
 
-// cookie is a cookie of the request.
+// cookie returns the value of a cookie of the request, "" if it has none.
 func (x *exchange) cookie(name string) string {
 	c, err := x.request.Cookie(name)
 	if err != nil {
@@ -33,8 +33,8 @@ func (x *exchange) cookie(name string) string {
 	return c.Value
 }
 
-// newNode makes a cookie of the load balancer. It expires by the real clock: a skewed
-// one (WithClockSkew) would empty the client's jar at once.
+// newNode makes a cookie of the load balancer. It expires by the real clock: a skewed one
+// (WithClockSkew) would make the client drop it at once.
 func (x *exchange) newNode() string {
 	b := x.server.bayeux
 	node := "!" + base64.StdEncoding.EncodeToString([]byte(rand.Text()+rand.Text()))
@@ -46,8 +46,8 @@ func (x *exchange) newNode() string {
 	return node
 }
 
-// node is where the load balancer sends the request: to where its cookie says, else
-// somewhere new.
+// node returns the node to which the load balancer sends the request: the one that its cookie
+// names, else a new one.
 func (x *exchange) node() string {
 	if node := x.cookie(nodeCookie); x.nodeLives(node) {
 		return node
@@ -67,7 +67,7 @@ func (x *exchange) nodeLives(node string) bool {
 	return ok
 }
 
-// routed says whether the request came to the session's node.
+// routed reports whether the request came to the session's node.
 func (x *exchange) routed(ses *bayeuxSession) bool {
 	sent := x.cookie(nodeCookie)
 	ses.mu.Lock()
@@ -76,7 +76,7 @@ func (x *exchange) routed(ses *bayeuxSession) bool {
 	return own && x.nodeLives(sent)
 }
 
-// rotate gives the session another cookie if it is to have one.
+// rotate gives the session another cookie if RotateLBCookie has asked for that.
 func (x *exchange) rotate(ses *bayeuxSession) {
 	ses.mu.Lock()
 	due := ses.rotate
@@ -91,8 +91,8 @@ func (x *exchange) rotate(ses *bayeuxSession) {
 	ses.mu.Unlock()
 }
 
-// RotateLBCookie gives each session a new sfdc-stream cookie with its next
-// response. A client that goes on with the old one is unknown.
+// RotateLBCookie gives each session a new sfdc-stream cookie with its next response. A client that
+// goes on with the old one is unknown.
 func (s *Server) RotateLBCookie() {
 	for _, ses := range s.bayeux.all() {
 		ses.mu.Lock()

@@ -10,13 +10,12 @@ type delivery struct {
 	index   int
 	size    int
 	place   place       // how far the subscriber is in a group once it has this event
-	broken  *GroupBreak // by which the session ends behind this event; nil if it goes on
+	broken  *GroupBreak // the fault that ends the session after this event; nil if it goes on
 }
 
-// take takes the next events out of the session's queue, oldest first: with this they
-// are delivered, whatever becomes of the response. With a poll it takes them for
-// that connect, which then is no longer the session's; nothing is taken for one that
-// has been displaced.
+// take takes the next events out of the session's queue, oldest first. They count as delivered
+// then, whatever becomes of the response. With a poll it takes them for that connect, which then is
+// no longer the session's; for a connect that another one has displaced it takes nothing.
 func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
 	limited := s.limited()
 	ses.mu.Lock()
@@ -37,9 +36,9 @@ func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
 	return events
 }
 
-// queued are the next events of a subscription, as many as a response can have. The
-// subscription moves past all that are not for it. Where limited is set, as the org has
-// used up its events of the day, only the rest of a group that has begun is due.
+// queued returns the next events of a subscription, as many as a response can have. It moves the
+// subscription past all that are not for it. With limited, the org has used up its events of the
+// day, and only the rest of a group that has begun is due.
 func (s *Server) queued(sub *subscription, limited bool) []delivery {
 	t := sub.topic
 	t.mu.Lock()
@@ -98,8 +97,8 @@ func (s *Server) queued(sub *subscription, limited bool) []delivery {
 	return q
 }
 
-// merge orders the events of several channels by their time and moves the
-// subscriptions behind those that go into this response.
+// merge orders the events of several channels by their time. It moves the subscriptions past those
+// that go into this response.
 func (s *Server) merge(queues [][]delivery) []delivery {
 	if len(queues) == 0 {
 		return nil
@@ -134,7 +133,7 @@ func (s *Server) merge(queues [][]delivery) []delivery {
 	return events[:n]
 }
 
-// deliver moves the subscription of d behind the event of d, which goes into a response.
+// deliver moves the subscription of d past the event of d, which goes into a response.
 func (s *Server) deliver(d *delivery) {
 	d.sub.cursor, d.sub.place = d.index+1, d.place
 	if d.broken != nil {
@@ -148,7 +147,7 @@ func (s *Server) deliver(d *delivery) {
 	d.sub.topic.mu.Unlock()
 }
 
-// limited says whether the org has used up its events of the day.
+// limited reports whether the org has used up its events of the day.
 func (s *Server) limited() bool {
 	b := s.bayeux
 	b.mu.Lock()
@@ -156,7 +155,7 @@ func (s *Server) limited() bool {
 	return time.Now().Before(b.limit)
 }
 
-// retention is how long a channel keeps its events.
+// retention returns how long a channel keeps its events.
 func (s *Server) retention(t *topic) time.Duration {
 	if t.streaming {
 		return s.config.cometd.topicRetention

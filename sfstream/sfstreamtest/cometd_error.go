@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// cometdError is what a code of the Pub/Sub API, see Reject, is on CometD for a
-// subscription. A CometD error is itself.
+// cometdError returns the CometD error of a subscription for a code of the Pub/Sub API, see Reject.
+// A code that is a CometD error is returned as it is.
 func cometdError(code, name string, at start) (text, reason string) {
 	if verbatim(code) {
 		return code, ""
@@ -36,12 +36,12 @@ func cometdError(code, name string, at start) (text, reason string) {
 	return serverBusy, serverBusy
 }
 
-// verbatim says whether a code is a CometD error: three digits and a colon.
+// verbatim reports whether a code is a CometD error: three digits and a colon.
 func verbatim(code string) bool {
 	return len(code) > 3 && code[3] == ':' && !slices.ContainsFunc([]byte(code[:3]), func(c byte) bool { return c < '0' || c > '9' })
 }
 
-// cometdEnd is how the sessions of a stream end that ends with a code.
+// cometdEnd returns how sessions end if EndStreams ends their channel with a code.
 func cometdEnd(code string) farewell {
 	text, _ := cometdError(code, "", start{})
 	switch {

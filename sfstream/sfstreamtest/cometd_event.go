@@ -10,8 +10,8 @@ import (
 	"github.com/hamba/avro/v2"
 )
 
-// eventJSON is the data of a record that the Pub/Sub API has as Avro, without the
-// channel. What cannot be decoded has a null payload.
+// eventJSON returns the data, without the channel, of a record that the Pub/Sub API has as Avro. If
+// it cannot be decoded, its payload is null.
 func (s *Server) eventJSON(r *record) []byte {
 	s.mu.Lock()
 	sc := s.schemas[r.schema]
@@ -41,7 +41,7 @@ func (s *Server) eventJSON(r *record) []byte {
 	return append(b, "}}"...)
 }
 
-// appendPayload writes an Avro payload as JSON. A nil schema is one that nobody knows.
+// appendPayload writes an Avro payload as JSON. The schema is nil if nobody knows it.
 func (s *schema) appendPayload(b, payload []byte) (_ []byte, change, ok bool) {
 	if s == nil {
 		return b, false, false
@@ -65,8 +65,8 @@ func (s *schema) appendPayload(b, payload []byte) (_ []byte, change, ok bool) {
 
 var errCorrupt = errors.New("corrupt payload")
 
-// decodeAvro is the inverse of encode, with records as lists in the order of their
-// fields, which is what bitmaps count in. limit bounds the items of an array.
+// decodeAvro is the inverse of encode. It returns records as lists in the order of their fields, by
+// which bitmaps count. limit bounds the items of an array.
 func decodeAvro(r *avro.Reader, s avro.Schema, limit int) any {
 	switch s := s.(type) {
 	case *avro.RefSchema:
@@ -134,7 +134,7 @@ func decodeAvro(r *avro.Reader, s avro.Schema, limit int) any {
 	return nil
 }
 
-// avroArrayItems tells an array's items from a record's fields.
+// avroArrayItems is a type of its own to tell an array's items from a record's fields.
 type avroArrayItems []any
 
 // appendRecord writes all fields of a record. short is how change events write dates.
@@ -180,19 +180,19 @@ func appendPlain(b []byte, v any) []byte {
 	return append(b, "null"...) // an array of records, which Salesforce does not have
 }
 
-// fieldType is Salesforce's type of a field, the second word of its doc:
-// CreatedDate:DateTime, Data:DateTime:00N000000000001.
+// fieldType returns Salesforce's type of a field, the second word of its doc: CreatedDate:DateTime,
+// Data:DateTime:00N000000000001.
 func fieldType(f *avro.Field) string {
 	_, rest, _ := strings.Cut(f.Doc(), ":")
 	name, _, _ := strings.Cut(rest, ":")
 	return name
 }
 
-// eventOverhead is what an event has in a response besides its payload.
+// eventOverhead is how many bytes an event has in a response besides its payload.
 const eventOverhead = 160
 
-// appendEvent writes a record as a message. channel is the channel's name as a JSON
-// text, name the EventApiName of the event; "" leaves that out.
+// appendEvent writes a record as a message. channel is the channel's name as a JSON text, name the
+// EventApiName of the event; "" leaves that out.
 func (t *topic) appendEvent(b []byte, r *record, channel []byte, name string) []byte {
 	b = append(b, `{"data":`...)
 	switch {
@@ -222,7 +222,7 @@ func (t *topic) appendEvent(b []byte, r *record, channel []byte, name string) []
 	return append(b, '}')
 }
 
-// reaches says whether a record is for a user: a targeted push is only for some.
+// reaches reports whether a record is for a user: a targeted push is for some users only.
 func (t *topic) reaches(r *record, user string) bool {
 	return !t.streaming || r.id == "" || slices.Contains(strings.Split(r.id, ","), user)
 }

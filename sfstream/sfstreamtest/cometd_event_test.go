@@ -21,7 +21,7 @@ const kinds = `{"type":"record","name":"Kinds__e","namespace":"com.sforce.eventb
 {"name":"Flag__c","type":["null","boolean"],"doc":"Data:Boolean:00N000000000006","default":null},
 {"name":"Text__c","type":["null","string"],"doc":"Data:Text:00N000000000007","default":null}]}`
 
-// dataOf is the data of the one event of a subscription at -2.
+// dataOf returns the data of the only event that a subscription at -2 gets.
 func dataOf(t *testing.T, r *rig, channel string) string {
 	t.Helper()
 	b := r.shaken()

@@ -11,37 +11,36 @@ import (
 	"time"
 )
 
-// CometDFault is something that goes wrong on CometD. With nothing but a Kind it
-// does nothing.
+// CometDFault is something that goes wrong on CometD. With nothing but a Kind it does nothing.
 type CometDFault struct {
 	// Kind is handshake, connect, subscribe, unsubscribe, disconnect, or "" for all.
 	Kind string `json:"kind,omitempty"`
-	// Channel is the bare name of the channel of a subscribe or unsubscribe, or one
-	// that the session of a connect or disconnect has. Default: any.
+	// Channel is the bare name of the channel of a subscribe or unsubscribe, or of a channel that
+	// the session of a connect or disconnect has. Default: any.
 	Channel string `json:"channel,omitempty"`
 	After   int    `json:"after,omitempty"` // how many messages pass first
 	Times   int    `json:"times,omitempty"` // default 1; negative: until ClearFaults
 
-	// Error answers the message with a failure, such as "403::Unknown client"; with
-	// FailureReason it has an ext.sfdc. Advice is JSON. Without Advice it is what
-	// Salesforce sends with such an error; "-" is none. Unknown clients and connects
-	// that are told not to retry lose their session.
+	// Error answers the message with a failure, such as "403::Unknown client"; with FailureReason
+	// the reply has an ext.sfdc. Advice is JSON. Without Advice the reply has the advice that
+	// Salesforce sends with such an error; "-" means none. Unknown clients, and connects that are
+	// told not to retry, lose their session.
 	Error         string `json:"error,omitempty"`
 	FailureReason string `json:"failureReason,omitempty"`
 	Advice        string `json:"advice,omitempty"`
 
-	// Status and Body answer in place of the org, which never sees the request;
-	// with Error, Status is the HTTP status of the failure.
+	// Status and Body answer in place of the org, which never sees the request; with Error, Status
+	// is the HTTP status of the failure.
 	Status      int    `json:"status,omitempty"`
 	Body        string `json:"body,omitempty"`
 	ContentType string `json:"contentType,omitempty"` // default text/html
 
-	Delay      time.Duration `json:"delay,omitempty"`      // before the response, nanoseconds in JSON
-	Pause      time.Duration `json:"pause,omitempty"`      // in the middle of the body
-	CutAfter   int           `json:"cutAfter,omitempty"`   // bytes of the body, then the connection is cut
+	Delay      time.Duration `json:"delay,omitempty"`      // how long before the response; nanoseconds in JSON
+	Pause      time.Duration `json:"pause,omitempty"`      // how long in the middle of the body
+	CutAfter   int           `json:"cutAfter,omitempty"`   // after how many bytes of the body the connection is cut
 	OmitReply  bool          `json:"omitReply,omitempty"`  // only the events are sent
 	ReplyFirst bool          `json:"replyFirst,omitempty"` // replies before events
-	NoAnswer   bool          `json:"noAnswer,omitempty"`   // until the client gives up
+	NoAnswer   bool          `json:"noAnswer,omitempty"`   // no response until the client gives up
 	NoCookies  bool          `json:"noCookies,omitempty"`
 }
 
@@ -57,7 +56,7 @@ type cometdFault struct {
 	disconnect string // the session ends with a /meta/disconnect of the server
 }
 
-// raw says whether something else answers than the org.
+// raw reports whether something else than the org answers.
 func (f *cometdFault) raw() bool {
 	return f.Error == "" && !f.wordless && (f.Status != 0 || f.Body != "")
 }
@@ -86,7 +85,7 @@ func (t *cometdFaults) clear() {
 	t.list = nil
 }
 
-// take returns the fault that is due, and uses it up by one.
+// take returns the fault that is due, and counts it as happened once.
 func (t *cometdFaults) take(kind string, has func(channel string) bool, first, events bool) (cometdFault, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,8 +157,8 @@ func usualAdvice(kind, text string, unknown bool) string {
 	return ""
 }
 
-// write sends the response, as far as the fault lets it. cut says that the
-// connection is to be cut now.
+// write sends the response, as far as the fault lets it. cut says that the connection is to be cut
+// now.
 func (f *cometdFault) write(w http.ResponseWriter, body []byte, status int, sleep func(time.Duration) bool) (cut bool) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json;charset=UTF-8")
@@ -196,6 +195,6 @@ func (f *cometdFault) write(w http.ResponseWriter, body []byte, status int, slee
 		}
 		body = body[half:]
 	}
-	_, _ = w.Write(body) // what cannot be written is lost, as it is there
+	_, _ = w.Write(body) // what cannot be written is lost, as in Salesforce
 	return false
 }

@@ -209,7 +209,7 @@ func TestABlackHoleSwallowsTheBatch(t *testing.T) {
 		default:
 		}
 		kept := r.publish(1)
-		events, m := b.connect() // on a connection of its own
+		events, m := b.connect() // this connect has a connection of its own
 		wantEvents(t, events, kept...)
 		if !m.ok() {
 			t.Errorf("%+v", m)
@@ -307,7 +307,7 @@ func TestDailyLimit(t *testing.T) {
 		_, m = b.connect()
 		wantError(t, m, "403::Organization total events daily limit exceeded")
 	})
-	bubble(t, func(_ *testing.T, r *rig) { r.DailyLimit(time.Hour) }) // Close stops its timer
+	bubble(t, func(_ *testing.T, r *rig) { r.DailyLimit(time.Hour) }) // Close stops the timer of the limit
 }
 
 func TestAdviceHandshakeLoop(t *testing.T) {

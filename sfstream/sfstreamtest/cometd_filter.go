@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// filter is what stands behind the ? of /topic/X?Name='A'&City='B'. An event that
-// meets one of the conditions passes; nil lets all pass.
+// filter is what comes after the ? of /topic/X?Name='A'&City='B'. An event that meets one of the
+// conditions passes; a nil filter lets all events pass.
 type filter []condition
 
 type condition struct{ field, value string }
@@ -26,7 +26,7 @@ func parseFilter(text string) filter {
 	return f
 }
 
-// matches says whether an event's sobject passes.
+// matches reports whether an event's sobject passes.
 func (f filter) matches(sobject []byte) bool {
 	if f == nil {
 		return true
@@ -45,7 +45,7 @@ func (f filter) matches(sobject []byte) bool {
 	})
 }
 
-// missingFields are those of a filter that the topic does not select.
+// missingFields returns the fields of a filter that the topic does not select.
 func (t *topic) missingFields(f filter) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

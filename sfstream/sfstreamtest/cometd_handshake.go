@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// handshake begins a session. What is wrong with the token or the org's limits is
-// nested in a 403::Handshake denied.
+// handshake begins a session. If the token or a limit of the org is at fault, that error is nested
+// in a 403::Handshake denied.
 func (x *exchange) handshake(m *bayeuxMessage) {
 	s, b := x.server, x.server.bayeux
 	if types := m.SupportedConnectionTypes; len(types) > 0 && !slices.Contains(types, "long-polling") {
@@ -43,7 +43,7 @@ func (x *exchange) handshake(m *bayeuxMessage) {
 	b.mu.Unlock()
 	x.session = s.newSession(browser, x.user, node)
 	x.touched = append(x.touched, x.session)
-	x.polled = true // no events ride on this
+	x.polled = true // the response to a handshake carries no events
 	x.reply(bayeuxReply{message: m, handshake: true, clientID: x.session.id})
 }
 

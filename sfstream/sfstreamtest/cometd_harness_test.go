@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// bayeux is a raw client of the Streaming API: it sends what it is told and
+// bayeux is a raw client of the Streaming API: it sends the messages that it is given, and
 // remembers nothing but cookies.
 type bayeux struct {
 	tb       testing.TB
@@ -43,10 +43,10 @@ type message struct {
 
 func (m message) ok() bool { return m.Successful != nil && *m.Successful }
 
-// object are the parts of a message that is sent.
+// object has the elements of a message that is sent.
 type object = map[string]any
 
-// cometd is a client of its own, with a login.
+// cometd returns a new client, with a login.
 func (r *rig) cometd() *bayeux {
 	r.tb.Helper()
 	jar, err := cookiejar.New(nil)
@@ -58,7 +58,7 @@ func (r *rig) cometd() *bayeux {
 	}
 }
 
-// shaken is a client whose handshake and first connect are done.
+// shaken returns a client whose handshake and first connect are done.
 func (r *rig) shaken() *bayeux {
 	r.tb.Helper()
 	b := r.cometd()
@@ -86,7 +86,7 @@ func (b *bayeux) send(body string) (*http.Response, []byte, error) {
 	return resp, text, err
 }
 
-// post sends messages and returns what came back, which must be an array.
+// post sends messages and returns the messages of the response, which must be an array.
 func (b *bayeux) post(messages ...object) []message {
 	b.tb.Helper()
 	for _, m := range messages {
@@ -118,7 +118,7 @@ func (b *bayeux) decode(text []byte) []message {
 	return got
 }
 
-// only returns the one message there is.
+// only returns the only message, and fails if there is not exactly one.
 func (b *bayeux) only(got []message) message {
 	b.tb.Helper()
 	if len(got) != 1 {
@@ -154,7 +154,7 @@ func (b *bayeux) connect() (events []message, reply message) {
 	return split(b.tb, b.post(connectMessage()))
 }
 
-// connecting polls in the background; when it returns the connect is held.
+// connecting polls in the background; when it returns, the org holds the connect.
 func (b *bayeux) connecting() <-chan []message {
 	done := make(chan []message, 1)
 	go func() {
@@ -178,7 +178,7 @@ func (b *bayeux) connecting() <-chan []message {
 	return done
 }
 
-// split tells events from the reply, which must be the last message.
+// split separates the events from the reply, which must be the last message.
 func split(tb testing.TB, got []message) (events []message, reply message) {
 	tb.Helper()
 	if len(got) == 0 {
@@ -191,7 +191,7 @@ func split(tb testing.TB, got []message) (events []message, reply message) {
 	return events, reply
 }
 
-// subscribeMessage asks for a channel, from an id if there is one.
+// subscribeMessage returns the message that subscribes to a channel, from an id if there is one.
 func subscribeMessage(channel string, replay any) object {
 	m := object{"channel": "/meta/subscribe", "subscription": channel}
 	if replay != nil {
@@ -206,7 +206,7 @@ func (b *bayeux) subscribe(channel string, replay any) (events []message, reply 
 	return split(b.tb, b.post(subscribeMessage(channel, replay)))
 }
 
-// follow subscribes with success.
+// follow subscribes, and fails if that is refused.
 func (b *bayeux) follow(channel string, replay any) []message {
 	b.tb.Helper()
 	events, reply := b.subscribe(channel, replay)
@@ -216,7 +216,7 @@ func (b *bayeux) follow(channel string, replay any) []message {
 	return events
 }
 
-// numbers are the replay ids of events.
+// numbers returns the replay ids of events.
 func numbers(tb testing.TB, events []message) []uint64 {
 	tb.Helper()
 	ids := []uint64{}
@@ -237,7 +237,7 @@ func wantError(tb testing.TB, m message, text string) {
 	}
 }
 
-// wantAdvice compares what matters of an advice; "" is none at all.
+// wantAdvice compares the parts of an advice that matter; "" means no advice at all.
 func wantAdvice(tb testing.TB, m message, reconnect string) {
 	tb.Helper()
 	got, _ := m.Advice["reconnect"].(string)
@@ -246,7 +246,7 @@ func wantAdvice(tb testing.TB, m message, reconnect string) {
 	}
 }
 
-// took measures virtual time.
+// took measures how much virtual time something takes.
 func took(tb testing.TB, want time.Duration, do func()) {
 	tb.Helper()
 	start := time.Now()

@@ -53,7 +53,7 @@ func appendJSONString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendDouble always has a decimal point, or an exponent.
+// appendDouble appends a number that always has a decimal point, or an exponent.
 func appendDouble(b []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(b, "null"...)
@@ -68,7 +68,7 @@ func appendDouble(b []byte, f float64) []byte {
 	return b
 }
 
-// The forms that dates have.
+// The layouts of dates.
 const (
 	dateTime      = "2006-01-02T15:04:05.000Z"
 	wholeDateTime = "2006-01-02T15:04:05Z"
@@ -76,8 +76,8 @@ const (
 	timeOnly      = "15:04:05.000Z"
 )
 
-// appendDate appends the epoch milliseconds of a field of a date type; ok is
-// false for fields of other types. short leaves out milliseconds that are zero.
+// appendDate appends the epoch milliseconds of a field of a date type as text; ok is false for
+// fields of other types. short leaves out milliseconds that are zero.
 func appendDate(b []byte, fieldType string, millis int64, short bool) (_ []byte, ok bool) {
 	var layout string
 	switch fieldType {
@@ -98,8 +98,8 @@ func appendDate(b []byte, fieldType string, millis int64, short bool) (_ []byte,
 	return append(b, '"'), true
 }
 
-// appendValue appends a plain Go value: what json.Marshal takes, with doubles that
-// have a decimal point and times as Salesforce writes them. Raw JSON stays as it is.
+// appendValue appends a plain Go value as json.Marshal does, but doubles have a decimal point and
+// times are written as Salesforce writes them. Raw JSON stays as it is.
 func appendValue(b []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -132,7 +132,7 @@ func appendValue(b []byte, v any) ([]byte, error) {
 	return append(b, text...), nil
 }
 
-// appendObject appends the fields named; those without a value are null.
+// appendObject appends an object with the fields named; those without a value are null.
 func appendObject(b []byte, names []string, values map[string]any) (_ []byte, err error) {
 	b = append(b, '{')
 	for i, name := range names {

@@ -47,7 +47,7 @@ type bayeuxMessage struct {
 	} `json:"ext"`
 }
 
-// kind is handshake, connect, subscribe, unsubscribe, disconnect, or "" for all else.
+// kind returns handshake, connect, subscribe, unsubscribe, disconnect, or "" for all else.
 func (m *bayeuxMessage) kind() string {
 	switch kind, _ := strings.CutPrefix(m.Channel, "/meta/"); kind {
 	case "handshake", "connect", "subscribe", "unsubscribe", "disconnect":
@@ -56,7 +56,7 @@ func (m *bayeuxMessage) kind() string {
 	return ""
 }
 
-// name is the subscription if it is a single one, else "".
+// name returns the subscription if it is a single one, else "".
 func (m *bayeuxMessage) name() string {
 	var name string
 	if json.Unmarshal(m.Subscription, &name) != nil {
@@ -65,7 +65,7 @@ func (m *bayeuxMessage) name() string {
 	return name
 }
 
-// bare is the subscription's name without its filter.
+// bare returns the subscription's name without its filter.
 func (m *bayeuxMessage) bare() string {
 	bare, _, _ := strings.Cut(m.name(), "?")
 	return bare
@@ -73,7 +73,7 @@ func (m *bayeuxMessage) bare() string {
 
 var errNoMessages = errors.New("no messages")
 
-// decodeMessages reads the body of a POST: an array of messages, or one.
+// decodeMessages reads the body of a POST: an array of messages, or a single one.
 func decodeMessages(body []byte) ([]bayeuxMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	var messages []bayeuxMessage
@@ -100,9 +100,9 @@ func decodeMessages(body []byte) ([]bayeuxMessage, error) {
 type bayeuxReply struct {
 	message       *bayeuxMessage
 	clientID      string
-	handshake     bool // a successful one
+	handshake     bool // it answers a successful handshake
 	error         string
-	failed        bool // without an error
+	failed        bool // it is not successful, and says no error
 	failureReason string
 	advice        string
 }

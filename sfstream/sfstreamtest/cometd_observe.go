@@ -2,7 +2,7 @@ package sfstreamtest
 
 import "time"
 
-// cometdCounts is what happened since the start. The mutex of bayeux guards it.
+// cometdCounts counts what happened since the start. The mutex of bayeux guards it.
 type cometdCounts struct {
 	handshakes, connects, open, duplicates, disconnects int
 	begun                                               int // sessions
@@ -11,9 +11,9 @@ type cometdCounts struct {
 // CometDRequest is a message that came in on CometD.
 type CometDRequest struct {
 	Kind    string // handshake, connect, subscribe, unsubscribe, disconnect, or "" for others
-	Channel string // of a subscribe or unsubscribe, with its filter
+	Channel string // the channel of a subscribe or unsubscribe, with its filter
 	At      time.Time
-	Bytes   int // of the whole request
+	Bytes   int // the size of the whole request
 }
 
 // keptRequests is how many requests CometDRequests remembers.
@@ -54,33 +54,33 @@ func (s *Server) count(get func(*bayeux) int) int {
 	return get(s.bayeux)
 }
 
-// Sessions is how many Bayeux sessions live. One that its client left without a
-// disconnect lives until its window has passed, after its connect has been held.
+// Sessions returns how many Bayeux sessions live. If a client left without a disconnect, its
+// session lives until its connect has been held and its window has passed.
 func (s *Server) Sessions() int { return s.count(func(b *bayeux) int { return len(b.sessions) }) }
 
-// Handshakes is how many handshakes came in, with or without success.
+// Handshakes returns how many handshakes came in, with or without success.
 func (s *Server) Handshakes() int { return s.count(func(b *bayeux) int { return b.counts.handshakes }) }
 
-// Connects is how many connects came in.
+// Connects returns how many connects came in.
 func (s *Server) Connects() int { return s.count(func(b *bayeux) int { return b.counts.connects }) }
 
-// OpenConnects is how many connects are held now. One whose client has gone is
-// still held, see Sessions.
+// OpenConnects returns how many connects are held now. A connect whose client has gone is still
+// held, see Sessions.
 func (s *Server) OpenConnects() int { return s.count(func(b *bayeux) int { return b.counts.open }) }
 
-// DuplicateConnects is how often a connect came in while another one of the same
-// session was held for a client that was still there. A client must never do that.
+// DuplicateConnects returns how often a connect came in while another one of the same session was
+// held for a client that was still there. A client must never do that.
 func (s *Server) DuplicateConnects() int {
 	return s.count(func(b *bayeux) int { return b.counts.duplicates })
 }
 
-// Disconnects is how many disconnects came in.
+// Disconnects returns how many disconnects came in.
 func (s *Server) Disconnects() int {
 	return s.count(func(b *bayeux) int { return b.counts.disconnects })
 }
 
-// CometDRequests is the history of the messages that came in on CometD: the last
-// 10,000 at least.
+// CometDRequests returns the history of the messages that came in on CometD: the last 10,000 at
+// least.
 func (s *Server) CometDRequests() []CometDRequest {
 	s.bayeux.mu.Lock()
 	defer s.bayeux.mu.Unlock()

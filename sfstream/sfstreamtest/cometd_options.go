@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// cometdConfig are the knobs of the Streaming API.
+// cometdConfig has the options of the Streaming API.
 type cometdConfig struct {
 	hold, window, lbLife, topicRetention time.Duration
 
@@ -17,7 +17,7 @@ type cometdConfig struct {
 	httpStatus, bareChannel               bool
 	adviceOnUnknown, resubscribeError     bool
 	createDenied, refuseRetired           bool
-	nameSince                             string // the first API version with EventApiName; "": none
+	nameSince                             string // the first API version with EventApiName; "": no version has it
 	versions                              []string
 	users                                 map[string]string // user id by username, besides the account's
 }
@@ -69,62 +69,61 @@ func (c cometdConfig) validate() error {
 	return nil
 }
 
-// WithAPIVersions are the versions that GET /services/data/ lists, the newest one
-// last. Default 37.0 to 68.0. CometD takes all from 37.0 to the newest.
+// WithAPIVersions sets the versions that GET /services/data/ lists, the newest one last. Default
+// 37.0 to 68.0. CometD accepts all from 37.0 to the newest.
 func WithAPIVersions(versions ...string) Option {
 	return func(c *config) { c.cometd.versions = versions }
 }
 
-// WithHold is how long a /meta/connect without events is held. Default 110 s.
+// WithHold sets how long a /meta/connect without events is held. Default 110 s.
 func WithHold(d time.Duration) Option { return func(c *config) { c.cometd.hold = d } }
 
-// WithReconnectWindow is how long after a response a Bayeux session waits for
-// the next connect. Default 40 s.
+// WithReconnectWindow sets how long after a response a Bayeux session waits for the next connect.
+// Default 40 s.
 func WithReconnectWindow(d time.Duration) Option { return func(c *config) { c.cometd.window = d } }
 
-// WithLBCookieLife is how long the load balancer's cookie leads to the same
-// node. With another node the session is unknown. Default 3 h.
+// WithLBCookieLife sets how long the load balancer's cookie leads to the same node. Another node
+// does not know the session. Default 3 h.
 func WithLBCookieLife(d time.Duration) Option { return func(c *config) { c.cometd.lbLife = d } }
 
-// WithTopicRetention is how long events of /topic and /u can be replayed. Default 24 h.
+// WithTopicRetention sets how long events of /topic and /u can be replayed. Default 24 h.
 func WithTopicRetention(d time.Duration) Option {
 	return func(c *config) { c.cometd.topicRetention = d }
 }
 
-// WithCometDRequestBytes is the largest request on CometD. Default 32,768.
+// WithCometDRequestBytes sets the largest request on CometD. Default 32,768.
 func WithCometDRequestBytes(n int) Option { return func(c *config) { c.cometd.requestBytes = n } }
 
-// WithReplyEvents is the most events in one response on CometD. Default 100,000.
+// WithReplyEvents sets the most events in one response on CometD. Default 100,000.
 func WithReplyEvents(n int) Option { return func(c *config) { c.cometd.replyEvents = n } }
 
-// WithReplyBytes is the size at which a response on CometD ends; what is left
-// comes with the next one. Default 12 MiB.
+// WithReplyBytes sets the size at which a response on CometD ends; the rest comes with the next
+// one. Default 12 MiB.
 func WithReplyBytes(n int) Option { return func(c *config) { c.cometd.replyBytes = n } }
 
-// WithMaxSessions is the org's limit of concurrent Bayeux sessions, beyond which a
-// handshake is denied. Default 0, no limit.
+// WithMaxSessions sets the org's limit of concurrent Bayeux sessions, beyond which a handshake is
+// denied. Default 0, no limit.
 func WithMaxSessions(n int) Option { return func(c *config) { c.cometd.maxSessions = n } }
 
-// WithDuplicateConnectStatus is the HTTP status that ends a /meta/connect when a
-// second one of the same session comes in. Default 408, that of CometD 3; older
-// servers say 500.
+// WithDuplicateConnectStatus sets the HTTP status that ends a /meta/connect when a second one of
+// the same session comes in. Default 408, that of CometD 3; older servers use 500.
 func WithDuplicateConnectStatus(code int) Option {
 	return func(c *config) { c.cometd.duplicateStatus = code }
 }
 
-// WithCometDHTTPStatus sends the Bayeux errors about the API version, the request
-// size and the login with the HTTP status of the same number. Default: with 200.
+// WithCometDHTTPStatus sends the Bayeux errors about the API version, the request size and the
+// login with the HTTP status of the same number. Default: with 200.
 func WithCometDHTTPStatus() Option { return func(c *config) { c.cometd.httpStatus = true } }
 
 // WithBareFilteredChannel sends events of /topic/X?A='1' with the channel /topic/X.
 // Default: with the whole name, as it was subscribed to.
 func WithBareFilteredChannel() Option { return func(c *config) { c.cometd.bareChannel = true } }
 
-// WithUnknownClientAdvice adds the handshake advice of 403::Unknown client on a
-// connect to that on other messages, which have none by default.
+// WithUnknownClientAdvice adds the handshake advice, which a 403::Unknown client on a connect has,
+// to that error on other messages. Default: there it has no advice.
 func WithUnknownClientAdvice() Option { return func(c *config) { c.cometd.adviceOnUnknown = true } }
 
-// WithResubscribeError refuses a channel that the session has already. Default:
+// WithResubscribeError makes the org refuse a channel that the session has already. Default:
 // success, from the position that the new request names.
 func WithResubscribeError() Option { return func(c *config) { c.cometd.resubscribeError = true } }
 

@@ -5,10 +5,10 @@ import (
 	"net/http"
 )
 
-// What carries the /meta/disconnect by which the server ends a session.
+// The ways in which the server sends the /meta/disconnect that ends a session.
 const (
-	disconnectAlone  = "alone"  // a reply to a connect that has nothing else for it
-	disconnectBeside = "beside" // a reply with the successful answer to the connect too
+	disconnectAlone  = "alone"  // the response to a connect has nothing else
+	disconnectBeside = "beside" // the response also has the successful answer to the connect
 )
 
 func disconnectMode(alone bool) string {
@@ -18,10 +18,10 @@ func disconnectMode(alone bool) string {
 	return disconnectBeside
 }
 
-// DisconnectSessions ends all sessions that have a channel ("": all) by a
-// /meta/disconnect of the server, as it does since API version 64.0: alone in the reply
-// to their connect, or beside the good reply. A held connect is answered now, else the
-// next one is. Events that wait for the session are in that reply.
+// DisconnectSessions ends all sessions that have a channel ("": all) by a /meta/disconnect of the
+// server, as Salesforce does since API version 64.0: alone in the reply to their connect, or beside
+// the good reply. A held connect is answered now, else the next one is. Events that wait for the
+// session are in that reply.
 func (s *Server) DisconnectSessions(channel string, alone bool) {
 	for _, ses := range s.bayeux.all() {
 		if !ses.has(channel) {
@@ -40,8 +40,8 @@ func (s *Server) DisconnectWithEvents(n int, alone bool) {
 	s.failReplies(n, cometdFault{disconnect: disconnectMode(alone)})
 }
 
-// isLeaving is disconnectAlone or disconnectBeside if the server is to end the session,
-// else "".
+// isLeaving returns disconnectAlone or disconnectBeside if the server is to end the session, else
+// "".
 func (ses *bayeuxSession) isLeaving() string {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
@@ -65,10 +65,10 @@ func (x *exchange) sayGoodbye(ses *bayeuxSession, mode string) {
 	x.server.endSession(ses, farewell{error: unknownClient, advice: adviceHandshake})
 }
 
-// PassingError fails the next n messages of a kind (handshake, subscribe and so on; "":
-// connect) with an error that is over by itself, such as "500::Internal error", or one
-// with 502, 504 or 409, and all the same with the advice "reconnect": "none". With an
-// empty text the reply has no error. n < 0: until ClearFaults.
+// PassingError fails the next n messages of a kind (handshake, subscribe and so on; "": connect)
+// with an error that is over by itself, such as "500::Internal error", or one with 502, 504 or 409,
+// although its advice is "reconnect": "none". With an empty text the reply has no error. n < 0:
+// until ClearFaults.
 func (s *Server) PassingError(kind string, n int, text string) {
 	if n == 0 {
 		return
@@ -78,18 +78,17 @@ func (s *Server) PassingError(kind string, n int, text string) {
 	s.bayeux.faults.add(f)
 }
 
-// CreateDenied answers the next n handshakes with
-// 403:denied_by_security_policy:create_denied. On a handshake that
-// means that the token is dead, on a subscribe that the name of the channel is refused.
-// See also [WithCreateDenied].
+// CreateDenied answers the next n handshakes with 403:denied_by_security_policy:create_denied. On a
+// handshake that means that the token is dead, on a subscribe that the name of the channel is
+// refused. See also [WithCreateDenied].
 func (s *Server) CreateDenied(n int) {
 	if n != 0 {
 		s.FailCometD(CometDFault{Kind: "handshake", Times: n, Error: createDenied})
 	}
 }
 
-// restMessages are the errors of the REST API, by their codes, that requests to the
-// CometD URL are answered with too.
+// restMessages are the errors of the REST API, by their codes, with which Salesforce also answers
+// requests to the CometD URL.
 var restMessages = map[string]restError{
 	"API_DISABLED_FOR_ORG":   {http.StatusForbidden, "API is not enabled for this Organization or Partner", "", nil},
 	"REQUEST_LIMIT_EXCEEDED": {http.StatusForbidden, "TotalRequests Limit exceeded.", "", nil},
@@ -97,10 +96,9 @@ var restMessages = map[string]restError{
 	"SERVER_UNAVAILABLE":     {http.StatusServiceUnavailable, "The server is temporarily unavailable", "", nil},
 }
 
-// RESTError answers the next n requests on CometD with an error as the REST API has
-// it, [{"errorCode": …, "message": …}]: API_DISABLED_FOR_ORG, REQUEST_LIMIT_EXCEEDED,
-// INVALID_SESSION_ID, SERVER_UNAVAILABLE, or any other with status 403. n < 0: until
-// ClearFaults.
+// RESTError answers the next n requests on CometD with an error in the form of the REST API,
+// [{"errorCode": …, "message": …}]: API_DISABLED_FOR_ORG, REQUEST_LIMIT_EXCEEDED,
+// INVALID_SESSION_ID, SERVER_UNAVAILABLE, or any other with status 403. n < 0: until ClearFaults.
 func (s *Server) RESTError(n int, code string) {
 	if n == 0 {
 		return
@@ -119,12 +117,12 @@ func (s *Server) RESTError(n int, code string) {
 	})
 }
 
-// SilenceDisconnect(true) leaves a client's /meta/disconnect without a reply: the session
-// ends, but the response is an empty array. SilenceDisconnect(false) takes that back. A server that does not answer at
-// all is FailCometD{Kind: "disconnect", NoAnswer: true}.
+// SilenceDisconnect(true) leaves a client's /meta/disconnect without a reply: the session ends, but
+// the response is an empty array. SilenceDisconnect(false) takes that back. For a server that does
+// not answer at all use FailCometD{Kind: "disconnect", NoAnswer: true}.
 func (s *Server) SilenceDisconnect(on bool) { s.bayeux.faults.silentDisconnect.Store(on) }
 
-// WithCreateDenied refuses handshakes with a bad token by
-// 403:denied_by_security_policy:create_denied. Default: by 403::Handshake denied, with
-// the reason nested in it.
+// WithCreateDenied makes the org refuse handshakes with a bad token by
+// 403:denied_by_security_policy:create_denied. Default: by 403::Handshake denied, with the reason
+// nested in it.
 func WithCreateDenied() Option { return func(c *config) { c.cometd.createDenied = true } }

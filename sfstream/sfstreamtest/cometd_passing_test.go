@@ -8,7 +8,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// channelsOf are the channels of messages, in their order.
+// channelsOf returns the channels of messages, in the order of the messages.
 func channelsOf(got []message) string {
 	text := ""
 	for _, m := range got {
@@ -36,7 +36,7 @@ func TestTheServerDisconnects(t *testing.T) {
 			_, m := b.connect()
 			wantError(t, m, "403::Unknown client")
 
-			// What the session has still to get comes with it, at the next connect.
+			// The next connect brings what the session has still to get, and the end.
 			b.handshake()
 			b.connect()
 			b.follow(orders, -1)

@@ -18,8 +18,8 @@ type bayeux struct {
 	mu        sync.Mutex
 	closed    bool
 	sessions  map[string]*bayeuxSession // by clientId
-	ended     map[string]farewell       // what sessions that are gone have still to be told
-	nodes     map[string]time.Time      // the load balancer's cookies: when each was made
+	ended     map[string]farewell       // what to tell sessions that are gone, at their next message
+	nodes     map[string]time.Time      // the load balancer's cookies, with the time when each was made
 	limit     time.Time                 // until when no event is delivered, see DailyLimit
 	limitEnds *time.Timer
 	counts    cometdCounts
@@ -53,15 +53,16 @@ func (b *bayeux) close() {
 // bayeuxSession is a client that has shaken hands.
 type bayeuxSession struct {
 	id      string
-	browser string // the cookie
+	browser string // the value of its cookie BAYEUX_BROWSER
 	user    string
 	timer   *time.Timer   // ends the session when no connect comes
-	wake    chan struct{} // room for one: there may be something to send
+	wake    chan struct{} // has room for one: there may be something to send
 
-	// The connection of its held connect has ended. Salesforce would not know; Streams does.
+	// The connection of the held connect has ended. Salesforce would not know that; the method
+	// Streams does.
 	deserted atomic.Bool
 
-	// The order is: bayeuxSession.mu before topic.mu.
+	// Lock order: bayeuxSession.mu before topic.mu.
 	mu        sync.Mutex
 	gone      bool
 	connected bool   // the session has sent a connect
@@ -69,20 +70,20 @@ type bayeuxSession struct {
 	poll      *poll
 	subs      []*subscription
 	node      string    // the load balancer's cookie
-	rotate    bool      // the next response has another one
-	previous  string    // the cookie before this one, which
-	until     time.Time // is good until then, for requests under way
+	rotate    bool      // the next response sets another cookie
+	previous  string    // the cookie before this one
+	until     time.Time // until when previous is still good, for requests under way
 }
 
 // poll is a connect from its arrival until its events are taken.
 type poll struct {
 	ctx context.Context // ends with the connection
-	end chan farewell   // room for one: answer now, like this
+	end chan farewell   // has room for one: answer now, with this
 }
 
-// farewell is how a connect ends that got neither events nor an idle answer.
+// farewell is the answer to a connect that got neither events nor an idle answer.
 type farewell struct {
-	status int    // not 0: no Bayeux reply but this HTTP status
+	status int    // if not 0: this HTTP status in place of a Bayeux reply
 	error  string // "": a success
 	advice string
 }
@@ -129,7 +130,7 @@ func (b *bayeux) all() []*bayeuxSession {
 	return all
 }
 
-// expireSession ends a session that no connect came for.
+// expireSession ends a session for which no connect came.
 func (s *Server) expireSession(ses *bayeuxSession) {
 	ses.mu.Lock()
 	polling := ses.poll != nil
@@ -139,8 +140,7 @@ func (s *Server) expireSession(ses *bayeuxSession) {
 	}
 }
 
-// endSession removes a session. A held connect is answered; told says whether there
-// was one.
+// endSession removes a session. A held connect is answered; told says whether there was one.
 func (s *Server) endSession(ses *bayeuxSession, f farewell) (told bool) {
 	b := s.bayeux
 	b.mu.Lock()
@@ -165,7 +165,7 @@ func (s *Server) endSession(ses *bayeuxSession, f farewell) (told bool) {
 	return p != nil
 }
 
-// last returns what a session that is gone has still to be told.
+// last returns what to tell a session that is gone, and forgets it.
 func (b *bayeux) last(id string) (farewell, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -174,8 +174,8 @@ func (b *bayeux) last(id string) (farewell, bool) {
 	return f, ok
 }
 
-// begin makes a connect the session's only one. An older one ends with an HTTP error;
-// live says whether that one's client was still there.
+// begin makes a connect the session's only one. An older one ends with an HTTP error; live says
+// whether its client was still there.
 func (ses *bayeuxSession) begin(p *poll, status int) (first, live, ok bool) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
@@ -234,16 +234,16 @@ func (ses *bayeuxSession) wakeUp() {
 	}
 }
 
-// has says whether the session has a channel, "" being any.
+// has reports whether the session has a channel, or any if channel is "".
 func (ses *bayeuxSession) has(channel string) bool {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	return channel == "" || slices.ContainsFunc(ses.subs, func(sub *subscription) bool { return sub.topic.name == channel })
 }
 
-// endSessions ends all sessions that have one of the channels now: not those that
-// come for the ended ones. What no held connect could be told is the answer to
-// the next message.
+// endSessions ends all sessions that have one of the channels now, and not those that come later in
+// their place. If there is no held connect to be told, the answer to the session's next message
+// tells it.
 func (s *Server) endSessions(f farewell, topics ...*topic) {
 	sessions := make(map[*bayeuxSession]bool)
 	for _, t := range topics {

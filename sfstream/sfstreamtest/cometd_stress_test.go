@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestConcurrentSubscribeUnsubscribe lets clients and faults loose on each other: no
-// race, no deadlock, nobody left over.
+// TestConcurrentSubscribeUnsubscribe lets clients and faults loose on each other: there must be no
+// race and no deadlock, and no session may be left over.
 func TestConcurrentSubscribeUnsubscribe(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		withTopics(t, r)
@@ -69,7 +69,8 @@ func TestConcurrentSubscribeUnsubscribe(t *testing.T) {
 	})
 }
 
-// tell posts a message and ignores all but a 403::Unknown client.
+// tell posts a message and keeps the clientId of a handshake. It reports whether the session is
+// unknown, and ignores all else.
 func (b *bayeux) tell(body string) (unknown bool) {
 	resp, text, err := b.send(body)
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -100,7 +101,7 @@ func (b *bayeux) wander(rnd *rand.Rand, channels []string) {
 	case 4:
 		unknown = b.tell(fmt.Sprintf(`{"channel":"/meta/unsubscribe","subscription":%q,"clientId":%q}`, channel, b.clientID))
 	case 5:
-		// A second connect while one is held.
+		// This is a second connect while one is held.
 		first := make(chan struct{})
 		go func() {
 			defer close(first)

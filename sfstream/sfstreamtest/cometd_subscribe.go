@@ -14,14 +14,14 @@ import (
 type subscription struct {
 	session *bayeuxSession
 	topic   *topic
-	name    string // as it was subscribed to
+	name    string // the name that the client subscribed to
 	channel []byte // the name in its events, as JSON
 	filter  filter
 
 	// The session's mutex guards these.
 	cursor int   // index of the next record
-	began  int   // index of the first record that was not there at the subscribe: those before are replayed
-	place  place // how far it is in a group
+	began  int   // index of the first record that came after the subscribe: those before are replayed
+	place  place // how far the subscription is in a group
 	seek   seek
 }
 
@@ -63,11 +63,11 @@ func (x *exchange) subscribe(m *bayeuxMessage) {
 type start struct {
 	preset string // LATEST, EARLIEST or CUSTOM
 	id     uint64
-	text   string // of the id
-	keep   bool   // there was no replay map
+	text   string // the id's text
+	keep   bool   // the message has no replay map: a subscription that exists keeps its place
 }
 
-// resolve reads a subscribe message. text is what is wrong with it.
+// resolve reads a subscribe message. text is what is wrong with it, "" if nothing is.
 func (x *exchange) resolve(m *bayeuxMessage) (sub *subscription, at start, text string) {
 	s := x.server
 	name, bare := m.name(), m.bare()
@@ -101,7 +101,7 @@ func (x *exchange) resolve(m *bayeuxMessage) (sub *subscription, at start, text 
 	return sub, at, text
 }
 
-// noChannel is the error for a channel that is not there.
+// noChannel returns the error for a channel that does not exist.
 func (s *Server) noChannel(name, bare string) string {
 	for _, prefix := range []string{"/topic/", "/event/", "/data/"} {
 		if strings.HasPrefix(bare, prefix) {
@@ -156,7 +156,7 @@ func invalidReplay(id string) string {
 	return "400::The replayId {" + id + "} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."
 }
 
-// javaMap is a JSON object as Java prints a map: {/topic/A=-1, /topic/B=7}.
+// javaMap formats a JSON object as Java prints a map: {/topic/A=-1, /topic/B=7}.
 func javaMap(raw []byte) string {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
@@ -179,7 +179,7 @@ func javaMap(raw []byte) string {
 	return "{" + strings.Join(pairs, ", ") + "}"
 }
 
-// place takes a subscription's place in its channel, or says why not.
+// place gives a subscription its place in its channel, or returns the error why it gets none.
 func (x *exchange) place(sub *subscription, at start) (text, reason string) {
 	s, t, ses := x.server, sub.topic, sub.session
 	call := SubscribeCall{Preset: at.preset, At: time.Now()}
@@ -197,7 +197,7 @@ func (x *exchange) place(sub *subscription, at start) (text, reason string) {
 	switch {
 	case ses.gone:
 		return unknownClient, ""
-	case !t.existsLocked(): // removed a moment ago
+	case !t.existsLocked(): // the channel was removed a moment ago
 		return s.noChannel(sub.name, t.name), ""
 	case t.revoked:
 		return noPermission(t.name), ""
@@ -243,7 +243,7 @@ func (x *exchange) place(sub *subscription, at start) (text, reason string) {
 	return "", ""
 }
 
-// noPermission is the error for a channel that the user may not have.
+// noPermission returns the error for a channel that the user may not have.
 func noPermission(channel string) string {
 	switch {
 	case strings.HasPrefix(channel, "/data/"):
@@ -256,7 +256,7 @@ func noPermission(channel string) string {
 	return "403::Restricted channel"
 }
 
-// unsubscribe gives a channel up. One that the session does not have is no error.
+// unsubscribe gives a channel up. It is no error if the session does not have the channel.
 func (x *exchange) unsubscribe(m *bayeuxMessage) {
 	ses := x.find(m)
 	if ses == nil {

@@ -9,7 +9,7 @@ import (
 
 const accounts = "/topic/Accts"
 
-// withTopics defines a push topic and a generic channel.
+// withTopics defines a PushTopic and a generic channel.
 func withTopics(t *testing.T, r *rig) {
 	t.Helper()
 	check(t, r.DefinePushTopic(sfstreamtest.PushTopic{Name: "Accts", Query: "SELECT Id, Name, City__c FROM Account"}))
@@ -161,7 +161,7 @@ func TestUnsubscribe(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		b := r.shaken()
 		b.follow(orders, -1)
-		for range 2 { // the second time it has none, which is no error
+		for range 2 { // the second time the session does not have the channel, which is no error
 			m := b.only(b.post(object{"channel": "/meta/unsubscribe", "subscription": orders}))
 			if !m.ok() || m.Subscription != orders || r.Streams(orders) != 0 {
 				t.Errorf("%+v, %d streams", m, r.Streams(orders))

@@ -122,7 +122,7 @@ func TestAPIVersionRetired(t *testing.T) {
 			b.url = r.LoginURL() + "/cometd/" + version
 			b.handshake()
 			r.publish(1)
-			wantEvents(t, b.follow(orders, -2)[:1], r.Retained(orders)[:1]...) // durable, as the newest is
+			wantEvents(t, b.follow(orders, -2)[:1], r.Retained(orders)[:1]...) // this version is durable, as the newest one is
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) {
@@ -235,7 +235,7 @@ func TestCookieRotation(t *testing.T) {
 		frozen.SetCookies(req.URL, old.Cookies(req.URL))
 		r.RotateLBCookie()
 		b.connect()
-		time.Sleep(2 * time.Second) // longer than requests may be under way
+		time.Sleep(2 * time.Second) // longer than cookieGrace, for requests that are under way
 		b.http.Jar = frozen
 		_, m := b.connect()
 		wantError(t, m, "403::Unknown client")

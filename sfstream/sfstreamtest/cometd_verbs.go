@@ -14,8 +14,8 @@ func (s *Server) UnknownClient(n int) {
 	s.failConnects(n, CometDFault{Error: unknownClient})
 }
 
-// LegacyUnknownClient is UnknownClient in the words of older servers: code 402, and
-// an interval of 500 ms before the handshake.
+// LegacyUnknownClient does what UnknownClient does in the words of older servers: code 402, and an
+// interval of 500 ms before the handshake.
 func (s *Server) LegacyUnknownClient(n int) {
 	s.failConnects(n, CometDFault{Error: "402::Unknown client", Advice: `{"reconnect":"handshake","interval":500}`})
 }
@@ -40,8 +40,8 @@ func (s *Server) failConnects(n int, f CometDFault) {
 	}
 }
 
-// LoseResponse cuts the connection in place of the next n connect replies that
-// carry events. The events are delivered, as far as the org knows.
+// LoseResponse cuts the connection in place of the next n connect replies that carry events. For
+// the org the events count as delivered.
 func (s *Server) LoseResponse(n int) { s.failReplies(n, cometdFault{cut: true}) }
 
 // TruncateResponse sends the first half of the next n connect replies that carry events.
@@ -78,14 +78,13 @@ func (s *Server) ConcurrentLimit(n int) {
 	}
 }
 
-// ConnectReplyFirst puts the replies of all responses before the events, or behind them again.
+// ConnectReplyFirst puts the replies of all responses before the events, or after them again.
 func (s *Server) ConnectReplyFirst(on bool) { s.bayeux.faults.replyFirst.Store(on) }
 
-// DailyLimit uses up the org's events for a while: nothing is delivered on CometD,
-// without a word to live sessions, and subscribing fails. What is published
-// meanwhile comes afterwards. A group that has begun is finished: whether Salesforce
-// does that is not documented, but no client could tell a part of it from all of it.
-// 0 ends it. A session that is told is
+// DailyLimit uses up the org's events for a while: nothing is delivered on CometD, without a word
+// to live sessions, and subscribing fails. Events that are published meanwhile come afterwards. A
+// group that has begun is finished: whether Salesforce does that is not documented, but no client
+// could tell a part of a group from all of it. 0 ends the limit. To tell a session of the limit use
 // FailCometD{Kind: "connect", Error: "403::Organization total events daily limit exceeded"}.
 func (s *Server) DailyLimit(d time.Duration) {
 	b := s.bayeux

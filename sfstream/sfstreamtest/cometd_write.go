@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// write sends the response. A session's window begins when it is out.
+// write sends the response. The window of the session begins when it is sent.
 func (x *exchange) write(w http.ResponseWriter) {
 	s := x.server
 	if ses := x.session; ses != nil {
@@ -37,8 +37,8 @@ func (x *exchange) write(w http.ResponseWriter) {
 	}
 }
 
-// breakOff ends the session inside of a group, where a GroupBreak asks for that. The
-// response still carries the events before it.
+// breakOff ends the session inside of a group, if a GroupBreak asks for that. The response still
+// carries the events before the end.
 func (x *exchange) breakOff() {
 	for i := range x.events {
 		if b := x.events[i].broken; b != nil {
@@ -47,7 +47,7 @@ func (x *exchange) breakOff() {
 	}
 }
 
-// wait does what a fault says about time. It is false if the org closes first.
+// wait waits as the fault says. It returns false if the org closes first.
 func (x *exchange) wait() bool {
 	if x.fault.NoAnswer {
 		select {
@@ -59,7 +59,7 @@ func (x *exchange) wait() bool {
 	return x.fault.Delay <= 0 || x.sleep(x.fault.Delay)
 }
 
-// sleep is false if the org closes first.
+// sleep returns false if the org closes first.
 func (x *exchange) sleep(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -71,7 +71,7 @@ func (x *exchange) sleep(d time.Duration) bool {
 	}
 }
 
-// body is the array of the response: events first, unless told otherwise.
+// body returns the array of the response: events first, unless a fault says otherwise.
 func (x *exchange) body() []byte {
 	s := x.server
 	if x.polled && len(x.events) > 0 {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// mountControl adds the verbs for programs that are not in this process.
+// mountControl adds the control requests, for programs in other processes.
 func (s *Server) mountControl(mux *http.ServeMux) {
 	mux.HandleFunc("POST /control/define", control(s.controlDefine))
 	mux.HandleFunc("POST /control/publish", control(s.controlPublish))
@@ -38,8 +38,8 @@ func control[Req, Resp any](do func(Req) (Resp, error)) http.HandlerFunc {
 	}
 }
 
-// defineRequest is a channel with its schema, as an object or as text; a custom
-// channel with its members, each a name or a Member; or an object with its fields.
+// defineRequest defines a channel with its schema, as an object or as text; or a custom channel
+// with its members, each a name or a Member; or an object with its fields.
 type defineRequest struct {
 	Channel string          `json:"channel"`
 	Schema  json.RawMessage `json:"schema"`
@@ -80,8 +80,8 @@ func (s *Server) controlDefine(req defineRequest) (defineReply, error) {
 	return reply, nil
 }
 
-// publishRequest is a payload for a channel, count times over, or a change of the
-// object whose channel it is.
+// publishRequest publishes a payload on a channel, count times, or a change of the object whose
+// channel it is.
 type publishRequest struct {
 	Channel string         `json:"channel"`
 	Payload map[string]any `json:"payload"`
@@ -123,7 +123,7 @@ func (s *Server) controlPublish(req publishRequest) (publishReply, error) {
 	return publishTimes(req.Count, publish)
 }
 
-// changedObject is the object of a channel, the inverse of changeChannel.
+// changedObject returns the object of a channel; it is the inverse of changeChannel.
 func changedObject(channel string) string {
 	name := strings.TrimPrefix(channel, "/data/")
 	if custom, ok := strings.CutSuffix(name, "__ChangeEvent"); ok {

@@ -14,7 +14,7 @@ func (s *Server) controlGeneric(req genericRequest) (defineReply, error) {
 	return defineReply{Channel: req.Channel}, s.DefineGenericChannel(req.Channel)
 }
 
-// topicRequest is an event for a PushTopic, count times over.
+// topicRequest publishes an event of a PushTopic, count times.
 type topicRequest struct {
 	Name    string         `json:"name"`
 	Type    string         `json:"type"` // default created
@@ -28,7 +28,7 @@ func (s *Server) controlTopic(req topicRequest) (publishReply, error) {
 	})
 }
 
-// pushRequest is a payload for a generic channel, count times over.
+// pushRequest pushes a payload to a generic channel, count times.
 type pushRequest struct {
 	Channel string   `json:"channel"`
 	Payload string   `json:"payload"`
@@ -36,7 +36,7 @@ type pushRequest struct {
 	Count   int      `json:"count"`
 }
 
-// pushReply tells of the last push what REST tells of each.
+// pushReply has, for the last push, what the REST API returns for each push.
 type pushReply struct {
 	publishReply
 	FanoutCount      int             `json:"fanoutCount"`
@@ -52,7 +52,8 @@ func (s *Server) controlPush(req pushRequest) (reply pushReply, err error) {
 	return reply, err
 }
 
-// controlCometD does the faults of CometD; false if there is none of that name.
+// controlCometD injects the faults of CometD; it returns false if none of them has the name in
+// req.Fault.
 func (s *Server) controlCometD(req faultRequest, n int, on bool) bool {
 	switch req.Fault {
 	case "FailCometD":

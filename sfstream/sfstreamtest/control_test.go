@@ -125,7 +125,7 @@ func TestControlInjectsEveryFault(t *testing.T) {
 		must(t, r, "fault", `{"fault":"ClearFaults"}`)
 		must(t, r, "fault", `{"fault":"Remove","channel":"`+orders+`"}`)
 		getTopic(t, r, orders, codes.NotFound, "topic.not.found")
-		// Their own answers are cut off, or lost.
+		// The answers to these requests are themselves cut off, or lost.
 		for _, fault := range []string{"DropConnections", "Blackhole"} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			req, err := http.NewRequestWithContext(ctx, "POST", r.LoginURL()+"/control/fault", strings.NewReader(`{"fault":"`+fault+`"}`))

@@ -1,25 +1,23 @@
-// Package sfstreamtest is a Salesforce org in a process: its logins, the
-// Pub/Sub API and the Streaming API (CometD) over one event log per channel, for
-// tests of programs that receive Salesforce events.
+// Package sfstreamtest is a simulated Salesforce org in the process of a test: its logins, and the
+// Pub/Sub API and the Streaming API (CometD) over one event log per channel. It is for tests of
+// programs that receive Salesforce events.
 //
 //	org := sfstreamtest.NewServer(t)
 //	org.DefineEvent("/event/Order__e", schema)
 //	client, _ := sfstream.New(org.Authenticator(), sfstream.WithOrg(org))
 //	org.Publish("/event/Order__e", map[string]any{"Number__c": "1"})
 //
-// It is written from what Salesforce does on the wire and knows nothing of
-// package sfstream: any client of these APIs works against it. The facts, with their
-// sources, are in the repository: sfstream/internal/eventbus/PROTOCOL.md,
-// sfstream/internal/bayeux/PROTOCOL.md and the documentation of package authenticator.
+// It is written from what Salesforce does on the wire and knows nothing of package sfstream: any
+// client of these APIs works against it.
 //
 // # Logins
 //
 // The token endpoint knows the flows password, refresh token, client credentials and JWT bearer
-// ([Server.PrivateKeyPEM], [WithPublicKeys]: signature, audience and expiry are
-// verified); /services/Soap/u knows login(), in the versions that have it. The identity
-// URL and userinfo say whose a token is. An org can refuse flows ([WithoutLoginFlow]), be asked at a
-// host that is not its My Domain ([WithLoginHost]), rotate refresh tokens
-// ([WithRefreshRotation]) and give out tokens that only REST takes ([WithJWTAccessTokens]).
+// ([Server.PrivateKeyPEM], [WithPublicKeys]: it verifies signature, audience and expiry);
+// /services/Soap/u knows login(), in the versions that have it. The identity URL and userinfo tell
+// which user a token belongs to. An org can refuse flows ([WithoutLoginFlow]), serve logins at a
+// host that is not its My Domain ([WithLoginHost]), rotate refresh tokens ([WithRefreshRotation])
+// and issue tokens that only REST accepts ([WithJWTAccessTokens]).
 //
 // # Two APIs
 //
@@ -31,55 +29,51 @@
 //
 // # Groups
 //
-// Where a member of a channel has enriched fields, or a filter, which enriches
-// too, a change of several records is several events with one replay id on that
-// channel, [Server.DefineMembers]:
+// If a member of a channel has enriched fields, or a filter (the fields that a filter names are
+// enriched too), a change of several records becomes several events with one replay id on that
+// channel, see [Server.DefineMembers]:
 //
 //	org.DefineMembers("/data/Sales__chn", sfstreamtest.Member{
 //		Channel: "/data/AccountChangeEvent", Enriched: []string{"Industry"},
 //	})
 //	org.Change(sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: ids, Set: set})
 //
-// Such a group can be parted between responses ([Server.CutGroups]), streams can end
-// inside of it ([Server.BreakGroups]), and on any other channel
-// [Server.RepeatReplayID] makes one. [Server.Retained] tells the replay ids of a channel.
+// Such a group can be parted between responses ([Server.CutGroups]), streams can end inside of it
+// ([Server.BreakGroups]), and [Server.RepeatReplayID] makes a group on any other channel.
+// [Server.Retained] returns the replay ids of a channel.
 //
 // # Time
 //
-// The server takes time only from package time. With [InMemory] it opens no
-// socket, so that it runs in a testing/synctest bubble: a day of silence takes
-// no time at all.
+// The server takes the time from package time only. With [InMemory] it opens no socket, so that it
+// runs in a testing/synctest bubble, where a day of silence takes no time at all.
 //
 // # Faults
 //
-// A fault is named after what happens in the world ([Server.ExpireToken],
-// [Server.DropConnections], [Server.TruncateReplay]) and happens once, or as
-// often as said. Where a fault takes a code it is what Salesforce would put
-// into the error-code trailer, without its prefix:
+// A fault is named after what happens in the world ([Server.ExpireToken], [Server.DropConnections],
+// [Server.TruncateReplay]) and happens once, or as often as the test says. If a fault takes a code,
+// it is what Salesforce would put into the error-code trailer, without its prefix:
 //
 //	org.Reject("/event/Order__e", 1, "subscription.limit.exceeded")
 //	org.Reject("/event/Order__e", 2, "UNAVAILABLE")                 // infrastructure: no trailers
 //	org.EndStreams("", "UNAVAILABLE: This application is down for maintenance")
 //	org.EndStreams("", "INTERNAL made.up.code: text of your choice")
 //
-// The full form is "STATUS error.code: text"; what is left out has the value
-// that Salesforce uses. "OK" or nothing ends a stream without an error. An
-// error code that this package does not know has the status UNKNOWN.
+// The full form is "STATUS error.code: text"; parts that are left out get the value that Salesforce
+// uses. "OK" or nothing ends a stream without an error. An error code that this package does not
+// know has the status UNKNOWN.
 //
-// On CometD the same faults happen to sessions and their subscriptions, with the
-// error that means the same there: "UNAVAILABLE" fails a subscribe with 503 and
-// ends a session with 403::Unknown client. A code that is a CometD error
-// ("403::Restricted channel") is sent as it is. What only happens there has
-// verbs of its own ([Server.UnknownClient], [Server.LoseResponse]), or is a
-// [CometDFault].
+// On CometD the same faults happen to sessions and their subscriptions, with the error that means
+// the same there: "UNAVAILABLE" fails a subscribe with 503 and ends a session with 403::Unknown
+// client. A code that is a CometD error ("403::Restricted channel") is sent as it is. Faults that
+// happen on CometD only have methods of their own ([Server.UnknownClient], [Server.LoseResponse]),
+// or are a [CometDFault].
 //
-// Some faults are of the world around the org: its replay ids begin anew
-// ([Server.ResetReplay]), it seeks through a backlog ([Server.SeekBacklog]), its
-// instance moves and leaves a redirect, a page or no host behind
-// ([Server.LeaveInstance]), a proxy answers gRPC with a page ([Server.ProxyPage]). On
-// CometD it ends sessions by itself ([Server.DisconnectSessions]), fails with errors
-// that pass and the advice never to come back ([Server.PassingError]) and answers as
-// the REST API does ([Server.RESTError]).
+// Some faults happen in the world around the org: its replay ids begin anew ([Server.ResetReplay]),
+// it seeks through a backlog ([Server.SeekBacklog]), its instance moves and leaves a redirect, a
+// page or no host behind ([Server.LeaveInstance]), a proxy answers gRPC with a page
+// ([Server.ProxyPage]). On CometD the org ends sessions by itself ([Server.DisconnectSessions]),
+// fails with errors that pass although the advice is never to come back ([Server.PassingError]),
+// and answers as the REST API does ([Server.RESTError]).
 //
 // # Caveats
 //
@@ -91,7 +85,7 @@
 // first event, so a test that publishes for a subscriber of new events waits with
 // [Server.AwaitStreams].
 //
-// CometD forgets events when it writes a response, whether it arrives or not, and
-// a held connect does not notice that its client has gone. The session of
-// a client that left without a disconnect lives until its window has passed.
+// CometD forgets events when it writes a response, whether that arrives or not, and a held connect
+// does not notice that its client has gone. The session of a client that left without a disconnect
+// lives until its window has passed.
 package sfstreamtest

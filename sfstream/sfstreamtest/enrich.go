@@ -17,15 +17,15 @@ type changeEvent struct {
 	record  record
 }
 
-// changedRecord is what a change made of a record.
+// changedRecord is a record as a change left it.
 type changedRecord struct {
 	id     string
 	values map[string]any // all fields of the record afterwards; shared, so never written to
 	fields []string       // the fields that the change has changed
 }
 
-// apply changes the values that the org knows of the records. A gap event tells no values,
-// so it changes none.
+// apply changes the values that the org knows of the records. A gap event has no values, so it
+// changes none.
 func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
 	if _, ok := topicTypes[c.Type]; !ok {
 		return nil
@@ -42,17 +42,15 @@ func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
 	return changed
 }
 
-// publishChange puts the event of a change on the object's channel and on those that also
-// carry it.
+// publishChange puts the event of a change on the object's channel and on those that also carry it.
 func (s *Server) publishChange(e *changeEvent, changed []changedRecord) (Event, error) {
 	return s.post(e.topic, e.record, func(m *member) ([]record, error) {
 		return e.forMember(m, changed, s.config.sharedEventID)
 	})
 }
 
-// forMember is the records that the event becomes on a channel of which m is the member:
-// one per changed record where the member is enriched, else one, none where the filter
-// keeps it back.
+// forMember returns the records that the event becomes on a channel of which m is the member: one
+// per changed record if the member is enriched, else one, and none if the filter keeps it back.
 func (e *changeEvent) forMember(m *member, changed []changedRecord, shared bool) ([]record, error) {
 	header, _ := e.body["ChangeEventHeader"].(map[string]any)
 	switch {
@@ -95,8 +93,8 @@ func (e *changeEvent) forMember(m *member, changed []changedRecord, shared bool)
 	return records, nil
 }
 
-// enrichment is what a replay needs to encode an enriched event anew, with the values that
-// its record has by then.
+// enrichment has what a replay needs to encode an enriched event anew, with the values that its
+// record has by then.
 type enrichment struct {
 	object, id string
 	schema     *schema
@@ -105,8 +103,8 @@ type enrichment struct {
 	body       map[string]any
 }
 
-// payload encodes the event with these values of its record in the enriched fields. An
-// enriched field without a value is null, and not among the nulledFields.
+// payload encodes the event with these values of its record in the enriched fields. An enriched
+// field without a value is null, and not among the nulledFields.
 func (e *enrichment) payload(values map[string]any) ([]byte, error) {
 	body := maps.Clone(e.body)
 	for _, name := range e.fields {
@@ -132,8 +130,8 @@ func (e *enrichment) payload(values map[string]any) ([]byte, error) {
 	return e.schema.encode(body)
 }
 
-// enrichedNow is the payload of an enriched event when it is replayed: enriched fields have
-// the values of that moment.
+// enrichedNow returns the payload of an enriched event when it is replayed: its enriched fields
+// have the values of that moment.
 func (s *Server) enrichedNow(r *record) []byte {
 	values := s.records.current(r.enriched.object, r.enriched.id)
 	payload, err := r.enriched.payload(values)
@@ -143,7 +141,7 @@ func (s *Server) enrichedNow(r *record) []byte {
 	return payload
 }
 
-// current is the values that a record has now, nil if it is not known.
+// current returns the values that a record has now, nil if it is not known.
 func (r *records) current(object, id string) map[string]any {
 	r.mu.Lock()
 	defer r.mu.Unlock()

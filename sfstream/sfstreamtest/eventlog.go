@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// record is one position of a channel. Salesforce's positions are not all
-// events of the channel: a mark is one that only keepalives name. An event of
-// /topic has its type for a schema and an sobject for a payload; one of /u has a
-// JSON string for a payload and the users it is for, if not all, for an id.
+// record is one position of a channel. Salesforce's positions are not all events of the channel: a
+// mark is a position that only keepalives name. A record of /topic has its event type in schema and
+// an sobject in payload. One of /u has a JSON string in payload, and in id the users that it is
+// for, if it is not for all.
 type record struct {
 	replay  uint64
 	at      int64 // Unix nanoseconds by the org's clock
 	id      string
 	schema  string
 	payload []byte
-	json    []byte // the event on CometD, once it was needed there
+	json    []byte // the event as CometD sends it, once that was needed
 	kind    kind
 
 	enriched *enrichment // nil if a replay brings the payload as it is
@@ -31,12 +31,12 @@ const (
 	anonymous // an event that is delivered without a replay id
 )
 
-// chunkLen records are allocated at once: a log grows without copying what it
-// has, and forgets by the chunk.
+// chunkLen records are allocated at once: a log grows without copying the records that it has, and
+// forgets them by the chunk.
 const chunkLen = 1024
 
-// eventLog is what a channel retains. Records are numbered by an index that
-// never changes, from first up to next. Its topic's mutex guards it.
+// eventLog has the records that a channel retains. Each has an index that never changes, from first
+// up to next. The topic's mutex guards it.
 type eventLog struct {
 	chunks      []*[chunkLen]record
 	base        int // index of chunks[0][0], a multiple of chunkLen
@@ -45,8 +45,8 @@ type eventLog struct {
 	restart     uint64 // the id of the next record, if not 0
 }
 
-// newEventLog starts where nobody expects: replay ids of another run, channel
-// or org must not fit by chance.
+// newEventLog starts at a random replay id, so that ids of another run, channel or org do not fit
+// by chance.
 func newEventLog() eventLog { return eventLog{last: 1_000_000 + rand.Uint64N(100_000_000)} }
 
 func (l *eventLog) at(i int) *record {
@@ -54,7 +54,7 @@ func (l *eventLog) at(i int) *record {
 	return &l.chunks[i/chunkLen][i%chunkLen]
 }
 
-// nextReplay draws the replay id of the next record. There are gaps.
+// nextReplay returns the replay id of the next record. It leaves gaps, at random.
 func (l *eventLog) nextReplay() uint64 {
 	if l.restart != 0 {
 		return l.restart
@@ -71,7 +71,7 @@ func (l *eventLog) append(r record) {
 	l.last, l.restart = r.replay, 0
 }
 
-// begin forgets everything and goes on with another id.
+// begin forgets everything and goes on with another replay id.
 func (l *eventLog) begin(id uint64) {
 	l.forget(l.next)
 	l.last, l.restart = id-1, id
@@ -89,7 +89,7 @@ func (l *eventLog) forget(first int) {
 	}
 }
 
-// expire drops what has aged out.
+// expire drops the records that have aged out.
 func (l *eventLog) expire(now time.Time, retention time.Duration) {
 	oldest := now.Add(-retention).UnixNano()
 	first := l.first
@@ -113,7 +113,7 @@ func (l *eventLog) find(id []byte) (int, bool) {
 	return i, i >= l.first && l.at(i).replay == replay
 }
 
-// back returns the index n events before another, as far as there are any.
+// back returns the index n events before i, as far as there are any.
 func (l *eventLog) back(i, n int) int {
 	for n > 0 && i > l.first {
 		i--
@@ -124,7 +124,7 @@ func (l *eventLog) back(i, n int) int {
 	return i
 }
 
-// eventsFrom says whether there is an event at an index or after it.
+// eventsFrom reports whether there is an event at an index or after it.
 func (l *eventLog) eventsFrom(i int) bool {
 	for i = max(i, l.first); i < l.next; i++ {
 		if l.at(i).kind != mark {
@@ -134,7 +134,7 @@ func (l *eventLog) eventsFrom(i int) bool {
 	return false
 }
 
-// replayBytes is the wire form: 8 bytes big-endian and two zero bytes.
+// replayBytes returns the wire form of a replay id: 8 bytes big-endian and two zero bytes.
 func replayBytes(replay uint64) []byte {
 	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 10), replay), 0, 0)
 }

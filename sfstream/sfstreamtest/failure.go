@@ -13,8 +13,8 @@ import (
 // codePrefix begins every error-code trailer.
 const codePrefix = "sfdc.platform.eventbus.grpc."
 
-// failure is an error as Salesforce sends it. One without a code comes from the
-// infrastructure before the bus, which sets no trailers.
+// failure is an error as Salesforce sends it. An error without a code comes from the infrastructure
+// before the event bus, which sets no trailers.
 type failure struct {
 	status codes.Code
 	code   string // without codePrefix
@@ -23,8 +23,8 @@ type failure struct {
 
 func (f *failure) Error() string { return f.status.String() + " " + f.code + ": " + f.text }
 
-// knownFailures are the rows of the error table. {org} and {topic} are filled in.
-// Where the status is not known from the wire it is the reasonable one.
+// knownFailures are the rows of the error table. {org} and {topic} are filled in. If the status is
+// not known from the wire, it is a plausible one.
 var knownFailures = map[string]failure{
 	"service.unavailable":                       {status: codes.Internal, text: "The service is unavailable. Try again later."},
 	"service.auth.error":                        {status: codes.Unauthenticated, text: "An authentication exception occurred. Provide valid authentication via metadata headers."},
@@ -55,18 +55,18 @@ var knownFailures = map[string]failure{
 	"subscription.internal.error":                   {status: codes.Internal, text: "An internal error occurred."},
 }
 
-// infrastructure has the texts of errors that the bus itself never saw.
+// infrastructure has the texts of errors of which the bus itself never heard.
 var infrastructure = map[codes.Code]string{
 	codes.Unavailable:   "RST_STREAM closed stream",
 	codes.Internal:      "Received RST_STREAM with code 0 (Call ended without gRPC status)",
 	codes.Unimplemented: "unknown service eventbus.v1.PubSub",
 }
 
-// upstreamReset is what becomes of a request that is too large.
+// upstreamReset is the failure of a request that is too large.
 const upstreamReset = "UNAVAILABLE: upstream connect error or disconnect/reset before headers. reset reason: remote reset"
 
-// newFailure reads "STATUS error.code: text", of which all parts may be missing:
-// then they are as the table has them. It is nil for "" and "OK".
+// newFailure reads "STATUS error.code: text", of which all parts may be missing: then they are as
+// in the table. It returns nil for "" and "OK".
 func (s *Server) newFailure(spec, topic string) error {
 	head, text, _ := strings.Cut(spec, ": ")
 	var f failure
@@ -111,5 +111,5 @@ func (s *Server) send(err error, rpcID string, setTrailer func(metadata.MD)) err
 	return status.Error(f.status, f.text+" rpcId: "+rpcID)
 }
 
-// tenant is the org as the bus names it.
+// tenant returns the org's id as the bus writes it.
 func (s *Server) tenant() string { return "CORE/prod/" + s.account.OrgID }

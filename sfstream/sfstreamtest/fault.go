@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// point is where the server asks whether something is to go wrong.
+// point is a place in the server at which it looks for a fault.
 type point int
 
 const (
@@ -30,13 +30,13 @@ const (
 type fault struct {
 	at      point
 	channel string // "" matches every channel
-	left    int    // how often; negative: until it is taken back
+	left    int    // how often it happens; negative: until it is taken back
 	code    string
 	events  int
 	wait    time.Duration
 }
 
-// faultTable is what is to go wrong, oldest first. The zero value is empty.
+// faultTable has the faults that are to happen, oldest first. The zero value is empty.
 type faultTable struct {
 	mu   sync.Mutex
 	list []fault
@@ -50,7 +50,7 @@ func (t *faultTable) add(f fault) {
 	}
 }
 
-// take returns the fault that is due, and uses it up by one.
+// take returns the fault that is due, and counts it as happened once.
 func (t *faultTable) take(at point, channel string) (fault, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,7 +71,7 @@ func (t *faultTable) take(at point, channel string) (fault, bool) {
 	return fault{}, false
 }
 
-// active says whether a fault is on, and leaves it so.
+// active reports whether a fault is on, without using it up.
 func (t *faultTable) active(at point, channel string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -94,8 +94,8 @@ func (t *faultTable) toggle(at point, on bool) {
 	}
 }
 
-// Reject ends the next n Subscribe calls, or fails the next n /meta/subscribe, on a channel ("": any) with a code, see
-// the package documentation. n < 0: all, until ClearFaults.
+// Reject ends the next n Subscribe calls, or fails the next n /meta/subscribe, on a channel ("":
+// any) with a code, see the package documentation. n < 0: all, until ClearFaults.
 func (s *Server) Reject(channel string, n int, code string) {
 	s.faults.add(fault{at: atSubscribe, channel: channel, left: n, code: code})
 }
@@ -110,13 +110,12 @@ func (s *Server) FailGetSchema(n int, code string) {
 	s.faults.add(fault{at: atGetSchema, left: n, code: code})
 }
 
-// FailLogin fails the next n logins. The kind is "error/description" as in the
-// token endpoint's JSON ("invalid_grant/user is locked", or just
-// "rate_limit_exceeded"), or one of: "html", a maintenance page with status 200;
-// "503"; "empty", status 200 without a body; "timeout", no answer until the
-// client gives up; "redirect", 302 to a page. A SOAP login takes "CODE" and "CODE/message" for
-// a fault ("LOGIN_MUST_USE_SECURITY_TOKEN"), and makes INVALID_LOGIN of an error of the
-// token endpoint. n < 0: all, until ClearFaults.
+// FailLogin fails the next n logins. The kind is "error/description" as in the token endpoint's
+// JSON ("invalid_grant/user is locked", or just "rate_limit_exceeded"), or one of: "html", a
+// maintenance page with status 200; "503"; "empty", status 200 without a body; "timeout", no answer
+// until the client gives up; "redirect", 302 to a page. For a SOAP login the kind can be "CODE" or
+// "CODE/message" of a fault ("LOGIN_MUST_USE_SECURITY_TOKEN"); an error of the token endpoint
+// becomes INVALID_LOGIN. n < 0: all, until ClearFaults.
 func (s *Server) FailLogin(n int, kind string) {
 	s.faults.add(fault{at: atLogin, left: n, code: kind})
 }
@@ -124,8 +123,8 @@ func (s *Server) FailLogin(n int, kind string) {
 // LockUser makes all logins fail until ClearFaults. Sessions live on.
 func (s *Server) LockUser() { s.FailLogin(-1, "invalid_grant/user is locked") }
 
-// Duplicate makes the next Subscribe with a replay id resend the last n events
-// up to that position.
+// Duplicate makes the next Subscribe with a replay id send the last n events up to that position
+// again.
 func (s *Server) Duplicate(channel string, n int) {
 	s.faults.add(fault{at: atReplay, channel: channel, left: 1, events: n})
 }
@@ -136,12 +135,12 @@ func (s *Server) SilenceKeepalive(on bool) { s.faults.toggle(atKeepalive, on) }
 // StripTrailers leaves error-code and rpc-id out of all failures, as some proxies do.
 func (s *Server) StripTrailers(on bool) { s.faults.toggle(atTrailer, on) }
 
-// Refuse makes the org unreachable for new connections. Those that are open stay:
-// an outage is Refuse(true) and then DropConnections.
+// Refuse makes the org unreachable for new connections. Open connections stay: an outage is
+// Refuse(true) and then DropConnections.
 func (s *Server) Refuse(on bool) { s.faults.toggle(atConnect, on) }
 
-// ClearFaults takes back all faults that are still to come or that last. What was
-// revoked, removed or truncated stays so.
+// ClearFaults takes back all faults that are still to come or that last. Permissions that were
+// revoked, channels that were removed and events that were truncated do not come back.
 func (s *Server) ClearFaults() {
 	s.faults.remove(func(fault) bool { return true })
 	s.bayeux.faults.clear()
@@ -158,8 +157,8 @@ func (s *Server) ExpireToken() { s.sessions.expire() }
 // DropConnections cuts all connections now, without a goodbye.
 func (s *Server) DropConnections() { s.network.each((*conn).cut) }
 
-// Blackhole makes all connections that are open now go dead: nothing that
-// either side sends arrives any more, and neither is told. New ones work.
+// Blackhole makes all connections that are open now go dead: nothing that either side sends arrives
+// any more, and neither side is told. New connections work.
 func (s *Server) Blackhole() { s.network.each(func(c *conn) { c.dead.Store(true) }) }
 
 // GoAway sends HTTP/2 GOAWAY on all connections to the Pub/Sub API. Open streams
@@ -178,14 +177,14 @@ func (s *Server) GoAway() {
 		return
 	}
 	for _, old := range s.pubsub[:n] {
-		// Ends with the last of its streams, at the latest when Close stops it.
+		// It ends with the last stream of the server, at the latest when Close stops that.
 		s.wg.Go(old.GracefulStop)
 	}
 }
 
-// EndStreams ends the open streams of a channel ("": all) with a code, see the
-// package documentation; "" or "OK" without an error. Bayeux sessions that have the
-// channel end as a whole: a held connect is told at once, else the next message is.
+// EndStreams ends the open streams of a channel ("": all) with a code, see the package
+// documentation; "" or "OK" ends them without an error. Bayeux sessions that have the channel end
+// as a whole: a held connect is told at once, else the next message is.
 func (s *Server) EndStreams(channel, code string) {
 	topics := s.matching(channel)
 	for _, t := range topics {
@@ -219,9 +218,8 @@ func (s *Server) TruncateReplay(channel string) error {
 	return nil
 }
 
-// RestartReplay forgets what a channel has retained and gives its next event this
-// replay id, higher or lower than all before: the org was moved, or its ids have
-// grown large.
+// RestartReplay forgets what a channel has retained and gives its next event this replay id, higher
+// or lower than all before, as when the org was moved, or its ids have grown large.
 func (s *Server) RestartReplay(channel string, id uint64) error {
 	t, ok := s.find(channel)
 	if !ok || id == 0 {
@@ -236,7 +234,7 @@ func (s *Server) RestartReplay(channel string, id uint64) error {
 	return nil
 }
 
-// Revoke takes the permission to subscribe to a channel away and ends its streams.
+// Revoke takes away the permission to subscribe to a channel and ends its streams.
 func (s *Server) Revoke(channel string) { s.permit(channel, false) }
 
 // Grant gives the permission back.

@@ -178,7 +178,7 @@ func refuse(t *testing.T, r *rig) {
 	t.Helper()
 	r.follow(orders, 1)
 	r.Refuse(true)
-	getTopic(t, r, orders, codes.OK, "") // what is open stays open
+	getTopic(t, r, orders, codes.OK, "") // the open connection stays open
 	r.DropConnections()
 	r.await(orders, 0)
 	fresh := eventbus.Client{Conn: r.dial()}
@@ -214,7 +214,7 @@ func TestBlackhole(t *testing.T) {
 			t.Fatalf("heard %v", err)
 		default:
 		}
-		check(t, stream.Send(&eventbus.FetchRequest{NumRequested: 1})) // nobody tells the client
+		check(t, stream.Send(&eventbus.FetchRequest{NumRequested: 1})) // nobody tells the client that this is lost
 		again := eventbus.Client{Conn: r.dial()}
 		fresh, err := again.Subscribe(r.ctx())
 		check(t, err)
@@ -237,7 +237,7 @@ func TestGoAway(t *testing.T) {
 			r.GoAway()
 		}
 		r.conn.WaitForStateChange(r.ctx(), connectivity.Ready)
-		young := r.follow(orders, 10) // on a new connection
+		young := r.follow(orders, 10) // this stream is on a new connection
 		events := r.publish(1)
 		for _, stream := range []eventbus.SubscribeStream{old, young} {
 			if got := recvIDs(t, stream, 1); got[0] != events[0].ID {
@@ -268,7 +268,7 @@ func TestMoreStreamsThanAConnectionCarriesWait(t *testing.T) {
 		}
 		r.publish(1)
 		recvIDs(t, second, 1)
-		time.Sleep(time.Minute) // both are idle and end
+		time.Sleep(time.Minute) // both streams are idle and end
 		if _, err := second.Recv(); err != io.EOF {
 			t.Errorf("ended with %v", err)
 		}

@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// PushResult is what became of a payload that was pushed to a generic channel.
+// PushResult is the result of a push to a generic channel.
 type PushResult struct {
 	Event Event
-	// FanoutCount is how many of the users it was for are online; -1 if it was for all.
+	// FanoutCount is how many of the addressed users are online; -1 if the payload was for all.
 	FanoutCount int
-	// UserOnline says who of the users it was for is online.
+	// UserOnline says which of the addressed users are online.
 	UserOnline map[string]bool
 }
 
@@ -52,8 +52,7 @@ func validGeneric(channel string) error {
 	return nil
 }
 
-// Push puts a payload on a generic channel, for all its subscribers or for some
-// users only.
+// Push puts a payload on a generic channel, for all its subscribers or for some users only.
 func (s *Server) Push(channel, payload string, userIDs ...string) (PushResult, error) {
 	t, ok := s.find(channel)
 	if !ok || !strings.HasPrefix(channel, "/u/") {
@@ -80,7 +79,7 @@ func (s *Server) Push(channel, payload string, userIDs ...string) (PushResult, e
 	return result, err
 }
 
-// online are the users who have a session that has the channel.
+// online returns the users who have a session that has the channel.
 func (s *Server) online(t *topic) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -14,10 +14,9 @@ import (
 // [Server.DefineMembers]. A subscription after that id gets none of the group, one after
 // the id before gets all of it. This file ends responses and streams inside of groups.
 
-// CutGroups ends every response (of either API) after n events of a group; the rest of
-// the group comes with the next response. n < 0: after some events of it, at random. 0:
-// only where the size of a response or the demand of the client asks for it, which is
-// the default, see [WithGroupCut].
+// CutGroups ends every response (of either API) after n events of a group; the rest of the group
+// comes with the next response. n < 0: after some events of it, at random. 0: only if the size of a
+// response or the demand of the client asks for it, which is the default, see [WithGroupCut].
 func (s *Server) CutGroups(n int) {
 	s.groups.mu.Lock()
 	defer s.groups.mu.Unlock()
@@ -40,9 +39,9 @@ type GroupBreak struct {
 	Code string `json:"code,omitempty"`
 }
 
-// BreakGroups ends the next b.Times streams that are sent a group inside of that group.
-// The events before the end arrive; on CometD they are in the reply to a connect or a
-// subscribe. To lose such a reply use CutGroups and LoseResponse.
+// BreakGroups ends the next b.Times streams that are sent a group, inside of that group. The events
+// before the end arrive; on CometD they are in the reply to a connect or a subscribe. To lose such
+// a reply use CutGroups and LoseResponse.
 func (s *Server) BreakGroups(b GroupBreak) {
 	if b.Times == 0 {
 		b.Times = 1
@@ -54,15 +53,15 @@ func (s *Server) BreakGroups(b GroupBreak) {
 	s.groups.activeLocked()
 }
 
-// RepeatReplayID gives each of the next n events of a channel the replay id of the event
-// before it, which makes a group on a channel that should have none. An event has an id
-// of its own where there is none before it, or where keepalives have named a later one.
+// RepeatReplayID gives each of the next n events of a channel the replay id of the event before it,
+// which makes a group on a channel that should have none. An event gets a new id if there is none
+// before it, or if a keepalive has named a later one.
 func (s *Server) RepeatReplayID(channel string, n int) {
 	s.faults.add(fault{at: atPublish, channel: channel, left: n})
 }
 
-// Retained are the events that a channel can replay, oldest first, with the replay ids
-// that they have on this channel.
+// Retained returns the events that a channel can replay, oldest first, with the replay ids that
+// they have on this channel.
 func (s *Server) Retained(channel string) []Event {
 	events := []Event{}
 	t, ok := s.find(channel)
@@ -80,7 +79,7 @@ func (s *Server) Retained(channel string) []Event {
 	return events
 }
 
-// event is the record as Publish, Change and Retained return it.
+// event returns the record in the form of Publish, Change and Retained.
 func (r *record) event() Event {
 	ev := Event{ID: r.id, SchemaID: r.schema, Date: time.Unix(0, r.at).UTC()}
 	if r.kind != anonymous {
@@ -89,9 +88,9 @@ func (r *record) event() Event {
 	return ev
 }
 
-// groupFaults are what CutGroups and BreakGroups have asked for.
+// groupFaults has what CutGroups and BreakGroups have asked for.
 type groupFaults struct {
-	active atomic.Bool // whether either of them has, to be asked without the mutex
+	active atomic.Bool // whether either of them was called; it is read without the mutex
 
 	mu     sync.Mutex
 	cut    int
@@ -127,17 +126,17 @@ type place struct {
 	sent, fresh int
 }
 
-// parting is where groups end one response to one subscriber. A nil parting ends none.
+// parting decides where groups end one response to one subscriber. A nil parting ends none.
 type parting struct {
 	log    *eventLog
 	at     *place
-	known  int // index of the first record that no stream was sent
+	known  int // index of the first record that was not sent to any stream
 	cut    int
 	broken *GroupBreak // the GroupBreak that applies to the subscriber, nil if there is none
-	inside int         // events of the group in this response
+	inside int         // how many events of the group are in this response
 }
 
-// parting is that of a response which begins now. The topic's mutex is held.
+// parting returns the parting for a response that begins now. The topic's mutex must be held.
 func (s *Server) parting(t *topic, at *place) *parting {
 	g := &s.groups
 	if !g.active.Load() {
@@ -153,7 +152,7 @@ func (s *Server) parting(t *topic, at *place) *parting {
 	return p
 }
 
-// before says whether the response ends before the record at index i, as CutGroups wants.
+// before reports whether the response ends before the record at index i, as CutGroups wants.
 func (p *parting) before(i int) bool {
 	if p == nil || p.inside == 0 || p.log.at(i).replay != p.at.replay {
 		return false
@@ -161,8 +160,8 @@ func (p *parting) before(i int) bool {
 	return p.cut > 0 && p.inside >= p.cut || p.cut < 0 && rand.IntN(3) == 0
 }
 
-// behind counts the record at index i, which is in the response, and says whether the
-// stream ends behind it, as BreakGroups wants.
+// behind counts the record at index i, which is in the response, and reports whether the stream
+// ends after it, as BreakGroups wants.
 func (p *parting) behind(i int) bool {
 	if p == nil || !p.log.grouped(i) {
 		return false
@@ -180,18 +179,17 @@ func (p *parting) behind(i int) bool {
 	return b != nil && (!b.NewOnly && p.at.sent == b.After || b.NewOnly && p.at.fresh == b.After && i >= p.known)
 }
 
-// grouped says whether the record at index i shares its replay id with a neighbour.
+// grouped reports whether the record at index i shares its replay id with a neighbour.
 func (l *eventLog) grouped(i int) bool {
 	return l.continues(i) || i+1 < l.next && l.continues(i+1)
 }
 
-// continues says whether the record at index i has the replay id of the one before it.
+// continues reports whether the record at index i has the replay id of the one before it.
 func (l *eventLog) continues(i int) bool {
 	return i > l.first && l.at(i-1).replay == l.at(i).replay
 }
 
-// breakDelay is how long data that was sent is given to arrive before its connection is
-// cut.
+// breakDelay is how long data that was sent has to arrive before its connection is cut.
 const breakDelay = 100 * time.Millisecond
 
 // breakOff ends a stream inside of a group as b.Code says.

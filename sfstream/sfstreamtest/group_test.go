@@ -60,7 +60,8 @@ func TestAGroupIsOneEventPerRecordWithOneReplayID(t *testing.T) {
 				t.Errorf("got %v, want %v", records, want)
 			}
 			wantEvents(t, r.shaken().follow(sales, -2), events...)
-			// After the id is after the whole group; the id before brings all of it.
+			// A subscription after the id begins after the whole group; one after the id before
+			// gets all of it.
 			for _, face := range []func(e sfstreamtest.Event, n int) []string{r.replayed, r.replayedCometD} {
 				if got := face(events[0], 4); !slices.Equal(got, keys(events[1:])) {
 					t.Errorf("after the id before: %v, want %v", got, keys(events[1:]))
@@ -81,7 +82,7 @@ func keys(events []sfstreamtest.Event) []string {
 	return all
 }
 
-// replayed are the replay ids of n events after another.
+// replayed returns the replay ids of n events after another.
 func (r *rig) replayed(e sfstreamtest.Event, n int) []string {
 	r.tb.Helper()
 	var got []string
@@ -215,7 +216,7 @@ func TestStreamsEndAfterEventsNotSentBefore(t *testing.T) {
 		}
 		r.ClearFaults()
 		r.BreakGroups(sfstreamtest.GroupBreak{Channel: sales, After: 4, Times: -1})
-		for range 3 { // this one never gets further
+		for range 3 { // this client never gets further
 			b := r.shaken()
 			if n := len(b.follow(sales, first.Number)); n != 4 {
 				t.Errorf("a session had %d events", n)
@@ -237,7 +238,7 @@ func TestAnyChannelCanRepeatAReplayID(t *testing.T) {
 		}
 		wantEvents(t, r.shaken().follow("/topic/Accts", events[0].Number), last)
 
-		r.RepeatReplayID(orders, 2) // there is none before the first
+		r.RepeatReplayID(orders, 2) // there is no event before the first
 		got := r.publish(4)
 		if got[0].Number != got[1].Number || got[1].Number != got[2].Number || got[2].Number == got[3].Number {
 			t.Errorf("replay ids are %v", numbersOf(got))
@@ -301,7 +302,7 @@ func TestChangeEventsHasMembersToo(t *testing.T) {
 		check(t, r.DefineMembers("/data/ChangeEvents", sfstreamtest.Member{Channel: "/data/AccountChangeEvent", Enriched: []string{"Industry"}}))
 		changed(t, r, account("CREATE", nil, "001A", "001B"))
 		changed(t, r, sfstreamtest.Change{Object: "Contact", Type: "CREATE", RecordIDs: []string{"003A", "003B"}})
-		check(t, r.DefineMembers("/data/ChangeEvents", sfstreamtest.Member{Channel: "/data/AccountChangeEvent"})) // plain again
+		check(t, r.DefineMembers("/data/ChangeEvents", sfstreamtest.Member{Channel: "/data/AccountChangeEvent"})) // its changes are plain again
 		changed(t, r, account("CREATE", nil, "001C", "001D"))
 		n := numbersOf(r.Retained("/data/ChangeEvents"))
 		if len(n) != 4 || n[0] != n[1] || n[1] == n[2] || n[2] == n[3] {

@@ -89,15 +89,15 @@ func (r *rig) post(form url.Values) (*http.Response, map[string]string) {
 	return resp, reply
 }
 
-// ctx is one RPC's, with the session's headers.
+// ctx returns the context of one RPC, with the session's headers.
 func (r *rig) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(r.tb.Context(), 96*time.Hour)
 	r.tb.Cleanup(cancel)
 	return metadata.NewOutgoingContext(ctx, r.auth)
 }
 
-// open begins a stream with its first request. The server may have ended the
-// stream before the request is sent: Send then says EOF, and Recv why.
+// open begins a stream with its first request. The server may have ended the stream before the
+// request is sent: Send then returns EOF, and Recv the reason.
 func (r *rig) open(first *eventbus.FetchRequest) eventbus.SubscribeStream {
 	r.tb.Helper()
 	stream, err := r.client.Subscribe(r.ctx())
@@ -108,7 +108,7 @@ func (r *rig) open(first *eventbus.FetchRequest) eventbus.SubscribeStream {
 	return stream
 }
 
-// follow opens a stream of new events and returns when it is in its place.
+// follow opens a stream of new events and returns when the stream has its place in the channel.
 func (r *rig) follow(channel string, n int32) eventbus.SubscribeStream {
 	r.tb.Helper()
 	before := r.Streams(channel)

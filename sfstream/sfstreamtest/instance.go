@@ -11,27 +11,27 @@ import (
 	"sync"
 )
 
-// instances are the hosts of the org: where it lives, and where it lived before.
+// instances has the hosts of the org: where it lives, and where it lived before.
 type instances struct {
 	mu    sync.Mutex
 	moves int
-	left  map[string]string // by hosts that the org has left, what they answer: see LeaveInstance
+	left  map[string]string // what each host that the org has left answers, see LeaveInstance
 }
 
-// The hosts of WithInstanceHosts: names below instanceDomain with TLS, else loopback
-// addresses, because clients send tokens by http to those only.
+// The hosts of WithInstanceHosts: names below instanceDomain with TLS, else loopback addresses,
+// because clients send tokens by http to loopback only.
 const (
 	instanceDomain  = "sfstreamtest.example"
 	instanceNetwork = "127.0.1."
 )
 
-// WithInstanceHosts gives every instance that the org moves to a host of its own, which
-// only [Server.HTTPClient] finds: instance-0.sfstreamtest.example and so on with TLS, else
-// 127.0.1.1 and so on, 200 of them. Default: the instance is at the host of the logins,
-// 127.0.0.1, and a move takes it to localhost or back.
+// WithInstanceHosts gives every instance that the org moves to a host of its own, which only
+// [Server.HTTPClient] finds: instance-0.sfstreamtest.example and so on with TLS, else 127.0.1.1 and
+// so on, 200 of them. Default: the instance is at the host of the logins, 127.0.0.1, and a move
+// takes it to localhost or back.
 func WithInstanceHosts() Option { return func(c *config) { c.instanceHosts = true } }
 
-// instanceURL is the instance URL that logins name now, see MoveInstance.
+// instanceURL returns the instance URL that logins name now, see MoveInstance.
 func (s *Server) instanceURL() string {
 	s.instances.mu.Lock()
 	defer s.instances.mu.Unlock()
@@ -60,10 +60,10 @@ func (s *Server) MoveInstance() {
 	_ = s.leaveInstance("") // it fails only for "gone"
 }
 
-// LeaveInstance is MoveInstance, and the old host does not serve the org any more. how is
-// what the old host does: "301", "302" or "307" redirects to the new host, "404" answers
-// with a page, and with "gone" its name is not found and its connections are cut. The
-// host of the logins does not move, so it cannot be gone: see [WithInstanceHosts].
+// LeaveInstance does what MoveInstance does, and the old host does not serve the org any more. how
+// is what the old host does: "301", "302" or "307" redirects to the new host, "404" answers with a
+// page, and with "gone" its name is not found and its connections are cut. The host of the logins
+// does not move, so it cannot be gone: see [WithInstanceHosts].
 func (s *Server) LeaveInstance(how string) error {
 	switch how {
 	case "301", "302", "307", "404", "gone":
@@ -108,8 +108,8 @@ func (s *Server) movedEver() bool {
 	return s.instances.moves > 0
 }
 
-// leftBehind is how a host that the org has left answers, "" for a host that it has not
-// left, and the URL where the org is now.
+// leftBehind returns how a host that the org has left answers, "" for a host that it has not left,
+// and the URL at which the org is now.
 func (s *Server) leftBehind(host string) (how, now string) {
 	s.instances.mu.Lock()
 	defer s.instances.mu.Unlock()
@@ -153,7 +153,7 @@ func page(w http.ResponseWriter, status int, title, text string) {
 	_, _ = io.WriteString(w, "<html>\n<head><title>"+title+"</title></head>\n<body>\n<h1>"+title+"</h1>\n"+text+"\n</body>\n</html>\n")
 }
 
-// resolveHost finds the address of a host that HTTPClient dials.
+// resolveHost returns the address of a host that HTTPClient dials.
 func (s *Server) resolveHost(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

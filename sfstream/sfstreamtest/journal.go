@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// journal is the file of WithLog: what was defined and published, one JSON
-// object per line. A nil journal keeps nothing.
+// journal is the file of WithLog: what was defined and published, one JSON object per line. A nil
+// journal keeps nothing.
 type journal struct{ file *os.File }
 
 type op string
@@ -26,12 +26,12 @@ const (
 	opGeneric   op = "generic"
 )
 
-// entry is one line.
+// entry is one line of the journal.
 type entry struct {
 	Op      op       `json:"op"`
 	Channel string   `json:"channel"`
 	Members []string `json:"members,omitempty"`
-	Schema  string   `json:"schema,omitempty"` // its JSON in a definition, its id or type in an event
+	Schema  string   `json:"schema,omitempty"` // in a definition the schema's JSON, in an event its id or the type
 	Replay  uint64   `json:"replay,omitempty"`
 	At      int64    `json:"at,omitempty"`
 	ID      string   `json:"id,omitempty"`
@@ -40,8 +40,8 @@ type entry struct {
 	Member  *Member  `json:"member,omitempty"`
 }
 
-// openJournal restores what the file has and makes ready to append. A last line
-// without its end is what a crash left of a write that nobody was told of: it is cut off.
+// openJournal restores what the file has and makes ready to append. If the last line does not end,
+// a crash cut off a write that nobody was told of: openJournal removes it.
 func openJournal(path string, restore func(entry) error) (*journal, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -76,8 +76,8 @@ func openJournal(path string, restore func(entry) error) (*journal, error) {
 	}
 }
 
-// write appends a line with one system call: lines of concurrent verbs do not
-// mix, and a killed process leaves at most one torn line.
+// write appends a line with one system call, so that lines of concurrent calls do not mix, and a
+// killed process leaves at most one torn line.
 func (j *journal) write(e entry) error {
 	if j == nil {
 		return nil

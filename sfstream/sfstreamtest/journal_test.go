@@ -22,7 +22,7 @@ func TestTheLogOutlivesTheServer(t *testing.T) {
 		_, err := r.Change(vectors["p1"])
 		check(t, err)
 		old = r.publish(3)
-		position = recv(t, r.follow(orders, 1)).LatestReplayId // of a keepalive
+		position = recv(t, r.follow(orders, 1)).LatestReplayId // the id is that of a keepalive
 		check(t, r.Close())
 		if _, err := r.Publish(orders, nil); err == nil {
 			t.Error("published after Close")
@@ -64,7 +64,7 @@ func tear(t *testing.T, path string) {
 	appendTo(t, path, `{"op":"event","channel":"/event/Order_Ev`)
 }
 
-// corrupt leaves a whole line that is none of ours.
+// corrupt leaves a whole line that is not an entry.
 func corrupt(t *testing.T, path string) {
 	t.Helper()
 	appendTo(t, path, "not JSON\n")

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// routes is the HTTP face of the org. Every answer has the org's date.
+// routes returns the handler of all HTTP requests to the org. Every answer has the org's date.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/services/oauth2/token", s.token)
@@ -33,7 +33,7 @@ func (s *Server) routes() http.Handler {
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone
+	_ = json.NewEncoder(w).Encode(v) // it fails only if the client has gone
 }
 
 // loginErrors has the usual description of errors that have one.
@@ -52,7 +52,7 @@ var loginErrors = map[string]string{
 	"unknown_error":              "retry your request",
 }
 
-// denied answers with an "error" or an "error/description".
+// denied answers with an error, given as "error" or "error/description".
 func denied(w http.ResponseWriter, kind string) {
 	code, description, given := strings.Cut(kind, "/")
 	if !given {
@@ -71,8 +71,8 @@ func maintenance(w http.ResponseWriter, code int) {
 	_, _ = io.WriteString(w, "<html><head><title>Maintenance</title></head><body>We are down for maintenance. Sorry for the inconvenience.</body></html>")
 }
 
-// failLogin answers a login as FailLogin asked for. deny answers with an error in the form
-// of the endpoint: of OAuth or SOAP.
+// failLogin answers a login as FailLogin asked for. deny answers with an error in the form of the
+// endpoint, OAuth or SOAP.
 func failLogin(w http.ResponseWriter, r *http.Request, kind string, deny func(http.ResponseWriter, string)) {
 	switch kind {
 	case "html":
@@ -93,7 +93,7 @@ func failLogin(w http.ResponseWriter, r *http.Request, kind string, deny func(ht
 // token is the OAuth token endpoint.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	s.logins.Add(1)
-	// The form is read first: only then does a request's context end with its connection.
+	// The form is read first: only after that does a request's context end with its connection.
 	if err := r.ParseForm(); err != nil {
 		denied(w, "invalid_request")
 		return
@@ -180,7 +180,7 @@ func (s *Server) clientCredentialsGrant(w http.ResponseWriter, r *http.Request) 
 	}
 }
 
-// isMyDomain says whether a request came to the org's own host. login.salesforce.com and
+// isMyDomain reports whether a request came to the org's own host. login.salesforce.com and
 // test.salesforce.com belong to all orgs; with [InMemory] their requests come here too.
 func (s *Server) isMyDomain(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.Host)
@@ -191,14 +191,14 @@ func (s *Server) isMyDomain(r *http.Request) bool {
 	return host != "login.salesforce.com" && host != "test.salesforce.com" && !(s.config.loginHost && host == own)
 }
 
-// knows returns the id of the user with this username if password is right: the password
-// with the security token behind it.
+// knows returns the id of the user with this username if password is right: the password followed
+// by the security token.
 func (s *Server) knows(username, password string) (id string, ok bool) {
 	id, ok = s.user(username)
 	return id, ok && password == s.account.Password+s.account.SecurityToken
 }
 
-// user is the id of a user of the org.
+// user returns the id of a user of the org.
 func (s *Server) user(username string) (id string, ok bool) {
 	if username == s.account.Username {
 		return s.account.UserID, true

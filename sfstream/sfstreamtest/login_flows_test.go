@@ -177,7 +177,7 @@ func TestAJWTAccessTokenIsForRESTOnly(t *testing.T) {
 	getTopic(t, r, orders, codes.OK, "")
 }
 
-// handshake is the answer of CometD.
+// handshake returns CometD's answer to a handshake with a token.
 func (r *rig) handshake(token string) string {
 	r.tb.Helper()
 	req, err := http.NewRequestWithContext(r.tb.Context(), "POST", r.LoginURL()+"/cometd/60.0",

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// mountIdentity adds userinfo and the identity URL, which say whose a token is.
+// mountIdentity adds userinfo and the identity URL, which tell which user a token belongs to.
 func (s *Server) mountIdentity(mux *http.ServeMux) {
 	mux.HandleFunc("GET /services/oauth2/userinfo", s.userinfo)
 	mux.HandleFunc("GET /id/{org}/{user}", s.identity)
 }
 
-// identityURL is the identity URL of a user, which a login's reply has as "id".
+// identityURL returns the identity URL of a user, which the reply to a login has as "id".
 func (s *Server) identityURL(user string) string {
 	return s.LoginURL() + "/id/" + s.account.OrgID + "/" + user
 }
 
-// username is the username of the user with this id.
+// username returns the username of the user with this id.
 func (s *Server) username(id string) string {
 	for name, user := range s.config.cometd.users {
 		if user == id {
@@ -27,16 +27,17 @@ func (s *Server) username(id string) string {
 	return s.account.Username
 }
 
-// idError answers with an error as userinfo and the identity URL have it: the word alone
-// is the body.
+// idError answers with an error in the form of userinfo and the identity URL: the word alone is the
+// body.
 func idError(w http.ResponseWriter, status int, word string) {
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, word)
 }
 
-// tokenOwner is the session of the access token that a request carries: in the Authorization header or, as the identity
-// URL takes it too, in the parameter oauth_token.
+// tokenOwner returns the session of the access token that a request carries, in the Authorization
+// header or, as the identity URL allows too, in the parameter oauth_token. Without a good token it
+// answers the request.
 func (s *Server) tokenOwner(w http.ResponseWriter, r *http.Request) (*session, bool) {
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if token == "" {
@@ -53,7 +54,7 @@ func (s *Server) tokenOwner(w http.ResponseWriter, r *http.Request) (*session, b
 	return ses, ok
 }
 
-// userinfo says whose the token is, in the members that OpenID Connect names.
+// userinfo tells which user the token belongs to, in the members that OpenID Connect names.
 func (s *Server) userinfo(w http.ResponseWriter, r *http.Request) {
 	ses, ok := s.tokenOwner(w, r)
 	if !ok {

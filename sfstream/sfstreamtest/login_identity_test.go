@@ -10,7 +10,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// do sends a request with a token, none if "".
+// do sends a request with a token, or without one if it is "".
 func (r *rig) do(req *http.Request, token string) (code int, body string) {
 	r.tb.Helper()
 	if token != "" {

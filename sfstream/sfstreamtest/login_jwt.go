@@ -27,8 +27,8 @@ var appKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-// PrivateKeyPEM is a private key that the app's JWT bearer assertions may be signed with, in
-// PKCS #8. It is made at the first call, for this process; the org knows its public key.
+// PrivateKeyPEM returns a private key that may sign the app's JWT bearer assertions, in PKCS #8. It
+// is made at the first call, for this process; the org knows its public key.
 func (s *Server) PrivateKeyPEM() []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(appKey())
 	if err != nil {
@@ -37,15 +37,15 @@ func (s *Server) PrivateKeyPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// assertion is the claims of a JWT that the org checks. Aud is one text, as in Salesforce's
+// assertion has the claims of a JWT that the org checks. Aud is one text, as in Salesforce's
 // examples, and no array.
 type assertion struct {
 	Iss, Sub, Aud string
 	Exp           *float64 // seconds since 1970
 }
 
-// jwtGrant is the JWT bearer flow. It asks for no consumer secret: the iss of the assertion
-// names the app, and its signature proves it.
+// jwtGrant is the JWT bearer flow. It needs no consumer secret: the iss of the assertion names the
+// app, and its signature proves it.
 func (s *Server) jwtGrant(w http.ResponseWriter, r *http.Request) {
 	claims, ok := s.parseAssertion(r.PostForm.Get("assertion"))
 	if !ok {
@@ -83,7 +83,7 @@ func decodePart(part string, into any) bool {
 	return err == nil && json.Unmarshal(text, into) == nil
 }
 
-// judgeAssertion is the error, "code/description", for the claims of an assertion whose
+// judgeAssertion returns the error, "code/description", for the claims of an assertion whose
 // signature is right; "" if they are right too.
 func (s *Server) judgeAssertion(claims assertion) (wrong string) {
 	audiences := []string{s.instanceURL()}
@@ -106,8 +106,8 @@ func (s *Server) judgeAssertion(claims assertion) (wrong string) {
 	return ""
 }
 
-// isTimely says whether an assertion that ends then is good now, by the org's clock. One
-// that has milliseconds for seconds ends in thousands of years.
+// isTimely reports whether an assertion with this exp is good now, by the org's clock. An exp in
+// milliseconds lies thousands of years ahead.
 func (s *Server) isTimely(exp float64) bool {
 	left := exp - float64(s.now().UnixMilli())/1000
 	return left > 0 && left <= maxAssertionLife.Seconds()

@@ -17,7 +17,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// claims are those of a good assertion.
+// claims returns the claims of a good assertion.
 func (r *rig) claims() map[string]any {
 	return map[string]any{
 		"iss": r.Account().ConsumerKey, "sub": r.Account().Username, "aud": "https://login.salesforce.com",

@@ -16,7 +16,7 @@ const (
 	JWTBearerFlow         LoginFlow = "jwt-bearer"         // off: the app is not approved for the user
 )
 
-// loginConfig are the knobs of logins.
+// loginConfig has the options of logins.
 type loginConfig struct {
 	withoutFlow      map[LoginFlow]bool
 	publicKeys       []*rsa.PublicKey
@@ -42,9 +42,10 @@ func (c loginConfig) validate() error {
 	return nil
 }
 
-// WithoutLoginFlow switches flows off. They are refused in Salesforce's words: the password flow
-// as a wrong password is, SOAP with INVALID_OPERATION, the JWT bearer flow with "user hasn't approved
-// this consumer", client credentials with "no client credentials user enabled". Default: all are on.
+// WithoutLoginFlow switches flows off. They are refused in Salesforce's words: the password flow as
+// a wrong password is, SOAP with INVALID_OPERATION, the JWT bearer flow with "user hasn't approved
+// this consumer", client credentials with "no client credentials user enabled". Default: all are
+// on.
 func WithoutLoginFlow(flows ...LoginFlow) Option {
 	return func(c *config) {
 		if c.withoutFlow == nil {
@@ -56,14 +57,14 @@ func WithoutLoginFlow(flows ...LoginFlow) Option {
 	}
 }
 
-// WithPublicKeys are keys that the app's JWT bearer assertions may be signed with, beside the one
-// of [Server.PrivateKeyPEM]. Salesforce is given them in a certificate.
+// WithPublicKeys adds keys that may sign the app's JWT bearer assertions, beside the key of
+// [Server.PrivateKeyPEM]. In Salesforce the app has them in a certificate.
 func WithPublicKeys(keys ...*rsa.PublicKey) Option {
 	return func(c *config) { c.publicKeys = append(c.publicKeys, keys...) }
 }
 
-// WithLoginHost makes of LoginURL what login.salesforce.com is: the host of all orgs, where the client
-// credentials flow is refused. The org's My Domain is the instance URL then, with localhost for
+// WithLoginHost makes LoginURL what login.salesforce.com is: the host of all orgs, which refuses
+// the client credentials flow. The org's My Domain then is the instance URL, with localhost for
 // 127.0.0.1. Default: LoginURL is the org's My Domain. MoveInstance would take the My Domain away.
 func WithLoginHost() Option { return func(c *config) { c.loginHost = true } }
 
@@ -72,11 +73,11 @@ func WithLoginHost() Option { return func(c *config) { c.loginHost = true } }
 // https://test.salesforce.com and LoginURL too.
 func WithMyDomainAudience() Option { return func(c *config) { c.myDomainAudience = true } }
 
-// WithPasswordExpired makes the password one that has expired: a SOAP login says so beside a session
-// id that nothing accepts, and the password flow is refused.
+// WithPasswordExpired makes the account's password an expired one: a SOAP login says so beside a
+// session id that nothing accepts, and the password flow is refused.
 func WithPasswordExpired() Option { return func(c *config) { c.passwordExpired = true } }
 
-// WithJWTAccessTokens gives out access tokens in the form of a JWT, with two dots, as External Client
-// Apps can be set to. REST takes them; the Pub/Sub API and CometD refuse them. A session id
-// of SOAP keeps its form.
+// WithJWTAccessTokens issues access tokens in the form of a JWT, with two dots, as External Client
+// Apps can be set to. REST accepts them; the Pub/Sub API and CometD refuse them. A session id of
+// SOAP keeps its form.
 func WithJWTAccessTokens() Option { return func(c *config) { c.jwtTokens = true } }

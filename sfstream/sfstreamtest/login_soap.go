@@ -16,7 +16,7 @@ const (
 	newestSOAPLogin = 64
 )
 
-// mountSOAP adds the one call of the Partner API that is here: login().
+// mountSOAP adds login(), the only call of the Partner API that this org has.
 func (s *Server) mountSOAP(mux *http.ServeMux) {
 	mux.HandleFunc("POST /services/Soap/u/{version}", s.soapLogin)
 	mux.HandleFunc("POST /services/Soap/u/{version}/{$}", s.soapLogin)
@@ -69,7 +69,7 @@ func (s *Server) soapLogin(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// soapErrors is the text that Salesforce sends with a code.
+// soapErrors has the text that Salesforce sends with a code.
 var soapErrors = map[string]string{
 	"INVALID_LOGIN":                 "Invalid username, password, security token; or user locked out.",
 	"LOGIN_MUST_USE_SECURITY_TOKEN": "Invalid username, password, security token; or user locked out. Are you at a new location?",
@@ -103,7 +103,7 @@ func soapFault(w http.ResponseWriter, code, text, detail string) {
 		"<soapenv:Fault><faultcode>"+escaped(code)+"</faultcode><faultstring>"+escaped(text)+"</faultstring>"+detail+"</soapenv:Fault>")
 }
 
-// writeEnvelope answers without a Header: there are clients that take the first child for the Body.
+// writeEnvelope answers without a Header, because some clients take the first child for the Body.
 func writeEnvelope(w http.ResponseWriter, status int, namespace, body string) {
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	w.WriteHeader(status)
@@ -114,7 +114,7 @@ func writeEnvelope(w http.ResponseWriter, status int, namespace, body string) {
 
 func escaped(text string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder takes all
+	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder never fails
 	return b.String()
 }
 
@@ -133,13 +133,13 @@ func elements(list []element) string {
 	return b.String()
 }
 
-// soapGrant answers with a new session. The order of the children is Salesforce's: there are
-// clients that count them.
+// soapGrant answers with a new session. The order of the children is Salesforce's, because some
+// clients count them.
 func (s *Server) soapGrant(w http.ResponseWriter, version, user string) {
 	now, instance := s.now(), s.instanceURL()
 	var id string
 	if s.config.passwordExpired {
-		id = s.sessions.prefix + "AR" + rand.Text() + rand.Text() // Salesforce's serves setPassword only, which this org does not have
+		id = s.sessions.prefix + "AR" + rand.Text() + rand.Text() // in Salesforce such a session may only call setPassword, which this org does not have
 	} else {
 		id = s.sessions.issue(&session{instanceURL: instance, user: user}, now)
 	}

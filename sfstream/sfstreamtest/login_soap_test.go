@@ -12,7 +12,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// node is XML as clients that count children read it.
+// node is XML as clients read it that count children.
 type node struct {
 	XMLName  xml.Name
 	Text     string `xml:",chardata"`
@@ -29,7 +29,7 @@ func (n node) at(path ...int) node {
 	return n
 }
 
-// soapLogin posts a login() with the account's password, or what edit makes of it.
+// soapLogin posts a login() with the account's password, or with what edit makes of the request.
 func (r *rig) soapLogin(path string, edit func(*http.Request, string) string) *http.Response {
 	r.tb.Helper()
 	var user, password strings.Builder
@@ -62,7 +62,7 @@ func (r *rig) readXML(resp *http.Response) (root node, text string) {
 	return root, string(body)
 }
 
-// soapSession is the session id of a login that went well.
+// soapSession returns the session id of a login that succeeds.
 func (r *rig) soapSession(resp *http.Response) string {
 	r.tb.Helper()
 	root, text := r.readXML(resp)
@@ -84,7 +84,7 @@ func (r *rig) wantFault(resp *http.Response, code, message string) {
 	if strings.HasPrefix(code, "soapenv:") {
 		return
 	}
-	// The rest is in the detail, in a namespace of its own.
+	// The rest is in the detail, in another namespace.
 	detail := fault.at(2, 0)
 	if detail.at(0).XMLName != (xml.Name{Space: "urn:fault.partner.soap.sforce.com", Local: "exceptionCode"}) || detail.at(0).Text != code ||
 		!strings.HasPrefix(fault.at(1).Text, code+": ") || !strings.Contains(detail.at(1).Text, message) {
@@ -145,7 +145,8 @@ func TestSOAPLoginsAsOthersWriteThem(t *testing.T) {
 	})
 }
 
-// A fault comes with HTTP 500 and a code; a password that has expired is no fault, but a login that is good for nothing.
+// A fault comes with HTTP 500 and a code. An expired password is no fault, but a login whose
+// session is of no use.
 func TestSOAPFaults(t *testing.T) {
 	replace := func(old, with string) func(*http.Request, string) string {
 		return func(_ *http.Request, body string) string { return strings.ReplaceAll(body, old, with) }

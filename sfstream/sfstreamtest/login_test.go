@@ -128,7 +128,7 @@ func TestALoginThatHangs(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		r.login()
-		r.FailLogin(1, "timeout") // and one that Close ends
+		r.FailLogin(1, "timeout") // Close ends this one
 		go func() {
 			resp, err := r.HTTPClient().PostForm(r.LoginURL()+"/services/oauth2/token", r.passwordForm())
 			if err == nil {

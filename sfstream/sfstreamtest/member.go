@@ -10,14 +10,14 @@ import (
 // Member is one kind of event on a channel that carries several kinds, see
 // [Server.DefineMembers].
 type Member struct {
-	Channel string `json:"channel"` // the kind, by its own channel: /data/AccountChangeEvent, /event/Order__e
-	// Enriched are the fields that come with every UPDATE and DELETE although they
-	// did not change; a compound by its own name. Only for /data.
+	Channel string `json:"channel"` // the event's own channel, which names its kind: /data/AccountChangeEvent, /event/Order__e
+	// Enriched are the fields that come with every UPDATE and DELETE although they did not change;
+	// a compound field is named as a whole. Only for /data.
 	Enriched []string `json:"enriched,omitempty"`
-	// Filter is a condition in SOQL, such as Industry = 'Energy' AND BillingAddress.City
-	// != null; ChangeEventHeader.changeType and the like can be named too. Events that
-	// do not meet it do not come; gap and overflow events always do. The fields named
-	// are enriched by themselves.
+	// Filter is a condition in SOQL, such as Industry = 'Energy' AND BillingAddress.City != null;
+	// it can also name fields of the header, such as ChangeEventHeader.changeType. The channel
+	// carries only events that meet it, and gap and overflow events, which always come. The fields
+	// that it names are enriched by that.
 	Filter string `json:"filter,omitempty"`
 }
 
@@ -30,7 +30,7 @@ func (m *Member) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*plain)(m))
 }
 
-// feed is a multi-entity channel as one of its members' own channels refers to it.
+// feed is a multi-entity channel, as the channel of one of its members refers to it.
 type feed struct {
 	topic  *topic
 	member *member // nil if the events come without enrichment and filter
@@ -38,21 +38,21 @@ type feed struct {
 
 // member is a Member that has been checked.
 type member struct {
-	enriched []string // the enriched fields, those that the filter names included
+	enriched []string // the enriched fields, including those that the filter names
 	filter   expr     // nil: all events pass
 }
 
-// DefineMembers makes a channel that carries several kinds of event, as DefineChannel
-// does, with enriched fields and filters: a custom channel (/data/X__chn, and
-// /event/X__chn, where only filters are possible), or /data/ChangeEvents, whose
-// other members stay as they are. A member that is there already is changed.
+// DefineMembers makes a channel that carries several kinds of event, as DefineChannel does, with
+// enriched fields and filters: a custom channel (/data/X__chn, and /event/X__chn, which can have
+// filters only), or /data/ChangeEvents, whose other members stay as they are. A member that is
+// there already is changed.
 //
-// Where a member is enriched, by its Filter too, a change of several records is a
-// group on the channel: one event per record, and all of them have one replay id.
-// Whether they also share their Event.ID is up to [WithSharedEventID]. Enriched fields have the
-// value that the record has when the event is published, and at a replay the one
-// that it has then; a field that the event changed keeps the event's value. The
-// values are known from the changes that the org has had ([Server.Change]).
+// If a member is enriched, be it only by its Filter, a change of several records is a group on the
+// channel: one event per record, and all of them have one replay id. [WithSharedEventID] decides
+// whether they also share their Event.ID. Enriched fields have the value that the record has when
+// the event is published, and at a replay the one that it has then; a field that the event changed
+// keeps the event's value. The values are known from the changes that the org has had
+// ([Server.Change]).
 func (s *Server) DefineMembers(channel string, members ...Member) error {
 	return s.defineMembers(channel, members, true)
 }
@@ -138,8 +138,8 @@ func (s *Server) checkMember(channel string, m Member) (*member, error) {
 	return checked, nil
 }
 
-// passes says whether the filter lets an event through, by the values of its record and
-// by its header.
+// passes reports whether the filter lets an event through, by the values of its record and by its
+// header.
 func (m *member) passes(values map[string]any, header map[string]any) bool {
 	if m.filter == nil {
 		return true
@@ -159,8 +159,8 @@ func (m *member) passes(values map[string]any, header map[string]any) bool {
 	return m.filter.holds(flat)
 }
 
-// one is the split (see post) of an event that is a single record on every channel: the
-// record as it is, or none where the member's filter keeps it back.
+// one returns the split function (see post) of an event that is a single record on every channel:
+// the record as it is, or none if the member's filter keeps it back.
 func one(r record, values map[string]any) func(*member) ([]record, error) {
 	return func(m *member) ([]record, error) {
 		if m != nil && !m.passes(values, nil) {

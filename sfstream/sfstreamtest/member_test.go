@@ -15,7 +15,7 @@ import (
 
 const sales = "/data/Sales__chn"
 
-// withMembers defines Account, and a custom channel that has it enriched.
+// withMembers defines Account, and a custom channel that carries it enriched.
 func withMembers(t *testing.T, r *rig, members ...sfstreamtest.Member) {
 	t.Helper()
 	check(t, r.DefineObject("Account", fieldList("Name Text, Industry DynamicEnum, Fax Fax, BillingAddress Address, "+
@@ -119,7 +119,7 @@ func TestEnrichedFieldsComeAlong(t *testing.T) {
 	})
 }
 
-// dataOfAll are all events of a channel over CometD.
+// dataOfAll returns the data of all events of a channel over CometD.
 func dataOfAll(t *testing.T, r *rig, channel string) []string {
 	t.Helper()
 	var all []string
@@ -172,7 +172,7 @@ func TestAReplayHasTheValuesOfNow(t *testing.T) {
 		if got := texts(data); got != "Energy Banking Media Media" {
 			t.Errorf("live over CometD: %s", got)
 		}
-		// What an event changed it keeps.
+		// A field that an event changed keeps the event's value.
 		if got := industries(recv(t, r.open(earliest(sales, 100))).Events); got != "Energy Media Banking Media Media" {
 			t.Errorf("replayed: %s", got)
 		}

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// network is every way into the org. All connections pass through it, so that
-// they can be cut, refused and made to go dead.
+// network is every way into the org. All connections pass through it, so that it can cut and refuse
+// them and make them go dead.
 type network struct {
 	inMemory bool
 	refused  func() bool
@@ -31,8 +31,8 @@ func newNetwork(inMemory bool, refused func() bool) *network {
 	}
 }
 
-// A gate is one address. What comes in is handed to the door that stands in it
-// now: a server that says goodbye (GOAWAY) leaves its door, the address stays.
+// A gate is one address. It hands new connections to its current door: a server that says goodbye
+// (GOAWAY) leaves its door, and the address stays.
 type gate struct {
 	addr     net.Addr
 	listener net.Listener // nil in memory
@@ -80,9 +80,9 @@ func (n *network) listen(addr string) (*gate, error) {
 		}
 		g.listener, g.addr = ln, ln.Addr()
 		if tcp, ok := g.addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-			g.addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port} // what a client can dial
+			g.addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port} // the address that a client can dial
 		}
-		// Ends when close closes the listener, which waits for it.
+		// It ends when close closes the listener; close waits for it.
 		n.wg.Go(func() { n.accept(g) })
 	}
 	_, port, err := net.SplitHostPort(g.addr.String())
@@ -138,7 +138,7 @@ func (g *gate) enter(ctx context.Context, c net.Conn) error {
 		}
 		next := g.current()
 		if next == d {
-			break // closed, not replaced
+			break // the door is closed, and no other has replaced it
 		}
 		d = next
 	}
@@ -176,7 +176,7 @@ func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return client, nil
 }
 
-// track takes a connection into the network; nil if it was refused.
+// track takes a connection into the network; it returns nil if the connection was refused.
 func (n *network) track(raw net.Conn, g *gate) *conn {
 	c := &conn{Conn: raw, network: n, gate: g}
 	refused := n.refused()
@@ -205,7 +205,7 @@ func (n *network) each(do func(*conn)) {
 	}
 }
 
-// eachOf calls do, as each does, for the connections of one gate.
+// eachOf calls do for the connections of one gate.
 func (n *network) eachOf(g *gate, do func(*conn)) {
 	n.each(func(c *conn) {
 		if c.gate == g {
@@ -214,7 +214,7 @@ func (n *network) eachOf(g *gate, do func(*conn)) {
 	})
 }
 
-// close shuts the gates and cuts what is left. The servers are stopped before.
+// close shuts the gates and cuts the connections that are left. The servers must be stopped before.
 func (n *network) close() {
 	n.mu.Lock()
 	n.closed = true
@@ -241,7 +241,7 @@ type conn struct {
 	dead    atomic.Bool
 }
 
-// cut ends the connection with a reset where there is such a thing.
+// cut ends the connection, with a reset if it is TCP.
 func (c *conn) cut() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -264,8 +264,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// Read takes what comes but tells nobody once the connection is dead, so that
-// the peer can write and wonder.
+// Read reads and drops what comes once the connection is dead, so that the peer can write but gets
+// no answer.
 func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)

@@ -72,7 +72,8 @@ func TestNonsenseOptionsAreErrors(t *testing.T) {
 	}
 }
 
-// All verbs at once, for the race detector; then every event once and in order.
+// This test calls all methods at once, for the race detector. After that every event must come once
+// and in order.
 func TestConcurrentVerbs(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		const writers, each = 4, 200

@@ -9,17 +9,16 @@ import (
 // Field is a field of an object whose changes are captured.
 type Field struct {
 	Name string `json:"name"`
-	// Type is Salesforce's name for it, as schemas have it in their docs: Text,
-	// DynamicEnum, StaticEnum, MultiEnum, Phone, Fax, Email, Url, Content,
-	// StringPlusClob, HtmlStringPlusClob, EncryptedText, EntityId, ExternalId,
-	// Boolean, Integer, Double, Currency, Percent, DateTime, DateOnly, TimeOnly,
-	// Birthday, Address, Location, PersonName, Switchable_PersonName.
+	// Type is Salesforce's name for the type, as schemas have it in their docs: Text, DynamicEnum,
+	// StaticEnum, MultiEnum, Phone, Fax, Email, Url, Content, StringPlusClob, HtmlStringPlusClob,
+	// EncryptedText, EntityId, ExternalId, Boolean, Integer, Double, Currency, Percent, DateTime,
+	// DateOnly, TimeOnly, Birthday, Address, Location, PersonName, Switchable_PersonName.
 	Type string `json:"type"`
 	// Members are the fields of a compound. Default: those of most orgs.
 	Members []string `json:"members,omitempty"`
 }
 
-// avroField is a field of a record schema, in the order of keys that Salesforce has.
+// avroField is a field of a record schema. Its JSON keys are in the order that Salesforce has.
 type avroField struct {
 	Name    string          `json:"name"`
 	Type    any             `json:"type"`
@@ -45,10 +44,9 @@ type avroEnum struct {
 	Symbols []string `json:"symbols"`
 }
 
-// DefineObject captures the changes of an object: Account on
-// /data/AccountChangeEvent, Foo__c on /data/Foo__ChangeEvent, and both on
-// /data/ChangeEvents. The schema has the fields given, in their order, system
-// fields only if they are among them. Defining it again is a schema change.
+// DefineObject captures the changes of an object: Account on /data/AccountChangeEvent, Foo__c on
+// /data/Foo__ChangeEvent, and both on /data/ChangeEvents. The schema has the fields given, in their
+// order, with system fields only if they are among them. Defining it again is a schema change.
 func (s *Server) DefineObject(name string, fields ...Field) error {
 	channel := changeChannel(name)
 	rec := avroRecord{
@@ -70,7 +68,7 @@ func (s *Server) DefineObject(name string, fields ...Field) error {
 	return s.DefineEvent(channel, string(text))
 }
 
-// changeChannel is the channel of an object's changes.
+// changeChannel returns the channel of an object's changes.
 func changeChannel(object string) string {
 	if custom, ok := strings.CutSuffix(object, "__c"); ok {
 		return "/data/" + custom + "__ChangeEvent"
@@ -101,13 +99,13 @@ func changeEventHeader() avroField {
 	}}
 }
 
-// nullable is a field that can be null, and is unless it has a value.
+// nullable returns a field that can be null, which is also its default.
 func nullable(name, doc string, types ...any) avroField {
 	return avroField{Name: name, Type: append([]any{"null"}, types...), Doc: doc, Default: json.RawMessage("null")}
 }
 
-// avro builds the field of a schema. A compound's record is spelled out where it
-// comes first and goes by its name afterwards.
+// avro builds the field of a schema. A compound's record is spelled out at its first use and
+// referred to by its name afterwards.
 func (f Field) avro(defined map[string]bool, position int) (avroField, error) {
 	doc := "Data:" + f.Type
 	if strings.HasSuffix(f.Name, "__c") {

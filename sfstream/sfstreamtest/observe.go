@@ -15,25 +15,24 @@ type SubscribeCall struct {
 	At           time.Time
 }
 
-// Logins is how often the token endpoint was asked, with or without success.
+// Logins returns how often the token endpoint was asked, with or without success.
 func (s *Server) Logins() int { return int(s.logins.Load()) }
 
-// GetTopicCalls is how often GetTopic was called.
+// GetTopicCalls returns how often GetTopic was called.
 func (s *Server) GetTopicCalls() int { return int(s.topicCalls.Load()) }
 
-// GetSchemaCalls is how often GetSchema was called.
+// GetSchemaCalls returns how often GetSchema was called.
 func (s *Server) GetSchemaCalls() int { return int(s.schemaCalls.Load()) }
 
-// Streams is how many streams are open on a channel ("": on all): those of the Pub/Sub
-// API, and subscriptions of sessions of the Streaming API whose client is there.
+// Streams returns how many streams are open on a channel ("": on all): those of the Pub/Sub API,
+// and subscriptions of those sessions of the Streaming API whose client is there.
 func (s *Server) Streams(channel string) int {
 	n := 0
 	s.observe(channel, func(t *topic) { n += t.openLocked() })
 	return n
 }
 
-// Outstanding is how many events the open streams of a channel have asked for
-// and not got.
+// Outstanding returns how many events the open streams of a channel have asked for and not got.
 func (s *Server) Outstanding(channel string) int {
 	n := 0
 	s.observe(channel, func(t *topic) {
@@ -44,16 +43,16 @@ func (s *Server) Outstanding(channel string) int {
 	return n
 }
 
-// MaxOutstanding is the most that one stream of a channel ever had asked for and
-// not got, before the cap: above it the client asked for more than it can have.
+// MaxOutstanding returns the most events that one stream of a channel ever had asked for and not
+// got, counted before the cap: above the cap the client asked for more than it can have.
 func (s *Server) MaxOutstanding(channel string) int {
 	n := 0
 	s.observe(channel, func(t *topic) { n = max(n, t.maxOutstanding) })
 	return n
 }
 
-// Subscribes is the history of a channel's Subscribe calls, rejected ones
-// included, as far as they had a good token and a known channel.
+// Subscribes returns the history of a channel's Subscribe calls, including those that were
+// rejected, if they had a good token and a known channel.
 func (s *Server) Subscribes(channel string) []SubscribeCall {
 	var calls []SubscribeCall
 	s.observe(channel, func(t *topic) { calls = slices.Concat(calls, t.subscribes) })
@@ -68,8 +67,8 @@ func (s *Server) observe(channel string, look func(*topic)) {
 	}
 }
 
-// AwaitStreams returns when exactly n streams are open on a channel. A subscriber of
-// new events gets what is published from then on, without WithRoutingDelay.
+// AwaitStreams returns when exactly n streams are open on a channel. From then on a subscriber of
+// new events gets what is published, unless WithRoutingDelay says otherwise.
 func (s *Server) AwaitStreams(ctx context.Context, channel string, n int) error {
 	t, ok := s.find(channel)
 	if !ok {

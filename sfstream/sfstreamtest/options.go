@@ -69,21 +69,19 @@ func (c config) validate() error {
 // that only HTTPClient and DialOptions reach.
 func InMemory() Option { return func(c *config) { c.inMemory = true } }
 
-// WithHTTPAddr is where logins, REST and CometD are served. Default "127.0.0.1:0", a free port.
+// WithHTTPAddr sets the address of logins, REST and CometD. Default "127.0.0.1:0", a free port.
 func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = addr } }
 
-// WithPubSubAddr is where the Pub/Sub API is served. Default "127.0.0.1:0", a free port.
+// WithPubSubAddr sets the address of the Pub/Sub API. Default "127.0.0.1:0", a free port.
 func WithPubSubAddr(addr string) Option { return func(c *config) { c.pubsubAddr = addr } }
 
-// WithTLS serves both faces with TLS and a certificate made for this run, for
-// 127.0.0.1, ::1 and localhost. HTTPClient and DialOptions trust it; others get
-// it from CertPEM.
+// WithTLS serves both addresses with TLS. The certificate is made for this run, for 127.0.0.1, ::1
+// and localhost. HTTPClient and DialOptions trust it; others get it from CertPEM.
 func WithTLS() Option { return func(c *config) { c.tls = true } }
 
-// WithControl lets programs in other processes and languages define, publish and
-// inject faults, by POST requests with JSON at the host of the logins. Unless these
-// examples show them all, the members of a request are those of the type that is
-// named, or the parameters of the method:
+// WithControl lets programs in other processes and languages define, publish and inject faults, by
+// POST requests with JSON to the host of the logins. The members of a request are those of the type
+// named here, or the parameters of the method, unless the example shows all of them:
 //
 //	/control/define                {"channel": "/event/Order__e", "schema": {"type": "record", …}}  DefineEvent
 //	                               {"channel": "/data/Sales__chn", "members": ["/data/AccountChangeEvent"]}  Member
@@ -96,48 +94,47 @@ func WithTLS() Option { return func(c *config) { c.tls = true } }
 //	/control/push                  {"channel": "/u/notices", "payload": "text", "userIds": [], "count": 1}
 //	/control/fault                 {"fault": "Reject", "channel": "/event/Order__e", "n": 1, "code": "…"}
 //
-// A fault is named after its method of [Server]. What the method takes is in "channel", "n"
+// A fault is named after its method of [Server]. The parameters of the method are in "channel", "n"
 // (default 1), "on" (default true), "code" (also the text of an error), "kind" (also how an
 // instance was left), "status", "body", "seconds", "replay", "accepted" and "alone"; a
-// [CometDFault] is in "cometd", a [GroupBreak] in "group". The answer is JSON: of a definition the channel and its schemaId, of what
-// was published its ids (in hex), its numbers (replay ids as CometD has them) and
-// eventIds. A mistake is answered with status 400 and {"error": "text"}.
+// [CometDFault] is in "cometd", a [GroupBreak] in "group". The answer is JSON: for a definition the
+// channel and its schemaId; for published events their ids (in hex), their numbers (replay ids as
+// CometD has them) and eventIds. A mistake is answered with status 400 and {"error": "text"}.
 func WithControl() Option { return func(c *config) { c.control = true } }
 
 // WithLog keeps definitions and events in a file of JSON lines, so that replay
 // ids stay good across runs. The file is read at the start and appended to.
 func WithLog(path string) Option { return func(c *config) { c.logPath = path } }
 
-// WithKeepalive is how long a stream with credit stays quiet before it gets an
-// empty response. Default 60 s.
+// WithKeepalive sets how long a stream with credit stays quiet before it gets an empty response.
+// Default 60 s.
 func WithKeepalive(d time.Duration) Option { return func(c *config) { c.keepalive = d } }
 
-// WithIdleClose is how long a stream without credit lives. Default 60 s.
+// WithIdleClose sets how long a stream without credit lives. Default 60 s.
 func WithIdleClose(d time.Duration) Option { return func(c *config) { c.idleClose = d } }
 
-// WithRetention is how long events can be replayed. Default 72 h.
+// WithRetention sets how long events can be replayed. Default 72 h.
 func WithRetention(d time.Duration) Option { return func(c *config) { c.retention = d } }
 
-// WithRoutingDelay is how long after a subscribe with LATEST the stream still
-// misses new events. Default 0; Salesforce was seen to take 3 s.
+// WithRoutingDelay sets how long after a subscribe with LATEST the stream still misses new events.
+// Default 0; Salesforce was seen to take 3 s.
 func WithRoutingDelay(d time.Duration) Option { return func(c *config) { c.routingDelay = d } }
 
-// WithSessionTimeout is how long an unused access token lives. Default 2 h. Each
-// call and each response on a stream counts as use.
+// WithSessionTimeout sets how long an unused access token lives. Default 2 h. Each call and each
+// response on a stream counts as use.
 func WithSessionTimeout(d time.Duration) Option { return func(c *config) { c.sessionTimeout = d } }
 
-// WithMinPing is how often a connection with open streams may be pinged over
-// HTTP/2 before it is sent away with too_many_pings, which happens at the third ping
-// that is too early where no data came between. Default 20 s: pings every 30 s are
-// tolerated, as they are by Salesforce. See also [WithPingsPunished].
+// WithMinPing sets how often a connection with open streams may be pinged over HTTP/2. The third
+// ping that is too early, with no data in between, ends the connection with too_many_pings. Default
+// 20 s: pings every 30 s are tolerated, as they are by Salesforce. See also [WithPingsPunished].
 func WithMinPing(d time.Duration) Option { return func(c *config) { c.minPing = d } }
 
-// WithClockSkew sets the org's clock ahead of ours, or behind it if negative:
-// Date headers, issued_at and the dates of events.
+// WithClockSkew sets the org's clock ahead of ours, or behind it if d is negative: it shows in Date
+// headers, issued_at and the dates of events.
 func WithClockSkew(d time.Duration) Option { return func(c *config) { c.clockSkew = d } }
 
-// WithCreditCap is the most events a stream can have asked for; more are
-// silently not counted. Default 100.
+// WithCreditCap sets how many events a stream can have asked for. Requests for more are not
+// counted, without an error. Default 100.
 func WithCreditCap(n int) Option { return func(c *config) { c.creditCap = n } }
 
 // WithOverflowError answers a request beyond the credit cap with
@@ -145,21 +142,21 @@ func WithCreditCap(n int) Option { return func(c *config) { c.creditCap = n } }
 // that what is beyond the cap does not count.
 func WithOverflowError() Option { return func(c *config) { c.overflow = true } }
 
-// WithBatchEvents is the most events in one response. Default 100.
+// WithBatchEvents sets the most events in one response. Default 100.
 func WithBatchEvents(n int) Option { return func(c *config) { c.batchEvents = n } }
 
-// WithBatchBytes is the size at which a response is split. Default 3 MiB.
+// WithBatchBytes sets the size at which a response is split. Default 3 MiB.
 func WithBatchBytes(n int) Option { return func(c *config) { c.batchBytes = n } }
 
-// WithEventBytes is the largest payload that Publish and Change accept. Default 1 MiB.
+// WithEventBytes sets the largest payload that Publish and Change accept. Default 1 MiB.
 func WithEventBytes(n int) Option { return func(c *config) { c.eventBytes = n } }
 
-// WithRequestBytes is the largest gRPC request. Default 4 MiB.
+// WithRequestBytes sets the largest gRPC request. Default 4 MiB.
 func WithRequestBytes(n int) Option { return func(c *config) { c.requestBytes = n } }
 
-// WithMaxStreams is how many RPCs a connection carries at once. Default 1000.
+// WithMaxStreams sets how many RPCs a connection carries at once. Default 1000.
 func WithMaxStreams(n int) Option { return func(c *config) { c.maxStreams = n } }
 
-// WithRefreshRotation gives a new refresh token with every refresh. Using an old
-// one again revokes the current one and all access tokens.
+// WithRefreshRotation makes each refresh return a new refresh token. Using an old one again revokes
+// the current one and all access tokens.
 func WithRefreshRotation() Option { return func(c *config) { c.rotate = true } }

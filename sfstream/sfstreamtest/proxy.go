@@ -18,11 +18,11 @@ type proxyPage struct {
 	left   int
 }
 
-// ProxyPage puts a proxy, a firewall or a portal in front of the Pub/Sub API, which
-// answers the next n RPCs with a page over HTTP/2: 401, 403, 404, 407, 302 to a portal,
-// 451, and 200 too. The body is HTML unless it is JSON by its first character; "" is a
-// page that says the status. Connections that are open to the Pub/Sub API are cut.
-// n < 0: until ClearFaults; n == 0 takes it away.
+// ProxyPage puts a proxy, a firewall or a portal in front of the Pub/Sub API, which answers the
+// next n RPCs with a page over HTTP/2: 401, 403, 404, 407, 302 to a portal, 451, and even 200. The
+// body is HTML unless its first character says that it is JSON; "" is a page that says the status.
+// Connections that are open to the Pub/Sub API are cut. n < 0: until ClearFaults; n == 0 takes the
+// proxy away.
 func (s *Server) ProxyPage(n, status int, body string) {
 	if s.page.close() {
 		s.servePubSub()
@@ -60,7 +60,7 @@ func (s *Server) ProxyPage(n, status int, body string) {
 		}
 		w.Header().Set("Content-Type", kind)
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body) // it fails only where the client has gone
+		_, _ = io.WriteString(w, body) // it fails only if the client has gone
 		if last {
 			s.servePubSub()
 			// Shutdown returns when the proxy's connections have ended, at the latest when Close cuts them.
@@ -107,7 +107,7 @@ func (p *proxyPage) use(server *http.Server) (given, last bool) {
 	return true, false
 }
 
-// close ends the proxy and says whether there was one.
+// close ends the proxy and reports whether there was one.
 func (p *proxyPage) close() bool {
 	p.mu.Lock()
 	server := p.server

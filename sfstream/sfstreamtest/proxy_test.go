@@ -51,7 +51,7 @@ func TestAProxyAnswersInPlaceOfThePubSubAPI(t *testing.T) {
 			r.ClearFaults()
 			r.settle()
 			getTopic(t, r, orders, codes.OK, "")
-			r.ProxyPage(-1, 403, "") // and Close with it
+			r.ProxyPage(-1, 403, "") // Close must work with the proxy in place
 		}, opts...)
 	}
 }

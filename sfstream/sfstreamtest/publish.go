@@ -10,10 +10,10 @@ import (
 	"github.com/hamba/avro/v2"
 )
 
-// Event is what the bus made of something that was published.
+// Event is an event as the bus has published it.
 type Event struct {
-	ReplayID []byte // on the channel that was published to
-	Number   uint64 // the same as CometD has it
+	ReplayID []byte // on the channel on which it was published
+	Number   uint64 // the replay id as CometD has it
 	ID       string // a UUID unless RawEvent says otherwise
 	SchemaID string
 	Date     time.Time
@@ -21,17 +21,16 @@ type Event struct {
 
 // RawEvent is an event as it stands, for what Publish would not do.
 type RawEvent struct {
-	Payload  []byte // not copied: leave it alone afterwards
+	Payload  []byte // not copied: the caller must not change it afterwards
 	SchemaID string // default: the channel's current one
 	ID       string // default: a new UUID
 	// NoReplayID delivers the event with an empty replay id.
 	NoReplayID bool
 }
 
-// Publish puts an event on a channel. The payload has a value, or nil, per field:
-// strings, booleans, numbers (json.Number too), a time.Time for epoch
-// milliseconds, map[string]any for a compound. Fields that are left out have
-// their default; CreatedDate and CreatedById are filled in.
+// Publish puts an event on a channel. The payload has a value, or nil, per field: strings,
+// booleans, numbers (json.Number too), a time.Time for epoch milliseconds, map[string]any for a
+// compound. Fields that are left out have their default; CreatedDate and CreatedById are filled in.
 func (s *Server) Publish(channel string, payload map[string]any) (Event, error) {
 	t, sc, err := s.publishable(channel)
 	if err != nil {
@@ -50,7 +49,7 @@ func (s *Server) Publish(channel string, payload map[string]any) (Event, error) 
 	return s.post(t, r, one(r, payload))
 }
 
-// withSystemFields fills in what Salesforce requires of publishers.
+// withSystemFields fills in the fields that Salesforce requires of publishers.
 func withSystemFields(rec *avro.RecordSchema, payload map[string]any, now time.Time, user string) map[string]any {
 	copied := false
 	for name, value := range map[string]any{"CreatedDate": now, "CreatedById": user} {
@@ -72,7 +71,7 @@ func withSystemFields(rec *avro.RecordSchema, payload map[string]any, now time.T
 	return payload
 }
 
-// PublishRaw puts any bytes on a channel, undecodable ones too.
+// PublishRaw puts any bytes on a channel, even some that cannot be decoded.
 func (s *Server) PublishRaw(channel string, e RawEvent) (Event, error) {
 	t, sc, err := s.publishable(channel)
 	if err != nil {
@@ -108,15 +107,14 @@ func (s *Server) publishable(channel string) (*topic, *schema, error) {
 	return t, sc, nil
 }
 
-// add puts a record on a channel and on those that also carry it, each of which
-// has its own replay ids. Filters of members do not hold it back.
+// add puts a record on a channel and on those that also carry it, each of which has its own replay
+// ids. Filters of members do not hold it back.
 func (s *Server) add(t *topic, r record) (Event, error) {
 	return s.post(t, r, func(*member) ([]record, error) { return []record{r}, nil })
 }
 
-// post is add for a record that becomes another number of records on the channels that
-// also carry it: split returns those for a member, which get one replay id; none keeps the
-// record off that channel.
+// post does what add does for a record that may become several records, or none, on the channels
+// that also carry it: split returns the records for a member, which get one replay id.
 func (s *Server) post(t *topic, r record, split func(*member) ([]record, error)) (Event, error) {
 	t.mu.Lock()
 	added, err := s.putLocked(t, []record{r})

@@ -12,7 +12,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// pubsub is the Pub/Sub API's face of the org.
+// pubsub serves the Pub/Sub API of the org.
 type pubsub Server
 
 // GetTopic resolves a channel.
@@ -28,7 +28,7 @@ func (p *pubsub) GetTopic(ctx context.Context, req *eventbus.TopicRequest) (*eve
 
 // unaryTrailer sets the trailers of a unary call.
 func unaryTrailer(ctx context.Context) func(metadata.MD) {
-	return func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) } // fails only outside a call
+	return func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) } // it fails only outside a call
 }
 
 func (s *Server) topicInfo(ctx context.Context, req *eventbus.TopicRequest) (*eventbus.TopicInfo, error) {
@@ -68,7 +68,7 @@ func (s *Server) resolve(name string) (*topic, error) {
 	return t, nil
 }
 
-// GetSchema returns the schema of an id.
+// GetSchema returns the schema with an id.
 func (p *pubsub) GetSchema(ctx context.Context, req *eventbus.SchemaRequest) (*eventbus.SchemaInfo, error) {
 	s, rpcID := (*Server)(p), newUUID()
 	info, err := s.schemaInfo(ctx, req)
@@ -102,7 +102,7 @@ func (s *Server) schemaInfo(ctx context.Context, req *eventbus.SchemaRequest) (*
 	return &eventbus.SchemaInfo{SchemaId: id, SchemaJson: sc.json}, nil
 }
 
-// judge says what is wrong with a unary call before it is looked at.
+// judge returns what is wrong with a unary call before its content is looked at.
 func (s *Server) judge(ctx context.Context, req proto.Message) error {
 	if err := s.checkSize(req); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (s *Server) judge(ctx context.Context, req proto.Message) error {
 	return err
 }
 
-// checkSize refuses what the infrastructure before the bus would cut off.
+// checkSize refuses requests that the infrastructure before the bus would cut off.
 func (s *Server) checkSize(req proto.Message) error {
 	if proto.Size(req) > s.config.requestBytes {
 		return s.newFailure(upstreamReset, "")
@@ -119,8 +119,8 @@ func (s *Server) checkSize(req proto.Message) error {
 	return nil
 }
 
-// authenticate judges the three headers of an RPC. Malformed ones are another
-// error than ones that are merely wrong.
+// authenticate checks the three headers of an RPC. Malformed headers are another error than headers
+// that are merely wrong.
 func (s *Server) authenticate(ctx context.Context) (*session, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	header := func(name string) string {

@@ -112,7 +112,7 @@ func TestTheHeadersOfEveryCallAreJudged(t *testing.T) {
 				getSchema(t, r, "_CADE3qaegX3ECEW0rlbYA", test.want, test.code)
 				r.publish(1)
 				stream, err := r.client.Subscribe(r.ctx())
-				check(t, err) // accepted: judged at the first Recv
+				check(t, err) // Subscribe succeeds; the first Recv returns the error
 				_ = stream.Send(earliest(orders, 1))
 				if test.want == codes.OK {
 					recv(t, stream)

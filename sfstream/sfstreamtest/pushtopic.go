@@ -13,12 +13,12 @@ import (
 	"github.com/hamba/avro/v2"
 )
 
-// PushTopic is a query whose results are followed on /topic/Name.
+// PushTopic is a query whose results can be followed on /topic/Name.
 type PushTopic struct {
 	Name  string `json:"Name"`  // at most 25 characters
 	Query string `json:"Query"` // SELECT Id, ... FROM Object WHERE ...
-	// NotifyForFields says which changes of a record that meets the WHERE are events:
-	// All; Referenced, of fields that the query names; Select; Where. Default Referenced.
+	// NotifyForFields says which changes of a record that meets the WHERE are events: All;
+	// Referenced, changes of fields that the query names; Select; Where. Default Referenced.
 	NotifyForFields string `json:"NotifyForFields,omitempty"`
 
 	// Which operations are events. Default, nil: true.
@@ -28,15 +28,14 @@ type PushTopic struct {
 	NotifyForOperationUndelete *bool `json:"NotifyForOperationUndelete,omitempty"`
 }
 
-// pushTopic is a definition with its query.
+// pushTopic is a definition with its parsed query.
 type pushTopic struct {
 	PushTopic
 	query query
 }
 
-// DefinePushTopic makes /topic/Name, which gets the changes of its object
-// (Server.Change) and what PublishTopic puts on it. A topic that exists has the
-// new definition from now on.
+// DefinePushTopic makes /topic/Name, which gets the changes of its object (Server.Change) and what
+// PublishTopic puts on it. A topic that exists has the new definition from now on.
 func (s *Server) DefinePushTopic(p PushTopic) error {
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -79,7 +78,7 @@ func (s *Server) definePushTopic(p PushTopic, keep func() error) error {
 	return nil
 }
 
-// clone has flags of its own: JSON is decoded into those that are there.
+// clone returns a copy with flags of its own, because JSON is decoded into flags that are not nil.
 func (p *PushTopic) clone() PushTopic {
 	c := *p
 	for _, flag := range []**bool{
@@ -116,7 +115,8 @@ func (p *PushTopic) check() (query, error) {
 	return q, nil
 }
 
-// wants says whether a change of a record is an event. changed is nil if all is new.
+// wants reports whether a change of a record is an event. changed has the fields that changed; it
+// matters for an UPDATE only.
 func (p *pushTopic) wants(kind string, rec map[string]any, changed []string) bool {
 	flag := map[string]*bool{
 		"CREATE": p.NotifyForOperationCreate, "UPDATE": p.NotifyForOperationUpdate,
@@ -138,7 +138,7 @@ func (p *pushTopic) wants(kind string, rec map[string]any, changed []string) boo
 	return slices.ContainsFunc(changed, func(name string) bool { return slices.Contains(names, name) })
 }
 
-// sobject is what an event has of a record.
+// sobject returns the part of a record that an event has.
 func (p *pushTopic) sobject(kind, id string, rec map[string]any, types *avro.RecordSchema) (b []byte, err error) {
 	if kind == "DELETE" {
 		return appendObject(nil, []string{"Id"}, map[string]any{"Id": id})

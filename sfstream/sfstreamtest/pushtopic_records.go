@@ -9,15 +9,15 @@ import (
 	"github.com/hamba/avro/v2"
 )
 
-// records are the current values of all records that changes told of. PushTopics
-// see whole records.
+// records has the current values of all records that changes told of, because PushTopics see whole
+// records.
 type records struct {
 	mu      sync.Mutex
 	objects map[string]map[string]map[string]any // by object and id
 }
 
-// apply makes a change to a record and returns what it has then, and the names of
-// the fields that changed. types is nil if the object's are not known.
+// apply makes a change to a record. It returns the values that the record has then, and the names
+// of the fields that changed. types is nil if the types of the object are not known.
 func (r *records) apply(c Change, id string, types *avro.RecordSchema, now time.Time, user string) (rec map[string]any, changed []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,8 +78,8 @@ func (r *records) apply(c Change, id string, types *avro.RecordSchema, now time.
 	return rec, changed
 }
 
-// typed turns a value into what PushTopics compare and show: a double where the
-// field is one, a time where it is a date.
+// typed turns a value into the form that PushTopics compare and show: a double if the field is one,
+// a time if it is a date.
 func typed(types *avro.RecordSchema, name string, v any) any {
 	n, ok := float(v)
 	if !ok || types == nil {
@@ -98,7 +98,7 @@ func typed(types *avro.RecordSchema, name string, v any) any {
 	return v
 }
 
-// topicTypes are the types of events by the types of changes. Gaps are none.
+// topicTypes has the type of event for each type of change. Gaps make no event.
 var topicTypes = map[string]string{"CREATE": "created", "UPDATE": "updated", "DELETE": "deleted", "UNDELETE": "undeleted"}
 
 // followed returns the PushTopics on an object.
@@ -117,8 +117,8 @@ func (s *Server) followed(object string) []*topic {
 	return found
 }
 
-// notify puts a change on the PushTopics of its object. The Event returned is the
-// first one, if there is any.
+// notify puts a change on the PushTopics of its object. The Event returned is the first one, if
+// there is any.
 func (s *Server) notify(c Change, changed []changedRecord, topics []*topic, now time.Time) (first Event, err error) {
 	kind := topicTypes[c.Type]
 	var types *avro.RecordSchema

@@ -9,7 +9,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// sobjects are the types and sobjects of PushTopic events.
+// sobjects returns the types and sobjects of PushTopic events.
 func sobjects(t *testing.T, events []message) []string {
 	t.Helper()
 	var got []string
@@ -83,7 +83,7 @@ func TestNotifyForFields(t *testing.T) {
 			var got []string
 			for _, name := range []string{"Name", "Status__c", "Phone"} {
 				change(t, r, "UPDATE", "1", map[string]any{name: "new"})
-				events := b.follow(accounts, nil) // data rides on any reply
+				events := b.follow(accounts, nil) // any reply can carry events
 				if len(events) > 0 {
 					got = append(got, name)
 				}

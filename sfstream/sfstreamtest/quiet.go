@@ -9,7 +9,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// deadline is when silence becomes something to act on.
+// deadline returns when the stream has to act if nothing happens before.
 func (st *stream) deadline() time.Time {
 	wait := st.server.config.keepalive
 	if st.pending() == 0 {
@@ -48,7 +48,7 @@ func (st *stream) elapsed() (done bool, err error) {
 		return false, nil
 	}
 	if st.pending() == 0 {
-		return true, nil // idle: Salesforce says OK
+		return true, nil // the stream is idle: Salesforce ends it with OK
 	}
 	st.quiet = now
 	if st.server.faults.active(atKeepalive, st.topic.name) {
@@ -57,14 +57,14 @@ func (st *stream) elapsed() (done bool, err error) {
 	return false, st.sendKeepalive()
 }
 
-// sendKeepalive sends a response without events. Its replay id may be ahead of
-// all events: positions pass that are not of this channel.
+// sendKeepalive sends a response without events. Its replay id may be ahead of all events, because
+// positions pass that are not events of this channel.
 func (st *stream) sendKeepalive() error {
 	t := st.topic
 	t.mu.Lock()
 	if st.routed.IsZero() && st.cursor < t.log.next && t.log.eventsFrom(st.cursor) {
 		t.mu.Unlock()
-		return nil // an event came meanwhile: its id would be skipped
+		return nil // an event came meanwhile, whose id would be skipped
 	}
 	latest, err := st.latestLocked()
 	if st.routed.IsZero() {

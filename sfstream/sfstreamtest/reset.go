@@ -5,13 +5,12 @@ import (
 	"fmt"
 )
 
-// ResetReplay begins the replay ids of a channel anew, at id and so below those
-// before, as sandboxes do after an update of the org and orgs after a migration. What
-// was retained is forgotten. A subscription from an old id is refused; or, if accepted is
-// set, accepted although the id lies ahead of the new ones, and then it is at the end of
-// the channel. Where ids have gone back the Streaming API delivers
-// them, and a stream of the Pub/Sub API, an open one too, ends with
-// subscription.fetch.replay.repeated.
+// ResetReplay begins the replay ids of a channel anew, at id and so below those before, as
+// sandboxes do after an update of the org and orgs after a migration. The retained events are
+// forgotten. A subscription from an old id is refused; or, if accepted is set, it is accepted
+// although the id lies ahead of the new ones, and then it is at the end of the channel. If ids have
+// gone back, the Streaming API delivers the events, and a stream of the Pub/Sub API, even an open
+// one, ends with subscription.fetch.replay.repeated.
 func (s *Server) ResetReplay(channel string, id uint64, accepted bool) error {
 	if err := s.RestartReplay(channel, id); err != nil {
 		return err
@@ -37,14 +36,14 @@ func (t *topic) afterLocked(id []byte) (int, bool) {
 	return i + 1, ok
 }
 
-// wentBack says whether the record would give the stream a replay id below one that it
-// already had, as after ResetReplay.
+// wentBack reports whether the record would give the stream a replay id below one that it already
+// had, as after ResetReplay.
 func (st *stream) wentBack(r *record) bool {
 	return st.topic.reset && r.kind == event && r.replay < st.reached
 }
 
-// LagKeepalive makes the next n keepalives of a channel ("": any) name a position before
-// events that the stream has already had, as a server node that lags does.
+// LagKeepalive makes the next n keepalives of a channel ("": any) name a position before events
+// that the stream has already had, as a server node that lags does.
 func (s *Server) LagKeepalive(channel string, n int) {
 	s.faults.add(fault{at: atLag, channel: channel, left: n})
 }
@@ -54,7 +53,7 @@ func (s *Server) LagKeepalive(channel string, n int) {
 // events, as on a channel whose replay ids are counted together with other channels'.
 func (s *Server) HoldKeepaliveID(on bool) { s.faults.toggle(atHold, on) }
 
-// latestLocked is the latest_replay_id of a keepalive that is sent now.
+// latestLocked returns the latest_replay_id of a keepalive that is sent now.
 func (st *stream) latestLocked() (uint64, error) {
 	s, t := st.server, st.topic
 	if _, ok := s.faults.take(atLag, t.name); ok {
@@ -67,7 +66,7 @@ func (st *stream) latestLocked() (uint64, error) {
 	return t.log.last, err
 }
 
-// behindLocked is a replay id before events that the stream has had; that of a retained
+// behindLocked returns a replay id before events that the stream has had. It is that of a retained
 // record, from which a subscription can resume, if there is one.
 func (st *stream) behindLocked() uint64 {
 	const records, far = 3, 1000
@@ -78,8 +77,8 @@ func (st *stream) behindLocked() uint64 {
 	return max(l.last, far+1) - far
 }
 
-// PassPositions skips n replay ids, which no event of the channel gets, as when bulk loads
-// on other channels use them.
+// PassPositions skips n replay ids, which no event of the channel gets, as when bulk loads on other
+// channels use them.
 func (s *Server) PassPositions(channel string, n int) error {
 	t, ok := s.find(channel)
 	if !ok {

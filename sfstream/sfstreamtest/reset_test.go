@@ -25,7 +25,7 @@ func TestResetIDsRefuseOldOnes(t *testing.T) {
 		wantEnd(t, r.open(after(orders, old[1].ReplayID, 10)), codes.InvalidArgument, "subscription.fetch.replayid.corrupted")
 		_, m := r.shaken().subscribe(orders, old[1].Number)
 		wantError(t, m, invalid(old[1].Number))
-		// LATEST had no event: nothing has gone back for this stream.
+		// This stream began at LATEST and has had no event: for it nothing has gone back.
 		if got := recvIDs(t, live, 2); !slices.Equal(got, idsOf(events)) {
 			t.Errorf("live: %v, want %v", got, idsOf(events))
 		}
@@ -45,11 +45,11 @@ func TestResetIDsAcceptOldOnesThatLieAhead(t *testing.T) {
 		recvIDs(t, open, 1)
 		check(t, r.ResetReplay(orders, 7, true))
 		missed := r.publish(1)
-		// An open stream gets an id below its own.
+		// Here an open stream gets an id below its own.
 		wantEnd(t, open, codes.Internal, "subscription.fetch.replay.repeated")
 
 		b := r.shaken()
-		wantEvents(t, b.follow(orders, old[1].Number)) // accepted, and nothing comes
+		wantEvents(t, b.follow(orders, old[1].Number)) // the subscription is accepted, and nothing comes
 		poll := b.connecting()
 		stream := r.open(after(orders, old[1].ReplayID, 100))
 		quiet := recv(t, stream) // the keepalive tells of lower ids
@@ -59,7 +59,7 @@ func TestResetIDsAcceptOldOnesThatLieAhead(t *testing.T) {
 		came := r.publish(1)
 		wantEnd(t, stream, codes.Internal, "subscription.fetch.replay.repeated")
 		got, _ := split(t, <-poll)
-		wantEvents(t, got, came...) // over CometD only the number tells
+		wantEvents(t, got, came...) // over CometD only the number tells that ids have gone back
 		if got := recvIDs(t, r.open(earliest(orders, 100)), 2); !slices.Equal(got, idsOf(append(missed, came...))) {
 			t.Errorf("from the earliest: %v", got)
 		}
@@ -89,7 +89,7 @@ func TestKeepalivesLagAndHold(t *testing.T) {
 		recvIDs(t, stream, 6)
 		r.LagKeepalive("", 1)
 		if id := latest(); id != events[2].Number {
-			t.Errorf("it names %d, want %d", id, events[2].Number) // a position to come back to
+			t.Errorf("it names %d, want %d", id, events[2].Number) // it must be a position to come back to
 		}
 	})
 }
@@ -110,7 +110,7 @@ func TestASessionSeeksThroughItsBacklog(t *testing.T) {
 			})
 		}
 		live := r.publish(1)
-		wantEvents(t, r.shaken().follow(orders, -2), append(slices.Clone(events), live...)...) // once
+		wantEvents(t, r.shaken().follow(orders, -2), append(slices.Clone(events), live...)...) // each event comes once
 		for {
 			got, m := b.connect()
 			if !m.ok() {
@@ -126,7 +126,7 @@ func TestASessionSeeksThroughItsBacklog(t *testing.T) {
 			break
 		}
 		r.SeekBacklog(orders, 2, time.Hour)
-		wantEvents(t, r.shaken().follow(orders, live[0].Number)) // nothing is behind it
+		wantEvents(t, r.shaken().follow(orders, live[0].Number)) // there is nothing after it
 		b = r.shaken()
 		wantEvents(t, b.follow(orders, events[0].Number))
 		r.ClearFaults()
@@ -195,7 +195,7 @@ func TestAStreamSeeksWithEmptyResponses(t *testing.T) {
 			if from() > 0 && moved < 9 {
 				t.Errorf("%s: the id moved %d times", name, moved)
 			}
-			// Every id that was named is a position to come back to.
+			// Every id that was named must be a position to come back to.
 			if got := recvIDs(t, r.open(after(orders, replayID(latest), 100)), len(want)); !slices.Equal(got, want) {
 				t.Errorf("%s: after %d came %v, want %v", name, latest, got, want)
 			}

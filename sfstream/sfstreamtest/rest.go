@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// mountREST adds what Streaming API clients ask the REST API. The version in the
-// path is anyone's.
+// mountREST adds the parts of the REST API that Streaming API clients use. It accepts any version
+// in the path.
 func (s *Server) mountREST(mux *http.ServeMux) {
 	mux.HandleFunc("GET /services/data/{$}", s.listVersions)
 	mux.HandleFunc("GET /services/data", s.listVersions)
@@ -46,7 +46,8 @@ func badField(message, field string) error {
 	return &restError{http.StatusBadRequest, message, "INVALID_FIELD", []string{field}}
 }
 
-// rest answers a request with a login: a status, and JSON unless nil.
+// rest returns the handler of a request that needs a login. do returns a status, and a reply to be
+// sent as JSON unless it is nil.
 func (s *Server) rest(do func(*http.Request) (int, any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var failure *restError
@@ -80,14 +81,14 @@ func readBody(r *http.Request, into any) error {
 	return nil
 }
 
-// created is the answer to a record that was created.
+// created is the answer to a request that created a record.
 type created struct {
 	ID      string        `json:"id"`
 	Success bool          `json:"success"`
 	Errors  []restWarning `json:"errors"`
 }
 
-// restWarning is what comes with success: Salesforce's way to give an event's UUID.
+// restWarning comes with success: it is Salesforce's way to return an event's UUID.
 type restWarning struct {
 	StatusCode string   `json:"statusCode"`
 	Message    string   `json:"message"`
@@ -100,7 +101,7 @@ type apiVersion struct {
 	Version string `json:"version"`
 }
 
-// listVersions is the list of API versions, the newest one last. It needs no login.
+// listVersions answers with the list of API versions, the newest one last. It needs no login.
 func (s *Server) listVersions(w http.ResponseWriter, _ *http.Request) {
 	list := []apiVersion{}
 	for _, v := range s.config.cometd.versions {
@@ -109,7 +110,7 @@ func (s *Server) listVersions(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, list)
 }
 
-// listResources is the root of a version: where things are, and who asks.
+// listResources answers for the root of a version: the URLs of resources, and who asks.
 func (s *Server) listResources(r *http.Request) (int, any, error) {
 	ses, _ := s.bearer(r)
 	root := "/services/data/" + r.PathValue("version") + "/"
@@ -118,7 +119,7 @@ func (s *Server) listResources(r *http.Request) (int, any, error) {
 	}, nil
 }
 
-// release is the name of a version: three a year, 66.0 was Spring '26.
+// release returns the name of a version: there are three a year, 66.0 was Spring '26.
 func release(version string) string {
 	whole, _, _ := strings.Cut(version, ".")
 	n, err := strconv.Atoi(whole)

@@ -2,7 +2,7 @@ package sfstreamtest
 
 import "net/http"
 
-// pushTargets says who could be reached.
+// pushTargets answers with the users who could be reached.
 func (s *Server) pushTargets(r *http.Request) (int, any, error) {
 	t, err := s.channel("StreamingChannel", r.PathValue("id"))
 	if err != nil {
@@ -11,7 +11,7 @@ func (s *Server) pushTargets(r *http.Request) (int, any, error) {
 	return http.StatusOK, map[string]any{"OnlineUserIds": s.online(t), "ChannelName": t.name}, nil
 }
 
-// pushed is what became of one payload.
+// pushed is the result of one payload.
 type pushed struct {
 	FanoutCount      int             `json:"fanoutCount"`
 	UserOnlineStatus map[string]bool `json:"userOnlineStatus"`

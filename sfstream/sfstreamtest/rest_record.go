@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// recordID is the id of a channel's record: a PushTopic or a StreamingChannel.
+// recordID returns the id of a channel's record: a PushTopic or a StreamingChannel.
 func (t *topic) recordID() string {
 	prefix := "0M6"
 	if strings.HasPrefix(t.name, "/topic/") {
@@ -17,7 +17,7 @@ func (t *topic) recordID() string {
 	return fmt.Sprintf("%s%012dAAA", prefix, t.serial)
 }
 
-// recordsOf are the records of an object that can be asked for.
+// recordsOf returns the records of an object that can be queried.
 func (s *Server) recordsOf(object string) []map[string]any {
 	var list []map[string]any
 	switch object {
@@ -34,7 +34,7 @@ func (s *Server) recordsOf(object string) []map[string]any {
 	return list
 }
 
-// channelsOf are the channels that are records of an object, oldest first.
+// channelsOf returns the channels that are records of an object, oldest first.
 func (s *Server) channelsOf(object string) []*topic {
 	var found []*topic
 	for _, t := range s.matching("") {
@@ -48,7 +48,7 @@ func (s *Server) channelsOf(object string) []*topic {
 	return found
 }
 
-// channel returns the channel of a record id; it takes 15 characters too.
+// channel returns the channel with a record id, which may have 15 characters too.
 func (s *Server) channel(object, id string) (*topic, error) {
 	for _, t := range s.channelsOf(object) {
 		if own := t.recordID(); len(id) >= 15 && (id == own || id == own[:15]) {
@@ -153,7 +153,7 @@ func (s *Server) createRecord(r *http.Request) (int, any, error) {
 	}, nil
 }
 
-// create defines a channel that must not be there yet.
+// create defines a channel. It fails if the channel exists.
 func (s *Server) create(channel string, define func() error) (int, any, error) {
 	if _, ok := s.find(channel); ok {
 		return 0, nil, &restError{http.StatusBadRequest, "duplicate value found: Name duplicates value on record with id: " + s.topic(channel).recordID(), "DUPLICATE_VALUE", []string{"Name"}}
@@ -164,13 +164,13 @@ func (s *Server) create(channel string, define func() error) (int, any, error) {
 	return http.StatusCreated, created{ID: s.topic(channel).recordID(), Success: true, Errors: []restWarning{}}, nil
 }
 
-// restPushTopic is a PushTopic as REST has it.
+// restPushTopic is a PushTopic in the form that REST clients send.
 type restPushTopic struct {
 	PushTopic
-	APIVersion any `json:"ApiVersion"` // a number; a text from some clients
+	APIVersion any `json:"ApiVersion"` // a number; some clients send a text
 }
 
-// updatePushTopic changes what is given and keeps the rest.
+// updatePushTopic changes the fields that are given and keeps the others.
 func (s *Server) updatePushTopic(r *http.Request) (int, any, error) {
 	t, err := s.channel("PushTopic", r.PathValue("id"))
 	if err != nil {

@@ -23,7 +23,7 @@ type schema struct {
 }
 
 func parseSchema(text string) (*schema, error) {
-	// A cache of its own: in a shared one the second Address would be the first.
+	// Each schema has its own cache: in a shared one the second Address would be the first.
 	parsed, err := avro.ParseWithCache(text, "", &avro.SchemaCache{})
 	if err != nil {
 		return nil, err
@@ -35,8 +35,8 @@ func parseSchema(text string) (*schema, error) {
 	return &schema{id: schemaID(parsed), json: text, avro: rec}, nil
 }
 
-// schemaID is the MD5 of the schema's parsing canonical form, which is what
-// String gives, in unpadded base64url.
+// schemaID returns the MD5 of the schema's parsing canonical form, which String returns, in
+// unpadded base64url.
 func schemaID(s avro.Schema) string {
 	sum := md5.Sum([]byte(s.String()))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -60,9 +60,9 @@ func (s *schema) encode(payload map[string]any) ([]byte, error) {
 	return bytes.Clone(w.Buffer()), nil
 }
 
-// encode writes plain Go values as the schema wants them. hamba's own encoder
-// needs unions of records spelled out by full name, and puts sizes into arrays
-// where Salesforce has none; here the bytes are known.
+// encode writes plain Go values as the schema wants them. hamba's own encoder needs unions of
+// records spelled out by full name, and puts sizes into arrays, which Salesforce does not; this one
+// writes the bytes that Salesforce would.
 func encode(w *avro.Writer, s avro.Schema, v any) error {
 	switch s := s.(type) {
 	case *avro.RefSchema:
@@ -186,7 +186,7 @@ func mismatch(s avro.Schema, v any) error {
 	return fmt.Errorf("%v (%T) is not a %s", v, v, s.Type())
 }
 
-// fits says whether a branch of a union can carry the value.
+// fits reports whether a branch of a union can carry the value.
 func fits(s avro.Schema, v any) bool {
 	if ref, ok := s.(*avro.RefSchema); ok {
 		s = ref.Schema()
@@ -213,7 +213,7 @@ func fits(s avro.Schema, v any) bool {
 	return ok
 }
 
-// integer takes whole numbers of every kind. A time is epoch milliseconds.
+// integer accepts whole numbers of every kind. A time counts as epoch milliseconds.
 func integer(v any) (int64, bool) {
 	switch v := v.(type) {
 	case int:

@@ -2,19 +2,18 @@ package sfstreamtest
 
 import "time"
 
-// SeekBacklog makes each of the next n subscribers of a channel ("": any) that begin
-// behind its end wait until the org has sought through the backlog, which takes d. A
-// Bayeux session gets nothing of the channel meanwhile, newer events neither: its
-// connects are answered as if there were nothing, and what ages out is never told. A
-// stream of the Pub/Sub API gets empty responses whose latest_replay_id advances over
-// positions that are no events ([Server.PassPositions]). n < 0: all, until ClearFaults,
-// which also ends the seeking.
+// SeekBacklog makes each of the next n subscribers of a channel ("": any) that begin before its end
+// wait until the org has sought through the backlog, which takes d. A Bayeux session gets nothing
+// of the channel meanwhile, not even newer events: its connects are answered as if there were
+// nothing, and it never hears of events that age out. A stream of the Pub/Sub API gets empty
+// responses whose latest_replay_id advances over positions that are no events
+// ([Server.PassPositions]). n < 0: all, until ClearFaults, which also ends the seeking.
 func (s *Server) SeekBacklog(channel string, n int, d time.Duration) {
 	s.faults.add(fault{at: atSeek, channel: channel, left: n, wait: d})
 }
 
-// seek is the state of a subscriber for which the org seeks through the backlog, see
-// SeekBacklog. The zero value is a subscriber that waits for nothing.
+// seek is the state of a subscriber for which the org seeks through the backlog, see SeekBacklog.
+// The zero value is a subscriber that waits for nothing.
 type seek struct {
 	until, next time.Time
 	step        time.Duration
@@ -24,7 +23,7 @@ type seek struct {
 // seekSteps is the least number of empty responses that a stream gets while it seeks.
 const seekSteps = 10
 
-// seekLocked is the seek of a subscriber that begins at the record with index cursor.
+// seekLocked returns the seek of a subscriber that begins at the record with index cursor.
 func (s *Server) seekLocked(t *topic, cursor int) seek {
 	if !t.log.eventsFrom(cursor) {
 		return seek{}
@@ -37,7 +36,7 @@ func (s *Server) seekLocked(t *topic, cursor int) seek {
 	return seek{until: now.Add(f.wait), next: now.Add(step), step: step, cleared: s.cleared.Load()}
 }
 
-// seeks says whether the org still seeks for the subscriber with this state.
+// seeks reports whether the org still seeks for the subscriber with this state.
 func (s *Server) seeks(k seek) bool {
 	return time.Now().Before(k.until) && k.cleared == s.cleared.Load()
 }
@@ -55,8 +54,8 @@ func (s *Server) endSeeks() {
 	}
 }
 
-// seekOn sends the empty response that a stream which seeks is due. Its latest_replay_id
-// is before the next event.
+// seekOn sends a stream for which the org seeks the empty response that is due. Its
+// latest_replay_id is before the next event.
 func (st *stream) seekOn(now time.Time) error {
 	if now.Before(st.seek.next) {
 		return nil
@@ -95,7 +94,7 @@ func (st *stream) seekOn(now time.Time) error {
 func (sub *subscription) beginSeekLocked(s *Server) {
 	sub.seek = s.seekLocked(sub.topic, sub.cursor)
 	if s.seeks(sub.seek) {
-		// Nothing stops the timer: where the session has ended before, it wakes nobody.
+		// Nothing stops the timer: if the session has ended before, it wakes nobody.
 		time.AfterFunc(time.Until(sub.seek.until), sub.session.wakeUp)
 	}
 }

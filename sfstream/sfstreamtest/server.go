@@ -23,7 +23,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// Server is an org. All methods may be called from any goroutine.
+// Server is a simulated org. All methods may be called from any goroutine.
 type Server struct {
 	config   config
 	account  Account
@@ -114,8 +114,8 @@ func Start(opts ...Option) (_ *Server, err error) {
 	return s, nil
 }
 
-// Close stops the org. It returns when everything that it started has ended;
-// a second call does nothing.
+// Close stops the org. It returns when everything that the org started has ended; a second call
+// does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	closed, servers := s.closed, s.pubsub
@@ -124,27 +124,27 @@ func (s *Server) Close() error {
 	if closed {
 		return nil
 	}
-	// 1. No stream lives on: Stop cancels the handlers and waits for them.
+	// 1. The streams end: Stop cancels their handlers and waits for them.
 	s.page.close()
 	for _, g := range servers {
 		g.Stop()
 	}
-	// 2. No connect is held any more, no login lives on.
+	// 2. The held connects and the logins under way end.
 	s.bayeux.close()
 	if s.http != nil {
 		_ = s.http.Close()
 	}
-	// 3. Nobody comes in any more; what is left of the connections is cut.
+	// 3. No new connection comes in any more, and those that are left are cut.
 	s.network.close()
 	if s.client != nil {
 		s.client.CloseIdleConnections()
 	}
 	s.wg.Wait()
-	// 4. Nothing writes to the log any more, except verbs that come too late.
+	// 4. Nothing writes to the log any more, except methods that are called too late.
 	return s.journal.close()
 }
 
-// now is the org's clock.
+// now returns the time of the org's clock.
 func (s *Server) now() time.Time { return time.Now().Add(s.config.clockSkew) }
 
 func (s *Server) scheme() string {
@@ -154,15 +154,15 @@ func (s *Server) scheme() string {
 	return "http://"
 }
 
-// LoginURL is where to log in, such as http://127.0.0.1:40001.
+// LoginURL returns where to log in, such as http://127.0.0.1:40001.
 func (s *Server) LoginURL() string { return s.scheme() + s.httpGate.addr.String() }
 
-// PubSubEndpoint is where the Pub/Sub API is: host:port with TLS, else http://host:port.
+// PubSubEndpoint returns where the Pub/Sub API is: host:port with TLS, else http://host:port.
 func (s *Server) PubSubEndpoint() string {
 	return strings.TrimPrefix(s.scheme(), "https://") + s.pubsubGate.addr.String()
 }
 
-// CertPEM is the certificate authority of an org with TLS, else nil.
+// CertPEM returns the certificate authority of an org with TLS, else nil.
 func (s *Server) CertPEM() []byte {
 	if s.cert == nil {
 		return nil
@@ -170,7 +170,8 @@ func (s *Server) CertPEM() []byte {
 	return s.cert.pem
 }
 
-// HTTPClient reaches LoginURL and trusts it. It is the same one at every call.
+// HTTPClient returns a client that reaches LoginURL and trusts it. It is the same one at every
+// call.
 func (s *Server) HTTPClient() *http.Client { return s.client }
 
 func (s *Server) newHTTPClient() *http.Client {
@@ -189,7 +190,7 @@ func (s *Server) newHTTPClient() *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// DialOptions reach PubSubEndpoint and trust it.
+// DialOptions returns gRPC options that reach PubSubEndpoint and trust it.
 func (s *Server) DialOptions() []grpc.DialOption {
 	creds := insecure.NewCredentials()
 	if s.cert != nil {
@@ -217,9 +218,9 @@ func (s *Server) serveHTTP() {
 	s.wg.Go(func() { _ = s.http.Serve(ln) })
 }
 
-// countConn lets Close wait for connections, and so for their handlers. The serve loop
-// counts new connections, and is itself counted meanwhile, so that the count is never 0
-// while one can still come.
+// countConn lets Close wait for connections, and so for their handlers. The serve loop counts new
+// connections, and is itself counted as long as it runs, so that the count is never 0 while a
+// connection can still come in.
 func (s *Server) countConn(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -229,11 +230,12 @@ func (s *Server) countConn(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// servePubSub puts a new gRPC server in the gate. Older ones keep what they have.
+// servePubSub puts a new gRPC server into the gate. Older servers keep the connections that they
+// have.
 func (s *Server) servePubSub() {
 	opts := []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(uint32(s.config.maxStreams)),
-		grpc.MaxRecvMsgSize(math.MaxInt32), // checkSize judges, grpc would say something else
+		grpc.MaxRecvMsgSize(math.MaxInt32), // checkSize refuses large requests: grpc would do it with another error
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: s.config.minPing}),
 	}

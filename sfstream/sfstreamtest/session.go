@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// session is what an access token stands for.
+// session is the login that an access token stands for.
 type session struct {
 	instanceURL string
 	user        string
 	restOnly    bool         // the token is in JWT form, which the event APIs refuse
-	used        atomic.Int64 // when, in Unix nanoseconds; expired if 0
+	used        atomic.Int64 // when it was used last, in Unix nanoseconds; 0: it has expired
 }
 
 // touch slides the session's timeout.
@@ -25,9 +25,9 @@ func (s *session) touch(now time.Time) {
 	}
 }
 
-// sessions are the tokens of the org.
+// sessions has the tokens of the org.
 type sessions struct {
-	prefix  string // of access tokens: the org's 15 characters
+	prefix  string // the beginning of access tokens: the org's 15 characters
 	timeout time.Duration
 	rotate  bool
 
@@ -57,8 +57,8 @@ func (s *sessions) issue(ses *session, now time.Time) (token string) {
 	return token
 }
 
-// jwtToken is an access token in the form of a JWT. Its signature is random and never
-// checked: to a client the token is opaque, and the org looks it up like any other.
+// jwtToken returns an access token in the form of a JWT. Its signature is random and never checked:
+// to a client the token is opaque, and the org looks it up like any other.
 func jwtToken(ses *session, now time.Time) string {
 	payload := fmt.Sprintf(`{"scp":"api","aud":[%q],"sub":"uid:%s","iss":%q,"iat":%d,"jti":%q}`,
 		ses.instanceURL, ses.user, ses.instanceURL, now.Unix(), rand.Text())
@@ -69,7 +69,7 @@ func jwtToken(ses *session, now time.Time) string {
 	return strings.Join(parts, ".")
 }
 
-// useForEvents is use for the Pub/Sub API and CometD, which refuse tokens in JWT form.
+// useForEvents does what use does for the Pub/Sub API and CometD, which refuse tokens in JWT form.
 func (s *sessions) useForEvents(token string, now time.Time) (*session, bool) {
 	ses, ok := s.use(token, now)
 	return ses, ok && !ses.restOnly
@@ -105,8 +105,8 @@ func (s *sessions) expireLocked() {
 	clear(s.live)
 }
 
-// exchange uses a refresh token. next is the one to use from now on, empty if
-// there is no rotation. A token that was rotated away is a theft: everything is revoked.
+// exchange uses a refresh token. next is the token to use from now on, empty if there is no
+// rotation. Use of a token that was rotated away counts as theft: everything is revoked.
 func (s *sessions) exchange(token string) (next string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

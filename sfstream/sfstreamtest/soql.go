@@ -64,8 +64,8 @@ func (e not) fields(into []string) []string   { return e.of.fields(into) }
 
 func (e compare) fields(into []string) []string { return append(into, e.field) }
 
-// holds compares as SOQL does: text without regard to case, and a field without a
-// value is unequal to everything but null.
+// holds compares as SOQL does: text without regard to case, and a field without a value is unequal
+// to everything but null.
 func (e compare) holds(record map[string]any) bool {
 	got := record[e.field]
 	switch e.op {
@@ -101,7 +101,7 @@ func (e compare) holds(record map[string]any) bool {
 	return ok && n >= 0
 }
 
-// order compares two values, if they can be compared.
+// order compares two values. ok is false if they cannot be compared.
 func order(a, b any) (n int, ok bool) {
 	if text, isText := a.(string); isText {
 		if at, err := time.Parse(time.RFC3339, text); err == nil {

@@ -21,7 +21,7 @@ func (p *soqlParser) next() token {
 	return t
 }
 
-// keyword takes a word if it comes next.
+// keyword steps over a word if it comes next, and reports whether it does.
 func (p *soqlParser) keyword(word string) bool {
 	if t := p.peek(); t.literal || !strings.EqualFold(t.text, word) {
 		return false
@@ -110,7 +110,7 @@ func (p *soqlParser) and() (expr, error) {
 	return parts, nil
 }
 
-// maxDepth bounds parentheses and NOTs, which nest.
+// maxDepth bounds how deep parentheses and NOTs may nest.
 const maxDepth = 100
 
 func (p *soqlParser) term() (expr, error) {

@@ -15,8 +15,8 @@ import (
 // wire is the server's side of a Subscribe call.
 type wire = grpc.BidiStreamingServer[eventbus.FetchRequest, eventbus.FetchResponse]
 
-// stream is one Subscribe call: a place in a channel, and what the client has
-// asked for. Only the handler's goroutine uses it, but for the fields named.
+// stream is one Subscribe call: a place in a channel, and what the client has asked for. Only the
+// handler's goroutine uses it, except for the fields named below.
 type stream struct {
 	server  *Server
 	topic   *topic
@@ -24,21 +24,21 @@ type stream struct {
 	wire    wire
 	rpcID   string
 
-	wake chan struct{} // room for one: there may be something to send
-	end  chan error    // room for one: end now, like this
+	wake chan struct{} // has room for one: there may be something to send
+	end  chan error    // has room for one: end now, with this error; nil is OK
 
 	// The topic's mutex guards these.
 	cursor      int // index of the next record
-	outstanding int // events asked for and not sent
+	outstanding int // how many events were asked for and not sent
 
-	began  int         // index of the first record that was not there at the subscribe: those before are replayed
-	place  place       // how far it is in a group
-	broken *GroupBreak // by which the stream ends now, inside of a group; nil if it goes on
+	began  int         // index of the first record that came after the subscribe: those before are replayed
+	place  place       // how far the stream is in a group
+	broken *GroupBreak // the fault that ends the stream now, inside of a group; nil if it goes on
 
 	seek    seek
 	reached uint64    // the last replay id that the client knows of, 0 if none
 	failed  error     // the error with which the stream ends; nil while it goes on
-	quiet   time.Time // since when the stream was sent nothing, from which keepalives are timed
+	quiet   time.Time // when the last response was sent; keepalives are timed from here
 	routed  time.Time // when a stream of new events begins to see them; zero once it does
 	batch   batch
 }
@@ -62,7 +62,7 @@ func (s *Server) subscribe(w wire, rpcID string) error {
 		first.err = status.FromContextError(w.Context().Err()).Err()
 	}
 	if errors.Is(first.err, io.EOF) {
-		return nil // the client changed its mind
+		return nil // the client closed its side without a request
 	}
 	if first.err != nil {
 		return first.err
@@ -88,7 +88,7 @@ func (s *Server) subscribe(w wire, rpcID string) error {
 
 type received struct {
 	request *eventbus.FetchRequest
-	err     error // the last one: io.EOF when the client has closed its side
+	err     error // the last value has an error: io.EOF if the client has closed its side
 }
 
 // receive reads the client's requests. The goroutine ends with the stream, at the
@@ -115,7 +115,7 @@ func (s *Server) receive(w wire) <-chan received {
 	return in
 }
 
-// open judges the first request and takes the stream's place in the channel.
+// open checks the first request and gives the stream its place in the channel.
 func (st *stream) open(req *eventbus.FetchRequest, call SubscribeCall) (ended bool, err error) {
 	s, t := st.server, st.topic
 	fail := func(code string) error { return s.newFailure(code, t.name) }
@@ -126,7 +126,7 @@ func (st *stream) open(req *eventbus.FetchRequest, call SubscribeCall) (ended bo
 		return true, fail(f.code) // which is nil for "OK"
 	}
 	switch {
-	case t.schema == nil && !t.multi: // removed a moment ago
+	case t.schema == nil && !t.multi: // the channel was removed a moment ago
 		return false, fail("topic.not.found")
 	case t.revoked:
 		return false, fail("subscription.topic.cannot.subscribe")
@@ -174,7 +174,7 @@ func (st *stream) close() {
 	st.topic.notifyLocked()
 }
 
-// run sends what there is, as far as the client asked for it, and waits for more.
+// run sends the events that there are, as far as the client has asked for them, and waits for more.
 func (st *stream) run(in <-chan received) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -223,7 +223,7 @@ func (st *stream) wakeUp() {
 	}
 }
 
-// fetch takes a further request of the client.
+// fetch handles a further request of the client.
 func (st *stream) fetch(req *eventbus.FetchRequest) error {
 	s, t := st.server, st.topic
 	switch {
@@ -249,7 +249,7 @@ func (st *stream) fetch(req *eventbus.FetchRequest) error {
 	return st.askLocked(int(req.NumRequested))
 }
 
-// askLocked adds to what the client asked for.
+// askLocked adds to the number of events that the client asked for.
 func (st *stream) askLocked(n int) error {
 	limit := st.server.config.creditCap
 	st.outstanding += n
@@ -270,7 +270,7 @@ func (st *stream) sendEvents() (bool, error) {
 		return false, st.failed
 	}
 	st.session.touch(st.server.now())
-	// grpc has encoded the response when Send returns, so it can be filled again.
+	// grpc has encoded the response when Send returns, so the response can be filled again.
 	err := st.wire.Send(&st.batch.response)
 	st.quiet = time.Now()
 	return true, err

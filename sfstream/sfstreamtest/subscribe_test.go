@@ -87,10 +87,10 @@ func TestRequestsAreValidated(t *testing.T) {
 			bubble(t, func(t *testing.T, r *rig) {
 				stream := r.open(test.first)
 				if test.second != nil {
-					_ = stream.Send(test.second) // may find that the stream has ended
+					_ = stream.Send(test.second) // it may find that the stream has ended
 				}
 				wantEnd(t, stream, test.want, test.code)
-				// The connection is as good as before.
+				// The connection must still work.
 				events := r.publish(1)
 				if got := recvIDs(t, r.open(earliest(orders, 1)), 1); !slices.Equal(got, idsOf(events)) {
 					t.Errorf("got %v afterwards", got)
@@ -230,7 +230,7 @@ func TestEventsAgeOutAfter72Hours(t *testing.T) {
 	})
 }
 
-// The log is kept in pieces, and forgotten by the piece.
+// The log is kept in chunks, and forgets events by the chunk.
 func TestALongLog(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.publish(2500)
@@ -350,7 +350,8 @@ func TestBatchesAreSplit(t *testing.T) {
 	}
 }
 
-// Both with an event that has no replay id.
+// A stream ends when its client closes its side, or the connection. The first stream here has an
+// event without a replay id.
 func TestStreamsEndWithTheirClient(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		_, err := r.PublishRaw(orders, sfstreamtest.RawEvent{NoReplayID: true})

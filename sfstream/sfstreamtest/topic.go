@@ -11,7 +11,7 @@ import (
 // changeEvents is the channel that has the changes of all objects.
 const changeEvents = "/data/ChangeEvents"
 
-// topic is a channel: its schema, its events and who follows it now.
+// topic is a channel: its schema, its events and its subscribers.
 type topic struct {
 	name      string
 	serial    int  // counts the org's channels, for record ids
@@ -24,11 +24,11 @@ type topic struct {
 	reset     bool       // the replay ids have gone back, see ResetReplay
 	acceptOld bool       // replay ids from before the reset are accepted
 	before    uint64     // the replay id before the first event, which seekOn has named to streams
-	push      *pushTopic // of a /topic, else nil
+	push      *pushTopic // the definition of a /topic, else nil
 	generic   bool       // the channel is a /u
 	feeds     []feed     // the multi-entity channels that also carry its events
 	log       eventLog
-	sent      int // index of the first record that no stream was sent
+	sent      int // index of the first record that was not sent to any stream
 
 	streams        map[*stream]struct{}
 	subs           map[*subscription]struct{}
@@ -54,13 +54,13 @@ func (s *Server) topic(name string) *topic {
 	return t
 }
 
-// lookup returns a channel that exists for subscribers of the Pub/Sub API.
+// lookup returns a channel, if it exists for subscribers of the Pub/Sub API.
 func (s *Server) lookup(name string) (*topic, bool) {
 	t, ok := s.find(name)
 	return t, ok && !t.streaming
 }
 
-// find returns a channel that exists for subscribers of any kind.
+// find returns a channel, if it exists for subscribers of any kind.
 func (s *Server) find(name string) (*topic, bool) {
 	s.mu.Lock()
 	t := s.topics[name]
@@ -77,7 +77,7 @@ func (t *topic) existsLocked() bool {
 	return t.schema != nil || t.multi || t.push != nil || t.generic
 }
 
-// matching returns the channel, or all if channel is "".
+// matching returns the channel, or all channels if channel is "".
 func (s *Server) matching(channel string) []*topic {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,10 +90,9 @@ func (s *Server) matching(channel string) []*topic {
 	return found
 }
 
-// DefineEvent makes a channel, such as /event/Order__e, with its Avro schema.
-// For a channel that exists it is a schema change: events that were published
-// before keep their schema. A /data channel's events also appear on
-// /data/ChangeEvents.
+// DefineEvent makes a channel, such as /event/Order__e, with its Avro schema. For a channel that
+// exists it is a schema change: events that were published before keep their schema. The events of
+// a /data channel also appear on /data/ChangeEvents.
 func (s *Server) DefineEvent(channel, schemaJSON string) error {
 	return s.define(channel, schemaJSON, true)
 }
@@ -110,7 +109,7 @@ func (s *Server) define(channel, schemaJSON string, keep bool) error {
 	t := s.topic(channel)
 	s.mu.Lock()
 	if known := s.schemas[sc.id]; known != nil {
-		sc = known // what an id means never changes, its docs included
+		sc = known // an id always means the same schema, its docs included
 	} else {
 		s.schemas[sc.id] = sc
 	}
@@ -133,8 +132,8 @@ func (s *Server) define(channel, schemaJSON string, keep bool) error {
 	return nil
 }
 
-// DefineChannel makes a custom channel, such as /event/Sales__chn, that carries
-// the events of its members from now on.
+// DefineChannel makes a custom channel, such as /event/Sales__chn, that carries the events of its
+// members from now on.
 func (s *Server) DefineChannel(channel string, members ...string) error {
 	return s.defineChannel(channel, members, true)
 }
@@ -185,9 +184,9 @@ func validChannel(channel string) error {
 	return fmt.Errorf("sfstreamtest: %q is not a channel of the Pub/Sub API: /event/Name__e or /data/NameChangeEvent", channel)
 }
 
-// addLocked appends a record, with the next replay id unless it has one, and wakes
-// the streams. The log file is written under the mutex: an event is on disk, in its place, before any
-// stream can see it.
+// addLocked appends a record, with the next replay id unless it has one, and wakes the streams. It
+// writes the log file under the mutex, so that an event is on disk, in its place, before any stream
+// can see it.
 func (t *topic) addLocked(r record, j *journal) (record, error) {
 	if r.replay == 0 {
 		r.replay = t.log.nextReplay()

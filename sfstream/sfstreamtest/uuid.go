@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 )
 
-// newUUID returns a random UUID (version 4). Nothing here is a secret, and a
-// million events are published per benchmark: math/rand it is.
+// newUUID returns a random UUID (version 4). It uses math/rand, because nothing here is a secret
+// and a benchmark publishes a million events.
 func newUUID() string {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], rand.Uint64())

@@ -32,7 +32,7 @@ func TestPlatformEventsHaveTheirNameFromAVersionOn(t *testing.T) {
 			}
 			return text
 		}
-		for _, version := range []string{"63.0", "36.0"} { // the latter is routed to the newest
+		for _, version := range []string{"63.0", "36.0"} { // the org routes the latter to the newest
 			got := named(version, channel)
 			for _, want := range []string{`,"EventApiName":"Order_Event__e"}}`, `,"EventApiName":"NewOrderConfirmation__e"}}`} {
 				if !strings.Contains(got, want) {
@@ -46,8 +46,8 @@ func TestPlatformEventsHaveTheirNameFromAVersionOn(t *testing.T) {
 	}, sfstreamtest.WithEventAPIName("63.0"))
 }
 
-// pinged is how many responses a stream gets within an hour whose connection is
-// pinged every 30 s, before it ends.
+// pinged returns how many responses a stream gets within an hour, or before it ends, if its
+// connection is pinged every 30 s.
 func pinged(t *testing.T, opts ...sfstreamtest.Option) (responses int, err error) {
 	bubble(t, func(t *testing.T, r *rig) {
 		conn, dialErr := grpc.NewClient(strings.TrimPrefix(r.PubSubEndpoint(), "http://"), append(r.DialOptions(),
@@ -93,7 +93,7 @@ func TestAConnectionOfOneStream(t *testing.T) {
 			t.Errorf("a second call beside the stream: %v", err)
 		default:
 		}
-		// A connection of its own has a slot.
+		// Another connection has a free slot.
 		other := eventbus.Client{Conn: r.dial()}
 		_, err := other.GetTopic(r.ctx(), &eventbus.TopicRequest{TopicName: orders})
 		check(t, err)
