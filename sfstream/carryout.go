@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/sfstream/sfstream-go/authenticator"
 )
 
 // longestWait bounds what a server can ask for: a mistake of its own must not
@@ -21,7 +23,7 @@ const longestWait = time.Hour
 // lives on. It reports whether a new session is needed.
 func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 	delete(l.asked, f.sub)
-	l.explain(err)
+	explain(err, l.creds)
 	act := classify(err)
 	f.status.failed(err)
 	l.client.limited(err)
@@ -54,7 +56,7 @@ func (l *link) channelRefused(f *feed, err error) (reopen bool) {
 
 // decide says how long to wait before the next session, or why there is none.
 func (l *link) decide(err error, progress bool) (wait time.Duration, fatal error) {
-	l.explain(err)
+	explain(err, l.creds)
 	act := classify(err)
 	if act == actionResume {
 		if progress {
@@ -215,11 +217,20 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
+// explain adds to the refusal of a token what is known of the token. The error is the caller's
+// alone until it is told.
+func explain(err error, creds *authenticator.Credentials) {
+	var server *ServerError
+	if errors.As(err, &server) && server.Code == Unauthenticated && !server.restOnly && creds != nil && restOnly(creds.AccessToken) {
+		server.restOnly = true
+	}
+}
+
 // reauthorize drops the token that was refused. The first refusal is followed
 // at once by an attempt with a new one. Refused again, a Subscribe fails; what
 // was followed before tries on within the login budget.
 func (l *link) reauthorize(err error) (time.Duration, error) {
-	before, refused := l.refused, refusalOf(l.creds)
+	before, refused := l.refused, tokenOf(l.creds)
 	l.refused = &refused
 	if before != nil {
 		for _, f := range l.snapshot() {

@@ -107,7 +107,7 @@ func (c *Client) Open(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.life, cancel)() // Close waits for no login
-	creds, err := c.logins.open(ctx)
+	creds, err := c.logins.token(ctx, tokenRequest{open: true})
 	if err != nil && c.life.Err() != nil {
 		return ErrClosed
 	}

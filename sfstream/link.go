@@ -31,7 +31,7 @@ type link struct {
 
 	asked     map[*subscription]*feed    // of the present session
 	creds     *authenticator.Credentials // of the last attempt
-	refused   *refusal                   // the last token that was refused since something was received
+	refused   *token                     // the last token that was refused since something was received
 	backOff   backoff.BackOff
 	heard     time.Time // when the present session last proved to work; zero: it has not
 	lasted    bool      // it did so for a while
@@ -102,7 +102,7 @@ func (l *link) open() (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.creds, err = l.client.logins.get(l.life, l.name()); err != nil {
+	if l.creds, err = l.client.logins.token(l.life, tokenRequest{channel: l.name()}); err != nil {
 		return nil, err
 	}
 	return l.transport.open(l.life, l.creds, l.ask(due))

@@ -21,12 +21,15 @@ import (
 const (
 	loginTimeout = 2 * time.Minute // of one login: longer than an authenticator's own
 
-	// slowLogin is the least pause after a login that was one too many.
+	// slowLogin is the least pause after a login that Salesforce refused because there were too
+	// many.
 	slowLogin = time.Minute
 
-	// relocateEvery and relocateSlowly are the pauses between logins for an instance
-	// that is not where it was: for the first relocations of them in a row, and for
-	// those after.
+	// renewEvery is the least time between two logins for channels that are denied.
+	renewEvery = time.Minute
+
+	// relocateEvery is the least time between two logins for an instance that is not where it
+	// was. After so many relocations in a row that is relocateSlowly.
 	relocateEvery  = time.Minute
 	relocateSlowly = 15 * time.Minute
 	relocations    = 5
@@ -35,13 +38,13 @@ const (
 	renewEvery = time.Minute
 )
 
-// errOtherOrg ends a client whose account logs in elsewhere now: replay ids and
+// errOtherOrg ends a client whose account logs in to another org than before: replay ids and
 // markers of one org mean nothing in another.
 var errOtherOrg = errors.New("this login is of another org than the first one: its events have other replay ids; make a new client")
 
-// logins gives the links of a client their tokens. All share one login; after
-// one that failed all pause; and there are no more than a budget of logins that
-// Salesforce refuses, or whose tokens it refuses: that locks accounts.
+// logins gives the links of a client their tokens. All links share one login, and all pause after
+// one that failed. Salesforce locks accounts that log in wrongly too often, so WithLoginBudget
+// bounds how many logins Salesforce refuses, and how many give a token that it then refuses.
 type logins struct {
 	cache *authenticator.Cache
 	login authenticator.Login
@@ -49,86 +52,88 @@ type logins struct {
 	fixed bool // the credentials are the user's own and never change
 	clock *serverclock.Clock
 
-	mu       sync.Mutex
-	orgID    string    // of the first login
-	instance string    // of the last login
-	moved    time.Time // when a token was dropped for an instance that was not there
-	moves    int       // how often that was, since another instance was found
-	last     refusal   // the last login, by its token
-	refusals []refusal // tokens that were refused, within the budget's period
-	rejected []time.Time
-	renewed  time.Time       // when a token was dropped for a channel that was denied
-	backOff  backoff.BackOff // of failing logins; nil: the last one succeeded
-	until    time.Time       // no login of a link before
-	full     time.Time       // no login at all before: the budget is spent
-	failure  error           // why
+	mu         sync.Mutex
+	orgID      string // of the first login
+	instance   string // of the last login
+	relocation relocation
+	last       token       // of the last login
+	refused    []token     // that Salesforce has refused, within the budget's period
+	rejected   []time.Time // when Salesforce has refused a login, within the budget's period
+	renewed    time.Time   // when a token was dropped last for a channel that was denied
+	pause      loginPause
 }
 
-// open is get for Open, which waits for no pause.
-func (l *logins) open(ctx context.Context) (*authenticator.Credentials, error) {
-	return l.token(ctx, "", true)
+// A loginPause is how long there is no login after one that failed. The zero value is no pause.
+type loginPause struct {
+	until   time.Time       // links do not log in before
+	full    time.Time       // Open does not either: the budget is used up
+	failure error           // of the last login
+	backOff backoff.BackOff // nil: the last login succeeded
 }
 
-// get returns a token that has not been refused yet, after a login if need be.
-func (l *logins) get(ctx context.Context, channel string) (*authenticator.Credentials, error) {
-	return l.token(ctx, channel, false)
+// A tokenRequest is for what a token is wanted.
+type tokenRequest struct {
+	channel string // for the error; empty: for several
+	open    bool   // Open's: the user wants a login though links pause
 }
 
-func (l *logins) token(ctx context.Context, channel string, atOnce bool) (*authenticator.Credentials, error) {
-	if err := l.pausing(atOnce); err != nil {
-		return nil, l.error(channel, err)
+// token returns a token that Salesforce has not refused yet, after a login where it takes one.
+func (l *logins) token(ctx context.Context, req tokenRequest) (*authenticator.Credentials, error) {
+	creds, err := l.credentials(ctx, req)
+	if err == nil {
+		return creds, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return nil, &AuthError{LoginURL: l.login.URL, Channel: req.channel, after: time.Until(l.pause.until), err: err}
+}
+
+func (l *logins) credentials(ctx context.Context, req tokenRequest) (*authenticator.Credentials, error) {
+	if err := l.pausing(req); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	creds, err := l.cache.Get(ctx, l.login)
 	switch {
 	case err != nil:
-		l.failed(err, atOnce)
-		return nil, l.error(channel, err)
+		l.failed(err, req)
+		return nil, err
 	case creds.OrgID == "" || creds.InstanceURL == "" || creds.AccessToken == "":
-		return nil, l.error(channel, fmt.Errorf("%w: the authenticator's credentials lack an access token, instance URL or org id", ErrInvalidOption))
+		return nil, fmt.Errorf("%w: the authenticator's credentials lack an access token, instance URL or org id", ErrInvalidOption)
 	}
 	if err := creds.Validate(); err != nil {
-		return nil, l.error(channel, err)
+		return nil, err
 	}
-	if err := l.succeeded(creds); err != nil {
-		return nil, l.error(channel, err)
-	}
-	return creds, nil
+	return creds, l.succeeded(creds)
 }
 
-// error wraps why there is no token, and for how long there will be none.
-func (l *logins) error(channel string, err error) error {
+// pausing returns why there is no login now, nil where there is one.
+func (l *logins) pausing(req tokenRequest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &AuthError{LoginURL: l.login.URL, Channel: channel, after: time.Until(l.until), err: err}
-}
-
-func (l *logins) pausing(atOnce bool) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now := time.Now(); now.Before(l.full) || !atOnce && now.Before(l.until) {
-		return l.failure
+	if now := time.Now(); now.Before(l.pause.full) || !req.open && now.Before(l.pause.until) {
+		return l.pause.failure
 	}
 	return nil
 }
 
-// failed begins a pause. Links that waited for one login fail together: the first
-// one counts.
-func (l *logins) failed(err error, atOnce bool) {
+// failed begins a pause. Links that have waited for the same login fail together: only the first
+// one of them lengthens the pause.
+func (l *logins) failed(err error, req tokenRequest) {
 	if errors.Is(err, context.Canceled) {
-		return // nobody wants it any more
+		return // nobody wants the login any more
 	}
 	l.mu.Lock()
 	now := time.Now()
-	if now.Before(l.until) && !atOnce {
+	if now.Before(l.pause.until) && !req.open {
 		l.mu.Unlock()
 		return
 	}
-	if l.backOff == nil {
-		l.backOff = l.cfg.newBackOff()
+	if l.pause.backOff == nil {
+		l.pause.backOff = l.cfg.newBackOff()
 	}
-	pause := max(0, l.backOff.NextBackOff()) // Stop is for the link to obey
+	pause := max(0, l.pause.backOff.NextBackOff()) // Stop is for the link to obey
 	if e, ok := errors.AsType[*authenticator.Error](err); ok {
 		if tooMany(e) {
 			pause = max(pause, slowLogin)
@@ -136,19 +141,20 @@ func (l *logins) failed(err error, atOnce bool) {
 		if judged(e) {
 			l.rejected = append(withinPeriod(l.rejected, now, l.cfg.loginPeriod), now)
 			if over := len(l.rejected) - l.cfg.loginBudget; over >= 0 {
-				l.full = l.rejected[over].Add(l.cfg.loginPeriod)
-				pause = max(pause, l.full.Sub(now))
+				l.pause.full = l.rejected[over].Add(l.cfg.loginPeriod)
+				pause = max(pause, l.pause.full.Sub(now))
 			}
 		}
 	}
-	l.until, l.failure = now.Add(pause), err
+	l.pause.until, l.pause.failure = now.Add(pause), err
 	l.mu.Unlock()
-	l.tell(LoginEvent{Err: err})
+	l.report(LoginEvent{Err: err})
 }
 
-// judged reports whether Salesforce itself has refused a login. SOAP does so with
-// HTTP 500. An answer that cannot be read may be a refusal where the status is that
-// of one: it ends nothing, but counts. A page is never one.
+// judged reports whether Salesforce itself has refused a login, which counts against the budget.
+// Salesforce refuses those by SOAP with HTTP 500. An answer that cannot be read may be a refusal
+// where its status is that of one: it does not end the client, but counts. An HTML page is never
+// Salesforce's refusal.
 func judged(e *authenticator.Error) bool {
 	switch e.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
@@ -157,20 +163,22 @@ func judged(e *authenticator.Error) bool {
 	return e.StatusCode >= 400 && (e.StatusCode < 500 || authenticator.Permanent(e)) && !strings.HasSuffix(e.Code, "_reply")
 }
 
-// tooMany reports whether a login was refused for those before it.
+// tooMany reports whether Salesforce has refused a login because there were too many before.
 func tooMany(e *authenticator.Error) bool {
 	return e.StatusCode == http.StatusTooManyRequests || e.Code == "rate_limit_exceeded" || e.Code == "REQUEST_LIMIT_EXCEEDED" ||
 		e.Code == "LOGIN_RATE_EXCEEDED" || strings.Contains(strings.ToLower(e.Description), "login rate exceeded")
 }
 
+// withinPeriod drops the times that are older than a period.
 func withinPeriod(times []time.Time, now time.Time, period time.Duration) []time.Time {
 	return slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) >= period })
 }
 
-// succeeded takes in a token, and refuses one of another org.
+// succeeded notes the token of a login, and refuses one of another org. The cache gives the same
+// token many times: only a new one is reported.
 func (l *logins) succeeded(creds *authenticator.Credentials) error {
 	org := replaystore.Key{OrgID: creds.OrgID}.Canonical().OrgID
-	token := refusalOf(creds)
+	got := tokenOf(creds)
 	l.mu.Lock()
 	if l.orgID == "" {
 		l.orgID = org
@@ -178,27 +186,27 @@ func (l *logins) succeeded(creds *authenticator.Credentials) error {
 	same := l.orgID == org
 	from := l.instance
 	moved := from != "" && from != creds.InstanceURL
-	fresh := moved || !l.last.same(token)
+	isNew := moved || !l.last.same(got)
 	if l.instance = creds.InstanceURL; moved {
-		l.moves = 0
+		l.relocation.inRow = 0
 	}
-	l.last, l.backOff, l.until, l.full = token, nil, time.Time{}, time.Time{}
+	l.last, l.pause = got, loginPause{}
 	l.mu.Unlock()
 	l.clock.SetInstance(creds.InstanceURL)
 	switch {
 	case !same:
 		return errOtherOrg
-	case fresh:
+	case isNew:
 		if moved {
 			l.cfg.log.Info("the org has another instance now", "from", from, "to", creds.InstanceURL)
 		}
-		l.tell(LoginEvent{OrgID: org, InstanceURL: creds.InstanceURL})
+		l.report(LoginEvent{OrgID: org, InstanceURL: creds.InstanceURL})
 	}
 	return nil
 }
 
-// tell tells the log and the hook of a login.
-func (l *logins) tell(e LoginEvent) {
+// report tells the log and the hook of a login.
+func (l *logins) report(e LoginEvent) {
 	e.LoginURL = l.login.URL
 	if e.Err != nil {
 		l.cfg.log.Info("login failed", "login_url", e.LoginURL, "error", e.Err)
@@ -210,53 +218,91 @@ func (l *logins) tell(e LoginEvent) {
 	}
 }
 
-// refusal is a login whose token Salesforce refused.
-type refusal struct {
-	token  [sha256.Size]byte // its hash: what is printed of a client must hold no secret
-	issued time.Time         // tells two logins that gave the same token apart; zero where the flow does not tell
-	at     time.Time
+// A token tells logins apart by what they gave.
+type token struct {
+	hash   [sha256.Size]byte // what is printed of a client must hold no secret
+	issued time.Time         // tells two logins apart that gave the same token; zero where the flow has no such time
+	at     time.Time         // when we looked at it
 }
 
-func refusalOf(creds *authenticator.Credentials) refusal {
-	return refusal{sha256.Sum256([]byte(creds.AccessToken)), creds.IssuedAt, time.Now()}
+func tokenOf(creds *authenticator.Credentials) token {
+	return token{sha256.Sum256([]byte(creds.AccessToken)), creds.IssuedAt, time.Now()}
 }
 
-func (r refusal) same(other refusal) bool {
-	return r.token == other.token && r.issued.Equal(other.issued)
+func (t token) same(other token) bool {
+	return t.hash == other.hash && t.issued.Equal(other.issued)
 }
 
-// invalidate drops credentials that Salesforce refused, and returns how many logins
-// of the budget have been in vain. Of the tokens that are refused only those count
-// that the last login gave: streams live on with older ones. Links that fail with
-// one login count once; again says that the caller has logged in since and got no
-// other token.
+// invalidate drops credentials that Salesforce has refused, and returns how many logins of the
+// budget have been in vain. A refused token counts only if the last login gave it, because streams
+// live on with older tokens. Links that fail with the token of one login count once; again says
+// that the caller has logged in since its last refusal and got the same token.
 func (l *logins) invalidate(creds *authenticator.Credentials, again bool) (inVain int) {
-	refused := refusalOf(creds)
+	refused := tokenOf(creds)
 	l.mu.Lock()
-	l.refusals = slices.DeleteFunc(l.refusals, func(r refusal) bool { return refused.at.Sub(r.at) >= l.cfg.loginPeriod })
-	if again || l.last.same(refused) && !slices.ContainsFunc(l.refusals, refused.same) {
-		l.refusals = append(l.refusals, refused)
+	l.refused = slices.DeleteFunc(l.refused, func(t token) bool { return refused.at.Sub(t.at) >= l.cfg.loginPeriod })
+	if again || l.last.same(refused) && !slices.ContainsFunc(l.refused, refused.same) {
+		l.refused = append(l.refused, refused)
 	}
-	inVain = len(l.refusals)
+	inVain = len(l.refused)
 	l.mu.Unlock()
 	l.cache.Invalidate(creds)
 	return inVain
 }
 
-// renew drops credentials that were not refused, for a channel that is denied. It
-// reports whether it did: once in a while, however many channels are denied.
+// renew drops credentials, which Salesforce has not refused, for a channel that is denied. It
+// reports whether it did: once in renewEvery, however many channels are denied.
 func (l *logins) renew(creds *authenticator.Credentials) bool {
 	now := time.Now()
 	l.mu.Lock()
-	again := l.renewed.IsZero() || now.Sub(l.renewed) >= renewEvery
-	if again {
+	due := l.renewed.IsZero() || now.Sub(l.renewed) >= renewEvery
+	if due {
 		l.renewed = now
 	}
 	l.mu.Unlock()
-	if again {
+	if due {
 		l.cache.Invalidate(creds)
 	}
-	return again
+	return due
+}
+
+// relocate drops credentials whose instance is not where they say, so that a new login names the
+// present one. It reports whether it did: once in a while, and never where there is no login.
+func (l *logins) relocate(creds *authenticator.Credentials) bool {
+	if l.fixed {
+		return false
+	}
+	l.mu.Lock()
+	due := l.relocation.due(time.Now())
+	l.mu.Unlock()
+	if due {
+		l.cache.Invalidate(creds)
+	}
+	return due
+}
+
+// A relocation is the last time that an instance was looked for by a new login.
+type relocation struct {
+	at    time.Time
+	inRow int // how often so far, without finding another instance
+}
+
+// due reports whether a new login may look for the instance now, and notes that it does.
+func (r *relocation) due(now time.Time) bool {
+	since := now.Sub(r.at)
+	if since > 2*relocateSlowly {
+		r.inRow = 0 // the last time was of other trouble
+	}
+	every := relocateEvery
+	if r.inRow >= relocations {
+		every = relocateSlowly
+	}
+	if !r.at.IsZero() && since < every {
+		return false
+	}
+	r.at = now
+	r.inRow++
+	return true
 }
 
 const restOnlyAdvice = "the access token is a JWT, which Salesforce takes for REST only: turn off JWT-based access tokens in the app's settings"
@@ -267,44 +313,7 @@ func restOnly(token string) bool {
 	return strings.Count(token, ".") == 2 && !strings.Contains(token, "!")
 }
 
-// explain adds to the refusal of a token what is known of the token. Nobody else
-// has the error yet.
-func (l *link) explain(err error) {
-	var server *ServerError
-	if errors.As(err, &server) && server.Code == Unauthenticated && !server.restOnly && l.creds != nil && restOnly(l.creds.AccessToken) {
-		server.restOnly = true
-	}
-}
-
-// relocate drops credentials whose instance is not where they say, so that a new
-// login names the present one. It reports whether it did: once in a while, and never
-// where there is no login.
-func (l *logins) relocate(creds *authenticator.Credentials) bool {
-	if l.fixed {
-		return false
-	}
-	now := time.Now()
-	l.mu.Lock()
-	since := now.Sub(l.moved)
-	if since > 2*relocateSlowly {
-		l.moves = 0 // that was another time
-	}
-	every := relocateEvery
-	if l.moves >= relocations {
-		every = relocateSlowly
-	}
-	again := l.moved.IsZero() || since >= every
-	if again {
-		l.moved = now
-		l.moves++
-	}
-	l.mu.Unlock()
-	if again {
-		l.cache.Invalidate(creds)
-	}
-	return again
-}
-
+// isStatic reports whether an authenticator has nothing but credentials of the user's own.
 func isStatic(auth authenticator.Authenticator) bool {
 	switch auth.(type) {
 	case authenticator.Static, *authenticator.Static:
