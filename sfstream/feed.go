@@ -43,7 +43,6 @@ type feed struct {
 	accepted chan struct{} // closed when Salesforce has accepted the subscription
 	done     chan struct{} // closed when the feed has ended
 	ended    bool          // client.mu guards it
-	err      error         // why; client.mu guards it, too
 
 	position   position
 	before     position // where it was before its last move
@@ -101,7 +100,7 @@ func (f *feed) set(state State) {
 	err := f.status.lastError()
 	if hooks.OnState != nil {
 		var why error
-		if state == StateWaiting || state == StateEnded && f.reason() != nil {
+		if state == StateWaiting || state == StateEnded && f.status.reason() != nil {
 			why = err
 		}
 		hooks.OnState(f.sub.channel, state, why)
@@ -109,13 +108,6 @@ func (f *feed) set(state State) {
 	if again && hooks.OnReconnect != nil {
 		hooks.OnReconnect(Reconnect{Channel: f.sub.channel, Down: down, Err: f.status.outage()})
 	}
-}
-
-// reason is why the feed has ended, nil where it was not for an error.
-func (f *feed) reason() error {
-	f.client.mu.Lock()
-	defer f.client.mu.Unlock()
-	return f.err
 }
 
 func (f *feed) isAccepted() bool {

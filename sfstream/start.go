@@ -186,10 +186,10 @@ func (f *feed) awaitAccepted(ctx context.Context) error {
 			break
 		}
 		c.endFeed(f, nil)
-		return f.refusal(ctx)
+		return f.notAccepted(ctx)
 	}
 	if !f.isAccepted() {
-		return f.refusal(ctx)
+		return f.notAccepted(ctx)
 	}
 	// So that a restart before the first event knows what "new" meant.
 	if err := c.delivery.saver.flushWithin(ctx, lastSaves); err != nil {
@@ -198,9 +198,9 @@ func (f *feed) awaitAccepted(ctx context.Context) error {
 	return nil
 }
 
-// refusal says why a subscription was not accepted.
-func (f *feed) refusal(ctx context.Context) error {
-	last, reason := f.status.lastError(), f.reason()
+// notAccepted says why Salesforce has not accepted a subscription.
+func (f *feed) notAccepted(ctx context.Context) error {
+	last, reason := f.status.lastError(), f.status.reason()
 	switch {
 	case reason != nil:
 		return reason

@@ -87,8 +87,9 @@ type feedStatus struct {
 	lost     time.Time // when it was live last
 	gaps     int
 	resends  uint64
-	err      error
+	err      error // the last failure
 	errAt    time.Time
+	endedBy  error // nil: the feed follows its channel, or has ended without an error
 }
 
 // set reports whether the state is another one, and where it is live again, after
@@ -124,6 +125,20 @@ func (s *feedStatus) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err, s.errAt = err, time.Now()
+}
+
+// end notes which error has ended the feed, nil for none. The feed's ended is set with it.
+func (s *feedStatus) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endedBy = err
+}
+
+// reason is the error that has ended the feed, nil for none.
+func (s *feedStatus) reason() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endedBy
 }
 
 func (s *feedStatus) gap() {

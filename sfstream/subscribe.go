@@ -155,7 +155,8 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 		c.mu.Unlock()
 		return false
 	}
-	f.ended, f.err = true, err
+	f.ended = true
+	f.status.end(err)
 	l := f.link
 	if l != nil {
 		l.feeds = slices.DeleteFunc(slices.Clone(l.feeds), func(other *feed) bool { return other == f })
