@@ -11,14 +11,6 @@ import (
 )
 
 const (
-	// deniedFor is how long a channel that was once accepted may be denied before
-	// that is believed: permission and channel changes take Salesforce 10 minutes.
-	deniedFor   = 10 * time.Minute
-	deniedEvery = 30 * time.Second
-
-	// fallBackEvery is how often a stale id may be met without a pause.
-	fallBackEvery = time.Minute
-
 	// unackedWarning is how long a channel waits for Ack without a warning.
 	unackedWarning = time.Minute
 
@@ -59,11 +51,7 @@ type feed struct {
 	missed     error     // why events of the channel are missing, until the link has dealt with it
 	mayMiss    bool      // missed is only possible
 	seen       *seen     // after a possible gap; nil: there was none
-	possible   time.Time // when the last possible gap was
-	possibles  int       // how many there were within the retention
 	below      int       // how many keepalives in a row have named an id before the position
-	repeated   []byte    // the position at which the server last said that ids repeat
-	repeatedly int       // how often in a row it said so there
 	startedNew time.Time // where position.latest: when that was decided, by the local clock
 	skipping   bool      // that older events are skipped has been told
 	onlyNew    bool      // this session brings only what is new, whatever its date
@@ -76,13 +64,9 @@ type feed struct {
 
 	marked []byte // the last id that a marker was given, once all up to it is handled
 
-	fellBack time.Time // when a stale id was last dealt with
-
-	denied     time.Time // since when an accepted channel is denied; zero: it is not
-	deniedLast time.Time
-	unknown    wording   // what was said last that nobody knows
-	parked     bool      // it had no room when last looked at
-	warned     time.Time // the stall for want of Ack that was warned of
+	history history   // of its failures
+	parked  bool      // it had no room when last looked at
+	warned  time.Time // the stall for want of Ack that was warned of
 
 	// Of a channel that is refused while its session lives on.
 	backOff   backoff.BackOff // made when first needed
@@ -204,8 +188,27 @@ func (f *feed) skips(m *Message, now time.Time) bool {
 
 // progressed forgets past trouble: the channel works.
 func (f *feed) progressed() {
-	f.denied, f.retryAt, f.backOff, f.unknown = time.Time{}, time.Time{}, nil, wording{}
-	f.downSince = time.Now()
+	f.history.worked()
+	f.retryAt, f.backOff, f.downSince = time.Time{}, nil, time.Now()
+}
+
+// retryIn makes the channel due again after a wait.
+func (f *feed) retryIn(wait time.Duration) {
+	f.retryAt = time.Now().Add(wait)
+	time.AfterFunc(wait, func() { notify(f.link.changed) }) // to a link that has ended it means nothing
+}
+
+// limitWait shortens a wait to what WithReconnectTimeout leaves of it. The error is that nothing
+// is left.
+func (f *feed) limitWait(wait time.Duration, cause error) (time.Duration, error) {
+	limit, down := f.client.cfg.reconnectTimeout, time.Since(f.downSince)
+	if limit <= 0 {
+		return wait, nil
+	}
+	if down >= limit {
+		return 0, &TimeoutError{Channel: f.sub.channel, Down: down, err: cause}
+	}
+	return min(wait, limit-down), nil
 }
 
 // quiet takes in that the server has sent all that there is, up to an id if it names
@@ -404,30 +407,6 @@ func (f *feed) isNewFrom(id []byte) {
 	if skip := &f.position.skip; f.onlyNew && len(f.position.id) == 0 && len(skip.until) == 0 {
 		skip.until = id
 	}
-}
-
-// retryDenied gives a channel that was followed before time to come back. At
-// once where there is to be a new login, which may see new permissions.
-func (f *feed) retryDenied(err error) (time.Duration, error) {
-	if !f.isAccepted() {
-		return 0, err // the answer to Subscribe
-	}
-	now := time.Now()
-	if now.Sub(f.deniedLast) > deniedFor/2 {
-		f.denied = time.Time{} // other trouble has kept us from asking
-	}
-	f.deniedLast = now
-	switch {
-	case f.denied.IsZero():
-		f.denied = now
-		f.client.log.Warn("channel denied, trying on", "channel", f.sub.channel, "for", deniedFor, "error", err)
-		if f.client.logins.renew(f.link.creds) {
-			return 0, nil
-		}
-	case now.Sub(f.denied) >= deniedFor:
-		return 0, err
-	}
-	return deniedEvery, nil
 }
 
 // warnUnacked warns, once for each time, that all room of the channel has been

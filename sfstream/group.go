@@ -401,18 +401,18 @@ func (f *feed) restoreGroup(stored *handledGroup) {
 	}
 }
 
-// seekGroup is for a position before an open group that is not retained any more:
-// the group may be. It reports false where there is none.
-func (f *feed) seekGroup() bool {
-	if f.groups == nil || len(f.groups.open) == 0 || f.groups.awaited != nil {
-		return false
-	}
+// canSeek reports whether there is an open group that may be retained where the position
+// before it is not, and that is not sought yet.
+func (gs *groups) canSeek() bool { return gs != nil && len(gs.open) > 0 && gs.awaited == nil }
+
+// seekGroup makes the next session seek the first open group, because the position before
+// it is not retained any more.
+func (f *feed) seekGroup() {
 	g := f.groups.open[0]
 	f.groups.awaited = g
 	f.position = position{skip: skipper{before: g.date, until: g.id}}
 	f.client.log.Info("the position before events that share a replay id has aged out: seeking them from the oldest retained event",
 		"channel", f.sub.channel, "replay_id", replayid.Text(g.id), "date", g.date)
-	return true
 }
 
 // errGroupLost is why events are missing though no id was refused.

@@ -14,11 +14,10 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/pause"
 )
 
-// link is what connects, fails and reconnects: one for each channel of the
-// Pub/Sub API, one for all channels of the Streaming API. It opens a session,
-// receives, delivers, and opens the next one from where the last one ended. It
-// is the only place that sleeps between attempts. It ends with its last feed.
-// The goroutine of run is the only writer of its fields.
+// A link connects, fails and reconnects: there is one for each channel of the Pub/Sub API and one
+// for all channels of the Streaming API. It opens a session, receives, delivers, and opens the
+// next session from where the last one ended. Nothing else sleeps between attempts. The link ends
+// with its last feed. Only the goroutine of run touches the fields from inSession on.
 type link struct {
 	client    *Client
 	transport transport
@@ -29,17 +28,29 @@ type link struct {
 
 	feeds []*feed // client.mu guards it
 
-	asked     map[*subscription]*feed    // of the present session
+	inSession map[*subscription]*feed    // the feeds that the present session was asked for
 	creds     *authenticator.Credentials // of the last attempt
-	refused   *token                     // the last token that was refused since something was received
-	backOff   backoff.BackOff
-	heard     time.Time // when the present session last proved to work; zero: it has not
-	lasted    bool      // it did so for a while
-	parted    bool      // the last session was short, and its server ended it politely
-	downSince time.Time // of the present outage
-	failing   bool      // the last attempt failed: the next ones are told at Debug only
-	again     bool      // that the link is connected again has been told, of the present outage
-	doubted   bool      // a session of it was answered and failed all the same
+	refused   *token                     // the last token that Salesforce has refused since a session was heard of
+	backOff   backoff.BackOff            // reset when a session was of use
+	course    course
+	outage    outage
+}
+
+// A course is how the present or last session goes.
+type course struct {
+	began   time.Time // when it was open; zero: it never was
+	heard   time.Time // when its server last proved to live; zero: never
+	useful  bool      // it brought something new, or lasted: that ends an outage
+	brought bool      // it brought an event that had not come before
+}
+
+// An outage is the time since the link was last heard of, and what has been told of it.
+type outage struct {
+	since   time.Time
+	failing bool // an attempt has failed: the next failures are told at Debug only
+	parted  bool // the last session was short, and its server ended it politely
+	told    bool // that the link is connected again
+	doubted bool // a session was heard of and failed all the same
 }
 
 func newLink(c *Client, t transport) *link {
@@ -51,39 +62,30 @@ func newLink(c *Client, t transport) *link {
 	return l
 }
 
-// run is the loop. It ends when life does or when no retry helps.
+// run is the loop of the link. It ends when the link's life does or when no retry helps.
 func (l *link) run() {
 	defer l.client.running.Done()
 	defer close(l.done)
-	l.downSince = time.Now()
+	l.outage.since = time.Now()
 	rush := 0 // sessions in a row that were short and are to be continued at once
 	for {
 		began := time.Now()
 		s, err := l.open()
-		progress := false
 		if err == nil {
-			progress, err = l.receive(s)
+			err = l.receive(s)
 		}
 		if l.life.Err() != nil {
 			l.end(nil)
 			return
 		}
-		if !l.heard.IsZero() {
-			l.downSince, l.refused = time.Now(), nil
-			if errors.Is(err, errSilent) && !l.lasted {
-				l.downSince = l.heard
-			}
-		}
-		if progress {
-			l.failing, l.parted, l.again, l.doubted = false, false, false, false
-			l.backOff.Reset()
-		}
-		wait, fatal := l.decide(err, progress)
+		l.sessionEnded(err)
+		explain(err, l.creds)
+		wait, _, fatal := l.carryOut(l.judge(err, time.Now()))
 		if wait > 0 || err == errReopen || time.Since(began) >= time.Second {
 			rush = 0
 		} else {
 			rush++
-			wait = pace(rush) // a server that brings something and ends must not be stormed
+			wait = pace(rush) // the link must not storm a server that brings something and ends
 		}
 		if fatal == nil && wait > 0 {
 			fatal = l.sleep(wait, err)
@@ -95,9 +97,24 @@ func (l *link) run() {
 	}
 }
 
+// sessionEnded notes what the course of a session, which err has ended, says about the outage.
+func (l *link) sessionEnded(err error) {
+	c := &l.course
+	if !c.heard.IsZero() {
+		l.outage.since, l.refused = time.Now(), nil
+		if errors.Is(err, errSilent) && c.heard.Sub(c.began) < settled {
+			l.outage.since = c.heard // it was down while we waited for it to speak
+		}
+	}
+	if c.useful {
+		l.outage = outage{since: l.outage.since}
+		l.backOff.Reset()
+	}
+}
+
 // open makes one attempt to have a session.
 func (l *link) open() (session, error) {
-	l.asked, l.heard = make(map[*subscription]*feed), time.Time{}
+	l.inSession, l.course = make(map[*subscription]*feed), course{}
 	due, err := l.awaitDue()
 	if err != nil {
 		return nil, err
@@ -108,11 +125,11 @@ func (l *link) open() (session, error) {
 	return l.transport.open(l.life, l.creds, l.ask(due))
 }
 
-// ask takes feeds into the session and returns what to ask for.
+// ask takes feeds into the session and returns what to ask the server for.
 func (l *link) ask(feeds []*feed) []request {
 	var reqs []request
 	for _, f := range feeds {
-		l.asked[f.sub] = f
+		l.inSession[f.sub] = f
 		reqs = append(reqs, f.request())
 	}
 	return reqs
@@ -124,7 +141,7 @@ func (l *link) awaitDue() ([]*feed, error) {
 		if due := l.due(); len(due) > 0 {
 			return due, nil
 		}
-		l.downSince = time.Now() // a slow consumer is no outage
+		l.outage.since = time.Now() // a slow consumer is no outage
 		var look <-chan time.Time
 		if l.client.cfg.ack == AckManual {
 			wait := unackedWarning
@@ -139,14 +156,14 @@ func (l *link) awaitDue() ([]*feed, error) {
 		case <-l.life.Done():
 			return nil, l.life.Err()
 		}
-		l.downSince = time.Now()
+		l.outage.since = time.Now()
 	}
 }
 
 // due returns the feeds that are not asked for and should be.
 func (l *link) due() (due []*feed) {
 	for _, f := range l.snapshot() {
-		if l.asked[f.sub] == nil && f.due() {
+		if l.inSession[f.sub] == nil && f.due() {
 			due = append(due, f)
 		}
 	}
@@ -159,7 +176,7 @@ func (l *link) snapshot() []*feed {
 	return slices.Clone(l.feeds)
 }
 
-// name is the channel of a link that has one of its own, else empty.
+// name is the channel of a link that follows one channel, else empty.
 func (l *link) name() string {
 	if feeds := l.snapshot(); len(feeds) == 1 {
 		return feeds[0].sub.channel
@@ -175,120 +192,199 @@ func (l *link) attr() slog.Attr {
 	return slog.String("channel", l.name())
 }
 
-// receive delivers what comes on a session until it ends. It reports whether
-// the session was of use: something new came, or it lasted.
-func (l *link) receive(s session) (progress bool, err error) {
+// An evidence is what a batch shows about its session. Each one includes those above it.
+type evidence int
+
+const (
+	evidenceNone     evidence = iota // nothing: the batch is about one channel, or made by the session
+	evidenceHeard                    // the server lives
+	evidenceAnswered                 // the server answers on this session: the link is connected
+	evidenceUseful                   // the session is of use: failures before it do not count any more
+)
+
+// receive delivers what comes on a session until it ends, and returns why it has ended.
+func (l *link) receive(s session) error {
 	defer func() {
 		s.close()
-		for _, f := range l.asked {
+		for _, f := range l.inSession {
 			f.sessionEnded()
 		}
 	}()
-	started := time.Now()
-	brought := false // an event that had not come before
+	c := &l.course
+	c.began = time.Now()
 	for {
 		b, err := s.recv(l.changed)
 		if err != nil {
-			progress = progress || brought && errors.Is(err, errParted)
-			l.lasted = l.heard.Sub(started) >= settled
-			if time.Since(started) >= settled && !errors.Is(err, errSilent) {
-				progress, l.heard = true, time.Now()
-			}
-			return progress || err == errReopen, err
+			c.end(err)
+			return err
 		}
-		works := b.proves
-		switch b.kind {
-		case batchChanged:
-			s.update(l.update())
-			continue
-		case batchAccepted, batchRefused:
-			if f := l.asked[b.sub]; f == nil {
-				continue // it has left
-			} else if b.kind == batchAccepted {
-				f.accept()
-			} else if l.channelRefused(f, b.err) {
-				return true, io.EOF
-			}
-			continue
-		case batchQuiet:
-			for sub, f := range l.asked {
-				if b.sub == nil && f.isAccepted() || b.sub == sub {
-					f.quiet(b.latest, b.whole)
-				}
-			}
-		case batchFollowed:
-			if f := l.asked[b.sub]; f != nil {
-				f.client.delivery.follows(f.sub, f.client.clock.Trusted(), f.proven)
-			}
-		case batchUndeliverable:
-			if f := l.asked[b.sub]; f != nil {
-				f.undeliverable(b.latest)
-			}
-			continue
-		case batchConfirmed:
-			if f := l.asked[b.sub]; f != nil {
-				f.confirmed()
-			}
-			continue
-		case batchMessages:
-			if f := l.asked[b.sub]; f != nil {
-				news := f.deliver(b.messages, b.provisional)
-				works, brought = news && !b.sub.polled, brought || news
-			}
+		shown, err := l.take(s, b)
+		if err != nil {
+			return err
 		}
-		l.heard = time.Now()
-		progress = progress || works
-		if err := l.missed(); err != nil {
-			return progress, err
+		if shown == evidenceNone {
+			continue
 		}
-		if works || b.kind == batchQuiet || b.kind == batchMessages && !b.sub.polled || b.kind == batchAnswered && !l.doubted {
+		c.heard = time.Now()
+		c.useful = c.useful || shown == evidenceUseful
+		if err := l.resumeMissed(); err != nil {
+			return err
+		}
+		if shown >= evidenceAnswered {
 			l.connectedAgain()
 		}
 	}
 }
 
-// missed decides about channels of which events are missing. The error is errReopen
-// where there was one.
-func (l *link) missed() (err error) {
-	for _, f := range l.asked {
+// end notes with which error a session has ended. One that has lasted was of use, and so was one
+// that its server has ended politely after it brought something new.
+func (c *course) end(err error) {
+	if time.Since(c.began) >= settled && !errors.Is(err, errSilent) {
+		c.useful, c.heard = true, time.Now()
+	}
+	c.useful = c.useful || c.brought && errors.Is(err, errParted) || err == errReopen
+}
+
+// take deals with one batch of a session and returns what the batch shows. An error ends the
+// session.
+func (l *link) take(s session, b batch) (evidence, error) {
+	f := l.inSession[b.sub] // nil: the batch is of the whole session, or the feed has left
+	switch b.kind {
+	case batchChanged:
+		s.update(l.update())
+		return evidenceNone, nil
+	case batchAnswered:
+		switch {
+		case b.proves:
+			return evidenceUseful, nil
+		case l.outage.doubted:
+			return evidenceHeard, nil
+		}
+		return evidenceAnswered, nil
+	case batchQuiet:
+		l.quiet(b)
+		return evidenceAnswered, nil
+	case batchMessages:
+		return l.deliver(f, b), nil
+	case batchFollowed:
+		if f != nil {
+			f.client.delivery.follows(f.sub, f.client.clock.Trusted(), f.proven)
+		}
+		return evidenceHeard, nil
+	}
+	if f == nil {
+		return evidenceNone, nil
+	}
+	switch b.kind {
+	case batchAccepted:
+		f.accept()
+	case batchRefused:
+		return evidenceNone, l.channelRefused(f, b.err)
+	case batchUndeliverable:
+		f.undeliverable(b.latest)
+	case batchConfirmed:
+		f.confirmed()
+	}
+	return evidenceNone, nil
+}
+
+// quiet tells feeds that the server has sent all that there is: the feed that the batch names, else
+// all that are accepted.
+func (l *link) quiet(b batch) {
+	for sub, f := range l.inSession {
+		if b.sub == nil && f.isAccepted() || b.sub == sub {
+			f.quiet(b.latest, b.whole)
+		}
+	}
+}
+
+// deliver gives messages to their feed, which is nil where it has left. Over the Streaming API
+// messages may come with the answer to the subscribe, which does not show that connects work.
+func (l *link) deliver(f *feed, b batch) evidence {
+	news := f != nil && f.deliver(b.messages, b.provisional)
+	l.course.brought = l.course.brought || news
+	switch {
+	case b.sub.polled:
+		return evidenceHeard
+	case news:
+		return evidenceUseful
+	}
+	return evidenceAnswered
+}
+
+// channelRefused deals with a channel that the server does not follow while the session lives on.
+// The error ends the session: a new one is needed, because this one has the old token.
+func (l *link) channelRefused(f *feed, err error) error {
+	delete(l.inSession, f.sub)
+	explain(err, l.creds)
+	v := f.situation(time.Now()).judge(classify(err), err)
+	v.notice = noticeRefused
+	wait, renewed, fatal := l.carryOut(v)
+	if wait > 0 {
+		wait, fatal = f.limitWait(wait, err)
+	}
+	switch {
+	case fatal != nil:
+		l.client.endFeed(f, fatal)
+	case renewed:
+		l.course.useful = true
+		return io.EOF
+	case wait > 0:
+		f.set(StateWaiting)
+		f.retryIn(wait)
+	default:
+		notify(l.changed)
+	}
+	return nil
+}
+
+// resumeMissed deals with feeds that have missed events. The error is errReopen where there was
+// one: its session goes on from the wrong position.
+func (l *link) resumeMissed() (err error) {
+	for _, f := range l.inSession {
 		if f.missed == nil {
 			continue
 		}
-		if fatal := f.dealWithMissed(); fatal != nil {
+		v := f.situation(time.Now()).judgeMissed(f.missed, f.mayMiss)
+		f.missed, f.mayMiss = nil, false
+		wait, _, fatal := l.carryOut(v)
+		if fatal != nil {
 			l.client.endFeed(f, fatal)
+		} else if wait > 0 {
+			f.retryIn(wait)
 		}
 		err = errReopen
 	}
 	return err
 }
 
-// update returns how the channels of the link differ from those of its session.
+// update returns which channels are to join the session, and which have left the link.
 func (l *link) update() (add []request, drop []*subscription) {
 	feeds := l.snapshot()
-	for sub, f := range l.asked {
+	for sub, f := range l.inSession {
 		if !slices.Contains(feeds, f) {
-			delete(l.asked, sub)
+			delete(l.inSession, sub)
 			drop = append(drop, sub)
 		}
 	}
 	return l.ask(l.due()), drop
 }
 
-// connectedAgain tells, once, that the server has answered after an outage.
+// connectedAgain tells the log, once in an outage, that the link is connected again.
 func (l *link) connectedAgain() {
-	if l.failing && !l.again {
-		l.again = true
-		l.client.log.Info("connected again", l.attr(), "after", time.Since(l.downSince).Round(time.Millisecond))
+	if l.outage.failing && !l.outage.told {
+		l.outage.told = true
+		l.client.log.Info("connected again", l.attr(), "after", time.Since(l.outage.since).Round(time.Millisecond))
 	}
 }
 
-// sleep waits, and gives up where that would pass WithReconnectTimeout.
+// sleep waits before the next attempt. The error is that WithReconnectTimeout has passed.
 func (l *link) sleep(wait time.Duration, cause error) error {
 	for _, f := range l.snapshot() {
 		f.set(StateWaiting)
 	}
 	limit := l.client.cfg.reconnectTimeout
-	left := limit - time.Since(l.downSince)
+	left := limit - time.Since(l.outage.since)
 	last := limit > 0 && wait >= left
 	if last {
 		wait = left
@@ -302,16 +398,16 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 	case <-timer.C:
 	}
 	if paused := pause.Since(due, time.Now()); paused > 0 {
-		l.downSince = l.downSince.Add(paused) // nobody could have connected meanwhile
+		l.outage.since = l.outage.since.Add(paused) // nobody could have connected meanwhile
 		return nil
 	}
 	if last {
-		return &TimeoutError{Channel: l.name(), Down: time.Since(l.downSince), err: cause}
+		return &TimeoutError{Channel: l.name(), Down: time.Since(l.outage.since), err: cause}
 	}
 	return nil
 }
 
-// end is the end of run.
+// end ends what the link still follows, with the error if there is one, and the link's life.
 func (l *link) end(err error) {
 	for _, f := range l.client.retire(l) {
 		l.client.endFeed(f, err)

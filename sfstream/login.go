@@ -33,9 +33,6 @@ const (
 	relocateEvery  = time.Minute
 	relocateSlowly = 15 * time.Minute
 	relocations    = 5
-
-	// renewEvery is the least pause between logins for channels that are denied.
-	renewEvery = time.Minute
 )
 
 // errOtherOrg ends a client whose account logs in to another org than before: replay ids and
