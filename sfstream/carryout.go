@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -12,6 +13,107 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 )
+
+// judge says what follows from the end of the link's session.
+func (l *link) judge(err error, now time.Time) verdict {
+	act := classify(err)
+	if act == actionResume {
+		if l.course.useful {
+			return verdict{err: err, action: act, notice: noticeResumed, pacing: byServer}
+		}
+		if errors.Is(err, errParted) && !l.outage.parted {
+			return verdict{err: err, action: act, notice: noticeParted, pacing: byLink}
+		}
+		act = actionRetry // the link must not storm a server that ends every session at once
+	}
+	feeds, v := l.snapshot(), verdict{pacing: byLink}
+	switch {
+	case act == actionReauthorize && l.refused == nil:
+		v = verdict{relogin: reloginRefused} // what is followed goes on with a new token at once
+	case act == actionReauthorize:
+		v.relogin, v.endUnaccepted = reloginRefused, true
+	case act == actionRelocate:
+		v.relogin = reloginMoved
+	case len(feeds) == 0:
+	case act == actionRetry && len(feeds) == 1:
+		v = feeds[0].situation(now).judgeRetry(err)
+	case act != actionRetry:
+		v = judgeOne(feeds, act, err, now)
+	}
+	v.err, v.action, v.notice = err, act, noticeDisconnected
+	return v
+}
+
+// judgeOne judges a session that was refused for what concerns its channels. A denial does not say
+// which of them it means: channels that were never accepted end with it, as Subscribe wants an
+// answer, and one that was accepted is judged for the others.
+func judgeOne(feeds []*feed, act action, err error, now time.Time) verdict {
+	if act == actionDenied || act == actionRetryUnknown {
+		for _, f := range feeds {
+			if f.isAccepted() {
+				v := f.situation(now).judge(act, err)
+				v.endUnaccepted = true
+				return v
+			}
+		}
+	}
+	return feeds[0].situation(now).judge(act, err)
+}
+
+// situation is what the judge is to know of the channel.
+func (f *feed) situation(now time.Time) situation {
+	return situation{
+		of: f, now: now, channel: f.sub.channel, accepted: f.isAccepted(), history: f.history,
+		last: f.lastMarker(), latest: f.client.clock.Latest(), openGroup: f.groups.canSeek(),
+		behind: f.below > 0, policy: f.client.cfg.fallback,
+	}
+}
+
+// channelRefused deals with a channel that the server does not follow while the session lives on.
+// The error ends the session: a new one is needed, because this one has the old token.
+func (l *link) channelRefused(f *feed, err error) error {
+	delete(l.inSession, f.sub)
+	explain(err, l.creds)
+	v := f.situation(time.Now()).judge(classify(err), err)
+	v.notice = noticeRefused
+	wait, renewed, fatal := l.carryOut(v)
+	if wait > 0 {
+		wait, fatal = f.limitWait(wait, err)
+	}
+	switch {
+	case fatal != nil:
+		l.client.endFeed(f, fatal)
+	case renewed:
+		l.course.useful = true
+		return io.EOF
+	case wait > 0:
+		f.set(StateWaiting)
+		f.retryIn(wait)
+	default:
+		notify(l.changed)
+	}
+	return nil
+}
+
+// resumeMissed deals with feeds that have missed events. The error is errReopen where there was
+// one: its session goes on from the wrong position.
+func (l *link) resumeMissed() (err error) {
+	for _, f := range l.inSession {
+		if f.missed == nil {
+			continue
+		}
+		v := f.situation(time.Now()).judgeMissed(f.missed, f.mayMiss)
+		f.missed, f.mayMiss = nil, false
+		wait, _, fatal := l.carryOut(v)
+		if fatal != nil {
+			l.client.endFeed(f, fatal)
+		} else if wait > 0 {
+			f.retryIn(wait)
+		}
+		err = errReopen
+	}
+	return err
+}
 
 // carryOut does what a verdict says: it tells of the failure, ends channels that were never
 // accepted, resumes a channel elsewhere, and drops the token where a new login is wanted. It

@@ -106,8 +106,8 @@
 // optional.go, changeevent.go with changeevent_json.go and enriched_json.go, diff.go. text.go has the names
 // of constants.
 //
-// The way of a message: link.go is the loop that reconnects, failure.go and
-// carryout.go what it does about failures, pause.go how it knows a pause of the process,
+// The way of a message: link.go is the loop that reconnects, receive.go
+// a session of it, failure.go and carryout.go what it does about failures, pause.go how it knows a pause of the process,
 // login.go its tokens, feed.go one channel of
 // it, start.go where that begins, group.go events that share a replay id, gap.go what
 // is done about a position that is of no use, clock.go whose time counts; transport.go is the seam to the two APIs below,

@@ -12,9 +12,9 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// This file judges failures: what an error means, and what follows from it for a channel or a
-// session. Nothing here waits, logs, calls a hook or takes a lock; carryout.go does what a verdict
-// says.
+// This file judges failures: what an error calls for, and what follows from it for a channel.
+// Nothing here waits, logs, calls a hook or takes a lock. carryout.go judges the end of a session,
+// and does what a verdict says.
 
 const (
 	// deniedFor is how long the client tries on where a channel that Salesforce has accepted
@@ -359,59 +359,4 @@ func (s situation) judgeRetry(err error) verdict {
 		}
 	}
 	return s.sign(v, actionRetry, err)
-}
-
-// judge says what follows from the end of the link's session.
-func (l *link) judge(err error, now time.Time) verdict {
-	act := classify(err)
-	if act == actionResume {
-		if l.course.useful {
-			return verdict{err: err, action: act, notice: noticeResumed, pacing: byServer}
-		}
-		if errors.Is(err, errParted) && !l.outage.parted {
-			return verdict{err: err, action: act, notice: noticeParted, pacing: byLink}
-		}
-		act = actionRetry // the link must not storm a server that ends every session at once
-	}
-	feeds, v := l.snapshot(), verdict{pacing: byLink}
-	switch {
-	case act == actionReauthorize && l.refused == nil:
-		v = verdict{relogin: reloginRefused} // what is followed goes on with a new token at once
-	case act == actionReauthorize:
-		v.relogin, v.endUnaccepted = reloginRefused, true
-	case act == actionRelocate:
-		v.relogin = reloginMoved
-	case len(feeds) == 0:
-	case act == actionRetry && len(feeds) == 1:
-		v = feeds[0].situation(now).judgeRetry(err)
-	case act != actionRetry:
-		v = judgeOne(feeds, act, err, now)
-	}
-	v.err, v.action, v.notice = err, act, noticeDisconnected
-	return v
-}
-
-// judgeOne judges a session that was refused for what concerns its channels. A denial does not say
-// which of them it means: channels that were never accepted end with it, as Subscribe wants an
-// answer, and one that was accepted is judged for the others.
-func judgeOne(feeds []*feed, act action, err error, now time.Time) verdict {
-	if act == actionDenied || act == actionRetryUnknown {
-		for _, f := range feeds {
-			if f.isAccepted() {
-				v := f.situation(now).judge(act, err)
-				v.endUnaccepted = true
-				return v
-			}
-		}
-	}
-	return feeds[0].situation(now).judge(act, err)
-}
-
-// situation is what the judge is to know of the channel.
-func (f *feed) situation(now time.Time) situation {
-	return situation{
-		of: f, now: now, channel: f.sub.channel, accepted: f.isAccepted(), history: f.history,
-		last: f.lastMarker(), latest: f.client.clock.Latest(), openGroup: f.groups.canSeek(),
-		behind: f.below > 0, policy: f.client.cfg.fallback,
-	}
 }

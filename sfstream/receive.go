@@ -1,0 +1,139 @@
+package sfstream
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// An evidence is what a batch shows about its session. Each one includes those above it.
+type evidence int
+
+const (
+	evidenceNone     evidence = iota // nothing: the batch is about one channel, or made by the session
+	evidenceHeard                    // the server lives
+	evidenceAnswered                 // the server answers on this session: the link is connected
+	evidenceUseful                   // the session is of use: failures before it do not count any more
+)
+
+// receive delivers what comes on a session until it ends, and returns why it has ended.
+func (l *link) receive(s session) error {
+	defer func() {
+		s.close()
+		for _, f := range l.inSession {
+			f.sessionEnded()
+		}
+	}()
+	c := &l.course
+	c.began = time.Now()
+	for {
+		b, err := s.recv(l.changed)
+		if err != nil {
+			c.end(err)
+			return err
+		}
+		shown, err := l.take(s, b)
+		if err != nil {
+			return err
+		}
+		if shown == evidenceNone {
+			continue
+		}
+		c.heard = time.Now()
+		c.useful = c.useful || shown == evidenceUseful
+		if err := l.resumeMissed(); err != nil {
+			return err
+		}
+		if shown >= evidenceAnswered {
+			l.connectedAgain()
+		}
+	}
+}
+
+// end notes with which error a session has ended. One that has lasted was of use, and so was one
+// that its server has ended politely after it brought something new.
+func (c *course) end(err error) {
+	if time.Since(c.began) >= settled && !errors.Is(err, errSilent) {
+		c.useful, c.heard = true, time.Now()
+	}
+	c.useful = c.useful || c.brought && errors.Is(err, errParted) || err == errReopen
+}
+
+// take deals with one batch of a session and returns what the batch shows. An error ends the
+// session.
+func (l *link) take(s session, b batch) (evidence, error) {
+	f := l.inSession[b.sub] // nil: the batch is of the whole session, or the feed has left
+	switch b.kind {
+	case batchChanged:
+		s.update(l.update())
+		return evidenceNone, nil
+	case batchAnswered:
+		switch {
+		case b.proves:
+			return evidenceUseful, nil
+		case l.outage.doubted:
+			return evidenceHeard, nil
+		}
+		return evidenceAnswered, nil
+	case batchQuiet:
+		l.quiet(b)
+		return evidenceAnswered, nil
+	case batchMessages:
+		return l.deliver(f, b), nil
+	case batchFollowed:
+		if f != nil {
+			f.client.delivery.follows(f.sub, f.client.clock.Trusted(), f.proven)
+		}
+		return evidenceHeard, nil
+	}
+	if f == nil {
+		return evidenceNone, nil
+	}
+	switch b.kind {
+	case batchAccepted:
+		f.accept()
+	case batchRefused:
+		return evidenceNone, l.channelRefused(f, b.err)
+	case batchUndeliverable:
+		f.undeliverable(b.latest)
+	case batchConfirmed:
+		f.confirmed()
+	}
+	return evidenceNone, nil
+}
+
+// quiet tells feeds that the server has sent all that there is: the feed that the batch names, else
+// all that are accepted.
+func (l *link) quiet(b batch) {
+	for sub, f := range l.inSession {
+		if b.sub == nil && f.isAccepted() || b.sub == sub {
+			f.quiet(b.latest, b.whole)
+		}
+	}
+}
+
+// deliver gives messages to their feed, which is nil where it has left. Over the Streaming API
+// messages may come with the answer to the subscribe, which does not show that connects work.
+func (l *link) deliver(f *feed, b batch) evidence {
+	news := f != nil && f.deliver(b.messages, b.provisional)
+	l.course.brought = l.course.brought || news
+	switch {
+	case b.sub.polled:
+		return evidenceHeard
+	case news:
+		return evidenceUseful
+	}
+	return evidenceAnswered
+}
+
+// update returns which channels are to join the session, and which have left the link.
+func (l *link) update() (add []request, drop []*subscription) {
+	feeds := l.snapshot()
+	for sub, f := range l.inSession {
+		if !slices.Contains(feeds, f) {
+			delete(l.inSession, sub)
+			drop = append(drop, sub)
+		}
+	}
+	return l.ask(l.due()), drop
+}
