@@ -17,12 +17,12 @@ import (
 // pubsubChanges is about what change events look like.
 func pubsubChanges() []scenario {
 	return []scenario{
-		{name: "21_change_types", run: changeTypes},
-		{name: "22_bitmaps", run: bitmaps},
-		{name: "23_unchanged_or_nulled", run: unchangedOrNulled},
-		{name: "24_commit_number_beyond_2_to_the_53", run: commitNumber},
-		{name: "25_gaps_and_other_headers", run: gapsAndOtherHeaders},
-		{name: "26_shapes_of_compounds", run: shapesOfCompounds},
+		{name: "change_types", run: changeTypes},
+		{name: "bitmaps", run: bitmaps},
+		{name: "unchanged_or_nulled", run: unchangedOrNulled},
+		{name: "commit_number_beyond_2_to_the_53", run: commitNumber},
+		{name: "gaps_and_other_headers", run: gapsAndOtherHeaders},
+		{name: "shapes_of_compounds", run: shapesOfCompounds},
 	}
 }
 

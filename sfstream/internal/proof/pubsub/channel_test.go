@@ -17,10 +17,10 @@ import (
 // pubsubChannels is about channels that are not there, or not for this user.
 func pubsubChannels() []scenario {
 	return []scenario{
-		{name: "14_no_such_channel", run: unknownChannelName},
-		{name: "14_channel_changed_within_a_stream", run: channelChanged},
-		{name: "17_channel_of_many_kinds", run: channelOfManyKinds},
-		{name: "49_permission_removed", run: permissionRemoved},
+		{name: "no_such_channel", run: unknownChannelName},
+		{name: "channel_changed_within_a_stream", run: channelChanged},
+		{name: "channel_of_many_kinds", run: channelOfManyKinds},
+		{name: "permission_removed", run: permissionRemoved},
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 // pubsubCloses is about the end of a program.
 func pubsubCloses() []scenario {
 	return []scenario{
-		{name: "57_close_with_a_handler_in_flight", run: closeWithHandler},
-		{name: "57_ctx_ends_with_a_handler_in_flight", run: ctxEndsWithHandler},
-		{name: "57_close_with_acks_outstanding", run: closeWithAcks},
+		{name: "close_with_a_handler_in_flight", run: closeWithHandler},
+		{name: "ctx_ends_with_a_handler_in_flight", run: ctxEndsWithHandler},
+		{name: "close_with_acks_outstanding", run: closeWithAcks},
 	}
 }
 

@@ -20,13 +20,13 @@ import (
 // pubsubDemand is about how many events are asked for, and how many come.
 func pubsubDemand() []scenario {
 	return []scenario{
-		{name: "05_demand_above_the_cap", run: demandAboveTheCap},
-		{name: "06_demand_of_none", run: demandOfNone},
-		{name: "07_slow_handler_idle_close", run: slowHandlerIdleClose},
-		{name: "34_responses_of_all_sizes", run: responsesOfAllSizes},
-		{name: "35_slow_consumer", run: slowConsumer},
-		{name: "48_no_stream_left_on_the_connection", run: noStreamLeft},
-		{name: "48_schema_on_a_full_connection", run: schemaOnAFullConnection},
+		{name: "demand_above_the_cap", run: demandAboveTheCap},
+		{name: "demand_of_none", run: demandOfNone},
+		{name: "slow_handler_idle_close", run: slowHandlerIdleClose},
+		{name: "responses_of_all_sizes", run: responsesOfAllSizes},
+		{name: "slow_consumer", run: slowConsumer},
+		{name: "no_stream_left_on_the_connection", run: noStreamLeft},
+		{name: "schema_on_a_full_connection", run: schemaOnAFullConnection},
 	}
 }
 

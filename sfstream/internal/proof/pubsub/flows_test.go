@@ -19,9 +19,9 @@ import (
 // pubsubFlows is about the logins themselves, of a client that follows a channel.
 func pubsubFlows() []scenario {
 	return []scenario{
-		{name: "50_login_flows_and_errors", run: loginFlowsAndErrors},
-		{name: "51_rotated_refresh_token_reused", run: rotatedTokenReused},
-		{name: "54_instance_moved", run: instanceMovedStream},
+		{name: "login_flows_and_errors", run: loginFlowsAndErrors},
+		{name: "rotated_refresh_token_reused", run: rotatedTokenReused},
+		{name: "instance_moved", run: instanceMovedStream},
 	}
 }
 

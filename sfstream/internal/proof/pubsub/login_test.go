@@ -18,10 +18,10 @@ import (
 // pubsubLogins is about tokens that are refused, and other headers.
 func pubsubLogins() []scenario {
 	return []scenario{
-		{name: "01_bad_token_at_first_recv", run: badTokenAtFirstRecv},
-		{name: "02_token_revoked_on_20_streams", run: tokenRevokedOn20Streams},
-		{name: "03_reauth_keeps_failing", run: reauthKeepsFailing},
-		{name: "04_malformed_headers", run: malformedHeaders},
+		{name: "bad_token_at_first_recv", run: badTokenAtFirstRecv},
+		{name: "token_revoked_on_20_streams", run: tokenRevokedOn20Streams},
+		{name: "reauth_keeps_failing", run: reauthKeepsFailing},
+		{name: "malformed_headers", run: malformedHeaders},
 	}
 }
 

@@ -17,8 +17,7 @@ import (
 
 // TestPubSub plays what servers of the Pub/Sub API do, each scenario in a bubble of
 // its own. Its test proves what the client makes of it: which messages come, and how
-// often it subscribes and logs in meanwhile. The numbers are those of our list of
-// scenarios; those of publishing and of managed subscriptions are missing.
+// often it subscribes and logs in meanwhile.
 func TestPubSub(t *testing.T) {
 	scenarios := slices.Concat(
 		pubsubLogins(), pubsubFlows(), pubsubDemand(), pubsubReplay(), pubsubRepeats(), pubsubTrouble(), pubsubChannels(), pubsubSchemas(),

@@ -13,9 +13,9 @@ import (
 // pubsubRepeats is about events that come again, and those that cannot be told apart.
 func pubsubRepeats() []scenario {
 	return []scenario{
-		{name: "27_server_resends", run: serverResends},
-		{name: "28_replay_repeated", run: replayRepeated},
-		{name: "58_no_replay_id", run: noReplayID},
+		{name: "server_resends", run: serverResends},
+		{name: "replay_repeated", run: replayRepeated},
+		{name: "no_replay_id", run: noReplayID},
 	}
 }
 

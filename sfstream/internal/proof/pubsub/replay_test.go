@@ -19,13 +19,13 @@ import (
 // pubsubReplay is about where streams begin, and what is stored of it.
 func pubsubReplay() []scenario {
 	return []scenario{
-		{name: "08_keepalive_ids", run: keepaliveIDs},
-		{name: "10_aged_out_id", run: agedOutID},
-		{name: "11_ids_of_all_lengths", run: idsOfAllLengths},
-		{name: "12_stale_id_or_wrong_request", run: staleIDOrWrongRequest},
-		{name: "13_stale_id_without_trailers", run: staleIDWithoutTrailers},
-		{name: "15_routing_delay", run: routingDelay},
-		{name: "16_dropped_before_any_response", run: droppedBeforeAnyResponse},
+		{name: "keepalive_ids", run: keepaliveIDs},
+		{name: "aged_out_id", run: agedOutID},
+		{name: "ids_of_all_lengths", run: idsOfAllLengths},
+		{name: "stale_id_or_wrong_request", run: staleIDOrWrongRequest},
+		{name: "stale_id_without_trailers", run: staleIDWithoutTrailers},
+		{name: "routing_delay", run: routingDelay},
+		{name: "dropped_before_any_response", run: droppedBeforeAnyResponse},
 	}
 }
 

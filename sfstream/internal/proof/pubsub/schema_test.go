@@ -15,11 +15,11 @@ import (
 // cannot be read.
 func pubsubSchemas() []scenario {
 	return []scenario{
-		{name: "18_schemas_interleaved", run: schemasInterleaved},
-		{name: "18_schemas_interleaved_in_a_response", run: schemasInAResponse},
-		{name: "19_get_schema_fails", run: getSchemaFails},
-		{name: "19_get_schema_fails_within_a_response", run: getSchemaFailsInAResponse},
-		{name: "20_undecodable_payload", run: undecodablePayload},
+		{name: "schemas_interleaved", run: schemasInterleaved},
+		{name: "schemas_interleaved_in_a_response", run: schemasInAResponse},
+		{name: "get_schema_fails", run: getSchemaFails},
+		{name: "get_schema_fails_within_a_response", run: getSchemaFailsInAResponse},
+		{name: "undecodable_payload", run: undecodablePayload},
 	}
 }
 

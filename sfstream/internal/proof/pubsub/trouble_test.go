@@ -15,13 +15,13 @@ import (
 // servers that want to be left alone.
 func pubsubTrouble() []scenario {
 	return []scenario{
-		{name: "09_half_open", run: halfOpen},
-		{name: "09_no_keepalives", run: noKeepalives},
-		{name: "29_delivery_limit", run: deliveryLimit},
-		{name: "30_rate_limiter", run: rateLimiter},
-		{name: "31_broken_streams", run: brokenStreams},
-		{name: "32_goaway_restart_maintenance", run: goawayRestartMaintenance},
-		{name: "33_internal_that_means_unavailable", run: internalUnavailable},
+		{name: "half_open", run: halfOpen},
+		{name: "no_keepalives", run: noKeepalives},
+		{name: "delivery_limit", run: deliveryLimit},
+		{name: "rate_limiter", run: rateLimiter},
+		{name: "broken_streams", run: brokenStreams},
+		{name: "goaway_restart_maintenance", run: goawayRestartMaintenance},
+		{name: "internal_that_means_unavailable", run: internalUnavailable},
 	}
 }
 
