@@ -10,6 +10,10 @@
 // It is written from what Salesforce does on the wire and knows nothing of package sfstream: any
 // client of these APIs works against it.
 //
+// The facts that it is written from, with their sources, are in the repository: in
+// sfstream/internal/eventbus/PROTOCOL.md, sfstream/internal/bayeux/PROTOCOL.md and the documentation
+// of package authenticator.
+//
 // # Logins
 //
 // The token endpoint knows the flows password, refresh token, client credentials and JWT bearer

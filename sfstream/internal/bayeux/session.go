@@ -19,7 +19,8 @@ import (
 
 const (
 	// margin is how long a server may take to answer, on top of the time for which it may hold the
-	// request, and then for each signOfLife bytes of the body.
+	// request, and then for each signOfLife bytes of the body. How long it holds a connect: see
+	// PROTOCOL.md, "Connect".
 	margin = 20 * time.Second
 
 	// defaultHold is how long a server may hold a connect if its advice has no timeout.
@@ -37,7 +38,8 @@ const (
 	// signOfLife is how many bytes of a body show that the server still sends.
 	signOfLife = 1 << 10
 
-	// MaxRequest is the size of the largest request that Salesforce takes, in bytes.
+	// MaxRequest is the size of the largest request that Salesforce takes, in bytes: see
+	// PROTOCOL.md, "Requests and replies".
 	MaxRequest = 32768
 )
 
@@ -66,7 +68,7 @@ func NewSession(client *http.Client, url, token string) *Session {
 	s := &Session{client: *client, url: url, token: token}
 	s.client.Timeout = 0
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	// The server takes two sessions that share cookies for one browser.
+	// The server takes two sessions that share cookies for one browser: PROTOCOL.md, "Cookies".
 	s.client.Jar, _ = cookiejar.New(nil) // cookiejar.New never fails without options
 	return s
 }
@@ -209,7 +211,8 @@ func (s *Session) Connect(ctx context.Context, atOnce bool, deliver func([]Event
 }
 
 // A Subscription is a channel to subscribe to. Replay is the replay id, as JSON: -1 for new events,
-// -2 for all, else the id after which to begin. Salesforce wants it under the channel's bare name.
+// -2 for all, else the id after which to begin. Salesforce wants it under the channel's bare name:
+// see PROTOCOL.md, "Subscribe".
 type Subscription struct {
 	Channel string
 	Bare    string // the channel's name without its filter
