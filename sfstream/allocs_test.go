@@ -74,7 +74,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &pubsubSession{sub: f.sub, inbound: inbound{lastID: "schema", lastSchema: schema}}
+	s := &pubsubSession{sub: f.sub, inbound: inbound{lastID: "schema", lastCodec: &codec{schema: schema}}}
 	frames := make([]mem.BufferSlice, recent.Remembered/gateBatch+gateBatches+1)
 	for i := range frames {
 		response := new(eventbus.FetchResponse)
@@ -100,7 +100,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 		f.deliver(s.messages(&s.inbound.response).messages, false)
 		s.inbound.response.Free()
 		for range gateBatch {
-			if m := d.next(); m == nil || m.schema != schema {
+			if m := d.next(); m == nil || m.codec.schema != schema {
 				t.Fatalf("%+v", m)
 			}
 		}
@@ -186,7 +186,7 @@ func TestDateAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ms = 1_767_225_600_000
-	m := &Message{schema: schema, payload: binary.AppendVarint([]byte("\x02\x08Lyon"), ms)}
+	m := &Message{codec: &codec{schema: schema}, payload: binary.AppendVarint([]byte("\x02\x08Lyon"), ms)}
 	if got := m.Date().UnixMilli(); got != ms {
 		t.Fatalf("Date is %d, want %d", got, ms)
 	}

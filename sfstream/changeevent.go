@@ -4,8 +4,6 @@ import (
 	"errors"
 	"strings"
 	"time"
-
-	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
 // ChangeType is what happened to the records of a change event.
@@ -60,12 +58,6 @@ type ChangeEvent struct {
 	DiffFields []string
 }
 
-// changeBlock is an event with room for what its lists hold in most events.
-type changeBlock struct {
-	ChangeEvent
-	texts [8]string
-}
-
 var errNoChange = errors.New("it is not an event of Change Data Capture")
 
 // Change returns the header of a change event, with field names for bitmaps: those
@@ -75,50 +67,11 @@ var errNoChange = errors.New("it is not an event of Change Data Capture")
 // with those of other events: a kept one keeps 1 KB or its own length. The error is
 // a *DecodeError, also where the message is no change event.
 func (m *Message) Change() (*ChangeEvent, error) {
-	if m.json {
-		return m.jsonChange()
-	}
-	if err := m.unreadable(); err != nil {
-		return nil, err
-	}
-	if !m.schema.IsChangeEvent() {
-		return nil, m.decodeError("", errNoChange)
-	}
-	block := new(changeBlock)
-	h, err := m.schema.Header(m.payload, block.texts[:0])
+	change, err := m.codec.header(m.payload)
 	if err != nil {
 		return nil, m.payloadError(err)
 	}
-	block.ChangeEvent = ChangeEvent{
-		EntityName: h.EntityName, RecordIDs: h.RecordIDs, Type: ChangeType(h.ChangeType), Origin: h.ChangeOrigin,
-		TransactionKey: h.TransactionKey, SequenceNumber: int(h.SequenceNumber),
-		CommitNumber: h.CommitNumber, CommitUser: h.CommitUser,
-		ChangedFields: h.ChangedFields, NulledFields: h.NulledFields, DiffFields: h.DiffFields,
-	}
-	if h.CommitTimestamp != 0 {
-		block.CommitTime = time.UnixMilli(h.CommitTimestamp).UTC()
-	}
-	return &block.ChangeEvent, nil
-}
-
-// unreadable is why an Avro payload cannot be read, whatever is in it.
-func (m *Message) unreadable() error {
-	if m.schema == nil {
-		return m.decodeError("", errors.New("the message did not come from a client"))
-	}
-	if err := m.schema.Err(); err != nil {
-		return m.decodeError("", err)
-	}
-	return nil
-}
-
-// payloadError makes a *DecodeError of an error of package avro.
-func (m *Message) payloadError(err error) error {
-	var at *avro.Error
-	if errors.As(err, &at) {
-		return m.decodeError(at.Field, at.Err)
-	}
-	return m.decodeError("", err)
+	return change, nil
 }
 
 // IsGap reports whether the event says only that there was a change: its body is

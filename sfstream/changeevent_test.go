@@ -27,7 +27,8 @@ func vector(tb testing.TB, schema, name string) *Message {
 	if m.payload, err = hex.DecodeString(strings.TrimSpace(string(payload))); err != nil {
 		tb.Fatal(err)
 	}
-	if m.schema, err = avro.Parse(string(text)); err != nil {
+	m.codec = new(codec)
+	if m.codec.schema, err = avro.Parse(string(text)); err != nil {
 		tb.Fatal(err)
 	}
 	return m
@@ -36,7 +37,7 @@ func vector(tb testing.TB, schema, name string) *Message {
 // streamedChange is a change event of the Streaming API with this payload.
 func streamedChange(payload string) *Message {
 	m := new(Message)
-	readEvent(m, "/data/ChangeEvents", []byte(`{"schema":"x","payload":`+payload+`,"event":{"replayId":1}}`))
+	new(codec).readEvent(m, "/data/ChangeEvents", []byte(`{"schema":"x","payload":`+payload+`,"event":{"replayId":1}}`))
 	return m
 }
 
@@ -202,9 +203,9 @@ func TestChangeOfTheStreamingAPI(t *testing.T) {
 func TestChangeOfWhatIsNoneIsADecodeError(t *testing.T) {
 	cut := vector(t, "account", "p1")
 	cut.payload = cut.payload[:10]
-	noSchema := &Message{schema: avro.Unusable(errors.New("gone"))}
+	noSchema := &Message{codec: &codec{schema: avro.Unusable(errors.New("gone"))}}
 	topic := new(Message)
-	readEvent(topic, "/topic/A", []byte(`{"sobject":{"Id":"1"},"event":{"type":"created"}}`))
+	new(codec).readEvent(topic, "/topic/A", []byte(`{"sobject":{"Id":"1"},"event":{"type":"created"}}`))
 	for name, tt := range map[string]struct {
 		m           *Message
 		field, says string

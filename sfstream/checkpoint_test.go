@@ -287,7 +287,9 @@ func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
 
 // What is handled is remembered of one replay id, the first one behind the mark.
 func TestAMarkRemembersOneGroup(t *testing.T) {
-	event := func(id string) *Message { return &Message{ReplayID: []byte(id), json: true, payload: []byte(`{}`)} }
+	event := func(id string) *Message {
+		return &Message{ReplayID: []byte(id), codec: new(codec), payload: []byte(`{}`)}
+	}
 	var m mark
 	m.handle(event("101"), 1)
 	m.handle(event("102"), 2)

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/sfstream/sfstream-go/authenticator"
-	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
@@ -24,7 +23,6 @@ type Client struct {
 	pubsub   transport
 	cometd   transport
 	delivery *delivery
-	binder   *avro.Binder
 
 	life   context.Context // of everything the client starts; Close and fail cancel it
 	cancel context.CancelFunc
@@ -82,7 +80,6 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	c.logins.cache, c.logins.cfg, c.logins.clock = authenticator.NewCache(auth), &c.cfg, &c.clock
 	c.logins.fixed = isStatic(auth)
 	c.logins.login = authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}
-	c.binder = newBinder()
 	c.pubsub = newPubsub(&c.cfg)
 	c.cometd = newCometd(&c.cfg, httpClient)
 	c.life, c.cancel = context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonevent"
 )
 
 // Decode returns the payload as a T; see Message.Decode.
@@ -62,33 +63,25 @@ func (m *Message) Decode(v any) error {
 	case dst.Kind() != reflect.Map || dst.IsNil():
 		return m.decodeError("", fmt.Errorf("cannot decode into %T: want a non-nil pointer", v))
 	}
-	b := m.binder()
-	if !m.json && m.unreadable() == nil && dst.CanSet() && m.schema.Bind(b, m.payload, dst) == nil {
+	b := m.codec.preferences().binder
+	if m.codec.bind(b, m.payload, dst) {
 		return nil
 	}
 	value, enriched, err := m.value()
 	if err != nil {
 		return err
 	}
-	if err := b.Assign(dst, value, enriched, m.schema); err != nil {
+	if err := b.Assign(dst, value, enriched, m.codec.schema); err != nil {
 		return m.payloadError(err)
 	}
 	return nil
-}
-
-// binder is the client's, which knows the types of the program.
-func (m *Message) binder() *avro.Binder {
-	if c := m.client(); c != nil {
-		return c.binder
-	}
-	return newBinder()
 }
 
 func newBinder() *avro.Binder { return &avro.Binder{Optional: optional, Time: parseTime} }
 
 // parseTime reads what Fields gives for times. A time of day is one of 1970-01-01.
 func parseTime(s string) (time.Time, bool) {
-	if t, ok := parseDateTime(s); ok {
+	if t, ok := jsonevent.ParseTime(s); ok {
 		return t, true
 	}
 	if t, err := time.Parse(time.DateOnly, s); err == nil {

@@ -20,7 +20,8 @@ func TestReadingAnUpdateCostsFewAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := new(Message)
-	if m.schema, err = avro.Parse(string(text)); err != nil {
+	m.codec = new(codec)
+	if m.codec.schema, err = avro.Parse(string(text)); err != nil {
 		t.Fatal(err)
 	}
 	if m.payload, err = hex.DecodeString(strings.TrimSpace(string(payload))); err != nil {

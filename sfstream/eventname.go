@@ -1,10 +1,6 @@
 package sfstream
 
-import (
-	"strings"
-
-	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
-)
+import "strings"
 
 // EventName is the type of the event: Order__e, AccountChangeEvent. A channel of
 // several types is told apart by it:
@@ -22,30 +18,10 @@ import (
 // nobody says it: for PushTopics, for generic events, and for platform events of a
 // custom channel (/event/Sales__chn) without an EventApiName.
 func (m *Message) EventName() string {
-	if m.schema != nil && m.schema.Name() != "" {
-		return m.schema.Name()
-	}
-	if m.json {
-		_, event := splitData(m.payload)
-		if name := member(event, "EventApiName"); len(name) > 2 && name[0] == '"' {
-			return jsonscan.Text(name)
-		}
-		for f := jsonscan.Inside(m.payload, "payload").Inside(changeHeader); f.Next(); {
-			if string(f.Key) == "entityName" && len(f.Value) > 2 && f.Value[0] == '"' {
-				return changeEventName(jsonscan.Text(f.Value))
-			}
-		}
+	if name := m.codec.name(m.payload); name != "" {
+		return name
 	}
 	return channelEvent(m.Channel)
-}
-
-// changeEventName is the name of an entity's change events: Account has
-// AccountChangeEvent, Employee__c has Employee__ChangeEvent.
-func changeEventName(entity string) string {
-	if name, custom := strings.CutSuffix(entity, "__c"); custom {
-		return name + "__ChangeEvent"
-	}
-	return entity + "ChangeEvent"
 }
 
 // channelEvent is the name of the one type of event that a channel has, empty where

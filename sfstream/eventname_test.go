@@ -25,7 +25,7 @@ func TestEventNameOverTheStreamingAPI(t *testing.T) {
 		{"/u/notices", `{"payload":"text","event":{}}`, ""},
 	} {
 		m := new(Message)
-		readEvent(m, tt.channel, []byte(tt.data))
+		new(codec).readEvent(m, tt.channel, []byte(tt.data))
 		if got := m.EventName(); got != tt.want {
 			t.Errorf("%s %s: %q, want %q", tt.channel, tt.data, got, tt.want)
 		}
@@ -40,7 +40,7 @@ func TestEventNameOverThePubSubAPIIsTheSchemas(t *testing.T) {
 		}
 	}
 	for channel, want := range map[string]string{"/event/Order__e": "Order__e", "/event/Sales__chn": "", "": ""} {
-		m := &Message{Channel: channel, schema: avro.Unusable(errNoChange)}
+		m := &Message{Channel: channel, codec: &codec{schema: avro.Unusable(errNoChange)}}
 		if m.EventName() != want || (&Message{Channel: channel}).EventName() != want {
 			t.Errorf("%s without a schema: %q", channel, m.EventName())
 		}

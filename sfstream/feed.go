@@ -241,7 +241,7 @@ func (f *feed) quiet(latest []byte, whole bool) {
 // proves takes in that an event of now shows a session of the Streaming API not to be
 // behind.
 func (f *feed) proves(m *Message, now time.Time) {
-	if !f.sub.polled || now.Sub(f.proofAt) < proofEvery || !m.datedBySalesforce() {
+	if !f.sub.polled || now.Sub(f.proofAt) < proofEvery || !m.codec.datedBySalesforce(m.payload) {
 		return
 	}
 	if now = f.client.clock.Trusted(); now.IsZero() {

@@ -18,7 +18,7 @@ func FuzzChange(f *testing.F) {
 	for _, v := range [][2]string{{"account", "p1"}, {"account", "p4"}, {"account", "p5"}, {"opportunity", "p2"}} {
 		m := vector(f, v[0], v[1])
 		if len(schemas) == 0 || v[0] == "opportunity" {
-			schemas = append(schemas, m.schema)
+			schemas = append(schemas, m.codec.schema)
 		}
 		f.Add(m.payload)
 		f.Add(append(m.payload[:len(m.payload)-3:len(m.payload)-3], 9))
@@ -26,7 +26,7 @@ func FuzzChange(f *testing.F) {
 	f.Add([]byte(`{"ChangeEventHeader":{"recordIds":["001"],"changeType":"UPDATE","commitNumber":1735689600123456789,"changedFields":["A.B"]},"A":{"B":null},"C":{"diff":"x"}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		for _, schema := range schemas {
-			compareChange(t, &Message{payload: payload, schema: schema}, true)
+			compareChange(t, &Message{payload: payload, codec: &codec{schema: schema}}, true)
 		}
 		m := streamedChange(string(payload))
 		_, _ = m.Change()
@@ -86,7 +86,7 @@ func compareChange(t *testing.T, m *Message, must bool) {
 	compare("commitNumber", c.CommitNumber, int64(0))
 	compare("commitUser", c.CommitUser, "")
 	compare("changedFields", list(c.ChangedFields), []any{})
-	if !m.json {
+	if !m.codec.isJSON() {
 		compare("nulledFields", list(c.NulledFields), []any{})
 		compare("diffFields", list(c.DiffFields), []any{})
 	}

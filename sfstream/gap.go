@@ -84,7 +84,7 @@ type seen struct {
 // has reports whether m was received before the gap. Replay ids may have begun anew, so the date
 // that Salesforce has given the event must tell so, too. A nil seen has nothing.
 func (s *seen) has(m *Message) bool {
-	if s == nil || s.date.IsZero() || !replayid.IsDecimal(m.ReplayID) || replayid.Compare(m.ReplayID, s.id) > 0 || !m.datedBySalesforce() {
+	if s == nil || s.date.IsZero() || !replayid.IsDecimal(m.ReplayID) || replayid.Compare(m.ReplayID, s.id) > 0 || !m.codec.datedBySalesforce(m.payload) {
 		return false
 	}
 	date := m.Date()
@@ -104,7 +104,7 @@ func (f *feed) wentBack(m *Message) {
 	if !f.resumed || !replayid.Before(m.ReplayID, f.position.id) && !bytes.Equal(m.ReplayID, f.position.id) {
 		return
 	}
-	date, at, certain := m.Date(), f.positionDate(), m.datedBySalesforce()
+	date, at, certain := m.Date(), f.positionDate(), m.codec.datedBySalesforce(m.payload)
 	unknown := date.IsZero() || at.IsZero()
 	if !unknown && !date.After(at) || !certain && !f.sub.polled || unknown && certain {
 		return

@@ -375,12 +375,12 @@ func (f *feed) startGroups(messages []Message, i int) {
 // least a date of Salesforce's.
 func (m *Message) tellApart() uint64 {
 	switch {
-	case !m.json || m.ID != "":
+	case !m.codec.isJSON() || m.ID != "":
 		return 0
 	case m.isChange():
 		return m.identity()
 	}
-	return hash(hashStart, []byte(jsonCreatedDate(m.payload)))
+	return hash(hashStart, []byte(m.codec.createdDate(m.payload)))
 }
 
 // restoreGroup takes in what a stored marker knows of the group behind it.

@@ -1,17 +1,13 @@
 package sfstream
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
-	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
@@ -88,14 +84,8 @@ func isUUID(s string) bool {
 
 // isChange reports whether m is a change event, also one that cannot be read.
 func (m *Message) isChange() bool {
-	if m.json {
-		header := jsonscan.Inside(m.payload, "payload").Inside(changeHeader)
-		return header.Next() || strings.HasPrefix(m.Channel, "/data/")
-	}
-	if m.schema != nil && m.schema.Err() == nil {
-		return m.schema.IsChangeEvent()
-	}
-	return strings.HasPrefix(m.Channel, "/data/")
+	is, sure := m.codec.isChange(m.payload)
+	return is || !sure && strings.HasPrefix(m.Channel, "/data/")
 }
 
 // identity tells a change event from the others of its replay id, wherever it comes
@@ -136,15 +126,7 @@ func (m *Message) sum() [sha256.Size]byte {
 
 // appendIdentity appends the encoding. Where ok is false, the payload is yet to come.
 func (m *Message) appendIdentity(b []byte) (encoding []byte, ok bool) {
-	switch {
-	case m.json:
-		encoding, ok = appendJSONIdentity(b, m.payload)
-	case m.schema != nil:
-		var id avro.Identity
-		id, ok = m.schema.Identity(m.payload, b)
-		encoding = appendParts(id.RecordIDs, id.EntityName, id.ChangeType, id.TransactionKey, id.SequenceNumber)
-		ok = ok && len(id.RecordIDs) > 0
-	}
+	encoding, ok = m.codec.appendIdentity(b, m.payload)
 	if !ok {
 		encoding = appendText(b, m.ID)
 	}
@@ -162,76 +144,6 @@ func appendParts[T string | []byte](b, entity []byte, change T, transaction []by
 
 func appendText[T string | []byte](b []byte, text T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
-}
-
-// appendJSONIdentity is appendIdentity for an event of the Streaming API.
-func appendJSONIdentity(b, data []byte) (encoding []byte, ok bool) {
-	var entity, change, transaction []byte
-	var sequence int64
-	f := jsonscan.Inside(data, "payload").Inside(changeHeader)
-	for f.Next() {
-		if string(f.Value) == "null" {
-			continue
-		}
-		ok := true
-		switch string(f.Key) {
-		case "entityName":
-			entity, ok = quoted(f.Value)
-		case "changeType":
-			change, ok = quoted(f.Value)
-		case "transactionKey":
-			transaction, ok = quoted(f.Value)
-		case "sequenceNumber":
-			var err error
-			sequence, err = strconv.ParseInt(string(f.Value), 10, 64)
-			ok = err == nil
-		case "recordIds":
-			b, ok = appendQuoted(b, f.Value)
-		}
-		if !ok {
-			return nil, false
-		}
-	}
-	return appendParts(b, entity, change, transaction, sequence), len(b) > 0 && f.Closed()
-}
-
-// quoted is what a JSON string holds. One with escapes is none: in a header there is
-// nothing to escape.
-func quoted(value []byte) (text []byte, ok bool) {
-	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
-		return nil, false
-	}
-	return value[1 : len(value)-1], true
-}
-
-// appendQuoted appends the strings of a JSON array, as avro.Identity has record ids.
-func appendQuoted(ids, array []byte) (_ []byte, ok bool) {
-	if array[0] != '[' {
-		return nil, false
-	}
-	for i := 1; i < len(array); i++ {
-		switch array[i] {
-		case ' ', '\n', '\t', '\r', ',':
-		case ']':
-			return ids, i == len(array)-1
-		case '"':
-			n := bytes.IndexByte(array[i+1:], '"')
-			if n < 0 {
-				return nil, false
-			}
-			text, ok := quoted(array[i : i+n+2])
-			if !ok {
-				return nil, false
-			}
-			if len(text) > 0 {
-				ids = appendText(ids, text)
-			}
-			i += n + 1
-		default:
-			return nil, false
-		}
-	}
-	return nil, false
 }
 
 const (

@@ -45,7 +45,8 @@ func avroEvent(tb testing.TB, schema string, payload map[string]any) *Message {
 	if m.payload, err = (avro.Config{}.Freeze()).Marshal(writer, payload); err != nil {
 		tb.Fatal(err)
 	}
-	if m.schema, err = avropkg.Parse(schema); err != nil {
+	m.codec = new(codec)
+	if m.codec.schema, err = avropkg.Parse(schema); err != nil {
 		tb.Fatal(err)
 	}
 	return m
@@ -70,7 +71,7 @@ func onBothAPIs(tb testing.TB, with map[string]any, phone any) map[string]*Messa
 		body = fmt.Sprintf(`,"Phone":%q`, phone)
 	}
 	cometd := new(Message)
-	readEvent(cometd, "/data/ChangeEvents", []byte(`{"schema":"x","payload":{"ChangeEventHeader":{`+strings.Join(parts, ",")+`}`+body+`},"event":{"replayId":7}}`))
+	new(codec).readEvent(cometd, "/data/ChangeEvents", []byte(`{"schema":"x","payload":{"ChangeEventHeader":{`+strings.Join(parts, ",")+`}`+body+`},"event":{"replayId":7}}`))
 	return map[string]*Message{"Pub/Sub": pubsub, "CometD": cometd}
 }
 
@@ -231,7 +232,8 @@ func TestKey(t *testing.T) {
 	}
 	// Without a schema nothing is known but the channel, and ids of changes may be shared.
 	one, other = Message{Channel: "/data/A__chn", ID: uuid, payload: []byte("1")}, Message{Channel: "/data/A__chn", ID: uuid, payload: []byte("2")}
-	one.schema, other.schema = avropkg.Unusable(errNoChange), avropkg.Unusable(errNoChange)
+	one.codec = &codec{schema: avropkg.Unusable(errNoChange)}
+	other.codec = one.codec
 	if one.Key() == uuid || one.Key() == other.Key() || one.identity() == other.identity() {
 		t.Errorf("%q and %q", one.Key(), other.Key())
 	}
@@ -240,7 +242,7 @@ func TestKey(t *testing.T) {
 func TestIdentitiesDoNotCollide(t *testing.T) {
 	seen := map[uint64]int{}
 	for i := range 50_000 {
-		m := &Message{json: true, payload: fmt.Appendf(nil,
+		m := &Message{codec: new(codec), payload: fmt.Appendf(nil,
 			`{"payload":{"ChangeEventHeader":{"entityName":"Account","recordIds":["0015g00000%05dAAA"],"changeType":"UPDATE","transactionKey":"0000f0a1-0b2c-3d4e-5f60-718293a4b5c6","sequenceNumber":%d}}}`, i/2, i%2)}
 		if other, known := seen[m.identity()]; known {
 			t.Fatalf("%d is %d", i, other)
@@ -275,7 +277,10 @@ func FuzzIdentity(f *testing.F) {
 	f.Add(m["CometD"].payload, true)
 	f.Add([]byte(`{"payload":{"ChangeEventHeader":{"recordIds":["a","b"],"sequenceNumber":-3}}}`), true)
 	f.Fuzz(func(t *testing.T, payload []byte, json bool) {
-		event := &Message{Channel: "/data/ChangeEvents", json: json, payload: payload, schema: m["Pub/Sub"].schema}
+		event := &Message{Channel: "/data/ChangeEvents", payload: payload, codec: m["Pub/Sub"].codec}
+		if json {
+			event.codec = new(codec)
+		}
 		if event.identity() != event.Clone().identity() || event.Key() != event.Clone().Key() || event.Key() == "" {
 			t.Fatal("it is another event each time")
 		}

@@ -1,15 +1,11 @@
 package sfstream
 
 import (
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
 // A Message is one event. Its methods may be called from any goroutine, also
@@ -30,21 +26,12 @@ type Message struct {
 
 	// Kept small: what a message takes is what the collector has to do.
 	payload []byte // Avro; over the Streaming API the JSON of the event's data
-	json    bool
 	fate    fate
-	placed  bool  // its id is one to resume after, once all up to it is handled
-	early   bool  // others may have been before it that have not come yet
-	place   int32 // in run
-	schema  *avro.Schema
-	run     *run // nil until delivery has it
-}
-
-// client is nil where there is none.
-func (m *Message) client() *Client {
-	if m.run == nil {
-		return nil
-	}
-	return m.run.sub.d.client
+	placed  bool   // its id is one to resume after, once all up to it is handled
+	early   bool   // others may have been before it that have not come yet
+	place   int32  // in run
+	codec   *codec // reads the payload; nil: the message did not come from a client
+	run     *run   // nil until delivery has it
 }
 
 // Date is when the event happened by its own account: the createdDate of a
@@ -52,13 +39,7 @@ func (m *Message) client() *Client {
 // CreatedDate of a platform event (which its publisher writes). Zero where the
 // event carries none.
 func (m *Message) Date() time.Time {
-	if m.json {
-		return jsonDate(m.payload)
-	}
-	if m.schema == nil {
-		return time.Time{}
-	}
-	return m.schema.Date(m.payload)
+	return m.codec.date(m.payload)
 }
 
 // Fields returns the payload as a map: of a PushTopic's event the record, of a
@@ -106,20 +87,16 @@ func (m *Message) Enriched() (map[string]any, error) {
 // value is the decoded payload, a map but for most generic events, and what came
 // along with a change.
 func (m *Message) value() (value any, enriched map[string]any, err error) {
-	if m.json {
-		if value, err = m.jsonPayload(); err == nil {
-			enriched = splitEnriched(value)
-		}
-		return value, enriched, err
-	}
-	if err := m.unreadable(); err != nil {
-		return nil, nil, err
-	}
-	fields, enriched, err := m.schema.Decode(m.payload)
-	if err != nil {
+	if value, enriched, err = m.codec.decode(m.payload); err != nil {
 		return nil, nil, m.payloadError(err)
 	}
-	return fields, enriched, nil
+	return value, enriched, nil
+}
+
+// payloadError makes a *DecodeError of an error of the codec.
+func (m *Message) payloadError(err error) error {
+	field, cause := decodeErrorOf(err)
+	return m.decodeError(field, cause)
 }
 
 func (m *Message) decodeError(field string, err error) error {
@@ -146,10 +123,7 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	marshal := json.Marshal
-	if c := m.client(); c != nil {
-		marshal = c.cfg.marshal
-	}
+	marshal := m.codec.preferences().marshal
 	payload, err := marshalNumbers(marshal, value)
 	if err != nil {
 		return nil, m.decodeError("", err)
@@ -174,11 +148,7 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 		Event    event           `json:"event"`
 	}
 	d := data{Event: event{EventUUID: m.ID, Type: m.Type}, Payload: payload, Enriched: along, Schema: m.SchemaID}
-	if m.json {
-		d.Event.ReplayID, d.Event.CreatedDate = m.ReplayID, jsonCreatedDate(m.payload)
-	} else {
-		d.Event.ReplayID = fmt.Appendf(nil, "%q", hex.EncodeToString(m.ReplayID))
-	}
+	d.Event.ReplayID, d.Event.CreatedDate = m.codec.replayID(m.ReplayID), m.codec.createdDate(m.payload)
 	if m.Type != "" {
 		d.Payload, d.SObject = nil, payload
 	}

@@ -1,7 +1,6 @@
 package sfstream
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -104,8 +103,7 @@ type config struct {
 	log   *slog.Logger
 	hooks Hooks
 
-	marshal   func(any) ([]byte, error)
-	unmarshal func([]byte, any) error // nil: encoding/json, with exact numbers
+	prefs preferences
 }
 
 func defaultConfig() config {
@@ -115,7 +113,7 @@ func defaultConfig() config {
 		prefetch:   200,
 		newBackOff: defaultBackOff,
 		log:        slog.New(slog.DiscardHandler),
-		marshal:    json.Marshal,
+		prefs:      newPreferences(),
 
 		loginBudget:      5,
 		loginPeriod:      10 * time.Minute,
@@ -416,7 +414,7 @@ func WithJSON(marshal func(any) ([]byte, error), unmarshal func([]byte, any) err
 		if marshal == nil || unmarshal == nil {
 			return fmt.Errorf("%w: WithJSON: nil", ErrInvalidOption)
 		}
-		c.marshal, c.unmarshal = marshal, unmarshal
+		c.prefs.marshal, c.prefs.unmarshal = marshal, unmarshal
 		return nil
 	}
 }

@@ -68,7 +68,7 @@ func (s *skipper) skips(m *Message, now time.Time) bool {
 	if date.IsZero() || date.Before(now.Add(-believable)) {
 		return false
 	}
-	official := m.datedBySalesforce()
+	official := m.codec.datedBySalesforce(m.payload)
 	if date.After(now) && !official { // now may be slow: then Salesforce's date is right
 		return false
 	}

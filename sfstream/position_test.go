@@ -28,7 +28,7 @@ func TestSkipper(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			date := start.Add(test.after).Format("2006-01-02T15:04:05.999999999Z07:00")
-			m := &Message{json: true, payload: fmt.Appendf(nil, test.form, date)}
+			m := &Message{codec: new(codec), payload: fmt.Appendf(nil, test.form, date)}
 			s := skipper{before: start, exact: test.exact}
 			if got := s.skips(m, start.Add(test.now)); got != test.want {
 				t.Errorf("skips = %v, want %v", got, test.want)

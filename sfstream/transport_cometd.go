@@ -31,6 +31,7 @@ type cometd struct {
 	version string // WithAPIVersion; empty: the newest
 	raw     func(channel string, message []byte)
 	log     *slog.Logger
+	codec   *codec    // of all events
 	strange sync.Once // tells of events under another name than the subscribed one
 
 	mu       sync.Mutex
@@ -39,7 +40,7 @@ type cometd struct {
 }
 
 func newCometd(cfg *config, client *http.Client) transport {
-	return &cometd{client: client, version: cfg.apiVersion, raw: cfg.hooks.OnRaw, log: cfg.log}
+	return &cometd{client: client, version: cfg.apiVersion, raw: cfg.hooks.OnRaw, log: cfg.log, codec: &codec{prefs: &cfg.prefs}}
 }
 
 func (t *cometd) close() {
@@ -62,7 +63,7 @@ func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, req
 	}
 	s := &cometdSession{
 		bayeux: b, life: ctx, channels: make(map[string]*cometdChannel), dropped: make(map[string]int),
-		ready: make(chan struct{}, 1), room: make(chan struct{}, 1), strange: t.warnStrange,
+		ready: make(chan struct{}, 1), room: make(chan struct{}, 1), strange: t.warnStrange, codec: t.codec,
 	}
 	// Not of ctx: the goodbye comes before the end of the poll.
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -83,6 +84,7 @@ type cometdSession struct {
 	wg      sync.WaitGroup
 	ready   chan struct{} // wakes recv (capacity 1)
 	strange func(subscribed, named string)
+	codec   *codec        // of all events
 	room    chan struct{} // wakes a poll that waits for room (capacity 1)
 
 	mu       sync.Mutex
@@ -374,7 +376,7 @@ func (s *cometdSession) take(events []bayeux.Event) (subscribed, named string) {
 		c.busy = true
 		messages := make([]Message, n)
 		for i := range run {
-			readEvent(&messages[i], c.sub.channel, run[i].Data)
+			s.codec.readEvent(&messages[i], c.sub.channel, run[i].Data)
 		}
 		if s.holdsLocked(c) {
 			c.held = append(c.held, messages...)

@@ -55,6 +55,7 @@ type pubsub struct {
 	raw      func(channel string, response []byte)
 	log      *slog.Logger
 	schemas  avro.Registry
+	prefs    *preferences
 
 	mu        sync.Mutex
 	conn      *connection   // for new sessions; nil: the next session makes one
@@ -75,6 +76,7 @@ func newPubsub(cfg *config) *pubsub {
 		most:     maxStreams,
 		raw:      cfg.hooks.OnRaw,
 		log:      cfg.log,
+		prefs:    &cfg.prefs,
 
 		pingAfter: pingAfter,
 		dial: append([]grpc.DialOption{
@@ -211,9 +213,9 @@ type inbound struct {
 	begun    bool              // recv has reported that the channel is accepted
 	failed   error             // what recv returns next: the schema of an event could not be fetched
 
-	lastID     string // of the schema of the last event
-	lastSchema *avro.Schema
-	missing    map[string]*avro.Schema // schemas that cannot be had in this session, by id
+	lastID    string // of the schema of the last event
+	lastCodec *codec
+	codecs    map[string]*codec // by id of the schema, also of those that cannot be had in this session
 }
 
 // sendCredit asks the server for more events as the program takes them, also while recv blocks.
@@ -368,13 +370,13 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 		m.payload = copier.Copy(event.Payload)
 		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]
 		id := r.Bytes(event.SchemaID)
-		if string(id) == in.lastID && in.lastSchema != nil {
-			m.SchemaID, m.schema = in.lastID, in.lastSchema
+		if string(id) == in.lastID && in.lastCodec != nil {
+			m.SchemaID, m.codec = in.lastID, in.lastCodec
 			continue
 		}
 		m.SchemaID = string(id)
 		var err error
-		if m.schema, err = s.schema(m.SchemaID); err != nil {
+		if m.codec, err = s.codec(m.SchemaID); err != nil {
 			// The batch is not lost: the next session begins behind the last event that was queued.
 			in.failed = err
 			return batch{kind: batchUndeliverable, sub: s.sub, latest: messages[0].ReplayID}

@@ -12,26 +12,31 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// schema returns the schema with an id. Where the schema will never be available, it returns one
-// with which decoding fails. The error is a failure that may pass.
-func (s *pubsubSession) schema(id string) (*avro.Schema, error) {
+// maxCodecs is far above the few schemas that a channel has.
+const maxCodecs = 1000
+
+// codec returns the codec of events in the schema with an id. Where the schema will never be
+// available, it returns one with which decoding fails. The error is a failure that may pass.
+func (s *pubsubSession) codec(id string) (*codec, error) {
 	in := &s.inbound
-	if missing := in.missing[id]; missing != nil {
-		return missing, nil
-	}
-	schema, err := s.fetchSchema(id)
-	switch {
-	case err == nil:
-		in.lastID, in.lastSchema = id, schema
-	case permanentSchemaError(err):
-		// Only this session remembers it: the user may be given the permission again.
-		if in.missing == nil {
-			in.missing = make(map[string]*avro.Schema)
+	c := in.codecs[id]
+	if c == nil {
+		schema, err := s.fetchSchema(id)
+		if permanentSchemaError(err) {
+			// Only this session remembers it: the user may be given the permission again.
+			schema, err = avro.Unusable(err), nil
 		}
-		schema, err = avro.Unusable(err), nil
-		in.missing[id] = schema
+		if err != nil {
+			return nil, err
+		}
+		if in.codecs == nil || len(in.codecs) == maxCodecs {
+			in.codecs = make(map[string]*codec)
+		}
+		c = &codec{schema: schema, prefs: s.transport.prefs}
+		in.codecs[id] = c
 	}
-	return schema, err
+	in.lastID, in.lastCodec = id, c
+	return c, nil
 }
 
 // fetchSchema returns a schema that the transport knows, or asks the server for it.

@@ -1,4 +1,4 @@
-package sfstream
+package jsonevent
 
 import "strings"
 
@@ -7,14 +7,14 @@ import "strings"
 // by the same rules.
 func splitEnriched(payload any) (enriched map[string]any) {
 	fields, _ := payload.(map[string]any)
-	header, ok := fields[changeHeader].(map[string]any)
+	header, ok := fields[headerName].(map[string]any)
 	if !ok {
 		return nil
 	}
 	names := make(map[string]bool) // of fields, and false for those of which a part changed
 	switch header["changeType"] {
-	case string(ChangeDelete):
-	case string(ChangeUpdate):
+	case "DELETE":
+	case update:
 		list, ok := header["changedFields"].([]any)
 		if !ok {
 			return nil // an old version of the API does not say
@@ -40,7 +40,7 @@ func splitEnriched(payload any) (enriched map[string]any) {
 		return into
 	}
 	for name, value := range fields {
-		if name == changeHeader || names[name] {
+		if name == headerName || names[name] {
 			continue
 		}
 		parts, compound := value.(map[string]any)
