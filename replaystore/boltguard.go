@@ -16,10 +16,10 @@ func (e *panicError) Error() string { return fmt.Sprintf("damaged while in use: 
 func (e *panicError) Unwrap() error { return ErrNotAReplayFile }
 
 // guard calls fn, which calls bbolt, and returns a panic in it as an error. bbolt panics if pages
-// make no sense. boltcheck.Verify finds such pages before bbolt sees them, so guard is for files that
-// change afterwards: a bad disk, or someone who truncates or copies over a file in use. Reading a
-// mapped page that is no longer there is a fault, which ends the process unless the runtime turns
-// it into a panic.
+// make no sense. boltcheck.Verify finds such pages before bbolt sees them, so guard is for files
+// that change afterwards: a bad disk, or someone who truncates or copies over a file in use.
+// Reading a mapped page that is no longer there is a fault, which ends the process unless the
+// runtime turns it into a panic.
 func guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -56,7 +56,7 @@ func (p part) identifies() bool {
 // slice that went through a pointer to the reader would be moved to the heap.
 type identityReader struct {
 	cursor
-	entity, transaction, changeText stretch // of buf
+	entity, transaction, changeText stretch // ranges of buf
 	change                          string
 	sequence                        int64
 }

@@ -156,6 +156,7 @@ type message struct {
 	Ext                      map[string]any `json:"ext,omitempty"`
 }
 
+// Handshake begins the session. It must succeed before any other call.
 func (s *Session) Handshake(ctx context.Context) error {
 	m := message{
 		Channel: "/meta/handshake", Version: "1.0", MinimumVersion: "1.0",
