@@ -16,6 +16,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
 )
 
@@ -28,13 +29,17 @@ const (
 )
 
 // newGate is a feed with nothing below it.
-func newGate(t *testing.T) (*feed, *delivery) {
-	d := &delivery{prefetch: gateBatch * (gateBatches + 2), ready: make(chan struct{}, 1)}
-	d.saver = newSaver(d, &config{store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}, func(err error) { t.Error(err) })
-	t.Cleanup(func() { _ = d.saver.close(time.Second, nil) })
-	c := &Client{delivery: d}
-	d.client = c
-	return &feed{client: c, sub: newSubscription(d, "/event/Order__e", replaystore.Key{})}, d
+func newGate(tb testing.TB, policy AckPolicy) (*feed, *inbox.Inbox[Message]) {
+	in := gateInbox(tb, policy, gateBatch*(gateBatches+2))
+	return &feed{client: &Client{inbox: in}, sub: in.Channel("/event/Order__e", replaystore.Key{})}, in
+}
+
+// gateInbox is the inbox of a client that is nothing else.
+func gateInbox(tb testing.TB, policy AckPolicy, prefetch int) *inbox.Inbox[Message] {
+	cfg := &config{ack: policy, prefetch: prefetch, store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}
+	in := newInbox(cfg, func(err error) { tb.Error(err) })
+	tb.Cleanup(func() { _ = in.Close(time.Second) })
+	return in
 }
 
 // batches are as many as AllocsPerRun of gateBatches takes.
@@ -52,7 +57,7 @@ func batches() []batch {
 }
 
 func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
-	f, _ := newGate(t)
+	f, _ := newGate(t, AckAuto)
 	for i := range recent.Remembered {
 		f.duplicates.Remember(recent.Event{ReplayID: fmt.Append(nil, i)})
 	}
@@ -69,12 +74,12 @@ func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
 // From the frame of a response to the loop: the ids, two chunks of payloads, the messages, the
 // entries and the run, for a hundred events.
 func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
-	f, d := newGate(t)
+	f, in := newGate(t, AckAuto)
 	schema, err := avro.Parse(`{"type": "record", "name": "Order__e", "fields": []}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &pubsubSession{sub: f.sub, inbound: inbound{lastID: "schema", lastCodec: &codec{schema: schema}}}
+	s := &pubsubSession{sub: &f.sub.Credit, inbound: inbound{lastID: "schema", lastCodec: &codec{schema: schema}}}
 	frames := make([]mem.BufferSlice, recent.Remembered/gateBatch+gateBatches+1)
 	for i := range frames {
 		response := new(eventbus.FetchResponse)
@@ -100,7 +105,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 		f.deliver(s.messages(&s.inbound.response).messages, false)
 		s.inbound.response.Free()
 		for range gateBatch {
-			if m := d.next(); m == nil || m.codec.schema != schema {
+			if m := in.Next(); m == nil || m.codec.schema != schema {
 				t.Fatalf("%+v", m)
 			}
 		}
@@ -124,15 +129,14 @@ func TestHandingOutAndSettlingAllocateNothing(t *testing.T) {
 		{"AckManual", AckManual, (*Message).Ack},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f, d := newGate(t)
-			d.ackWith = test.policy
+			f, in := newGate(t, test.policy)
 			for _, b := range batches() {
 				f.deliver(b.messages, false)
 			}
 			// Per batch, because AllocsPerRun rounds down.
 			perBatch := testing.AllocsPerRun(gateBatches, func() {
 				for range gateBatch {
-					m := d.next()
+					m := in.Next()
 					if m == nil {
 						t.Fatal("the queue is empty")
 					}
@@ -148,27 +152,29 @@ func TestHandingOutAndSettlingAllocateNothing(t *testing.T) {
 
 // A program that keeps one event of many keeps its clone, and nothing of its batch.
 func TestACloneDoesNotKeepItsBatch(t *testing.T) {
-	f, d := newGate(t)
+	f, in := newGate(t, AckAuto)
 	var clone *Message
 	var frame weak.Pointer[byte]
+	arrivals := uint64(0)
 	receive := func() {
 		batch := make([]byte, 32<<10)
 		frame = weak.Make(&batch[0])
 		messages := make([]Message, gateBatch)
 		for i := range messages {
 			part := batch[i*100:][:100:100]
-			binary.BigEndian.PutUint64(part, d.arrivals+uint64(i)+1)
+			binary.BigEndian.PutUint64(part, arrivals+uint64(i)+1)
 			messages[i].ReplayID, messages[i].payload = part[:8:8], part[8:]
 		}
+		arrivals += gateBatch
 		f.deliver(messages, false)
-		for m := d.next(); m != nil; m = d.next() {
+		for m := in.Next(); m != nil; m = in.Next() {
 			clone = m.Clone()
 		}
 	}
 	receive()
 	kept, first := clone, frame
 	receive()
-	if err := d.saver.flush(time.Second); err != nil { // a Save holds on to what it saves
+	if err := in.Flush(t.Context(), time.Second); err != nil { // a Save holds on to what it saves
 		t.Fatal(err)
 	}
 	runtime.GC()
@@ -198,12 +204,12 @@ func TestDateAllocatesNothing(t *testing.T) {
 // Over the Streaming API a slab of events costs its messages and its place in the
 // session's queue; what is read of an event is cut from the reply.
 func TestReceivingOverCometDAllocatesPerSlabOnly(t *testing.T) {
-	_, d := newGate(t)
-	sub := newSubscription(d, "/topic/Accounts", replaystore.Key{API: apiCometD, Channel: "/topic/Accounts"})
+	_, in := newGate(t, AckAuto)
+	sub := &in.Channel("/topic/Accounts", replaystore.Key{API: apiCometD, Channel: "/topic/Accounts"}).Credit
 	s := &cometdSession{ready: make(chan struct{}, 1), channels: map[string]*cometdChannel{"/topic/Accounts": {sub: sub, accepted: true}}}
 	slab := make([]bayeux.Event, 256)
 	for i := range slab {
-		slab[i] = bayeux.Event{Channel: sub.channel, Data: fmt.Appendf(nil,
+		slab[i] = bayeux.Event{Channel: sub.Name, Data: fmt.Appendf(nil,
 			`{"event":{"createdDate":"2026-01-09T10:00:01.208Z","replayId":%d,"type":"updated"},"sobject":{"Id":"001000000000001AAA","Name":"Acme"}}`, i)}
 	}
 	perSlab := testing.AllocsPerRun(100, func() {
@@ -212,5 +218,50 @@ func TestReceivingOverCometDAllocatesPerSlabOnly(t *testing.T) {
 	})
 	if perSlab > 1 {
 		t.Errorf("%v allocations per slab of %d events", perSlab, len(slab))
+	}
+}
+
+// Behind one unacked message a million acked ones take no memory.
+func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
+	f, in := newGate(t, AckManual)
+	heap := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	var oldest *Message
+	var id uint64
+	receive := func() {
+		messages := make([]Message, gateBatch)
+		for i := range messages {
+			id++
+			messages[i].ReplayID = binary.BigEndian.AppendUint64(nil, id)
+		}
+		f.deliver(messages, false)
+		for m := in.Next(); m != nil; m = in.Next() {
+			if oldest == nil {
+				oldest = m
+				continue
+			}
+			m.Ack()
+		}
+	}
+	for range 20 {
+		receive() // the memory of duplicates is full
+	}
+	before := heap()
+	for range 1_000_000 / gateBatch {
+		receive()
+	}
+	if grown := int64(heap()) - int64(before); grown > 256<<10 {
+		t.Errorf("the heap has grown by %d KiB", grown>>10)
+	}
+	if status := f.sub.Status(); status.OldestUnacked != oldest || status.Unacked != 1 || len(status.ReplayID) > 0 {
+		t.Errorf("%d are unacked, the marker is at %x", status.Unacked, status.ReplayID)
+	}
+	oldest.Ack()
+	if at := binary.BigEndian.Uint64(f.sub.Status().ReplayID); at != id {
+		t.Errorf("the watermark is at %d, want %d", at, id)
 	}
 }

@@ -63,7 +63,7 @@ func judgeOne(feeds []*feed, act action, err error, now time.Time) verdict {
 // situation is what the judge is to know of the channel.
 func (f *feed) situation(now time.Time) situation {
 	return situation{
-		of: f, now: now, channel: f.sub.channel, accepted: f.isAccepted(), history: f.history,
+		of: f, now: now, channel: f.sub.Name, accepted: f.isAccepted(), history: f.history,
 		last: f.lastMarker(), latest: f.client.clock.Latest(), openGroup: f.groups.canSeek(),
 		behind: f.below > 0, policy: f.client.cfg.fallback,
 	}
@@ -72,7 +72,7 @@ func (f *feed) situation(now time.Time) situation {
 // channelRefused deals with a channel that the server does not follow while the session lives on.
 // The error ends the session: a new one is needed, because this one has the old token.
 func (l *link) channelRefused(f *feed, err error) error {
-	delete(l.inSession, f.sub)
+	delete(l.inSession, &f.sub.Credit)
 	explain(err, l.creds)
 	v := f.situation(time.Now()).judge(classify(err), err)
 	v.notice = noticeRefused
@@ -144,7 +144,7 @@ func (l *link) carryOut(v verdict) (wait time.Duration, renewed bool, fatal erro
 	}
 	wait, renewed, fatal = l.next(v)
 	if v.warning != "" && fatal == nil {
-		l.client.log.Warn(v.warning, "channel", f.sub.channel, "for", deniedFor, "error", v.err)
+		l.client.log.Warn(v.warning, "channel", f.sub.Name, "for", deniedFor, "error", v.err)
 	}
 	return wait, renewed, fatal
 }
@@ -178,7 +178,7 @@ func (l *link) tell(v verdict) {
 		} else {
 			level = slog.LevelDebug
 		}
-		log.Log(context.Background(), level, "channel refused", "channel", f.sub.channel, "action", v.action.String(), "error", v.err)
+		log.Log(context.Background(), level, "channel refused", "channel", f.sub.Name, "action", v.action.String(), "error", v.err)
 	}
 }
 

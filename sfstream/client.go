@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
@@ -16,13 +17,13 @@ import (
 // loop. All its methods may be called from any goroutine, and from inside the
 // loop. Use New to make one, Open to log in, and Close to end it.
 type Client struct {
-	cfg      config
-	log      *slog.Logger
-	clock    serverclock.Clock
-	logins   logins
-	pubsub   transport
-	cometd   transport
-	delivery *delivery
+	cfg    config
+	log    *slog.Logger
+	clock  serverclock.Clock
+	logins logins
+	pubsub transport
+	cometd transport
+	inbox  *inbox.Inbox[Message]
 
 	life   context.Context // of everything the client starts; Close and fail cancel it
 	cancel context.CancelFunc
@@ -83,8 +84,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	c.pubsub = newPubsub(&c.cfg)
 	c.cometd = newCometd(&c.cfg, httpClient)
 	c.life, c.cancel = context.WithCancel(context.Background())
-	c.delivery = &delivery{client: c, prefetch: cfg.prefetch, ackWith: cfg.ack, ready: make(chan struct{}, 1)}
-	c.delivery.saver = newSaver(c.delivery, &c.cfg, c.fail)
+	c.inbox = newInbox(&c.cfg, c.fail)
 	return c, nil
 }
 
@@ -163,4 +163,4 @@ func (c *Client) Err() error {
 }
 
 // Pending returns how many messages are received and not yet handed out.
-func (c *Client) Pending() int { return c.delivery.pending() }
+func (c *Client) Pending() int { return c.inbox.Pending() }

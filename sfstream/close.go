@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
 const closeTimeout = 5 * time.Second // of Close in all
@@ -61,14 +63,14 @@ func (c *Client) close() error {
 	}
 
 	// 3. The last save, then the connections.
-	var subs []*subscription
+	var channels []*inbox.Channel[Message]
 	for _, f := range feeds {
 		if f.isAccepted() {
-			subs = append(subs, f.sub)
+			channels = append(channels, f.sub)
 		}
 	}
-	if err := c.delivery.saver.close(time.Until(deadline), subs); err != nil {
-		errs = append(errs, err)
+	if err := c.inbox.Close(time.Until(deadline), channels...); err != nil {
+		errs = append(errs, notSaved(err))
 	}
 	c.pubsub.close()
 	c.cometd.close()

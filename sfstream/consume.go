@@ -100,20 +100,20 @@ func (c *Client) feedC(ctx context.Context, messages chan<- *Message) {
 	}
 	defer c.leave()
 	for {
-		m := c.next(ctx, c.delivery.offer)
+		m := c.next(ctx, c.inbox.Offer)
 		if m == nil {
 			return
 		}
 		select {
 		case messages <- m:
-			c.delivery.taken(m)
-		case <-m.run.sub.gone:
-			c.delivery.withdraw(m)
+			m.slot.Taken()
+		case <-m.slot.Channel().Removed():
+			m.slot.Withdraw()
 		case <-ctx.Done():
-			c.delivery.withdraw(m)
+			m.slot.Withdraw()
 			return
 		case <-c.closed:
-			c.delivery.withdraw(m)
+			m.slot.Withdraw()
 			return
 		}
 	}
@@ -122,9 +122,9 @@ func (c *Client) feedC(ctx context.Context, messages chan<- *Message) {
 // take hands out the next message, after it has settled the one before. It
 // returns nil when ctx has ended or there will be no more messages.
 func (c *Client) take(ctx context.Context) *Message {
-	m := c.next(ctx, c.delivery.next)
+	m := c.next(ctx, c.inbox.Next)
 	if m == nil {
-		c.delivery.settleCurrent() // asked for the next one, whatever came of it
+		c.inbox.SettleCurrent() // asked for the next one, whatever came of it
 	}
 	return m
 }
@@ -133,7 +133,7 @@ func (c *Client) take(ctx context.Context) *Message {
 func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 	for {
 		if ctx.Err() != nil || isClosed(c.closed) {
-			notify(c.delivery.ready) // if this one was woken, another should be
+			c.inbox.PassOn() // if this one was woken, another should be
 			return nil
 		}
 		// Read first: what waits when the client ends is still handed out.
@@ -145,7 +145,7 @@ func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 			return nil
 		}
 		select {
-		case <-c.delivery.ready:
+		case <-c.inbox.Ready():
 		case <-c.ended:
 		case <-c.closed:
 		case <-ctx.Done():
@@ -159,6 +159,14 @@ func isClosed(c <-chan struct{}) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// notify wakes the one receiver of a channel of capacity 1. It never blocks.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -203,9 +211,9 @@ func (c *Client) exit() {
 
 // leave ends a loop: its unhandled message goes back, what it handled is saved.
 func (c *Client) leave() {
-	c.delivery.leave()
+	c.inbox.Leave()
 	c.exit()
-	if err := c.delivery.saver.flush(lastSaves); err != nil && !isClosed(c.closed) {
+	if err := notSaved(c.inbox.Flush(context.Background(), lastSaves)); err != nil && !isClosed(c.closed) {
 		c.log.Warn("markers not saved at the end of a loop", "error", err)
 	}
 }

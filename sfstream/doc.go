@@ -111,7 +111,6 @@
 // login.go its tokens, feed.go one channel of
 // it, start.go where that begins, group.go events that share a replay id, gap.go what
 // is done about a position that is of no use, clock.go whose time counts; transport.go is the seam to the two APIs below,
-// transport_*.go and translate_*.go. subscription.go and delivery.go hold what waits,
-// delivery_hold.go what is taken by several at once, checkpoint.go what is handled,
-// which saver.go writes down.
+// transport_*.go and translate_*.go. internal/inbox holds what waits, knows what is
+// handled and writes that to the store of store.go.
 package sfstream

@@ -6,8 +6,10 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
+	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
 const (
@@ -29,19 +31,17 @@ const (
 type feed struct {
 	client *Client
 	link   *link // since join
-	sub    *subscription
+	sub    *inbox.Channel[Message]
 	status feedStatus
 
-	accepted chan struct{} // closed when Salesforce has accepted the subscription
-	done     chan struct{} // closed when the feed has ended
-	ended    bool          // client.mu guards it
+	done  chan struct{} // closed when the feed has ended
+	ended bool          // client.mu guards it
 
 	position   position
 	before     position // where it was before its last move
 	skip       skipper  // of this session
 	last       *Message // the last one that this session has brought
 	groups     *groups  // nil: the channel is not known to have any
-	identities []uint64 // of the messages at hand, where it has
 	proven     bool     // Streaming API: this session is not behind: it began at new, or has brought an event of now
 	proofAt    time.Time
 	began      time.Time // when this session was asked for, by the local clock
@@ -87,20 +87,29 @@ func (f *feed) set(state State) {
 		if state == StateWaiting || state == StateEnded && f.status.reason() != nil {
 			why = err
 		}
-		hooks.OnState(f.sub.channel, state, why)
+		hooks.OnState(f.sub.Name, state, why)
 	}
 	if again && hooks.OnReconnect != nil {
-		hooks.OnReconnect(Reconnect{Channel: f.sub.channel, Down: down, Err: f.status.outage()})
+		hooks.OnReconnect(Reconnect{Channel: f.sub.Name, Down: down, Err: f.status.outage()})
 	}
 }
 
-func (f *feed) isAccepted() bool {
-	select {
-	case <-f.accepted:
-		return true
-	default:
-		return false
+func (f *feed) isAccepted() bool { return isClosed(f.sub.Accepted()) }
+
+// streams reports whether the channel is followed over the Streaming API.
+func (f *feed) streams() bool { return f.sub.Key.API == apiCometD }
+
+// evidence is what it proves that the server has answered at a moment of Salesforce's clock, zero where
+// that is not known. Over the Pub/Sub API a quiet server proves that nothing is missing; over the
+// Streaming API it may be seeking through a backlog.
+func (f *feed) evidence(now time.Time) inbox.Evidence {
+	switch {
+	case !f.streams():
+		return inbox.Evidence{Live: now}
+	case f.proven:
+		return inbox.Evidence{Live: now, Followed: now}
 	}
+	return inbox.Evidence{Followed: now}
 }
 
 // due reports whether the feed is to be asked for now. One without room is not:
@@ -110,7 +119,7 @@ func (f *feed) due() bool {
 	if time.Now().Before(f.retryAt) {
 		return false
 	}
-	if !f.sub.hasRoom() {
+	if !f.sub.Room(0) {
 		f.parked = true
 		f.set(StateParked)
 		return false
@@ -139,20 +148,19 @@ func (f *feed) request() request {
 		f.groups.begin(f.position.id)
 	}
 	f.set(StateOpening)
-	return request{sub: f.sub, verify: !f.isAccepted(), position: f.position}
+	return request{sub: &f.sub.Credit, verify: !f.isAccepted(), position: f.position}
 }
 
 // accept takes in that the channel is followed, from the requested position on.
 func (f *feed) accept() {
 	if !f.isAccepted() {
-		var start time.Time
-		if f.position.latest {
+		var start time.Time // of a start at "new" of which Salesforce's time was not known
+		if f.position.latest && f.sub.Marker().Live.Equal(serverclock.Beginning()) {
 			start = f.client.clock.Live(f.startedNew, 0)
 		}
-		if !f.client.delivery.accepted(f.sub, start) {
+		if !f.sub.Accept(start) {
 			return
 		}
-		close(f.accepted)
 	}
 	f.duplicates.Expect()
 	if f.position.latest {
@@ -180,7 +188,7 @@ func (f *feed) skips(m *Message, now time.Time) bool {
 	}
 	if !f.skipping {
 		f.skipping = true
-		f.client.log.Info("skipping events that are older than the start", "channel", f.sub.channel,
+		f.client.log.Info("skipping events that are older than the start", "channel", f.sub.Name,
 			"start", f.skip.before, "first_id", replayid.Text(m.ReplayID), "first_date", m.Date())
 	}
 	return true
@@ -206,7 +214,7 @@ func (f *feed) limitWait(wait time.Duration, cause error) (time.Duration, error)
 		return wait, nil
 	}
 	if down >= limit {
-		return 0, &TimeoutError{Channel: f.sub.channel, Down: down, err: cause}
+		return 0, &TimeoutError{Channel: f.sub.Name, Down: down, err: cause}
 	}
 	return min(wait, limit-down), nil
 }
@@ -222,17 +230,17 @@ func (f *feed) quiet(latest []byte, whole bool) {
 	}
 	if gs := f.groups; gs != nil {
 		switch {
-		case gs.awaited != nil && (whole || !f.sub.polled):
-			f.missed = errGroupLost(f.sub.channel, f.sub.key.API, gs.awaited)
+		case gs.awaited != nil && (whole || !f.streams()):
+			f.missed = errGroupLost(f.sub.Name, f.sub.Key.API, gs.awaited)
 			return
 		case len(gs.open) == 0:
-		case !gs.quiet(whole && (f.proven || !f.sub.polled), latest):
+		case !gs.quiet(whole && (f.proven || !f.streams()), latest):
 			return
 		default:
 			f.closeAll()
 		}
 	}
-	f.client.delivery.keepalive(f.sub, latest, f.client.clock.Trusted(), f.proven)
+	f.sub.Keepalive(latest, f.evidence(f.client.clock.Trusted()))
 	// One that was not held, or that had no leave to bring more, says nothing.
 	f.onlyNew = f.onlyNew || whole && (!f.skip.exact || !f.skip.before.After(now))
 	f.moveTo(latest, nil)
@@ -241,7 +249,7 @@ func (f *feed) quiet(latest []byte, whole bool) {
 // proves takes in that an event of now shows a session of the Streaming API not to be
 // behind.
 func (f *feed) proves(m *Message, now time.Time) {
-	if !f.sub.polled || now.Sub(f.proofAt) < proofEvery || !m.codec.datedBySalesforce(m.payload) {
+	if !f.streams() || now.Sub(f.proofAt) < proofEvery || !m.codec.datedBySalesforce(m.payload) {
 		return
 	}
 	if now = f.client.clock.Trusted(); now.IsZero() {
@@ -249,7 +257,7 @@ func (f *feed) proves(m *Message, now time.Time) {
 	}
 	if date := m.Date(); !date.IsZero() && now.Sub(date) <= commitMargin {
 		f.proven, f.proofAt = true, now
-		f.client.delivery.proves(f.sub, now)
+		f.sub.Prove(f.evidence(now))
 	}
 }
 
@@ -259,47 +267,44 @@ func (f *feed) proves(m *Message, now time.Time) {
 func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
 	now := f.client.clock.Now()
 	f.progressed()
-	f.identities = nil
+	slab := f.sub.Slab(messages, provisional)
 	for i := range messages {
 		m := &messages[i]
-		m.early = provisional
+		m.slot = slab.Slot(i)
 		if f.groups == nil && f.sharesID(m) {
-			f.startGroups(messages, i)
+			f.startGroups(slab, messages[:i])
 		}
 		if f.groups == nil {
-			news = f.single(m, provisional, now) || news
+			news = f.single(slab, i, m, provisional, now) || news
 		} else {
-			if f.identities == nil {
-				f.identities = make([]uint64, len(messages))
-			}
-			news = f.grouped(messages, i, provisional, now) || news
+			news = f.grouped(slab, i, m, provisional, now) || news
 		}
 		if f.missed != nil { // this one and what follows come again, from where the policy says
-			if messages = messages[:i]; f.identities != nil {
-				f.identities = f.identities[:i]
-			}
+			messages = messages[:i]
+			slab.Cut(i)
 			break
 		}
 	}
 	if f.groups != nil {
 		f.groups.delivered()
 	}
-	f.client.delivery.push(f.sub, messages, f.identities, now)
+	f.sub.Push(slab, now)
 	if len(messages) > 0 { // of what comes behind them: they are still to be handled
 		f.proves(&messages[len(messages)-1], now)
 	}
 	return news
 }
 
-// single is deliver for one message that shares its id with no other.
-func (f *feed) single(m *Message, provisional bool, now time.Time) (news bool) {
+// single is deliver for one message, that at an index of a slab, which shares its id with no other.
+func (f *feed) single(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
 	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: m.tellApart()}
 	if f.duplicates.Seen(event) {
-		m.fate = fateDuplicate
+		slab.Duplicate(i)
 		f.skip.reached(m.ReplayID)
 		if !provisional && f.duplicates.CameProvisionally(event) && (len(f.position.id) == 0 || replayid.Compare(f.position.id, m.ReplayID) < 0) {
 			// Now it has come in its turn. The marker is there, but where one that it had overtaken has taken it back.
-			if m.placed = replayid.Before(f.marked, m.ReplayID); m.placed {
+			if replayid.Before(f.marked, m.ReplayID) {
+				slab.Place(i)
 				f.marked = m.ReplayID
 			}
 			f.moveTo(m.ReplayID, m)
@@ -320,11 +325,14 @@ func (f *feed) single(m *Message, provisional bool, now time.Time) (news bool) {
 	}
 	f.last = m
 	seen := f.seen.has(m)
-	if seen || f.skips(m, now) {
-		m.fate = fateSkip
+	skipped := seen || f.skips(m, now)
+	if skipped {
+		slab.Skip(i)
 	}
 	// One that is skipped for its age has no place: a restart is to skip it again.
-	if m.placed = (m.fate == fateDeliver || seen) && len(m.ReplayID) > 0; m.placed {
+	placed := (!skipped || seen) && len(m.ReplayID) > 0
+	if placed {
+		slab.Place(i)
 		f.marked = m.ReplayID
 	}
 	if !provisional {
@@ -334,7 +342,7 @@ func (f *feed) single(m *Message, provisional bool, now time.Time) (news bool) {
 			f.base = f.position.id
 		}
 		f.provisional, f.provisionalLast = m.ReplayID, nil
-		if m.placed {
+		if placed {
 			f.provisionalLast = m
 		}
 	}
@@ -371,7 +379,7 @@ func (f *feed) confirmed() {
 	if len(id) > 0 && (bytes.Equal(f.position.id, f.base) || replayid.Compare(f.position.id, id) < 0) {
 		f.moveTo(id, last)
 		if last != nil && replayid.Before(f.marked, id) {
-			f.client.delivery.reach(f.sub, id, last.Date())
+			f.sub.Reach(id, last.Date())
 			f.marked = id
 		}
 	}
@@ -380,9 +388,12 @@ func (f *feed) confirmed() {
 // sessionEnded forgets what was of this session only: provisional messages
 // may have overtaken others and come again.
 func (f *feed) sessionEnded() {
-	f.sub.sessionEnded()
-	if f.sub.polled && f.proven {
-		f.client.delivery.endProof(f.sub, f.client.clock.Live(f.began, 0))
+	f.sub.End()
+	if f.streams() && f.proven {
+		// What the server may have been seeking since the session began is not proven any more.
+		if began := f.client.clock.Live(f.began, 0); began.Before(f.sub.Marker().Live) {
+			f.sub.Prove(inbox.Evidence{Live: began})
+		}
 	}
 	f.proven = false
 	if len(f.provisional) > 0 && len(f.position.id) > 0 && replayid.Compare(f.provisional, f.position.id) < 0 {
@@ -397,7 +408,7 @@ func (f *feed) sessionEnded() {
 // undeliverable notes the first event of a session of new events that could not be
 // queued: it is new, whatever its date.
 func (f *feed) undeliverable(id []byte) {
-	f.sub.beCareful()
+	f.sub.OneAtATime()
 	f.isNewFrom(id)
 }
 
@@ -412,7 +423,7 @@ func (f *feed) isNewFrom(id []byte) {
 // warnUnacked warns, once for each time, that all room of the channel has been
 // taken by unacked messages for a while. It returns when to look again.
 func (f *feed) warnUnacked() (wait time.Duration) {
-	since, n, oldest := f.client.delivery.fullOf(f.sub)
+	since, n, oldest := f.sub.Stalled()
 	if since.IsZero() || since.Equal(f.warned) {
 		return unackedWarning
 	}
@@ -421,6 +432,6 @@ func (f *feed) warnUnacked() (wait time.Duration) {
 	}
 	f.warned = since
 	f.client.log.Warn("the channel waits for Ack: as many messages as WithPrefetch allows are not acked",
-		"channel", f.sub.channel, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", replayid.Text(oldest.ReplayID))
+		"channel", f.sub.Name, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", replayid.Text(oldest.ReplayID))
 	return unackedWarning
 }

@@ -15,7 +15,7 @@ const belowTried = 10
 
 // lastMarker is the position as a marker: the channel has been received up to there.
 func (f *feed) lastMarker() replaystore.Marker {
-	last := f.client.delivery.marker(f.sub)
+	last := f.sub.Marker()
 	if !bytes.Equal(last.ReplayID, f.position.id) {
 		last = replaystore.Marker{ReplayID: f.position.id, Live: last.Live, Followed: last.Followed}
 	}
@@ -29,21 +29,21 @@ func (f *feed) resume(v verdict) {
 		f.seekGroup()
 	case resumeQuiet:
 		f.client.log.Info("replay id aged out on a quiet channel: resuming from when it was followed last",
-			"channel", f.sub.channel, "live", f.lastMarker().Live)
+			"channel", f.sub.Name, "live", f.lastMarker().Live)
 		f.position = position{}
 	case resumePossibleGap:
 		f.seen = &seen{id: f.position.id, date: f.positionDate()}
 		f.position = position{}
-		f.client.delivery.restart(f.sub, f.client.clock.Live(time.Now(), believable), f.groups != nil)
+		f.sub.Restart(f.client.clock.Live(time.Now(), believable), f.groups != nil)
 		f.tellGap(*v.gap, FallbackAll.String())
 	case resumeOldest:
 		f.position = position{}
-		f.client.delivery.restart(f.sub, time.Time{}, f.groups != nil)
+		f.sub.Restart(time.Time{}, f.groups != nil)
 		f.forgetReceived()
 		f.tellGap(*v.gap, FallbackAll.String())
 	case resumeNew:
 		f.position, f.startedNew, f.skipping = position{latest: true}, time.Now(), false
-		f.client.delivery.restart(f.sub, f.client.clock.Live(f.startedNew, 0), f.groups != nil)
+		f.sub.Restart(f.client.clock.Live(f.startedNew, 0), f.groups != nil)
 		f.forgetReceived()
 		f.tellGap(*v.gap, FallbackNew.String())
 	}
@@ -106,10 +106,10 @@ func (f *feed) wentBack(m *Message) {
 	}
 	date, at, certain := m.Date(), f.positionDate(), m.codec.datedBySalesforce(m.payload)
 	unknown := date.IsZero() || at.IsZero()
-	if !unknown && !date.After(at) || !certain && !f.sub.polled || unknown && certain {
+	if !unknown && !date.After(at) || !certain && !f.streams() || unknown && certain {
 		return
 	}
-	f.missed, f.mayMiss = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
+	f.missed, f.mayMiss = &ServerError{API: f.sub.Key.API, Channel: f.sub.Name, Code: ReplayInvalid, err: errReset,
 		Message: fmt.Sprintf("an event of replay id %s has come behind %s: %v", replayid.Text(m.ReplayID), replayid.Text(f.position.id), errReset)}, !certain
 }
 
@@ -129,17 +129,17 @@ func (f *feed) isBelow(latest []byte) bool {
 		return false
 	}
 	if at := f.history.repeated; len(at) > 0 && bytes.Equal(at, f.position.id) {
-		f.missed = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
+		f.missed = &ServerError{API: f.sub.Key.API, Channel: f.sub.Name, Code: ReplayInvalid, err: errReset,
 			Message: fmt.Sprintf("the server repeats replay ids, and its newest one, %s, is before the position: %v", replayid.Text(latest), errReset)}
 		return true
 	}
 	switch f.below++; f.below {
 	case belowTried:
-		f.missed, f.mayMiss = &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid, err: errReset,
+		f.missed, f.mayMiss = &ServerError{API: f.sub.Key.API, Channel: f.sub.Name, Code: ReplayInvalid, err: errReset,
 			Message: fmt.Sprintf("the server has said %d times in a row that its newest replay id lies behind the position, as %s does: %v", belowTried, replayid.Text(latest), errReset)}, true
 	case 1:
-		f.tellGap(Gap{Channel: f.sub.channel, After: f.lastMarker(), Possible: true,
-			Reason: &ServerError{API: f.sub.key.API, Channel: f.sub.channel, Code: ReplayInvalid,
+		f.tellGap(Gap{Channel: f.sub.Name, After: f.lastMarker(), Possible: true,
+			Reason: &ServerError{API: f.sub.Key.API, Channel: f.sub.Name, Code: ReplayInvalid,
 				Message: fmt.Sprintf("the server says that the newest replay id is %s, which is before the position: it is behind, or %v", replayid.Text(latest), errReset)},
 		}, "as before")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
@@ -28,51 +29,17 @@ func mayHaveGroups(channel string) bool {
 	return strings.HasPrefix(channel, "/data/") && (channel == "/data/ChangeEvents" || strings.HasSuffix(channel, "__chn"))
 }
 
-// identities is a set of events of a group, in the order in which they came.
-type identities struct {
-	list  []uint64
-	index map[uint64]struct{} // of a long list
-}
-
-// longList is where an index is quicker than a look at the list.
-const longList = 16
-
-func (s *identities) has(id uint64) bool {
-	if s.index != nil {
-		_, ok := s.index[id]
-		return ok
-	}
-	return slices.Contains(s.list, id)
-}
-
-// add reports whether id is new.
-func (s *identities) add(id uint64) bool {
-	if s.has(id) {
-		return false
-	}
-	s.list = append(s.list, id)
-	if s.index != nil {
-		s.index[id] = struct{}{}
-	} else if len(s.list) > longList {
-		s.index = make(map[uint64]struct{}, 2*len(s.list))
-		for _, id := range s.list {
-			s.index[id] = struct{}{}
-		}
-	}
-	return true
-}
-
 // group is one that is not known to be whole.
 type group struct {
 	id          []byte
 	date        time.Time
-	from        []byte     // the position before it when it was opened
-	known       identities // what was received of it
-	first       *Message   // of which date is not read yet; nil: it is
-	last        int        // index of its last message in the batch at hand; -1: there is none
-	old         bool       // the last one that was not known is older than the wanted start
-	stored      bool       // a marker has named events of it
-	provisional bool       // it has only come before its turn: others may be before it
+	from        []byte           // the position before it when it was opened
+	known       inbox.Identities // what was received of it
+	first       *Message         // of which date is not read yet; nil: it is
+	last        int              // index of its last message in the batch at hand; -1: there is none
+	old         bool             // the last one that was not known is older than the wanted start
+	stored      bool             // a marker has named events of it
+	provisional bool             // it has only come before its turn: others may be before it
 
 	news bool // this session has brought an event of it that was not known
 	vain int  // sessions in a row that have brought only known ones
@@ -163,18 +130,18 @@ func (gs *groups) quiet(evidence bool, latest []byte) bool {
 
 // grouped is deliver for one message of a channel that has groups. It reports
 // whether the message had not come before.
-func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Time) (news bool) {
-	gs, m := f.groups, &messages[i]
+func (f *feed) grouped(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
+	gs := f.groups
 	if len(m.ReplayID) == 0 {
-		return f.single(m, provisional, now)
+		return f.single(slab, i, m, provisional, now)
 	}
 	identity := m.identity()
-	f.identities[i] = identity
+	slab.Identify(i, identity)
 	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: identity}
 	g := gs.find(m.ReplayID)
 	if g == nil {
 		if f.duplicates.Seen(event) {
-			m.fate = fateDuplicate // of a group that was whole: it is no evidence for another one
+			slab.Duplicate(i) // of a group that was whole: it is no evidence for another one
 			return false
 		}
 		if f.wentBack(m); f.missed != nil {
@@ -182,7 +149,7 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 		}
 		g = f.opened(m)
 	}
-	g.provisional = provisional && (g.provisional || len(g.known.list) == 0)
+	g.provisional = provisional && (g.provisional || g.known.Len() == 0)
 	if provisional {
 		if n := len(gs.provisional); n == 0 || gs.provisional[n-1] != g {
 			gs.provisional = append(gs.provisional, g)
@@ -192,9 +159,9 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 			gs.from = nil // an old one, that is sent again: the open ones are still to come
 		}
 		if whole := gs.moveTo(g); whole != nil {
-			f.closed(whole, messages)
+			f.closed(whole, slab)
 			gs.spare = whole
-			if len(g.known.list) == 0 {
+			if g.known.Len() == 0 {
 				g.from = f.position.id // it has just been opened: the place before it is behind the group that is whole now
 			}
 		}
@@ -203,9 +170,9 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 	if gs.awaited == g {
 		gs.awaited = nil
 	}
-	if !g.known.add(identity) || f.duplicates.Seen(event) {
-		if m.fate = fateAgain; g.old {
-			m.fate = fateDuplicate // it was not handled but skipped
+	if !g.known.Add(identity) || f.duplicates.Seen(event) {
+		if slab.Repeat(i); g.old {
+			slab.Duplicate(i) // it was not handled but skipped
 		}
 		if g.stored && !f.duplicates.Seen(event) {
 			f.duplicates.Remember(event) // so that it is known when g is closed
@@ -220,9 +187,9 @@ func (f *feed) grouped(messages []Message, i int, provisional bool, now time.Tim
 	seen := f.seen.has(m)
 	g.old = !seen && f.skips(m, now)
 	if seen || g.old {
-		m.fate = fateSkip
+		slab.Skip(i)
 	} else if gs.awaited != nil && m.Date().After(gs.awaited.date) {
-		f.missed = errGroupLost(f.sub.channel, f.sub.key.API, gs.awaited)
+		f.missed = errGroupLost(f.sub.Name, f.sub.Key.API, gs.awaited)
 	}
 	return true
 }
@@ -234,7 +201,9 @@ func (f *feed) opened(m *Message) *group {
 	if gs.spare = nil; g == nil {
 		g = new(group)
 	}
-	*g = group{id: m.ReplayID, from: f.position.id, first: m, last: -1, known: identities{list: g.known.list[:0]}}
+	known := g.known
+	known.Clear()
+	*g = group{id: m.ReplayID, from: f.position.id, first: m, last: -1, known: known}
 	if len(gs.open) == 0 {
 		f.isNewFrom(g.id)
 	}
@@ -255,32 +224,32 @@ func (f *feed) groupIsNew() {
 	}
 }
 
-// crowded tells delivery of the group that a stream is in, and warns of one that no
+// crowded tells the credit of the group that a stream is in, and warns of one that no
 // marker can hold.
 func (f *feed) crowded(g *group) {
-	switch len(g.known.list) {
+	switch g.known.Len() {
 	case 2:
-		f.sub.inGroup(true)
+		f.sub.SetInGroup(true)
 	case replaystore.MaxHandled + 1:
 		f.client.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
-			"channel", f.sub.channel, "replay_id", replayid.Text(g.id), "named", replaystore.MaxHandled)
+			"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "named", replaystore.MaxHandled)
 	}
 }
 
 // closed moves the position behind a group that is whole, and lets the watermark
 // follow when all of it is handled.
-func (f *feed) closed(g *group, messages []Message) {
+func (f *feed) closed(g *group, slab *slab) {
 	f.moveTo(g.id, nil)
 	f.at, f.atDate = g.first, g.date
-	if len(g.known.list) > 1 {
-		f.sub.inGroup(false)
+	if g.known.Len() > 1 {
+		f.sub.SetInGroup(false)
 	}
 	switch {
 	case g.old: // a restart is to skip it again
 	case g.last < 0:
-		f.client.delivery.reach(f.sub, g.id, g.date)
+		f.sub.Reach(g.id, g.date)
 	default:
-		messages[g.last].placed = true
+		slab.Place(g.last)
 	}
 }
 
@@ -328,7 +297,7 @@ func (f *feed) endGroups() {
 		if g == gs.cursor && !g.news {
 			if g.vain++; g.vain == vainSessions {
 				f.client.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
-					"channel", f.sub.channel, "replay_id", replayid.Text(g.id), "events", len(g.known.list), "resent", f.status.resentCount())
+					"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "events", g.known.Len(), "resent", f.status.resentCount())
 			}
 		}
 		g.news = false
@@ -343,12 +312,12 @@ func (f *feed) sharesID(m *Message) bool {
 	return last != nil && len(m.ReplayID) > 0 && bytes.Equal(last.ReplayID, m.ReplayID) && last.identity() != m.identity()
 }
 
-// startGroups makes the channel one that has groups: the message at an index shows
-// that, by the id of the last one before it. The position goes back to before that id.
-func (f *feed) startGroups(messages []Message, i int) {
+// startGroups makes the channel one that has groups: the message behind the first ones of a slab
+// shows that, by the id of the last one before it. The position goes back to before that id.
+func (f *feed) startGroups(slab *slab, first []Message) {
 	last := f.last
 	f.client.log.Warn("several events have one replay id on a channel of which that was not known: "+
-		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.channel, "replay_id", replayid.Text(last.ReplayID))
+		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.Name, "replay_id", replayid.Text(last.ReplayID))
 	if bytes.Equal(f.position.id, last.ReplayID) {
 		f.position = f.before
 	}
@@ -356,17 +325,15 @@ func (f *feed) startGroups(messages []Message, i int) {
 		f.position.skip = f.skipOld()
 		f.position.skip.until = last.ReplayID
 	}
-	if last.run != nil && len(f.position.id) > 0 {
-		f.client.delivery.reach(f.sub, f.position.id, time.Time{}) // what was received before goes back, too
+	if !slab.Unplace(last.slot) && len(f.position.id) > 0 {
+		f.sub.Reach(f.position.id, time.Time{}) // what was queued before goes back, too
 	}
-	last.placed = false
-	f.identities = make([]uint64, len(messages))
-	for j := range messages[:i] {
-		f.identities[j] = messages[j].identity()
+	for i := range first {
+		slab.Identify(i, first[i].identity())
 	}
 	f.groups = new(groups)
 	g := f.opened(last)
-	g.known.add(last.identity())
+	g.known.Add(last.identity())
 	f.groups.moveTo(g)
 }
 
@@ -384,16 +351,16 @@ func (m *Message) tellApart() uint64 {
 }
 
 // restoreGroup takes in what a stored marker knows of the group behind it.
-func (f *feed) restoreGroup(stored *handledGroup) {
-	if stored.size() == 0 {
+func (f *feed) restoreGroup(stored replaystore.Group) {
+	if len(stored.Handled) == 0 {
 		return
 	}
 	if f.groups == nil {
 		f.groups = new(groups)
 	}
-	g := &group{id: stored.id, date: stored.date, from: f.position.id, last: -1, stored: true}
-	for _, identity := range stored.events.list {
-		g.known.add(identity)
+	g := &group{id: stored.ReplayID, date: stored.Date, from: f.position.id, last: -1, stored: true}
+	for _, identity := range stored.Handled {
+		g.known.Add(identity)
 	}
 	f.groups.open = []*group{g}
 	if len(f.position.id) == 0 {
@@ -412,86 +379,11 @@ func (f *feed) seekGroup() {
 	f.groups.awaited = g
 	f.position = position{skip: skipper{before: g.date, until: g.id}}
 	f.client.log.Info("the position before events that share a replay id has aged out: seeking them from the oldest retained event",
-		"channel", f.sub.channel, "replay_id", replayid.Text(g.id), "date", g.date)
+		"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "date", g.date)
 }
 
 // errGroupLost is why events are missing though no id was refused.
 func errGroupLost(channel, api string, g *group) error {
 	return &ServerError{API: api, Channel: channel, Code: ReplayInvalid,
 		Message: fmt.Sprintf("events of replay id %s are not retained any more", replayid.Text(g.id))}
-}
-
-// handledGroup is what is handled of the group behind a mark. It grows under
-// delivery.mu.
-type handledGroup struct {
-	id     []byte
-	date   time.Time
-	events identities // the first ones, as many as a marker holds
-}
-
-func (g *handledGroup) size() int {
-	if g == nil {
-		return 0
-	}
-	return len(g.events.list)
-}
-
-// same reports whether two say the same; of one group the larger one says more.
-func (g *handledGroup) same(other *handledGroup) bool {
-	return g.size() == other.size() && (g.size() == 0 || bytes.Equal(g.id, other.id))
-}
-
-// snapshot is what g says now.
-func (g *handledGroup) snapshot() *handledGroup {
-	if g == nil {
-		return nil
-	}
-	n := len(g.events.list)
-	return &handledGroup{id: g.id, date: g.date, events: identities{list: g.events.list[:n:n]}}
-}
-
-// marker is a copy for a store.
-func (g *handledGroup) marker() replaystore.Group {
-	if g.size() == 0 {
-		return replaystore.Group{}
-	}
-	return replaystore.Group{ReplayID: bytes.Clone(g.id), Date: g.date, Handled: g.events.list}
-}
-
-// handle takes in that an event of a group behind the mark is handled. Of another
-// group than the first one nothing is kept: it came before its turn, and comes again.
-func (m *mark) handle(msg *Message, identity uint64) {
-	if m.group == nil {
-		m.group = &handledGroup{id: bytes.Clone(msg.ReplayID)}
-		if !msg.early { // else its date says nothing of what is before it
-			m.group.date = msg.Date()
-		}
-	}
-	if bytes.Equal(m.group.id, msg.ReplayID) && m.group.size() < replaystore.MaxHandled {
-		m.group.events.add(identity)
-	}
-}
-
-// join adds what a later mark without a place knows of the group.
-func (m *mark) join(later *handledGroup) {
-	switch {
-	case later == nil:
-	case m.group == nil:
-		m.group = later
-	case bytes.Equal(m.group.id, later.id):
-		for _, identity := range later.events.list {
-			if m.group.size() < replaystore.MaxHandled {
-				m.group.events.add(identity)
-			}
-		}
-	}
-}
-
-// reach notes that a channel has come to an id, behind what was received so far.
-func (d *delivery) reach(sub *subscription, id []byte, date time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !sub.removed {
-		sub.watermark.pushLocked(&run{sub: sub, end: mark{id: id, date: date}, live: sub.live, followed: sub.followed})
-	}
 }

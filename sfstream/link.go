@@ -128,7 +128,7 @@ func (l *link) open() (session, error) {
 func (l *link) ask(feeds []*feed) []request {
 	var reqs []request
 	for _, f := range feeds {
-		l.inSession[f.sub] = f
+		l.inSession[&f.sub.Credit] = f
 		reqs = append(reqs, f.request())
 	}
 	return reqs
@@ -162,7 +162,7 @@ func (l *link) awaitDue() ([]*feed, error) {
 // due returns the feeds that are not asked for and should be.
 func (l *link) due() (due []*feed) {
 	for _, f := range l.snapshot() {
-		if l.inSession[f.sub] == nil && f.due() {
+		if l.inSession[&f.sub.Credit] == nil && f.due() {
 			due = append(due, f)
 		}
 	}
@@ -178,7 +178,7 @@ func (l *link) snapshot() []*feed {
 // name is the channel of a link that follows one channel, else empty.
 func (l *link) name() string {
 	if feeds := l.snapshot(); len(feeds) == 1 {
-		return feeds[0].sub.channel
+		return feeds[0].sub.Name
 	}
 	return ""
 }

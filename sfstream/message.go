@@ -26,12 +26,8 @@ type Message struct {
 
 	// Kept small: what a message takes is what the collector has to do.
 	payload []byte // Avro; over the Streaming API the JSON of the event's data
-	fate    fate
-	placed  bool   // its id is one to resume after, once all up to it is handled
-	early   bool   // others may have been before it that have not come yet
-	place   int32  // in run
 	codec   *codec // reads the payload; nil: the message did not come from a client
-	run     *run   // nil until delivery has it
+	slot    slot   // its place in the inbox of its client
 }
 
 // Date is when the event happened by its own account: the createdDate of a
@@ -210,8 +206,8 @@ func numberName(f float64) string {
 // and does nothing after Close or Unsubscribe. Under AckAuto it settles a
 // message before the loop is left. Of a nil message it does nothing.
 func (m *Message) Ack() {
-	if m != nil && m.run != nil {
-		m.run.sub.d.ack(m)
+	if m != nil {
+		m.slot.Ack()
 	}
 }
 

@@ -82,7 +82,7 @@ func (l *link) take(s session, b batch) (evidence, error) {
 		return l.deliver(f, b), nil
 	case batchFollowed:
 		if f != nil {
-			f.client.delivery.follows(f.sub, f.client.clock.Trusted(), f.proven)
+			f.sub.Keepalive(nil, f.evidence(f.client.clock.Trusted()))
 		}
 		return evidenceHeard, nil
 	}
@@ -118,7 +118,7 @@ func (l *link) deliver(f *feed, b batch) evidence {
 	news := f != nil && f.deliver(b.messages, b.provisional)
 	l.course.brought = l.course.brought || news
 	switch {
-	case b.sub.polled:
+	case !b.proves:
 		return evidenceHeard
 	case news:
 		return evidenceUseful

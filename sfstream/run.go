@@ -178,7 +178,7 @@ func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message
 // run is Run once this consumer has its turn.
 func (c *Client) run(ctx context.Context, handler func(context.Context, *Message) error, cfg runConfig) (err error) {
 	defer c.leave()
-	c.delivery.settleCurrent() // as asking for the next message does
+	c.inbox.SettleCurrent() // as asking for the next message does
 	r := &runner{
 		client: c, runConfig: cfg, handler: handler,
 		order: order{key: cfg.key, scopes: make(map[string]*scope)},
@@ -240,7 +240,7 @@ func (r *runner) dispatch(ctx context.Context) error {
 		r.take()
 		r.handOut()
 		if r.busy == 0 {
-			c.delivery.idle()
+			c.inbox.Idle()
 			if ended == nil {
 				return nil
 			}
@@ -253,7 +253,7 @@ func (r *runner) dispatch(ctx context.Context) error {
 			if err := r.receive(j); err != nil {
 				return err
 			}
-		case <-c.delivery.ready:
+		case <-c.inbox.Ready():
 		case <-retry.C:
 		case <-ended:
 		case <-c.closed:
@@ -265,7 +265,7 @@ func (r *runner) dispatch(ctx context.Context) error {
 
 // take takes all waiting messages from the queue. WithPrefetch bounds their number.
 func (r *runner) take() {
-	for m := r.client.delivery.hold(); m != nil; m = r.client.delivery.hold() {
+	for m := r.client.inbox.Hold(); m != nil; m = r.client.inbox.Hold() {
 		j := &job{msg: m, at: len(r.held)}
 		r.held = append(r.held, j)
 		if r.order.add(j) {
@@ -295,9 +295,9 @@ func (r *runner) handOut() {
 // the same.
 func (r *runner) start(j *job) bool {
 	if j.retryAt.IsZero() {
-		return r.client.delivery.start(j.msg)
+		return j.msg.slot.Start()
 	}
-	return !r.client.delivery.isRemoved(j.msg.run.sub)
+	return !isClosed(j.msg.slot.Channel().Removed())
 }
 
 // receive takes a job back from its worker.
@@ -332,7 +332,7 @@ func (r *runner) settled(j *job) {
 func (r *runner) retryDue() {
 	now := time.Now()
 	r.later = slices.DeleteFunc(r.later, func(j *job) bool {
-		due := !j.retryAt.After(now) || isClosed(j.msg.run.sub.gone)
+		due := !j.retryAt.After(now) || isClosed(j.msg.slot.Channel().Removed())
 		if due {
 			r.free = append(r.free, j)
 		}
@@ -353,11 +353,11 @@ func (r *runner) end() (err error) {
 			err = j.err
 		}
 	}
-	unsettled := make([]*Message, len(r.held))
+	unsettled := make([]slot, len(r.held))
 	for i, j := range r.held {
-		unsettled[i] = j.msg
+		unsettled[i] = j.msg.slot
 	}
-	r.client.delivery.putBack(unsettled) // it skips those that were handled meanwhile
+	r.client.inbox.PutBack(unsettled) // it skips those that were handled meanwhile
 	return err
 }
 
@@ -396,7 +396,7 @@ func (r *runner) attempt(j *job) {
 	default:
 		r.skip(j.msg, err)
 	}
-	r.client.delivery.ack(j.msg)
+	j.msg.slot.Ack()
 }
 
 // retries reports whether a failed job is to be tried again, and when.

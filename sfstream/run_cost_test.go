@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 )
@@ -22,14 +21,12 @@ type runGate struct {
 
 // newRunGate makes a gate for n batches of messages with a hundred keys.
 func newRunGate(tb testing.TB, n int) *runGate {
-	d := &delivery{prefetch: 3 * gateBatch, ready: make(chan struct{}, 1)}
-	d.saver = newSaver(d, &config{store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}, func(err error) { tb.Error(err) })
-	tb.Cleanup(func() { _ = d.saver.close(time.Second, nil) })
+	in := gateInbox(tb, AckAuto, 3*gateBatch)
 	g := &runGate{client: &Client{
-		delivery: d, log: slog.New(slog.DiscardHandler), state: clientOpen,
+		inbox: in, log: slog.New(slog.DiscardHandler), state: clientOpen,
 		ended: make(chan struct{}), closed: make(chan struct{}), turn: make(chan struct{}, 1),
 	}, arriving: make(chan []Message, n)}
-	g.feed = &feed{client: g.client, sub: newSubscription(d, "/event/Order__e", replaystore.Key{})}
+	g.feed = &feed{client: g.client, sub: in.Channel("/event/Order__e", replaystore.Key{})}
 	var keys [gateBatch]string
 	for i := range keys {
 		keys[i] = fmt.Sprint("key ", i)

@@ -20,35 +20,35 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	}
 	c.clock.Ask(ctx)
 	now := c.clock.Now()
-	var first mark // what a restart before the first event begins at
+	var first replaystore.Marker // what a restart before the first event begins at
 	switch {
 	case stored != nil:
 		first = *stored
-		f.position = position{id: first.replayID()}
-		f.at, f.atDate = first.msg, first.date
-		if len(f.position.id) == 0 && first.live.After(now.Add(startMargin(f.sub.key.Channel))) {
-			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.channel, "marker_time", first.live)
+		f.position = position{id: first.ReplayID}
+		f.atDate = first.Date
+		if len(f.position.id) == 0 && first.Live.After(now.Add(startMargin(f.sub.Key.Channel))) {
+			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.Name, "marker_time", first.Live)
 		} else if len(f.position.id) == 0 {
-			f.position.skip.before = earlier(first.live, now)
+			f.position.skip.before = earlier(first.Live, now)
 		}
 	case replay.kind == replayNew:
 		f.position, f.startedNew = position{latest: true}, time.Now()
-		first.live = c.clock.Live(f.startedNew, 0)
+		first.Live = c.clock.Live(f.startedNew, 0)
 	case replay.kind == replaySince:
-		first.live = time.Unix(0, replay.nano)
-		f.position.skip = skipper{before: first.live, exact: true}
+		first.Live = time.Unix(0, replay.nano)
+		f.position.skip = skipper{before: first.Live, exact: true}
 	case replay.kind == replayAfter:
-		first.id = []byte(replay.id)
-		f.position.id = first.id
+		first.ReplayID = []byte(replay.id)
+		f.position.id = first.ReplayID
 	case cfg.fromSet: // ReplayAll: the stored marker must go back to where all is retained
-		first.live = c.clock.Live(time.Now(), believable)
+		first.Live = c.clock.Live(time.Now(), believable)
 	}
-	if mayHaveGroups(f.sub.key.Channel) {
+	if mayHaveGroups(f.sub.Key.Channel) {
 		f.groups = new(groups)
 	}
-	f.restoreGroup(first.group)
-	c.delivery.begin(f.sub, first, stored != nil)
-	c.log.Info("subscribing", "channel", f.sub.channel, "start", describe(replay, stored))
+	f.restoreGroup(first.Group)
+	f.sub.Begin(first, stored != nil)
+	c.log.Info("subscribing", "channel", f.sub.Name, "start", describe(replay, stored))
 	return c.join(f)
 }
 
@@ -67,30 +67,30 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func describe(replay Replay, stored *mark) string {
+func describe(replay Replay, stored *replaystore.Marker) string {
 	if stored == nil {
 		return replay.String()
 	}
-	if len(stored.replayID()) == 0 {
-		return "stored: " + ReplaySince(stored.live).String()
+	if len(stored.ReplayID) == 0 {
+		return "stored: " + ReplaySince(stored.Live).String()
 	}
-	return "stored: after " + replayid.Text(stored.replayID())
+	return "stored: after " + replayid.Text(stored.ReplayID)
 }
 
 // startingPoint is From, else the stored marker, else, where only the other API
 // has one, its time, else WithReplay.
-func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *mark, error) {
-	c, key := f.client, f.sub.key
+func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *replaystore.Marker, error) {
+	c, key := f.client, f.sub.Key
 	if cfg.fromSet {
 		return cfg.from, nil, nil
 	}
 	// What Unsubscribe could not save counts, not what it would have replaced.
-	if left, ok := c.delivery.saver.unsaved(key); ok {
+	if left, ok := c.inbox.Unsaved(key); ok {
 		return Replay{}, &left, nil
 	}
 	marker, err := f.load(ctx, key)
 	if err == nil {
-		return Replay{}, markOf(key.API, marker), nil
+		return Replay{}, restored(key.API, marker), nil
 	}
 	if !errors.Is(err, replaystore.ErrNotFound) {
 		return Replay{}, nil, err
@@ -113,27 +113,20 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	if !marker.Date.IsZero() && !marker.Date.After(c.clock.Now()) && (!written || marker.Date.Before(at)) {
 		at = marker.Date
 	}
-	c.log.Info("the stored marker is of the other API: starting at its time", "channel", f.sub.channel, "marker_time", at)
+	c.log.Info("the stored marker is of the other API: starting at its time", "channel", f.sub.Name, "marker_time", at)
 	if at.IsZero() {
 		return ReplayAll, nil, nil
 	}
-	return Replay{}, &mark{live: at}, nil
+	return Replay{}, &replaystore.Marker{Live: at}, nil
 }
 
-// markOf is the mark that a stored marker is of.
-func markOf(api string, marker replaystore.Marker) *mark {
-	m := &mark{id: marker.ReplayID, live: marker.Live, followed: marker.Followed, date: marker.Date}
-	if api == apiCometD && m.followed.IsZero() && len(m.id) > 0 {
+// restored is what a stored marker says to this release.
+func restored(api string, marker replaystore.Marker) *replaystore.Marker {
+	if api == apiCometD && marker.Followed.IsZero() && len(marker.ReplayID) > 0 {
 		// It may be of a release that took a quiet server for proof.
-		m.live, m.followed = time.Time{}, m.live
+		marker.Live, marker.Followed = time.Time{}, marker.Live
 	}
-	if g := marker.Group; len(g.ReplayID) > 0 {
-		m.group = &handledGroup{id: g.ReplayID, date: g.Date}
-		for _, identity := range g.Handled {
-			m.group.events.add(identity)
-		}
-	}
-	return m
+	return &marker
 }
 
 // load asks the store, which may not return: no longer than ctx lasts, and the
@@ -160,16 +153,16 @@ func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marke
 	select {
 	case r = <-loaded:
 	case <-f.done:
-		return replaystore.Marker{}, errUnsubscribed(f.sub.channel)
+		return replaystore.Marker{}, errUnsubscribed(f.sub.Name)
 	case <-ctx.Done():
 		r.err = fmt.Errorf("the store does not return from Load: %w", ctx.Err())
 	}
 	switch m := r.marker; {
 	case r.err == nil && len(m.ReplayID) == 0 && m.Live.IsZero() && m.Followed.IsZero() && len(m.Group.ReplayID) == 0:
-		c.log.Warn("the replay store has returned an empty marker without ErrNotFound: it counts as none", "channel", f.sub.channel, "api", key.API)
+		c.log.Warn("the replay store has returned an empty marker without ErrNotFound: it counts as none", "channel", f.sub.Name, "api", key.API)
 		r.err = replaystore.ErrNotFound
 	case r.err != nil && !errors.Is(r.err, replaystore.ErrNotFound):
-		r.err = &StoreError{Op: "load", Channel: f.sub.channel, err: r.err}
+		r.err = &StoreError{Op: "load", Channel: f.sub.Name, err: r.err}
 	}
 	return r.marker, r.err
 }
@@ -178,11 +171,11 @@ func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marke
 func (f *feed) awaitAccepted(ctx context.Context) error {
 	c := f.client
 	select {
-	case <-f.accepted:
+	case <-f.sub.Accepted():
 	case <-f.done:
 	case <-ctx.Done():
-		if !c.delivery.abandon(f.sub) {
-			<-f.accepted // both at once
+		if !f.sub.Abandon() {
+			<-f.sub.Accepted() // both at once
 			break
 		}
 		c.endFeed(f, nil)
@@ -192,8 +185,8 @@ func (f *feed) awaitAccepted(ctx context.Context) error {
 		return f.notAccepted(ctx)
 	}
 	// So that a restart before the first event knows what "new" meant.
-	if err := c.delivery.saver.flushWithin(ctx, lastSaves); err != nil {
-		c.log.Warn("the start of a subscription is not saved yet", "channel", f.sub.channel, "error", err)
+	if err := notSaved(c.inbox.Flush(ctx, lastSaves)); err != nil {
+		c.log.Warn("the start of a subscription is not saved yet", "channel", f.sub.Name, "error", err)
 	}
 	return nil
 }
@@ -207,9 +200,9 @@ func (f *feed) notAccepted(ctx context.Context) error {
 	case f.client.usable() != nil:
 		return f.client.usable()
 	case ctx.Err() != nil && last != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", f.sub.channel, ctx.Err(), last)
+		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", f.sub.Name, ctx.Err(), last)
 	case ctx.Err() != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w", f.sub.channel, ctx.Err())
+		return fmt.Errorf("sfstream: %s: subscribe: %w", f.sub.Name, ctx.Err())
 	}
-	return errUnsubscribed(f.sub.channel)
+	return errUnsubscribed(f.sub.Name)
 }

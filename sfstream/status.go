@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
 // Status is a snapshot of a client.
@@ -49,30 +51,24 @@ func (c *Client) Status() Status {
 	status := Status{Volatile: c.cfg.volatile}
 	for _, f := range c.snapshot() {
 		ch := f.status.snapshot()
-		ch.Channel = f.sub.channel
-		f.sub.report(&ch, c.clock.Now())
+		ch.Channel = f.sub.Name
+		ch.report(f.sub.Status(), c.clock.Now())
 		status.Channels = append(status.Channels, ch)
 	}
 	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })
 	return status
 }
 
-// report fills in what delivery knows.
-func (s *subscription) report(ch *ChannelStatus, now time.Time) {
-	s.d.mu.Lock()
-	ch.ReplayID = slices.Clone(s.watermark.current.replayID())
-	ch.Received, ch.Delivered, ch.Handled, ch.Pending = s.received, s.delivered, s.handled, s.queued
-	ch.LastReceived = s.lastReceived
-	ch.Unacked, ch.OldestUnacked = s.unackedLocked()
-	last, oldest := s.last, (*Message)(nil)
-	if r := s.watermark.head; r != nil {
-		oldest = &r.messages[r.passed]
-	}
-	s.d.mu.Unlock()
-	if last != nil {
+// report fills in what the inbox knows.
+func (ch *ChannelStatus) report(in inbox.Status[Message], now time.Time) {
+	ch.ReplayID = in.ReplayID
+	ch.Received, ch.Delivered, ch.Handled, ch.Pending = in.Received, in.Delivered, in.Handled, in.Pending
+	ch.LastReceived = in.LastReceived
+	ch.Unacked, ch.OldestUnacked = in.Unacked, in.OldestUnacked
+	if last := in.Last; last != nil {
 		ch.LastReplayID, ch.LastDate = slices.Clone(last.ReplayID), last.Date()
 	}
-	if oldest != nil {
+	if oldest := in.OldestUnhandled; oldest != nil {
 		if date := oldest.Date(); !date.IsZero() {
 			ch.Lag = max(0, now.Sub(date))
 		}

@@ -98,8 +98,7 @@ func (c *Client) newFeed(channel, api string) (*feed, error) {
 		return nil, fmt.Errorf("%w: %s", ErrAlreadySubscribed, channel)
 	}
 	f := &feed{
-		client: c, sub: newSubscription(c.delivery, channel, key),
-		accepted: make(chan struct{}), done: make(chan struct{}),
+		client: c, sub: c.inbox.Channel(channel, key), done: make(chan struct{}),
 		downSince: time.Now(),
 	}
 	c.feeds[key.Channel] = f
@@ -116,16 +115,17 @@ func (c *Client) join(f *feed) error {
 	case c.err != nil:
 		return c.err
 	case f.ended:
-		return errUnsubscribed(f.sub.channel) // while its marker was loaded
+		return errUnsubscribed(f.sub.Name) // while its marker was loaded
 	}
 	l := c.streaming
-	if f.sub.key.API == apiPubSub {
+	if f.sub.Key.API == apiPubSub {
 		l = newLink(c, c.pubsub)
 	} else if l == nil {
 		l = newLink(c, c.cometd)
 		c.streaming = l
 	}
-	f.link, f.sub.changed = l, l.changed
+	f.link = l
+	f.sub.Notify(l.changed)
 	l.feeds = append(l.feeds, f)
 	if len(l.feeds) > 1 {
 		notify(l.changed)
@@ -167,19 +167,19 @@ func (c *Client) endFeed(f *feed, err error) (last bool) {
 	c.mu.Unlock()
 
 	f.set(StateEnded)
-	if err != nil && f.isAccepted() && !c.delivery.isRemoved(f.sub) {
+	if err != nil && f.isAccepted() && !isClosed(f.sub.Removed()) {
 		hook := c.cfg.hooks.OnSubscriptionError
 		var login *AuthError // is about the client: others would repeat it
-		if hook != nil && !errors.As(err, &login) && hook(f.sub.channel, err) {
-			c.log.Warn("subscription dropped", "channel", f.sub.channel, "error", err)
-			c.delivery.remove(f.sub)
+		if hook != nil && !errors.As(err, &login) && hook(f.sub.Name, err) {
+			c.log.Warn("subscription dropped", "channel", f.sub.Name, "error", err)
+			f.sub.Remove()
 		} else {
 			c.fail(err)
 		}
 	}
-	if !f.isAccepted() || c.delivery.isRemoved(f.sub) {
+	if !f.isAccepted() || isClosed(f.sub.Removed()) {
 		c.mu.Lock()
-		delete(c.feeds, f.sub.key.Channel)
+		delete(c.feeds, f.sub.Key.Channel)
 		c.mu.Unlock()
 	}
 	close(f.done)
@@ -207,11 +207,11 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	c.mu.Lock()
 	f := c.feeds[name]
 	c.mu.Unlock()
-	if f == nil || c.delivery.isRemoved(f.sub) {
+	if f == nil || isClosed(f.sub.Removed()) {
 		return fmt.Errorf("%w: %s", ErrNotSubscribed, channel)
 	}
-	c.delivery.remove(f.sub)
-	c.delivery.saver.markQuiet(f.sub) // before another Subscribe can have its place
+	f.sub.Remove()
+	c.inbox.MarkQuiet(f.sub) // before another Subscribe can have its place
 	if c.endFeed(f, nil) {
 		select {
 		case <-f.link.done:
@@ -219,19 +219,19 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 			return ctx.Err() // the link ends by itself
 		}
 	}
-	f.sub.offers.Wait() // feeders let go as soon as they see the removal
+	f.sub.AwaitOffers() // feeders let go as soon as they see the removal
 	if !f.isAccepted() {
 		return nil // its Subscribe fails, and the marker is as it was
 	}
-	return c.delivery.saver.flush(lastSaves)
+	return notSaved(c.inbox.Flush(context.Background(), lastSaves))
 }
 
 // Subscriptions returns the followed channels, sorted.
 func (c *Client) Subscriptions() []string {
 	var channels []string
 	for _, f := range c.snapshot() {
-		if f.isAccepted() && !c.delivery.isRemoved(f.sub) {
-			channels = append(channels, f.sub.channel)
+		if f.isAccepted() && !isClosed(f.sub.Removed()) {
+			channels = append(channels, f.sub.Name)
 		}
 	}
 	slices.Sort(channels)

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
 // A Transaction is the change events of one Salesforce transaction that came one after the
@@ -18,7 +20,7 @@ type Transaction struct {
 	Changes []*ChangeEvent
 	End     TransactionEnd
 
-	sub  *subscription
+	sub  *inbox.Channel[Message]
 	last time.Time // when the last message was added
 }
 
@@ -101,7 +103,7 @@ func (c *Client) Transactions(ctx context.Context, quiet time.Duration) iter.Seq
 			return
 		}
 		defer c.leave()
-		c.delivery.settleCurrent() // as asking for the next message does
+		c.inbox.SettleCurrent() // as asking for the next message does
 		g := grouper{client: c, quiet: quiet}
 		defer g.end()
 		for tx := g.next(ctx); tx != nil && yield(tx); tx = g.next(ctx) {
@@ -146,7 +148,7 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 			continue
 		}
 		clientEnded := isClosed(c.ended) // read before the queue: what waits when the client ends is still handed out
-		if m := c.delivery.hold(); m != nil {
+		if m := c.inbox.Hold(); m != nil {
 			g.add(m)
 			continue
 		}
@@ -156,7 +158,7 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 		if clientEnded {
 			return nil // the open transactions are put back, and come again as a whole
 		}
-		c.delivery.idle()
+		c.inbox.Idle()
 		g.wait(ctx)
 	}
 }
@@ -166,7 +168,7 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 func (g *grouper) start(tx *Transaction) bool {
 	var messages []*Message
 	var changes []*ChangeEvent
-	for i, started := range g.client.delivery.startAll(tx.Messages) {
+	for i, started := range g.client.inbox.StartAll(slots(tx.Messages)) {
 		if started {
 			messages, changes = append(messages, tx.Messages[i]), append(changes, tx.Changes[i])
 		}
@@ -179,7 +181,7 @@ func (g *grouper) start(tx *Transaction) bool {
 // begins another.
 func (g *grouper) add(m *Message) {
 	change, _ := m.Change() // the program gets the error from the message, if it asks
-	tx := &Transaction{Channel: m.Channel, sub: m.run.sub}
+	tx := &Transaction{Channel: m.Channel, sub: m.slot.Channel()}
 	end, before := EndNext, EndNext
 	switch {
 	case change == nil:
@@ -220,7 +222,7 @@ func (g *grouper) finish(i int, end TransactionEnd) {
 // Salesforce for no more of it, and the loop would wait for ever. It reports whether any
 // transaction is to be handed out.
 func (g *grouper) endFull() bool {
-	return g.endWhere(EndFull, func(tx *Transaction) bool { return g.client.delivery.isFull(tx.sub) })
+	return g.endWhere(EndFull, func(tx *Transaction) bool { return tx.sub.Full() })
 }
 
 // endQuiet ends the transactions to which nothing was added for the quiet time. It reports
@@ -251,7 +253,7 @@ func (g *grouper) wait(ctx context.Context) {
 	}
 	c := g.client
 	select {
-	case <-c.delivery.ready:
+	case <-c.inbox.Ready():
 	case <-quiet:
 	case <-c.ended:
 	case <-c.closed:
@@ -269,5 +271,13 @@ func (g *grouper) end() {
 	if g.out != nil && g.client.cfg.ack != AckManual {
 		messages = append(messages, g.out.Messages...)
 	}
-	g.client.delivery.putBack(messages)
+	g.client.inbox.PutBack(slots(messages))
+}
+
+func slots(messages []*Message) []slot {
+	slots := make([]slot, len(messages))
+	for i, m := range messages {
+		slots[i] = m.slot
+	}
+	return slots
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
 const (
@@ -56,6 +57,9 @@ var (
 	errParted = errors.New("the server has ended the session")
 )
 
+// subscription is a channel as transports see it: its name, and for how many events there is room.
+type subscription = inbox.Credit[Message]
+
 // request asks for a channel from a position on.
 type request struct {
 	sub      *subscription
@@ -71,7 +75,7 @@ type batch struct {
 	provisional bool          // batchMessages: older messages may still come, until batchConfirmed
 	latest      []byte        // batchQuiet, batchUndeliverable: the replay id
 	whole       bool          // batchQuiet: further events with the last event's replay id would have come
-	proves      bool          // batchAnswered: the session works
+	proves      bool          // batchAnswered, batchMessages: the session works
 	err         error         // batchRefused: why; the session lives on
 }
 

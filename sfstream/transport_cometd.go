@@ -332,14 +332,15 @@ func (s *cometdSession) hasRoom() bool {
 		return false
 	}
 	var subs []*subscription
-	room := true
+	var held []int
 	for _, c := range s.channels {
 		subs = append(subs, c.sub)
-		room = room && len(c.held) < c.sub.d.prefetch
+		held = append(held, len(c.held))
 	}
 	s.mu.Unlock()
-	for _, sub := range subs {
-		room = sub.hasRoom() && room // all that have none are to wake us
+	room := true
+	for i, sub := range subs {
+		room = sub.Room(held[i]) && room // all that have none are to wake us
 	}
 	return room
 }
@@ -376,7 +377,7 @@ func (s *cometdSession) take(events []bayeux.Event) (subscribed, named string) {
 		c.busy = true
 		messages := make([]Message, n)
 		for i := range run {
-			s.codec.readEvent(&messages[i], c.sub.channel, run[i].Data)
+			s.codec.readEvent(&messages[i], c.sub.Name, run[i].Data)
 		}
 		if s.holdsLocked(c) {
 			c.held = append(c.held, messages...)
@@ -392,7 +393,7 @@ func (s *cometdSession) take(events []bayeux.Event) (subscribed, named string) {
 func (s *cometdSession) almostLocked(bare string) string {
 	for name, c := range s.channels {
 		if strings.EqualFold(strings.Trim(name, "/"), strings.Trim(bare, "/")) {
-			return c.sub.channel
+			return c.sub.Name
 		}
 	}
 	return ""

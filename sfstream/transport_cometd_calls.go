@@ -31,14 +31,14 @@ func (s *cometdSession) update(add []request, drop []*subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sub := range drop {
-		if c := s.channels[sub.key.Channel]; c != nil && c.sub == sub {
-			delete(s.channels, sub.key.Channel)
-			s.dropped[sub.key.Channel] = math.MaxInt
+		if c := s.channels[sub.Key.Channel]; c != nil && c.sub == sub {
+			delete(s.channels, sub.Key.Channel)
+			s.dropped[sub.Key.Channel] = math.MaxInt
 		}
 	}
 	for _, req := range add {
 		// Events of the old subscription could not be told from those of the new one.
-		if s.dropped[req.sub.key.Channel] > 0 {
+		if s.dropped[req.sub.Key.Channel] > 0 {
 			s.failLocked(errReopen)
 			return
 		}
@@ -76,7 +76,7 @@ func (s *cometdSession) calls() {
 func (s *cometdSession) unsubscribe(subs []*subscription) error {
 	var channels []string
 	for _, sub := range subs {
-		channels = append(channels, sub.channel)
+		channels = append(channels, sub.Name)
 	}
 	s.begin()
 	err := s.bayeux.Unsubscribe(s.ctx, channels, s.deliverCall)
@@ -92,7 +92,7 @@ func (s *cometdSession) unsubscribe(subs []*subscription) error {
 	for _, sub := range subs {
 		// What the server had queued comes with the connect that is under way, or
 		// with later ones, as long as they bring anything.
-		s.dropped[sub.key.Channel] = s.connects + 2
+		s.dropped[sub.Key.Channel] = s.connects + 2
 	}
 	return nil
 }
@@ -103,12 +103,12 @@ func (s *cometdSession) subscribe(reqs []request) error {
 	var wanted []bayeux.Subscription
 	s.mu.Lock()
 	for _, req := range reqs {
-		bare := req.sub.key.Channel
+		bare := req.sub.Key.Channel
 		s.channels[bare] = &cometdChannel{sub: req.sub}
 		replay := "-2"
 		switch {
 		case len(req.position.id) > 0 && !replayid.IsDecimal(req.position.id):
-			s.answeredLocked(bare, &ServerError{API: apiCometD, Channel: req.sub.channel, Code: ReplayInvalid,
+			s.answeredLocked(bare, &ServerError{API: apiCometD, Channel: req.sub.Name, Code: ReplayInvalid,
 				Message: fmt.Sprintf("%x is not a replay id of the Streaming API", req.position.id)})
 			continue
 		case len(req.position.id) > 0:
@@ -118,7 +118,7 @@ func (s *cometdSession) subscribe(reqs []request) error {
 		case req.position.latest:
 			replay = "-1"
 		}
-		wanted = append(wanted, bayeux.Subscription{Channel: req.sub.channel, Bare: bare, Replay: replay})
+		wanted = append(wanted, bayeux.Subscription{Channel: req.sub.Name, Bare: bare, Replay: replay})
 	}
 	s.mu.Unlock()
 	if len(wanted) == 0 {

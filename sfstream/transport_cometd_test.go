@@ -16,6 +16,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
 // script is the other end of a session's two connections: the test answers each
@@ -24,7 +25,7 @@ type script struct {
 	t        *testing.T
 	requests map[string]chan chan string // by meta channel
 	session  session
-	d        *delivery
+	inbox    *inbox.Inbox[Message]
 	subs     map[string]*subscription
 	changed  chan struct{}
 	ended    chan struct{} // receive has ended
@@ -36,8 +37,7 @@ type script struct {
 
 // newScript opens a session that follows /topic/A, up to its first held connect.
 func newScript(t *testing.T) *script {
-	d := &delivery{prefetch: 1000, ready: make(chan struct{}, 1)}
-	s := &script{t: t, d: d, requests: make(map[string]chan chan string), subs: make(map[string]*subscription), changed: make(chan struct{}, 1), ended: make(chan struct{})}
+	s := &script{t: t, inbox: gateInbox(t, AckAuto, 1000), requests: make(map[string]chan chan string), subs: make(map[string]*subscription), changed: make(chan struct{}, 1), ended: make(chan struct{})}
 	for _, channel := range []string{"handshake", "connect", "subscribe", "unsubscribe", "disconnect"} {
 		s.requests["/meta/"+channel] = make(chan chan string, 10)
 	}
@@ -63,7 +63,7 @@ func newScript(t *testing.T) *script {
 }
 
 func (s *script) want(channel string) request {
-	sub := newSubscription(s.d, channel, replaystore.Key{API: apiCometD, Channel: channel})
+	sub := &s.inbox.Channel(channel, replaystore.Key{API: apiCometD, Channel: channel}).Credit
 	s.subs[channel] = sub
 	return request{sub: sub}
 }
@@ -125,12 +125,12 @@ func (s *script) receive() {
 		case err != nil:
 			s.got = append(s.got, "end")
 		case b.kind == batchAccepted:
-			s.got = append(s.got, "accepted "+b.sub.channel)
+			s.got = append(s.got, "accepted "+b.sub.Name)
 		case b.kind == batchRefused:
-			s.got = append(s.got, "refused "+b.sub.channel)
+			s.got = append(s.got, "refused "+b.sub.Name)
 		}
 		for _, m := range b.messages {
-			s.got = append(s.got, b.sub.channel+" "+string(m.ReplayID))
+			s.got = append(s.got, b.sub.Name+" "+string(m.ReplayID))
 		}
 		s.mu.Unlock()
 		if err != nil {

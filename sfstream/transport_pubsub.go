@@ -149,7 +149,7 @@ func (s *pubsubSession) start(req request) (err error) {
 	}
 	s.counted = true
 	s.transport.counted(s.conn, 1)
-	first := &eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(s.sub.firstCredit())}
+	first := &eventbus.FetchRequest{TopicName: s.sub.Name, NumRequested: int32(s.sub.First())}
 	switch {
 	case len(req.position.id) > 0:
 		first.ReplayPreset, first.ReplayId = eventbus.ReplayPreset_CUSTOM, req.position.id
@@ -171,7 +171,7 @@ func (s *pubsubSession) start(req request) (err error) {
 func (s *pubsubSession) verify() error {
 	var info *eventbus.TopicInfo
 	trailer, err := s.transport.call(s.ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
-		info, err = client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.channel}, opts...)
+		info, err = client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.Name}, opts...)
 		return err
 	})
 	if err != nil {
@@ -179,7 +179,7 @@ func (s *pubsubSession) verify() error {
 	}
 	if !info.CanSubscribe {
 		return &ServerError{
-			API: apiPubSub, Channel: s.sub.channel, Code: PermissionDenied, RPCID: clip(s.hide(info.RpcId)),
+			API: apiPubSub, Channel: s.sub.Name, Code: PermissionDenied, RPCID: clip(s.hide(info.RpcId)),
 			Message: "this user cannot subscribe to the channel",
 		}
 	}
@@ -224,13 +224,13 @@ func (s *pubsubSession) sendCredit() {
 	alive := time.NewTicker(groupCreditEvery)
 	defer alive.Stop()
 	for {
-		credit := s.sub.takeCredit
+		credit := s.sub.Take
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.sub.creditDue:
+		case <-s.sub.Due():
 		case <-alive.C:
-			credit = s.sub.groupCredit
+			credit = s.sub.TakeInGroup
 		}
 		select {
 		case <-s.ctx.Done():
@@ -247,9 +247,9 @@ func (s *pubsubSession) sendCredit() {
 func (s *pubsubSession) askNow() {
 	select {
 	case s.sending <- struct{}{}:
-		s.ask(s.sub.takeCredit)
+		s.ask(s.sub.Take)
 	default:
-		notify(s.sub.creditDue)
+		s.sub.Remind()
 	}
 }
 
@@ -257,7 +257,7 @@ func (s *pubsubSession) askNow() {
 // releases it. A failure is not reported here: the stream has ended, and recv returns the reason.
 func (s *pubsubSession) ask(credit func() int) {
 	if n := credit(); n > 0 {
-		_ = s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.channel, NumRequested: int32(n)})
+		_ = s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.Name, NumRequested: int32(n)})
 	}
 	<-s.sending
 }
@@ -279,7 +279,7 @@ func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
 		st := status.Convert(err)
 		err = status.Error(st.Code(), s.hide(st.Message()))
 	}
-	e := translate(s.sub.channel, err, trailer)
+	e := translate(s.sub.Name, err, trailer)
 	e.RPCID, e.Reason = clip(s.hide(e.RPCID)), clip(s.hide(e.Reason))
 	return e
 }
@@ -291,7 +291,7 @@ func (s *pubsubSession) hide(text string) string {
 // silentError is the error of a stream that giveUp has ended.
 func (s *pubsubSession) silentError(after time.Duration) error {
 	s.transport.retire(s.conn) // so that no other stream waits as long on this connection
-	return &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Unavailable, err: errSilent,
+	return &ServerError{API: apiPubSub, Channel: s.sub.Name, Code: Unavailable, err: errSilent,
 		Message: fmt.Sprintf("nothing came for %s, not even a keepalive", after)}
 }
 
@@ -331,19 +331,19 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		return batch{}, io.EOF
-	case s.silent.Load() && s.sub.nothingAsked():
+	case s.silent.Load() && s.sub.Outstanding() == 0:
 		return batch{}, io.EOF // where no event was asked for, silence means nothing
 	case s.silent.Load():
 		return batch{}, s.silentError(s.transport.silence)
 	default:
 		failed := s.translate(err, s.stream.Trailer())
 		if failed.oversize {
-			s.sub.beCareful() // a response of one event is smaller
+			s.sub.OneAtATime() // a response of one event is smaller
 		}
 		return batch{}, failed
 	}
 	if s.transport.raw != nil {
-		s.transport.raw(s.sub.channel, in.response.Frame)
+		s.transport.raw(s.sub.Name, in.response.Frame)
 	}
 	if len(in.response.Events) == 0 {
 		// Only with demand left does a keepalive mean that nothing more is to come: without it
@@ -351,8 +351,8 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		latest := bytes.Clone(in.response.Bytes(in.response.LatestReplayID))
 		return batch{kind: batchQuiet, sub: s.sub, latest: latest, whole: in.response.Pending > 0}, nil
 	}
-	if s.sub.overrun() {
-		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.channel, Code: Internal, Message: "the server sends what was not asked for"}
+	if s.sub.Overrun() {
+		return batch{}, &ServerError{API: apiPubSub, Channel: s.sub.Name, Code: Internal, Message: "the server sends what was not asked for"}
 	}
 	return s.messages(&in.response), nil
 }
@@ -365,7 +365,7 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 	ids, copier := r.IDs(), r.Copier()
 	for i := range r.Events {
 		event, m := &r.Events[i], &messages[i]
-		m.Channel = s.sub.channel
+		m.Channel = s.sub.Name
 		m.ReplayID = copier.Copy(event.ReplayID)
 		m.payload = copier.Copy(event.Payload)
 		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]
@@ -382,5 +382,5 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 			return batch{kind: batchUndeliverable, sub: s.sub, latest: messages[0].ReplayID}
 		}
 	}
-	return batch{kind: batchMessages, sub: s.sub, messages: messages}
+	return batch{kind: batchMessages, sub: s.sub, messages: messages, proves: true}
 }

@@ -55,9 +55,9 @@ func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {
 		}
 		return info.SchemaJson, nil
 	})
-	if shared, ok := errors.AsType[*ServerError](err); ok && shared.Channel != s.sub.channel {
+	if shared, ok := errors.AsType[*ServerError](err); ok && shared.Channel != s.sub.Name {
 		own := *shared // sessions share the call, and its error names the channel that asked first
-		own.Channel = s.sub.channel
+		own.Channel = s.sub.Name
 		err = &own
 	}
 	return schema, err

@@ -1,7 +1,6 @@
-package sfstream
+package inbox
 
 import (
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -14,12 +13,32 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// watermarkRig is a delivery with one subscription and no server.
-type watermarkRig struct {
-	t   *testing.T
-	d   *delivery
-	sub *subscription
+// message is one of the tests.
+type message struct {
+	id   []byte
+	date time.Time
+	slot Slot[message]
+}
 
+// config completes that of a test.
+func config(cfg Config[message]) Config[message] {
+	cfg.MaxCredit = 100
+	cfg.ID = func(m *message) []byte { return m.id }
+	cfg.Date = func(m *message) time.Time { return m.date }
+	cfg.Log = slog.New(slog.DiscardHandler)
+	if cfg.Broken == nil {
+		cfg.Broken = func(error) {}
+	}
+	return cfg
+}
+
+// watermarkRig is an inbox with one channel and no server.
+type watermarkRig struct {
+	t  *testing.T
+	in *Inbox[message]
+	ch *Channel[message]
+
+	store *replaystore.Memory
 	first time.Time
 	model []modelEntry
 }
@@ -31,14 +50,14 @@ type modelEntry struct {
 	live    time.Time
 	reset   bool
 	handled bool
-	m       *Message
+	m       *message
 }
 
 func newWatermarkRig(t *testing.T) *watermarkRig {
-	d := &delivery{prefetch: 1 << 30, ackWith: AckManual, ready: make(chan struct{}, 1)}
-	d.saver = newSaver(d, &config{store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}, func(error) {})
-	sub := newSubscription(d, "/event/A__e", replaystore.Key{Channel: "/event/A__e"})
-	return &watermarkRig{t: t, d: d, sub: sub, first: time.Now()}
+	store := replaystore.NewMemory()
+	in := New(config(Config[message]{Policy: SettleOnAck, Prefetch: 1 << 30, Save: store.Save}))
+	ch := in.Channel("/event/A__e", replaystore.Key{Channel: "/event/A__e"})
+	return &watermarkRig{t: t, in: in, ch: ch, store: store, first: time.Now()}
 }
 
 // want is the model's watermark.
@@ -58,13 +77,13 @@ func (r *watermarkRig) want() (id string, live time.Time) {
 // unhandled.
 func (r *watermarkRig) check(step int, did string) {
 	r.t.Helper()
-	w := &r.sub.watermark
+	w := &r.ch.watermark
 	id, live := r.want()
-	if string(w.current.replayID()) != id || !w.current.live.Equal(live) {
+	if string(w.current.replayID(w.cfg)) != id || !w.current.Live.Equal(live) {
 		r.t.Fatalf("step %d, %s: the watermark is at %q, live %v; want %q, %v", step, did,
-			w.current.replayID(), w.current.live.Sub(r.first), id, live.Sub(r.first))
+			w.current.replayID(w.cfg), w.current.Live.Sub(r.first), id, live.Sub(r.first))
 	}
-	var before *run
+	var before *Slab[message]
 	for in := w.head; in != nil; before, in = in, in.after {
 		unhandled := 0
 		for i := in.passed; i < len(in.states); i++ {
@@ -120,34 +139,39 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 		switch op := random.IntN(12); {
 		case op < 4:
 			did = "push"
-			batch := make([]Message, 1+random.IntN(6))
+			batch := make([]message, 1+random.IntN(6))
+			slab := r.ch.Slab(batch, false)
 			for i := range batch {
 				m := &batch[i]
-				e := modelEntry{m: m, live: r.sub.live}
+				m.slot = slab.Slot(i)
+				e := modelEntry{m: m, live: r.ch.evidence.Live}
 				if random.IntN(5) > 0 {
 					e.id = nextID()
-					m.ReplayID = []byte(e.id)
+					m.id = []byte(e.id)
 				}
 				switch random.IntN(8) {
 				case 0:
-					m.fate, e.handled, e.id = fateSkip, true, ""
+					slab.Skip(i)
+					e.handled, e.id = true, ""
 				case 1:
-					m.fate = fateDuplicate
+					slab.Duplicate(i)
 					continue // it has no place
 				}
-				m.placed = e.id != ""
+				if e.id != "" {
+					slab.Place(i)
+				}
 				r.model = append(r.model, e)
 			}
-			r.d.push(r.sub, batch, nil, time.Now())
+			r.ch.Push(slab, time.Now())
 		case op == 4:
 			did = "keepalive"
 			e := modelEntry{id: nextID(), live: time.Now(), handled: true}
-			r.d.keepalive(r.sub, []byte(e.id), e.live, true)
+			r.ch.Keepalive([]byte(e.id), Evidence{Live: e.live})
 			r.model = append(r.model, e)
 		case op == 5 && random.IntN(10) == 0:
 			did = "fallback"
 			e := modelEntry{live: time.Now(), reset: true, handled: true}
-			r.d.restart(r.sub, e.live, false)
+			r.ch.Restart(e.live, false)
 			r.model = append(r.model, e)
 		default:
 			did = "ack"
@@ -162,7 +186,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 					break
 				}
 				i := open[random.IntN(len(open))]
-				r.d.ack(r.model[i].m) // a second time, too
+				r.model[i].m.slot.Ack() // a second time, too
 				r.model[i].handled = true
 			}
 		}
@@ -170,22 +194,22 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 	}
 	for i := range r.model { // and all that is left, from the newest on
 		if e := &r.model[len(r.model)-1-i]; !e.handled {
-			r.d.ack(e.m)
+			e.m.slot.Ack()
 			e.handled = true
 			r.check(i, "ack at the end")
 		}
 	}
-	r.sub.accepted = true
-	r.d.saver.markQuiet(r.sub) // as Close does
-	if err := r.d.saver.flush(time.Second); err != nil {
+	close(r.ch.accepted)
+	r.in.MarkQuiet(r.ch) // as Close does
+	if err := r.in.Flush(t.Context(), time.Second); err != nil {
 		t.Error(err)
 	}
-	saved, err := r.d.saver.store.Load(t.Context(), r.sub.key)
+	saved, err := r.store.Load(t.Context(), r.ch.Key)
 	if want, _ := r.want(); err == nil && string(saved.ReplayID) != want || err != nil && want != "" {
 		t.Errorf("saved %q, %v; want %q", saved.ReplayID, err, want)
 	}
-	if r.sub.queued != 0 || r.sub.out != 0 || r.d.queued != 0 {
-		t.Errorf("%d queued, %d in all, %d out when all is handled", r.sub.queued, r.d.queued, r.sub.out)
+	if r.ch.queued != 0 || r.ch.unacked != 0 || r.in.queued != 0 {
+		t.Errorf("%d queued, %d in all, %d out when all is handled", r.ch.queued, r.in.queued, r.ch.unacked)
 	}
 }
 
@@ -200,101 +224,59 @@ func TestWatermarkStaysSmallBehindOneUnacked(t *testing.T) {
 			runtime.ReadMemStats(&stats)
 			return stats.HeapAlloc
 		}
-		var oldest *Message
+		var oldest *message
 		before := heap()
 		for batch := range 10_000 {
-			messages := make([]Message, 100)
+			messages := make([]message, 100)
+			slab := r.ch.Slab(messages, false)
 			for i := range messages {
-				messages[i].ReplayID, messages[i].placed = fmt.Appendf(nil, "%d", batch*100+i), true
+				messages[i] = message{id: fmt.Appendf(nil, "%d", batch*100+i), slot: slab.Slot(i)}
+				slab.Place(i)
 			}
-			r.d.push(r.sub, messages, nil, time.Now())
+			r.ch.Push(slab, time.Now())
 			for range messages {
-				if m := r.d.next(); oldest == nil {
+				if m := r.in.Next(); oldest == nil {
 					oldest = m
 				} else {
-					r.d.ack(m)
+					m.slot.Ack()
 				}
 			}
 		}
 		if grown := int64(heap()) - int64(before); grown > 1<<20 {
 			t.Errorf("the heap has grown by %d bytes", grown)
 		}
-		if n := r.sub.out; n != 1 {
+		if n := r.ch.unacked; n != 1 {
 			t.Errorf("%d are out, want 1", n)
 		}
-		if id := r.sub.watermark.current.replayID(); id != nil {
+		if id := r.ch.watermark.current.replayID(&r.in.cfg); id != nil {
 			t.Errorf("the watermark is at %q, past the unacked message", id)
 		}
-		r.d.ack(oldest)
-		if id := r.sub.watermark.current.replayID(); string(id) != "999999" {
+		w := &r.ch.watermark
+		if w.head == nil || &w.head.messages[w.head.passed] != oldest || w.head.after == nil || w.head.after.after != nil {
+			t.Error("the acked ones are not one entry behind the unacked one")
+		}
+		oldest.slot.Ack()
+		if id := r.ch.watermark.current.replayID(&r.in.cfg); string(id) != "999999" {
 			t.Errorf("the watermark is at %q, want the last one", id)
 		}
-		if w := &r.sub.watermark; w.head != nil || w.tail != nil {
+		if w.head != nil || w.tail != nil {
 			t.Error("entries are left though all is handled")
 		}
-		if err := r.d.saver.flush(time.Second); err != nil {
+		if err := r.in.Flush(t.Context(), time.Second); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// Behind one unacked message a million acked ones take no memory.
-func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
-	f, d := newGate(t)
-	d.ackWith = AckManual
-	heap := func() uint64 {
-		runtime.GC()
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return stats.HeapAlloc
-	}
-	var oldest *Message
-	var id uint64
-	receive := func() {
-		messages := make([]Message, gateBatch)
-		for i := range messages {
-			id++
-			messages[i].ReplayID = binary.BigEndian.AppendUint64(nil, id)
-		}
-		f.deliver(messages, false)
-		for m := d.next(); m != nil; m = d.next() {
-			if oldest == nil {
-				oldest = m
-				continue
-			}
-			m.Ack()
-		}
-	}
-	for range 20 {
-		receive() // the memory of duplicates is full
-	}
-	before := heap()
-	for range 1_000_000 / gateBatch {
-		receive()
-	}
-	if grown := int64(heap()) - int64(before); grown > 256<<10 {
-		t.Errorf("the heap has grown by %d KiB", grown>>10)
-	}
-	w := &f.sub.watermark
-	if w.head == nil || &w.head.messages[w.head.passed] != oldest || w.head.after == nil || w.head.after.after != nil || len(w.current.replayID()) > 0 {
-		t.Error("the acked ones are not one entry behind the unacked one")
-	}
-	oldest.Ack()
-	if at := binary.BigEndian.Uint64(w.current.replayID()); at != id {
-		t.Errorf("the watermark is at %d, want %d", at, id)
-	}
-}
-
 // What is handled is remembered of one replay id, the first one behind the mark.
 func TestAMarkRemembersOneGroup(t *testing.T) {
-	event := func(id string) *Message {
-		return &Message{ReplayID: []byte(id), codec: new(codec), payload: []byte(`{}`)}
-	}
-	var m mark
-	m.handle(event("101"), 1)
-	m.handle(event("102"), 2)
-	m.handle(event("101"), 3)
-	if got := m.marker().Group; string(got.ReplayID) != "101" || !slices.Equal(got.Handled, []uint64{1, 3}) {
+	cfg := config(Config[message]{})
+	event := func(id string) *message { return &message{id: []byte(id)} }
+	var m mark[message]
+	m.handle(&cfg, event("101"), 1, false)
+	m.handle(&cfg, event("102"), 2, false)
+	m.handle(&cfg, event("101"), 3, false)
+	if got := m.marker(&cfg).Group; string(got.ReplayID) != "101" || !slices.Equal(got.Handled, []uint64{1, 3}) {
 		t.Errorf("the marker remembers %v of %s, want 1 and 3 of 101", got.Handled, got.ReplayID)
 	}
 }

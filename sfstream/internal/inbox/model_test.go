@@ -1,9 +1,8 @@
-package sfstream
+package inbox
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -13,46 +12,47 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// TestDeliveryDoesWhatItsModelDoes lets consumers of all kinds do random things with
+// TestAnInboxDoesWhatItsModelDoes lets consumers of all kinds do random things with
 // two channels, and compares: what comes next, who has it, where the watermarks and
 // the stored markers are, what is asked for. Whenever more is to be asked for, the
 // link must have been woken.
-func TestDeliveryDoesWhatItsModelDoes(t *testing.T) {
+func TestAnInboxDoesWhatItsModelDoes(t *testing.T) {
 	for range 60 {
 		seed := rand.Uint64()
 		synctest.Test(t, func(t *testing.T) {
 			defer tellSeed(t, seed)
-			newDeliveryModel(t, seed).run()
+			newInboxModel(t, seed).run()
 		})
 	}
 }
 
-// deliveryModel is a delivery without server, and what it should do, too simple to
+// inboxModel is an inbox without server, and what it should do, too simple to
 // be wrong.
-type deliveryModel struct {
+type inboxModel struct {
 	*testing.T
 	*rand.Rand
-	d       *delivery
+	in      *Inbox[message]
 	store   *slowStore
 	channel []*modelChannel
 	arrived []*arrival // of all channels, in order
-	current *arrival   // AckAuto
+	current *arrival   // SettleOnNext
 	held    []*arrival // of a Run: taken, or handed out
 	offered *arrival
 	ids     int
 	did     string
 }
 
-// modelChannel is a subscription and its link.
+// modelChannel is a channel and its link.
 type modelChannel struct {
-	sub  *subscription
-	live bool // it has a session; else it waits for room
+	ch      *Channel[message]
+	changed chan struct{}
+	live    bool // it has a session; else it waits for room
 }
 
 // arrival is a message or, where it has none, a keepalive.
 type arrival struct {
-	m       *Message
-	sub     *subscription
+	m       *message
+	ch      *Channel[message]
 	id      string
 	queued  bool // it is next, but for those before it
 	out     bool // it takes room
@@ -69,26 +69,25 @@ func (s *slowStore) Save(ctx context.Context, markers map[replaystore.Key]replay
 	return s.Memory.Save(ctx, markers)
 }
 
-func newDeliveryModel(t *testing.T, seed uint64) *deliveryModel {
-	m := &deliveryModel{T: t, Rand: rand.New(rand.NewPCG(seed, 0)), store: &slowStore{replaystore.NewMemory()}}
+func newInboxModel(t *testing.T, seed uint64) *inboxModel {
+	m := &inboxModel{T: t, Rand: rand.New(rand.NewPCG(seed, 0)), store: &slowStore{replaystore.NewMemory()}}
 	prefetches := []int{1, 2, 3, 7, 30, 150}
-	m.d = &delivery{
-		prefetch: prefetches[m.IntN(len(prefetches))], ready: make(chan struct{}, 1),
-		ackWith: []AckPolicy{AckAuto, AckOnReceive, AckManual}[m.IntN(3)],
-	}
-	m.d.saver = newSaver(m.d, &config{store: m.store, log: slog.New(slog.DiscardHandler)}, func(err error) { t.Error(err) })
+	m.in = New(config(Config[message]{
+		Prefetch: prefetches[m.IntN(len(prefetches))], Save: m.store.Save, Broken: func(err error) { t.Error(err) },
+		Policy: []Policy{SettleOnNext, SettleOnHandOut, SettleOnAck}[m.IntN(3)],
+	}))
 	m.channel = []*modelChannel{m.subscribe("/event/A__e"), m.subscribe("/event/B__e")}
 	return m
 }
 
-func (m *deliveryModel) subscribe(channel string) *modelChannel {
-	c := &modelChannel{sub: newSubscription(m.d, channel, replaystore.Key{Channel: channel})}
-	c.sub.changed = make(chan struct{}, 1)
+func (m *inboxModel) subscribe(channel string) *modelChannel {
+	c := &modelChannel{ch: m.in.Channel(channel, replaystore.Key{Channel: channel}), changed: make(chan struct{}, 1)}
+	c.ch.Notify(c.changed)
 	m.open(c)
 	return c
 }
 
-func (m *deliveryModel) run() {
+func (m *inboxModel) run() {
 	for range 500 {
 		quiet := time.Duration(m.IntN(300)) * time.Millisecond
 		<-time.After(quiet)
@@ -101,61 +100,61 @@ func (m *deliveryModel) run() {
 			m.checkDemand(c)
 		}
 	}
-	if err := m.d.saver.flush(time.Second); err != nil {
+	if err := m.in.Flush(m.Context(), time.Second); err != nil {
 		m.Error(err)
 	}
 	m.checkSaved()
 }
 
-func (m *deliveryModel) step() {
+func (m *inboxModel) step() {
 	c := m.channel[m.IntN(len(m.channel))]
 	switch op := m.IntN(20); {
 	case op < 6:
 		m.push(c)
 	case op == 6:
 		m.did = "keepalive"
-		k := &arrival{sub: c.sub, id: m.nextID(), handled: true}
+		k := &arrival{ch: c.ch, id: m.nextID(), handled: true}
 		m.arrived = append(m.arrived, k)
-		m.d.keepalive(c.sub, []byte(k.id), time.Now(), true)
+		c.ch.Keepalive([]byte(k.id), Evidence{Live: time.Now()})
 	case op == 7:
 		m.did = "a new session"
 		if m.IntN(2) == 0 {
-			c.sub.beCareful()
+			c.ch.OneAtATime()
 		}
-		c.sub.sessionEnded()
+		c.ch.End()
 		m.open(c)
 	case op == 8 && m.IntN(20) == 0:
 		m.unsubscribe(c)
 	case op < 11:
 		m.did = "next"
 		m.settleCurrent()
-		if a := m.isNext(m.d.next()); a != nil {
+		if a := m.isNext(m.in.Next()); a != nil {
 			m.handOut(a)
 		}
 	case op == 11:
 		m.did = "leave"
-		m.d.leave()
+		m.in.Leave()
 		if a := m.current; a != nil {
 			a.queued = !a.handled
 			m.current = nil
 		}
 	case op == 12 && m.offered == nil:
 		m.did = "offer"
-		m.offered = m.isNext(m.d.offer())
+		m.offered = m.isNext(m.in.Offer())
 	case op == 13 && m.offered != nil:
 		m.did = "taken"
 		m.settleCurrent()
-		m.d.taken(m.offered.m)
+		m.offered.m.slot.Taken()
 		m.handOut(m.offered)
 		m.offered = nil
 	case op == 14 && m.offered != nil:
 		m.did = "withdraw"
-		m.d.withdraw(m.offered.m)
-		m.offered.queued = !m.offered.handled && !m.offered.sub.removed
+		m.offered.m.slot.Withdraw()
+		m.offered.queued = !m.offered.handled && !m.offered.ch.removed
 		m.offered = nil
 	case op < 16:
 		m.did = "hold"
-		if a := m.isNext(m.d.hold()); a != nil {
+		if a := m.isNext(m.in.Hold()); a != nil {
 			m.held = append(m.held, a)
 		}
 	case op == 16 && len(m.held) > 0:
@@ -167,40 +166,45 @@ func (m *deliveryModel) step() {
 	}
 }
 
-func (m *deliveryModel) nextID() string { m.ids++; return fmt.Sprint(m.ids) }
+func (m *inboxModel) nextID() string { m.ids++; return fmt.Sprint(m.ids) }
 
 // push brings as much as was asked for, or less.
-func (m *deliveryModel) push(c *modelChannel) {
-	if m.did = "push"; !c.live || c.sub.asked == 0 {
+func (m *inboxModel) push(c *modelChannel) {
+	if m.did = "push"; !c.live || c.ch.outstanding == 0 {
 		return
 	}
-	batch := make([]Message, 1+m.IntN(min(c.sub.asked, 6)))
+	batch := make([]message, 1+m.IntN(min(c.ch.outstanding, 6)))
+	slab := c.ch.Slab(batch, false)
 	for i := range batch {
-		a := &arrival{m: &batch[i], sub: c.sub, queued: true}
+		a := &arrival{m: &batch[i], ch: c.ch, queued: true}
+		a.m.slot = slab.Slot(i)
 		if m.IntN(8) > 0 {
 			a.id = m.nextID()
-			a.m.ReplayID = []byte(a.id)
+			a.m.id = []byte(a.id)
 		}
 		switch m.IntN(8) {
 		case 0:
-			a.m.fate, a.queued, a.handled, a.id = fateSkip, false, true, ""
+			slab.Skip(i)
+			a.queued, a.handled, a.id = false, true, ""
 		case 1:
-			a.m.fate = fateDuplicate
+			slab.Duplicate(i)
 			continue
 		}
-		a.m.placed = a.id != ""
+		if a.id != "" {
+			slab.Place(i)
+		}
 		m.arrived = append(m.arrived, a)
 	}
-	m.d.push(c.sub, batch, nil, time.Now())
+	c.ch.Push(slab, time.Now())
 	m.ask(c) // as recv does
 }
 
 // isNext compares what was taken with what is first.
-func (m *deliveryModel) isNext(got *Message) *arrival {
-	i := slices.IndexFunc(m.arrived, func(a *arrival) bool { return a.queued && !a.sub.removed })
+func (m *inboxModel) isNext(got *message) *arrival {
+	i := slices.IndexFunc(m.arrived, func(a *arrival) bool { return a.queued && !a.ch.removed })
 	switch {
 	case i < 0 && got != nil:
-		m.Fatalf("%s: got %s, nothing waits", m.did, got.ReplayID)
+		m.Fatalf("%s: got %s, nothing waits", m.did, got.id)
 	case i < 0:
 		return nil
 	case m.arrived[i].m != got:
@@ -210,33 +214,33 @@ func (m *deliveryModel) isNext(got *Message) *arrival {
 	return m.arrived[i]
 }
 
-func (m *deliveryModel) settleCurrent() {
+func (m *inboxModel) settleCurrent() {
 	if m.current != nil {
 		m.current.handled, m.current = true, nil
 	}
 }
 
-func (m *deliveryModel) handOut(a *arrival) {
-	if a.handled || a.sub.removed {
+func (m *inboxModel) handOut(a *arrival) {
+	if a.handled || a.ch.removed {
 		return
 	}
-	switch m.d.ackWith {
-	case AckAuto:
+	switch m.in.cfg.Policy {
+	case SettleOnNext:
 		m.current = a
-	case AckOnReceive:
+	case SettleOnHandOut:
 		a.handled = true
-	case AckManual:
+	case SettleOnAck:
 		a.out = true
 	}
 }
 
-func (m *deliveryModel) start(a *arrival) {
+func (m *inboxModel) start(a *arrival) {
 	m.did = "start"
 	if a.out {
 		return
 	}
-	want := !a.handled && !a.sub.removed
-	if got := m.d.start(a.m); got != want {
+	want := !a.handled && !a.ch.removed
+	if got := a.m.slot.Start(); got != want {
 		m.Fatalf("start of %q: %v", a.id, got)
 	}
 	if !want {
@@ -244,29 +248,29 @@ func (m *deliveryModel) start(a *arrival) {
 		return
 	}
 	a.out = true
-	a.handled = m.d.ackWith == AckOnReceive
+	a.handled = m.in.cfg.Policy == SettleOnHandOut
 }
 
 // putBack ends a Run.
-func (m *deliveryModel) putBack() {
+func (m *inboxModel) putBack() {
 	m.did = "put back"
-	var all []*Message
+	var all []Slot[message]
 	for _, a := range m.held {
-		all = append(all, a.m)
-		a.out, a.queued = false, !a.handled && !a.sub.removed
+		all = append(all, a.m.slot)
+		a.out, a.queued = false, !a.handled && !a.ch.removed
 	}
 	m.held = nil
 	m.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	m.d.putBack(all)
+	m.in.PutBack(all)
 }
 
 // ack settles what somebody has or had.
-func (m *deliveryModel) ack() {
+func (m *inboxModel) ack() {
 	m.did = "ack"
 	for range 1 + m.IntN(4) {
 		var seen []*arrival
 		for _, a := range m.arrived {
-			if a.m != nil && a.m.run != nil && (a.out || a == m.current || a == m.offered || slices.Contains(m.held, a) || a.m.isLocked(waiting) && slices.Contains(m.d.back, a.m)) {
+			if a.m != nil && (a.out || a == m.current || a == m.offered || slices.Contains(m.held, a) || a.m.slot.isLocked(waiting) && slices.Contains(m.in.back, a.m.slot)) {
 				seen = append(seen, a)
 			}
 		}
@@ -274,85 +278,85 @@ func (m *deliveryModel) ack() {
 			return
 		}
 		a := seen[m.IntN(len(seen))]
-		a.m.Clone().Ack()
-		if !a.sub.removed {
+		a.m.slot.Ack()
+		if !a.ch.removed {
 			a.handled, a.queued, a.out = true, false, false
 		}
 		m.held = slices.DeleteFunc(m.held, func(h *arrival) bool { return h == a && m.IntN(2) == 0 })
 	}
 }
 
-func (m *deliveryModel) unsubscribe(c *modelChannel) {
+func (m *inboxModel) unsubscribe(c *modelChannel) {
 	m.did = "unsubscribe"
-	m.d.remove(c.sub)
-	if n := c.sub.takeCredit(); n != 0 {
+	c.ch.Remove()
+	if n := c.ch.Take(); n != 0 {
 		m.Fatalf("%d are asked for after Unsubscribe", n)
 	}
 	for _, a := range m.arrived {
-		if a.sub == c.sub {
+		if a.ch == c.ch {
 			a.queued, a.out = false, false
 		}
 	}
-	if err := m.d.saver.flush(time.Second); err != nil {
+	if err := m.in.Flush(m.Context(), time.Second); err != nil {
 		m.Error(err)
 	}
 	m.checkSaved()
-	if m.current != nil && m.current.sub == c.sub {
+	if m.current != nil && m.current.ch == c.ch {
 		m.current = nil
 	}
-	*c = *m.subscribe(c.sub.channel)
+	*c = *m.subscribe(c.ch.Name)
 }
 
 // open begins a session where there is room.
-func (m *deliveryModel) open(c *modelChannel) {
-	if c.live = c.sub.hasRoom(); !c.live {
+func (m *inboxModel) open(c *modelChannel) {
+	if c.live = c.ch.Room(0); !c.live {
 		return
 	}
-	if n := c.sub.firstCredit(); n < 1 || n > maxCredit || c.sub.careful && n > 1 {
+	if n := c.ch.First(); n < 1 || n > m.in.cfg.MaxCredit || c.ch.oneAtATime && n > 1 {
 		m.Fatalf("%s: a session asks for %d", m.did, n)
 	}
 }
 
-func (m *deliveryModel) ask(c *modelChannel) {
-	before := c.sub.asked
-	n := c.sub.takeCredit()
-	if n < 0 || before+n > maxCredit || c.sub.asked != before+n || n > 0 && (c.sub.careful || c.sub.asked > c.sub.roomLocked()) {
-		m.Fatalf("%s: asks for %d more than %d, with room for %d", m.did, n, before, c.sub.roomLocked())
+func (m *inboxModel) ask(c *modelChannel) {
+	before := c.ch.outstanding
+	n := c.ch.Take()
+	if n < 0 || before+n > m.in.cfg.MaxCredit || c.ch.outstanding != before+n || n > 0 && (c.ch.oneAtATime || c.ch.outstanding > c.ch.roomLocked()) {
+		m.Fatalf("%s: asks for %d more than %d, with room for %d", m.did, n, before, c.ch.roomLocked())
 	}
 }
 
 // checkDemand looks whether the link knows what to do, and lets it.
-func (m *deliveryModel) checkDemand(c *modelChannel) {
+func (m *inboxModel) checkDemand(c *modelChannel) {
 	queued, taken := 0, 0
 	for _, a := range m.arrived {
 		switch {
-		case a.sub != c.sub:
+		case a.ch != c.ch:
 		case a.out:
 			taken++
 		case a.queued, !a.handled && a.m != nil && a != m.current:
 			queued++
 		}
 	}
-	s := c.sub
-	if s.queued != queued || s.out != taken {
-		m.Fatalf("%s: %d wait and %d are out, want %d and %d", m.did, s.queued, s.out, queued, taken)
+	s := c.ch
+	if s.queued != queued || s.unacked != taken {
+		m.Fatalf("%s: %d wait and %d are out, want %d and %d", m.did, s.queued, s.unacked, queued, taken)
 	}
 	want, room := s.wantLocked(), s.roomLocked()
-	due := !s.careful && (want >= s.creditStep() || want > 0 && s.asked == 0)
+	due := !s.oneAtATime && (want >= s.stepLocked() || want > 0 && s.outstanding == 0)
 	switch {
-	case c.live && due && len(s.creditDue) == 0:
-		m.Fatalf("%s: %d are wanted, %d asked for, and nobody was woken", m.did, want, s.asked)
-	case !c.live && room > 0 && len(s.changed) == 0:
+	case c.live && due && len(s.due) == 0:
+		m.Fatalf("%s: %d are wanted, %d asked for, and nobody was woken", m.did, want, s.outstanding)
+	case !c.live && room > 0 && len(c.changed) == 0:
 		m.Fatalf("%s: there is room for %d, and the link sleeps", m.did, room)
-	case c.live && s.asked == 0 && !s.careful && room > 0 && len(s.creditDue) == 0:
+	case c.live && s.outstanding == 0 && !s.oneAtATime && room > 0 && len(s.due) == 0:
 		m.Fatalf("%s: nothing is asked for though there is room for %d", m.did, room)
 	}
-	if len(s.creditDue) > 0 && c.live {
-		<-s.creditDue
+	if len(s.due) > 0 && c.live {
+		<-s.due
 		m.ask(c)
 	}
-	if len(s.changed) > 0 {
-		<-s.changed
+	if len(c.changed) > 0 {
+		<-c.changed
 		if !c.live {
 			m.open(c)
 		}
@@ -360,9 +364,9 @@ func (m *deliveryModel) checkDemand(c *modelChannel) {
 }
 
 // reached is up to where a channel is handled: the last id, and the last of a message.
-func (m *deliveryModel) reached(s *subscription) (all []string, last, message string) {
+func (m *inboxModel) reached(ch *Channel[message]) (all []string, last, message string) {
 	for _, a := range m.arrived {
-		if a.sub != s {
+		if a.ch != ch {
 			continue
 		}
 		if !a.handled {
@@ -378,21 +382,20 @@ func (m *deliveryModel) reached(s *subscription) (all []string, last, message st
 	return all, last, message
 }
 
-func (m *deliveryModel) checkWatermarks() {
+func (m *inboxModel) checkWatermarks() {
 	for _, c := range m.channel {
-		if _, want, _ := m.reached(c.sub); string(c.sub.watermark.current.replayID()) != want {
-			m.Fatalf("%s: the watermark of %s is at %q, want %q", m.did, c.sub.channel, c.sub.watermark.current.replayID(), want)
+		status := c.ch.Status()
+		if _, want, _ := m.reached(c.ch); string(status.ReplayID) != want {
+			m.Fatalf("%s: the watermark of %s is at %q, want %q", m.did, c.ch.Name, status.ReplayID, want)
 		}
-		var ch ChannelStatus
-		c.sub.report(&ch, time.Now())
 		var out *arrival
 		for _, a := range m.arrived {
-			if a.sub == c.sub && a.out && !a.handled {
+			if a.ch == c.ch && a.out && !a.handled {
 				out = a
 				break
 			}
 		}
-		if (out == nil) != (ch.OldestUnacked == nil) || out != nil && ch.OldestUnacked != out.m {
+		if (out == nil) != (status.OldestUnacked == nil) || out != nil && status.OldestUnacked != out.m {
 			m.Fatalf("%s: the oldest unacked one is another", m.did)
 		}
 	}
@@ -400,10 +403,10 @@ func (m *deliveryModel) checkWatermarks() {
 
 // checkSaved looks at the store when what is handled must be in it: a message is,
 // and nothing beyond it but keepalives.
-func (m *deliveryModel) checkSaved() {
+func (m *inboxModel) checkSaved() {
 	for _, c := range m.channel {
-		all, _, message := m.reached(c.sub)
-		marker, err := m.store.Load(m.Context(), c.sub.key)
+		all, _, message := m.reached(c.ch)
+		marker, err := m.store.Load(m.Context(), c.ch.Key)
 		if err != nil && message == "" {
 			continue
 		}

@@ -1,9 +1,8 @@
-package sfstream
+package inbox
 
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,7 +13,6 @@ import (
 
 // failingStore fails each Save, after what save does.
 type failingStore struct {
-	replaystore.Store
 	save  func()
 	saves atomic.Int64
 }
@@ -27,26 +25,24 @@ func (s *failingStore) Save(context.Context, map[replaystore.Key]replaystore.Mar
 	return errors.New("disk full")
 }
 
-// ending is what a saver has ended its client with.
+// ending is what a saver has reported its store to be broken with.
 type ending struct{ atomic.Value }
 
-func pausedSaver(t *testing.T, store *failingStore) (s *saver, ended *ending) {
+func failingSaver(t *testing.T, store *failingStore) (s *saver[message], ended *ending) {
 	t.Helper()
 	ended = new(ending)
-	d := &delivery{ready: make(chan struct{}, 1), prefetch: 10}
-	cfg := &config{store: store, log: slog.New(slog.DiscardHandler)}
-	s = newSaver(d, cfg, func(err error) { ended.Store(err) })
-	sub := newSubscription(d, "/event/X__e", replaystore.Key{OrgID: "00D", API: apiPubSub, Channel: "/event/X__e"})
-	d.mu.Lock()
-	s.markLocked(sub)
-	d.mu.Unlock()
-	return s, ended
+	in := New(config(Config[message]{Prefetch: 10, Save: store.Save, Broken: func(err error) { ended.Store(err) }}))
+	ch := in.Channel("/event/X__e", replaystore.Key{OrgID: "00D", API: "pubsub", Channel: "/event/X__e"})
+	in.mu.Lock()
+	in.saver.markLocked(ch)
+	in.mu.Unlock()
+	return in.saver, ended
 }
 
 // stop stops the saver's timer: nothing runs any more.
-func (s *saver) stop() {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
+func (s *saver[M]) stop() {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -57,7 +53,7 @@ func (s *saver) stop() {
 func TestAPauseBetweenSavesBreaksNoStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(failingStore)
-		s, ended := pausedSaver(t, store)
+		s, ended := failingSaver(t, store)
 		<-time.After(3 * time.Second)
 		synctest.Wait()
 		for range 10 {
@@ -73,10 +69,10 @@ func TestAPauseBetweenSavesBreaksNoStore(t *testing.T) {
 		if ended.Load() == nil {
 			t.Error("a store that fails for minutes does not end the client any more")
 		}
-		s.d.mu.Lock()
+		s.in.mu.Lock()
 		s.closed = true
 		s.timer.Stop()
-		s.d.mu.Unlock()
+		s.in.mu.Unlock()
 	})
 }
 
@@ -84,7 +80,7 @@ func TestAPauseBetweenSavesBreaksNoStore(t *testing.T) {
 func TestAStoreIsBrokenByAttemptsAndByTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &failingStore{save: func() { <-time.After(4 * time.Minute) }}
-		s, ended := pausedSaver(t, store)
+		s, ended := failingSaver(t, store)
 		<-time.After(15 * time.Minute)
 		synctest.Wait()
 		if ended.Load() != nil || store.saves.Load() > 4 {
@@ -95,10 +91,10 @@ func TestAStoreIsBrokenByAttemptsAndByTime(t *testing.T) {
 		if ended.Load() == nil {
 			t.Error("it never ends")
 		}
-		s.d.mu.Lock()
+		s.in.mu.Lock()
 		s.closed = true
 		s.timer.Stop()
-		s.d.mu.Unlock()
+		s.in.mu.Unlock()
 		<-time.After(time.Hour)
 	})
 }

@@ -1,0 +1,337 @@
+package inbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/pause"
+)
+
+const (
+	saveDelay   = 100 * time.Millisecond // from handling to a Save, at most
+	saveSpacing = 10 * time.Millisecond  // between two Saves, however slow
+	soonSpacing = 50 * time.Millisecond  // between two Saves for consumers that wait often: a synced write costs half a millisecond
+	saveTimeout = 30 * time.Second       // of one Save
+	storeBroken = 5 * time.Minute        // no Save succeeded for so long, and
+	brokenAfter = 5                      // so many have failed: the client ends
+)
+
+// saver writes watermarks to the store: one Save at a time, in the order of each watermark, beside
+// delivery and never in its way. Its goroutine exists only while there is something to save.
+type saver[M any] struct {
+	in     *Inbox[M]
+	ctx    context.Context // of Saves; cancelled when Close has waited long enough
+	cancel context.CancelFunc
+
+	// Inbox.mu guards the rest.
+	dirty   dirtyList[M]
+	since   time.Time     // when the first dirty channel came to be so
+	saving  []*Channel[M] // what the Save under way saves; nil: there is none
+	timer   *time.Timer   // runs cycle
+	due     time.Time     // when timer fires; zero: it does not
+	urgent  bool          // a consumer waits: save as soon as allowed
+	closed  bool          // no cycle starts by itself any more
+	last    time.Time     // end of the last Save
+	done    chan struct{} // closed and replaced at the end of each cycle
+	trouble trouble
+}
+
+// trouble is what a saver knows of a store that fails.
+type trouble struct {
+	since  time.Time // when the first Save failed, without pauses of the process; zero: all is well
+	failed int       // Saves since then
+	err    error     // of the last Save; nil: it succeeded
+}
+
+// dirtyList holds the channels that have something to save, in the order in which they came to have
+// it. It is linked through Channel.nextDirty, so that asking for one channel costs as little as a
+// flag would.
+type dirtyList[M any] struct{ first, last *Channel[M] }
+
+func (l *dirtyList[M]) isEmpty() bool { return l.first == nil }
+
+func (l *dirtyList[M]) has(ch *Channel[M]) bool { return ch.nextDirty != nil || l.last == ch }
+
+func (l *dirtyList[M]) add(ch *Channel[M]) {
+	switch {
+	case l.has(ch):
+		return
+	case l.last == nil:
+		l.first = ch
+	default:
+		l.last.nextDirty = ch
+	}
+	l.last = ch
+}
+
+func (l *dirtyList[M]) all() (all []*Channel[M]) {
+	for ch := l.first; ch != nil; ch = ch.nextDirty {
+		all = append(all, ch)
+	}
+	return all
+}
+
+// take empties the list and returns what was in it.
+func (l *dirtyList[M]) take() []*Channel[M] {
+	all := l.all()
+	for _, ch := range all {
+		ch.nextDirty = nil
+	}
+	*l = dirtyList[M]{}
+	return all
+}
+
+func newSaver[M any](in *Inbox[M]) *saver[M] {
+	s := &saver[M]{in: in, done: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// markLocked notes that the watermark of a channel has moved.
+func (s *saver[M]) markLocked(ch *Channel[M]) {
+	first := s.dirty.isEmpty()
+	s.dirty.add(ch)
+	if !first {
+		return
+	}
+	s.since = time.Now()
+	if s.trouble.since.IsZero() {
+		s.scheduleLocked(s.since.Add(saveDelay))
+	}
+}
+
+// soonLocked saves what there is without further delay: a consumer is about to wait, but does not wait
+// for the Save.
+func (s *saver[M]) soonLocked() {
+	if s.dirty.isEmpty() || s.urgent || !s.trouble.since.IsZero() {
+		return
+	}
+	s.urgent = true
+	s.scheduleLocked(s.last.Add(soonSpacing))
+}
+
+func (s *saver[M]) scheduleLocked(at time.Time) {
+	if s.saving != nil || s.closed || !s.due.IsZero() && !at.Before(s.due) {
+		return
+	}
+	s.due = at
+	if s.timer == nil {
+		// The timer's goroutine is cycle, which ends with its Save; flush waits for it.
+		s.timer = time.AfterFunc(time.Until(at), s.cycle)
+		return
+	}
+	s.timer.Reset(time.Until(at))
+}
+
+// cycle saves what is dirty now.
+func (s *saver[M]) cycle() {
+	s.in.mu.Lock()
+	channels, marks := s.beginCycleLocked()
+	s.in.unlock()
+	if len(channels) == 0 {
+		return
+	}
+	markers := make(map[replaystore.Key]replaystore.Marker, len(channels))
+	for i, ch := range channels {
+		markers[ch.Key] = marks[i].marker(&s.in.cfg)
+	}
+	paused, err := s.save(markers)
+	cfg := &s.in.cfg
+	if err == nil && cfg.Saved != nil {
+		for key, marker := range markers {
+			cfg.Saved(key, marker)
+		}
+	}
+
+	s.in.mu.Lock()
+	if !s.trouble.since.IsZero() {
+		s.trouble.since = s.trouble.since.Add(paused)
+	}
+	down, retry := s.endCycleLocked(channels, marks, err)
+	broken := err != nil && down >= storeBroken && s.trouble.failed >= brokenAfter
+	level := slog.LevelWarn
+	if s.closed {
+		level = slog.LevelDebug
+	}
+	s.in.unlock()
+	if err == nil {
+		return
+	}
+	cfg.Log.Log(context.Background(), level, "replay markers not saved, trying again", "error", err, "failing_for", down, "retry_in", retry)
+	if broken {
+		cfg.Broken(fmt.Errorf("failing for %s: %w", down.Round(time.Second), err))
+	}
+}
+
+// beginCycleLocked takes what is dirty, none where a Save is under way already.
+func (s *saver[M]) beginCycleLocked() (channels []*Channel[M], marks []mark[M]) {
+	if !s.due.IsZero() && !s.trouble.since.IsZero() {
+		s.trouble.since = s.trouble.since.Add(pause.Since(s.due, time.Now()))
+	}
+	s.due = time.Time{}
+	if s.saving != nil || s.dirty.isEmpty() {
+		return nil, nil
+	}
+	s.urgent = false
+	s.saving = s.dirty.take()
+	marks = make([]mark[M], len(s.saving))
+	for i, ch := range s.saving {
+		marks[i] = ch.watermark.current
+		marks[i].group = marks[i].group.snapshot()
+	}
+	return s.saving, marks
+}
+
+// save calls the store, and tells of one that does not return. It returns for how long the process
+// was paused meanwhile.
+func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused time.Duration, err error) {
+	cfg := &s.in.cfg
+	ctx, cancel := context.WithTimeout(s.ctx, saveTimeout)
+	defer cancel()
+	began := time.Now()
+	hangs := time.AfterFunc(saveTimeout+time.Second, func() {
+		cfg.Log.Warn("the replay store does not return from Save, in spite of its context", "since", began)
+	})
+	hopeless := pause.AfterFunc(storeBroken, func() {
+		cfg.Broken(fmt.Errorf("no answer within %s", storeBroken))
+	})
+	err = cfg.Save(ctx, markers)
+	hangs.Stop()
+	return hopeless.Stop(), err
+}
+
+// endCycleLocked takes the result of a Save in. It returns for how long the store has been failing,
+// and when it is tried again, if it is.
+func (s *saver[M]) endCycleLocked(channels []*Channel[M], marks []mark[M], err error) (down, retry time.Duration) {
+	now := time.Now()
+	s.saving, s.last, s.trouble.err = nil, now, err
+	next := max(saveSpacing, saveDelay-now.Sub(s.since))
+	if err == nil {
+		s.trouble = trouble{}
+		for i, ch := range channels {
+			m := &marks[i]
+			ch.watermark.saved = mark[M]{id: bytes.Clone(m.replayID(&s.in.cfg)), Evidence: m.Evidence, group: m.group}
+		}
+		if s.urgent {
+			next = min(next, soonSpacing)
+		}
+	} else {
+		// Still to be saved, before what became dirty meanwhile.
+		newer := s.dirty.take()
+		for _, ch := range slices.Concat(channels, newer) {
+			s.dirty.add(ch)
+		}
+		if s.trouble.since.IsZero() {
+			s.trouble.since = now
+		}
+		s.trouble.failed++
+		down = now.Sub(s.trouble.since)
+		retry = min(max(down, time.Second), 30*time.Second)
+		next = retry
+	}
+	close(s.done)
+	s.done = make(chan struct{})
+	if !s.dirty.isEmpty() {
+		s.scheduleLocked(now.Add(next))
+	}
+	return down, retry
+}
+
+// MarkQuiet notes that the evidence of channels is to be saved although it is recent.
+func (in *Inbox[M]) MarkQuiet(channels ...*Channel[M]) {
+	in.mu.Lock()
+	defer in.unlock()
+	for _, ch := range channels {
+		w := &ch.watermark
+		newer := w.current.Live.After(w.saved.Live) || w.current.Followed.After(w.saved.Followed)
+		if newer && ch.isAccepted() {
+			in.saver.markLocked(ch)
+		}
+	}
+}
+
+// Flush saves what there is and waits for it, until ctx ends and at most for limit. A store that fails
+// twice in it is left to the timer.
+func (in *Inbox[M]) Flush(ctx context.Context, limit time.Duration) error {
+	expired := time.NewTimer(limit)
+	defer expired.Stop()
+	s := in.saver
+	in.mu.Lock()
+	defer in.unlock()
+	for attempts := 0; !s.dirty.isEmpty() || s.saving != nil; {
+		if s.saving == nil {
+			if err := s.trouble.err; attempts == 2 || attempts == 1 && errors.Is(err, replaystore.ErrClosed) {
+				return err
+			}
+			attempts++
+			go s.cycle() // ends with its Save, for which the select below waits
+		}
+		done := s.done
+		in.unlock()
+		select {
+		case <-done:
+			in.mu.Lock()
+			// A Save that ran already may lack what is to be saved. What is dirty after one of ours
+			// was handled later, and is the timer's.
+			if attempts > 0 && s.trouble.err == nil {
+				return nil
+			}
+		case <-ctx.Done():
+			in.mu.Lock()
+			return ctx.Err()
+		case <-expired.C:
+			in.mu.Lock()
+			return fmt.Errorf("no answer within %s", limit)
+		}
+	}
+	return nil
+}
+
+// Close ends the saver after a last Flush, for which also the evidence of the given channels counts.
+// Saves after it happen only where a consumer flushes at the end of its loop.
+func (in *Inbox[M]) Close(limit time.Duration, channels ...*Channel[M]) error {
+	in.MarkQuiet(channels...)
+	err := in.Flush(context.Background(), limit)
+	s := in.saver
+	in.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	stuck := s.saving != nil
+	in.unlock()
+	if stuck {
+		s.cancel()
+	}
+	return err
+}
+
+// Unsaved returns the marker that a removed channel of key left behind and the store does not have.
+func (in *Inbox[M]) Unsaved(key replaystore.Key) (replaystore.Marker, bool) {
+	left, ok := in.saver.unsaved(key)
+	if !ok {
+		return replaystore.Marker{}, false
+	}
+	marker := left.marker(&in.cfg)
+	marker.Followed = left.Followed
+	return marker, true
+}
+
+func (s *saver[M]) unsaved(key replaystore.Key) (mark[M], bool) {
+	s.in.mu.Lock()
+	defer s.in.unlock()
+	for _, ch := range slices.Backward(slices.Concat(s.saving, s.dirty.all())) {
+		if ch.Key == key {
+			left := ch.watermark.current
+			left.group = left.group.snapshot()
+			return left, true
+		}
+	}
+	return mark[M]{}, false
+}
