@@ -38,7 +38,7 @@ type flight struct {
 	err         error
 }
 
-// NewCache returns a cache over a. It returns a *Cache as it is, so that all who pass one on share
+// NewCache returns a cache over a. It returns a [*Cache] as it is, so that all who pass one on share
 // it.
 func NewCache(a Authenticator) *Cache {
 	if c, ok := a.(*Cache); ok && c != nil {

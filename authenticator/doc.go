@@ -91,7 +91,7 @@
 //   - Go cannot redact what is kept in an unexported field of another struct, nor from the verbs %p and %w:
 //     fmt calls no methods there. For such a field %v, %+v and %#v show a pointer as its address, but a value
 //     in full, and the other verbs show both in full. A struct that holds one should have a Format of its own.
-//   - An error that OnRotate or a Func returned can be reached with errors.As as it was made.
-//   - A rotated refresh token lives only in memory unless RefreshToken.OnRotate persists it. A refresh that
+//   - An error that OnRotate or a [Func] returned can be reached with [errors.As] as it was made.
+//   - A rotated refresh token lives only in memory unless [RefreshToken].OnRotate persists it. A refresh that
 //     has been sent runs to its end even if its caller leaves, but not if the process exits meanwhile.
 package authenticator

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// FromEnv makes an Authenticator from environment variables and tells where it logs in. The flow is
+// FromEnv makes an [Authenticator] from environment variables and tells where it logs in. The flow is
 // the one whose variables are set:
 //
 //	static              SALESFORCE_ACCESS_TOKEN, SALESFORCE_INSTANCE_URL; optional SALESFORCE_ORG_ID
@@ -41,10 +41,10 @@ import (
 // files. Files must be UTF-8, with or without a byte order mark. Empty variables count as not set.
 // A private key may have \n for its line breaks.
 //
-// loginURL is SALESFORCE_LOGIN_URL, or SandboxURL if SALESFORCE_SANDBOX is true (as
-// strconv.ParseBool reads it), or ProductionURL; the first two exclude each other.
+// loginURL is SALESFORCE_LOGIN_URL, or [SandboxURL] if SALESFORCE_SANDBOX is true (as
+// [strconv.ParseBool] reads it), or [ProductionURL]; the first two exclude each other.
 //
-// The *RefreshToken has no OnRotate: if the app rotates refresh tokens, the one in the environment
+// The [*RefreshToken] has no OnRotate: if the app rotates refresh tokens, the one in the environment
 // is dead after the first login. Set OnRotate before use, and start from what it saved.
 //
 // Errors are [*Error] and name every variable that is missing.

@@ -26,7 +26,7 @@ const (
 // Error is a failed login. It holds no secret, not even one that the server echoed.
 type Error struct {
 	// Flow is client_credentials, jwt_bearer, refresh_token, password, soap, static, cli or
-	// environment; empty if the flow is not known, as for Credentials.Validate.
+	// environment; empty if the flow is not known, as for [Credentials.Validate].
 	Flow string
 
 	// Code is Salesforce's error, such as invalid_grant (or an errorCode of userinfo, or an

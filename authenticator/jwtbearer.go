@@ -28,7 +28,7 @@ const (
 
 // JWTBearer logs in by the OAuth JWT bearer flow (RFC 7523): a private key proves that it is the
 // app, and it asks for a token of Username. The app has the certificate of the key, and its policy
-// admits the user. Nothing secret is sent. It works at ProductionURL, SandboxURL and My Domain
+// admits the user. Nothing secret is sent. It works at [ProductionURL], [SandboxURL] and My Domain
 // URLs.
 //
 // One Authenticate sends one assertion, and a further one only if Salesforce's answer asks for it:
@@ -45,12 +45,12 @@ type JWTBearer struct {
 	PrivateKey []byte
 
 	// Signer signs in place of PrivateKey, with a key in a KMS or an HSM. Its Public must return an
-	// *rsa.PublicKey; Sign is called with a SHA-256 digest and crypto.SHA256 (RS256). It gets no
+	// [*rsa.PublicKey]; Sign is called with a SHA-256 digest and [crypto.SHA256] (RS256). It gets no
 	// context, so it should have a time limit.
 	Signer crypto.Signer
 
-	// Audience is the aud of the assertion. Default: ProductionURL or SandboxURL, whichever
-	// Login.URL stands for; the My Domain URL of a sandbox or a scratch org stands for SandboxURL.
+	// Audience is the aud of the assertion. Default: [ProductionURL] or [SandboxURL], whichever
+	// [Login].URL stands for; the My Domain URL of a sandbox or a scratch org stands for SandboxURL.
 	// Experience Cloud sites may want their own URL.
 	Audience string
 }

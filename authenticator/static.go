@@ -7,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// Static uses an access token that was obtained elsewhere. It does not log in, so Login.URL does
+// Static uses an access token that was obtained elsewhere. It does not log in, so [Login].URL does
 // not matter, and it cannot renew the token: every Authenticate returns the same token, even after
 // Salesforce has ended it.
 //

@@ -11,9 +11,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Errors of [OpenBolt] and [Bolt]; match them with errors.Is.
+// Errors of [OpenBolt] and [Bolt]; match them with [errors.Is].
 var (
-	// ErrLocked means that another process, or another Bolt in this one, has the replay file open.
+	// ErrLocked means that another process, or another [Bolt] in this one, has the replay file open.
 	// Close that one first.
 	ErrLocked = errors.New("replay file is in use")
 
@@ -22,7 +22,7 @@ var (
 	// the file away and lose its markers.
 	ErrNotAReplayFile = errors.New("not a usable replay file")
 
-	// ErrClosed means that the Bolt has been closed.
+	// ErrClosed means that the [Bolt] has been closed.
 	ErrClosed = errors.New("replaystore: store is closed")
 )
 

@@ -37,7 +37,7 @@ type BoltOption func(*boltConfig)
 
 type boltConfig struct{ lockTimeout time.Duration }
 
-// WithLockTimeout sets how long OpenBolt waits for a file that is in use before it returns
+// WithLockTimeout sets how long [OpenBolt] waits for a file that is in use before it returns
 // [ErrLocked]. The default is 250 ms; OpenBolt tries every 50 ms. Zero and less mean one try, not
 // for ever.
 func WithLockTimeout(d time.Duration) BoltOption {

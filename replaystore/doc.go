@@ -25,19 +25,19 @@
 //   - Both methods may be called from any goroutine, end when their ctx does where they can, and share no
 //     memory with their caller.
 //
-// It serves one consumer per Key. Two clients that follow the same channel of the same org through one store
+// It serves one consumer per [Key]. Two clients that follow the same channel of the same org through one store
 // overwrite each other's markers, and after a restart one of them resumes where the other one was. Give each
 // its own store (its own file; its own prefix or table).
 //
 // # Your own store
 //
-// Key is an encoding.TextMarshaler and Marker an encoding.BinaryMarshaler, which is all that a key-value
+// [Key] is an [encoding.TextMarshaler] and [Marker] an [encoding.BinaryMarshaler], which is all that a key-value
 // database needs; both also work with encoding/json. The example of [Store] is a complete store in one JSON
 // file. Run replaystoretest.Run and replaystoretest.RunDurable in your tests.
 //
 // # Caveats
 //
-//   - A replay file belongs to one process at a time. A second OpenBolt, in any process, fails with
+//   - A replay file belongs to one process at a time. A second [OpenBolt], in any process, fails with
 //     [ErrLocked] instead of waiting: on a rolling deploy the new process has to try again until the old one
 //     is gone.
 //   - Keep the file on a local disk. Network file systems (NFS, SMB, some container volumes) promise neither

@@ -18,7 +18,7 @@ type Memory struct {
 
 var _ Store = (*Memory)(nil)
 
-// NewMemory returns an empty Memory.
+// NewMemory returns an empty [Memory].
 func NewMemory() *Memory { return new(Memory) }
 
 // Load implements [Store].

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// ErrNotFound is returned by Load if no marker was ever saved for that Key, or it was deleted.
-// Match it with errors.Is.
+// ErrNotFound is returned by Load if no marker was ever saved for that [Key], or it was deleted.
+// Match it with [errors.Is].
 var ErrNotFound = errors.New("replaystore: no marker for this key")
 
 // Marker is a place in a channel's event log: everything up to it has been handled.
@@ -48,11 +48,11 @@ type Group struct {
 	Date     time.Time // the date of the first event; zero if that carries none
 
 	// Handled names the events that are handled, by 8 bytes each that tell them apart within the
-	// group. It is opaque, and no longer than MaxHandled.
+	// group. It is opaque, and no longer than [MaxHandled].
 	Handled []uint64
 }
 
-// MaxHandled is the greatest length of Group.Handled: the names of so many events take 32 KiB.
+// MaxHandled is the greatest length of [Group].Handled: the names of so many events take 32 KiB.
 const MaxHandled = 4096
 
 // clone returns a copy of the marker that shares no memory with it.

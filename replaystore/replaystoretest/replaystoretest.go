@@ -23,8 +23,8 @@ import (
 )
 
 // Run tests the contract. It calls open once in each sub-test: open returns a store without any
-// markers, which nothing else uses, and closes it with t.Cleanup. If a store has All or Delete as
-// [replaystore.Bolt] has them, Run tests those too.
+// markers, which nothing else uses, and closes it with [testing.T.Cleanup]. If a store has All or
+// Delete as [replaystore.Bolt] has them, Run tests those too.
 func Run(t *testing.T, open func(t *testing.T) replaystore.Store) {
 	t.Helper()
 	for _, test := range contract() {
@@ -34,7 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) replaystore.Store) {
 
 // RunDurable tests that markers outlive the store. open opens the store at place, the path of an
 // empty directory whose name nothing else has; when open is called with the same place again, the
-// markers must be there. Stores that are io.Closers are closed in between.
+// markers must be there. A store that is an [io.Closer] is closed in between.
 func RunDurable(t *testing.T, open func(t *testing.T, place string) replaystore.Store) {
 	t.Helper()
 	t.Run("what was saved is there after the store is opened again", func(t *testing.T) {

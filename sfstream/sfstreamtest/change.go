@@ -35,10 +35,10 @@ type Change struct {
 
 // Change publishes a change on the object's channel and on /data/ChangeEvents. The bitmaps of the
 // header follow from Set, Null and Diff; an UPDATE also changes LastModifiedDate if the object has
-// it. The Event returned is that of the object's channel. On a channel for which
+// it. The [Event] returned is that of the object's channel. On a channel for which
 // [Server.DefineMembers] has enriched the object, the change is one event per record. The
 // PushTopics on the object get it too; if there is one, the object need not be defined, and the
-// Event is that of the first PushTopic.
+// Event is that of the first [PushTopic].
 func (s *Server) Change(c Change) (Event, error) {
 	now := s.now()
 	topics := s.followed(c.Object)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// FailCometD makes the next messages of a kind go wrong, see CometDFault.
+// FailCometD makes the next messages of a kind go wrong, see [CometDFault].
 func (s *Server) FailCometD(f CometDFault) { s.bayeux.faults.add(cometdFault{CometDFault: f}) }
 
 // UnknownClient makes the org forget the session at the next n connects that come

@@ -1,6 +1,6 @@
 package sfstreamtest
 
-// WithSharedEventID gives all events of a group, see [Server.DefineMembers], the same Event.ID.
+// WithSharedEventID gives all events of a group, see [Server.DefineMembers], the same [Event].ID.
 // Default: each has one of its own. It is not known which of them Salesforce does.
 func WithSharedEventID() Option { return func(c *config) { c.sharedEventID = true } }
 

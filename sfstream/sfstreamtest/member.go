@@ -49,7 +49,7 @@ type member struct {
 //
 // If a member is enriched, be it only by its Filter, a change of several records is a group on the
 // channel: one event per record, and all of them have one replay id. [WithSharedEventID] decides
-// whether they also share their Event.ID. Enriched fields have the value that the record has when
+// whether they also share their [Event].ID. Enriched fields have the value that the record has when
 // the event is published, and at a replay the one that it has then; a field that the event changed
 // keeps the event's value. The values are known from the changes that the org has had
 // ([Server.Change]).

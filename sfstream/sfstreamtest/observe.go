@@ -68,7 +68,7 @@ func (s *Server) observe(channel string, look func(*topic)) {
 }
 
 // AwaitStreams returns when exactly n streams are open on a channel. From then on a subscriber of
-// new events gets what is published, unless WithRoutingDelay says otherwise.
+// new events gets what is published, unless [WithRoutingDelay] says otherwise.
 func (s *Server) AwaitStreams(ctx context.Context, channel string, n int) error {
 	t, ok := s.find(channel)
 	if !ok {

@@ -148,7 +148,8 @@ func WithBatchEvents(n int) Option { return func(c *config) { c.batchEvents = n 
 // WithBatchBytes sets the size at which a response is split. Default 3 MiB.
 func WithBatchBytes(n int) Option { return func(c *config) { c.batchBytes = n } }
 
-// WithEventBytes sets the largest payload that Publish and Change accept. Default 1 MiB.
+// WithEventBytes sets the largest payload that [Server.Publish] and [Server.Change] accept. Default
+// 1 MiB.
 func WithEventBytes(n int) Option { return func(c *config) { c.eventBytes = n } }
 
 // WithRequestBytes sets the largest gRPC request. Default 4 MiB.

@@ -19,7 +19,7 @@ type Event struct {
 	Date     time.Time
 }
 
-// RawEvent is an event as it stands, for what Publish would not do.
+// RawEvent is an event as it stands, for what [Server.Publish] would not do.
 type RawEvent struct {
 	Payload  []byte // not copied: the caller must not change it afterwards
 	SchemaID string // default: the channel's current one
@@ -29,7 +29,7 @@ type RawEvent struct {
 }
 
 // Publish puts an event on a channel. The payload has a value, or nil, per field: strings,
-// booleans, numbers (json.Number too), a time.Time for epoch milliseconds, map[string]any for a
+// booleans, numbers ([json.Number] too), a [time.Time] for epoch milliseconds, map[string]any for a
 // compound. Fields that are left out have their default; CreatedDate and CreatedById are filled in.
 func (s *Server) Publish(channel string, payload map[string]any) (Event, error) {
 	t, sc, err := s.publishable(channel)
