@@ -125,7 +125,7 @@ func duplicateRules() []rule {
 // badEventRules prove what becomes of events that cannot be read.
 func badEventRules() []rule {
 	rules := []rule{
-		{number: 9, words: "a schema is fetched once per id, however schemas interleave", run: func(t *testing.T) {
+		{number: 9, words: "a schema is fetched once per id, however schemas interleave", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			oldPayload := l.Payload(7)
 			oldID := l.PublishOrders(0)[0].SchemaID
@@ -160,7 +160,7 @@ func badEventRules() []rule {
 				t.Errorf("%d GetSchema calls for 2 schemas", n)
 			}
 		}},
-		{number: 9, words: "a schema change between events loses nothing", run: func(t *testing.T) {
+		{number: 9, words: "a schema change between events loses nothing", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Follow()
 			for n := range 5 {
@@ -169,7 +169,7 @@ func badEventRules() []rule {
 			}
 			l.Expect(0, 1, 2, 3, 4)
 		}},
-		{number: 9, words: "a transient failure of GetSchema holds its channel and no other", run: func(t *testing.T) {
+		{number: 9, words: "a transient failure of GetSchema holds its channel and no other", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Start(sfstream.WithReplay(sfstream.ReplayAll))
 			l.ChangeAccount(1)
@@ -188,7 +188,7 @@ func badEventRules() []rule {
 			l.Expect(1, 2, 3)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 9, words: "a transient failure of GetSchema in the middle skips nothing", run: func(t *testing.T) {
+		{number: 9, words: "a transient failure of GetSchema in the middle skips nothing", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Follow()
 			l.PublishOrders(1, 2)
@@ -202,7 +202,7 @@ func badEventRules() []rule {
 			l.Follow()
 			l.Expect(3, 4, 5)
 		}},
-		{number: 9, words: "a transient failure of GetSchema for the first new events loses none, whatever their dates", run: func(t *testing.T) {
+		{number: 9, words: "a transient failure of GetSchema for the first new events loses none, whatever their dates", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Follow()
 			l.FailGetSchema(1, "UNAVAILABLE")
@@ -211,7 +211,7 @@ func badEventRules() []rule {
 			l.Expect(1, 2)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 9, words: "a token that GetSchema refuses is renewed once", run: func(t *testing.T) {
+		{number: 9, words: "a token that GetSchema refuses is renewed once", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Follow()
 			l.ExpireToken() // the open stream lives on, as Salesforce's do
@@ -222,7 +222,7 @@ func badEventRules() []rule {
 			}
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 9, words: "an unparsable schema is the error of its messages, and asked for once per session", run: func(t *testing.T) {
+		{number: 9, words: "an unparsable schema is the error of its messages, and asked for once per session", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			var calls atomic.Int64
 			l.Follow(sfstream.WithPubSubDialOptions(grpc.WithUnaryInterceptor(
@@ -247,7 +247,7 @@ func badEventRules() []rule {
 				l.Reconnect(lab.LabOrders)
 			}
 		}},
-		{number: 9, words: "an event without a schema id is the error of its message", run: func(t *testing.T) {
+		{number: 9, words: "an event without a schema id is the error of its message", only: sfstream.PubSub /* JSON needs no schema */, run: func(t *testing.T) {
 			l := lab.New(t)
 			var blank atomic.Bool
 			blank.Store(true)
@@ -274,7 +274,7 @@ func badEventRules() []rule {
 			blank.Store(false)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 9, words: "an undecodable payload is the error of its message, and the stream goes on", run: func(t *testing.T) {
+		{number: 9, words: "an undecodable payload is the error of its message, and the stream goes on", only: sfstream.PubSub /* the server would not send what is no JSON */, run: func(t *testing.T) {
 			l := lab.New(t)
 			good := l.Payload(3)
 			l.Follow()
@@ -300,7 +300,7 @@ func badEventRules() []rule {
 			l.Reconnect(lab.LabOrders)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 9, words: "a bad event does not come again, also not after a restart", run: func(t *testing.T) {
+		{number: 9, words: "a bad event does not come again, also not after a restart", only: sfstream.PubSub /* the server would not send what is no JSON */, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Follow()
 			e, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
@@ -339,7 +339,7 @@ func badEventRules() []rule {
 		}},
 	}
 	transient := []string{"UNAVAILABLE", "INTERNAL", "service.unavailable", "schema.api.unavailable", "service.protection.triggered", "made.up.code", "UNIMPLEMENTED", "INVALID_ARGUMENT service.unavailable"}
-	rules = append(rules, names("a GetSchema that fails twice with %s is repeated", transient, func(t *testing.T, code string) {
+	rules = append(rules, each(rule{number: 9, words: "a GetSchema that fails twice with %s is repeated", only: sfstream.PubSub}, transient, func(t *testing.T, code string) {
 		l := lab.New(t)
 		l.PublishOrders(1)
 		l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
@@ -353,9 +353,9 @@ func badEventRules() []rule {
 			t.Errorf("%d GetSchema calls", n)
 		}
 		l.ExpectStillWorks(lab.LabOrders)
-	}, 9)...)
+	})...)
 	permanent := []string{"schema.not.found", "schema.meta.permission", "schema.validation.failed"}
-	return append(rules, names("a GetSchema that fails with %s is the error of its messages", permanent, func(t *testing.T, code string) {
+	return append(rules, each(rule{number: 9, words: "a GetSchema that fails with %s is the error of its messages", only: sfstream.PubSub}, permanent, func(t *testing.T, code string) {
 		l := lab.New(t)
 		l.FailGetSchema(-1, code)
 		l.Follow()
@@ -375,7 +375,7 @@ func badEventRules() []rule {
 		l.ClearFaults()
 		l.Reconnect(lab.LabOrders) // a permission may have come back
 		l.ExpectStillWorks(lab.LabOrders)
-	}, 9)...)
+	})...)
 }
 
 // changedStream lets a test change what the server sends.

@@ -27,7 +27,7 @@ func contractClock() []rule {
 		{number: 5, words: "without a reading of Salesforce's clock nothing is skipped and no time is saved", run: func(t *testing.T) {
 			fastClock(t, true)
 		}},
-		{number: 5, words: "with a token from elsewhere the instance is asked for the time once, and is not shown the token", pubsubOnly: true, run: askedOnce},
+		{number: 5, words: "with a token from elsewhere the instance is asked for the time once, and is not shown the token", only: sfstream.PubSub, run: askedOnce},
 		{number: 5, words: "the first event that is skipped is told", run: func(t *testing.T) {
 			l := lab.New(t)
 			l.PublishOrders(1, 2)

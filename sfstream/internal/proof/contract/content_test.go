@@ -31,7 +31,7 @@ func contractContent() []rule {
 		{number: 9, words: "an event of a channel of many kinds has its own name", run: namesOfEvents},
 		{number: 9, words: "Decode goes by tag, by name in JSON, by name", run: decodeByNames},
 		{number: 9, words: "a struct of another event is an error where the schema is known", run: decodeOfAnother},
-		{number: 9, words: "a number that JSON has not is no reason to lose an event", run: notFinite, pubsubOnly: true},
+		{number: 9, words: "a number that JSON has not is no reason to lose an event", run: notFinite, only: sfstream.PubSub},
 		{number: 10, words: "the status prints as text", run: statusAsText},
 	}
 }

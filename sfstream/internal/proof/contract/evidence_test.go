@@ -20,13 +20,13 @@ import (
 // does not.
 func evidenceRules() []rule {
 	rules := []rule{
-		{number: 7, words: "keepalives of the group's own id close it at the second in a row", run: ownKeepalives, pubsubOnly: true},
-		{number: 7, words: "a keepalive of a session that has brought nothing of a group does not close it", run: foreignKeepalives, pubsubOnly: true},
-		{number: 7, words: "another id as the first event of a session that resumed before a group closes it", run: anotherFirst, cometdOnly: true},
+		{number: 7, words: "keepalives of the group's own id close it at the second in a row", run: ownKeepalives, only: sfstream.PubSub},
+		{number: 7, words: "a keepalive of a session that has brought nothing of a group does not close it", run: foreignKeepalives, only: sfstream.PubSub},
+		{number: 7, words: "another id as the first event of a session that resumed before a group closes it", run: anotherFirst, only: sfstream.CometD},
 	}
-	rules = append(rules, rule{number: 7, words: "empty connects beside a call that is under way close no group", run: besideACall, cometdOnly: true})
-	rules = append(rules, rule{number: 6, words: "a second possible gap waits, with backoff up to an hour", run: possibleGaps, cometdOnly: true})
-	rules = append(rules, rule{number: 6, words: "after a possible gap a number that is not known by its date is delivered", run: numbersAnew, cometdOnly: true})
+	rules = append(rules, rule{number: 7, words: "empty connects beside a call that is under way close no group", run: besideACall, only: sfstream.CometD})
+	rules = append(rules, rule{number: 6, words: "a second possible gap waits, with backoff up to an hour", run: possibleGaps, only: sfstream.CometD})
+	rules = append(rules, rule{number: 6, words: "after a possible gap a number that is not known by its date is delivered", run: numbersAnew, only: sfstream.CometD})
 	held := func(r *http.Request, msgs []lab.ScriptedMessage) (*http.Response, error) {
 		select {
 		case <-r.Context().Done():
@@ -44,7 +44,7 @@ func evidenceRules() []rule {
 		{"answered at once", time.Second, 2, atOnce, "100"},
 		{"the first of a session", time.Second, 1, nil, "100"},
 	} {
-		rules = append(rules, rule{number: 7, words: "an empty connect that is " + e.words + ": the position behind a group", run: e.run, cometdOnly: true})
+		rules = append(rules, rule{number: 7, words: "an empty connect that is " + e.words + ": the position behind a group", run: e.run, only: sfstream.CometD})
 	}
 	return rules
 }

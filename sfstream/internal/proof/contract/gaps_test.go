@@ -99,7 +99,7 @@ func contractGaps() []rule {
 				t.Errorf("%d gaps", n)
 			}
 		}},
-		{number: 6, words: "a keepalive of an id before the position is a possible gap, told once, and moves nothing", pubsubOnly: true, run: func(t *testing.T) {
+		{number: 6, words: "a keepalive of an id before the position is a possible gap, told once, and moves nothing", only: sfstream.PubSub, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.PublishOrders(1, 2)
 			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
@@ -117,7 +117,7 @@ func contractGaps() []rule {
 			l.PublishOrders(3)
 			l.Expect(3)
 		}},
-		{number: 6, words: "keepalives that stay before the position mean that replay ids have begun anew", pubsubOnly: true, run: func(t *testing.T) {
+		{number: 6, words: "keepalives that stay before the position mean that replay ids have begun anew", only: sfstream.PubSub, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.PublishOrders(1, 2)
 			l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
@@ -132,7 +132,7 @@ func contractGaps() []rule {
 			}
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 6, words: "what came with an event whose id went back comes again", cometdOnly: true, run: func(t *testing.T) {
+		{number: 6, words: "what came with an event whose id went back comes again", only: sfstream.CometD, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.PublishNumbers(lab.Undated, 1, 2, 3)
 			l.Start(sfstream.WithReplay(sfstream.ReplayAll))
@@ -156,7 +156,7 @@ func contractGaps() []rule {
 			l.PublishNumbers(lab.Undated, 6)
 			l.Expect(6)
 		}},
-		{number: 6, words: "a week of new sessions after one event ends nothing and floods nothing", cometdOnly: true, run: func(t *testing.T) {
+		{number: 6, words: "a week of new sessions after one event ends nothing and floods nothing", only: sfstream.CometD, run: func(t *testing.T) {
 			l := lab.NewStreaming(t)
 			l.FollowTopic()
 			l.Put(lab.Topic, 1)
@@ -178,7 +178,7 @@ func contractGaps() []rule {
 			l.Expect(3)
 			l.Must(l.Client.Err())
 		}},
-		{number: 6, words: "what is known passes silently after a possible gap", cometdOnly: true, run: func(t *testing.T) {
+		{number: 6, words: "what is known passes silently after a possible gap", only: sfstream.CometD, run: func(t *testing.T) {
 			l := lab.NewStreaming(t)
 			l.FollowTopic()
 			var all []sfstreamtest.Event
@@ -200,7 +200,7 @@ func contractGaps() []rule {
 				t.Errorf("%d gaps", n)
 			}
 		}},
-		{number: 6, words: "what has passed silently after a possible gap is not handed out after a restart", cometdOnly: true, run: func(t *testing.T) {
+		{number: 6, words: "what has passed silently after a possible gap is not handed out after a restart", only: sfstream.CometD, run: func(t *testing.T) {
 			l := lab.NewStreaming(t)
 			l.FollowTopic()
 			var all []sfstreamtest.Event
@@ -223,7 +223,7 @@ func contractGaps() []rule {
 				t.Errorf("%d gaps", n)
 			}
 		}},
-		{number: 6, words: "a backlog that the server seeks through while ids age out is told", cometdOnly: true, run: func(t *testing.T) {
+		{number: 6, words: "a backlog that the server seeks through while ids age out is told", only: sfstream.CometD, run: func(t *testing.T) {
 			l := lab.NewStreaming(t)
 			l.FollowTopic()
 			l.Put(lab.Topic, 1)

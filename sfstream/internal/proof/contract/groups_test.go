@@ -133,7 +133,7 @@ func contractGroups() []rule {
 			{number: 7, words: "ten thousand events of one replay id come in spite of a server that ends after every 500", run: manyInGroup},
 			{number: 7, words: "events of one replay id on a channel that has no groups", run: unexpectedGroup},
 			{number: 7, words: "a session that brings only known events of a group is no progress", run: vainGroup},
-			{number: 7, words: "a slow consumer does not idle out inside a group", run: slowGroup, pubsubOnly: true},
+			{number: 7, words: "a slow consumer does not idle out inside a group", run: slowGroup, only: sfstream.PubSub},
 			{number: 7, words: "a restart inside a group with a store that forgets what is handled of it", run: forgetfulStore},
 		},
 	)

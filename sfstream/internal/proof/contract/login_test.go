@@ -17,7 +17,7 @@ func contractLogin() []rule {
 		{number: 10, words: "logins that are refused for now stay within the budget, and end nothing", run: loginBudget},
 		{number: 10, words: "WithLoginBudget sets how many tokens may be refused", run: tokenBudget},
 		{number: 10, words: "Open and Subscribe spend the budget too", run: loginBudgetOfCalls},
-		{number: 10, words: "old tokens of streams that live on are no failed logins", run: oldTokens, pubsubOnly: true},
+		{number: 10, words: "old tokens of streams that live on are no failed logins", run: oldTokens, only: sfstream.PubSub},
 		{number: 10, words: "a login of another org ends the client", run: otherOrg},
 	}
 }

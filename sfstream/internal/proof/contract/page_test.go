@@ -20,7 +20,7 @@ func pageRules() []rule {
 	var rules []rule
 	for _, status := range []int{200, 302, 401, 403, 404, 407, 429, 451, 500, 502} {
 		for _, method := range []string{"GetTopic", "Subscribe", "GetSchema"} {
-			rules = append(rules, rule{number: 10, words: fmt.Sprintf("a page of status %d in answer to %s is the network's doing", status, method), pubsubOnly: true, run: func(t *testing.T) {
+			rules = append(rules, rule{number: 10, words: fmt.Sprintf("a page of status %d in answer to %s is the network's doing", status, method), only: sfstream.PubSub, run: func(t *testing.T) {
 				pageInAnswer(t, status, method)
 			}})
 		}

@@ -48,8 +48,8 @@ func partingOrg(kind string, nth int, after time.Duration, with string, alone bo
 // the old one has lived or has brought something. Nobody is told of trouble.
 func partingRules() []rule {
 	rules := []rule{
-		{number: 5, words: "a session after the server's disconnect goes on behind what that brought", run: partingPlace, cometdOnly: true},
-		{number: 10, words: "a server that disconnects every session is not stormed", run: partingStorm, cometdOnly: true},
+		{number: 5, words: "a session after the server's disconnect goes on behind what that brought", run: partingPlace, only: sfstream.CometD},
+		{number: 10, words: "a server that disconnects every session is not stormed", run: partingStorm, only: sfstream.CometD},
 	}
 	for _, test := range []partingTest{
 		{"alone", "connect", 2, 20 * time.Second, "", true, 100 * time.Millisecond},
@@ -63,7 +63,7 @@ func partingRules() []rule {
 		{"subscribe unanswered", "subscribe", 1, 0, "", true, time.Second},
 		{"handshake", "handshake", 1, 0, "", false, time.Second},
 	} {
-		rules = append(rules, rule{number: 5, words: "the server's disconnect is no trouble, " + test.name, cometdOnly: true, run: test.run})
+		rules = append(rules, rule{number: 5, words: "the server's disconnect is no trouble, " + test.name, only: sfstream.CometD, run: test.run})
 	}
 	return rules
 }

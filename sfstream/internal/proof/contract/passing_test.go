@@ -44,7 +44,7 @@ func failingOrg(failure func(since time.Duration) string) *lab.ScriptedOrg {
 func passingRules() []rule {
 	var rules []rule
 	for _, code := range []string{"UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "service.unavailable", "subscription.internal.error", "topic.api.unavailable"} {
-		rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + code, pubsubOnly: true, run: func(t *testing.T) {
+		rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + code, only: sfstream.PubSub, run: func(t *testing.T) {
 			passingErrors(t, lab.LabOrders, func(l *lab.Lab) int { return len(l.Subscribes(lab.LabOrders)) }, func(l *lab.Lab) {
 				l.Reject(lab.LabOrders, -1, code)
 				l.EndStreams(lab.LabOrders, code)
@@ -55,7 +55,7 @@ func passingRules() []rule {
 		"500": "500::Internal error", "502 without words": "502::", "504": "504::Gateway Timeout", "408": "408::", "409": "409::Conflict", "no error": "",
 	} {
 		for _, kind := range []string{"handshake", "subscribe", "connect"} {
-			rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + words + " to a " + kind, cometdOnly: true, run: func(t *testing.T) {
+			rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + words + " to a " + kind, only: sfstream.CometD, run: func(t *testing.T) {
 				passingErrors(t, cmp.Or(text, `no reason given in {`), func(l *lab.Lab) int { return len(l.Times(kind)) }, func(l *lab.Lab) {
 					l.PassingError(kind, -1, text)
 					if kind != "connect" { // of a session that lives
@@ -67,7 +67,7 @@ func passingRules() []rule {
 	}
 	slices.SortFunc(rules, func(a, b rule) int { return strings.Compare(a.words, b.words) })
 	return append(rules,
-		rule{number: 10, words: "an error that is empty is retried for ever", run: emptyError, cometdOnly: true},
+		rule{number: 10, words: "an error that is empty is retried for ever", run: emptyError, only: sfstream.CometD},
 		rule{number: 10, words: "errors that pass are the answer to Subscribe within 30 seconds", run: passingSubscribe},
 	)
 }
@@ -154,7 +154,7 @@ func passingSubscribe(t *testing.T) {
 // unknownRules are answers that nobody knows, which are believed when they have been the
 // only ones for ten minutes.
 func unknownRules() []rule {
-	rules := []rule{{number: 6, words: "a stale id in words that nobody knows is the policy's in the end", run: staleInOtherWords, pubsubOnly: true}}
+	rules := []rule{{number: 6, words: "a stale id in words that nobody knows is the policy's in the end", run: staleInOtherWords, only: sfstream.PubSub}}
 	for _, test := range []struct {
 		name  string
 		words func(since time.Duration) string
@@ -239,7 +239,7 @@ func staleInOtherWords(t *testing.T) {
 // seem to: those of the org's REST API, which answers for it where nothing may be asked,
 // and a handshake that may not create a session.
 func refusedRules() []rule {
-	rules := []rule{{number: 10, words: "create_denied on a handshake is a dead token", run: createDenied, cometdOnly: true}}
+	rules := []rule{{number: 10, words: "create_denied on a handshake is a dead token", run: createDenied, only: sfstream.CometD}}
 	for _, test := range []struct {
 		kind, code, message string
 		final               bool
@@ -250,7 +250,7 @@ func refusedRules() []rule {
 		{"subscribe", "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", false, 1},
 		{"handshake", "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", false, 1},
 	} {
-		rules = append(rules, rule{number: 10, words: test.code + " of the REST API in answer to a " + test.kind + " keeps its message", cometdOnly: true, run: func(t *testing.T) {
+		rules = append(rules, rule{number: 10, words: test.code + " of the REST API in answer to a " + test.kind + " keeps its message", only: sfstream.CometD, run: func(t *testing.T) {
 			restError(t, test.kind, test.code, test.message, test.final, test.limits)
 		}})
 	}

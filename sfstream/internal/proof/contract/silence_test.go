@@ -22,7 +22,7 @@ import (
 // contractSilence are the rules about connections that nobody ends: a cable, a
 // firewall that has forgotten them, a server that is stuck.
 func contractSilence() []rule {
-	rules := []rule{
+	return []rule{
 		{number: 5, words: "names that do not resolve for an hour lose nothing", run: namesUnresolved},
 		{number: 5, words: "a dead connection is noticed without its end", run: func(t *testing.T) {
 			hurt(t, func(l *lab.Lab) {
@@ -34,7 +34,7 @@ func contractSilence() []rule {
 				}
 			}, 100)
 		}},
-		{number: 5, words: "a dead network is noticed within 60 s", run: func(t *testing.T) {
+		{number: 5, words: "a dead network is noticed within 60 s", only: sfstream.PubSub, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Follow()
 			l.Must(l.Client.Subscribe(t.Context(), lab.Accounts))
@@ -47,7 +47,7 @@ func contractSilence() []rule {
 				l.Expect(2*i + 1)
 			}
 		}},
-		{number: 5, words: "a quiet channel is not a silent one", run: func(t *testing.T) {
+		{number: 5, words: "a quiet channel is not a silent one", only: sfstream.PubSub, run: func(t *testing.T) {
 			// A keepalive as late as Salesforce promises it, from a server that ends
 			// connections that ask too often.
 			l := lab.New(t, sfstreamtest.WithKeepalive(270*time.Second), sfstreamtest.WithMinPing(5*time.Minute))
@@ -56,7 +56,7 @@ func contractSilence() []rule {
 			expectReconnects(l, 1)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 5, words: "pings of a silent connection are not too many", run: func(t *testing.T) {
+		{number: 5, words: "pings of a silent connection are not too many", only: sfstream.PubSub, run: func(t *testing.T) {
 			l := lab.New(t, sfstreamtest.WithMinPing(5*time.Minute), sfstreamtest.WithSessionTimeout(1000*time.Hour))
 			l.SilenceKeepalive(true)
 			l.Follow(sfstream.WithKeepaliveTimeout(100 * time.Hour))
@@ -76,7 +76,7 @@ func contractSilence() []rule {
 			l.SilenceKeepalive(false)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 5, words: "a stream that is silent alone is opened again and disturbs no other", run: func(t *testing.T) {
+		{number: 5, words: "a stream that is silent alone is opened again and disturbs no other", only: sfstream.PubSub, run: func(t *testing.T) {
 			l := lab.New(t, sfstreamtest.WithKeepalive(time.Minute))
 			l.Follow(sfstream.WithKeepaliveTimeout(2*time.Minute + time.Second))
 			l.Must(l.Client.Subscribe(t.Context(), lab.Accounts))
@@ -96,7 +96,7 @@ func contractSilence() []rule {
 			l.SilenceKeepalive(false)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 5, words: "a dead connection costs a Subscribe one attempt", run: func(t *testing.T) {
+		{number: 5, words: "a dead connection costs a Subscribe one attempt", only: sfstream.PubSub, run: func(t *testing.T) {
 			l := lab.New(t)
 			l.Follow()
 			l.Blackhole()
@@ -105,7 +105,7 @@ func contractSilence() []rule {
 			l.Expect(1)
 			l.ExpectStillWorks(lab.LabOrders)
 		}},
-		{number: 5, words: "there are more channels than a connection takes", run: func(t *testing.T) {
+		{number: 5, words: "there are more channels than a connection takes", only: sfstream.PubSub, run: func(t *testing.T) {
 			const channels = 910 // some room is left for calls
 			l := lab.New(t, sfstreamtest.WithMaxStreams(1000))
 			l.Start()
@@ -120,10 +120,6 @@ func contractSilence() []rule {
 			}
 		}},
 	}
-	for i := range rules[2:] { // over the Streaming API it is TCP that asks
-		rules[i+2].pubsubOnly = true
-	}
-	return rules
 }
 
 // unresolved is a network whose names do not resolve while it is set.

@@ -18,24 +18,20 @@ import (
 // contractStreaming are the rules that the Streaming API needs in words of its
 // own, because all its channels share a session.
 func contractStreaming() []rule {
-	rules := []rule{
-		{number: 5, words: "adding and removing channels leaves the session of the others as it is", run: channelsComeAndGo},
-		{number: 5, words: "a channel that comes back at once is followed without a gap", run: channelComesBack},
-		{number: 8, words: "a session at the bound polls no more, and one reply may pass it", run: sessionBound},
-		{number: 8, words: "a channel that is full holds up the others for half a minute at most", run: fullChannel},
-		{number: 8, words: "a session that waits for room for hours is resumed silently", run: parkedSession},
-		{number: 10, words: "a channel that is refused on a reconnect disturbs no other", run: refusedChannel},
-		{number: 10, words: "a channel that is refused for good ends the client, or only itself", run: refusedForGood},
-		{number: 10, words: "one session has one backoff", run: oneBackOff},
-		{number: 10, words: "progress resets the backoff of the session", run: backOffBeginsAnew},
-		{number: 10, words: "channels that are denied together cost one login", run: deniedTogether},
-		{number: 11, words: "Close says goodbye and leaves no session behind", run: closeSaysGoodbye},
-		{number: 11, words: "Close during a held poll takes no 300 ms of real time", run: closeIsQuick, realTime: true},
+	return []rule{
+		{number: 5, words: "adding and removing channels leaves the session of the others as it is", run: channelsComeAndGo, only: sfstream.CometD},
+		{number: 5, words: "a channel that comes back at once is followed without a gap", run: channelComesBack, only: sfstream.CometD},
+		{number: 8, words: "a session at the bound polls no more, and one reply may pass it", run: sessionBound, only: sfstream.CometD},
+		{number: 8, words: "a channel that is full holds up the others for half a minute at most", run: fullChannel, only: sfstream.CometD},
+		{number: 8, words: "a session that waits for room for hours is resumed silently", run: parkedSession, only: sfstream.CometD},
+		{number: 10, words: "a channel that is refused on a reconnect disturbs no other", run: refusedChannel, only: sfstream.CometD},
+		{number: 10, words: "a channel that is refused for good ends the client, or only itself", run: refusedForGood, only: sfstream.CometD},
+		{number: 10, words: "one session has one backoff", run: oneBackOff, only: sfstream.CometD},
+		{number: 10, words: "progress resets the backoff of the session", run: backOffBeginsAnew, only: sfstream.CometD},
+		{number: 10, words: "channels that are denied together cost one login", run: deniedTogether, only: sfstream.CometD},
+		{number: 11, words: "Close says goodbye and leaves no session behind", run: closeSaysGoodbye, only: sfstream.CometD},
+		{number: 11, words: "Close during a held poll takes no 300 ms of real time", run: closeIsQuick, only: sfstream.CometD, realTime: true},
 	}
-	for i := range rules {
-		rules[i].cometdOnly = true
-	}
-	return rules
 }
 
 func channelsComeAndGo(t *testing.T) {

@@ -22,15 +22,15 @@ import (
 // toldRules are what a program, or who runs it, is told.
 func toldRules() []rule {
 	rules := []rule{
-		{number: 10, words: "endpoints are taken in the forms that people copy", run: endpointForms, pubsubOnly: true},
+		{number: 10, words: "endpoints are taken in the forms that people copy", run: endpointForms, only: sfstream.PubSub},
 		{number: 10, words: "channel names with white space are refused", run: whiteSpace},
-		{number: 10, words: "an unknown channel of the Streaming API gets its own advice", run: unknownStreaming, cometdOnly: true},
-		{number: 10, words: "events under almost the name of their channel are told of once", run: almostTheName, cometdOnly: true},
-		{number: 10, words: "a response over the size limit says so", run: oversizeResponse, pubsubOnly: true},
-		{number: 10, words: "an outage is told once", run: outageOfStreams, pubsubOnly: true},
+		{number: 10, words: "an unknown channel of the Streaming API gets its own advice", run: unknownStreaming, only: sfstream.CometD},
+		{number: 10, words: "events under almost the name of their channel are told of once", run: almostTheName, only: sfstream.CometD},
+		{number: 10, words: "a response over the size limit says so", run: oversizeResponse, only: sfstream.PubSub},
+		{number: 10, words: "an outage is told once", run: outageOfStreams, only: sfstream.PubSub},
 	}
 	for _, kind := range []string{"handshake", "subscribe", "connect"} {
-		rules = append(rules, rule{number: 10, words: "an outage is told once, of the " + kind, cometdOnly: true, run: func(t *testing.T) { outageOfSessions(t, kind) }})
+		rules = append(rules, rule{number: 10, words: "an outage is told once, of the " + kind, only: sfstream.CometD, run: func(t *testing.T) { outageOfSessions(t, kind) }})
 	}
 	return rules
 }
