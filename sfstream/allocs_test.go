@@ -206,7 +206,8 @@ func TestDateAllocatesNothing(t *testing.T) {
 func TestReceivingOverCometDAllocatesPerSlabOnly(t *testing.T) {
 	_, in := newGate(t, AckAuto)
 	sub := &in.Channel("/topic/Accounts", replaystore.Key{API: apiCometD, Channel: "/topic/Accounts"}).Credit
-	s := &cometdSession{ready: make(chan struct{}, 1), channels: map[string]*cometdChannel{"/topic/Accounts": {sub: sub, accepted: true}}}
+	s := &cometdSession{ready: make(chan struct{}, 1), merger: newMerger(new(codec))}
+	s.merger.channels["/topic/Accounts"] = &mergedChannel{sub: sub, phase: phaseFollowing}
 	slab := make([]bayeux.Event, 256)
 	for i := range slab {
 		slab[i] = bayeux.Event{Channel: sub.Name, Data: fmt.Appendf(nil,

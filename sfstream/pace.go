@@ -7,7 +7,8 @@ import "time"
 const settled = 10 * time.Second
 
 // pace is how long to wait before the next request to a server that answers at once, so that it is
-// not stormed. rush is how many answers in a row have come at once; the first two are nothing special.
+// not stormed. rush is how many answers in a row have come at once; the first two are nothing
+// special.
 func pace(rush int) time.Duration {
 	if rush < 2 {
 		return 0

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,26 +15,21 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
 
-const (
-	// parkAfter is how long a session waits for room before it ends: less than the
-	// 40 s after which Salesforce would end it.
-	parkAfter = 30 * time.Second
-
-	// disconnectTimeout bounds the goodbye, which frees one of the org's sessions.
-	disconnectTimeout = time.Second
-)
+// disconnectTimeout bounds the disconnect request of close, which frees one of the sessions that
+// the org may have.
+const disconnectTimeout = time.Second
 
 // cometd is the transport over the Streaming API. All channels share a session.
 type cometd struct {
 	client  *http.Client
-	version string // WithAPIVersion; empty: the newest
+	version string // WithAPIVersion; empty: the org's newest
 	raw     func(channel string, message []byte)
 	log     *slog.Logger
 	codec   *codec    // of all events
-	strange sync.Once // tells of events under another name than the subscribed one
+	strange sync.Once // of warnStrange
 
 	mu       sync.Mutex
-	instance string // whose newest version is known
+	instance string // the instance of which newest is the newest version
 	newest   string
 }
 
@@ -44,7 +38,8 @@ func newCometd(cfg *config, client *http.Client) transport {
 }
 
 func (t *cometd) close() {
-	t.client.CloseIdleConnections() // those of the user's transport are shared, and open again
+	// A program may share its own http.Transport with others: they open new connections.
+	t.client.CloseIdleConnections()
 }
 
 func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error) {
@@ -62,63 +57,41 @@ func (t *cometd) open(ctx context.Context, creds *authenticator.Credentials, req
 		return nil, translateCometD("", err)
 	}
 	s := &cometdSession{
-		bayeux: b, life: ctx, channels: make(map[string]*cometdChannel), dropped: make(map[string]int),
-		ready: make(chan struct{}, 1), room: make(chan struct{}, 1), strange: t.warnStrange, codec: t.codec,
+		bayeux: b, life: ctx, merger: newMerger(t.codec),
+		ready: make(chan struct{}, 1), room: make(chan struct{}, 1), strange: t.warnStrange,
 	}
-	// Not of ctx: the goodbye comes before the end of the poll.
+	// Requests outlive ctx, because close disconnects from the server before it ends them.
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.wg.Go(func() { s.poll(reqs) }) // close waits for it
 	return s, nil
 }
 
-// cometdSession is one Bayeux session. poll receives on one connection; on
-// another, calls adds and drops channels. Events come on both, each in the
-// server's order, but not together: the server writes what it has into whichever
-// reply goes first, and that may arrive later, or not at all. So while a call is
-// under way all events are held, and then queued by replay id.
+// cometdSession is one Bayeux session. It has two connections, because a server holds a connect
+// request until it has events: poll receives on one connection, calls subscribes and unsubscribes
+// on the other one. Events come on both, and its merger makes one sequence of them.
 type cometdSession struct {
 	bayeux  *bayeux.Session
 	life    context.Context // of the link
-	ctx     context.Context // of requests; cancelled by close and by the first error
+	ctx     context.Context // of the requests; cancelled by close and by the first error
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	ready   chan struct{} // wakes recv (capacity 1)
-	strange func(subscribed, named string)
-	codec   *codec        // of all events
 	room    chan struct{} // wakes a poll that waits for room (capacity 1)
+	strange func(subscribed, named string)
 
-	mu       sync.Mutex
-	channels map[string]*cometdChannel // by bare name
-	queue    []batch
-	alive    bool  // a connect after the first one was answered
-	idle     bool  // the link has taken in all that came
-	err      error // why the session ended; recv returns it after the queue
-	wanted   []call
-	calling  bool           // calls runs
-	inFlight int            // requests of calls, and of poll before its first connect
-	made     int            // such requests so far
-	connects int            // finished so far
-	polling  bool           // a connect is under way
-	brought  bool           // something came with the present connect, or beside it
-	dropped  map[string]int // by bare name, until nothing of it can come: the first connect that began without it
-	quietAt  time.Time      // when quiet channels were last told so
-	saidAt   time.Time      // when it was last said that channels are followed
-}
+	mu     sync.Mutex
+	merger merger
 
-// cometdChannel is a channel of the session.
-type cometdChannel struct {
-	sub      *subscription
-	accepted bool
+	// queue is a second hop between the wire and the program, beside the queue of delivery. It is
+	// there because two connections feed it, and because changed must interrupt recv while both of
+	// them wait for the server. It stays short: poll begins no connect before the link has emptied
+	// it.
+	queue []batch
+	idle  bool  // the link has found queue empty
+	err   error // why the session has ended; recv returns it after the queue
 
-	since int // the call that it was accepted in
-	held  []Message
-	rode  bool // events of it came with the replies of the calls under way
-	after int  // its events are held until so many connects have finished
-	fresh bool // the call that brought them has subscribed to it
-	early bool // some were let go before the connect under way has ended
-
-	caughtUp bool // the server has had nothing more to send since the subscription
-	busy     bool // an event of it came with the present connect
+	wanted  []call // for the goroutine of calls
+	calling bool   // it runs
 }
 
 func (s *cometdSession) recv(changed <-chan struct{}) (batch, error) {
@@ -148,13 +121,16 @@ func (s *cometdSession) recv(changed <-chan struct{}) (batch, error) {
 	}
 }
 
-func (s *cometdSession) pushLocked(b batch) {
-	s.queue = append(s.queue, b)
-	s.idle = false
-	notify(s.ready)
+// queueLocked stores the queue, to which the merger may have appended batches, and wakes recv.
+func (s *cometdSession) queueLocked(queue []batch) {
+	s.queue = queue
+	if len(queue) > 0 {
+		s.idle = false
+		notify(s.ready)
+	}
 }
 
-// fail ends the session with its first error.
+// fail ends the session, with its first error.
 func (s *cometdSession) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,249 +140,121 @@ func (s *cometdSession) fail(err error) {
 func (s *cometdSession) failLocked(err error) {
 	if s.err == nil {
 		s.err = err
-		for _, c := range s.channels {
-			if len(c.held) > 0 {
-				s.pushLocked(batch{kind: batchUndeliverable, sub: c.sub, latest: inOrder(c.held)[0].ReplayID})
-			}
-		}
+		s.queueLocked(s.merger.end(s.queue))
 	}
 	s.cancel()
 	notify(s.ready)
 }
 
-// close ends the session at the server, too, unless that knows nothing of it.
+// close ends the session, also at the server, unless the server has already forgotten it.
 func (s *cometdSession) close() {
 	s.mu.Lock()
 	err := s.err
 	s.mu.Unlock()
 	if !refused(err) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.life), disconnectTimeout)
-		_ = s.bayeux.Disconnect(ctx) // the server would notice in 40 s
+		_ = s.bayeux.Disconnect(ctx) // where it fails, the server ends the session after 40 s
 		cancel()
 	}
 	s.cancel()
 	s.wg.Wait()
 }
 
-// poll subscribes and then keeps one connect with the server. Subscribing comes
-// first: what it brings cannot overtake anything then.
+// poll subscribes, and then keeps one connect with the server. Subscribing comes first, because no
+// connect is under way then that the reply could overtake.
 func (s *cometdSession) poll(reqs []request) {
 	if err := s.subscribe(reqs); err != nil {
 		s.fail(err)
 		return
 	}
-	rush := 0 // connects in a row that were answered at once, with nothing
+	rush := 0 // connects in a row that the server has answered at once, with nothing
 	for first := true; ; first = false {
 		if !s.awaitRoom() {
 			s.fail(io.EOF)
 			return
 		}
-		s.mu.Lock()
-		s.polling = true
-		s.mu.Unlock()
-		began := time.Now()
-		advice, err := s.bayeux.Connect(s.ctx, first, s.deliver)
-		pause := s.bayeux.Interval()
-		if errors.Is(err, bayeux.ErrDisconnected) {
-			s.parted()
-		}
-		if err == nil {
-			took := time.Since(began)
-			if s.connected(first, took >= time.Second) && !first && took < time.Second {
-				rush++
-			} else {
-				rush = 0
-			}
-			pause = max(pause, pace(rush))
-		}
-		if err == nil && pause > parkAfter {
-			err = errPause // by then the server has forgotten the session
-		}
-		if err == nil && advice.Reconnect != "" && advice.Reconnect != "retry" {
-			err = errAdvised
-		}
+		pause, atOnce, err := s.connect(first)
 		if err != nil {
-			e := translateCometD("", err)
-			if err == errPause {
-				e.RetryAfter = pause
-			}
-			s.fail(e)
+			s.fail(err)
 			return
 		}
-		// Pacing, not a retry.
+		if rush++; first || !atOnce {
+			rush = 0
+		}
+		// This is pacing between two requests that both succeed, not a retry.
 		select {
-		case <-time.After(pause):
+		case <-time.After(max(pause, pace(rush))):
 		case <-s.ctx.Done():
 			return
 		}
 	}
 }
 
-// connected takes in that a connect has finished, and reports whether it brought
-// nothing. The first one is not held. That a channel gets nothing does not mean
-// that there is nothing older to come: the server may be seeking through a backlog.
-func (s *cometdSession) connected(first, held bool) (empty bool) {
+// connect makes one connect request. It returns the pause that the server wants before the next
+// one, and whether the server has answered at once and with nothing. Its error ends the session.
+func (s *cometdSession) connect(first bool) (pause time.Duration, atOnce bool, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.connectEndedLocked()
-	empty = !s.brought
-	s.brought = false
-	if empty {
-		maps.DeleteFunc(s.dropped, func(_ string, began int) bool { return s.connects >= began })
-	}
-	if first {
-		s.pushLocked(batch{kind: batchAnswered})
-	} else if !s.alive {
-		s.alive = true
-		s.pushLocked(batch{kind: batchAnswered, proves: true})
-	}
-	now := time.Now()
-	good := !first && s.inFlight == 0
-	tell := good && (empty || now.Sub(s.quietAt) >= settled)
-	say := good && now.Sub(s.saidAt) >= settled
-	if say {
-		s.saidAt = now
-	}
-	for _, c := range s.channels {
-		if say && c.accepted {
-			s.pushLocked(batch{kind: batchFollowed, sub: c.sub})
-		}
-		c.caughtUp = c.caughtUp || good && empty && c.accepted && len(c.held) == 0
-		if tell && c.caughtUp && !c.busy && len(c.held) == 0 {
-			s.pushLocked(batch{kind: batchQuiet, sub: c.sub, whole: empty && held})
-			s.quietAt = now
-		}
-		c.busy = false
-	}
-	return empty
-}
-
-// connectEndedLocked lets go of what waited for the connect that has finished.
-func (s *cometdSession) connectEndedLocked() {
-	s.connects++
-	s.polling = false
-	for _, c := range s.channels {
-		s.releaseLocked(c)
-		if c.early {
-			c.early = false
-			s.pushLocked(batch{kind: batchConfirmed, sub: c.sub})
-		}
-	}
-}
-
-// parted takes in that the connect that the server's own disconnect came with has
-// finished. What it brought counts; that it brought nothing means nothing: it was
-// not held until the end.
-func (s *cometdSession) parted() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.connectEndedLocked()
-}
-
-// awaitRoom waits until the link has what came and no channel is full, but not so
-// long that the server would miss us: false says that the session is to end.
-func (s *cometdSession) awaitRoom() bool {
-	if s.hasRoom() {
-		return true
-	}
-	timer := time.NewTimer(parkAfter)
-	defer timer.Stop()
-	for {
-		select {
-		case <-s.room:
-			if s.hasRoom() {
-				return true
-			}
-		case <-timer.C:
-			return false
-		case <-s.ctx.Done():
-			return true // Connect says so
-		}
-	}
-}
-
-func (s *cometdSession) hasRoom() bool {
-	s.mu.Lock()
-	if !s.idle {
-		s.mu.Unlock()
-		return false
-	}
-	var subs []*subscription
-	var held []int
-	for _, c := range s.channels {
-		subs = append(subs, c.sub)
-		held = append(held, len(c.held))
-	}
+	s.merger.connectBegan(time.Now())
 	s.mu.Unlock()
-	room := true
-	for i, sub := range subs {
-		room = sub.Room(held[i]) && room // all that have none are to wake us
+	began := time.Now()
+	advice, err := s.bayeux.Connect(s.ctx, first, s.deliver)
+	switch pause = s.bayeux.Interval(); {
+	case errors.Is(err, bayeux.ErrDisconnected):
+		s.mu.Lock()
+		s.queueLocked(s.merger.parted(s.queue))
+		s.mu.Unlock()
+		return 0, false, translateCometD("", err)
+	case err != nil:
+		return 0, false, translateCometD("", err)
 	}
-	return room
+	s.mu.Lock()
+	queue, empty := s.merger.connectEnded(s.queue, time.Now())
+	s.queueLocked(queue)
+	s.mu.Unlock()
+	switch {
+	case pause > parkAfter: // the server would have forgotten the session by then
+		e := translateCometD("", errPause)
+		e.RetryAfter = pause
+		return 0, false, e
+	case advice.Reconnect != "" && advice.Reconnect != "retry":
+		return 0, false, translateCometD("", errAdvised)
+	}
+	return pause, empty && time.Since(began) < longPolled, nil
 }
 
-// deliver queues a slab of events, each for its channel.
-func (s *cometdSession) deliver(events []bayeux.Event) {
-	if subscribed, named := s.take(events); named != "" {
+// deliver takes in events that came with a connect.
+func (s *cometdSession) deliver(events []bayeux.Event) { s.take(events, false) }
+
+// deliverCall takes in events that came with the reply to a call.
+func (s *cometdSession) deliverCall(events []bayeux.Event) { s.take(events, true) }
+
+func (s *cometdSession) take(events []bayeux.Event, withCall bool) {
+	if subscribed, named := s.merge(events, withCall); named != "" {
 		s.strange(subscribed, named)
 	}
 }
 
-// take is deliver. It returns a name that is almost one that is followed, if there
-// was one.
-func (s *cometdSession) take(events []bayeux.Event) (subscribed, named string) {
+// merge gives events to the merger, channel by channel. Where some came under almost the name of a
+// channel that is followed, it returns the names.
+func (s *cometdSession) merge(events []bayeux.Event, withCall bool) (subscribed, named string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(events) > 0 {
-		// Runs of one channel stay together: mostly that is all of them.
+		// Events of one channel that follow each other become one batch. Mostly that is all of
+		// them.
 		n := 1
 		for n < len(events) && events[n].Channel == events[0].Channel {
 			n++
 		}
-		run := events[:n]
-		events = events[n:]
-		bare := bareName(run[0].Channel)
-		c := s.channels[bare]
-		s.brought = s.brought || c != nil || s.dropped[bare] > 0
-		if c == nil {
+		bare := bareName(events[0].Channel)
+		queue, known := s.merger.events(s.queue, bare, events[:n], withCall)
+		s.queueLocked(queue)
+		if !known {
 			if almost := s.almostLocked(bare); almost != "" {
 				subscribed, named = almost, bare
 			}
-			continue // dropped meanwhile, or nobody's
 		}
-		c.busy = true
-		messages := make([]Message, n)
-		for i := range run {
-			s.codec.readEvent(&messages[i], c.sub.Name, run[i].Data)
-		}
-		if s.holdsLocked(c) {
-			c.held = append(c.held, messages...)
-		} else {
-			s.pushLocked(batch{kind: batchMessages, sub: c.sub, messages: messages})
-		}
+		events = events[n:]
 	}
 	return subscribed, named
-}
-
-// almostLocked is the channel that is followed by a name that differs from another
-// only by case or slash; empty: none.
-func (s *cometdSession) almostLocked(bare string) string {
-	for name, c := range s.channels {
-		if strings.EqualFold(strings.Trim(name, "/"), strings.Trim(bare, "/")) {
-			return c.sub.Name
-		}
-	}
-	return ""
-}
-
-func (t *cometd) warnStrange(subscribed, named string) {
-	t.strange.Do(func() {
-		t.log.Warn("events come under another name than the one that was subscribed, and are nobody's: subscribe by the name of the events",
-			"channel", subscribed, "events", named)
-	})
-}
-
-func bareName(channel string) string {
-	bare, _, _ := strings.Cut(channel, "?")
-	return bare
 }
