@@ -74,7 +74,7 @@ type batch struct {
 	messages    []Message     // batchMessages
 	provisional bool          // batchMessages: older messages may still come, until batchConfirmed
 	latest      []byte        // batchQuiet, batchUndeliverable: the replay id
-	whole       bool          // batchQuiet: further events with the last event's replay id would have come
+	whole       bool          // batchQuiet: further events of the replay id that the last event has would have come
 	proves      bool          // batchAnswered, batchMessages: the session works
 	err         error         // batchRefused: why; the session lives on
 }

@@ -13,29 +13,30 @@ import (
 )
 
 var (
-	// errSessionGone is what a ServerError wraps where the server has forgotten the
-	// session: nothing is wrong, and a new one goes on with the same token.
+	// errSessionGone is wrapped by a ServerError where the server has forgotten the session. That
+	// is normal, and a new session goes on with the same token.
 	errSessionGone = errors.New("the server has forgotten the session")
 
-	// errAdvised ends a session whose server advised a new handshake, without error.
+	// errAdvised ends a session whose server advised a new handshake without reporting an error.
 	errAdvised = errors.New("the server advises a new handshake")
 
-	// errPause ends a session whose server advised a pause that it would not survive.
+	// errPause ends a session whose server advised a pause that is longer than the server keeps
+	// the session.
 	errPause = errors.New("the server advises a long pause")
 )
 
-// bayeuxErrors says what the Streaming API's errors mean: the first row whose code
-// (0: any) and text fit. Texts drift from release to release, so only a stable
-// part is looked for, in lower case. code 0 in an error is one without code.
+// bayeuxErrors says what the Streaming API's errors mean: the first row whose code and text fit
+// decides. Code 0 fits any error, also one without a code. Salesforce changes the texts from
+// release to release, so a row has only a stable part of one, in lower case.
 var bayeuxErrors = []struct {
 	code    int
 	text    string
 	is      Code
 	after   time.Duration
-	session bool // it concerns the session, whichever message it answers
+	session bool // the error concerns the session, whichever message it answers
 	gone    bool // the server has forgotten the session
 }{
-	// Overload comes with misleading codes, and last of all with 401.
+	// A server under load answers with misleading codes, even with 401.
 	{0, "server is too busy", Unavailable, 0, false, false},
 	{0, "server_unavailable", Unavailable, 0, false, false},
 	{503, "", Unavailable, 0, false, false},
@@ -50,12 +51,13 @@ var bayeuxErrors = []struct {
 	{401, "", Unauthenticated, 0, true, false},
 	{0, "invalid_session_id", Unauthenticated, 0, true, false},
 
-	// Of the REST API, which answers for this one where nothing may be asked.
+	// Errors of the REST API, which answers in place of this one where the org or the user may
+	// use no API at all.
 	{0, "api_disabled_for_org", Invalid, 0, true, false}, // a matter of the org's edition
 	{0, "api_currently_disabled", PermissionDenied, 0, true, false},
 	{0, "request_limit_exceeded", LimitExceeded, 10 * time.Minute, true, false}, // a rolling 24 h allocation
 
-	{403, "handshake denied", Unauthenticated, 0, true, false}, // without a reason that says otherwise
+	{403, "handshake denied", Unauthenticated, 0, true, false}, // unless the failureReason says otherwise
 	{403, "handshake_denied", Unauthenticated, 0, true, false},
 
 	{403, "concurrent user limit", LimitExceeded, time.Minute, true, false},
@@ -82,9 +84,8 @@ var bayeuxErrors = []struct {
 	{413, "", Invalid, 0, false, false},
 }
 
-// translateCometD makes a *ServerError of what went wrong with a request. The
-// nested failureReason decides, then the error, then the advice, then the HTTP
-// status.
+// translateCometD makes a *ServerError of a request's error. Of a Bayeux reply the nested
+// failureReason decides, else the error, else the advice, else the HTTP status.
 func translateCometD(channel string, err error) *ServerError {
 	e := &ServerError{API: apiCometD, Channel: channel, Code: Unavailable, err: err}
 	var reply *bayeux.ReplyError
@@ -101,7 +102,7 @@ func translateCometD(channel string, err error) *ServerError {
 		case status.Location != nil:
 			e.readRedirect(status)
 		case status.Status == http.StatusNotFound:
-			e.moved = true // Salesforce's own page, where the org was
+			e.moved = true // Salesforce's own page for an org that is not there any more
 		case status.Status == http.StatusUnauthorized, strings.Contains(status.Start, "INVALID_SESSION_ID"):
 			e.Code = Unauthenticated
 		case status.Status == http.StatusTooManyRequests:
@@ -124,8 +125,8 @@ func translateCometD(channel string, err error) *ServerError {
 	return e
 }
 
-// readRedirect tells a session that is over, where Salesforce sends to a login page,
-// from an org that is elsewhere.
+// readRedirect tells whether a redirect means that the session is over, because it leads to a login
+// page, or that the org has moved to another host.
 func (e *ServerError) readRedirect(status *bayeux.StatusError) {
 	to := status.Location
 	switch {
@@ -143,8 +144,8 @@ func isLoginPage(u *url.URL) bool {
 		strings.Contains(path, "/login") || strings.HasPrefix(path, "/secur/") || strings.HasPrefix(path, "/idp/")
 }
 
-// noSuchInstance reports whether the name of the instance, and not that of a proxy,
-// is unknown.
+// noSuchInstance reports whether DNS does not know the instance's host. A proxy's host does not
+// count.
 func noSuchInstance(err error) bool {
 	var lookup *net.DNSError
 	var request *url.Error
@@ -155,6 +156,7 @@ func noSuchInstance(err error) bool {
 	return err == nil && strings.EqualFold(strings.TrimSuffix(lookup.Name, "."), asked.Hostname())
 }
 
+// readReply fills e from the reply that refuses a request.
 func (e *ServerError) readReply(reply *bayeux.ReplyError) {
 	e.Message = reply.Reply.Error
 	e.Reason = reply.Reply.Error
@@ -162,7 +164,7 @@ func (e *ServerError) readReply(reply *bayeux.ReplyError) {
 		e.Message = strings.TrimPrefix(reply.Reply.Error+": "+reply.Message, ": ")
 	}
 	if reply.Channel == "/meta/handshake" && strings.Contains(strings.ToLower(reply.FailureReason+reply.Reply.Error), "create_denied") {
-		e.Code, e.session = Unauthenticated, true // of a channel it means something else
+		e.Code, e.session = Unauthenticated, true // not so in the answer to a subscribe
 		return
 	}
 	if reply.FailureReason != "" {
@@ -189,25 +191,25 @@ func (e *ServerError) readReply(reply *bayeux.ReplyError) {
 	case reply.Channel == "" && reply.Status == http.StatusNotFound:
 		e.Code, e.moved, e.session = Unavailable, true, true
 	case e.Message == "":
-		e.Code, e.Message = Unavailable, reply.Error() // nobody has refused anything
+		e.Code, e.Message = Unavailable, reply.Error() // the server gave no reason
 	case code == http.StatusBadRequest || code == http.StatusMethodNotAllowed || code == http.StatusPreconditionFailed:
 		e.Code, e.unknown = Invalid, unknownRefusal
 	case reply.Advice.Reconnect == "none":
-		e.Code, e.unknown = Invalid, unknownWords // it asks not to be asked again
+		e.Code, e.unknown = Invalid, unknownWords // the server advises not to try again
 	default:
 		e.Code, e.unknown = Internal, unknownWords
 	}
 }
 
-// passes reports whether a code is one of trouble that passes by itself, whatever
-// comes with it: Salesforce sends it with advice "none" too.
+// passes reports whether an HTTP status means trouble that passes by itself, whatever advice comes
+// with it: Salesforce sends even "none".
 func passes(code int) bool {
 	return code >= 500 && code < 600 || code == http.StatusRequestTimeout || code == http.StatusConflict
 }
 
-// match finds the row of an error and reports whether there is one.
-func (e *ServerError) match(said string, reply *bayeux.ReplyError) bool {
-	code, args, text := bayeux.ParseError(said)
+// match finds the row of an error text and reports whether there is one.
+func (e *ServerError) match(message string, reply *bayeux.ReplyError) bool {
+	code, args, text := bayeux.ParseError(message)
 	text = strings.ToLower(args + ":" + text)
 	for _, row := range bayeuxErrors {
 		if row.code != 0 && row.code != code || !strings.Contains(text, row.text) {
@@ -226,8 +228,8 @@ func (e *ServerError) match(said string, reply *bayeux.ReplyError) bool {
 	return false
 }
 
-// gone marks the end of a session that a new one, perhaps after the advised
-// interval, continues.
+// gone marks e as the end of a session that the server has forgotten. A new session continues it,
+// after the advised interval if there is one.
 func (e *ServerError) gone(reply *bayeux.ReplyError) {
 	e.Code, e.session, e.err = Internal, true, fmt.Errorf("%w: %w", errSessionGone, reply)
 	if interval := reply.Advice.Interval; interval != nil && *interval > 0 {
@@ -235,13 +237,13 @@ func (e *ServerError) gone(reply *bayeux.ReplyError) {
 	}
 }
 
-// concernsSession reports whether an answer to a subscription is about the whole
-// session.
+// concernsSession reports whether the answer to a subscribe is about the whole session.
 func concernsSession(e *ServerError) bool {
 	return e != nil && (e.session || e.Code == Unauthenticated)
 }
 
-// refused reports whether the server would not take a disconnect.
+// refused reports whether the server would refuse a disconnect too, after the error that ended a
+// session.
 func refused(err error) bool {
 	var server *ServerError
 	return errors.Is(err, errSessionGone) || errors.As(err, &server) && server.Code == Unauthenticated

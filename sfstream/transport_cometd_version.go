@@ -12,11 +12,12 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
 
-// oldestVersion is the first API version with replay ids.
+// oldestVersion is the first API version of which events have replay ids.
 const oldestVersion = 37.0
 
 var versionForm = regexp.MustCompile(`^[1-9]\d{1,2}\.0$`)
 
+// checkAPIVersion refuses what WithAPIVersion cannot take.
 func checkAPIVersion(version string) error {
 	if !versionForm.MatchString(version) {
 		return fmt.Errorf("%w: API version %q: want a form such as 62.0", ErrInvalidOption, version)
@@ -27,13 +28,13 @@ func checkAPIVersion(version string) error {
 	return nil
 }
 
-// apiVersion is the configured version, else the newest that the org has.
+// apiVersion returns the configured version, else the newest one that the org has.
 func (t *cometd) apiVersion(ctx context.Context, instance string) (string, error) {
 	if t.version != "" {
 		return t.version, nil
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock() // one link at a time asks
+	defer t.mu.Unlock() // one link at a time asks the server
 	if t.instance == instance {
 		return t.newest, nil
 	}
@@ -44,6 +45,7 @@ func (t *cometd) apiVersion(ctx context.Context, instance string) (string, error
 	return newest, err
 }
 
+// askVersion asks an instance for the org's newest API version.
 func (t *cometd) askVersion(ctx context.Context, instance string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
 	defer cancel()
@@ -63,7 +65,7 @@ func (t *cometd) askVersion(ctx context.Context, instance string) (string, error
 		return "", translateCometD("", err)
 	}
 	defer resp.Body.Close()
-	if resp.Request == nil { // not every RoundTripper sets it
+	if resp.Request == nil { // not every RoundTripper sets it, and ErrorOf needs it
 		resp.Request = req
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

@@ -98,7 +98,8 @@ func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Con
 		"accesstoken", creds.AccessToken,
 		"instanceurl", creds.InstanceURL,
 		"tenantid", creds.OrgID,
-		// Errors of Salesforce's infrastructure carry no rpc id: support finds the call by this one.
+		// Errors of Salesforce's infrastructure carry no rpc id: support finds the call by this
+		// one.
 		"x-client-trace-id", fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]),
 	)
 }
@@ -211,7 +212,7 @@ type pubsubSession struct {
 type inbound struct {
 	response eventbus.Response // the last one
 	begun    bool              // recv has reported that the channel is accepted
-	failed   error             // what recv returns next: the schema of an event could not be fetched
+	failed   error             // what recv returns next: a schema could not be fetched
 
 	lastID    string // of the schema of the last event
 	lastCodec *codec
@@ -272,7 +273,7 @@ func (s *pubsubSession) giveUp() {
 // translate makes a *ServerError of a failed RPC. It removes the token, which some servers repeat
 // in their error texts.
 func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
-	if strings.Contains(err.Error(), "too_many_pings") { // grpc-go reports the reason of a GOAWAY as text only
+	if strings.Contains(err.Error(), "too_many_pings") { // of a GOAWAY grpc-go keeps the text only
 		s.transport.punished(s.conn)
 	}
 	if text := err.Error(); s.hide(text) != text {
