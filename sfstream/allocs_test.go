@@ -18,6 +18,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
+	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
 // The path of a message from its frame to the loop allocates per batch, not per
@@ -31,7 +32,15 @@ const (
 // newGate is a feed with nothing below it.
 func newGate(tb testing.TB, policy AckPolicy) (*feed, *inbox.Inbox[Message]) {
 	in := gateInbox(tb, policy, gateBatch*(gateBatches+2))
-	return &feed{client: &Client{inbox: in}, sub: in.Channel("/event/Order__e", replaystore.Key{})}, in
+	return &feed{services: testServices(in), sub: in.Channel("/event/Order__e", replaystore.Key{})}, in
+}
+
+// testServices are the services of a client that has an inbox and no connections.
+func testServices(in *inbox.Inbox[Message]) *services {
+	log := slog.New(slog.DiscardHandler)
+	life := newLifetime(log)
+	life.open("")
+	return &services{cfg: new(config), log: log, clock: new(serverclock.Clock), inbox: in, life: life}
 }
 
 // gateInbox is the inbox of a client that is nothing else.

@@ -64,8 +64,8 @@ func judgeOne(feeds []*feed, act action, err error, now time.Time) verdict {
 func (f *feed) situation(now time.Time) situation {
 	return situation{
 		of: f, now: now, channel: f.sub.Name, accepted: f.isAccepted(), history: f.history,
-		last: f.lastMarker(), latest: f.client.clock.Latest(), openGroup: f.groups.canSeek(),
-		behind: f.below > 0, policy: f.client.cfg.fallback,
+		last: f.lastMarker(), latest: f.clock.Latest(), openGroup: f.groups.canSeek(),
+		behind: f.below > 0, policy: f.cfg.fallback,
 	}
 }
 
@@ -82,7 +82,7 @@ func (l *link) channelRefused(f *feed, err error) error {
 	}
 	switch {
 	case fatal != nil:
-		l.client.endFeed(f, fatal)
+		l.roster.end(f, fatal)
 	case renewed:
 		l.course.useful = true
 		return io.EOF
@@ -106,7 +106,7 @@ func (l *link) resumeMissed() (err error) {
 		f.missed, f.mayMiss = nil, false
 		wait, _, fatal := l.carryOut(v)
 		if fatal != nil {
-			l.client.endFeed(f, fatal)
+			l.roster.end(f, fatal)
 		} else if wait > 0 {
 			f.retryIn(wait)
 		}
@@ -125,10 +125,10 @@ func (l *link) carryOut(v verdict) (wait time.Duration, renewed bool, fatal erro
 	if v.endUnaccepted {
 		for _, f := range l.snapshot() {
 			if !f.isAccepted() {
-				l.client.endFeed(f, v.err)
+				l.roster.end(f, v.err)
 			}
 		}
-		if l.life.Err() != nil {
+		if l.ctx.Err() != nil {
 			return 0, false, nil // that was the last channel
 		}
 	}
@@ -144,7 +144,7 @@ func (l *link) carryOut(v verdict) (wait time.Duration, renewed bool, fatal erro
 	}
 	wait, renewed, fatal = l.next(v)
 	if v.warning != "" && fatal == nil {
-		l.client.log.Warn(v.warning, "channel", f.sub.Name, "for", deniedFor, "error", v.err)
+		l.log.Warn(v.warning, "channel", f.sub.Name, "for", deniedFor, "error", v.err)
 	}
 	return wait, renewed, fatal
 }
@@ -152,7 +152,7 @@ func (l *link) carryOut(v verdict) (wait time.Duration, renewed bool, fatal erro
 // tell notes a failure in the status, and tells the log and the hook of it. Of an outage only the
 // first failure is told at Info.
 func (l *link) tell(v verdict) {
-	log, level := l.client.log, slog.LevelInfo
+	log, level := l.log, slog.LevelInfo
 	switch v.notice {
 	case noticeResumed:
 		log.Debug("session ended by the server, resuming", l.attr(), "error", v.err)
@@ -174,7 +174,7 @@ func (l *link) tell(v verdict) {
 		f.status.failed(v.err)
 		l.tellLimit(v.err)
 		if f.backOff == nil { // the first failure since Salesforce followed it
-			f.backOff = l.client.cfg.newBackOff()
+			f.backOff = l.cfg.newBackOff()
 		} else {
 			level = slog.LevelDebug
 		}
@@ -185,7 +185,7 @@ func (l *link) tell(v verdict) {
 // tellLimit tells the hook of an allocation that is used up.
 func (l *link) tellLimit(err error) {
 	var server *ServerError
-	if hook := l.client.cfg.hooks.OnLimit; hook != nil && errors.As(err, &server) && server.Code == LimitExceeded {
+	if hook := l.cfg.hooks.OnLimit; hook != nil && errors.As(err, &server) && server.Code == LimitExceeded {
 		hook(server)
 	}
 }
@@ -193,7 +193,7 @@ func (l *link) tellLimit(err error) {
 // next drops the token where a verdict wants a new login, and says when the next attempt is to
 // come. The fatal error is that of a login budget that is used up, or of a backoff that says stop.
 func (l *link) next(v verdict) (wait time.Duration, renewed bool, fatal error) {
-	logins := &l.client.logins
+	logins := l.logins
 	wait = v.wait
 	switch v.relogin {
 	case reloginDenied:
@@ -239,8 +239,8 @@ func (l *link) backOffFor(policy backoff.BackOff, since time.Time, least time.Du
 func (l *link) replaceToken(err error) (least time.Duration, fatal error) {
 	before, refused := l.refused, tokenOf(l.creds)
 	l.refused = &refused
-	cfg := &l.client.cfg
-	inVain := l.client.logins.invalidate(l.creds, before != nil && before.same(refused))
+	cfg := l.cfg
+	inVain := l.logins.invalidate(l.creds, before != nil && before.same(refused))
 	switch {
 	case inVain > cfg.loginBudget:
 		return 0, &AuthError{LoginURL: cfg.loginURL, Channel: l.name(),

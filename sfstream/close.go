@@ -2,29 +2,12 @@ package sfstream
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
 const closeTimeout = 5 * time.Second // of Close in all
-
-// fail ends the client with its terminal error. Consumers still get what waits.
-func (c *Client) fail(err error) {
-	c.mu.Lock()
-	first := c.err == nil && c.state != clientClosed
-	if first {
-		c.err = err
-		close(c.ended)
-	}
-	c.mu.Unlock()
-	if first {
-		c.log.Error("client ended", "error", err)
-		c.cancel()
-	}
-}
 
 // Close ends all subscriptions and loops, saves markers, and returns when
 // nothing that the client started is running: within 5 seconds, whatever the
@@ -41,18 +24,10 @@ func (c *Client) Close() error {
 
 func (c *Client) close() error {
 	deadline := time.Now().Add(closeTimeout)
-	// 1. Nothing new starts, and consumers end.
-	c.mu.Lock()
-	terminal := c.err
-	c.state = clientClosed
-	feeds := slices.Collect(maps.Values(c.feeds))
-	c.mu.Unlock()
-	close(c.closed)
-
-	// 2. Links and feeders end.
-	c.cancel()
+	// 1. Nothing new starts. Consumers, links and feeders end.
+	terminal := c.life.stop()
 	stopped := make(chan struct{})
-	go func() { c.running.Wait(); close(stopped) }() // ends with what it waits for
+	go func() { c.life.running.Wait(); close(stopped) }() // ends with what it waits for
 	var errs []error
 	timer := time.NewTimer(closeTimeout - time.Second)
 	defer timer.Stop()
@@ -62,9 +37,9 @@ func (c *Client) close() error {
 		errs = append(errs, errors.New("sfstream: close: a hook, a login or a store does not return"))
 	}
 
-	// 3. The last save, then the connections.
+	// 2. The last save, then the connections.
 	var channels []*inbox.Channel[Message]
-	for _, f := range feeds {
+	for _, f := range c.roster.snapshot() {
 		if f.isAccepted() {
 			channels = append(channels, f.sub)
 		}
@@ -72,8 +47,8 @@ func (c *Client) close() error {
 	if err := c.inbox.Close(time.Until(deadline), channels...); err != nil {
 		errs = append(errs, notSaved(err))
 	}
-	c.pubsub.close()
-	c.cometd.close()
+	c.roster.pubsub.close()
+	c.roster.cometd.close()
 	if len(errs) == 0 {
 		return terminal
 	}

@@ -80,20 +80,17 @@ func (c *Client) stopped() error {
 // does one that was taken and is unhandled. Messages is the cheaper way.
 func (c *Client) C(ctx context.Context) <-chan *Message {
 	messages := make(chan *Message)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state != clientOpen {
+	if c.life.start() != nil {
 		close(messages)
 		return messages
 	}
-	c.running.Add(1)
 	go c.feedC(ctx, messages) // ends with ctx or the client; Close waits for it
 	return messages
 }
 
 // feedC sends messages to the channel of a C until ctx or the client ends.
 func (c *Client) feedC(ctx context.Context, messages chan<- *Message) {
-	defer c.running.Done()
+	defer c.life.running.Done()
 	defer close(messages)
 	if !c.enter(ctx) {
 		return
@@ -112,7 +109,7 @@ func (c *Client) feedC(ctx context.Context, messages chan<- *Message) {
 		case <-ctx.Done():
 			m.slot.Withdraw()
 			return
-		case <-c.closed:
+		case <-c.life.closed:
 			m.slot.Withdraw()
 			return
 		}
@@ -132,12 +129,12 @@ func (c *Client) take(ctx context.Context) *Message {
 // next waits until poll has a message.
 func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 	for {
-		if ctx.Err() != nil || isClosed(c.closed) {
+		if ctx.Err() != nil || isClosed(c.life.closed) {
 			c.inbox.PassOn() // if this one was woken, another should be
 			return nil
 		}
 		// Read first: what waits when the client ends is still handed out.
-		ended := isClosed(c.ended)
+		ended := isClosed(c.life.ended)
 		if m := poll(); m != nil {
 			return m
 		}
@@ -146,8 +143,8 @@ func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 		}
 		select {
 		case <-c.inbox.Ready():
-		case <-c.ended:
-		case <-c.closed:
+		case <-c.life.ended:
+		case <-c.life.closed:
 		case <-ctx.Done():
 		}
 	}
@@ -173,7 +170,7 @@ func notify(c chan struct{}) {
 // enter waits for this consumer's turn. It reports whether there is anything to
 // consume from.
 func (c *Client) enter(ctx context.Context) bool {
-	if c.isNew() {
+	if c.life.now() == clientNew {
 		return false
 	}
 	if c.cfg.ack == AckManual {
@@ -191,15 +188,9 @@ func (c *Client) enter(ctx context.Context) bool {
 	case c.turn <- struct{}{}:
 		return true
 	case <-ctx.Done():
-	case <-c.closed:
+	case <-c.life.closed:
 	}
 	return false
-}
-
-func (c *Client) isNew() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state == clientNew
 }
 
 // exit ends this consumer's turn.
@@ -213,7 +204,7 @@ func (c *Client) exit() {
 func (c *Client) leave() {
 	c.inbox.Leave()
 	c.exit()
-	if err := notSaved(c.inbox.Flush(context.Background(), lastSaves)); err != nil && !isClosed(c.closed) {
+	if err := notSaved(c.inbox.Flush(context.Background(), lastSaves)); err != nil && !isClosed(c.life.closed) {
 		c.log.Warn("markers not saved at the end of a loop", "error", err)
 	}
 }

@@ -240,7 +240,7 @@ func TestJudgedSessions(t *testing.T) {
 		{"its last channel has left", link{}, errNoSuch, "retry slowly, disconnected: at the position, backoff of the link"},
 	} {
 		l := &row.link
-		l.client = &Client{}
+		l.roster = new(roster)
 		v := l.judge(row.err, judgedAt)
 		notice := [...]string{"told nothing", "disconnected", "refused", "resumed", "parted"}[v.notice]
 		got := fmt.Sprintf("%s, %s: %s", v.action, notice, described(v))

@@ -29,13 +29,13 @@ const (
 // when Salesforce refuses it. Once it has joined a link, the goroutine of that
 // link's run alone touches it, but for what says so.
 type feed struct {
-	client *Client
+	*services
 	link   *link // since join
 	sub    *inbox.Channel[Message]
 	status feedStatus
 
 	done  chan struct{} // closed when the feed has ended
-	ended bool          // client.mu guards it
+	ended bool          // roster.mu guards it
 
 	position   position
 	before     position // where it was before its last move
@@ -76,7 +76,7 @@ type feed struct {
 
 // set tells of a new state.
 func (f *feed) set(state State) {
-	hooks := &f.client.cfg.hooks
+	hooks := &f.cfg.hooks
 	changed, down, again := f.status.set(state)
 	if !changed {
 		return
@@ -156,7 +156,7 @@ func (f *feed) accept() {
 	if !f.isAccepted() {
 		var start time.Time // of a start at "new" of which Salesforce's time was not known
 		if f.position.latest && f.sub.Marker().Live.Equal(serverclock.Beginning()) {
-			start = f.client.clock.Live(f.startedNew, 0)
+			start = f.clock.Live(f.startedNew, 0)
 		}
 		if !f.sub.Accept(start) {
 			return
@@ -175,7 +175,7 @@ func (f *feed) accept() {
 // nothing where Salesforce's time of it is not known.
 func (f *feed) skipOld() skipper {
 	s := skipper{start: true}
-	if start, trusted := f.client.clock.At(f.startedNew); trusted {
+	if start, trusted := f.clock.At(f.startedNew); trusted {
 		s.before = start
 	}
 	return s
@@ -188,7 +188,7 @@ func (f *feed) skips(m *Message, now time.Time) bool {
 	}
 	if !f.skipping {
 		f.skipping = true
-		f.client.log.Info("skipping events that are older than the start", "channel", f.sub.Name,
+		f.log.Info("skipping events that are older than the start", "channel", f.sub.Name,
 			"start", f.skip.before, "first_id", replayid.Text(m.ReplayID), "first_date", m.Date())
 	}
 	return true
@@ -209,7 +209,7 @@ func (f *feed) retryIn(wait time.Duration) {
 // limitWait shortens a wait to what WithReconnectTimeout leaves of it. The error is that nothing
 // is left.
 func (f *feed) limitWait(wait time.Duration, cause error) (time.Duration, error) {
-	limit, down := f.client.cfg.reconnectTimeout, time.Since(f.downSince)
+	limit, down := f.cfg.reconnectTimeout, time.Since(f.downSince)
 	if limit <= 0 {
 		return wait, nil
 	}
@@ -223,7 +223,7 @@ func (f *feed) limitWait(wait time.Duration, cause error) (time.Duration, error)
 // one; whole says that it would have gone on with a group. Over the Streaming API
 // that is so only in a session that is not behind.
 func (f *feed) quiet(latest []byte, whole bool) {
-	now := f.client.clock.Now()
+	now := f.clock.Now()
 	f.progressed()
 	if f.isBelow(latest) {
 		return
@@ -240,7 +240,7 @@ func (f *feed) quiet(latest []byte, whole bool) {
 			f.closeAll()
 		}
 	}
-	f.sub.Keepalive(latest, f.evidence(f.client.clock.Trusted()))
+	f.sub.Keepalive(latest, f.evidence(f.clock.Trusted()))
 	// One that was not held, or that had no leave to bring more, says nothing.
 	f.onlyNew = f.onlyNew || whole && (!f.skip.exact || !f.skip.before.After(now))
 	f.moveTo(latest, nil)
@@ -252,7 +252,7 @@ func (f *feed) proves(m *Message, now time.Time) {
 	if !f.streams() || now.Sub(f.proofAt) < proofEvery || !m.codec.datedBySalesforce(m.payload) {
 		return
 	}
-	if now = f.client.clock.Trusted(); now.IsZero() {
+	if now = f.clock.Trusted(); now.IsZero() {
 		return
 	}
 	if date := m.Date(); !date.IsZero() && now.Sub(date) <= commitMargin {
@@ -265,7 +265,7 @@ func (f *feed) proves(m *Message, now time.Time) {
 // whether there was something that had not come before. provisional says that older
 // messages may be missing.
 func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
-	now := f.client.clock.Now()
+	now := f.clock.Now()
 	f.progressed()
 	slab := f.sub.Slab(messages, provisional)
 	for i := range messages {
@@ -391,7 +391,7 @@ func (f *feed) sessionEnded() {
 	f.sub.End()
 	if f.streams() && f.proven {
 		// What the server may have been seeking since the session began is not proven any more.
-		if began := f.client.clock.Live(f.began, 0); began.Before(f.sub.Marker().Live) {
+		if began := f.clock.Live(f.began, 0); began.Before(f.sub.Marker().Live) {
 			f.sub.Prove(inbox.Evidence{Live: began})
 		}
 	}
@@ -431,7 +431,7 @@ func (f *feed) warnUnacked() (wait time.Duration) {
 		return unackedWarning - full
 	}
 	f.warned = since
-	f.client.log.Warn("the channel waits for Ack: as many messages as WithPrefetch allows are not acked",
+	f.log.Warn("the channel waits for Ack: as many messages as WithPrefetch allows are not acked",
 		"channel", f.sub.Name, "unacked", n, "since", since, "oldest_id", oldest.ID, "oldest_replay_id", replayid.Text(oldest.ReplayID))
 	return unackedWarning
 }

@@ -28,13 +28,13 @@ func (f *feed) resume(v verdict) {
 	case resumeAtGroup:
 		f.seekGroup()
 	case resumeQuiet:
-		f.client.log.Info("replay id aged out on a quiet channel: resuming from when it was followed last",
+		f.log.Info("replay id aged out on a quiet channel: resuming from when it was followed last",
 			"channel", f.sub.Name, "live", f.lastMarker().Live)
 		f.position = position{}
 	case resumePossibleGap:
 		f.seen = &seen{id: f.position.id, date: f.positionDate()}
 		f.position = position{}
-		f.sub.Restart(f.client.clock.Live(time.Now(), believable), f.groups != nil)
+		f.sub.Restart(f.clock.Live(time.Now(), believable), f.groups != nil)
 		f.tellGap(*v.gap, FallbackAll.String())
 	case resumeOldest:
 		f.position = position{}
@@ -43,7 +43,7 @@ func (f *feed) resume(v verdict) {
 		f.tellGap(*v.gap, FallbackAll.String())
 	case resumeNew:
 		f.position, f.startedNew, f.skipping = position{latest: true}, time.Now(), false
-		f.sub.Restart(f.client.clock.Live(f.startedNew, 0), f.groups != nil)
+		f.sub.Restart(f.clock.Live(f.startedNew, 0), f.groups != nil)
 		f.forgetReceived()
 		f.tellGap(*v.gap, FallbackNew.String())
 	}
@@ -60,9 +60,9 @@ func (f *feed) forgetReceived() {
 // tellGap counts a gap and tells the log and the hook of it, with where the channel resumes.
 func (f *feed) tellGap(g Gap, resume string) {
 	f.status.gap()
-	f.client.log.Warn("stored position refused, events may have been missed", "channel", g.Channel,
+	f.log.Warn("stored position refused, events may have been missed", "channel", g.Channel,
 		"replay_id", replayid.Text(g.After.ReplayID), "resume", resume, "possible", g.Possible, "error", g.Reason)
-	if hook := f.client.cfg.hooks.OnGap; hook != nil {
+	if hook := f.cfg.hooks.OnGap; hook != nil {
 		hook(g)
 	}
 }

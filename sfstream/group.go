@@ -231,7 +231,7 @@ func (f *feed) crowded(g *group) {
 	case 2:
 		f.sub.SetInGroup(true)
 	case replaystore.MaxHandled + 1:
-		f.client.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
+		f.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
 			"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "named", replaystore.MaxHandled)
 	}
 }
@@ -296,7 +296,7 @@ func (f *feed) endGroups() {
 	for _, g := range gs.open {
 		if g == gs.cursor && !g.news {
 			if g.vain++; g.vain == vainSessions {
-				f.client.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
+				f.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
 					"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "events", g.known.Len(), "resent", f.status.resentCount())
 			}
 		}
@@ -316,7 +316,7 @@ func (f *feed) sharesID(m *Message) bool {
 // shows that, by the id of the last one before it. The position goes back to before that id.
 func (f *feed) startGroups(slab *slab, first []Message) {
 	last := f.last
-	f.client.log.Warn("several events have one replay id on a channel of which that was not known: "+
+	f.log.Warn("several events have one replay id on a channel of which that was not known: "+
 		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.Name, "replay_id", replayid.Text(last.ReplayID))
 	if bytes.Equal(f.position.id, last.ReplayID) {
 		f.position = f.before
@@ -378,7 +378,7 @@ func (f *feed) seekGroup() {
 	g := f.groups.open[0]
 	f.groups.awaited = g
 	f.position = position{skip: skipper{before: g.date, until: g.id}}
-	f.client.log.Info("the position before events that share a replay id has aged out: seeking them from the oldest retained event",
+	f.log.Info("the position before events that share a replay id has aged out: seeking them from the oldest retained event",
 		"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "date", g.date)
 }
 

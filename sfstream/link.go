@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -18,14 +17,15 @@ import (
 // next session from where the last one ended. Nothing else sleeps between attempts. The link ends
 // with its last feed. Only the goroutine of run touches the fields from inSession on.
 type link struct {
-	client    *Client
+	*services
+	roster    *roster
 	transport transport
-	life      context.Context // cancelled when the last feed leaves and when the client ends
+	ctx       context.Context // cancelled when the last feed leaves and when the client ends
 	cancel    context.CancelFunc
 	changed   chan struct{} // capacity 1: feeds joined, left, have room again or have waited long enough
 	done      chan struct{} // closed when run has ended
 
-	feeds []*feed // client.mu guards it
+	feeds []*feed // roster.mu guards it
 
 	inSession map[*subscription]*feed    // the feeds that the present session was asked for
 	creds     *authenticator.Credentials // of the last attempt
@@ -52,18 +52,18 @@ type outage struct {
 	doubted bool // a session was heard of and failed all the same
 }
 
-func newLink(c *Client, t transport) *link {
+func newLink(r *roster, t transport) *link {
 	l := &link{
-		client: c, transport: t, backOff: c.cfg.newBackOff(),
+		services: r.services, roster: r, transport: t, backOff: r.cfg.newBackOff(),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	l.life, l.cancel = context.WithCancel(c.life)
+	l.ctx, l.cancel = context.WithCancel(r.life.ctx)
 	return l
 }
 
 // run is the loop of the link. It ends when the link's life does or when no retry helps.
 func (l *link) run() {
-	defer l.client.running.Done()
+	defer l.life.running.Done()
 	defer close(l.done)
 	l.outage.since = time.Now()
 	rush := 0 // sessions in a row that were short and are to be continued at once
@@ -73,7 +73,7 @@ func (l *link) run() {
 		if err == nil {
 			err = l.receive(s)
 		}
-		if l.life.Err() != nil {
+		if l.ctx.Err() != nil {
 			l.end(nil)
 			return
 		}
@@ -89,7 +89,7 @@ func (l *link) run() {
 		if fatal == nil && wait > 0 {
 			fatal = l.sleep(wait, err)
 		}
-		if fatal != nil || l.life.Err() != nil {
+		if fatal != nil || l.ctx.Err() != nil {
 			l.end(fatal)
 			return
 		}
@@ -118,10 +118,10 @@ func (l *link) open() (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.creds, err = l.client.logins.token(l.life, tokenRequest{channel: l.name()}); err != nil {
+	if l.creds, err = l.logins.token(l.ctx, tokenRequest{channel: l.name()}); err != nil {
 		return nil, err
 	}
-	return l.transport.open(l.life, l.creds, l.ask(due))
+	return l.transport.open(l.ctx, l.creds, l.ask(due))
 }
 
 // ask takes feeds into the session and returns what to ask the server for.
@@ -142,7 +142,7 @@ func (l *link) awaitDue() ([]*feed, error) {
 		}
 		l.outage.since = time.Now() // a slow consumer is no outage
 		var look <-chan time.Time
-		if l.client.cfg.ack == AckManual {
+		if l.cfg.ack == AckManual {
 			wait := unackedWarning
 			for _, f := range l.snapshot() {
 				wait = min(wait, f.warnUnacked())
@@ -152,8 +152,8 @@ func (l *link) awaitDue() ([]*feed, error) {
 		select {
 		case <-look:
 		case <-l.changed:
-		case <-l.life.Done():
-			return nil, l.life.Err()
+		case <-l.ctx.Done():
+			return nil, l.ctx.Err()
 		}
 		l.outage.since = time.Now()
 	}
@@ -170,9 +170,7 @@ func (l *link) due() (due []*feed) {
 }
 
 func (l *link) snapshot() []*feed {
-	l.client.mu.Lock()
-	defer l.client.mu.Unlock()
-	return slices.Clone(l.feeds)
+	return l.roster.following(l)
 }
 
 // name is the channel of a link that follows one channel, else empty.
@@ -195,7 +193,7 @@ func (l *link) attr() slog.Attr {
 func (l *link) connectedAgain() {
 	if l.outage.failing && !l.outage.told {
 		l.outage.told = true
-		l.client.log.Info("connected again", l.attr(), "after", time.Since(l.outage.since).Round(time.Millisecond))
+		l.log.Info("connected again", l.attr(), "after", time.Since(l.outage.since).Round(time.Millisecond))
 	}
 }
 
@@ -204,7 +202,7 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 	for _, f := range l.snapshot() {
 		f.set(StateWaiting)
 	}
-	limit := l.client.cfg.reconnectTimeout
+	limit := l.cfg.reconnectTimeout
 	left := limit - time.Since(l.outage.since)
 	last := limit > 0 && wait >= left
 	if last {
@@ -214,7 +212,7 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-l.life.Done():
+	case <-l.ctx.Done():
 		return nil
 	case <-timer.C:
 	}
@@ -230,8 +228,8 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 
 // end ends what the link still follows, with the error if there is one, and the link's life.
 func (l *link) end(err error) {
-	for _, f := range l.client.retire(l) {
-		l.client.endFeed(f, err)
+	for _, f := range l.roster.retire(l) {
+		l.roster.end(f, err)
 	}
 	l.cancel()
 }

@@ -60,6 +60,10 @@ type logins struct {
 	pause      loginPause
 }
 
+func newLogins(cfg *config, auth authenticator.Authenticator, login authenticator.Login, clock *serverclock.Clock) *logins {
+	return &logins{cache: authenticator.NewCache(auth), login: login, cfg: cfg, fixed: isStatic(auth), clock: clock}
+}
+
 // A loginPause is how long there is no login after one that failed. The zero value is no pause.
 type loginPause struct {
 	until   time.Time       // links do not log in before

@@ -82,7 +82,7 @@ func (l *link) take(s session, b batch) (evidence, error) {
 		return l.deliver(f, b), nil
 	case batchFollowed:
 		if f != nil {
-			f.sub.Keepalive(nil, f.evidence(f.client.clock.Trusted()))
+			f.sub.Keepalive(nil, f.evidence(f.clock.Trusted()))
 		}
 		return evidenceHeard, nil
 	}

@@ -231,8 +231,8 @@ func (r *runner) dispatch(ctx context.Context) error {
 	c := r.client
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	for ctx.Err() == nil && !isClosed(c.closed) {
-		ended := c.ended
+	for ctx.Err() == nil && !isClosed(c.life.closed) {
+		ended := c.life.ended
 		if isClosed(ended) { // read before the queue: what waits when the client ends is still handled
 			ended = nil
 		}
@@ -256,7 +256,7 @@ func (r *runner) dispatch(ctx context.Context) error {
 		case <-c.inbox.Ready():
 		case <-retry.C:
 		case <-ended:
-		case <-c.closed:
+		case <-c.life.closed:
 		case <-ctx.Done():
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 
@@ -22,11 +21,9 @@ type runGate struct {
 // newRunGate makes a gate for n batches of messages with a hundred keys.
 func newRunGate(tb testing.TB, n int) *runGate {
 	in := gateInbox(tb, AckAuto, 3*gateBatch)
-	g := &runGate{client: &Client{
-		inbox: in, log: slog.New(slog.DiscardHandler), state: clientOpen,
-		ended: make(chan struct{}), closed: make(chan struct{}), turn: make(chan struct{}, 1),
-	}, arriving: make(chan []Message, n)}
-	g.feed = &feed{client: g.client, sub: in.Channel("/event/Order__e", replaystore.Key{})}
+	services := testServices(in)
+	g := &runGate{client: &Client{services: services, turn: make(chan struct{}, 1)}, arriving: make(chan []Message, n)}
+	g.feed = &feed{services: services, sub: in.Channel("/event/Order__e", replaystore.Key{})}
 	var keys [gateBatch]string
 	for i := range keys {
 		keys[i] = fmt.Sprint("key ", i)

@@ -11,9 +11,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
-// start finds the place to begin at and joins a link.
+// start finds the place to begin at.
 func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
-	c := f.client
+	c := f.services
 	replay, stored, err := f.startingPoint(ctx, cfg)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	f.restoreGroup(first.Group)
 	f.sub.Begin(first, stored != nil)
 	c.log.Info("subscribing", "channel", f.sub.Name, "start", describe(replay, stored))
-	return c.join(f)
+	return nil
 }
 
 // startMargin is how much Salesforce's times of a channel can differ.
@@ -80,7 +80,7 @@ func describe(replay Replay, stored *replaystore.Marker) string {
 // startingPoint is From, else the stored marker, else, where only the other API
 // has one, its time, else WithReplay.
 func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *replaystore.Marker, error) {
-	c, key := f.client, f.sub.Key
+	c, key := f.services, f.sub.Key
 	if cfg.fromSet {
 		return cfg.from, nil, nil
 	}
@@ -136,16 +136,12 @@ func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marke
 		marker replaystore.Marker
 		err    error
 	}
-	c, loaded := f.client, make(chan result, 1)
-	c.mu.Lock()
-	if c.state == clientClosed {
-		c.mu.Unlock()
-		return replaystore.Marker{}, ErrClosed
+	c, loaded := f.services, make(chan result, 1)
+	if err := c.life.start(); err != nil {
+		return replaystore.Marker{}, err
 	}
-	c.running.Add(1)
-	c.mu.Unlock()
 	go func() { // ends with the store's Load; Close waits for it
-		defer c.running.Done()
+		defer c.life.running.Done()
 		marker, err := loadMarker(ctx, c.cfg.store, key)
 		loaded <- result{marker, err}
 	}()
@@ -165,44 +161,4 @@ func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marke
 		r.err = &StoreError{Op: "load", Channel: f.sub.Name, err: r.err}
 	}
 	return r.marker, r.err
-}
-
-// awaitAccepted waits for Salesforce's word on a new subscription.
-func (f *feed) awaitAccepted(ctx context.Context) error {
-	c := f.client
-	select {
-	case <-f.sub.Accepted():
-	case <-f.done:
-	case <-ctx.Done():
-		if !f.sub.Abandon() {
-			<-f.sub.Accepted() // both at once
-			break
-		}
-		c.endFeed(f, nil)
-		return f.notAccepted(ctx)
-	}
-	if !f.isAccepted() {
-		return f.notAccepted(ctx)
-	}
-	// So that a restart before the first event knows what "new" meant.
-	if err := notSaved(c.inbox.Flush(ctx, lastSaves)); err != nil {
-		c.log.Warn("the start of a subscription is not saved yet", "channel", f.sub.Name, "error", err)
-	}
-	return nil
-}
-
-// notAccepted says why Salesforce has not accepted a subscription.
-func (f *feed) notAccepted(ctx context.Context) error {
-	last, reason := f.status.lastError(), f.status.reason()
-	switch {
-	case reason != nil:
-		return reason
-	case f.client.usable() != nil:
-		return f.client.usable()
-	case ctx.Err() != nil && last != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", f.sub.Name, ctx.Err(), last)
-	case ctx.Err() != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w", f.sub.Name, ctx.Err())
-	}
-	return errUnsubscribed(f.sub.Name)
 }

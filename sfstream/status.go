@@ -49,7 +49,7 @@ type ChannelStatus struct {
 // Status returns a snapshot of the client and its channels.
 func (c *Client) Status() Status {
 	status := Status{Volatile: c.cfg.volatile}
-	for _, f := range c.snapshot() {
+	for _, f := range c.roster.snapshot() {
 		ch := f.status.snapshot()
 		ch.Channel = f.sub.Name
 		ch.report(f.sub.Status(), c.clock.Now())

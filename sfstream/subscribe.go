@@ -2,14 +2,11 @@ package sfstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
-
-	"github.com/sfstream/sfstream-go/replaystore"
 )
 
 // subscribeTimeout is how long Subscribe retries what may pass.
@@ -40,24 +37,27 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 	if err != nil {
 		return err
 	}
-	if err := c.usable(); err != nil {
+	if err := c.life.usable(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
-	defer context.AfterFunc(c.life, cancel)() // Close does not wait for a login or a store
-	f, err := c.newFeed(channel, api)
+	defer context.AfterFunc(c.life.ctx, cancel)() // Close does not wait for a login or a store
+	f, err := c.roster.add(channel, api)
 	if err != nil {
 		return err
 	}
-	if err := f.start(ctx, cfg); err != nil {
-		c.endFeed(f, nil)
-		if ended := c.usable(); ended != nil {
+	if err = f.start(ctx, cfg); err == nil {
+		err = c.roster.join(f)
+	}
+	if err != nil {
+		c.roster.end(f, nil)
+		if ended := c.life.usable(); ended != nil {
 			return ended
 		}
 		return err
 	}
-	return f.awaitAccepted(ctx)
+	return c.awaitAccepted(ctx, f)
 }
 
 // apiOf says which of Salesforce's APIs serves a channel, and refuses names that
@@ -84,115 +84,43 @@ func (c *config) apiOf(channel string, via Transport) (string, error) {
 	return apiPubSub, nil
 }
 
-// newFeed reserves a channel and starts nothing yet.
-func (c *Client) newFeed(channel, api string) (*feed, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := replaystore.Key{OrgID: c.orgID, API: api, Channel: channel}.Canonical()
-	switch {
-	case c.state == clientClosed:
-		return nil, ErrClosed
-	case c.err != nil:
-		return nil, c.err
-	case c.feeds[key.Channel] != nil:
-		return nil, fmt.Errorf("%w: %s", ErrAlreadySubscribed, channel)
+// awaitAccepted waits for Salesforce's word on a new subscription.
+func (c *Client) awaitAccepted(ctx context.Context, f *feed) error {
+	select {
+	case <-f.sub.Accepted():
+	case <-f.done:
+	case <-ctx.Done():
+		if !f.sub.Abandon() {
+			<-f.sub.Accepted() // both at once
+			break
+		}
+		c.roster.end(f, nil)
+		return c.notAccepted(ctx, f)
 	}
-	f := &feed{
-		client: c, sub: c.inbox.Channel(channel, key), done: make(chan struct{}),
-		downSince: time.Now(),
+	if !f.isAccepted() {
+		return c.notAccepted(ctx, f)
 	}
-	c.feeds[key.Channel] = f
-	return f, nil
-}
-
-// join gives a feed to the link that follows it, a new one if need be.
-func (c *Client) join(f *feed) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.state == clientClosed:
-		return ErrClosed
-	case c.err != nil:
-		return c.err
-	case f.ended:
-		return errUnsubscribed(f.sub.Name) // while its marker was loaded
+	// So that a restart before the first event knows what "new" meant.
+	if err := notSaved(c.inbox.Flush(ctx, lastSaves)); err != nil {
+		c.log.Warn("the start of a subscription is not saved yet", "channel", f.sub.Name, "error", err)
 	}
-	l := c.streaming
-	if f.sub.Key.API == apiPubSub {
-		l = newLink(c, c.pubsub)
-	} else if l == nil {
-		l = newLink(c, c.cometd)
-		c.streaming = l
-	}
-	f.link = l
-	f.sub.Notify(l.changed)
-	l.feeds = append(l.feeds, f)
-	if len(l.feeds) > 1 {
-		notify(l.changed)
-		return nil
-	}
-	c.running.Add(1)
-	go l.run() // ends with l.life; Close and Unsubscribe wait for it
 	return nil
 }
 
-// retire takes a link out of service and returns what it still followed.
-func (c *Client) retire(l *link) []*feed {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.streaming == l {
-		c.streaming = nil
+// notAccepted says why Salesforce has not accepted a subscription.
+func (c *Client) notAccepted(ctx context.Context, f *feed) error {
+	last, reason := f.status.lastError(), f.status.reason()
+	switch {
+	case reason != nil:
+		return reason
+	case c.life.usable() != nil:
+		return c.life.usable()
+	case ctx.Err() != nil && last != nil:
+		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", f.sub.Name, ctx.Err(), last)
+	case ctx.Err() != nil:
+		return fmt.Errorf("sfstream: %s: subscribe: %w", f.sub.Name, ctx.Err())
 	}
-	return slices.Clone(l.feeds)
-}
-
-// endFeed ends the following of a channel, once. An error of one that was
-// accepted ends the client, unless a hook says that the channel alone is
-// dropped. It reports whether this was the last one of its link, which ends then.
-func (c *Client) endFeed(f *feed, err error) (last bool) {
-	c.mu.Lock()
-	if f.ended {
-		c.mu.Unlock()
-		return false
-	}
-	f.ended = true
-	f.status.end(err)
-	l := f.link
-	if l != nil {
-		l.feeds = slices.DeleteFunc(slices.Clone(l.feeds), func(other *feed) bool { return other == f })
-		if last = len(l.feeds) == 0; last && c.streaming == l {
-			c.streaming = nil
-		}
-	}
-	c.mu.Unlock()
-
-	f.set(StateEnded)
-	if err != nil && f.isAccepted() && !isClosed(f.sub.Removed()) {
-		hook := c.cfg.hooks.OnSubscriptionError
-		var login *AuthError // is about the client: others would repeat it
-		if hook != nil && !errors.As(err, &login) && hook(f.sub.Name, err) {
-			c.log.Warn("subscription dropped", "channel", f.sub.Name, "error", err)
-			f.sub.Remove()
-		} else {
-			c.fail(err)
-		}
-	}
-	if !f.isAccepted() || isClosed(f.sub.Removed()) {
-		c.mu.Lock()
-		delete(c.feeds, f.sub.Key.Channel)
-		c.mu.Unlock()
-	}
-	close(f.done)
-	if last {
-		l.cancel()
-	} else if l != nil {
-		notify(l.changed)
-	}
-	return last
-}
-
-func errUnsubscribed(channel string) error {
-	return fmt.Errorf("%w: %s", ErrUnsubscribed, channel)
+	return errUnsubscribed(f.sub.Name)
 }
 
 // Unsubscribe stops following a channel. When it has returned, the channel hands
@@ -200,19 +128,16 @@ func errUnsubscribed(channel string) error {
 // Subscribe resumes after the last message that was handled. The error is
 // ErrNotSubscribed, a *StoreError where the marker could not be saved, or ctx's.
 func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
-	if err := c.usable(); err != nil {
+	if err := c.life.usable(); err != nil {
 		return err
 	}
-	name := replaystore.Key{Channel: channel}.Canonical().Channel
-	c.mu.Lock()
-	f := c.feeds[name]
-	c.mu.Unlock()
+	f := c.roster.find(channel)
 	if f == nil || isClosed(f.sub.Removed()) {
 		return fmt.Errorf("%w: %s", ErrNotSubscribed, channel)
 	}
 	f.sub.Remove()
 	c.inbox.MarkQuiet(f.sub) // before another Subscribe can have its place
-	if c.endFeed(f, nil) {
+	if c.roster.end(f, nil) {
 		select {
 		case <-f.link.done:
 		case <-ctx.Done():
@@ -229,7 +154,7 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 // Subscriptions returns the followed channels, sorted.
 func (c *Client) Subscriptions() []string {
 	var channels []string
-	for _, f := range c.snapshot() {
+	for _, f := range c.roster.snapshot() {
 		if f.isAccepted() && !isClosed(f.sub.Removed()) {
 			channels = append(channels, f.sub.Name)
 		}

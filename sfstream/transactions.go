@@ -135,7 +135,7 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 		}
 	}
 	for {
-		if ctx.Err() != nil || isClosed(c.closed) {
+		if ctx.Err() != nil || isClosed(c.life.closed) {
 			return nil
 		}
 		if len(g.ended) > 0 {
@@ -147,7 +147,7 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 			}
 			continue
 		}
-		clientEnded := isClosed(c.ended) // read before the queue: what waits when the client ends is still handed out
+		clientEnded := isClosed(c.life.ended) // read before the queue: what waits when the client ends is still handed out
 		if m := c.inbox.Hold(); m != nil {
 			g.add(m)
 			continue
@@ -255,8 +255,8 @@ func (g *grouper) wait(ctx context.Context) {
 	select {
 	case <-c.inbox.Ready():
 	case <-quiet:
-	case <-c.ended:
-	case <-c.closed:
+	case <-c.life.ended:
+	case <-c.life.closed:
 	case <-ctx.Done():
 	}
 }
