@@ -77,7 +77,7 @@ type feed struct {
 // set tells of a new state.
 func (f *feed) set(state State) {
 	hooks := &f.cfg.hooks
-	changed, down, again := f.status.set(state)
+	changed, again := f.status.set(state)
 	if !changed {
 		return
 	}
@@ -89,8 +89,9 @@ func (f *feed) set(state State) {
 		}
 		hooks.OnState(f.sub.Name, state, why)
 	}
-	if again && hooks.OnReconnect != nil {
-		hooks.OnReconnect(Reconnect{Channel: f.sub.Name, Down: down, Err: f.status.outage()})
+	if again != nil && hooks.OnReconnect != nil {
+		again.Channel = f.sub.Name
+		hooks.OnReconnect(*again)
 	}
 }
 

@@ -80,6 +80,7 @@ type feedStatus struct {
 	mu       sync.Mutex
 	state    State
 	sessions int
+	live     time.Time // when its last session began to be live
 	lost     time.Time // when it was live last
 	gaps     int
 	resends  uint64
@@ -88,33 +89,28 @@ type feedStatus struct {
 	endedBy  error // nil: the feed follows its channel, or has ended without an error
 }
 
-// set reports whether the state is another one, and where it is live again, after
-// how long.
-func (s *feedStatus) set(state State) (changed bool, down time.Duration, again bool) {
+// set notes the state. It reports whether that is another one, and returns the outage that has ended
+// if the channel was live before and is again.
+func (s *feedStatus) set(state State) (changed bool, again *Reconnect) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed = s.state != state || s.sessions == 0
+	now := time.Now()
 	if s.state == StateLive && state != StateLive {
-		s.lost = time.Now()
+		s.lost = now
 	}
 	if state == StateLive {
-		if again = s.sessions > 0; again {
-			down = time.Since(s.lost)
+		if s.sessions > 0 {
+			again = &Reconnect{Down: now.Sub(s.lost)}
+			if !s.errAt.Before(s.live) { // else the server has ended the session politely
+				again.Err = s.err
+			}
 		}
+		s.live = now
 		s.sessions++
 	}
 	s.state = state
-	return changed, down, again
-}
-
-// outage is why the last outage was, nil where nothing had failed.
-func (s *feedStatus) outage() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.errAt.Before(s.lost) {
-		return nil
-	}
-	return s.err
+	return changed, again
 }
 
 func (s *feedStatus) failed(err error) {
