@@ -21,65 +21,77 @@ import (
 func contractClock() []rule {
 	return []rule{
 		{number: 5, words: "the clock of a host that is not Salesforce's counts for nothing", run: clockOfAnotherHost},
-		{number: 5, words: "a fast clock of our own counts for nothing where the token is from elsewhere", run: func(t *testing.T) {
-			fastClock(t, false)
-		}},
-		{number: 5, words: "without a reading of Salesforce's clock nothing is skipped and no time is saved", run: func(t *testing.T) {
-			fastClock(t, true)
-		}},
+		{number: 5, words: "a fast clock of our own counts for nothing where the token is from elsewhere", run: fastClockOfOurs},
+		{number: 5, words: "without a reading of Salesforce's clock nothing is skipped and no time is saved", run: noClock},
 		{number: 5, words: "with a token from elsewhere the instance is asked for the time once, and is not shown the token", only: sfstream.PubSub, run: askedOnce},
-		{number: 5, words: "the first event that is skipped is told", run: func(t *testing.T) {
-			l := lab.New(t)
-			l.PublishOrders(1, 2)
-			l.Pass(2 * time.Hour)
-			l.Follow()
-			for n := 3; n < 5; n++ {
-				l.Outage(time.Minute, func() { l.PublishOrders(n) })
-			}
-			l.Expect(3, 4)
-			if n := l.Log.Count("skipping events that are older than the start"); n != 1 {
-				t.Errorf("told %d times, want 1", n)
-			}
-		}},
-		{number: 5, words: "to unsubscribe and subscribe within a second begins where it was", run: func(t *testing.T) {
-			l := lab.New(t)
-			l.PublishOrders(1)
-			l.Pass(2*time.Hour + 50*time.Millisecond)
-			startWith(l, static(l))
-			l.Subscribe(lab.Undated) // a reading of a clock that is cut to seconds: .00
-			l.Pass(450 * time.Millisecond)
-			l.Subscribe(lab.LabOrders)
-			l.Pass(100 * time.Millisecond)
-			l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
-			tellTime(l, 350*time.Millisecond) // .95: another reading, .00 too
-			l.Subscribe(lab.LabOrders)
-			l.PublishOrders(2)
-			l.Expect(2)
-			if l.Log.Count("marker is of the future") != 0 {
-				t.Error("a marker of this second counts as one of the future")
-			}
-		}},
-		{number: 5, words: "a stored start that is a little in the future is now", run: func(t *testing.T) {
-			l := lab.New(t)
-			l.PublishOrders(1)
-			l.Pass(2 * time.Hour)
-			l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{Live: time.Now().Add(50 * time.Minute)})
-			l.Follow()
-			l.PublishOrders(2)
-			l.Expect(2)
-		}},
-		{number: 5, words: "a stored start that is far in the future is none", run: func(t *testing.T) {
-			l := lab.New(t)
-			l.PublishOrders(1)
-			l.Pass(2 * time.Hour)
-			l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{Live: time.Now().Add(70 * time.Minute)})
-			l.Follow()
-			l.PublishOrders(2)
-			l.Expect(1, 2)
-			if l.Log.Count("marker is of the future") != 1 {
-				t.Error("nothing is told")
-			}
-		}},
+		{number: 5, words: "the first event that is skipped is told", run: firstSkippedTold},
+		{number: 5, words: "to unsubscribe and subscribe within a second begins where it was", run: subscribedWithinASecond},
+		{number: 5, words: "a stored start that is a little in the future is now", run: startInNearFuture},
+		{number: 5, words: "a stored start that is far in the future is none", run: startInFarFuture},
+	}
+}
+
+func fastClockOfOurs(t *testing.T) {
+	fastClock(t, false)
+}
+
+func noClock(t *testing.T) {
+	fastClock(t, true)
+}
+
+func firstSkippedTold(t *testing.T) {
+	l := lab.New(t)
+	l.PublishOrders(1, 2)
+	l.Pass(2 * time.Hour)
+	l.Follow()
+	for n := 3; n < 5; n++ {
+		l.Outage(time.Minute, func() { l.PublishOrders(n) })
+	}
+	l.Expect(3, 4)
+	if n := l.Log.Count("skipping events that are older than the start"); n != 1 {
+		t.Errorf("told %d times, want 1", n)
+	}
+}
+
+func subscribedWithinASecond(t *testing.T) {
+	l := lab.New(t)
+	l.PublishOrders(1)
+	l.Pass(2*time.Hour + 50*time.Millisecond)
+	startWith(l, static(l))
+	l.Subscribe(lab.Undated) // a reading of a clock that is cut to seconds: .00
+	l.Pass(450 * time.Millisecond)
+	l.Subscribe(lab.LabOrders)
+	l.Pass(100 * time.Millisecond)
+	l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
+	tellTime(l, 350*time.Millisecond) // .95: another reading, .00 too
+	l.Subscribe(lab.LabOrders)
+	l.PublishOrders(2)
+	l.Expect(2)
+	if l.Log.Count("marker is of the future") != 0 {
+		t.Error("a marker of this second counts as one of the future")
+	}
+}
+
+func startInNearFuture(t *testing.T) {
+	l := lab.New(t)
+	l.PublishOrders(1)
+	l.Pass(2 * time.Hour)
+	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{Live: time.Now().Add(50 * time.Minute)})
+	l.Follow()
+	l.PublishOrders(2)
+	l.Expect(2)
+}
+
+func startInFarFuture(t *testing.T) {
+	l := lab.New(t)
+	l.PublishOrders(1)
+	l.Pass(2 * time.Hour)
+	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{Live: time.Now().Add(70 * time.Minute)})
+	l.Follow()
+	l.PublishOrders(2)
+	l.Expect(1, 2)
+	if l.Log.Count("marker is of the future") != 1 {
+		t.Error("nothing is told")
 	}
 }
 
