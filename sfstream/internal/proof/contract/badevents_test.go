@@ -141,16 +141,18 @@ func anotherSubscription(t *testing.T) {
 // badEventRules prove what becomes of events that cannot be read.
 func badEventRules() []rule {
 	rules := []rule{
-		{number: 9, words: "a schema is fetched once per id, however schemas interleave", run: schemaFetchedOnce, only: sfstream.PubSub},                                  // JSON needs no schema
-		{number: 9, words: "a schema change between events loses nothing", run: schemaChanges, only: sfstream.PubSub},                                                     // JSON needs no schema
-		{number: 9, words: "a transient failure of GetSchema holds its channel and no other", run: schemaFailsForOneChannel, only: sfstream.PubSub},                       // JSON needs no schema
-		{number: 9, words: "a transient failure of GetSchema in the middle skips nothing", run: schemaFailsInMiddle, only: sfstream.PubSub},                               // JSON needs no schema
-		{number: 9, words: "a transient failure of GetSchema for the first new events loses none, whatever their dates", run: schemaFailsForFirst, only: sfstream.PubSub}, // JSON needs no schema
-		{number: 9, words: "a token that GetSchema refuses is renewed once", run: schemaRefusesToken, only: sfstream.PubSub},                                              // JSON needs no schema
-		{number: 9, words: "an unparsable schema is the error of its messages, and asked for once per session", run: unparsableSchema, only: sfstream.PubSub},             // JSON needs no schema
-		{number: 9, words: "an event without a schema id is the error of its message", run: noSchemaID, only: sfstream.PubSub},                                            // JSON needs no schema
-		{number: 9, words: "an undecodable payload is the error of its message, and the stream goes on", run: undecodablePayload, only: sfstream.PubSub},                  // the server would not send what is no JSON
-		{number: 9, words: "a bad event does not come again, also not after a restart", run: badEventOnce, only: sfstream.PubSub},                                         // the server would not send what is no JSON
+		// Pub/Sub API only: JSON needs no schema.
+		{number: 9, words: "a schema is fetched once per id, however schemas interleave", run: schemaFetchedOnce, only: sfstream.PubSub},
+		{number: 9, words: "a schema change between events loses nothing", run: schemaChanges, only: sfstream.PubSub},
+		{number: 9, words: "a transient failure of GetSchema holds its channel and no other", run: schemaFailsForOneChannel, only: sfstream.PubSub},
+		{number: 9, words: "a transient failure of GetSchema in the middle skips nothing", run: schemaFailsInMiddle, only: sfstream.PubSub},
+		{number: 9, words: "a transient failure of GetSchema for the first new events loses none, whatever their dates", run: schemaFailsForFirst, only: sfstream.PubSub},
+		{number: 9, words: "a token that GetSchema refuses is renewed once", run: schemaRefusesToken, only: sfstream.PubSub},
+		{number: 9, words: "an unparsable schema is the error of its messages, and asked for once per session", run: unparsableSchema, only: sfstream.PubSub},
+		{number: 9, words: "an event without a schema id is the error of its message", run: noSchemaID, only: sfstream.PubSub},
+		// Pub/Sub API only: a CometD server would not send what is no JSON.
+		{number: 9, words: "an undecodable payload is the error of its message, and the stream goes on", run: undecodablePayload, only: sfstream.PubSub},
+		{number: 9, words: "a bad event does not come again, also not after a restart", run: badEventOnce, only: sfstream.PubSub},
 		{number: 9, words: "decoding does no I/O", run: decodingOffline},
 		{number: 9, words: "a channel of many kinds of event needs no schema of its own", run: manyKindsOfEvent},
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
@@ -32,7 +33,9 @@ func contractCalls() []rule {
 
 func openEnds(t *testing.T) {
 	s := lab.NewScene(t)
-	c, err := sfstream.New(hangingAuth{}, sfstream.WithOrg(s))
+	c, err := sfstream.New(authenticator.Func(func(ctx context.Context, _ authenticator.Login) (*authenticator.Credentials, error) {
+		return nil, lab.Hang(ctx)
+	}), sfstream.WithOrg(s))
 	lab.Must(t, err)
 	lab.EndsWith(t, c.Open)
 	lab.Must(t, c.Close())
@@ -245,7 +248,7 @@ func everyCall(t *testing.T, s *lab.Scene, c *sfstream.Client, m *sfstream.Messa
 }
 
 func callsInBody(t *testing.T) {
-	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual} {
+	for _, policy := range policies {
 		s := lab.NewScene(t)
 		s.PublishNext(lab.Orders, 300)
 		s.PublishNext(lab.Invoices, 300)

@@ -59,6 +59,8 @@ func TestContract(t *testing.T) {
 	}
 }
 
+var policies = []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual}
+
 // otherThan is the API that the test is not about.
 func otherThan(t *testing.T) string {
 	if lab.TransportOf(t) == sfstream.CometD {

@@ -3,7 +3,6 @@ package contract
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -28,7 +27,8 @@ func endRules() []rule {
 		{number: 10, words: "outages shorter than WithReconnectTimeout end nothing, however many", run: shortOutages},
 		{number: 10, words: "an outage of one channel ends the client after WithReconnectTimeout", run: outageOfOneChannel},
 		{number: 10, words: "backoff.Stop ends with a TimeoutError", run: backOffStops},
-		{number: 10, words: "a custom backoff is used, one per channel, and reset by progress", run: customBackOff, only: sfstream.PubSub}, // a CometD session has one backoff
+		// Pub/Sub API only: a CometD session has one backoff.
+		{number: 10, words: "a custom backoff is used, one per channel, and reset by progress", run: customBackOff, only: sfstream.PubSub},
 		{number: 10, words: "the default backoff grows to a minute and no further", run: defaultBackOff},
 		{number: 10, words: "a server that ends every stream at once is not stormed", run: everyStreamEnded},
 		{number: 10, words: "what the server says about when to come back is heeded", run: limitHeeded},
@@ -36,7 +36,8 @@ func endRules() []rule {
 		{number: 10, words: "tokens that are refused one after the other end with an AuthError, after few logins", run: tokensRefused},
 		{number: 10, words: "a stream that delivers and then refuses the token costs few logins", run: refusedAfterDelivery},
 		{number: 10, words: "permissions that go and come back cost no budget of refused tokens", run: permissionsComeBack},
-		{number: 10, words: "a malformed header ends at once: no token cures it", run: malformedHeader, only: sfstream.PubSub}, // the Streaming API has no such error
+		// Pub/Sub API only: CometD has no such error.
+		{number: 10, words: "a malformed header ends at once: no token cures it", run: malformedHeader, only: sfstream.PubSub},
 		{number: 10, words: "OnSubscriptionError may drop just that channel", run: hookDropsChannel},
 		{number: 10, words: "OnSubscriptionError that returns false changes nothing", run: hookKeepsChannel},
 		{number: 10, words: "OnSubscriptionError hears nothing of transient trouble, nor of a refused Subscribe", run: hookHearsNothing},
@@ -48,7 +49,8 @@ func endRules() []rule {
 		{number: 10, words: "Subscribe with a token that expired logs in once", run: subscribeExpiredToken},
 		{number: 10, words: "Subscribe whose new token is refused too fails, after one login", run: subscribeRefusedToken},
 		{number: 10, words: "a Subscribe whose ctx ends as it is accepted works or leaves nothing", run: subscribeEndsAccepted},
-		{number: 10, words: "what the stream rejects after GetTopic's yes is a matter of the link", run: rejectedAfterGetTopic, only: sfstream.PubSub}, // over the Streaming API there is one answer, to the subscribe
+		// Pub/Sub API only: CometD has one answer, to the subscribe.
+		{number: 10, words: "what the stream rejects after GetTopic's yes is a matter of the link", run: rejectedAfterGetTopic, only: sfstream.PubSub},
 		{number: 10, words: "before Open the loop ends at once with ErrNotOpen", run: notOpen},
 		{number: 10, words: "Open makes one attempt, and can be repeated", run: openRepeated},
 		{number: 10, words: "messages queued before a terminal error are handed out, then MessagesErr yields it once", run: queuedBeforeEnd},
@@ -266,11 +268,7 @@ func wrongPassword(t *testing.T) {
 func tokensRefused(t *testing.T) {
 	l := lab.New(t)
 	l.Start()
-	for i := range 20 {
-		channel := fmt.Sprintf("/event/Lab%d__e", i)
-		l.Must(l.DefineEvent(channel, lab.Schema(fmt.Sprintf("Lab%d__e", i))))
-		l.Subscribe(channel)
-	}
+	subscribeMany(l, 20)
 	l.Reject("", -1, "service.auth.error")
 	l.EndStreams("", "service.auth.error")
 	lab.ExpectEnd[*sfstream.AuthError](l)
@@ -299,22 +297,18 @@ func refusedAfterDelivery(t *testing.T) {
 func permissionsComeBack(t *testing.T) {
 	l := lab.New(t)
 	l.Start()
-	channel := func(i int) string { return fmt.Sprintf("/event/Lab%d__e", i) }
-	for i := range 8 {
-		l.Must(l.DefineEvent(channel(i), lab.Schema(fmt.Sprintf("Lab%d__e", i))))
-		l.Subscribe(channel(i))
-	}
-	for i := range 8 {
-		l.Revoke(channel(i))
+	channels := subscribeMany(l, 8)
+	for _, channel := range channels {
+		l.Revoke(channel)
 		l.Pass(31 * time.Second)
-		l.Grant(channel(i))
+		l.Grant(channel)
 		l.DropConnections() // from now on all use the newest token
 		l.Pass(10 * time.Second)
 	}
 	l.ExpireToken()
 	l.EndStreams("", "service.auth.error")
-	for i := range 8 {
-		l.ExpectStillWorks(channel(i))
+	for _, channel := range channels {
+		l.ExpectStillWorks(channel)
 	}
 }
 

@@ -23,10 +23,10 @@ func evidenceRules() []rule {
 		{number: 7, words: "keepalives of the group's own id close it at the second in a row", run: ownKeepalives, only: sfstream.PubSub},
 		{number: 7, words: "a keepalive of a session that has brought nothing of a group does not close it", run: foreignKeepalives, only: sfstream.PubSub},
 		{number: 7, words: "another id as the first event of a session that resumed before a group closes it", run: anotherFirst, only: sfstream.CometD},
+		{number: 7, words: "empty connects beside a call that is under way close no group", run: besideACall, only: sfstream.CometD},
+		{number: 6, words: "a second possible gap waits, with backoff up to an hour", run: possibleGaps, only: sfstream.CometD},
+		{number: 6, words: "after a possible gap a number that is not known by its date is delivered", run: numbersAnew, only: sfstream.CometD},
 	}
-	rules = append(rules, rule{number: 7, words: "empty connects beside a call that is under way close no group", run: besideACall, only: sfstream.CometD})
-	rules = append(rules, rule{number: 6, words: "a second possible gap waits, with backoff up to an hour", run: possibleGaps, only: sfstream.CometD})
-	rules = append(rules, rule{number: 6, words: "after a possible gap a number that is not known by its date is delivered", run: numbersAnew, only: sfstream.CometD})
 	held := func(r *http.Request, msgs []lab.ScriptedMessage) (*http.Response, error) {
 		select {
 		case <-r.Context().Done():

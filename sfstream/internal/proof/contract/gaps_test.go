@@ -213,8 +213,7 @@ func knownPassesSilently(t *testing.T) {
 	// Followed until now, and nothing is proven: the second event is refused as if it
 	// had aged out.
 	l.Save(l.Key("cometd", lab.Topic), replaystore.Marker{ReplayID: all[1].ReplayID, Date: all[1].Date, Live: time.Now()})
-	l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Error: "400::The replayId {1} you provided was invalid.  " +
-		"Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."})
+	l.FailCometD(staleSubscribe)
 	l.Start()
 	l.Subscribe(lab.Topic)
 	l.Expect(2, 3, 4)
@@ -233,8 +232,7 @@ func knownAfterRestart(t *testing.T) {
 	}
 	l.Stop()
 	l.Save(l.Key("cometd", lab.Topic), replaystore.Marker{ReplayID: all[2].ReplayID, Date: all[2].Date, Live: time.Now()})
-	l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Error: "400::The replayId {1} you provided was invalid.  " +
-		"Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."})
+	l.FailCometD(staleSubscribe)
 	l.Start()
 	l.Subscribe(lab.Topic)
 	l.ExpectQuiet(time.Minute)
@@ -272,3 +270,7 @@ func seekingWhileAgingOut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// staleSubscribe is the Streaming API's refusal of a replay id.
+var staleSubscribe = sfstreamtest.CometDFault{Kind: "subscribe", Error: "400::The replayId {1} you provided was invalid.  " +
+	"Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."}

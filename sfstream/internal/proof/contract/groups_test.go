@@ -52,9 +52,8 @@ func (l groupLab) follow(opts ...sfstream.Option) {
 	l.Subscribe(sales)
 }
 
-// want takes exactly these records, in this order, and handles them; nothing else
-// comes within a minute.
-func (l groupLab) want(records ...string) {
+// take takes these records, in this order, and handles them.
+func (l groupLab) take(records ...string) {
 	l.T.Helper()
 	for i, want := range records {
 		m := l.Receive()
@@ -63,6 +62,12 @@ func (l groupLab) want(records ...string) {
 		}
 		m.Ack()
 	}
+}
+
+// want takes exactly these records: nothing else comes within a minute.
+func (l groupLab) want(records ...string) {
+	l.T.Helper()
+	l.take(records...)
 	l.nothing(time.Minute)
 }
 
@@ -92,6 +97,8 @@ var (
 	zero = []string{"0010"}
 	abc  = []string{"001A", "001B", "001C"}
 	last = []string{"001D"}
+
+	allRecords = slices.Concat(zero, abc, last)
 )
 
 // inGroups gives each of several rules the two kinds of event ids.
@@ -104,21 +111,9 @@ func inGroups(words string, run func(l groupLab)) []rule {
 
 func contractGroups() []rule {
 	return slices.Concat(
-		inGroups("events of one replay id all come", func(l groupLab) {
-			l.records(zero, abc, last)
-			l.follow()
-			l.want("0010", "001A", "001B", "001C", "001D")
-		}),
-		inGroups("events of one replay id all come to a subscription at new", func(l groupLab) {
-			l.Start()
-			l.Subscribe(sales)
-			l.records(abc, last)
-			l.want("001A", "001B", "001C", "001D")
-			l.Reconnect(sales)
-			l.records([]string{"001E", "001F"})
-			l.want("001E", "001F")
-		}),
-		broken(),
+		inGroups("events of one replay id all come", groupComes),
+		inGroups("events of one replay id all come to a subscription at new", groupComesAtNew),
+		brokenGroups(),
 		restarted(),
 		evidenceRules(),
 		inGroups("two polite restarts inside a group repeat none", restartedTwice),
@@ -139,116 +134,128 @@ func contractGroups() []rule {
 	)
 }
 
-// broken are streams that end after some events of the group, under each policy and
+func groupComes(l groupLab) {
+	l.records(zero, abc, last)
+	l.follow()
+	l.want(allRecords...)
+}
+
+func groupComesAtNew(l groupLab) {
+	l.Start()
+	l.Subscribe(sales)
+	l.records(abc, last)
+	l.want("001A", "001B", "001C", "001D")
+	l.Reconnect(sales)
+	l.records([]string{"001E", "001F"})
+	l.want("001E", "001F")
+}
+
+// groupConsumers are the ways to take a channel's messages under each policy; each calls
+// done with the record of a message that it has handled.
+var groupConsumers = map[string]func(l groupLab, done func(record string)){
+	"AckAuto": func(l groupLab, done func(string)) {
+		l.follow()
+		for m := range l.Client.Messages(l.T.Context()) {
+			done(recordOf(l.T, m))
+		}
+	},
+	"AckOnReceive": func(l groupLab, done func(string)) {
+		l.follow(sfstream.WithAck(sfstream.AckOnReceive))
+		for m := range l.Client.Messages(l.T.Context()) {
+			done(recordOf(l.T, m))
+		}
+	},
+	"AckManual": func(l groupLab, done func(string)) {
+		l.follow(sfstream.WithAck(sfstream.AckManual))
+		for m := range l.Client.Messages(l.T.Context()) {
+			done(recordOf(l.T, m))
+			m.Ack()
+		}
+	},
+	"Run": func(l groupLab, done func(string)) {
+		l.follow()
+		_ = l.Client.Run(l.T.Context(), func(_ context.Context, m *sfstream.Message) error {
+			done(recordOf(l.T, m))
+			return nil
+		}, sfstream.Workers(3), sfstream.OrderBy(func(*sfstream.Message) string { return "" }))
+	},
+	"Transactions": func(l groupLab, done func(string)) {
+		l.follow()
+		for tx := range l.Client.Transactions(l.T.Context(), time.Second) {
+			for _, m := range tx.Messages {
+				done(recordOf(l.T, m))
+			}
+		}
+	},
+}
+
+// brokenGroups are streams that end after some events of the group, under each policy and
 // kind of consumer.
-func broken() (rules []rule) {
-	consumers := map[string]func(l groupLab, done func(record string)){
-		"AckAuto": func(l groupLab, done func(string)) {
-			l.follow()
-			for m := range l.Client.Messages(l.T.Context()) {
-				done(recordOf(l.T, m))
-			}
-		},
-		"AckOnReceive": func(l groupLab, done func(string)) {
-			l.follow(sfstream.WithAck(sfstream.AckOnReceive))
-			for m := range l.Client.Messages(l.T.Context()) {
-				done(recordOf(l.T, m))
-			}
-		},
-		"AckManual": func(l groupLab, done func(string)) {
-			l.follow(sfstream.WithAck(sfstream.AckManual))
-			for m := range l.Client.Messages(l.T.Context()) {
-				done(recordOf(l.T, m))
-				m.Ack()
-			}
-		},
-		"Run": func(l groupLab, done func(string)) {
-			l.follow()
-			_ = l.Client.Run(l.T.Context(), func(_ context.Context, m *sfstream.Message) error {
-				done(recordOf(l.T, m))
-				return nil
-			}, sfstream.Workers(3), sfstream.OrderBy(func(*sfstream.Message) string { return "" }))
-		},
-		"Transactions": func(l groupLab, done func(string)) {
-			l.follow()
-			for tx := range l.Client.Transactions(l.T.Context(), time.Second) {
-				for _, m := range tx.Messages {
-					done(recordOf(l.T, m))
-				}
-			}
-		},
-	}
-	for name, consume := range consumers {
+func brokenGroups() (rules []rule) {
+	for name, consume := range groupConsumers {
 		for n := 1; n <= 3; n++ {
-			rules = append(rules, inGroups(fmt.Sprintf("streams that end after %d events of a group lose and repeat none, %s", n, name), func(l groupLab) {
-				l.records(zero, abc, last)
-				l.CutGroups(1)
-				l.BreakGroups(sfstreamtest.GroupBreak{Channel: sales, After: n, Times: 2})
-				var mu sync.Mutex
-				var got []string
-				ended := make(chan struct{})
-				go func() {
-					defer close(ended)
-					consume(l, func(record string) {
-						mu.Lock()
-						defer mu.Unlock()
-						got = append(got, record)
-					})
-				}()
-				l.Pass(10 * time.Minute)
-				lab.Must(l.T, l.Client.Close())
-				<-ended
-				mu.Lock()
-				defer mu.Unlock()
-				if want := []string{"0010", "001A", "001B", "001C", "001D"}; !slices.Equal(got, want) {
-					l.T.Errorf("got %v, want %v", got, want)
-				}
-				if m := l.Marker(sales); len(m.ReplayID) == 0 {
-					l.T.Errorf("the marker is %+v", m)
-				}
-			})...)
+			words := fmt.Sprintf("streams that end after %d events of a group lose and repeat none, %s", n, name)
+			rules = append(rules, inGroups(words, func(l groupLab) { brokenGroup(l, n, consume) })...)
 		}
 	}
 	slices.SortFunc(rules, func(a, b rule) int { return strings.Compare(a.words, b.words) })
 	return rules
 }
 
+func brokenGroup(l groupLab, n int, consume func(l groupLab, done func(record string))) {
+	l.records(zero, abc, last)
+	l.CutGroups(1)
+	l.BreakGroups(sfstreamtest.GroupBreak{Channel: sales, After: n, Times: 2})
+	var mu sync.Mutex
+	var got []string
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		consume(l, func(record string) {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, record)
+		})
+	}()
+	l.Pass(10 * time.Minute)
+	lab.Must(l.T, l.Client.Close())
+	<-ended
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(got, allRecords) {
+		l.T.Errorf("got %v, want %v", got, allRecords)
+	}
+	if m := l.Marker(sales); len(m.ReplayID) == 0 {
+		l.T.Errorf("the marker is %+v", m)
+	}
+}
+
 // restarted are polite restarts after each number of handled events.
 func restarted() (rules []rule) {
-	all := []string{"0010", "001A", "001B", "001C", "001D"}
-	for n := range len(all) + 1 {
-		rules = append(rules, inGroups(fmt.Sprintf("a polite restart after %d events repeats none", n), func(l groupLab) {
-			l.records(zero, abc, last)
-			l.follow()
-			for i, want := range all[:n] {
-				m := l.Receive()
-				if got := recordOf(l.T, m); got != want {
-					l.T.Fatalf("message %d is of %s, want %s", i, got, want)
-				}
-				m.Ack()
-			}
-			l.Stop()
-			l.follow()
-			l.want(all[n:]...)
-			l.Reconnect(sales)
-			l.records([]string{"001E", "001F"})
-			l.want("001E", "001F")
-		})...)
+	for n := range len(allRecords) + 1 {
+		words := fmt.Sprintf("a polite restart after %d events repeats none", n)
+		rules = append(rules, inGroups(words, func(l groupLab) { restartedAfter(l, n) })...)
 	}
 	return rules
+}
+
+func restartedAfter(l groupLab, n int) {
+	l.records(zero, abc, last)
+	l.follow()
+	l.take(allRecords[:n]...)
+	l.Stop()
+	l.follow()
+	l.want(allRecords[n:]...)
+	l.Reconnect(sales)
+	l.records([]string{"001E", "001F"})
+	l.want("001E", "001F")
 }
 
 func restartedTwice(l groupLab) {
 	l.records(zero, []string{"001A", "001B", "001C", "001D"})
 	for _, records := range [][]string{{"0010", "001A"}, {"001B", "001C"}, {"001D"}} {
 		l.follow()
-		for _, want := range records {
-			m := l.Receive()
-			if got := recordOf(l.T, m); got != want {
-				l.T.Fatalf("got %s, want %s", got, want)
-			}
-			m.Ack()
-		}
+		l.take(records...)
 		l.Stop()
 	}
 	l.follow()
@@ -298,8 +305,7 @@ func quietGroup(l groupLab) {
 }
 
 func crashInGroup(l groupLab) {
-	all := []string{"0010", "001A", "001B", "001C", "001D"}
-	for n := range len(all) {
+	for n := range len(allRecords) {
 		l.Store = replaystore.NewMemory()
 		if n == 0 {
 			l.records(zero, abc, last)
@@ -311,7 +317,7 @@ func crashInGroup(l groupLab) {
 		}
 		l.crash()
 		l.follow()
-		l.want(all[n:]...)
+		l.want(allRecords[n:]...)
 		l.Stop()
 	}
 }
@@ -336,13 +342,7 @@ func agedOutBefore(l groupLab) {
 	l.Pass(2 * time.Hour)
 	l.records(abc)
 	l.follow()
-	for _, want := range []string{"0010", "001A"} {
-		m := l.Receive()
-		if got := recordOf(l.T, m); got != want {
-			l.T.Fatalf("got %s, want %s", got, want)
-		}
-		m.Ack()
-	}
+	l.take("0010", "001A")
 	l.Stop()
 	l.Pass(71 * time.Hour)
 	l.follow()
@@ -404,13 +404,7 @@ func manyInGroup(t *testing.T) {
 	l.BreakGroups(sfstreamtest.GroupBreak{Channel: sales, After: 500, NewOnly: true, Times: -1})
 	l.Subscribe(sales)
 	l.records(last)
-	for i, want := range append(append([]string{"0010"}, ids...), "001D") {
-		m := l.Receive()
-		if got := recordOf(t, m); got != want {
-			t.Fatalf("message %d is of %s, want %s", i, got, want)
-		}
-		m.Ack()
-	}
+	l.take(append(append([]string{"0010"}, ids...), "001D")...)
 	l.nothing(time.Minute)
 }
 
@@ -444,13 +438,7 @@ func vainGroup(t *testing.T) {
 	l.BreakGroups(sfstreamtest.GroupBreak{Channel: sales, After: 2, Times: 8})
 	l.follow()
 	began := time.Now()
-	for _, want := range []string{"0010", "001A", "001B", "001C", "001D"} {
-		m := l.Receive()
-		if got := recordOf(t, m); got != want {
-			t.Fatalf("got %s, want %s", got, want)
-		}
-		m.Ack()
-	}
+	l.take(allRecords...)
 	if took := time.Since(began); took < 10*time.Second || took > 10*time.Minute {
 		t.Errorf("eight sessions that brought nothing new took %s", took)
 	}

@@ -25,11 +25,7 @@ func contractLogin() []rule {
 func loginPause(t *testing.T) {
 	l := lab.New(t)
 	l.Start()
-	const channels = 20
-	for i := range channels {
-		l.Must(l.DefineEvent(manyChannel(i), lab.Schema("Many__e")))
-		l.Must(l.Client.Subscribe(t.Context(), manyChannel(i)))
-	}
+	channels := subscribeMany(l, 20)
 	l.Pass(time.Minute)
 	logins := l.Logins()
 	l.FailLogin(-1, "503")
@@ -43,8 +39,8 @@ func loginPause(t *testing.T) {
 	}
 	l.ClearFaults()
 	l.Pass(3 * time.Minute)
-	for i := range channels {
-		l.PublishNumbers(manyChannel(i), i)
+	for i, channel := range channels {
+		l.PublishNumbers(channel, i)
 		l.Expect(i)
 	}
 }
@@ -108,15 +104,17 @@ func loginBudgetOfCalls(t *testing.T) {
 func oldTokens(t *testing.T) {
 	s := lab.NewScene(t)
 	c := s.Client()
-	const channels = 6
-	for i := range channels {
-		s.Define(manyChannel(i))
-		lab.Must(t, c.Subscribe(t.Context(), manyChannel(i)))
+	var channels []string
+	for i := range 6 {
+		channel := fmt.Sprintf("/event/Channel%d__e", i)
+		s.Define(channel)
+		lab.Must(t, c.Subscribe(t.Context(), channel))
+		channels = append(channels, channel)
 	}
-	for i := range channels - 1 {
+	for _, channel := range channels[:len(channels)-1] {
 		<-time.After(24 * time.Hour)
 		s.ExpireToken()
-		s.EndStreams(manyChannel(i), "") // one of them is opened anew
+		s.EndStreams(channel, "") // one of them is opened anew
 	}
 	<-time.After(24 * time.Hour)
 	logins := s.Logins()
@@ -124,10 +122,10 @@ func oldTokens(t *testing.T) {
 	s.EndStreams("", "service.auth.error")
 	<-time.After(time.Minute)
 	lab.Must(t, c.Err())
-	if n, streams := s.Logins()-logins, s.Streams(""); n != 1 || streams != channels {
+	if n, streams := s.Logins()-logins, s.Streams(""); n != 1 || streams != len(channels) {
 		t.Errorf("%d logins, %d streams", n, streams)
 	}
-	s.PublishNext(manyChannel(0), 1)
+	s.PublishNext(channels[0], 1)
 	lab.NextIs(t, c, "1")
 }
 

@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"fmt"
 	"runtime"
 	"strconv"
 	"testing"
@@ -17,28 +16,28 @@ import (
 // body costs nothing but time.
 func contractMemory() []rule {
 	rules := []rule{
-		{number: 8, words: "a blocked body stops the demand after the prefetch", run: blockedBody, only: sfstream.PubSub}, // over the Streaming API one reply may pass the bound; it has rules of its own
+		// Pub/Sub API only: one reply of CometD may pass the bound; it has rules of its own.
+		{number: 8, words: "a blocked body stops the demand after the prefetch", run: blockedBody, only: sfstream.PubSub},
 		{number: 8, words: "a stream that the server closes meanwhile is resumed silently", run: idleClosed},
 		{number: 8, words: "a slow body loses nothing over a day", run: slowBody},
-		{number: 8, words: "the bound is per channel", run: boundPerChannel, only: sfstream.PubSub},        // a CometD session stops polling for all channels; it has rules of its own
-		{number: 8, words: "break does not raise the demand", run: breakKeepsBound, only: sfstream.PubSub}, // the Streaming API has no credit; it has rules of its own
+		// Pub/Sub API only: a CometD session stops polling for all channels; it has rules of its own.
+		{number: 8, words: "the bound is per channel", run: boundPerChannel, only: sfstream.PubSub},
+		// Pub/Sub API only: CometD has no credit; it has rules of its own.
+		{number: 8, words: "break does not raise the demand", run: breakKeepsBound, only: sfstream.PubSub},
 		{number: 8, words: "Pending counts what is received and not handed out", run: pendingCounts},
-		{number: 8, words: "under AckManual a channel at the bound waits for Ack", run: manualBound, only: sfstream.PubSub}, // the Streaming API has no credit; it has rules of its own
+		// Pub/Sub API only: CometD has no credit; it has rules of its own.
+		{number: 8, words: "under AckManual a channel at the bound waits for Ack", run: manualBound, only: sfstream.PubSub},
 		{number: 8, words: "Status shows the oldest unacked message, with one Warn after a minute at the bound", run: manualWarns},
 		{number: 8, words: "under AckManual a message acked while it waits makes room", run: manualAckedAfterWithdrawal},
-		{number: 8, words: "memory grows with unacked messages and not with those after them", run: manualMemory, only: sfstream.PubSub}, // it counts credit
+		// Pub/Sub API only: it counts credit.
+		{number: 8, words: "memory grows with unacked messages and not with those after them", run: manualMemory, only: sfstream.PubSub},
 		{number: 8, words: "room that is smaller than a step is asked for too", run: manualLittleRoom},
 		{number: 8, words: "acking in groups smaller than the prefetch goes on", run: manualGroups},
 	}
-	for _, prefetch := range []int{1, 2, 7, 100, 150, 200, 1000} {
-		for policy, name := range map[sfstream.AckPolicy]string{
-			sfstream.AckAuto: "AckAuto", sfstream.AckOnReceive: "AckOnReceive", sfstream.AckManual: "AckManual",
-		} {
-			rules = append(rules, rule{
-				number: 8, words: fmt.Sprintf("prefetch %d bounds what is asked for and held under %s", prefetch, name), only: sfstream.PubSub, // which counts credit
-				run: func(t *testing.T) { prefetchBounds(t, prefetch, policy) },
-			})
-		}
+	for _, policy := range policies {
+		// Pub/Sub API only: it counts credit.
+		r := rule{number: 8, words: "prefetch %d bounds what is asked for and held under " + policy.String(), only: sfstream.PubSub}
+		rules = append(rules, each(r, []int{1, 2, 7, 100, 150, 200, 1000}, func(t *testing.T, prefetch int) { prefetchBounds(t, prefetch, policy) })...)
 	}
 	return rules
 }

@@ -67,12 +67,6 @@ func (o *movingOrg) login(thinks string) authenticator.Authenticator {
 	})
 }
 
-func (o *movingOrg) loginCount() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.logins)
-}
-
 // newMovingOrg holds connects, but for the one that is under way when the org moves.
 func newMovingOrg(absent func(r *http.Request) (*http.Response, error)) *movingOrg {
 	o := &movingOrg{instance: oldInstance, absent: absent}
@@ -230,10 +224,10 @@ func nowhereInstance(t *testing.T) {
 	<-time.After(10 * time.Second)
 	o.move("https://elsewhere.example.com")
 	<-time.After(3 * time.Hour)
-	if n := o.loginCount() - 1; c.Err() != nil || n < 14 || n > 18 {
+	o.mu.Lock()
+	if n := len(o.logins) - 1; c.Err() != nil || n < 14 || n > 18 {
 		t.Errorf("%d logins in three hours, %v", n, c.Err())
 	}
-	o.mu.Lock()
 	for i := 2; i < len(o.logins); i++ {
 		least := time.Minute
 		if i > 5 {

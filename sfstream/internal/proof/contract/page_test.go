@@ -18,12 +18,11 @@ import (
 // no missing channel: it is tried again, and the text says whose page it may be.
 func pageRules() []rule {
 	var rules []rule
-	for _, status := range []int{200, 302, 401, 403, 404, 407, 429, 451, 500, 502} {
-		for _, method := range []string{"GetTopic", "Subscribe", "GetSchema"} {
-			rules = append(rules, rule{number: 10, words: fmt.Sprintf("a page of status %d in answer to %s is the network's doing", status, method), only: sfstream.PubSub, run: func(t *testing.T) {
-				pageInAnswer(t, status, method)
-			}})
-		}
+	for _, method := range []string{"GetTopic", "Subscribe", "GetSchema"} {
+		r := rule{number: 10, words: "a page of status %d in answer to " + method + " is the network's doing", only: sfstream.PubSub}
+		rules = append(rules, each(r, []int{200, 302, 401, 403, 404, 407, 429, 451, 500, 502}, func(t *testing.T, status int) {
+			pageInAnswer(t, status, method)
+		})...)
 	}
 	return rules
 }

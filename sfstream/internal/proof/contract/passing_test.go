@@ -42,34 +42,36 @@ func failingOrg(failure func(since time.Duration) string) *lab.ScriptedOrg {
 // passingRules are errors that pass by themselves. Salesforce says "none" beside them over
 // the Streaming API: nobody is given up for it.
 func passingRules() []rule {
-	var rules []rule
-	for _, code := range []string{"UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "service.unavailable", "subscription.internal.error", "topic.api.unavailable"} {
-		rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + code, only: sfstream.PubSub, run: func(t *testing.T) {
-			passingErrors(t, lab.LabOrders, func(l *lab.Lab) int { return len(l.Subscribes(lab.LabOrders)) }, func(l *lab.Lab) {
-				l.Reject(lab.LabOrders, -1, code)
-				l.EndStreams(lab.LabOrders, code)
-			})
-		}})
-	}
+	rules := each(rule{number: 10, words: "errors that pass are retried for ever, %s", only: sfstream.PubSub}, []string{
+		"UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "service.unavailable", "subscription.internal.error", "topic.api.unavailable",
+	}, passingStatus)
 	for words, text := range map[string]string{
 		"500": "500::Internal error", "502 without words": "502::", "504": "504::Gateway Timeout", "408": "408::", "409": "409::Conflict", "no error": "",
 	} {
-		for _, kind := range []string{"handshake", "subscribe", "connect"} {
-			rules = append(rules, rule{number: 10, words: "errors that pass are retried for ever, " + words + " to a " + kind, only: sfstream.CometD, run: func(t *testing.T) {
-				passingErrors(t, cmp.Or(text, `no reason given in {`), func(l *lab.Lab) int { return len(l.Times(kind)) }, func(l *lab.Lab) {
-					l.PassingError(kind, -1, text)
-					if kind != "connect" { // of a session that lives
-						l.DropConnections()
-					}
-				})
-			}})
-		}
+		r := rule{number: 10, words: "errors that pass are retried for ever, " + words + " to a %s", only: sfstream.CometD}
+		rules = append(rules, each(r, []string{"handshake", "subscribe", "connect"}, func(t *testing.T, kind string) { passingReply(t, kind, text) })...)
 	}
 	slices.SortFunc(rules, func(a, b rule) int { return strings.Compare(a.words, b.words) })
 	return append(rules,
 		rule{number: 10, words: "an error that is empty is retried for ever", run: emptyError, only: sfstream.CometD},
 		rule{number: 10, words: "errors that pass are the answer to Subscribe within 30 seconds", run: passingSubscribe},
 	)
+}
+
+func passingStatus(t *testing.T, code string) {
+	passingErrors(t, lab.LabOrders, func(l *lab.Lab) int { return len(l.Subscribes(lab.LabOrders)) }, func(l *lab.Lab) {
+		l.Reject(lab.LabOrders, -1, code)
+		l.EndStreams(lab.LabOrders, code)
+	})
+}
+
+func passingReply(t *testing.T, kind, text string) {
+	passingErrors(t, cmp.Or(text, `no reason given in {`), func(l *lab.Lab) int { return len(l.Times(kind)) }, func(l *lab.Lab) {
+		l.PassingError(kind, -1, text)
+		if kind != "connect" { // of a session that lives
+			l.DropConnections()
+		}
+	})
 }
 
 // passingErrors lets an org answer nothing else for three hours.

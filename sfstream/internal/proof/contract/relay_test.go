@@ -18,12 +18,6 @@ type relay struct {
 	now                  atomic.Pointer[sfstreamtest.Server]
 }
 
-func newRelay(s *sfstreamtest.Server) *relay {
-	r := &relay{Server: s}
-	r.now.Store(s)
-	return r
-}
-
 func (r *relay) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	return r.now.Load().HTTPClient().Transport.(*http.Transport).DialContext(ctx, "tcp", addr)
 }

@@ -36,7 +36,8 @@ func startRules() []rule {
 		{number: 4, words: "many at once get one subscription of a channel", run: subscribedAtOnce},
 		{number: 4, words: "ReplayNew starts with what is published from now on", run: startNew},
 		{number: 4, words: "ReplayAll starts with the oldest retained event", run: startAll},
-		{number: 4, words: "ReplayAfter starts strictly after an id, of 10 bytes or 8", run: startAfter, only: sfstream.PubSub}, // the Streaming API's id is a number
+		// Pub/Sub API only: an id of CometD is a number.
+		{number: 4, words: "ReplayAfter starts strictly after an id, of 10 bytes or 8", run: startAfter, only: sfstream.PubSub},
 		{number: 4, words: "ReplaySince is exact", run: startSince},
 		{number: 4, words: "ReplaySince of a change event goes by its commit time", run: startSinceCommit},
 		{number: 4, words: "ReplaySince skips nothing whose date is in the future or past what is retained", run: startSinceOddDates},
@@ -308,28 +309,16 @@ func startRefused(t *testing.T) {
 func unreadableStore(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(1)
-	broken := &faultyStore{Store: l.Store, load: errors.New("disk gone")}
+	broken := lab.NewWatchedStore(t)
+	broken.BeforeLoad(func(context.Context) error { return errors.New("disk gone") })
 	l.Start(sfstream.WithReplayStore(broken), sfstream.WithReplay(sfstream.ReplayAll))
 	err := l.Client.Subscribe(t.Context(), lab.LabOrders)
 	if e := lab.ExpectError[*sfstream.StoreError](t, err); e.Channel != lab.LabOrders || e.Op != "load" {
 		t.Errorf("%+v", e)
 	}
-	broken.load = nil
+	broken.BeforeLoad(nil)
 	l.Subscribe(lab.LabOrders)
 	l.Expect(1)
-}
-
-// faultyStore fails as told.
-type faultyStore struct {
-	replaystore.Store
-	load error
-}
-
-func (s *faultyStore) Load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
-	if s.load != nil {
-		return replaystore.Marker{}, s.load
-	}
-	return s.Store.Load(ctx, key)
 }
 
 // otherAPI follows a channel of which only the other API has a marker: number 1

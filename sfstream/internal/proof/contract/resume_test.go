@@ -3,7 +3,6 @@ package contract
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,14 +23,16 @@ func resumeRules() []rule {
 		{number: 5, words: "platform events are skipped only when an hour older than the start", run: skippedEvents},
 		{number: 5, words: "change events are skipped only when ten minutes older than the start", run: skippedChanges},
 		{number: 5, words: "an event that comes on a stream of new events is never skipped, whatever its date", run: neverSkippedOnNew},
-		{number: 5, words: "an event that comes after a keepalive is never skipped, whatever its date", run: neverSkippedAfterKeepalive, only: sfstream.PubSub}, // a connect reply names no replay id to resume after
+		// Pub/Sub API only: a connect reply names no replay id to resume after.
+		{number: 5, words: "an event that comes after a keepalive is never skipped, whatever its date", run: neverSkippedAfterKeepalive, only: sfstream.PubSub},
 		{number: 5, words: "after a keepalive at the end of a replay nothing is skipped", run: keepaliveEndsSkipping},
 		{number: 5, words: "the last skipped event is the position, and skipping goes on after it", run: lastSkippedIsPosition},
 		{number: 5, words: "a drop in the middle of skipping skips the rest", run: dropWhileSkipping},
 		{number: 5, words: "the first Subscribe saves its start, and a restart begins there", run: startSaved},
 		{number: 5, words: "a second restart from the saved start loses nothing", run: startSavedAgain},
-		{number: 5, words: "a keepalive id is saved at once where nothing was ever delivered", run: keepaliveSavedAtOnce, only: sfstream.PubSub}, // a connect reply names no replay id
-		{number: 5, words: "a keepalive id is saved only when all before it is handled", run: keepaliveSavedWhenHandled, only: sfstream.PubSub},  // a connect reply names no replay id
+		// Pub/Sub API only: a connect reply names no replay id.
+		{number: 5, words: "a keepalive id is saved at once where nothing was ever delivered", run: keepaliveSavedAtOnce, only: sfstream.PubSub},
+		{number: 5, words: "a keepalive id is saved only when all before it is handled", run: keepaliveSavedWhenHandled, only: sfstream.PubSub},
 		{number: 5, words: "a keepalive id does not pass a message that comes after it and is unhandled", run: keepaliveBeforeUnhandled},
 		{number: 5, words: "the queue survives reconnects", run: queueSurvives},
 		{number: 5, words: "a server that restarts", run: serverRestart},
@@ -39,7 +40,8 @@ func resumeRules() []rule {
 		{number: 5, words: "a token that expires under 20 channels costs one login", run: tokenExpires},
 		{number: 5, words: "a token that expires while 20 channels are cut costs one login", run: tokenExpiresInCut},
 		{number: 5, words: "tokens that expire every half hour never end a client", run: tokensExpire},
-		{number: 5, words: "ReplayNew may miss what comes before routing is live, ReplaySince does not", run: beforeRouting, only: sfstream.PubSub}, // a CometD subscribe is live when it is answered
+		// Pub/Sub API only: a CometD subscribe is live when it is answered.
+		{number: 5, words: "ReplayNew may miss what comes before routing is live, ReplaySince does not", run: beforeRouting, only: sfstream.PubSub},
 		{number: 5, words: "random trouble for a day, on a channel of orders and one of changes", run: randomTrouble},
 	}
 	rules = append(rules, each(rule{number: 5, words: "the start is Salesforce's time, also %v off ours"}, []time.Duration{2 * time.Hour, -2 * time.Hour}, skewedStart)...)
@@ -426,7 +428,8 @@ func skewedStart(t *testing.T, skew time.Duration) {
 func serverRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "org.log")
 	l := lab.New(t, sfstreamtest.WithLog(path))
-	r := newRelay(l.Server)
+	r := &relay{Server: l.Server}
+	r.now.Store(l.Server)
 	l.PublishOrders(1)
 	l.Follow(sfstream.WithOrg(r), sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(1)
@@ -451,19 +454,17 @@ func serverRestart(t *testing.T) {
 func twentyChannels(t *testing.T, trouble func(l *lab.Lab), logins int) {
 	l := lab.New(t)
 	l.Start()
-	channel := func(i int) string { return fmt.Sprintf("/event/Lab%d__e", i) }
-	for i := range 20 {
-		l.Must(l.DefineEvent(channel(i), lab.Schema(fmt.Sprintf("Lab%d__e", i))))
-		l.Subscribe(channel(i))
-		l.PublishNumbers(channel(i), i)
+	channels := subscribeMany(l, 20)
+	for i, channel := range channels {
+		l.PublishNumbers(channel, i)
 		l.Expect(i)
 	}
 	if n := l.Logins(); n != 1 {
 		t.Fatalf("%d logins before", n)
 	}
 	trouble(l)
-	for i := range 20 {
-		l.PublishNumbers(channel(i), 100+i)
+	for i, channel := range channels {
+		l.PublishNumbers(channel, 100+i)
 		l.Expect(100 + i)
 	}
 	if n := l.Logins() - 1; n != logins {

@@ -125,13 +125,8 @@ func manyChannels(t *testing.T) {
 	const channels = 910 // some room is left for calls
 	l := lab.New(t, sfstreamtest.WithMaxStreams(1000))
 	l.Start()
-	for i := range channels {
-		l.Must(l.DefineEvent(manyChannel(i), lab.Schema("Many__e")))
-		l.Must(l.Client.Subscribe(t.Context(), manyChannel(i)))
-	}
-	synctest.Wait()
-	for i := range channels {
-		l.PublishNumbers(manyChannel(i), i)
+	for i, channel := range subscribeMany(l, channels) {
+		l.PublishNumbers(channel, i)
 		l.Expect(i)
 	}
 }
@@ -175,7 +170,18 @@ func namesUnresolved(t *testing.T) {
 	l.ExpectStillWorks(lab.LabOrders)
 }
 
-func manyChannel(i int) string { return fmt.Sprintf("/event/Many%d__e", i) }
+// subscribeMany subscribes the program to n channels of its org that are new.
+func subscribeMany(l *lab.Lab, n int) (channels []string) {
+	l.T.Helper()
+	for i := range n {
+		channel := fmt.Sprintf("/event/Many%d__e", i)
+		l.Must(l.DefineEvent(channel, lab.Schema("Many__e")))
+		l.Must(l.Client.Subscribe(l.T.Context(), channel))
+		channels = append(channels, channel)
+	}
+	synctest.Wait() // the first requests have arrived
+	return channels
+}
 
 // expectReconnects expects that the program's channels had so many sessions after
 // the first.

@@ -23,7 +23,8 @@ func staleRules() []rule {
 		{number: 6, words: "FallbackNew resumes with new events and reports a gap, after a restart", run: newAfterRestart},
 		{number: 6, words: "FallbackNew resumes with new events and reports a gap, after a reconnect", run: newAfterReconnect},
 		{number: 6, words: "after FallbackNew a drop before any response loses nothing", run: newThenDrop},
-		{number: 6, words: "after FallbackNew an outage before the next attempt loses nothing", run: newThenOutage, only: sfstream.PubSub}, // over the Streaming API a stale id is the answer to Subscribe, which waits out no such outage
+		// Pub/Sub API only: a stale id is CometD's answer to Subscribe, which waits out no such outage.
+		{number: 6, words: "after FallbackNew an outage before the next attempt loses nothing", run: newThenOutage, only: sfstream.PubSub},
 		{number: 6, words: "after FallbackNew an outage of logins loses nothing", run: newThenNoLogins},
 		{number: 6, words: "after FallbackNew a restart begins at its moment", run: newThenRestart},
 		{number: 6, words: "a fallback is behind what waits, and the marker too", run: fallbackBehindQueue},
@@ -38,7 +39,8 @@ func staleRules() []rule {
 		{number: 6, words: "Live is saved at least hourly where the id stays the same", run: liveSavedHourly},
 		{number: 6, words: "a stored Live of the future is replaced", run: liveOfTheFuture},
 		{number: 6, words: "a quiet channel that is followed for a week never has a stale id", run: quietWeek},
-		{number: 6, words: "markers of 8 bytes are taken as they are", run: markersOf8Bytes, only: sfstream.PubSub}, // the Streaming API's id is a number
+		// Pub/Sub API only: an id of CometD is a number.
+		{number: 6, words: "markers of 8 bytes are taken as they are", run: markersOf8Bytes, only: sfstream.PubSub},
 	}
 	others := []string{
 		"subscription.fetch.topic.mismatch", "subscription.fetch.requested.events.invalid",

@@ -16,11 +16,15 @@ import (
 // detector looks on.
 func contractStorm() []rule {
 	return []rule{
-		{number: 12, words: "a storm of all calls", run: func(t *testing.T) { stormOfCalls(t) }},
-		{number: 12, words: "a storm of all calls under AckManual", run: func(t *testing.T) { stormOfCalls(t, sfstream.WithAck(sfstream.AckManual)) }},
+		{number: 12, words: "a storm of all calls", run: storm},
+		{number: 12, words: "a storm of all calls under AckManual", run: stormUnderAckManual},
 		{number: 12, words: "Subscribe whose ctx ends beside Unsubscribe", run: subscribeBesideUnsubscribe},
 	}
 }
+
+func storm(t *testing.T) { stormOfCalls(t) }
+
+func stormUnderAckManual(t *testing.T) { stormOfCalls(t, sfstream.WithAck(sfstream.AckManual)) }
 
 // stormOfCalls makes every call of the client on several goroutines, each with a ctx of its
 // own that may end in the middle, while events come and connections break, until

@@ -313,11 +313,7 @@ func closeSaysGoodbye(t *testing.T) {
 }
 
 func closeIsQuick(t *testing.T) {
-	s := &lab.Scene{
-		Server: sfstreamtest.NewServer(t), T: t, Log: new(lab.WatchedLog), Store: lab.NewWatchedStore(t),
-		Published: make(map[string]int), Numbers: make(map[string]string),
-	}
-	s.Define(lab.Orders)
+	s := newLoopbackScene(t)
 	for range 5 {
 		c := s.Following()
 		for s.OpenConnects() == 0 {

@@ -16,10 +16,8 @@ import (
 func streamsRules() []rule {
 	rules := []rule{{number: 9, words: "a schema that two channels wait for tells its error with the right channel", run: sharedSchema, only: sfstream.PubSub}}
 	for _, streams := range []int{1, 2, 3} {
-		for _, channels := range []int{1, 3, 8} {
-			words := fmt.Sprintf("%d channels over connections that carry %d streams are no livelock", channels, streams)
-			rules = append(rules, rule{number: 5, words: words, only: sfstream.PubSub, run: func(t *testing.T) { fewStreams(t, streams, channels) }})
-		}
+		r := rule{number: 5, words: fmt.Sprintf("%%d channels over connections that carry %d streams are no livelock", streams), only: sfstream.PubSub}
+		rules = append(rules, each(r, []int{1, 3, 8}, func(t *testing.T, channels int) { fewStreams(t, streams, channels) })...)
 	}
 	return rules
 }

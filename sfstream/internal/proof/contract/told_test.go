@@ -29,10 +29,8 @@ func toldRules() []rule {
 		{number: 10, words: "a response over the size limit says so", run: oversizeResponse, only: sfstream.PubSub},
 		{number: 10, words: "an outage is told once", run: outageOfStreams, only: sfstream.PubSub},
 	}
-	for _, kind := range []string{"handshake", "subscribe", "connect"} {
-		rules = append(rules, rule{number: 10, words: "an outage is told once, of the " + kind, only: sfstream.CometD, run: func(t *testing.T) { outageOfSessions(t, kind) }})
-	}
-	return rules
+	r := rule{number: 10, words: "an outage is told once, of the %s", only: sfstream.CometD}
+	return append(rules, each(r, []string{"handshake", "subscribe", "connect"}, outageOfSessions)...)
 }
 
 func endpointForms(t *testing.T) {

@@ -35,10 +35,7 @@ func contractWorld() []rule {
 		{number: 12, words: "Subscribe that Unsubscribe ends says so", run: unsubscribedMeanwhile},
 		{number: 12, words: "Ack of no message does nothing", run: ackOfNothing},
 	})
-	for _, wait := range []time.Duration{0, -2, -time.Hour, time.Nanosecond} {
-		rules = append(rules, rule{number: 10, words: "a policy whose waits are " + wait.String() + " storms nobody", run: func(t *testing.T) { noWaits(t, wait) }})
-	}
-	return rules
+	return append(rules, each(rule{number: 10, words: "a policy whose waits are %s storms nobody"}, []time.Duration{0, -2, -time.Hour, time.Nanosecond}, noWaits)...)
 }
 
 // deletedFile: a clean-up job deletes the file under the program. What is handled is not
