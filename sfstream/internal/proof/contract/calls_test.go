@@ -14,8 +14,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractCalls is rule 12, and the calls that never wait for room in the queue.
-func contractCalls() []rule {
+// callRules are rule 12, and the calls that never wait for room in the queue.
+func callRules() []rule {
 	return []rule{
 		{number: 12, words: "Open ends with its ctx", run: openEnds},
 		{number: 12, words: "Subscribe ends with its ctx wherever it is", run: subscribeEnds},
@@ -140,8 +140,7 @@ func subscribeLeavesNothing(t *testing.T) {
 		}
 		successes++
 		s.PublishNext(lab.Orders, 1)
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		m.Ack()
 		lab.Must(t, c.Unsubscribe(t.Context(), lab.Orders))
 	}
@@ -213,9 +212,7 @@ func cEnds(t *testing.T) {
 }
 
 func endedTakesNothing(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 1)
-	c := s.Following()
+	_, c := following(t, 1)
 	synctest.Wait()
 	ended, stop := lab.NewStop(t)
 	stop()

@@ -17,8 +17,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractClock proves that only Salesforce's clock decides what is old.
-func contractClock() []rule {
+// clockRules prove that only Salesforce's clock decides what is old.
+func clockRules() []rule {
 	return []rule{
 		{number: 5, words: "the clock of a host that is not Salesforce's counts for nothing", run: clockOfAnotherHost},
 		{number: 5, words: "a fast clock of our own counts for nothing where the token is from elsewhere", run: fastClockOfOurs},
@@ -99,8 +99,8 @@ func startInFarFuture(t *testing.T) {
 	}
 }
 
-// A login asks a vault for its secret, over the same HTTP client. The vault's clock
-// is five hours fast.
+// clockOfAnotherHost has a login that asks a vault for its secret, over the same HTTP
+// client. The vault's clock is five hours fast.
 func clockOfAnotherHost(t *testing.T) {
 	l := lab.New(t)
 	vault := &vaulted{base: l.HTTPClient().Transport}

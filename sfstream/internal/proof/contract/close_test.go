@@ -16,9 +16,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractClose is rule 11. That Close leaves no goroutine is proved by each
+// closeRules are rule 11. That Close leaves no goroutine is proved by each
 // bubble: it cannot end with one.
-func contractClose() []rule {
+func closeRules() []rule {
 	return []rule{
 		{number: 11, words: "Close ends loops, Receive and C", run: closeEndsConsumers},
 		{number: 11, words: "Close is idempotent and may be called at once from many goroutines", run: closeConcurrently},
@@ -72,9 +72,7 @@ func closeEndsConsumers(t *testing.T) {
 }
 
 func closeConcurrently(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 300)
-	c := s.Following()
+	s, c := following(t, 300)
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	var closers sync.WaitGroup
 	for range 10 {
@@ -101,9 +99,7 @@ func closeUnused(t *testing.T) {
 
 func closeInEachBody(t *testing.T) {
 	for _, policy := range policies {
-		s := lab.NewScene(t)
-		s.PublishNext(lab.Orders, 500)
-		c := s.Following(sfstream.WithAck(policy), sfstream.WithPrefetch(20))
+		_, c := following(t, 500, sfstream.WithAck(policy), sfstream.WithPrefetch(20))
 		n := 0
 		for range c.Messages(t.Context()) {
 			if n++; n == 20 { // the prefetch: under AckManual no more comes
@@ -136,9 +132,7 @@ func closeFull(t *testing.T) {
 }
 
 func closeBlackhole(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 5)
-	c := s.Following()
+	s, c := following(t, 5)
 	lab.Loop(t, c, 3)
 	s.Blackhole()
 	lab.Within(t, time.Second, func() { lab.Must(t, c.Close()) })
@@ -153,9 +147,7 @@ func closeBlackhole(t *testing.T) {
 }
 
 func closeHangingLogin(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 3)
-	c := s.Following()
+	s, c := following(t, 3)
 	lab.Loop(t, c, 1)
 	s.FailLogin(-1, "timeout")
 	s.ExpireToken()
@@ -181,9 +173,7 @@ func closeHangingLogin(t *testing.T) {
 }
 
 func closeInBackOff(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 3)
-	c := s.Following()
+	s, c := following(t, 3)
 	lab.Loop(t, c, 1)
 	s.Refuse(true)
 	s.DropConnections()
@@ -197,9 +187,7 @@ func closeInBackOff(t *testing.T) {
 }
 
 func closeWhileSubscribing(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 3)
-	c := s.Following()
+	s, c := following(t, 3)
 	lab.NextIs(t, c, "1")
 	lab.Must(t, c.Close())
 	before := s.Store.Marker(s.Account().OrgID, lab.Orders)
@@ -315,10 +303,49 @@ func stressed(t *testing.T, s *lab.Scene, policy sfstream.AckPolicy) {
 		m.Ack()
 	}
 	ctx, stop := lab.NewStop(t)
-	var workers sync.WaitGroup
+	callers := callEverything(ctx, s, c, take)
+	for range total {
+		s.PublishNext(lab.Orders, 1)
+		s.PublishNext(lab.Invoices, 1)
+		<-time.After(200 * time.Microsecond)
+	}
+	var closers sync.WaitGroup
+	for range 3 {
+		closers.Go(func() { _ = c.Close() })
+	}
+	closers.Wait()
+	stop()
+	callers.Wait()
+
+	c = s.Client()
+	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
+	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
+	s.PublishNext(lab.Orders, 1)
+	s.PublishNext(lab.Invoices, 1)
+	for left := 2; left > 0; {
+		m := receive(t, c)
+		if m.ID == strconv.Itoa(total+1) {
+			left--
+		}
+		take(m)
+	}
+	lab.Must(t, c.Close())
+	for _, id := range lab.Numbered(1, total) {
+		for _, channel := range []string{lab.Orders, lab.Invoices} {
+			if !seen[channel+id] {
+				t.Errorf("%s %s was lost", channel, id)
+			}
+		}
+	}
+}
+
+// callEverything makes every call of a client, each on a goroutine of its own and again and
+// again, until ctx ends. It gives take the messages that it gets.
+func callEverything(ctx context.Context, s *lab.Scene, c *sfstream.Client, take func(*sfstream.Message)) *sync.WaitGroup {
+	var callers sync.WaitGroup
 	pause := func() { <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond) }
 	during := func(do func()) {
-		workers.Go(func() {
+		callers.Go(func() {
 			for ctx.Err() == nil {
 				do()
 				pause()
@@ -362,40 +389,7 @@ func stressed(t *testing.T, s *lab.Scene, policy sfstream.AckPolicy) {
 	}
 	during(func() { c.Status(); c.Subscriptions(); c.Pending(); _ = c.Err() })
 	during(func() { pause(); pause(); pause(); s.DropConnections() })
-	for range total {
-		s.PublishNext(lab.Orders, 1)
-		s.PublishNext(lab.Invoices, 1)
-		<-time.After(200 * time.Microsecond)
-	}
-	var closers sync.WaitGroup
-	for range 3 {
-		closers.Go(func() { _ = c.Close() })
-	}
-	closers.Wait()
-	stop()
-	workers.Wait()
-
-	c = s.Client()
-	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
-	s.PublishNext(lab.Orders, 1)
-	s.PublishNext(lab.Invoices, 1)
-	for left := 2; left > 0; {
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
-		if m.ID == strconv.Itoa(total+1) {
-			left--
-		}
-		take(m)
-	}
-	lab.Must(t, c.Close())
-	for _, id := range lab.Numbered(1, total) {
-		for _, channel := range []string{lab.Orders, lab.Invoices} {
-			if !seen[channel+id] {
-				t.Errorf("%s %s was lost", channel, id)
-			}
-		}
-	}
+	return &callers
 }
 
 func closeBlockedHook(t *testing.T) {

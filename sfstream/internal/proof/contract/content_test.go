@@ -19,9 +19,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractContent proves that what a message says is what was published, and that it can
+// contentRules prove that what a message says is what was published, and that it can
 // be known again.
-func contractContent() []rule {
+func contentRules() []rule {
 	return []rule{
 		{number: 7, words: "a key is the same at every delivery of an event, and another one of each event", run: keysOfEvents},
 		{number: 7, words: "an event that was published twice in doubt has one key", run: keyInDoubt},

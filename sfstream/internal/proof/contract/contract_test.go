@@ -25,10 +25,18 @@ type rule struct {
 // TestContract proves the delivery contract, each sentence in a bubble of its own.
 func TestContract(t *testing.T) {
 	rules := slices.Concat(
-		contractOrder(), contractAck(), contractSaving(), contractMemory(), contractClose(), contractCalls(),
-		contractReplayRules(), contractStreaming(), contractSilence(), contractLogin(), contractStatus(), contractGroups(),
-		contractGaps(), contractClock(), contractStore(), contractStorm(),
-		contractWorld(), contractContent(),
+		orderRules(), ackRules(), leavingRules(), ackManualRules(),
+		savingRules(), lastSaveRules(), storeRules(),
+		startRules(), resumeRules(), skippingRules(), troubleRules(),
+		silenceRules(), streamsRules(), partingRules(), movedRules(), clockRules(),
+		staleRules(), gapRules(), unknownRules(),
+		duplicateRules(), groupRules(), evidenceRules(),
+		memoryRules(), streamingRules(),
+		schemaRules(), contentRules(),
+		endRules(), backOffRules(), subscribeRules(), denialRules(), loginRules(),
+		passingRules(), refusedRules(), pageRules(),
+		statusRules(), toldRules(), worldRules(),
+		closeRules(), callRules(), stormRules(),
 	)
 	groups := make(map[int][]rule)
 	for _, r := range rules {
@@ -59,6 +67,7 @@ func TestContract(t *testing.T) {
 	}
 }
 
+// policies are those of WithAck.
 var policies = []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckOnReceive, sfstream.AckManual}
 
 // otherThan is the API that the test is not about.
@@ -67,6 +76,38 @@ func otherThan(t *testing.T) string {
 		return "pubsub"
 	}
 	return "cometd"
+}
+
+// following is an org that has n orders, and a client that follows them.
+func following(t *testing.T, n int, opts ...sfstream.Option) (*lab.Scene, *sfstream.Client) {
+	t.Helper()
+	s := lab.NewScene(t)
+	s.PublishNext(lab.Orders, n)
+	return s, s.Following(opts...)
+}
+
+// receive takes the next message.
+func receive(t *testing.T, c *sfstream.Client) *sfstream.Message {
+	t.Helper()
+	m, err := c.Receive(t.Context())
+	lab.Must(t, err)
+	return m
+}
+
+// expectGaps expects that so many gaps were told since the test began.
+func expectGaps(l *lab.Lab, want int) {
+	l.T.Helper()
+	if n := l.GapCount(); n != want {
+		l.T.Errorf("%d gaps, want %d", n, want)
+	}
+}
+
+// expectLogins expects so many logins since the test began.
+func expectLogins(l *lab.Lab, want int) {
+	l.T.Helper()
+	if n := l.Logins(); n != want {
+		l.T.Errorf("%d logins, want %d", n, want)
+	}
 }
 
 // failSubscribe fails the next n subscriptions where they are decided: in

@@ -188,8 +188,7 @@ func leads(s *lab.ScriptedOrg, t *testing.T, from string, events int, id, group 
 	c := s.Client(t, sfstream.WithReplayStore(store), sfstream.WithAck(sfstream.AckManual))
 	lab.Must(t, c.Subscribe(t.Context(), lab.AllChanges, sfstream.From(sfstream.ReplayAfter([]byte(from)))))
 	for range events {
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		m.Ack()
 	}
 	for _, do := range then {

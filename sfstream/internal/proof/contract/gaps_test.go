@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractGaps proves that what may be missing is told, also where no id is refused.
-func contractGaps() []rule {
+// gapRules prove that what may be missing is told, also where no id is refused.
+func gapRules() []rule {
 	return []rule{
 		{number: 6, words: "replay ids that began anew, the old one refused, are the policy's", run: idsAnewRefused},
 		{number: 6, words: "replay ids that began anew, the old one accepted, are the policy's", run: idsAnewAccepted},
@@ -112,9 +112,7 @@ func repeatedAreNotAnew(t *testing.T) {
 	for m := l.Receive(); l.Number(m) != 4; m = l.Receive() {
 		m.Ack()
 	}
-	if n := l.GapCount(); n != 0 {
-		t.Errorf("%d gaps", n)
-	}
+	expectGaps(l, 0)
 }
 
 func laggingKeepalive(t *testing.T) {

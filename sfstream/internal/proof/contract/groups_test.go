@@ -16,106 +16,12 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-const sales = "/data/Sales__chn"
-
-// groupLab is a lab whose channel sales has an enriched member: a change of several
-// accounts is a group there.
-type groupLab struct{ *lab.Lab }
-
-func newGroupLab(t *testing.T, opts ...sfstreamtest.Option) groupLab {
-	t.Helper()
-	l := groupLab{lab.New(t, opts...)}
-	l.Must(l.DefineMembers(sales, sfstreamtest.Member{Channel: lab.Accounts, Enriched: []string{"Name"}}))
-	return l
-}
-
-// records commits one change of these accounts, one after the other.
-func (l groupLab) records(groups ...[]string) {
-	l.T.Helper()
-	for _, ids := range groups {
-		_, err := l.Change(sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: ids, Set: map[string]any{"NumberOfEmployees": 1}})
-		l.Must(err)
-	}
-}
-
-func recordOf(t *testing.T, m *sfstream.Message) string {
-	t.Helper()
-	change, err := m.Change()
-	lab.Must(t, err)
-	return strings.Join(change.RecordIDs, "+")
-}
-
-// follow starts the program and subscribes it to sales.
-func (l groupLab) follow(opts ...sfstream.Option) {
-	l.T.Helper()
-	l.Start(append([]sfstream.Option{sfstream.WithReplay(sfstream.ReplayAll)}, opts...)...)
-	l.Subscribe(sales)
-}
-
-// take takes these records, in this order, and handles them.
-func (l groupLab) take(records ...string) {
-	l.T.Helper()
-	for i, want := range records {
-		m := l.Receive()
-		if got := recordOf(l.T, m); got != want {
-			l.T.Fatalf("message %d of %d is of %s, want %s", i+1, len(records), got, want)
-		}
-		m.Ack()
-	}
-}
-
-// want takes exactly these records: nothing else comes within a minute.
-func (l groupLab) want(records ...string) {
-	l.T.Helper()
-	l.take(records...)
-	l.nothing(time.Minute)
-}
-
-func (l groupLab) nothing(d time.Duration) {
-	l.T.Helper()
-	ctx, cancel := context.WithTimeout(l.T.Context(), d)
-	defer cancel()
-	if m, err := l.Client.Receive(ctx); err == nil {
-		l.T.Fatalf("%s comes, want nothing", recordOf(l.T, m))
-	}
-}
-
-// crash ends the program, and nothing that it saves from now on is saved.
-func (l groupLab) crash() {
-	l.T.Helper()
-	kept := replaystore.NewMemory()
-	key := l.Key(lab.APIOf(l.T), sales)
-	if m, err := l.Store.Load(context.Background(), key); err == nil {
-		lab.Must(l.T, kept.Save(context.Background(), map[replaystore.Key]replaystore.Marker{key: m}))
-	}
-	_ = l.Client.Close()
-	l.Store = kept
-}
-
-// abc is the group of the tests: it comes behind zero and before last.
-var (
-	zero = []string{"0010"}
-	abc  = []string{"001A", "001B", "001C"}
-	last = []string{"001D"}
-
-	allRecords = slices.Concat(zero, abc, last)
-)
-
-// inGroups gives each of several rules the two kinds of event ids.
-func inGroups(words string, run func(l groupLab)) []rule {
-	in := func(ids string, opts ...sfstreamtest.Option) rule {
-		return rule{number: 7, words: words + ", " + ids, run: func(t *testing.T) { run(newGroupLab(t, opts...)) }}
-	}
-	return []rule{in("event ids differ"), in("one event id", sfstreamtest.WithSharedEventID())}
-}
-
-func contractGroups() []rule {
+func groupRules() []rule {
 	return slices.Concat(
 		inGroups("events of one replay id all come", groupComes),
 		inGroups("events of one replay id all come to a subscription at new", groupComesAtNew),
 		brokenGroups(),
 		restarted(),
-		evidenceRules(),
 		inGroups("two polite restarts inside a group repeat none", restartedTwice),
 		inGroups("a marker reaches a group when it is whole and handled", markerOfGroup),
 		inGroups("a group that nothing follows is whole when the server says that there is no more", quietGroup),
@@ -150,8 +56,8 @@ func groupComesAtNew(l groupLab) {
 	l.want("001E", "001F")
 }
 
-// groupConsumers are the ways to take a channel's messages under each policy; each calls
-// done with the record of a message that it has handled.
+// groupConsumers are the ways to consume sales under each policy; each calls done with the
+// records that it takes.
 var groupConsumers = map[string]func(l groupLab, done func(record string)){
 	"AckAuto": func(l groupLab, done func(string)) {
 		l.follow()
@@ -347,9 +253,7 @@ func agedOutBefore(l groupLab) {
 	l.Pass(71 * time.Hour)
 	l.follow()
 	l.want("001B", "001C")
-	if n := l.GapCount(); n != 0 {
-		l.T.Errorf("%d gaps", n)
-	}
+	expectGaps(l.Lab, 0)
 }
 
 // agedOutGroup: the rest of the group is gone, and that is told.
@@ -364,9 +268,7 @@ func agedOutGroup(l groupLab) {
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Must(l.Client.Subscribe(l.T.Context(), sales))
 	l.want("001D")
-	if n := l.GapCount(); n != 1 {
-		l.T.Errorf("%d gaps, want 1", n)
-	}
+	expectGaps(l.Lab, 1)
 	l.Stop()
 	l.follow()
 	l.records([]string{"001E"})
@@ -384,9 +286,7 @@ func agedOutQuietGroup(l groupLab) {
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Must(l.Client.Subscribe(l.T.Context(), sales))
 	l.Pass(10 * time.Minute)
-	if n := l.GapCount(); n != 1 {
-		l.T.Errorf("%d gaps, want 1", n)
-	}
+	expectGaps(l.Lab, 1)
 	l.records(last)
 	l.want("001D")
 }

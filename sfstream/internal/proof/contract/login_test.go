@@ -10,8 +10,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// contractLogin are the rules that keep accounts from being locked.
-func contractLogin() []rule {
+// loginRules are the rules that keep accounts from being locked.
+func loginRules() []rule {
 	return []rule{
 		{number: 10, words: "channels pause together while logins fail", run: loginPause},
 		{number: 10, words: "logins that are refused for now stay within the budget, and end nothing", run: loginBudget},
@@ -90,9 +90,7 @@ func loginBudgetOfCalls(t *testing.T) {
 		lab.ExpectError[*sfstream.AuthError](t, c.Open(t.Context()))
 		l.Pass(time.Second)
 	}
-	if n := l.Logins(); n != 5 {
-		t.Errorf("%d logins, want 5", n)
-	}
+	expectLogins(l, 5)
 	l.ClearFaults()
 	l.Pass(10 * time.Minute)
 	l.Must(c.Open(t.Context()))

@@ -12,9 +12,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractMemory is rule 8: WithPrefetch bounds what a client holds, and a slow
+// memoryRules are rule 8: WithPrefetch bounds what a client holds, and a slow
 // body costs nothing but time.
-func contractMemory() []rule {
+func memoryRules() []rule {
 	rules := []rule{
 		// Pub/Sub API only: one reply of CometD may pass the bound; it has rules of its own.
 		{number: 8, words: "a blocked body stops the demand after the prefetch", run: blockedBody, only: sfstream.PubSub},
@@ -91,9 +91,7 @@ func prefetchBounds(t *testing.T, prefetch int, policy sfstream.AckPolicy) {
 }
 
 func blockedBody(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 1000)
-	c := s.Following(sfstream.WithPrefetch(150))
+	s, c := following(t, 1000, sfstream.WithPrefetch(150))
 	for m := range c.Messages(t.Context()) {
 		<-time.After(30 * time.Second)
 		if got := c.Pending(); got != 150 {
@@ -110,9 +108,7 @@ func blockedBody(t *testing.T) {
 
 func idleClosed(t *testing.T) {
 	for _, prefetch := range []int{1, 30} {
-		s := lab.NewScene(t)
-		s.PublishNext(lab.Orders, 100)
-		c := s.Following(sfstream.WithPrefetch(prefetch))
+		s, c := following(t, 100, sfstream.WithPrefetch(prefetch))
 		var got []string
 		for m := range c.Messages(t.Context()) {
 			got = append(got, m.ID)
@@ -178,9 +174,7 @@ func boundPerChannel(t *testing.T) {
 }
 
 func breakKeepsBound(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 100)
-	c := s.Following(sfstream.WithPrefetch(10))
+	s, c := following(t, 100, sfstream.WithPrefetch(10))
 	for range 50 {
 		for range c.Messages(t.Context()) {
 			break
@@ -225,21 +219,17 @@ func pendingCounts(t *testing.T) {
 }
 
 func manualBound(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 40)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(10))
+	s, c := following(t, 40, sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(10))
 	var all []*sfstream.Message
 	for range 10 {
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		all = append(all, m)
 	}
 	lab.NothingNext(t, c)
 	<-time.After(time.Hour) // the server ends the stream meanwhile
 	lab.NothingNext(t, c)
 	all[4].Ack()
-	m, err := c.Receive(t.Context())
-	lab.Must(t, err)
+	m := receive(t, c)
 	if m.ID != "11" {
 		t.Errorf("got %s, want 11", m.ID)
 	}
@@ -256,9 +246,7 @@ func manualBound(t *testing.T) {
 }
 
 func manualWarns(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 9)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(3))
+	s, c := following(t, 9, sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(3))
 	waits := func(want int) {
 		t.Helper()
 		synctest.Wait()
@@ -279,8 +267,7 @@ func manualWarns(t *testing.T) {
 	}
 	var all []*sfstream.Message
 	take := func() {
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		all = append(all, m)
 	}
 	oldest(0, "")
@@ -316,9 +303,7 @@ func manualWarns(t *testing.T) {
 }
 
 func manualAckedAfterWithdrawal(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 6)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(1))
+	_, c := following(t, 6, sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(1))
 	for _, want := range lab.Numbered(1, 5) {
 		ctx, stop := lab.NewStop(t)
 		messages := c.C(ctx)
@@ -346,8 +331,7 @@ func manualMemory(t *testing.T) {
 		}
 	}
 	publish()
-	oldest, err := c.Receive(t.Context())
-	lab.Must(t, err)
+	oldest := receive(t, c)
 	heap := func() int64 {
 		runtime.GC()
 		var stats runtime.MemStats
@@ -359,8 +343,7 @@ func manualMemory(t *testing.T) {
 		if n%100 == 1 {
 			publish()
 		}
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		m.Ack()
 	}
 	if grown := heap() - before; grown > 12<<20 {
@@ -396,13 +379,10 @@ func manualGroups(t *testing.T) {
 // manualLittleRoom: credit is asked for in steps, but never at the price of
 // standing still.
 func manualLittleRoom(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 200)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(100))
+	s, c := following(t, 200, sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(100))
 	var all []*sfstream.Message
 	for range 100 {
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		all = append(all, m)
 	}
 	all[50].Ack() // room for one, for ever

@@ -216,7 +216,8 @@ func movedStatic(t *testing.T) {
 	l.Expect(2)
 }
 
-// The org is not where its logins say: they would be of no use, and count.
+// nowhereInstance is an org that is not where its logins say: more logins would be of no use,
+// and count.
 func nowhereInstance(t *testing.T) {
 	o := newMovingOrg(notFound)
 	c := o.start(t, o.login(oldInstance), sfstream.WithAPIVersion("62.0"))
@@ -245,7 +246,7 @@ func nowhereInstance(t *testing.T) {
 	}
 }
 
-// There is no login: the user is told what to change.
+// movedStaticAndBack has a token that no login renews: the user is told what to change.
 func movedStaticAndBack(t *testing.T) {
 	o, log := newMovingOrg(moved), new(lab.LogBuffer)
 	c := o.start(t, authenticator.Static{AccessToken: "SECRET-1", InstanceURL: oldInstance, OrgID: "00D000000000001AAA"},

@@ -13,8 +13,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractOrder is rule 1: per channel, the server's order.
-func contractOrder() []rule {
+// orderRules are rule 1: per channel, the server's order.
+func orderRules() []rule {
 	return []rule{
 		{number: 1, words: "a channel's messages come in the server's order", run: orderOfOneChannel},
 		{number: 1, words: "several channels keep each its own order", run: orderOfSeveralChannels},
@@ -120,8 +120,7 @@ func orderAcrossConsumers(t *testing.T) {
 			}
 		case 2: // Receive; the last one is acked
 			for range n {
-				m, err := c.Receive(t.Context())
-				lab.Must(t, err)
+				m := receive(t, c)
 				check(m)
 				want++
 				if n--; n == 0 {
@@ -162,9 +161,7 @@ func orderAcrossConsumers(t *testing.T) {
 }
 
 func orderOfPutBack(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 9)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual))
+	_, c := following(t, 9, sfstream.WithAck(sfstream.AckManual))
 	synctest.Wait()
 	for range 20 {
 		ctx, stop := lab.NewStop(t)

@@ -43,9 +43,10 @@ func partingOrg(kind string, nth int, after time.Duration, with string, alone bo
 	return s
 }
 
-// The server ends a session by a message of its own: alone or beside others, in any
-// reply. What came with it is delivered, and a new session goes on, at once where
-// the old one has lived or has brought something. Nobody is told of trouble.
+// partingRules prove what a client does when the server ends the session by a message of its
+// own, alone or beside others, in any reply: what came with it is delivered, and a new session
+// goes on, at once where the old one has lived or has brought something. Nobody is told of
+// trouble.
 func partingRules() []rule {
 	rules := []rule{
 		{number: 5, words: "a session after the server's disconnect goes on behind what that brought", run: partingPlace, only: sfstream.CometD},
@@ -118,7 +119,8 @@ func (test partingTest) run(t *testing.T) {
 	}
 }
 
-// The event that came beside it is the place from which the next session goes on.
+// partingPlace: the event that came beside the disconnect is the place from which the next
+// session goes on.
 func partingPlace(t *testing.T) {
 	s := partingOrg("connect", 2, time.Second, lab.ScriptedEvent("/topic/Lab", 7), false)
 	inner, asked := s.Answer, ""
@@ -136,7 +138,7 @@ func partingPlace(t *testing.T) {
 	}
 }
 
-// A server that ends every session at once is not stormed, and that is told.
+// partingStorm: the client does not storm a server that ends every session at once, and tells.
 func partingStorm(t *testing.T) {
 	s := &lab.ScriptedOrg{}
 	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {

@@ -95,9 +95,7 @@ func passingErrors(t *testing.T, said string, attempts func(l *lab.Lab) int, fai
 	l.PublishOrders(3)
 	l.ClearFaults()
 	l.Expect(2, 3)
-	if n := l.Logins(); n != 1 {
-		t.Errorf("%d logins", n)
-	}
+	expectLogins(l, 1)
 	l.ExpectPossibleGaps(0)
 }
 
@@ -215,8 +213,8 @@ func judgeUnknown(t *testing.T, c *sfstream.Client, final bool, attempts func() 
 	}
 }
 
-// A stale id whose code is lost on the way, and whose text is another one than
-// today's.
+// staleInOtherWords is the refusal of a stale id whose code is lost on the way, and whose text
+// is another one than today's.
 func staleInOtherWords(t *testing.T) {
 	gaps := 0
 	script := &lab.ScriptedStreams{Answer: func(_ int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {

@@ -19,12 +19,13 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractSilence are the rules about connections that nobody ends: a cable, a
+// silenceRules are the rules about connections that nobody ends: a cable, a
 // firewall that has forgotten them, a server that is stuck.
-func contractSilence() []rule {
+func silenceRules() []rule {
 	return []rule{
 		{number: 5, words: "names that do not resolve for an hour lose nothing", run: namesUnresolved},
 		{number: 5, words: "a dead connection is noticed without its end", run: deadConnection},
+		// Pub/Sub API only: over the Streaming API it is TCP that asks.
 		{number: 5, words: "a dead network is noticed within 60 s", run: deadNetwork, only: sfstream.PubSub},
 		{number: 5, words: "a quiet channel is not a silent one", run: quietIsNotSilent, only: sfstream.PubSub},
 		{number: 5, words: "pings of a silent connection are not too many", run: pingsOfSilence, only: sfstream.PubSub},

@@ -61,9 +61,7 @@ func failAfterRestart(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	lab.Contains(t, e.Error(), lab.LabOrders, "WithReplayFallback")
-	if n := l.GapCount(); n != 0 {
-		t.Errorf("%d gaps", n)
-	}
+	expectGaps(l, 0)
 	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
 		t.Errorf("the marker was changed: %+v", m)
 	}
@@ -133,9 +131,7 @@ func newThenDrop(t *testing.T) {
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
 	l.Outage(time.Minute, func() { l.PublishOrders(5) })
 	l.Expect(5)
-	if n := l.GapCount(); n != 1 {
-		t.Errorf("%d gaps", n)
-	}
+	expectGaps(l, 1)
 }
 
 func newThenOutage(t *testing.T) {
@@ -175,9 +171,7 @@ func newThenRestart(t *testing.T) {
 	l.PublishOrders(5)
 	l.Follow()
 	l.Expect(5)
-	if n := l.GapCount(); n != 1 {
-		t.Errorf("%d gaps", n)
-	}
+	expectGaps(l, 1)
 }
 
 func fallbackBehindQueue(t *testing.T) {
@@ -251,9 +245,7 @@ func staleReplayAfter(t *testing.T) {
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
 	l.Expect(2)
-	if n := l.GapCount(); n != 1 {
-		t.Errorf("%d gaps", n)
-	}
+	expectGaps(l, 1)
 }
 
 func agedOutQuiet(t *testing.T) {
@@ -371,9 +363,7 @@ func unknownInvalidArgument(t *testing.T) {
 	l.PublishOrders(3)
 	l.Expect(3)
 	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", events[1].ReplayID)
-	if n := l.GapCount(); n != 0 {
-		t.Errorf("%d gaps", n)
-	}
+	expectGaps(l, 0)
 }
 
 func knownInvalidArgument(t *testing.T, code string) {
@@ -386,9 +376,7 @@ func knownInvalidArgument(t *testing.T, code string) {
 	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || e.Channel != lab.LabOrders {
 		t.Errorf("%+v", e)
 	}
-	if n := l.GapCount(); n != 0 {
-		t.Errorf("%d gaps", n)
-	}
+	expectGaps(l, 0)
 	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
 		t.Errorf("the marker was changed: %+v", m)
 	}

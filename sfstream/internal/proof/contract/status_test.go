@@ -18,8 +18,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractStatus are the sentences of the contract that say what a program can see.
-func contractStatus() []rule {
+// statusRules are the sentences of the contract that say what a program can see.
+func statusRules() []rule {
 	return []rule{
 		{number: 10, words: "Status counts what came, went out and was handled, and how old the rest is", run: statusCounts},
 		{number: 10, words: "hooks hear of states, reconnects, logins, saves and what came", run: hooksHear},

@@ -13,12 +13,14 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// contractStore proves what a store of the program's own cannot do to the client.
-func contractStore() []rule {
+// storeRules prove what a store that fails does to the client, and what it cannot do.
+func storeRules() []rule {
 	return []rule{
 		{number: 12, words: "Subscribe ends with its ctx where Load takes no notice of it", run: subscribeEndsInDeafLoad},
 		{number: 12, words: "Subscribe ends with its ctx while the start is saved", run: subscribeEndsInSave},
 		{number: 3, words: "a Save that panics is an error of the store", run: savePanics},
+		{number: 3, words: "a failing store is retried while delivery goes on", run: storeFailsForAWhile},
+		{number: 3, words: "a store that fails for 5 minutes ends the client", run: storeStaysBroken},
 		{number: 4, words: "a Load that panics is an error of the store", run: loadPanics},
 		{number: 4, words: "an empty marker is none, and told", run: emptyMarker},
 	}
@@ -42,8 +44,8 @@ func subscribeEndsInDeafLoad(t *testing.T) {
 	lab.NextIs(t, c, "1")
 }
 
-// Salesforce has accepted the channel: it is followed, and saved when the store
-// returns.
+// subscribeEndsInSave: Salesforce has accepted the channel, so the client follows it, and saves
+// the start when the store returns.
 func subscribeEndsInSave(t *testing.T) {
 	for name, save := range map[string]func(release chan struct{}) func(context.Context) error{
 		"which takes no notice": func(release chan struct{}) func(context.Context) error {
@@ -77,9 +79,7 @@ func subscribeEndsInSave(t *testing.T) {
 }
 
 func savePanics(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	s, c := following(t, 2)
 	s.Store.BeforeSave(func(context.Context) error { panic("nil map") })
 	lab.NextIs(t, c, "1")
 	<-time.After(time.Minute)
@@ -123,5 +123,70 @@ func emptyMarker(t *testing.T) {
 	lab.NextIs(t, c, "2")
 	if warnings := s.Log.Warnings("empty marker"); len(warnings) != 1 {
 		t.Errorf("told %d times, want once: %v", len(warnings), s.Log.Warnings(""))
+	}
+}
+
+func storeFailsForAWhile(t *testing.T) {
+	s := lab.NewScene(t)
+	s.SilenceKeepalive(true)
+	c := s.Following()
+	<-time.After(time.Second)
+	s.Store.BeforeSave(func(context.Context) error { return errors.New("disk full") })
+	s.PublishNext(lab.Orders, 240)
+	n := 0
+	before := len(s.Store.History())
+	for m := range c.Messages(t.Context()) { // four minutes
+		if n++; n == 240 {
+			m.Ack()
+			break
+		}
+		<-time.After(time.Second)
+	}
+	s.SavedIs("")
+	if tries := len(s.Store.History()) - before; tries < 5 || tries > 50 {
+		t.Errorf("%d Saves were tried in 4 minutes", tries)
+	}
+	if len(s.Log.Warnings("not saved")) == 0 {
+		t.Error("no warning of a store that fails")
+	}
+	lab.Must(t, c.Err())
+	s.Store.BeforeSave(nil)
+	<-time.After(31 * time.Second)
+	s.SavedIs("240")
+	<-time.After(10 * time.Minute)
+	lab.Must(t, c.Err())
+	s.PublishNext(lab.Orders, 1)
+	lab.NextIs(t, c, "241")
+}
+
+func storeStaysBroken(t *testing.T) {
+	s := lab.NewScene(t)
+	c := s.Following()
+	<-time.After(time.Second)
+	full := errors.New("disk full")
+	s.Store.BeforeSave(func(context.Context) error { return full })
+	s.PublishNext(lab.Orders, 3)
+	start := time.Now()
+	var got []string
+	for m, err := range c.MessagesErr(t.Context()) {
+		if err != nil {
+			got = append(got, "error")
+			continue
+		}
+		got = append(got, m.ID)
+	}
+	lab.SameNumbers(t, got, []string{"1", "2", "3", "error"})
+	if took := time.Since(start); took < 5*time.Minute || took > 5*time.Minute+30*time.Second {
+		t.Errorf("the client ended after %s, want 5 minutes", took)
+	}
+	var failed *sfstream.StoreError
+	if err := c.Err(); !errors.As(err, &failed) || !errors.Is(err, full) {
+		t.Errorf("got %v, want a *StoreError that wraps the store's", err)
+	}
+	if _, err := c.Receive(t.Context()); !errors.As(err, &failed) {
+		t.Errorf("Receive: got %v, want the *StoreError", err)
+	}
+	if err := c.Close(); !errors.As(err, &failed) {
+		t.Errorf("Close: got %v, want the *StoreError", err)
 	}
 }

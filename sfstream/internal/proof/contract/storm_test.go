@@ -12,9 +12,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// contractStorm proves that all calls may be made by anybody at any time. The race
+// stormRules prove that all calls may be made by anybody at any time. The race
 // detector looks on.
-func contractStorm() []rule {
+func stormRules() []rule {
 	return []rule{
 		{number: 12, words: "a storm of all calls", run: storm},
 		{number: 12, words: "a storm of all calls under AckManual", run: stormUnderAckManual},

@@ -15,9 +15,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractStreaming are the rules that the Streaming API needs in words of its
+// streamingRules are the rules that the Streaming API needs in words of its
 // own, because all its channels share a session.
-func contractStreaming() []rule {
+func streamingRules() []rule {
 	return []rule{
 		{number: 5, words: "adding and removing channels leaves the session of the others as it is", run: channelsComeAndGo, only: sfstream.CometD},
 		{number: 5, words: "a channel that comes back at once is followed without a gap", run: channelComesBack, only: sfstream.CometD},
@@ -43,8 +43,7 @@ func channelsComeAndGo(t *testing.T) {
 		s.PublishNext(lab.Invoices, 1)
 		var got []string
 		for range 2 {
-			m, err := c.Receive(t.Context())
-			lab.Must(t, err)
+			m := receive(t, c)
 			m.Ack()
 			got = append(got, m.Channel+" "+m.ID)
 		}
@@ -76,8 +75,7 @@ func channelComesBack(t *testing.T) {
 		lab.Must(t, c.Unsubscribe(t.Context(), lab.Invoices))
 		lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 		for range 3 {
-			m, err := c.Receive(t.Context())
-			lab.Must(t, err)
+			m := receive(t, c)
 			if m.ID != strconv.Itoa(next[m.Channel]) {
 				t.Fatalf("%s: got %s, want %d", m.Channel, m.ID, next[m.Channel])
 			}
@@ -118,16 +116,14 @@ func fullChannel(t *testing.T) {
 	s.PublishNext(lab.Orders, 30)
 	var unacked []*sfstream.Message
 	for range 5 {
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		unacked = append(unacked, m)
 	}
 	for i := range 20 {
 		s.PublishNext(lab.Invoices, 1)
 		published := time.Now()
 		for {
-			m, err := c.Receive(t.Context())
-			lab.Must(t, err)
+			m := receive(t, c)
 			if m.Channel == lab.Orders { // one reply may pass the bound
 				unacked = append(unacked, m)
 				continue
@@ -145,8 +141,7 @@ func fullChannel(t *testing.T) {
 	}
 	for i := 0; i < 30; i++ {
 		if i == len(unacked) {
-			m, err := c.Receive(t.Context())
-			lab.Must(t, err)
+			m := receive(t, c)
 			unacked = append(unacked, m)
 		}
 		if unacked[i].ID != strconv.Itoa(i+1) {
@@ -200,15 +195,13 @@ func refusedChannel(t *testing.T) {
 		for range 5 {
 			s.PublishNext(lab.Invoices, 1)
 			published := time.Now()
-			m, err := c.Receive(t.Context())
-			lab.Must(t, err)
+			m := receive(t, c)
 			if took := time.Since(published); m.Channel != lab.Invoices || took > time.Second {
 				t.Errorf("%s: %s after %v", refusal, m.Channel, took)
 			}
 			m.Ack()
 		}
-		m, err := c.Receive(t.Context())
-		lab.Must(t, err)
+		m := receive(t, c)
 		if m.Channel != lab.Orders || m.ID != strconv.Itoa(before+1) {
 			t.Errorf("%s: %s %s", refusal, m.Channel, m.ID)
 		}

@@ -178,7 +178,8 @@ func almostTheName(t *testing.T) {
 	lab.Contains(t, log.String(), "level=WARN", "channel=/topic/Lab", "events=/topic/Lab/")
 }
 
-// grpc-go's own limit is none of Salesforce's allocations.
+// oversizeResponse: a response over grpc-go's own limit says nothing about the allocations that
+// Salesforce limits.
 func oversizeResponse(t *testing.T) {
 	s := lab.NewScene(t)
 	s.PublishNext(lab.Orders, 100)

@@ -23,10 +23,10 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractWorld proves that what orgs, networks and proxies do beyond their documentation
+// worldRules prove that what orgs, networks and proxies do beyond their documentation
 // loses nothing and ends nothing, and that the truth about it is told.
-func contractWorld() []rule {
-	rules := slices.Concat(movedRules(), partingRules(), streamsRules(), passingRules(), unknownRules(), refusedRules(), pageRules(), toldRules(), []rule{
+func worldRules() []rule {
+	rules := []rule{
 		{number: 3, words: "a file of markers that is deleted while it is open fails to save", run: deletedFile},
 		{number: 7, words: "a group that no marker can name is told, and a restart loses none of it", run: hugeGroup},
 		{number: 10, words: "a policy that is nil is refused", run: nilPolicy},
@@ -34,7 +34,7 @@ func contractWorld() []rule {
 		{number: 10, words: "errors and log lines are one line each", run: oneLineEach},
 		{number: 12, words: "Subscribe that Unsubscribe ends says so", run: unsubscribedMeanwhile},
 		{number: 12, words: "Ack of no message does nothing", run: ackOfNothing},
-	})
+	}
 	return append(rules, each(rule{number: 10, words: "a policy whose waits are %s storms nobody"}, []time.Duration{0, -2, -time.Hour, time.Nanosecond}, noWaits)...)
 }
 
@@ -237,9 +237,7 @@ func unsubscribedMeanwhile(t *testing.T) {
 }
 
 func ackOfNothing(t *testing.T) {
-	s := lab.NewScene(t)
-	s.PublishNext(lab.Orders, 1)
-	c := s.Following()
+	s, c := following(t, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	m, err := c.Receive(ctx)

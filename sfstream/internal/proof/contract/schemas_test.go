@@ -16,130 +16,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// duplicateRules prove what is known again after a reconnect, and what is not.
-func duplicateRules() []rule {
-	return []rule{
-		{number: 7, words: "what a server resends after a reconnect is dropped", run: resentAfterReconnect},
-		{number: 7, words: "what a server resends while it waits or is unacked is dropped", run: resentWhileUnacked},
-		{number: 7, words: "the last 1,000 are remembered", run: lastThousand},
-		{number: 7, words: "the same event id with another replay id is another event", run: sameEventID},
-		{number: 7, words: "an event without a replay id is never taken for a duplicate", run: noReplayID},
-		{number: 7, words: "a fallback clears the memory", run: fallbackClearsMemory},
-		{number: 7, words: "resuming from the oldest without a fallback repeats nothing", run: resumedFromOldest},
-		{number: 7, words: "another subscription of the channel remembers nothing", run: anotherSubscription},
-	}
-}
-
-func resentAfterReconnect(t *testing.T) {
-	l := lab.New(t)
-	l.PublishOrders(lab.Numbers(1, 30)...)
-	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
-	l.Expect(lab.Numbers(1, 30)...)
-	for n := 31; n < 40; n++ {
-		l.Duplicate(lab.LabOrders, n%7)
-		l.Outage(time.Second, func() { l.PublishOrders(n) })
-		l.Expect(n)
-	}
-	l.ExpectStillWorks(lab.LabOrders)
-}
-
-func resentWhileUnacked(t *testing.T) {
-	l := lab.New(t)
-	l.PublishOrders(1, 2, 3, 4)
-	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithAck(sfstream.AckManual))
-	one, two := l.Receive(), l.Receive()
-	l.Duplicate(lab.LabOrders, 4)
-	l.Reconnect(lab.LabOrders)
-	l.Pass(time.Minute)
-	l.Expect(3, 4)
-	one.Ack()
-	two.Ack()
-	l.ExpectStillWorks(lab.LabOrders)
-}
-
-func lastThousand(t *testing.T) {
-	l := lab.New(t)
-	l.PublishOrders(lab.Numbers(1, 1500)...)
-	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
-	l.Expect(lab.Numbers(1, 1500)...)
-	l.Duplicate(lab.LabOrders, 1000)
-	l.Reconnect(lab.LabOrders)
-	l.PublishOrders(1501)
-	l.Expect(1501)
-	l.Duplicate(lab.LabOrders, 1100) // 402 … 501 are forgotten
-	l.Reconnect(lab.LabOrders)
-	l.Expect(lab.Numbers(402, 501)...)
-	l.ExpectStillWorks(lab.LabOrders)
-}
-
-func sameEventID(t *testing.T) {
-	l := lab.New(t)
-	payload := l.Payload(1)
-	raw := sfstreamtest.RawEvent{Payload: payload, ID: "chosen by the publisher"}
-	l.Follow()
-	for range 3 {
-		_, err := l.PublishRaw(lab.LabOrders, raw)
-		l.Must(err)
-		_, err = l.PublishRaw(lab.LabOrders, raw)
-		l.Must(err)
-		l.Expect(1, 1)
-		l.Reconnect(lab.LabOrders)
-	}
-}
-
-func noReplayID(t *testing.T) {
-	l := lab.New(t)
-	payload := l.Payload(2)
-	l.Follow()
-	l.PublishOrders(1)
-	_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: payload, NoReplayID: true})
-	l.Must(err)
-	l.Expect(1, 2)
-	l.Reconnect(lab.LabOrders)
-	l.Expect(2) // it is after the position
-	l.PublishOrders(3)
-	l.Expect(3)
-	l.Reconnect(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
-}
-
-func fallbackClearsMemory(t *testing.T) {
-	l := lab.New(t)
-	l.PublishOrders(1, 2, 3)
-	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Expect(1, 2, 3)
-	l.Reject(lab.LabOrders, 1, lab.StaleReplayID)
-	l.DropConnections()
-	l.Expect(1, 2, 3)
-	l.ExpectStillWorks(lab.LabOrders)
-}
-
-func resumedFromOldest(t *testing.T) {
-	l := lab.New(t)
-	l.Follow()
-	l.PublishOrders(1, 2, 3)
-	l.Expect(1, 2, 3)
-	l.Reject(lab.LabOrders, 1, lab.StaleReplayID) // the channel is followed until now: not stale
-	l.DropConnections()
-	l.PublishOrders(4)
-	l.Expect(4)
-	if n := l.GapCount(); n != 0 {
-		t.Errorf("%d gaps", n)
-	}
-}
-
-func anotherSubscription(t *testing.T) {
-	l := lab.New(t)
-	l.PublishOrders(1, 2, 3)
-	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
-	l.Receive().Ack()
-	l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders)) // 2 and 3 count as never received
-	l.Subscribe(lab.LabOrders)
-	l.Expect(2, 3)
-}
-
-// badEventRules prove what becomes of events that cannot be read.
-func badEventRules() []rule {
+// schemaRules prove how schemas come, and what becomes of events that cannot be read.
+func schemaRules() []rule {
 	rules := []rule{
 		// Pub/Sub API only: JSON needs no schema.
 		{number: 9, words: "a schema is fetched once per id, however schemas interleave", run: schemaFetchedOnce, only: sfstream.PubSub},
@@ -259,9 +137,7 @@ func schemaRefusesToken(t *testing.T) {
 	l.ExpireToken() // the open stream lives on, as Salesforce's do
 	l.PublishOrders(1)
 	l.Expect(1)
-	if n := l.Logins(); n != 2 {
-		t.Errorf("%d logins", n)
-	}
+	expectLogins(l, 2)
 	l.ExpectStillWorks(lab.LabOrders)
 }
 

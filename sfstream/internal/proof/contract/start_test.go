@@ -14,11 +14,6 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contractReplayRules are rules 4–7, 9 and 10 of the delivery contract.
-func contractReplayRules() []rule {
-	return slices.Concat(startRules(), resumeRules(), staleRules(), duplicateRules(), badEventRules(), endRules())
-}
-
 // startRules prove where a subscription starts.
 func startRules() []rule {
 	return []rule{
