@@ -1,7 +1,6 @@
 package sfstream
 
 import (
-	"errors"
 	"strings"
 	"time"
 )
@@ -57,8 +56,6 @@ type ChangeEvent struct {
 	// Message.ApplyDiff. Fields has the diff, over the Streaming API as {"diff": text}.
 	DiffFields []string
 }
-
-var errNoChange = errors.New("it is not an event of Change Data Capture")
 
 // Change returns the header of a change event, with field names for bitmaps: those
 // of the schema that the event was written with. The rest of the payload is not

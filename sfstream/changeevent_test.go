@@ -37,7 +37,7 @@ func vector(tb testing.TB, schema, name string) *Message {
 // streamedChange is a change event of the Streaming API with this payload.
 func streamedChange(payload string) *Message {
 	m := new(Message)
-	new(codec).readEvent(m, "/data/ChangeEvents", []byte(`{"schema":"x","payload":`+payload+`,"event":{"replayId":1}}`))
+	m.readEvent(new(codec), "/data/ChangeEvents", []byte(`{"schema":"x","payload":`+payload+`,"event":{"replayId":1}}`))
 	return m
 }
 
@@ -205,7 +205,7 @@ func TestChangeOfWhatIsNoneIsADecodeError(t *testing.T) {
 	cut.payload = cut.payload[:10]
 	noSchema := &Message{codec: &codec{schema: avro.Unusable(errors.New("gone"))}}
 	topic := new(Message)
-	new(codec).readEvent(topic, "/topic/A", []byte(`{"sobject":{"Id":"1"},"event":{"type":"created"}}`))
+	topic.readEvent(new(codec), "/topic/A", []byte(`{"sobject":{"Id":"1"},"event":{"type":"created"}}`))
 	for name, tt := range map[string]struct {
 		m           *Message
 		field, says string

@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,21 @@ type preferences struct {
 }
 
 func newPreferences() preferences {
-	return preferences{marshal: json.Marshal, binder: newBinder()}
+	return preferences{marshal: json.Marshal, binder: &avro.Binder{Optional: optional, Time: parseTime}}
+}
+
+// parseTime reads what Fields gives for times. A time of day is one of 1970-01-01.
+func parseTime(s string) (time.Time, bool) {
+	if t, ok := jsonevent.ParseTime(s); ok {
+		return t, true
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t, true
+	}
+	if t, err := time.Parse("15:04:05.000Z", s); err == nil {
+		return t.AddDate(1970, 0, 0), true
+	}
+	return time.Time{}, false
 }
 
 func (c *codec) preferences() *preferences {
@@ -45,15 +60,10 @@ func (c *codec) isJSON() bool { return c != nil && c.schema == nil }
 // isAvro reports whether the message came over the Pub/Sub API, and its schema is one.
 func (c *codec) isAvro() bool { return c != nil && c.schema != nil && c.schema.Err() == nil }
 
-// readEvent fills a message from the data of an event of the Streaming API, of which it reads the
-// envelope alone.
-func (c *codec) readEvent(m *Message, channel string, data []byte) {
-	env := jsonevent.Event(data).Envelope()
-	m.Channel, m.payload, m.codec = channel, data, c
-	m.SchemaID, m.ID, m.ReplayID, m.Type = env.SchemaID, env.ID, env.ReplayID, env.Type
-}
-
-var errNobodys = errors.New("the message did not come from a client")
+var (
+	errNobodys  = errors.New("the message did not come from a client")
+	errNoChange = errors.New("it is not an event of Change Data Capture")
+)
 
 // readable returns why no payload can be read, whatever is in it.
 func (c *codec) readable() error {
@@ -211,4 +221,17 @@ func (c *codec) appendIdentity(b, payload []byte) (encoding []byte, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// appendParts completes an encoding that has the record ids.
+func appendParts[T string | []byte](b, entity []byte, change T, transaction []byte, sequence int64) []byte {
+	b = appendText(b, "")
+	b = appendText(b, entity)
+	b = appendText(b, change)
+	b = appendText(b, transaction)
+	return binary.AppendVarint(b, sequence)
+}
+
+func appendText[T string | []byte](b []byte, text T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }

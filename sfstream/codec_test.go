@@ -33,7 +33,7 @@ func TestATextThatLooksLikeADateStaysAsItCame(t *testing.T) {
 			"generic":        `{"payload":%q,"event":{"replayId":1}}`,
 		} {
 			m := new(Message)
-			new(codec).readEvent(m, "/x", fmt.Appendf(nil, format, text))
+			m.readEvent(new(codec), "/x", fmt.Appendf(nil, format, text))
 			fields, err := m.Fields()
 			field := "Text__c"
 			if kind == "generic" {
@@ -61,7 +61,7 @@ func TestATextThatLooksLikeADateStaysAsItCame(t *testing.T) {
 // Who asks for a time gets one of what is one.
 func TestATimeOfAnotherZoneGoesIntoATime(t *testing.T) {
 	m := new(Message)
-	new(codec).readEvent(m, "/event/A__e", []byte(`{"payload":{"When":"2021-02-09T11:11:12.345678+01:00","Then":"2021-02-09T11:11:12-0500"},"event":{"replayId":1}}`))
+	m.readEvent(new(codec), "/event/A__e", []byte(`{"payload":{"When":"2021-02-09T11:11:12.345678+01:00","Then":"2021-02-09T11:11:12-0500"},"event":{"replayId":1}}`))
 	got, err := Decode[struct{ When, Then time.Time }](m)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestATimeOfAnotherZoneGoesIntoATime(t *testing.T) {
 
 func TestTheCreatedDateOfAnEventStaysAsItCame(t *testing.T) {
 	m := new(Message)
-	new(codec).readEvent(m, "/u/a", []byte(`{"payload":"","event":{"replayId":1,"createdDate":"2021-02-09T11:11:12.345678Z"}}`))
+	m.readEvent(new(codec), "/u/a", []byte(`{"payload":"","event":{"replayId":1,"createdDate":"2021-02-09T11:11:12.345678Z"}}`))
 	if text, err := m.MarshalJSON(); err != nil || !strings.Contains(string(text), `"createdDate":"2021-02-09T11:11:12.345678Z"`) {
 		t.Errorf("%s, %v", text, err)
 	}

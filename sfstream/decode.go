@@ -3,10 +3,6 @@ package sfstream
 import (
 	"fmt"
 	"reflect"
-	"time"
-
-	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
-	"github.com/sfstream/sfstream-go/sfstream/internal/jsonevent"
 )
 
 // Decode returns the payload as a T; see Message.Decode.
@@ -75,20 +71,4 @@ func (m *Message) Decode(v any) error {
 		return m.payloadError(err)
 	}
 	return nil
-}
-
-func newBinder() *avro.Binder { return &avro.Binder{Optional: optional, Time: parseTime} }
-
-// parseTime reads what Fields gives for times. A time of day is one of 1970-01-01.
-func parseTime(s string) (time.Time, bool) {
-	if t, ok := jsonevent.ParseTime(s); ok {
-		return t, true
-	}
-	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		return t, true
-	}
-	if t, err := time.Parse("15:04:05.000Z", s); err == nil {
-		return t.AddDate(1970, 0, 0), true
-	}
-	return time.Time{}, false
 }

@@ -12,7 +12,7 @@ const namesSchema = `{"type":"record","name":"Order__e","fields":[{"name":"Creat
 
 func namesEvents(t *testing.T) map[string]*Message {
 	cometd := new(Message)
-	new(codec).readEvent(cometd, "/event/Order__e", []byte(`{"payload":{"CreatedDate":"2025-01-01T00:00:00Z","Number__c":"A-1","Amount":1.5,"amount":2.5,"Place":{"City__c":"Lyon"}},"event":{"replayId":7}}`))
+	cometd.readEvent(new(codec), "/event/Order__e", []byte(`{"payload":{"CreatedDate":"2025-01-01T00:00:00Z","Number__c":"A-1","Amount":1.5,"amount":2.5,"Place":{"City__c":"Lyon"}},"event":{"replayId":7}}`))
 	pubsub := avroEvent(t, namesSchema, map[string]any{"CreatedDate": int64(1735689600000), "Number__c": "A-1", "Amount": 1.5, "amount": 2.5,
 		"Place": map[string]any{"Place": map[string]any{"City__c": "Lyon"}}})
 	pubsub.Channel = "/event/Order__e"

@@ -270,7 +270,7 @@ func TestOtherEventsHaveNothingEnriched(t *testing.T) {
 		`{"payload":{"N__c":1},"event":{"replayId":1}}`, `{"payload":"text","event":{"replayId":1}}`, `{"sobject":{"Id":"1"},"event":{"type":"updated"}}`,
 	} {
 		m := new(Message)
-		new(codec).readEvent(m, "/x", []byte(data))
+		m.readEvent(new(codec), "/x", []byte(data))
 		if enriched, err := m.Enriched(); err != nil || enriched != nil {
 			t.Errorf("%s: %v, %v", data, enriched, err)
 		}
@@ -293,7 +293,7 @@ func FuzzEnriched(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data string) {
 		m := new(Message)
-		new(codec).readEvent(m, "/data/ChangeEvents", []byte(data))
+		m.readEvent(new(codec), "/data/ChangeEvents", []byte(data))
 		value, enriched, err := m.value()
 		if err != nil {
 			return

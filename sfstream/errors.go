@@ -176,6 +176,8 @@ func (e *ServerError) hint() string {
 	}
 }
 
+const restOnlyAdvice = "the access token is a JWT, which Salesforce takes for REST only: turn off JWT-based access tokens in the app's settings"
+
 // An AuthError says that a login failed. It unwraps to the *authenticator.Error, or to the
 // *ServerError of a server that refused one fresh token after another.
 type AuthError struct {

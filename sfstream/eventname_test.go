@@ -25,7 +25,7 @@ func TestEventNameOverTheStreamingAPI(t *testing.T) {
 		{"/u/notices", `{"payload":"text","event":{}}`, ""},
 	} {
 		m := new(Message)
-		new(codec).readEvent(m, tt.channel, []byte(tt.data))
+		m.readEvent(new(codec), tt.channel, []byte(tt.data))
 		if got := m.EventName(); got != tt.want {
 			t.Errorf("%s %s: %q, want %q", tt.channel, tt.data, got, tt.want)
 		}

@@ -133,19 +133,6 @@ func (m *Message) appendIdentity(b []byte) (encoding []byte, ok bool) {
 	return encoding, ok
 }
 
-// appendParts completes an encoding that has the record ids.
-func appendParts[T string | []byte](b, entity []byte, change T, transaction []byte, sequence int64) []byte {
-	b = appendText(b, "")
-	b = appendText(b, entity)
-	b = appendText(b, change)
-	b = appendText(b, transaction)
-	return binary.AppendVarint(b, sequence)
-}
-
-func appendText[T string | []byte](b []byte, text T) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
-}
-
 const (
 	hashStart  = 0x9e3779b97f4a7c15 // of the golden ratio and of pi
 	hashFactor = 0x243f6a8885a308d3

@@ -71,7 +71,7 @@ func onBothAPIs(tb testing.TB, with map[string]any, phone any) map[string]*Messa
 		body = fmt.Sprintf(`,"Phone":%q`, phone)
 	}
 	cometd := new(Message)
-	new(codec).readEvent(cometd, "/data/ChangeEvents", []byte(`{"schema":"x","payload":{"ChangeEventHeader":{`+strings.Join(parts, ",")+`}`+body+`},"event":{"replayId":7}}`))
+	cometd.readEvent(new(codec), "/data/ChangeEvents", []byte(`{"schema":"x","payload":{"ChangeEventHeader":{`+strings.Join(parts, ",")+`}`+body+`},"event":{"replayId":7}}`))
 	return map[string]*Message{"Pub/Sub": pubsub, "CometD": cometd}
 }
 

@@ -306,8 +306,6 @@ func (r *relocation) due(now time.Time) bool {
 	return true
 }
 
-const restOnlyAdvice = "the access token is a JWT, which Salesforce takes for REST only: turn off JWT-based access tokens in the app's settings"
-
 // restOnly reports whether a token has the form of a JWT. Opaque tokens may have
 // dots as well, but begin with the org's id and an exclamation mark.
 func restOnly(token string) bool {

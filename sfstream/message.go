@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonevent"
 )
 
 // A Message is one event. Its methods may be called from any goroutine, also
@@ -28,6 +30,14 @@ type Message struct {
 	payload []byte // Avro; over the Streaming API the JSON of the event's data
 	codec   *codec // reads the payload; nil: the message did not come from a client
 	slot    slot   // its place in the inbox of its client
+}
+
+// readEvent fills a message from the data of an event of the Streaming API, of which it reads the
+// envelope alone.
+func (m *Message) readEvent(c *codec, channel string, data []byte) {
+	env := jsonevent.Event(data).Envelope()
+	m.Channel, m.payload, m.codec = channel, data, c
+	m.SchemaID, m.ID, m.ReplayID, m.Type = env.SchemaID, env.ID, env.ReplayID, env.Type
 }
 
 // Date is when the event happened by its own account: the createdDate of a

@@ -1,6 +1,11 @@
 package sfstream
 
-import "strings"
+import (
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
 
 // job is a message that a Run has taken from the queue and that is not settled.
 type job struct {
@@ -12,6 +17,14 @@ type job struct {
 	after  []*job   // the jobs that wait for this one
 
 	outcome
+}
+
+// outcome is the result of a job's last attempt: the job is settled, is to be retried, or
+// has failed and ends Run.
+type outcome struct {
+	retryAt time.Time       // when to call the handler again; zero: never
+	err     error           // what Run returns; nil: the job does not end Run
+	backOff backoff.BackOff // the waits of this job's retries; nil: it has not failed yet
 }
 
 // scope is the set of jobs whose keys are compared: those of one channel, or those of all

@@ -218,14 +218,6 @@ type runner struct {
 	running    sync.WaitGroup
 }
 
-// outcome is the result of a job's last attempt: the job is settled, is to be retried, or
-// has failed and ends Run.
-type outcome struct {
-	retryAt time.Time       // when to call the handler again; zero: never
-	err     error           // what Run returns; nil: the job does not end Run
-	backOff backoff.BackOff // the waits of this job's retries; nil: it has not failed yet
-}
-
 // dispatch hands messages to workers until Run is to end.
 func (r *runner) dispatch(ctx context.Context) error {
 	c := r.client

@@ -162,7 +162,7 @@ func (m *merger) events(queue []batch, bare string, events []bayeux.Event, withC
 	c.cameWithCall = c.cameWithCall || withCall
 	messages := make([]Message, len(events))
 	for i := range events {
-		m.codec.readEvent(&messages[i], c.sub.Name, events[i].Data)
+		messages[i].readEvent(m.codec, c.sub.Name, events[i].Data)
 	}
 	if m.holds(c) {
 		c.held = append(c.held, messages...)

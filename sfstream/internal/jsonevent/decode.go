@@ -15,6 +15,7 @@ type Error struct {
 	Err   error
 }
 
+// Error names the field, if one is at fault.
 func (e *Error) Error() string {
 	if e.Field == "" {
 		return "jsonevent: " + e.Err.Error()
