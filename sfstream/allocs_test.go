@@ -88,7 +88,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &pubsubSession{sub: &f.sub.Credit, inbound: inbound{lastID: "schema", lastCodec: &codec{schema: schema}}}
+	s := &pubsubSession{sub: &f.sub.Credit, inbound: inbound{codecs: codecs{lastID: "schema", last: &codec{schema: schema}}}}
 	frames := make([]mem.BufferSlice, recent.Remembered/gateBatch+gateBatches+1)
 	for i := range frames {
 		response := new(eventbus.FetchResponse)

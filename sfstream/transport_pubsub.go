@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,20 +47,11 @@ const (
 
 // pubsub is the transport over the Pub/Sub API. Its streams share a connection.
 type pubsub struct {
-	endpoint string
-	dial     []grpc.DialOption
-	silence  time.Duration // WithKeepaliveTimeout
-	raw      func(channel string, response []byte)
-	log      *slog.Logger
-	schemas  avro.Registry
-	prefs    *preferences
-
-	mu        sync.Mutex
-	conn      *connection   // for new sessions; nil: the next session makes one
-	most      int           // sessions on a connection: maxStreams, or what one turned out to carry
-	apart     bool          // unary calls use calls, because streams may take all of conn
-	calls     *connection   // nil: the next unary call makes it, if apart
-	pingAfter time.Duration // of connections made from now on
+	conns   *connections
+	silence time.Duration // WithKeepaliveTimeout
+	raw     func(channel string, response []byte)
+	schemas avro.Registry
+	prefs   *preferences
 }
 
 func newPubsub(cfg *config) *pubsub {
@@ -70,24 +59,23 @@ func newPubsub(cfg *config) *pubsub {
 	if cfg.plaintext {
 		creds = insecure.NewCredentials()
 	}
+	dial := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithReadBufferSize(readBuffer),
+	}, cfg.dial...)
 	return &pubsub{
-		endpoint: cfg.endpoint,
-		silence:  cfg.keepaliveTimeout,
-		most:     maxStreams,
-		raw:      cfg.hooks.OnRaw,
-		log:      cfg.log,
-		prefs:    &cfg.prefs,
-
-		pingAfter: pingAfter,
-		dial: append([]grpc.DialOption{
-			grpc.WithTransportCredentials(creds),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
-			grpc.WithInitialWindowSize(streamWindow),
-			grpc.WithInitialConnWindowSize(connWindow),
-			grpc.WithReadBufferSize(readBuffer),
-		}, cfg.dial...),
+		conns:   newConnections(cfg.endpoint, dial, cfg.log),
+		silence: cfg.keepaliveTimeout,
+		raw:     cfg.hooks.OnRaw,
+		prefs:   &cfg.prefs,
 	}
 }
+
+// close closes the connections. The caller has ended all sessions.
+func (t *pubsub) close() { t.conns.close() }
 
 // outgoing adds the metadata that every RPC carries: the credentials and an id for support.
 func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Context {
@@ -106,7 +94,7 @@ func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Con
 
 func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error) {
 	req := reqs[0] // a stream follows one channel
-	conn, err := t.acquire()
+	conn, err := t.conns.acquire()
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +102,7 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 		transport: t, conn: conn, creds: creds, sub: req.sub,
 		creditDone: make(chan struct{}), sending: make(chan struct{}, 1),
 	}
+	s.inbound.codecs = codecs{channel: req.sub.Name, schemas: &t.schemas, prefs: t.prefs, fetch: s.fetchSchema}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if err := s.start(req); err != nil {
 		s.cancel()
@@ -131,7 +120,7 @@ func (s *pubsubSession) start(req request) (err error) {
 		if err := s.verify(); err != nil {
 			return err
 		}
-		if s.conn, err = s.transport.exchange(s.conn); err != nil {
+		if s.conn, err = s.transport.conns.exchange(s.conn); err != nil {
 			return err
 		}
 	}
@@ -141,7 +130,7 @@ func (s *pubsubSession) start(req request) (err error) {
 	s.stream, err = client.SubscribeResponses(outgoing(s.ctx, s.creds))
 	if !s.watchdog.Stop() {
 		if s.conn.GetState() == connectivity.Ready {
-			s.transport.crowded(s.conn)
+			s.transport.conns.crowded(s.conn)
 		}
 		return s.silentError(openTimeout)
 	}
@@ -149,7 +138,7 @@ func (s *pubsubSession) start(req request) (err error) {
 		return s.translate(err, nil)
 	}
 	s.counted = true
-	s.transport.counted(s.conn, 1)
+	s.transport.conns.counted(s.conn, 1)
 	first := &eventbus.FetchRequest{TopicName: s.sub.Name, NumRequested: int32(s.sub.First())}
 	switch {
 	case len(req.position.id) > 0:
@@ -171,7 +160,7 @@ func (s *pubsubSession) start(req request) (err error) {
 // so later, or never: for some mistakes the server just sends no events.
 func (s *pubsubSession) verify() error {
 	var info *eventbus.TopicInfo
-	trailer, err := s.transport.call(s.ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+	trailer, err := s.transport.conns.call(s.ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
 		info, err = client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.Name}, opts...)
 		return err
 	})
@@ -185,6 +174,19 @@ func (s *pubsubSession) verify() error {
 		}
 	}
 	return nil
+}
+
+// fetchSchema asks the server for a schema.
+func (s *pubsubSession) fetchSchema(ctx context.Context, id string) (schema string, err error) {
+	var info *eventbus.SchemaInfo
+	trailer, err := s.transport.conns.call(ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+		info, err = client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, opts...)
+		return err
+	})
+	if err != nil {
+		return "", s.translate(err, trailer)
+	}
+	return info.SchemaJson, nil
 }
 
 // pubsubSession is one stream of one channel.
@@ -213,10 +215,7 @@ type inbound struct {
 	response eventbus.Response // the last one
 	begun    bool              // recv has reported that the channel is accepted
 	failed   error             // what recv returns next: a schema could not be fetched
-
-	lastID    string // of the schema of the last event
-	lastCodec *codec
-	codecs    map[string]*codec // by id of the schema, also of those that cannot be had in this session
+	codecs   codecs
 }
 
 // sendCredit asks the server for more events as the program takes them, also while recv blocks.
@@ -274,7 +273,7 @@ func (s *pubsubSession) giveUp() {
 // in their error texts.
 func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
 	if strings.Contains(err.Error(), "too_many_pings") { // of a GOAWAY grpc-go keeps the text only
-		s.transport.punished(s.conn)
+		s.transport.conns.punished(s.conn)
 	}
 	if text := err.Error(); s.hide(text) != text {
 		st := status.Convert(err)
@@ -291,7 +290,7 @@ func (s *pubsubSession) hide(text string) string {
 
 // silentError is the error of a stream that giveUp has ended.
 func (s *pubsubSession) silentError(after time.Duration) error {
-	s.transport.retire(s.conn) // so that no other stream waits as long on this connection
+	s.transport.conns.retire(s.conn) // so that no other stream waits as long on this connection
 	return &ServerError{API: apiPubSub, Channel: s.sub.Name, Code: Unavailable, err: errSilent,
 		Message: fmt.Sprintf("nothing came for %s, not even a keepalive", after)}
 }
@@ -306,9 +305,9 @@ func (s *pubsubSession) close() {
 // leave gives the session's place on the connection back.
 func (s *pubsubSession) leave() {
 	if s.counted {
-		s.transport.counted(s.conn, -1)
+		s.transport.conns.counted(s.conn, -1)
 	}
-	s.transport.release(s.conn)
+	s.transport.conns.release(s.conn)
 }
 
 // update has nothing to do: a stream follows one channel, and ends with it.
@@ -370,14 +369,8 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 		m.ReplayID = copier.Copy(event.ReplayID)
 		m.payload = copier.Copy(event.Payload)
 		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]
-		id := r.Bytes(event.SchemaID)
-		if string(id) == in.lastID && in.lastCodec != nil {
-			m.SchemaID, m.codec = in.lastID, in.lastCodec
-			continue
-		}
-		m.SchemaID = string(id)
 		var err error
-		if m.codec, err = s.codec(m.SchemaID); err != nil {
+		if m.SchemaID, m.codec, err = in.codecs.get(s.ctx, r.Bytes(event.SchemaID)); err != nil {
 			// The batch is not lost: the next session begins behind the last event that was queued.
 			in.failed = err
 			return batch{kind: batchUndeliverable, sub: s.sub, latest: messages[0].ReplayID}

@@ -3,6 +3,8 @@ package sfstream
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -34,13 +36,32 @@ const (
 	pingTimeout = 15 * time.Second
 )
 
+// connections are the gRPC connections of the transport, which its sessions share: they keep as few as
+// carry all streams.
+type connections struct {
+	endpoint string
+	dial     []grpc.DialOption
+	log      *slog.Logger
+
+	mu        sync.Mutex
+	current   *connection   // for new sessions; nil: the next session makes one
+	most      int           // sessions on a connection: maxStreams, or what one turned out to carry
+	apart     bool          // unary calls use calls, because streams may take all of current
+	calls     *connection   // nil: the next unary call makes it, if apart
+	pingAfter time.Duration // of connections made from now on
+}
+
+func newConnections(endpoint string, dial []grpc.DialOption, log *slog.Logger) *connections {
+	return &connections{endpoint: endpoint, dial: dial, log: log, most: maxStreams, pingAfter: pingAfter}
+}
+
 // connection is a gRPC connection that sessions share. It is never repaired: a connection that
 // cannot be trusted is retired, and closed when its last session has ended.
 type connection struct {
 	*grpc.ClientConn
 	made time.Time
 
-	// pubsub.mu guards these.
+	// connections.mu guards these.
 	sessions int  // including those of unary calls
 	streams  int  // how many of the sessions have opened their stream
 	retired  bool // no new session gets it
@@ -49,22 +70,22 @@ type connection struct {
 // acquire returns the connection for a new session, which must release it. It replaces a connection
 // that failed to connect: grpc-go would wait for its own backoff, up to two minutes, while the link
 // has already decided that now is the time to try.
-func (t *pubsub) acquire() (*connection, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c := t.conn; c != nil && (broken(c.ClientConn) && time.Since(c.made) >= dialEvery || c.sessions >= t.most) {
-		t.retireLocked(c)
+func (p *connections) acquire() (*connection, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.current; c != nil && (broken(c.ClientConn) && time.Since(c.made) >= dialEvery || c.sessions >= p.most) {
+		p.retireLocked(c)
 	}
-	return t.takeLocked(&t.conn)
+	return p.takeLocked(&p.current)
 }
 
 // takeLocked counts a session on a connection, and makes the connection where there is none.
-func (t *pubsub) takeLocked(c **connection) (*connection, error) {
+func (p *connections) takeLocked(c **connection) (*connection, error) {
 	if *c == nil {
-		pings := keepalive.ClientParameters{Time: t.pingAfter, Timeout: pingTimeout}
-		conn, err := grpc.NewClient(t.endpoint, append([]grpc.DialOption{grpc.WithKeepaliveParams(pings)}, t.dial...)...)
+		pings := keepalive.ClientParameters{Time: p.pingAfter, Timeout: pingTimeout}
+		conn, err := grpc.NewClient(p.endpoint, append([]grpc.DialOption{grpc.WithKeepaliveParams(pings)}, p.dial...)...)
 		if err != nil {
-			return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, t.endpoint, err)
+			return nil, fmt.Errorf("%w: endpoint %s: %w", ErrInvalidOption, p.endpoint, err)
 		}
 		*c = &connection{ClientConn: conn, made: time.Now()}
 	}
@@ -72,59 +93,59 @@ func (t *pubsub) takeLocked(c **connection) (*connection, error) {
 	return *c, nil
 }
 
-func (t *pubsub) release(c *connection) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (p *connections) release(c *connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	c.sessions--
-	t.dropLocked(c)
+	p.dropLocked(c)
 }
 
 // retire takes a connection that went silent out of use: TCP may take 15 minutes to notice that it
 // is dead.
-func (t *pubsub) retire(c *connection) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.retireLocked(c)
+func (p *connections) retire(c *connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retireLocked(c)
 }
 
 // punished notes that the server or a proxy has ended a connection because of its pings. From now
 // on connections ping rarely, and a dead network is noticed when Salesforce's keepalive is missing.
-func (t *pubsub) punished(c *connection) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.pingAfter < pingRarely {
-		t.pingAfter = pingRarely
-		t.log.Info("the endpoint, or a proxy before it, takes no frequent pings: a dead network is noticed later from now on",
-			"endpoint", t.endpoint, "ping_every", pingRarely)
+func (p *connections) punished(c *connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pingAfter < pingRarely {
+		p.pingAfter = pingRarely
+		p.log.Info("the endpoint, or a proxy before it, takes no frequent pings: a dead network is noticed later from now on",
+			"endpoint", p.endpoint, "ping_every", pingRarely)
 	}
-	t.retireLocked(c)
+	p.retireLocked(c)
 }
 
-func (t *pubsub) retireLocked(c *connection) {
+func (p *connections) retireLocked(c *connection) {
 	c.retired = true
-	if t.conn == c {
-		t.conn = nil
+	if p.current == c {
+		p.current = nil
 	}
-	if t.calls == c {
-		t.calls = nil
+	if p.calls == c {
+		p.calls = nil
 	}
-	t.dropLocked(c)
+	p.dropLocked(c)
 }
 
 // dropLocked closes a retired connection that no session uses.
-func (t *pubsub) dropLocked(c *connection) {
+func (p *connections) dropLocked(c *connection) {
 	if c.retired && c.sessions == 0 {
 		c.Close() // its error only says that the connection was closed already
 	}
 }
 
 // close closes the connections. The caller has ended all sessions.
-func (t *pubsub) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, c := range []*connection{t.conn, t.calls} {
+func (p *connections) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range []*connection{p.current, p.calls} {
 		if c != nil {
-			t.retireLocked(c)
+			p.retireLocked(c)
 		}
 	}
 }
@@ -136,26 +157,26 @@ func broken(conn *grpc.ClientConn) bool {
 
 // call makes a unary call for a session: on the session's connection, or on the one for calls where
 // streams may take all that a connection carries.
-func (t *pubsub) call(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (metadata.MD, error) {
-	own, err := t.forCalls()
+func (p *connections) call(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (metadata.MD, error) {
+	own, err := p.forCalls()
 	if err != nil {
 		return nil, err
 	}
 	if own != nil {
-		defer t.release(own)
-		trailer, _, err := t.try(ctx, own, do)
+		defer p.release(own)
+		trailer, _, err := p.try(ctx, own, do)
 		return trailer, err
 	}
-	trailer, waited, err := t.try(ctx, c, do)
-	if !waited || !t.crowded(c) {
+	trailer, waited, err := p.try(ctx, c, do)
+	if !waited || !p.crowded(c) {
 		return trailer, err
 	}
-	return t.call(ctx, c, do) // the request has not been sent
+	return p.call(ctx, c, do) // the request has not been sent
 }
 
 // try makes one attempt at a unary call. waited says that the connection works but had no free
 // stream for the call.
-func (t *pubsub) try(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (trailer metadata.MD, waited bool, err error) {
+func (p *connections) try(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (trailer metadata.MD, waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
 	defer cancel()
 	var to peer.Peer // set as soon as the call has a stream
@@ -166,60 +187,60 @@ func (t *pubsub) try(ctx context.Context, c *connection, do func(context.Context
 	if to.Addr == nil && c.GetState() == connectivity.Ready && ctx.Err() != nil {
 		return trailer, true, err
 	}
-	t.retire(c) // no answer in time
+	p.retire(c) // no answer in time
 	return trailer, false, err
 }
 
 // counted adds n to the number of streams of a connection.
-func (t *pubsub) counted(c *connection, n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (p *connections) counted(c *connection, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	c.streams += n
 }
 
 // exchange returns another connection in place of one that carries as many streams as it can.
-func (t *pubsub) exchange(c *connection) (*connection, error) {
-	t.mu.Lock()
-	full := c.streams >= t.most
-	t.mu.Unlock()
+func (p *connections) exchange(c *connection) (*connection, error) {
+	p.mu.Lock()
+	full := c.streams >= p.most
+	p.mu.Unlock()
 	if !full {
 		return c, nil
 	}
-	other, err := t.acquire()
+	other, err := p.acquire()
 	if err != nil {
 		return c, err
 	}
-	t.release(c)
+	p.release(c)
 	return other, nil
 }
 
 // forCalls returns the connection for unary calls, which the caller must release; nil where calls
 // share the connections of the streams.
-func (t *pubsub) forCalls() (*connection, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.apart {
+func (p *connections) forCalls() (*connection, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.apart {
 		return nil, nil
 	}
-	if c := t.calls; c != nil && broken(c.ClientConn) && time.Since(c.made) >= dialEvery {
-		t.retireLocked(c)
+	if c := p.calls; c != nil && broken(c.ClientConn) && time.Since(c.made) >= dialEvery {
+		p.retireLocked(c)
 	}
-	return t.takeLocked(&t.calls)
+	return p.takeLocked(&p.calls)
 }
 
 // crowded notes that a working connection had no room for one more stream, of a session or of a
 // unary call, and reports whether its own streams are the reason. Some proxies let only one or two
 // streams through. Waiting for room would not help, because streams live for days.
-func (t *pubsub) crowded(c *connection) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (p *connections) crowded(c *connection) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if c.streams == 0 {
 		return false
 	}
-	t.most = min(t.most, c.streams)
-	if !t.apart {
-		t.apart = true
-		t.log.Info("a connection to the Pub/Sub API carries few streams, probably because of a proxy: more connections are used", "endpoint", t.endpoint)
+	p.most = min(p.most, c.streams)
+	if !p.apart {
+		p.apart = true
+		p.log.Info("a connection to the Pub/Sub API carries few streams, probably because of a proxy: more connections are used", "endpoint", p.endpoint)
 	}
 	return true
 }

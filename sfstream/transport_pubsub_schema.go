@@ -4,60 +4,64 @@ import (
 	"context"
 	"errors"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
-	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
 // maxCodecs is far above the few schemas that a channel has.
 const maxCodecs = 1000
 
-// codec returns the codec of events in the schema with an id. Where the schema will never be
-// available, it returns one with which decoding fails. The error is a failure that may pass.
-func (s *pubsubSession) codec(id string) (*codec, error) {
-	in := &s.inbound
-	c := in.codecs[id]
-	if c == nil {
-		schema, err := s.fetchSchema(id)
+// codecs are the codecs of a session's events, by the ids of their schemas. Sessions share the
+// schemas, and a schema is fetched once.
+type codecs struct {
+	channel string // for errors
+	schemas *avro.Registry
+	prefs   *preferences
+	fetch   func(ctx context.Context, id string) (schema string, err error)
+
+	lastID string // of the schema of the last event
+	last   *codec
+	byID   map[string]*codec // also of schemas that cannot be had in this session
+}
+
+// get returns the codec of an event whose schema has an id, and the id. Where the schema will never be
+// available, it returns a codec with which decoding fails. The error is a failure that may pass.
+func (c *codecs) get(ctx context.Context, schemaID []byte) (id string, found *codec, err error) {
+	if string(schemaID) == c.lastID && c.last != nil {
+		return c.lastID, c.last, nil
+	}
+	id = string(schemaID)
+	found = c.byID[id]
+	if found == nil {
+		schema, err := c.schema(ctx, id)
 		if permanentSchemaError(err) {
 			// Only this session remembers it: the user may be given the permission again.
 			schema, err = avro.Unusable(err), nil
 		}
 		if err != nil {
-			return nil, err
+			return id, nil, err
 		}
-		if in.codecs == nil || len(in.codecs) == maxCodecs {
-			in.codecs = make(map[string]*codec)
+		if c.byID == nil || len(c.byID) == maxCodecs {
+			c.byID = make(map[string]*codec)
 		}
-		c = &codec{schema: schema, prefs: s.transport.prefs}
-		in.codecs[id] = c
+		found = &codec{schema: schema, prefs: c.prefs}
+		c.byID[id] = found
 	}
-	in.lastID, in.lastCodec = id, c
-	return c, nil
+	c.lastID, c.last = id, found
+	return id, found, nil
 }
 
-// fetchSchema returns a schema that the transport knows, or asks the server for it.
-func (s *pubsubSession) fetchSchema(id string) (*avro.Schema, error) {
+// schema returns a schema that a session has fetched before, or fetches it.
+func (c *codecs) schema(ctx context.Context, id string) (*avro.Schema, error) {
 	if id == "" {
 		return nil, errNoSchemaID // Salesforce answers GetSchema without an id with an error
 	}
-	schema, err := s.transport.schemas.Get(s.ctx, id, func(ctx context.Context, id string) (string, error) {
-		var info *eventbus.SchemaInfo
-		trailer, err := s.transport.call(ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
-			info, err = client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, opts...)
-			return err
-		})
-		if err != nil {
-			return "", s.translate(err, trailer)
-		}
-		return info.SchemaJson, nil
-	})
-	if shared, ok := errors.AsType[*ServerError](err); ok && shared.Channel != s.sub.Name {
+	schema, err := c.schemas.Get(ctx, id, c.fetch)
+	if shared, ok := errors.AsType[*ServerError](err); ok && shared.Channel != c.channel {
 		own := *shared // sessions share the call, and its error names the channel that asked first
-		own.Channel = s.sub.Name
+		own.Channel = c.channel
 		err = &own
 	}
 	return schema, err
