@@ -3,6 +3,7 @@ package sfstream
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -105,3 +106,10 @@ const (
 	// that: they come with the answer to the subscribe, and receiving may fail all the same.
 	batchAnswered
 )
+
+// bareName is a channel's name without a filter: /topic/Accounts of /topic/Accounts?Region=EU. The
+// server names the events of a filtered subscription by it, and a replay id belongs to it.
+func bareName(channel string) string {
+	bare, _, _ := strings.Cut(channel, "?")
+	return bare
+}

@@ -10,12 +10,6 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
-// call is what one update of the link wants: channels to drop and channels to add.
-type call struct {
-	add  []request
-	drop []*subscription
-}
-
 // update hands channels to the goroutine of calls, which takes one update after the other, because
 // a channel may be dropped and added again.
 func (s *cometdSession) update(add []request, drop []*subscription) {

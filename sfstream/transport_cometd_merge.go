@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
@@ -145,6 +146,17 @@ func (m *merger) unsubscribed(sub *subscription) {
 func (m *merger) canAdd(bare string) bool {
 	c := m.channels[bare]
 	return c == nil || !c.dropped()
+}
+
+// almost returns the channel that the session follows under almost the bare name of events that it
+// does not follow: the names differ by case or by a slash. It is empty where there is none.
+func (m *merger) almost(bare string) string {
+	for name, c := range m.channels {
+		if !c.dropped() && strings.EqualFold(strings.Trim(name, "/"), strings.Trim(bare, "/")) {
+			return c.sub.Name
+		}
+	}
+	return ""
 }
 
 // events takes in events of one channel, which came with the reply to a call or with a connect. It

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
@@ -28,32 +29,42 @@ func checkAPIVersion(version string) error {
 	return nil
 }
 
-// apiVersion returns the configured version, else the newest one that the org has.
-func (t *cometd) apiVersion(ctx context.Context, instance string) (string, error) {
-	if t.version != "" {
-		return t.version, nil
+// apiVersion is the API version of the transport's requests.
+type apiVersion struct {
+	client     *http.Client
+	configured string // WithAPIVersion; empty: the org's newest
+
+	mu       sync.Mutex
+	instance string // the instance of which newest is the newest version
+	newest   string
+}
+
+// get returns the configured version, else the newest one that the org has.
+func (v *apiVersion) get(ctx context.Context, instance string) (string, error) {
+	if v.configured != "" {
+		return v.configured, nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock() // one link at a time asks the server
-	if t.instance == instance {
-		return t.newest, nil
+	v.mu.Lock()
+	defer v.mu.Unlock() // one link at a time asks the server
+	if v.instance == instance {
+		return v.newest, nil
 	}
-	newest, err := t.askVersion(ctx, instance)
+	newest, err := v.ask(ctx, instance)
 	if err == nil {
-		t.instance, t.newest = instance, newest
+		v.instance, v.newest = instance, newest
 	}
 	return newest, err
 }
 
-// askVersion asks an instance for the org's newest API version.
-func (t *cometd) askVersion(ctx context.Context, instance string) (string, error) {
+// ask asks an instance for the org's newest API version.
+func (v *apiVersion) ask(ctx context.Context, instance string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, instance+"/services/data/", nil) // needs no login
 	if err != nil {
 		return "", fmt.Errorf("%w: instance URL %q: %w", ErrInvalidOption, instance, err)
 	}
-	client := *t.client
+	client := *v.client
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if len(via) > 5 || req.URL.Host != via[0].URL.Host || isLoginPage(req.URL) {
 			return http.ErrUseLastResponse // the org has moved
@@ -77,9 +88,9 @@ func (t *cometd) askVersion(ctx context.Context, instance string) (string, error
 	}
 	err = json.Unmarshal(text, &versions)
 	newest, number := "", 0.0
-	for _, v := range versions {
-		if n, err := strconv.ParseFloat(v.Version, 64); err == nil && n > number && checkAPIVersion(v.Version) == nil {
-			newest, number = v.Version, n
+	for _, listed := range versions {
+		if n, err := strconv.ParseFloat(listed.Version, 64); err == nil && n > number && checkAPIVersion(listed.Version) == nil {
+			newest, number = listed.Version, n
 		}
 	}
 	if resp.StatusCode != http.StatusOK || err != nil || newest == "" {
