@@ -100,9 +100,9 @@ func (f *feed) isAccepted() bool { return isClosed(f.sub.Accepted()) }
 // streams reports whether the channel is followed over the Streaming API.
 func (f *feed) streams() bool { return f.sub.Key.API == apiCometD }
 
-// evidence is what it proves that the server has answered at a moment of Salesforce's clock, zero where
-// that is not known. Over the Pub/Sub API a quiet server proves that nothing is missing; over the
-// Streaming API it may be seeking through a backlog.
+// evidence is what an answer of the server proves, which came at a moment of Salesforce's clock (zero:
+// not known, and nothing is proven). Over the Pub/Sub API a server that sends no events proves that
+// none is missing; over the Streaming API it may be seeking through a backlog.
 func (f *feed) evidence(now time.Time) inbox.Evidence {
 	switch {
 	case !f.streams():

@@ -19,7 +19,7 @@ type Credit[M any] struct {
 	changed     chan<- struct{} // of the link; nil: it has none yet
 	taken       bool            // from First to End
 	outstanding int             // events that the server was asked for and has not sent
-	beyond      int             // events that were asked for beyond the room since there last was any, to keep the stream alive
+	beyond      int             // events asked for by TakeInGroup since there was room last
 	oneAtATime  bool            // the next stream asks for one event only
 	inGroup     bool            // the server is in the middle of events that share a replay id
 	parked      bool            // the link has found no room, and waits for some
@@ -84,8 +84,8 @@ func (c *Credit[M]) SetInGroup(inGroup bool) {
 }
 
 // OneAtATime makes the next stream ask for one event only, and for no other one before that is
-// delivered: events that cannot be delivered for want of their schema cost the org's allocation each
-// time they come.
+// delivered: events that cannot be delivered for want of their schema cost the org's allocation
+// each time they come.
 func (c *Credit[M]) OneAtATime() {
 	in := c.ch.in
 	in.mu.Lock()

@@ -9,7 +9,8 @@ import (
 )
 
 // handledGroup is what is handled of several messages that share one replay id, behind a mark: a
-// marker reaches that id only when all of them are handled. Inbox.mu guards it; only current's grows.
+// marker reaches that id only when all of them are handled. Inbox.mu guards it. Marks that are kept
+// elsewhere have a snapshot, because the group of watermark.current grows.
 type handledGroup struct {
 	id     []byte
 	date   time.Time  // of the first message; zero where it came before its turn or has none

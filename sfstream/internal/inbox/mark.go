@@ -14,7 +14,7 @@ type mark[M any] struct {
 	msg   *M
 	id    []byte    // where msg is nil
 	date  time.Time // where msg is nil
-	reset bool      // there is no id: the place is Live itself, and ids from before mean nothing any more
+	reset bool      // there is no id: the place is Live itself, and earlier ids mean nothing
 
 	Evidence
 

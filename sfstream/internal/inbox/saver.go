@@ -16,7 +16,7 @@ import (
 const (
 	saveDelay   = 100 * time.Millisecond // from handling to a Save, at most
 	saveSpacing = 10 * time.Millisecond  // between two Saves, however slow
-	soonSpacing = 50 * time.Millisecond  // between two Saves for consumers that wait often: a synced write costs half a millisecond
+	soonSpacing = 50 * time.Millisecond  // the same for consumers that wait often: a sync takes 0.5 ms
 	saveTimeout = 30 * time.Second       // of one Save
 	storeBroken = 5 * time.Minute        // no Save succeeded for so long, and
 	brokenAfter = 5                      // so many have failed: the client ends
@@ -106,8 +106,8 @@ func (s *saver[M]) markLocked(ch *Channel[M]) {
 	}
 }
 
-// soonLocked saves what there is without further delay: a consumer is about to wait, but does not wait
-// for the Save.
+// soonLocked saves what there is without further delay: a consumer is about to wait, but does not
+// wait for the Save.
 func (s *saver[M]) soonLocked() {
 	if s.dirty.isEmpty() || s.urgent || !s.trouble.since.IsZero() {
 		return
@@ -163,7 +163,8 @@ func (s *saver[M]) cycle() {
 	if err == nil {
 		return
 	}
-	cfg.Log.Log(context.Background(), level, "replay markers not saved, trying again", "error", err, "failing_for", down, "retry_in", retry)
+	cfg.Log.Log(context.Background(), level, "replay markers not saved, trying again",
+		"error", err, "failing_for", down, "retry_in", retry)
 	if broken {
 		cfg.Broken(fmt.Errorf("failing for %s: %w", down.Round(time.Second), err))
 	}
@@ -196,7 +197,8 @@ func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused 
 	defer cancel()
 	began := time.Now()
 	hangs := time.AfterFunc(saveTimeout+time.Second, func() {
-		cfg.Log.Warn("the replay store does not return from Save, in spite of its context", "since", began)
+		cfg.Log.Warn("the replay store does not return from Save, in spite of its context",
+			"since", began)
 	})
 	hopeless := pause.AfterFunc(storeBroken, func() {
 		cfg.Broken(fmt.Errorf("no answer within %s", storeBroken))
@@ -256,8 +258,8 @@ func (in *Inbox[M]) MarkQuiet(channels ...*Channel[M]) {
 	}
 }
 
-// Flush saves what there is and waits for it, until ctx ends and at most for limit. A store that fails
-// twice in it is left to the timer.
+// Flush saves what there is and waits for it, until ctx ends and at most for limit. A store that
+// fails twice in it is left to the timer.
 func (in *Inbox[M]) Flush(ctx context.Context, limit time.Duration) error {
 	expired := time.NewTimer(limit)
 	defer expired.Stop()

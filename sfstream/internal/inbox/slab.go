@@ -5,7 +5,7 @@ package inbox
 // anew). Before it is pushed it belongs to who made it; then Inbox.mu guards it.
 type Slab[M any] struct {
 	ch          *Channel[M]
-	messages    []M      // nil once all of them are handled: a Clone has the slab, and must not keep the batch alive
+	messages    []M      // nil once all are handled: a Clone has the slab, and must not keep them alive
 	states      []state  // of the messages
 	identities  []uint64 // of the messages, where several can share one replay id; else nil
 	provisional bool     // messages that belong before these may be still to come
@@ -19,7 +19,7 @@ type Slab[M any] struct {
 	passed        int      // the watermark has passed the messages before this index
 	unhandled     int      // how many messages are not handled
 	evidence      Evidence // of the channel, when it came
-	end           mark[M]  // the place behind the messages, once all are handled; empty where they have none
+	end           mark[M]  // the place behind the messages, once all are handled; may be empty
 	quiet         bool     // a keepalive, with nothing else merged into it
 }
 
@@ -32,12 +32,12 @@ const (
 	unacked         // handed out, and takes room until it is settled
 	hasID           // its id is one to resume after, once all up to it is handled
 	duplicate       // received before: it has its place in the order already
-	skipped         // older than the wanted start, or of a group that was complete: it is in no open group
+	skipped         // in no open group: older than the wanted start, or of a group that was complete
 )
 
 // Slab makes a slab of messages, all of which are to be delivered until Skip, Duplicate or Repeat
-// say otherwise. Each message must be given its slot before the slab is pushed. provisional says that
-// messages that belong before these may be still to come.
+// say otherwise. Each message must be given its slot before the slab is pushed. provisional says
+// that messages that belong before these may be still to come.
 func (ch *Channel[M]) Slab(messages []M, provisional bool) *Slab[M] {
 	s := &Slab[M]{ch: ch, messages: messages, states: make([]state, len(messages)), provisional: provisional}
 	for i := range s.states {
@@ -101,8 +101,8 @@ func (s *Slab[M]) count() (placed bool) {
 	return placed
 }
 
-// A Slot is the place of a message in its slab. Messages have theirs by value, so a copy of a message
-// has the same. The zero value is the slot of a message that is in no inbox.
+// A Slot is the place of a message in its slab. Messages have theirs by value, so a copy of a
+// message has the same. The zero value is the slot of a message that is in no inbox.
 type Slot[M any] struct {
 	slab  *Slab[M]
 	place int32

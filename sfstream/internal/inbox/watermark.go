@@ -6,9 +6,9 @@ import "time"
 // far ahead of the truth a clock that was wrong may have left it.
 const quietSave = time.Hour
 
-// watermark is the contiguous end of what is handled of a channel. Its list holds the slabs that have
-// unhandled messages and, merged into one slab, the handled ones between two of these: it grows with
-// what is unhandled, not with what came after.
+// watermark is the contiguous end of what is handled of a channel. Its list holds the slabs that
+// have unhandled messages and, merged into one slab, the handled ones between two of these: it grows
+// with what is unhandled, not with what came after.
 //
 // Invariant: the message of the head at its index passed is unhandled, and no two neighbours are
 // handled. Inbox.mu guards it.
@@ -83,7 +83,8 @@ func (w *watermark[M]) advanceLocked(dirty bool) (save bool) {
 func (w *watermark[M]) isFarLocked(quiet bool) bool {
 	current, saved := &w.current, &w.saved
 	switch {
-	case current.Live.Sub(saved.Live).Abs() >= quietSave, current.Followed.Sub(saved.Followed).Abs() >= quietSave:
+	case current.Live.Sub(saved.Live).Abs() >= quietSave,
+		current.Followed.Sub(saved.Followed).Abs() >= quietSave:
 		return true
 	case !current.hasIDOf(saved, w.cfg) && (!quiet || len(saved.id) == 0):
 		return true
@@ -114,8 +115,8 @@ func (w *watermark[M]) mergeLocked(s *Slab[M]) {
 	}
 }
 
-// supersedeLocked drops a handled slab in favour of the next one, which is handled too. Where the next
-// one has no place of its own, that of the dropped one stays.
+// supersedeLocked drops a handled slab in favour of the next one, which is handled too. Where the
+// next one has no place of its own, that of the dropped one stays.
 func (w *watermark[M]) supersedeLocked(s, by *Slab[M]) {
 	end := s.end
 	end.moveTo(by.end)
