@@ -14,19 +14,21 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// judge says what follows from the end of the link's session.
-func (l *link) judge(err error, now time.Time) verdict {
+// judge says what follows from the end of the link's session, and for which channel; nil: for none
+// in particular.
+func (l *link) judge(err error, now time.Time) (v verdict, of *feed) {
 	act := classify(err)
 	if act == actionResume {
 		if l.course.useful {
-			return verdict{err: err, action: act, notice: noticeResumed, pacing: byServer}
+			return verdict{err: err, action: act, notice: noticeResumed, pacing: byServer}, nil
 		}
 		if errors.Is(err, errParted) && !l.outage.parted {
-			return verdict{err: err, action: act, notice: noticeParted, pacing: byLink}
+			return verdict{err: err, action: act, notice: noticeParted, pacing: byLink}, nil
 		}
 		act = actionRetry // the link must not storm a server that ends every session at once
 	}
-	feeds, v := l.snapshot(), verdict{pacing: byLink}
+	feeds := l.snapshot()
+	v.pacing = byLink
 	switch {
 	case act == actionReauthorize && l.refused == nil:
 		v = verdict{relogin: reloginRefused} // what is followed goes on with a new token at once
@@ -36,34 +38,35 @@ func (l *link) judge(err error, now time.Time) verdict {
 		v.relogin = reloginMoved
 	case len(feeds) == 0:
 	case act == actionRetry && len(feeds) == 1:
-		v = feeds[0].situation(now).judgeRetry(err)
+		of = feeds[0]
+		v = of.situation(now).judgeRetry(err)
 	case act != actionRetry:
-		v = judgeOne(feeds, act, err, now)
+		v, of = judgeOne(feeds, act, err, now)
 	}
 	v.err, v.action, v.notice = err, act, noticeDisconnected
-	return v
+	return v, of
 }
 
 // judgeOne judges a session that was refused for what concerns its channels. A denial does not say
 // which of them it means: channels that were never accepted end with it, as Subscribe wants an
 // answer, and one that was accepted is judged for the others.
-func judgeOne(feeds []*feed, act action, err error, now time.Time) verdict {
+func judgeOne(feeds []*feed, act action, err error, now time.Time) (v verdict, of *feed) {
 	if act == actionDenied || act == actionRetryUnknown {
 		for _, f := range feeds {
 			if f.isAccepted() {
-				v := f.situation(now).judge(act, err)
+				v = f.situation(now).judge(act, err)
 				v.endUnaccepted = true
-				return v
+				return v, f
 			}
 		}
 	}
-	return feeds[0].situation(now).judge(act, err)
+	return feeds[0].situation(now).judge(act, err), feeds[0]
 }
 
 // situation is what the judge is to know of the channel.
 func (f *feed) situation(now time.Time) situation {
 	return situation{
-		of: f, now: now, channel: f.sub.Name, accepted: f.isAccepted(), history: f.history,
+		now: now, channel: f.sub.Name, accepted: f.isAccepted(), history: f.history,
 		last: f.lastMarker(), latest: f.clock.Latest(), openGroup: f.groups.canSeek(),
 		behind: f.below > 0, policy: f.cfg.fallback,
 	}
@@ -76,7 +79,7 @@ func (l *link) channelRefused(f *feed, err error) error {
 	explain(err, l.creds)
 	v := f.situation(time.Now()).judge(classify(err), err)
 	v.notice = noticeRefused
-	wait, renewed, fatal := l.carryOut(v)
+	wait, renewed, fatal := l.carryOut(v, f)
 	if wait > 0 {
 		wait, fatal = f.limitWait(wait, err)
 	}
@@ -88,11 +91,17 @@ func (l *link) channelRefused(f *feed, err error) error {
 		return io.EOF
 	case wait > 0:
 		f.set(StateWaiting)
-		f.retryIn(wait)
+		l.retryIn(f, wait)
 	default:
 		notify(l.changed)
 	}
 	return nil
+}
+
+// retryIn makes a channel that is refused due again after a wait.
+func (l *link) retryIn(f *feed, wait time.Duration) {
+	f.retryAt = time.Now().Add(wait)
+	time.AfterFunc(wait, func() { notify(l.changed) }) // to a link that has ended it means nothing
 }
 
 // resumeMissed deals with feeds that have missed events. The error is errReopen where there was
@@ -104,24 +113,24 @@ func (l *link) resumeMissed() (err error) {
 		}
 		v := f.situation(time.Now()).judgeMissed(f.missed, f.mayMiss)
 		f.missed, f.mayMiss = nil, false
-		wait, _, fatal := l.carryOut(v)
+		wait, _, fatal := l.carryOut(v, f)
 		if fatal != nil {
 			l.roster.end(f, fatal)
 		} else if wait > 0 {
-			f.retryIn(wait)
+			l.retryIn(f, wait)
 		}
 		err = errReopen
 	}
 	return err
 }
 
-// carryOut does what a verdict says: it tells of the failure, ends channels that were never
-// accepted, resumes a channel elsewhere, and drops the token where a new login is wanted. It
-// leaves the wait to the caller, and the end by the fatal error. A wait of zero means at once;
-// renewed says that this is because a new login is to come, so that a session with the old token
-// is of no use.
-func (l *link) carryOut(v verdict) (wait time.Duration, renewed bool, fatal error) {
-	l.tell(v)
+// carryOut does what a verdict says, which is of channel f unless that is nil: it tells of the
+// failure, ends channels that were never accepted, resumes a channel elsewhere, and drops the token
+// where a new login is wanted. It leaves the wait to the caller, and the end by the fatal error. A
+// wait of zero means at once; renewed says that this is because a new login is to come, so that a
+// session with the old token is of no use.
+func (l *link) carryOut(v verdict, f *feed) (wait time.Duration, renewed bool, fatal error) {
+	l.tell(v, f)
 	if v.endUnaccepted {
 		for _, f := range l.snapshot() {
 			if !f.isAccepted() {
@@ -132,7 +141,6 @@ func (l *link) carryOut(v verdict) (wait time.Duration, renewed bool, fatal erro
 			return 0, false, nil // that was the last channel
 		}
 	}
-	f := v.channel
 	if f != nil {
 		f.history = v.history
 	}
@@ -142,16 +150,16 @@ func (l *link) carryOut(v verdict) (wait time.Duration, renewed bool, fatal erro
 	if f != nil {
 		f.resume(v)
 	}
-	wait, renewed, fatal = l.next(v)
+	wait, renewed, fatal = l.next(v, f)
 	if v.warning != "" && fatal == nil {
 		l.log.Warn(v.warning, "channel", f.sub.Name, "for", deniedFor, "error", v.err)
 	}
 	return wait, renewed, fatal
 }
 
-// tell notes a failure in the status, and tells the log and the hook of it. Of an outage only the
-// first failure is told at Info.
-func (l *link) tell(v verdict) {
+// tell notes a failure, of channel f where a channel is refused, in the status, and tells the log
+// and the hook of it. Of an outage only the first failure is told at Info.
+func (l *link) tell(v verdict, f *feed) {
 	log, level := l.log, slog.LevelInfo
 	switch v.notice {
 	case noticeResumed:
@@ -170,7 +178,6 @@ func (l *link) tell(v verdict) {
 		l.tellLimit(v.err)
 		log.Log(context.Background(), level, "disconnected", l.attr(), "action", v.action.String(), "error", v.err)
 	case noticeRefused:
-		f := v.channel
 		f.status.failed(v.err)
 		l.tellLimit(v.err)
 		if f.backOff == nil { // the first failure since Salesforce followed it
@@ -190,9 +197,9 @@ func (l *link) tellLimit(err error) {
 	}
 }
 
-// next drops the token where a verdict wants a new login, and says when the next attempt is to
-// come. The fatal error is that of a login budget that is used up, or of a backoff that says stop.
-func (l *link) next(v verdict) (wait time.Duration, renewed bool, fatal error) {
+// next drops the token where a verdict, of channel f unless that is nil, wants a new login, and says
+// when the next attempt is to come. The fatal error is that of a login budget that is used up, or of a backoff that says stop.
+func (l *link) next(v verdict, f *feed) (wait time.Duration, renewed bool, fatal error) {
 	logins := l.logins
 	wait = v.wait
 	switch v.relogin {
@@ -215,7 +222,7 @@ func (l *link) next(v verdict) (wait time.Duration, renewed bool, fatal error) {
 	case byLink:
 		wait, fatal = l.backOffFor(l.backOff, l.outage.since, wait, v.err)
 	case byChannel:
-		if f := v.channel; f != nil && f.backOff != nil {
+		if f != nil && f.backOff != nil {
 			wait, fatal = l.backOffFor(f.backOff, f.downSince, wait, v.err)
 		} else {
 			wait, fatal = l.backOffFor(l.backOff, l.outage.since, wait, v.err)

@@ -101,8 +101,8 @@ func classify(err error) action {
 	return actionRetry
 }
 
-// A verdict is what follows from a failure. Where it is of one channel, channel and history are
-// set. The zero verdict says: open again at once, from the position.
+// A verdict is what follows from a failure, of one channel or of a link. The zero verdict says:
+// open again at once, from the position.
 type verdict struct {
 	err    error  // the failure
 	action action // what the failure calls for
@@ -114,11 +114,11 @@ type verdict struct {
 	wait          time.Duration // the next attempt comes no sooner
 	pacing        pacing        // what else bounds the wait from below
 
-	channel *feed
-	history history    // of the channel, from now on
-	resume  resumption // of the channel
-	gap     *Gap       // of the channel; nil: there is none
-	warning string     // of the channel, for the log; empty: there is none
+	// The rest is set only in a verdict of one channel.
+	history history // what the channel remembers from now on
+	resume  resumption
+	gap     *Gap   // nil: there is none
+	warning string // for the log; empty: there is none
 }
 
 // A notice is how a failure is told in the status, in the log and to hooks. Its gap and its
@@ -189,7 +189,6 @@ type wording struct {
 
 // A situation is what the judge knows of a channel.
 type situation struct {
-	of        *feed // the verdict is of it; the judge does not look into it
 	now       time.Time
 	channel   string
 	accepted  bool // Salesforce has accepted the channel, now or earlier
@@ -225,7 +224,7 @@ func (s situation) judge(act action, err error) verdict {
 
 // sign completes a verdict of the channel.
 func (s situation) sign(v verdict, act action, err error) verdict {
-	v.action, v.err, v.channel, v.history = act, err, s.of, s.history
+	v.action, v.err, v.history = act, err, s.history
 	return v
 }
 

@@ -241,7 +241,7 @@ func TestJudgedSessions(t *testing.T) {
 	} {
 		l := &row.link
 		l.roster = new(roster)
-		v := l.judge(row.err, judgedAt)
+		v, _ := l.judge(row.err, judgedAt)
 		notice := [...]string{"told nothing", "disconnected", "refused", "resumed", "parted"}[v.notice]
 		got := fmt.Sprintf("%s, %s: %s", v.action, notice, described(v))
 		if v.endUnaccepted {

@@ -201,12 +201,6 @@ func (f *feed) progressed() {
 	f.retryAt, f.backOff, f.downSince = time.Time{}, nil, time.Now()
 }
 
-// retryIn makes the channel due again after a wait.
-func (f *feed) retryIn(wait time.Duration) {
-	f.retryAt = time.Now().Add(wait)
-	time.AfterFunc(wait, func() { notify(f.link.changed) }) // to a link that has ended it means nothing
-}
-
 // limitWait shortens a wait to what WithReconnectTimeout leaves of it. The error is that nothing
 // is left.
 func (f *feed) limitWait(wait time.Duration, cause error) (time.Duration, error) {
