@@ -68,7 +68,7 @@ func (f *feed) situation(now time.Time) situation {
 	return situation{
 		now: now, channel: f.sub.Name, accepted: f.isAccepted(), history: f.history,
 		last: f.lastMarker(), latest: f.clock.Latest(), openGroup: f.groups.canSeek(),
-		behind: f.below > 0, policy: f.cfg.fallback,
+		behind: f.gap.below > 0, policy: f.cfg.fallback,
 	}
 }
 
@@ -100,7 +100,7 @@ func (l *link) channelRefused(f *feed, err error) error {
 
 // retryIn makes a channel that is refused due again after a wait.
 func (l *link) retryIn(f *feed, wait time.Duration) {
-	f.retryAt = time.Now().Add(wait)
+	f.refusal.until = time.Now().Add(wait)
 	time.AfterFunc(wait, func() { notify(l.changed) }) // to a link that has ended it means nothing
 }
 
@@ -108,11 +108,11 @@ func (l *link) retryIn(f *feed, wait time.Duration) {
 // one: its session goes on from the wrong position.
 func (l *link) resumeMissed() (err error) {
 	for _, f := range l.inSession {
-		if f.missed == nil {
+		why, possible := f.missed()
+		if why == nil {
 			continue
 		}
-		v := f.situation(time.Now()).judgeMissed(f.missed, f.mayMiss)
-		f.missed, f.mayMiss = nil, false
+		v := f.situation(time.Now()).judgeMissed(why, possible)
 		wait, _, fatal := l.carryOut(v, f)
 		if fatal != nil {
 			l.roster.end(f, fatal)
@@ -180,8 +180,8 @@ func (l *link) tell(v verdict, f *feed) {
 	case noticeRefused:
 		f.status.failed(v.err)
 		l.tellLimit(v.err)
-		if f.backOff == nil { // the first failure since Salesforce followed it
-			f.backOff = l.cfg.newBackOff()
+		if f.refusal.backOff == nil { // the first failure since Salesforce followed it
+			f.refusal.backOff = l.cfg.newBackOff()
 		} else {
 			level = slog.LevelDebug
 		}
@@ -222,8 +222,8 @@ func (l *link) next(v verdict, f *feed) (wait time.Duration, renewed bool, fatal
 	case byLink:
 		wait, fatal = l.backOffFor(l.backOff, l.outage.since, wait, v.err)
 	case byChannel:
-		if f != nil && f.backOff != nil {
-			wait, fatal = l.backOffFor(f.backOff, f.downSince, wait, v.err)
+		if f != nil && f.refusal.backOff != nil {
+			wait, fatal = l.backOffFor(f.refusal.backOff, f.refusal.since, wait, v.err)
 		} else {
 			wait, fatal = l.backOffFor(l.backOff, l.outage.since, wait, v.err)
 		}

@@ -180,6 +180,9 @@ type history struct {
 // worked forgets what a channel that works again has overcome.
 func (h *history) worked() { h.denied, h.unknown = time.Time{}, wording{} }
 
+// repeatsAt reports whether the server has last said at a position that replay ids repeat.
+func (h *history) repeatsAt(id []byte) bool { return len(id) > 0 && bytes.Equal(h.repeated, id) }
+
 // A wording is an answer that nobody knows, and since when there was no other.
 type wording struct {
 	text  string

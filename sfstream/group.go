@@ -2,26 +2,17 @@ package sfstream
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
-	"github.com/sfstream/sfstream-go/sfstream/internal/recent"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
-// A group is several change events with one replay id: Salesforce sends one event per
-// record of a transaction where a channel has enriched fields or filters. Who resumes
-// at that id gets none of them, and where a stream or a reply ends inside a group, nothing
-// says so. Hence position, watermark and marker reach an id only when its group is
-// known to be whole; until then the place is the one before it, and what is received
-// or handled of the group is remembered by identity.
-
-// vainSessions is how many sessions in a row may bring only known events of a group
-// without a warning.
+// vainSessions is how many sessions in a row may bring only known events of a group before the log
+// warns.
 const vainSessions = 3
 
 // mayHaveGroups reports whether a channel can have enriched fields or filters.
@@ -29,44 +20,78 @@ func mayHaveGroups(channel string) bool {
 	return strings.HasPrefix(channel, "/data/") && (channel == "/data/ChangeEvents" || strings.HasSuffix(channel, "__chn"))
 }
 
-// group is one that is not known to be whole.
+// A group is several change events that share a replay id: where a channel has enriched fields or
+// filters, Salesforce sends one event per record of a transaction (eventbus/PROTOCOL.md, "Enriched and
+// filtered channels"). A session that resumes at that id gets none of them, and where a stream or a
+// reply ends inside a group, nothing says so. Hence position, watermark and marker reach an id only
+// when its group is known to be whole. Until then the group is open: the position is the id before
+// it, and what was received or handled of it is remembered by identity.
 type group struct {
 	id          []byte
-	date        time.Time
-	from        []byte           // the position before it when it was opened
-	known       inbox.Identities // what was received of it
-	first       *Message         // of which date is not read yet; nil: it is
-	last        int              // index of its last message in the batch at hand; -1: there is none
-	old         bool             // the last one that was not known is older than the wanted start
-	stored      bool             // a marker has named events of it
-	provisional bool             // it has only come before its turn: others may be before it
+	from        []byte           // the position when the group was opened: the id before it
+	known       inbox.Identities // the events that were received
+	stored      bool             // known has events of a stored marker
+	old         bool             // the last event that was new was older than the start of the channel
+	provisional bool             // it has only come before its turn: other groups may belong before it
+	last        int              // the index of its last event in the present batch; -1: there is none
 
-	news bool // this session has brought an event of it that was not known
-	vain int  // sessions in a row that have brought only known ones
+	// date is that of the first event. It is read at the end of a batch, because most groups are whole
+	// before that; until then first is the event.
+	date  time.Time
+	first *Message
+
+	news bool // the present session has brought a new event
+	vain int  // how many sessions in a row have brought only known events
 }
 
-// groups is what a link knows of the groups of a channel. A session brings them in
-// order, each whole: it resumes before the first open one. So a group is whole when
-// the session that has brought an event of it brings one of another, or shows that
-// there is no more.
+// groups are the open groups of a channel. It knows of events only what it is told: replay id and
+// identity. A session brings groups in order, each whole, and it begins before the first open one. So
+// a group is whole when the session that has brought one of its events brings one of another group,
+// or shows that there is no more.
 type groups struct {
-	open        []*group // in the order in which they came first
-	cursor      *group   // the group of this session's last event; nil: none that is open
-	begun       bool     // this session has brought an event
-	from        []byte   // this session has resumed at this id; empty: at none
-	provisional []*group // open ones that this session has brought before their turn
-	echoes      int      // keepalives in a row that named the cursor's id
+	open []*group // in the order in which they came first
 
-	spare *group // one that is not used any more
-
-	// awaited is the group before which a session has to bring nothing that is newer:
-	// the id before it is not retained any more.
+	// awaited is the group before which a session must bring nothing newer, because the id before it
+	// is not retained any more; nil: there is none.
 	awaited *group
+
+	// Of the present session.
+	cursor      *group   // the group of the last event; nil: it is not open
+	begun       bool     // an event has come
+	resumedAt   []byte   // the session began after this id; empty: after none
+	provisional []*group // open groups that have come before their turn
+	echoes      int      // how many keepalives in a row have named the id of cursor
+
+	spare *group // a group that is not used any more, for its memory
 }
 
-// begin is the beginning of a session.
-func (gs *groups) begin(from []byte) {
-	gs.cursor, gs.begun, gs.from, gs.provisional, gs.echoes = nil, false, from, nil, 0
+// restore opens the group that a stored marker names, behind a position.
+func (gs *groups) restore(stored replaystore.Group, position []byte) {
+	g := &group{id: stored.ReplayID, date: stored.Date, from: position, last: -1, stored: true}
+	for _, identity := range stored.Handled {
+		g.known.Add(identity)
+	}
+	gs.open = []*group{g}
+}
+
+// begin notes that a session begins, after an id if it is not empty.
+func (gs *groups) begin(resumedAt []byte) {
+	gs.cursor, gs.begun, gs.resumedAt, gs.provisional, gs.echoes = nil, false, resumedAt, nil, 0
+}
+
+// end notes that the session has ended: the next one sends what it has begun again. It returns the
+// group that vainSessions have now ended in without anything new, nil for none.
+func (gs *groups) end() (vain *group) {
+	for _, g := range gs.open {
+		if g == gs.cursor && !g.news {
+			if g.vain++; g.vain == vainSessions {
+				vain = g
+			}
+		}
+		g.news = false
+	}
+	gs.begin(nil)
+	return vain
 }
 
 // find returns the open group of a replay id, nil where there is none.
@@ -82,19 +107,56 @@ func (gs *groups) find(id []byte) *group {
 	return nil
 }
 
-// moveTo makes g, which is open, the group of the session's last event. It returns
-// the one that is whole by that, nil for none.
+// add opens the group of an event, behind a position.
+func (gs *groups) add(id []byte, first *Message, position []byte) *group {
+	g := gs.spare
+	if gs.spare = nil; g == nil {
+		g = new(group)
+	}
+	known := g.known
+	known.Clear()
+	*g = group{id: id, from: position, first: first, last: -1, known: known}
+	gs.open = append(gs.open, g)
+	return g
+}
+
+// enter notes that the session brings an event of g, which is open, at a position. It returns the
+// group that is whole by that, nil for none.
+func (gs *groups) enter(g *group, provisional bool, position []byte) (whole *group) {
+	isNew := g.known.Len() == 0
+	g.provisional = provisional && (g.provisional || isNew)
+	if provisional {
+		if n := len(gs.provisional); n == 0 || gs.provisional[n-1] != g {
+			gs.provisional = append(gs.provisional, g)
+		}
+		return nil
+	}
+	if !gs.begun && !replayid.Before(position, g.id) {
+		gs.resumedAt = nil // the server sends old events again: the open groups are still to come
+	}
+	if whole = gs.moveTo(g); whole != nil {
+		gs.spare = whole
+		if isNew {
+			g.from = whole.id
+		}
+	}
+	return whole
+}
+
+// moveTo makes g, which is open, the group of the session's last event. It returns the group that is
+// whole by that, nil for none.
 func (gs *groups) moveTo(g *group) (whole *group) {
 	switch {
 	case g == gs.cursor:
-	case gs.cursor != nil && replayid.Before(g.id, gs.cursor.id): // an old one, that is sent again: no evidence
+	case gs.cursor != nil && replayid.Before(g.id, gs.cursor.id): // an old group that is sent again: no evidence
 	case gs.cursor != nil:
 		whole = gs.cursor
 		gs.remove(whole)
-	case !gs.begun && len(gs.from) > 0:
-		// What was received of those behind the same id is all there is: they are not here any more.
-		// A session that has begun before them says nothing of them.
-		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.from) && replayid.Before(gs.open[0].id, g.id) && !slices.Contains(gs.provisional, gs.open[0]) {
+	case !gs.begun && len(gs.resumedAt) > 0:
+		// The session began where these groups did and has not brought them: they are not there any
+		// more, and what was received of them is all there is. A session that began before them says
+		// nothing of them.
+		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.resumedAt) && replayid.Before(gs.open[0].id, g.id) && !slices.Contains(gs.provisional, gs.open[0]) {
 			whole = gs.open[0]
 			gs.remove(whole)
 		}
@@ -103,158 +165,27 @@ func (gs *groups) moveTo(g *group) (whole *group) {
 	return whole
 }
 
-// remove forgets a group that is whole, also where it came early: it may become
-// another one.
+// remove closes a group, also one that came before its turn: its memory may become another group.
 func (gs *groups) remove(g *group) {
 	is := func(other *group) bool { return other == g }
 	gs.open, gs.provisional = slices.DeleteFunc(gs.open, is), slices.DeleteFunc(gs.provisional, is)
 }
 
-// quiet takes in that the server has had nothing more to send, with the id that it
-// named. It reports whether all that is open is whole by that.
-func (gs *groups) quiet(evidence bool, latest []byte) bool {
-	if !evidence || gs.cursor == nil {
-		return false
-	}
-	if replayid.Before(latest, gs.cursor.id) {
-		return false // of a server that has not come so far
-	}
-	if bytes.Equal(latest, gs.cursor.id) {
-		// It may name the event that it is in the middle of.
-		if gs.echoes++; gs.echoes < 2 {
-			return false
-		}
-	}
-	return true
-}
-
-// grouped is deliver for one message of a channel that has groups. It reports
-// whether the message had not come before.
-func (f *feed) grouped(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
-	gs := f.groups
-	if len(m.ReplayID) == 0 {
-		return f.single(slab, i, m, provisional, now)
-	}
-	identity := m.identity()
-	slab.Identify(i, identity)
-	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: identity}
-	g := gs.find(m.ReplayID)
-	if g == nil {
-		if f.duplicates.Seen(event) {
-			slab.Duplicate(i) // of a group that was whole: it is no evidence for another one
-			return false
-		}
-		if f.wentBack(m); f.missed != nil {
-			return false
-		}
-		g = f.opened(m)
-	}
-	g.provisional = provisional && (g.provisional || g.known.Len() == 0)
-	if provisional {
-		if n := len(gs.provisional); n == 0 || gs.provisional[n-1] != g {
-			gs.provisional = append(gs.provisional, g)
-		}
-	} else {
-		if !gs.begun && !replayid.Before(f.position.id, g.id) {
-			gs.from = nil // an old one, that is sent again: the open ones are still to come
-		}
-		if whole := gs.moveTo(g); whole != nil {
-			f.closed(whole, slab)
-			gs.spare = whole
-			if g.known.Len() == 0 {
-				g.from = f.position.id // it has just been opened: the place before it is behind the group that is whole now
-			}
-		}
-	}
+// receive notes an event of g, by its index in the batch, after enter. remembered says that it was
+// received before. It reports whether the event is new.
+func (gs *groups) receive(g *group, i int, identity uint64, remembered bool) (news bool) {
 	g.last = i
 	if gs.awaited == g {
 		gs.awaited = nil
 	}
-	if !g.known.Add(identity) || f.duplicates.Seen(event) {
-		if slab.Repeat(i); g.old {
-			slab.Duplicate(i) // it was not handled but skipped
-		}
-		if g.stored && !f.duplicates.Seen(event) {
-			f.duplicates.Remember(event) // so that it is known when g is closed
-		}
-		f.skip.reached(m.ReplayID)
-		f.status.resent()
+	if !g.known.Add(identity) || remembered {
 		return false
 	}
 	g.news, g.vain = true, 0
-	f.crowded(g)
-	f.duplicates.Remember(event)
-	seen := f.seen.has(m)
-	g.old = !seen && f.skips(m, now)
-	if seen || g.old {
-		slab.Skip(i)
-	} else if gs.awaited != nil && m.Date().After(gs.awaited.date) {
-		f.missed = errGroupLost(f.sub.Name, f.sub.Key.API, gs.awaited)
-	}
 	return true
 }
 
-// opened begins the group of a message.
-func (f *feed) opened(m *Message) *group {
-	gs := f.groups
-	g := gs.spare
-	if gs.spare = nil; g == nil {
-		g = new(group)
-	}
-	known := g.known
-	known.Clear()
-	*g = group{id: m.ReplayID, from: f.position.id, first: m, last: -1, known: known}
-	if len(gs.open) == 0 {
-		f.isNewFrom(g.id)
-	}
-	gs.open = append(gs.open, g)
-	return g
-}
-
-// groupIsNew lets the skipping of what is older than the start go on until the first
-// group, which is open yet: all that is dated before it is older. A date after it
-// ends the skipping.
-func (f *feed) groupIsNew() {
-	skip := &f.position.skip
-	if f.groups == nil || len(f.groups.open) == 0 || len(f.position.id) > 0 || skip.before.IsZero() {
-		return
-	}
-	if g := f.groups.open[0]; !g.provisional && bytes.Equal(skip.until, g.id) && g.date.After(skip.before) && f.groups.awaited == nil {
-		*skip = skipper{before: g.date, exact: true, until: g.id}
-	}
-}
-
-// crowded tells the credit of the group that a stream is in, and warns of one that no
-// marker can hold.
-func (f *feed) crowded(g *group) {
-	switch g.known.Len() {
-	case 2:
-		f.sub.SetInGroup(true)
-	case replaystore.MaxHandled + 1:
-		f.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
-			"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "named", replaystore.MaxHandled)
-	}
-}
-
-// closed moves the position behind a group that is whole, and lets the watermark
-// follow when all of it is handled.
-func (f *feed) closed(g *group, slab *slab) {
-	f.moveTo(g.id, nil)
-	f.at, f.atDate = g.first, g.date
-	if g.known.Len() > 1 {
-		f.sub.SetInGroup(false)
-	}
-	switch {
-	case g.old: // a restart is to skip it again
-	case g.last < 0:
-		f.sub.Reach(g.id, g.date)
-	default:
-		slab.Place(g.last)
-	}
-}
-
-// delivered is the end of a batch. The date of a group is read only here: most do not
-// live so long.
+// delivered notes the end of a batch.
 func (gs *groups) delivered() {
 	for _, g := range gs.open {
 		if g.last = -1; g.first != nil {
@@ -263,127 +194,76 @@ func (gs *groups) delivered() {
 	}
 }
 
-// closeAll takes in that there is nothing more of what is open.
-func (f *feed) closeAll() {
-	gs := f.groups
-	g := gs.cursor
+// isWhole takes a keepalive and the id that it names. caughtUp says that the server has nothing more
+// to send. It reports whether all open groups are whole by that.
+func (gs *groups) isWhole(caughtUp bool, latest []byte) bool {
+	if !caughtUp || gs.cursor == nil {
+		return false
+	}
+	if replayid.Before(latest, gs.cursor.id) {
+		return false // the server has not come so far
+	}
+	if bytes.Equal(latest, gs.cursor.id) {
+		// The server may name the event in the middle of whose group it is.
+		if gs.echoes++; gs.echoes < 2 {
+			return false
+		}
+	}
+	return true
+}
+
+// closeAll closes all open groups, because they are whole. It returns the last one.
+func (gs *groups) closeAll() (last *group) {
+	last = gs.cursor
 	gs.open, gs.cursor, gs.provisional, gs.echoes = nil, nil, nil, 0
-	f.closed(g, nil)
+	return last
 }
 
-// confirmGroups takes in that nothing is missing before the provisional groups.
-func (f *feed) confirmGroups() {
-	gs := f.groups
-	provisional := gs.provisional
+// confirm notes that nothing is missing before the groups that have come before their turn. It returns
+// those that are whole by that, in order.
+func (gs *groups) confirm() (whole []*group) {
+	confirmed := gs.provisional
 	gs.provisional = nil
-	for _, g := range provisional {
+	for _, g := range confirmed {
 		g.last, g.provisional = -1, false
-		whole := g
 		if gs.cursor != nil && replayid.Compare(gs.cursor.id, g.id) > 0 {
-			gs.remove(g) // another one has come behind it
-		} else {
-			whole = gs.moveTo(g)
-		}
-		if whole != nil && (len(f.position.id) == 0 || replayid.Compare(f.position.id, whole.id) < 0) {
-			f.closed(whole, nil)
+			gs.remove(g) // an event of another group has come behind it
+			whole = append(whole, g)
+		} else if closed := gs.moveTo(g); closed != nil {
+			whole = append(whole, closed)
 		}
 	}
+	return whole
 }
 
-// endGroups is the end of a session: what it had begun begins again.
-func (f *feed) endGroups() {
-	gs := f.groups
-	for _, g := range gs.open {
-		if g == gs.cursor && !g.news {
-			if g.vain++; g.vain == vainSessions {
-				f.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
-					"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "events", g.known.Len(), "resent", f.status.resentCount())
-			}
-		}
-		g.news = false
+// first returns the first open group where what is dated before it is older, nil where that is not
+// known: other groups may belong before a provisional one, and before one that is awaited.
+func (gs *groups) first() *group {
+	if gs == nil || len(gs.open) == 0 || gs.open[0].provisional || gs.awaited != nil {
+		return nil
 	}
-	gs.begin(nil)
+	return gs.open[0]
 }
 
-// sharesID reports whether m is another event than the last one and has its id, on
-// a channel that is not known to have groups.
-func (f *feed) sharesID(m *Message) bool {
-	last := f.last
-	return last != nil && len(m.ReplayID) > 0 && bytes.Equal(last.ReplayID, m.ReplayID) && last.identity() != m.identity()
+// newest is the newest replay id that the channel has received, where its position is not.
+func (gs *groups) newest(position []byte) []byte {
+	if gs != nil && gs.cursor != nil {
+		return gs.cursor.id
+	}
+	return position
 }
 
-// startGroups makes the channel one that has groups: the message behind the first ones of a slab
-// shows that, by the id of the last one before it. The position goes back to before that id.
-func (f *feed) startGroups(slab *slab, first []Message) {
-	last := f.last
-	f.log.Warn("several events have one replay id on a channel of which that was not known: "+
-		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.Name, "replay_id", replayid.Text(last.ReplayID))
-	if bytes.Equal(f.position.id, last.ReplayID) {
-		f.position = f.before
-	}
-	if len(f.position.id) == 0 && f.position.skip.before.IsZero() && !f.startedNew.IsZero() {
-		f.position.skip = f.skipOld()
-		f.position.skip.until = last.ReplayID
-	}
-	if !slab.Unplace(last.slot) && len(f.position.id) > 0 {
-		f.sub.Reach(f.position.id, time.Time{}) // what was queued before goes back, too
-	}
-	for i := range first {
-		slab.Identify(i, first[i].identity())
-	}
-	f.groups = new(groups)
-	g := f.opened(last)
-	g.known.Add(last.identity())
-	f.groups.moveTo(g)
-}
-
-// tellApart is what tells m apart from another event that has its replay id and ID
-// since replay ids began anew. Most IDs do that; events that have none have at
-// least a date of Salesforce's.
-func (m *Message) tellApart() uint64 {
-	switch {
-	case !m.codec.isJSON() || m.ID != "":
-		return 0
-	case m.isChange():
-		return m.identity()
-	}
-	return hash(hashStart, []byte(m.codec.createdDate(m.payload)))
-}
-
-// restoreGroup takes in what a stored marker knows of the group behind it.
-func (f *feed) restoreGroup(stored replaystore.Group) {
-	if len(stored.Handled) == 0 {
-		return
-	}
-	if f.groups == nil {
-		f.groups = new(groups)
-	}
-	g := &group{id: stored.ReplayID, date: stored.Date, from: f.position.id, last: -1, stored: true}
-	for _, identity := range stored.Handled {
-		g.known.Add(identity)
-	}
-	f.groups.open = []*group{g}
-	if len(f.position.id) == 0 {
-		f.position.skip.until = g.id
-	}
-}
-
-// canSeek reports whether there is an open group that may be retained where the position
-// before it is not, and that is not sought yet.
+// canSeek reports whether there is an open group that may be retained where the position before it is
+// not, and that is not sought yet.
 func (gs *groups) canSeek() bool { return gs != nil && len(gs.open) > 0 && gs.awaited == nil }
 
-// seekGroup makes the next session seek the first open group, because the position before
-// it is not retained any more.
-func (f *feed) seekGroup() {
-	g := f.groups.open[0]
-	f.groups.awaited = g
-	f.position = position{skip: skipper{before: g.date, until: g.id}}
-	f.log.Info("the position before events that share a replay id has aged out: seeking them from the oldest retained event",
-		"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "date", g.date)
+// seek makes the next session seek the first open group, and returns it.
+func (gs *groups) seek() *group {
+	gs.awaited = gs.open[0]
+	return gs.awaited
 }
 
-// errGroupLost is why events are missing though no id was refused.
-func errGroupLost(channel, api string, g *group) error {
-	return &ServerError{API: api, Channel: channel, Code: ReplayInvalid,
-		Message: fmt.Sprintf("events of replay id %s are not retained any more", replayid.Text(g.id))}
+// isOvertaken reports whether an event shows that the session has passed the awaited group.
+func (gs *groups) isOvertaken(m *Message) bool {
+	return gs.awaited != nil && m.Date().After(gs.awaited.date)
 }

@@ -112,6 +112,19 @@ func (m *Message) identity() uint64 {
 	return hash(hashStart, encoding)
 }
 
+// tellApart is what tells an event apart from another one that has its replay id and ID, because replay
+// ids have begun anew since. Most IDs do that; an event that has none has at least a date that
+// Salesforce has set.
+func (m *Message) tellApart() uint64 {
+	switch {
+	case !m.codec.isJSON() || m.ID != "":
+		return 0
+	case m.isChange():
+		return m.identity()
+	}
+	return hash(hashStart, []byte(m.codec.createdDate(m.payload)))
+}
+
 // identityRoom is what the encoding takes with some ten record ids.
 const identityRoom = 320
 

@@ -39,7 +39,7 @@ func (r *roster) add(channel, api string) (*feed, error) {
 	}
 	f := &feed{
 		services: r.services, sub: r.inbox.Channel(channel, key), done: make(chan struct{}),
-		downSince: time.Now(),
+		refusal: refusal{since: time.Now()},
 	}
 	r.feeds[key.Channel] = f
 	return f, nil

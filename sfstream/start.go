@@ -11,7 +11,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
-// start finds the place to begin at.
+// start finds where the channel begins.
 func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	c := f.services
 	replay, stored, err := f.startingPoint(ctx, cfg)
@@ -20,26 +20,26 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	}
 	c.clock.Ask(ctx)
 	now := c.clock.Now()
-	var first replaystore.Marker // what a restart before the first event begins at
+	p := &f.progress
+	var first replaystore.Marker // where a restart before the first event begins
 	switch {
 	case stored != nil:
 		first = *stored
-		f.position = position{id: first.ReplayID}
-		f.atDate = first.Date
-		if len(f.position.id) == 0 && first.Live.After(now.Add(startMargin(f.sub.Key.Channel))) {
+		p.position, p.date = position{id: first.ReplayID}, first.Date
+		if len(first.ReplayID) == 0 && first.Live.After(now.Add(startMargin(f.sub.Key.Channel))) {
 			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.Name, "marker_time", first.Live)
-		} else if len(f.position.id) == 0 {
-			f.position.skip.before = earlier(first.Live, now)
+		} else if len(first.ReplayID) == 0 {
+			p.position.skip.before = earlier(first.Live, now)
 		}
 	case replay.kind == replayNew:
-		f.position, f.startedNew = position{latest: true}, time.Now()
-		first.Live = c.clock.Live(f.startedNew, 0)
+		p.position, p.startedNew = position{latest: true}, time.Now()
+		first.Live = c.clock.Live(p.startedNew, 0)
 	case replay.kind == replaySince:
 		first.Live = time.Unix(0, replay.nano)
-		f.position.skip = skipper{before: first.Live, exact: true}
+		p.position.skip = skipper{before: first.Live, exact: true}
 	case replay.kind == replayAfter:
 		first.ReplayID = []byte(replay.id)
-		f.position.id = first.ReplayID
+		p.position.id = first.ReplayID
 	case cfg.fromSet: // ReplayAll: the stored marker must go back to where all is retained
 		first.Live = c.clock.Live(time.Now(), believable)
 	}
@@ -50,6 +50,22 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	f.sub.Begin(first, stored != nil)
 	c.log.Info("subscribing", "channel", f.sub.Name, "start", describe(replay, stored))
 	return nil
+}
+
+// restoreGroup opens the group of which a stored marker names what was handled: it is behind the
+// position.
+func (f *feed) restoreGroup(stored replaystore.Group) {
+	if len(stored.Handled) == 0 {
+		return
+	}
+	if f.groups == nil {
+		f.groups = new(groups)
+	}
+	p := &f.progress
+	f.groups.restore(stored, p.position.id)
+	if len(p.position.id) == 0 {
+		p.position.skip.until = stored.ReplayID
+	}
 }
 
 // startMargin is how much Salesforce's times of a channel can differ.
