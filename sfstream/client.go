@@ -3,6 +3,8 @@ package sfstream
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -86,3 +88,16 @@ func (c *Client) Err() error { return c.life.reason() }
 
 // Pending returns how many messages are received and not yet handed out.
 func (c *Client) Pending() int { return c.inbox.Pending() }
+
+// Status returns a snapshot of the client and its channels.
+func (c *Client) Status() Status {
+	status := Status{Volatile: c.cfg.volatile}
+	for _, f := range c.roster.snapshot() {
+		ch := f.status.snapshot()
+		ch.Channel = f.sub.Name
+		ch.report(f.sub.Status(), c.clock.Now())
+		status.Channels = append(status.Channels, ch)
+	}
+	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })
+	return status
+}

@@ -24,7 +24,6 @@ const unackedWarning = time.Minute
 // where it was, start.go how it begins.
 type feed struct {
 	*services
-	link   *link // since join
 	sub    *inbox.Channel[Message]
 	status feedStatus
 

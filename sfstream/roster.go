@@ -19,11 +19,12 @@ type roster struct {
 
 	mu        sync.Mutex       // life.mu may be taken under it
 	feeds     map[string]*feed // by bare channel name
+	links     map[*feed]*link  // of the channels that have joined one and have not ended
 	streaming *link            // follows all channels of the Streaming API; nil: there are none
 }
 
 func newRoster(s *services, pubsub, cometd transport) *roster {
-	return &roster{services: s, pubsub: pubsub, cometd: cometd, feeds: make(map[string]*feed)}
+	return &roster{services: s, pubsub: pubsub, cometd: cometd, feeds: make(map[string]*feed), links: make(map[*feed]*link)}
 }
 
 // add reserves a channel. Nothing follows it before join.
@@ -71,7 +72,7 @@ func (r *roster) join(f *feed) error {
 	if f.sub.Key.API == apiCometD {
 		r.streaming = l
 	}
-	f.link = l
+	r.links[f] = l
 	f.sub.Notify(l.changed)
 	l.feeds = append(l.feeds, f)
 	if isNew {
@@ -94,21 +95,24 @@ func (r *roster) retire(l *link) []*feed {
 }
 
 // end ends the following of a channel, once. An error of a channel that was accepted ends the
-// client, unless a hook says that the channel alone is dropped. end reports whether the channel was
-// the last one of its link, which ends then.
-func (r *roster) end(f *feed, err error) (last bool) {
+// client, unless a hook says that the channel alone is dropped. If the channel was the last one of its
+// link, the link ends and end returns it.
+func (r *roster) end(f *feed, err error) (ending *link) {
 	r.mu.Lock()
 	if f.ended {
 		r.mu.Unlock()
-		return false
+		return nil
 	}
 	f.ended = true
 	f.status.end(err)
-	l := f.link
-	if l != nil {
+	l := r.links[f]
+	if delete(r.links, f); l != nil {
 		l.feeds = slices.DeleteFunc(slices.Clone(l.feeds), func(other *feed) bool { return other == f })
-		if last = len(l.feeds) == 0; last && r.streaming == l {
-			r.streaming = nil
+		if len(l.feeds) == 0 {
+			ending = l
+			if r.streaming == l {
+				r.streaming = nil
+			}
 		}
 	}
 	r.mu.Unlock()
@@ -131,12 +135,12 @@ func (r *roster) end(f *feed, err error) (last bool) {
 		r.mu.Unlock()
 	}
 	close(f.done)
-	if last {
-		l.cancel()
+	if ending != nil {
+		ending.cancel()
 	} else if l != nil {
 		notify(l.changed)
 	}
-	return last
+	return ending
 }
 
 // find returns the channel of a name, nil if there is none.

@@ -2,7 +2,6 @@ package sfstream
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -44,19 +43,6 @@ type ChannelStatus struct {
 	Gaps        int    // calls of Hooks.OnGap for it, also of gaps that are only possible
 	LastError   error
 	LastErrorAt time.Time
-}
-
-// Status returns a snapshot of the client and its channels.
-func (c *Client) Status() Status {
-	status := Status{Volatile: c.cfg.volatile}
-	for _, f := range c.roster.snapshot() {
-		ch := f.status.snapshot()
-		ch.Channel = f.sub.Name
-		ch.report(f.sub.Status(), c.clock.Now())
-		status.Channels = append(status.Channels, ch)
-	}
-	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })
-	return status
 }
 
 // report fills in what the inbox knows.

@@ -137,9 +137,9 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	}
 	f.sub.Remove()
 	c.inbox.MarkQuiet(f.sub) // before another Subscribe can have its place
-	if c.roster.end(f, nil) {
+	if l := c.roster.end(f, nil); l != nil {
 		select {
-		case <-f.link.done:
+		case <-l.done:
 		case <-ctx.Done():
 			return ctx.Err() // the link ends by itself
 		}
