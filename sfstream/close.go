@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
+	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 )
 
 const closeTimeout = 5 * time.Second // of Close in all
@@ -52,5 +53,5 @@ func (c *Client) close() error {
 	if len(errs) == 0 {
 		return terminal
 	}
-	return join(append([]error{terminal}, errs...)...)
+	return oneline.Join(append([]error{terminal}, errs...)...)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
@@ -124,7 +125,7 @@ func (e *ServerError) Error() string {
 		b.WriteString(": ")
 		b.WriteString(hint)
 	}
-	return oneLine(b.String())
+	return oneline.Text(b.String())
 }
 
 // Unwrap returns the gRPC status, or the error of the HTTP request.
@@ -191,9 +192,9 @@ type AuthError struct {
 // Error returns a text with the login host, the channel and the cause.
 func (e *AuthError) Error() string {
 	if e.Channel != "" {
-		return oneLine(fmt.Sprintf("sfstream: %s: login at %s: %v", e.Channel, e.LoginURL, e.err))
+		return oneline.Text(fmt.Sprintf("sfstream: %s: login at %s: %v", e.Channel, e.LoginURL, e.err))
 	}
-	return oneLine(fmt.Sprintf("sfstream: login at %s: %v", e.LoginURL, e.err))
+	return oneline.Text(fmt.Sprintf("sfstream: login at %s: %v", e.LoginURL, e.err))
 }
 
 // Unwrap returns the cause.
@@ -215,7 +216,7 @@ func (e *ReplayError) Error() string {
 	if !e.Marker.Date.IsZero() {
 		at = " of " + e.Marker.Date.UTC().Format(time.RFC3339)
 	}
-	return oneLine(fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org (sandboxes begin replay ids anew when they are "+
+	return oneline.Text(fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org (sandboxes begin replay ids anew when they are "+
 		"refreshed or updated, orgs when they are moved): events may have been missed; "+
 		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, replayid.Text(e.Marker.ReplayID), at, e.err))
 }
@@ -239,7 +240,7 @@ func (e *DecodeError) Error() string {
 	if e.Field != "" {
 		field = ", field " + e.Field
 	}
-	return oneLine(fmt.Sprintf("sfstream: %s: cannot decode event %s (schema %q%s): %v", e.Channel, replayid.Text(e.ReplayID), e.SchemaID, field, e.err))
+	return oneline.Text(fmt.Sprintf("sfstream: %s: cannot decode event %s (schema %q%s): %v", e.Channel, replayid.Text(e.ReplayID), e.SchemaID, field, e.err))
 }
 
 // Unwrap returns the cause.
@@ -256,9 +257,9 @@ type StoreError struct {
 // Error returns a text with the operation, the channel and the cause.
 func (e *StoreError) Error() string {
 	if e.Channel == "" {
-		return oneLine(fmt.Sprintf("sfstream: replay store: %s: %v", e.Op, e.err))
+		return oneline.Text(fmt.Sprintf("sfstream: replay store: %s: %v", e.Op, e.err))
 	}
-	return oneLine(fmt.Sprintf("sfstream: %s: replay store: %s: %v", e.Channel, e.Op, e.err))
+	return oneline.Text(fmt.Sprintf("sfstream: %s: replay store: %s: %v", e.Channel, e.Op, e.err))
 }
 
 // Unwrap returns the store's error.
@@ -274,7 +275,7 @@ type TimeoutError struct {
 
 // Error returns a text with the channel, the time and the last failure.
 func (e *TimeoutError) Error() string {
-	return oneLine(fmt.Sprintf("sfstream: %s: disconnected for %s, giving up: %v", e.Channel, e.Down.Round(time.Millisecond), e.err))
+	return oneline.Text(fmt.Sprintf("sfstream: %s: disconnected for %s, giving up: %v", e.Channel, e.Down.Round(time.Millisecond), e.err))
 }
 
 // Unwrap returns the last failure.

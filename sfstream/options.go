@@ -17,6 +17,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 )
 
 // Endpoints of the Pub/Sub API. Salesforce answers on port 7443 too, which corporate networks often
@@ -432,7 +433,7 @@ func WithOrg(org interface {
 		if org == nil {
 			return fmt.Errorf("%w: WithOrg: nil", ErrInvalidOption)
 		}
-		return join(
+		return oneline.Join(
 			WithLoginURL(org.LoginURL())(c),
 			WithPubSubEndpoint(org.PubSubEndpoint())(c),
 			WithHTTPClient(org.HTTPClient())(c),

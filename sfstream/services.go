@@ -5,6 +5,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
+	"github.com/sfstream/sfstream-go/sfstream/internal/probe"
 	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
@@ -22,7 +23,7 @@ type services struct {
 // newServices makes the services and the two transports of a client. It does no I/O.
 func newServices(cfg *config, auth authenticator.Authenticator) (s *services, pubsub, cometd transport) {
 	clock, life := new(serverclock.Clock), newLifetime(cfg.log)
-	httpClient := clock.Watch(probing(cfg.httpClient), cfg.loginURL)
+	httpClient := clock.Watch(probe.Client(cfg.httpClient), cfg.loginURL)
 	return &services{
 		cfg: cfg, log: cfg.log, clock: clock, life: life,
 		logins: newLogins(cfg, auth, authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}, clock),

@@ -3,10 +3,15 @@ package sfstream
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
+	"unicode"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 )
 
 func TestEnumsPrintAsText(t *testing.T) {
@@ -60,6 +65,21 @@ func TestEnumsAreReadAsText(t *testing.T) {
 	for _, name := range []string{`"State(9)"`, `"Live"`, `""`, `"State(1)"`} {
 		if err := json.Unmarshal([]byte(name), &again.State); err == nil || again.State != StateParked {
 			t.Errorf("%s is %v (%v)", name, again.State, err)
+		}
+	}
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	cause := errors.New("one\r\n\ttwo\x1b[31m\u2028three\u0085four")
+	for _, err := range []error{
+		&ServerError{API: apiCometD, Message: cause.Error()}, &ServerError{API: apiPubSub, Channel: "/event/X__e", err: cause},
+		&AuthError{LoginURL: "https://x", err: cause}, &AuthError{Channel: "/event/X__e", err: cause},
+		&ReplayError{Channel: "/event/X__e", err: cause}, &DecodeError{Channel: "/event/X__e", err: cause},
+		&StoreError{Op: "save", err: cause}, &StoreError{Op: "load", Channel: "/event/X__e", err: cause},
+		&TimeoutError{Channel: "/event/X__e", err: cause}, oneline.Join(cause, nil, io.EOF),
+	} {
+		if text := err.Error(); strings.ContainsFunc(text, unicode.IsControl) || strings.ContainsRune(text, '\u2028') {
+			t.Errorf("%q", text)
 		}
 	}
 }

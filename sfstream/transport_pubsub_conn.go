@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+	"github.com/sfstream/sfstream-go/sfstream/internal/probe"
 )
 
 const (
@@ -31,9 +32,9 @@ const (
 	// and pingTimeout how long the answer may take. Salesforce allows such pings. A server or
 	// proxy with grpc-go's defaults ends connections that ping more often than every 5 minutes:
 	// there the client pings every pingRarely.
-	pingAfter   = 30 * time.Second
+	pingAfter   = probe.PingAfter
 	pingRarely  = 5*time.Minute + 30*time.Second
-	pingTimeout = 15 * time.Second
+	pingTimeout = probe.PingTimeout
 )
 
 // connections are the gRPC connections of the transport, which its sessions share: they keep as few as

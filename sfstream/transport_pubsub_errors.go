@@ -7,6 +7,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 )
 
 // maxClip bounds, in bytes, each part of a server's error text that a ServerError keeps.
@@ -106,7 +108,7 @@ func pageOf(st *status.Status) (message string, ok bool) {
 	answer, detail, _ := strings.Cut(rest, "; ")
 	message = "HTTP " + clip(answer) + " in place of an answer, probably of a proxy, firewall or gateway on the way"
 	if detail != "" {
-		message += " (" + oneLine(clip(detail)) + ")"
+		message += " (" + oneline.Text(clip(detail)) + ")"
 	}
 	return message, true
 }

@@ -1,4 +1,4 @@
-package sfstream
+package probe
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func TestTheDefaultClientKeepsWhatTheProgramHasSet(t *testing.T) {
 		HTTP2: &http.HTTP2Config{MaxReadFrameSize: 1 << 20},
 	}
 	withDefaultTransport(t, theirs)
-	client := probing(http.DefaultClient)
+	client := Client(http.DefaultClient)
 	ours, ok := client.Transport.(*http.Transport)
 	if !ok || client == http.DefaultClient || ours == theirs {
 		t.Fatalf("it is %T, want a transport of our own", client.Transport)
@@ -37,18 +37,18 @@ func TestTheDefaultClientKeepsWhatTheProgramHasSet(t *testing.T) {
 	}
 
 	theirs.HTTP2.SendPingTimeout = time.Minute
-	if got := probing(http.DefaultClient).Transport.(*http.Transport).HTTP2.SendPingTimeout; got != time.Minute {
+	if got := Client(http.DefaultClient).Transport.(*http.Transport).HTTP2.SendPingTimeout; got != time.Minute {
 		t.Errorf("HTTP/2 asks after %v, want what the program has set", got)
 	}
 }
 
 func TestAClientOfTheProgramIsUsedAsItIs(t *testing.T) {
 	own := &http.Client{Transport: http.DefaultTransport}
-	if probing(own) != own {
+	if Client(own) != own {
 		t.Error("it is another one")
 	}
 	withDefaultTransport(t, silent{})
-	if probing(http.DefaultClient) != http.DefaultClient {
+	if Client(http.DefaultClient) != http.DefaultClient {
 		t.Error("a default transport that we do not know is replaced")
 	}
 }
@@ -65,7 +65,7 @@ func probedConn(t *testing.T, theirs *http.Transport) *net.TCPConn {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	withDefaultTransport(t, theirs)
-	conn, err := probing(http.DefaultClient).Transport.(*http.Transport).DialContext(t.Context(), "tcp", listener.Addr().String())
+	conn, err := Client(http.DefaultClient).Transport.(*http.Transport).DialContext(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build race
 
-package sfstream_test
+package chaos
 
 // The race detector keeps several bytes for each byte that was ever used, and does
 // not give them back.

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package sfstream_test
+package bench
 
 import "time"
 

@@ -1,4 +1,4 @@
-package sfstream
+package probe
 
 import (
 	"syscall"

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package sfstream
+package probe
 
 import (
 	"net"

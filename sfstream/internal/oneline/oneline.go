@@ -1,14 +1,14 @@
-package sfstream
+// Package oneline makes one line of texts.
+package oneline
 
 import (
 	"strings"
 	"unicode"
 )
 
-// oneLine replaces line breaks and control characters of a text by spaces. Errors go into
-// logs, and the pages that servers and proxies write have many lines, and may have bytes
-// that control a terminal.
-func oneLine(text string) string {
+// Text replaces line breaks and control characters of a text by spaces. Errors go into logs, and the
+// pages that servers and proxies write have many lines, and may have bytes that control a terminal.
+func Text(text string) string {
 	if strings.IndexFunc(text, breaks) < 0 {
 		return text
 	}
@@ -17,10 +17,12 @@ func oneLine(text string) string {
 
 func breaks(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
-// joined is several errors that print as one line; errors.Join prints a line for each.
+// joined is several errors that print as one line.
 type joined []error
 
-func join(errs ...error) error {
+// Join is errors.Join for errors that print as one line, where errors.Join prints a line for each. Of
+// one error it returns that error itself.
+func Join(errs ...error) error {
 	var all joined
 	for _, err := range errs {
 		if err != nil {
@@ -40,7 +42,7 @@ func join(errs ...error) error {
 func (e joined) Error() string {
 	texts := make([]string, len(e))
 	for i, err := range e {
-		texts[i] = oneLine(err.Error())
+		texts[i] = Text(err.Error())
 	}
 	return strings.Join(texts, "; ")
 }

@@ -1,4 +1,5 @@
-package sfstream
+// Package probe notices dead networks.
+package probe
 
 import (
 	"context"
@@ -7,18 +8,23 @@ import (
 	"time"
 )
 
-// The probes notice a dead network within 60 seconds, on connections that the client dials
-// itself. TCP sends a keep-alive after 15 silent seconds and gives up after three that are
-// 15 seconds apart; data may be unacknowledged for 45 seconds. HTTP/2 sends a ping after 30
-// silent seconds and waits 15 for its answer.
+// The probes notice a dead network within 60 seconds, on connections that the client dials itself. TCP
+// sends a keep-alive after 15 silent seconds and gives up after three that are 15 seconds apart; data
+// may be unacknowledged for 45 seconds. HTTP/2 sends a ping after PingAfter without a frame, and waits
+// PingTimeout for its answer.
+const (
+	PingAfter   = 30 * time.Second
+	PingTimeout = 15 * time.Second
+
+	tcpUnanswered = 45 * time.Second
+)
+
 var tcpProbes = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}
 
-const tcpUnanswered = 45 * time.Second
-
-// probing returns http.DefaultClient with a transport of its own, whose connections are
+// Client returns http.DefaultClient with a transport of its own, whose connections are
 // probed. The transport is a clone of http.DefaultTransport with all that the program has
 // set there. Any other client is the program's, and is returned as it is.
-func probing(client *http.Client) *http.Client {
+func Client(client *http.Client) *http.Client {
 	ours, ok := http.DefaultTransport.(*http.Transport)
 	if client != http.DefaultClient || client.Transport != nil || !ok {
 		return client
@@ -41,7 +47,7 @@ func probing(client *http.Client) *http.Client {
 		http2 = *t.HTTP2
 	}
 	if http2.SendPingTimeout == 0 {
-		http2.SendPingTimeout, http2.PingTimeout = pingAfter, pingTimeout
+		http2.SendPingTimeout, http2.PingTimeout = PingAfter, PingTimeout
 	}
 	t.HTTP2 = &http2
 	copied := *client
