@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
 // A merger makes one sequence of the events that come on the two connections of a Bayeux session.
@@ -207,6 +208,11 @@ func (m *merger) release(queue []batch, c *mergedChannel) []batch {
 		queue = append(queue, batch{kind: batchConfirmed, sub: c.sub})
 	}
 	return queue
+}
+
+// inOrder sorts events that came on two connections by their replay ids.
+func inOrder(messages []Message) []Message {
+	return replayid.InOrder(messages, func(m *Message) []byte { return m.ReplayID })
 }
 
 // callBegan notes that a call is under way.

@@ -5,6 +5,7 @@ package replayid
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 )
 
 // Text prints a replay id: that of the Streaming API is text, that of the Pub/Sub API is not.
@@ -45,4 +46,27 @@ func Before(a, b []byte) bool {
 		return Compare(a, b) < 0
 	}
 	return len(a) == len(b) && bytes.Compare(a, b) < 0
+}
+
+// InOrder sorts events by their decimal ids. Those without an id stay behind the event that they came
+// after.
+func InOrder[E any](events []E, id func(*E) []byte) []E {
+	type run struct{ first, end int }
+	var runs []run
+	for i := range events {
+		if len(id(&events[i])) > 0 || len(runs) == 0 {
+			runs = append(runs, run{i, i})
+		}
+		runs[len(runs)-1].end = i + 1
+	}
+	compare := func(a, b run) int { return Compare(id(&events[a.first]), id(&events[b.first])) }
+	if slices.IsSortedFunc(runs, compare) {
+		return events
+	}
+	slices.SortStableFunc(runs, compare)
+	ordered := make([]E, 0, len(events))
+	for _, r := range runs {
+		ordered = append(ordered, events[r.first:r.end]...)
+	}
+	return ordered
 }

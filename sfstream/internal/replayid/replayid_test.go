@@ -1,6 +1,8 @@
 package replayid_test
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
@@ -34,5 +36,17 @@ func TestOnlyIDsOfOneFormHaveAnOrder(t *testing.T) {
 	}
 	if !replayid.Before([]byte("\x00\x01"), []byte("\x00\x02")) {
 		t.Error("opaque ids of one length have no order")
+	}
+}
+
+func TestEventsWithoutAnIDStayBehindTheOneBefore(t *testing.T) {
+	id := func(event *string) []byte { return bytes.TrimRight([]byte(*event), "abc") }
+	for events, want := range map[string]string{
+		"": "", "9 10": "9 10", "10 9": "9 10", "10a 9a 10b 9b": "9a 9b 10a 10b", "10 a b 9 c": "9 c 10 a b", "a 10 9": "a 9 10",
+	} {
+		got := replayid.InOrder(strings.Fields(events), id)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %s", events, got, want)
+		}
 	}
 }

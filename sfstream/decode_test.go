@@ -1,0 +1,275 @@
+package sfstream
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
+)
+
+const namesSchema = `{"type":"record","name":"Order__e","fields":[{"name":"CreatedDate","type":"long"},
+	{"name":"Number__c","type":["null","string"],"default":null},{"name":"Amount","type":["null","double"],"default":null},{"name":"amount","type":["null","double"],"default":null},
+	{"name":"Place","type":["null",{"type":"record","name":"Place","fields":[{"name":"City__c","type":["null","string"],"default":null}]}],"default":null}]}`
+
+func namesEvents(t *testing.T) map[string]*Message {
+	cometd := new(Message)
+	cometd.readEvent(new(codec), "/event/Order__e", []byte(`{"payload":{"CreatedDate":"2025-01-01T00:00:00Z","Number__c":"A-1","Amount":1.5,"amount":2.5,"Place":{"City__c":"Lyon"}},"event":{"replayId":7}}`))
+	pubsub := avroEvent(t, namesSchema, map[string]any{"CreatedDate": int64(1735689600000), "Number__c": "A-1", "Amount": 1.5, "amount": 2.5,
+		"Place": map[string]any{"Place": map[string]any{"City__c": "Lyon"}}})
+	pubsub.Channel = "/event/Order__e"
+	return map[string]*Message{"Pub/Sub": pubsub, "CometD": cometd}
+}
+
+func TestDecodeMatchesNames(t *testing.T) {
+	for api, m := range namesEvents(t) {
+		got, err := Decode[struct {
+			Tagged  string  `sf:"Number__c" json:"CreatedDate"` // sf goes first
+			JSON    string  `json:"Number__c,omitzero"`         // then json
+			Amount  float64 `json:"total"`                      // which the event does not have
+			Both    float64 `json:"Amount"`                     // two fields of one name
+			Ignored string  `json:"-"`                          // counts for JSON only
+			Empty   string  `sf:"" json:",omitzero"`            // no name
+			Nobodys string  `json:"number__c"`                  // case counts
+			Left    float64 `sf:"-" json:"amount"`              // left alone
+			Place   struct {
+				City string `json:"City__c"`
+			}
+			Map map[string]any `json:"Place"`
+		}](m)
+		if err != nil {
+			t.Fatal(api, err)
+		}
+		if got.Tagged != "A-1" || got.JSON != "A-1" || got.Amount != 1.5 || got.Both != 1.5 || got.Ignored != "" || got.Empty != "" || got.Nobodys != "" || got.Left != 0 ||
+			got.Place.City != "Lyon" || got.Map["City__c"] != "Lyon" {
+			t.Errorf("%s: %+v", api, got)
+		}
+		// A name in JSON goes before the field's own, where the event has both.
+		other, err := Decode[struct {
+			Amount float64 `json:"amount"`
+		}](m)
+		if err != nil || other.Amount != 2.5 {
+			t.Errorf("%s: %+v, %v", api, other, err)
+		}
+		own, err := Decode[struct {
+			Number__c string `json:"-"` // the own name
+		}](m)
+		if err != nil || own.Number__c != "A-1" {
+			t.Errorf("%s: %+v, %v", api, own, err)
+		}
+	}
+}
+
+// A change event carries what changed: what a name means must not depend on that.
+func TestANameInJSONIsTheSchemasNotThePayloads(t *testing.T) {
+	m := onBothAPIs(t, map[string]any{"changedFields": []string{"0x02"}}, nil)["Pub/Sub"]
+	got, err := Decode[struct {
+		Header struct {
+			IDs []string `json:"recordIds"`
+		} `json:"ChangeEventHeader"`
+		Any   map[string]any `sf:"ChangeEventHeader"` // which Bind leaves to Assign
+		Fax   *string        `json:"Phone"`           // unchanged
+		Phone Optional[string]
+	}](m)
+	if err != nil || len(got.Header.IDs) != 1 || got.Fax != nil || !got.Phone.IsZero() {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestAStructForAnotherEventIsAnError(t *testing.T) {
+	events := namesEvents(t)
+	for name, decode := range map[string]func(m *Message) error{
+		"other names": func(m *Message) error { _, err := Decode[struct{ Invoice, Total string }](m); return err },
+		"unexported":  func(m *Message) error { _, err := Decode[struct{ number__c string }](m); return err },
+		"all left alone": func(m *Message) error {
+			_, err := Decode[struct {
+				Amount float64 `sf:"-"`
+			}](m)
+			return err
+		},
+		"through pointer": func(m *Message) error { return m.Decode(new(*struct{ Invoice any })) },
+	} {
+		err := decode(events["Pub/Sub"])
+		var bad *DecodeError
+		if !errors.As(err, &bad) || bad.Channel != "/event/Order__e" || !strings.Contains(err.Error(), "Order__e, and no field of the Go struct struct {") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := decode(events["CometD"]); err != nil { // nobody knows what else there is
+			t.Errorf("%s over CometD: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"no fields at all": events["Pub/Sub"].Decode(new(struct{})),
+		"one of them":      events["Pub/Sub"].Decode(new(struct{ Invoice, Amount any })),
+		"a map":            events["Pub/Sub"].Decode(new(map[string]any)),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Of a change event that changed nothing of it, the struct is right all the same.
+	if _, err := Decode[struct{ Phone Optional[string] }](onBothAPIs(t, nil, nil)["Pub/Sub"]); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a program may spend on an event of 61 fields of which it changed 6, as BenchmarkReceive has it.
+func TestReadingAnUpdateCostsFewAllocations(t *testing.T) {
+	text, err := os.ReadFile("internal/avro/testdata/wide.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := os.ReadFile("internal/avro/testdata/wide_update.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(Message)
+	m.codec = new(codec)
+	if m.codec.schema, err = avro.Parse(string(text)); err != nil {
+		t.Fatal(err)
+	}
+	if m.payload, err = hex.DecodeString(strings.TrimSpace(string(payload))); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		most float64
+		read func() error
+	}{
+		"Fields": {13, func() error { _, err := m.Fields(); return err }},
+		"Change": {2, func() error { _, err := m.Change(); return err }},
+	} {
+		if n := testing.AllocsPerRun(200, func() {
+			if err := tt.read(); err != nil {
+				t.Fatal(err)
+			}
+		}); n > tt.most {
+			t.Errorf("%s: %v allocations, at most %v", name, n, tt.most)
+		}
+	}
+}
+
+const largeSchema = `{"type":"record","name":"Large__e","fields":[{"name":"CreatedDate","type":"long","doc":"CreatedDate:DateTime"},{"name":"Name","type":["null","string"]},
+	{"name":"Long","type":["null","string"]},{"name":"Tags","type":{"type":"array","items":"string"}},{"name":"Map","type":{"type":"map","values":"string"}},
+	{"name":"In","type":["null",{"type":"record","name":"In","fields":[{"name":"Name","type":["null","string"]}]}]}]}`
+
+// A program that keeps the name of each large event must not keep the events.
+func TestATextKeepsItsOwnBytesWhereTheEventIsLarge(t *testing.T) {
+	long := strings.Repeat("x", 300<<10)
+	m := avroEvent(t, largeSchema, map[string]any{"CreatedDate": int64(1735689600000), "Name": "Acme", "Long": long, "Tags": []string{"a", "b"},
+		"Map": map[string]string{"key": "value"}, "In": map[string]any{"In": map[string]any{"Name": "Ada"}}})
+	want := map[string]string{"Name": "Acme", "CreatedDate": "2025-01-01T00:00:00.000Z"}
+	for name, keep := range map[string]func(fields map[string]any) any{
+		"a field": func(f map[string]any) any { return f["Name"] },
+		"a time":  func(f map[string]any) any { return f["CreatedDate"] },
+		"a tag":   func(f map[string]any) any { return f["Tags"] },
+		"a map":   func(f map[string]any) any { return f["Map"] },
+		"a nest":  func(f map[string]any) any { return f["In"] },
+	} {
+		kept := make([]any, 100)
+		before := inUse()
+		for i := range kept {
+			fields, err := m.Fields()
+			if err != nil || fields["Long"] != long {
+				t.Fatal(err)
+			}
+			for name, text := range want {
+				if fields[name] != text {
+					t.Fatalf("%s is %v", name, fields[name])
+				}
+			}
+			kept[i] = keep(fields)
+		}
+		if grown := int(inUse()) - int(before); grown > 5<<20 { // of 30 MB
+			t.Errorf("%s: 100 kept ones keep %d bytes", name, grown)
+		}
+		runtime.KeepAlive(kept)
+	}
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.HeapAlloc
+}
+
+// A struct of Optionals is the body of a REST PATCH, and reads what REST answers.
+func TestOptionalInJSON(t *testing.T) {
+	type account struct {
+		Name, Phone, Fax Optional[string] `json:",omitzero"`
+		Tags             Optional[[]int]  `json:"Tags__c,omitzero"`
+	}
+	var a account
+	a.Name.Set("Acme")
+	a.Phone.SetNull()
+	a.Tags.Set(nil)
+	text, err := json.Marshal(a)
+	if want := `{"Name":"Acme","Phone":null,"Tags__c":null}`; err != nil || string(text) != want {
+		t.Errorf("%s, %v; want %s", text, err, want)
+	}
+
+	var back account
+	back.Phone.Set("old")
+	back.Fax.Set("kept")
+	if err := json.Unmarshal([]byte(`{"Name":"Acme","Phone":null,"Tags__c":[1]}`), &back); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprintf("%+v", back), "{Name:Acme Phone:null Fax:kept Tags:[1]}"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if err := json.Unmarshal([]byte(`{"Name":1}`), &back); err == nil || back.Name.String() != "Acme" {
+		t.Errorf("%v, %v", err, back.Name)
+	}
+
+	// null would delete the field in Salesforce.
+	if text, err := json.Marshal(struct{ Name Optional[string] }{}); err == nil || !strings.Contains(err.Error(), "omitzero") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestOptionalIsOneOfThree(t *testing.T) {
+	var unchanged, null, set Optional[int]
+	null.Set(3)
+	null.SetNull()
+	set.SetNull()
+	set.Set(0)
+	for want, o := range map[string]Optional[int]{"unchanged 0 false": unchanged, "null 0 false": null, "0 0 true": set} {
+		value, ok := o.Get()
+		if got := fmt.Sprint(o, value, ok); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if o.IsSet() != ok || o.IsNull() != (o == null) || o.IsZero() != (o == unchanged) {
+			t.Errorf("%v: set %v, null %v, zero %v", o, o.IsSet(), o.IsNull(), o.IsZero())
+		}
+	}
+}
+
+// A payload of null has nothing for a map that the caller holds, and nothing to put into anything else.
+func TestDecodeOfANullPayload(t *testing.T) {
+	m := streamedChange("null")
+	if err := m.Decode(map[string]any{}); err == nil || !strings.Contains(err.Error(), "cannot put null") {
+		t.Error(err)
+	}
+	v := any("old")
+	if err := m.Decode(&v); err != nil || v != nil {
+		t.Errorf("%v, %v", v, err)
+	}
+}
+
+// A struct that embeds an Optional is a struct.
+func TestAnEmbeddedOptionalIsNoOptional(t *testing.T) {
+	m := streamedChange(`{"Phone":"x"}`)
+	_, err := Decode[struct{ Phone struct{ Optional[string] } }](m)
+	_, err2 := Decode[struct{ Phone struct{ *Optional[string] } }](m)
+	for _, err := range []error{err, err2} {
+		if err == nil || !strings.Contains(err.Error(), "field Phone") {
+			t.Error(err)
+		}
+	}
+}
