@@ -103,8 +103,8 @@ var failures = []struct {
 		name: "no permission",
 		cause: func(l *lab.Lab) error {
 			l.Start()
-			l.Revoke(lab.LabOrders)
-			return l.Client.Subscribe(l.T.Context(), lab.LabOrders)
+			l.Revoke(lab.Orders)
+			return l.Client.Subscribe(l.T.Context(), lab.Orders)
 		},
 		typed: isServerError(sfstream.PermissionDenied), logins: 1,
 		says: []string{"give the user Read", "rpc id"},
@@ -113,7 +113,7 @@ var failures = []struct {
 		name: "no permission any more",
 		cause: func(l *lab.Lab) error {
 			l.Follow()
-			l.Revoke(lab.LabOrders)
+			l.Revoke(lab.Orders)
 			return lab.ExpectEnd[*sfstream.ServerError](l)
 		},
 		typed: isServerError(sfstream.PermissionDenied), logins: 2,
@@ -123,12 +123,12 @@ var failures = []struct {
 		name: "undecodable payload",
 		cause: func(l *lab.Lab) error {
 			l.Follow()
-			_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
+			_, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
 			l.Must(err)
 			m := l.Receive()
 			m.Ack()
 			err = l.ExpectDecodeError(m)
-			l.ExpectStillWorks(lab.LabOrders)
+			l.ExpectStillWorks(lab.Orders)
 			return err
 		},
 		typed: isType[*sfstream.DecodeError], logins: 1,
@@ -142,8 +142,8 @@ var failures = []struct {
 			m := l.Receive()
 			m.Ack()
 			err := l.ExpectDecodeError(m)
-			l.Reconnect(lab.LabOrders) // a session asks once for a schema
-			l.ExpectStillWorks(lab.LabOrders)
+			l.Reconnect(lab.Orders) // a session asks once for a schema
+			l.ExpectStillWorks(lab.Orders)
 			return err
 		},
 		typed: func(t *testing.T, err error) {
@@ -171,7 +171,7 @@ var failures = []struct {
 			l.Start()
 			l.Refuse(true)
 			l.DropConnections()
-			return l.Client.Subscribe(l.T.Context(), lab.LabOrders)
+			return l.Client.Subscribe(l.T.Context(), lab.Orders)
 		},
 		typed: func(t *testing.T, err error) {
 			isServerError(sfstream.Unavailable)(t, err)
@@ -245,7 +245,7 @@ var failures = []struct {
 			l.Must(err)
 			defer c.Close()
 			l.Must(c.Open(l.T.Context()))
-			return c.Subscribe(l.T.Context(), lab.LabOrders)
+			return c.Subscribe(l.T.Context(), lab.Orders)
 		},
 		typed: isServerError(sfstream.Unauthenticated), logins: 3, says: []string{"check that the access token has not ended"},
 	},
@@ -260,7 +260,7 @@ var failures = []struct {
 			if n := strings.Count(l.Log.String(), "will likely refuse this login: the access token is a JWT"); n != 1 {
 				l.T.Errorf("%d warnings", n)
 			}
-			return c.Subscribe(l.T.Context(), lab.LabOrders)
+			return c.Subscribe(l.T.Context(), lab.Orders)
 		},
 		typed: isServerError(sfstream.Unauthenticated), logins: 3, says: []string{"is a JWT, which Salesforce takes for REST only"},
 	},
@@ -272,7 +272,7 @@ var failures = []struct {
 			l.Must(err)
 			defer c.Close()
 			l.Must(c.Open(l.T.Context()))
-			return c.Subscribe(l.T.Context(), lab.LabOrders)
+			return c.Subscribe(l.T.Context(), lab.Orders)
 		},
 		typed: func(t *testing.T, err error) {
 			if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unauthenticated || e.API != "cometd" {
@@ -340,7 +340,7 @@ func TestFailuresAreTypedAndSayWhatToDo(t *testing.T) {
 				f.typed(t, err)
 				lab.Contains(t, err.Error(), f.says...)
 				if !f.noChan {
-					lab.Contains(t, err.Error(), lab.LabOrders)
+					lab.Contains(t, err.Error(), lab.Orders)
 				}
 				l.Pass(time.Hour)
 				if n := l.Logins(); n > f.logins {

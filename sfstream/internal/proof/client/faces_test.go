@@ -39,7 +39,7 @@ func TestBothAPIsGiveTheSameMessages(t *testing.T) {
 			sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}, sfstreamtest.Field{Name: "AnnualRevenue", Type: "Currency"},
 			sfstreamtest.Field{Name: "Born__c", Type: "DateOnly"}, sfstreamtest.Field{Name: "Opens__c", Type: "TimeOnly"},
 			sfstreamtest.Field{Name: "IsConverted", Type: "Boolean"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"}))
-		l.Must(l.DefineChannel("/event/Many__chn", channel, lab.LabOrders))
+		l.Must(l.DefineChannel("/event/Many__chn", channel, lab.Orders))
 		channels := []string{channel, "/event/Many__chn", "/data/LeadChangeEvent", "/data/ChangeEvents"}
 
 		l.Start(sfstream.WithReplay(sfstream.ReplayAll))

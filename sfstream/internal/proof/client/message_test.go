@@ -210,7 +210,7 @@ func TestAckOfACloneIsTheMessages(t *testing.T) {
 		e := l.PublishOrders(1)[0]
 		l.Receive().Clone().Ack()
 		l.Stop()
-		if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, e.ReplayID) {
+		if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, e.ReplayID) {
 			t.Errorf("marker %x, want %x", m.ReplayID, e.ReplayID)
 		}
 	})

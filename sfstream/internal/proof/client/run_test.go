@@ -168,9 +168,9 @@ func (r *runs) startedAt(want map[string]int) {
 }
 
 func runInOrder(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 500)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	key := func(m *sfstream.Message) string {
 		n, _ := strconv.Atoi(m.ID)
 		return strconv.Itoa(n % 7)
@@ -200,38 +200,38 @@ func runInOrder(t *testing.T) {
 	if most != 7 {
 		t.Errorf("at most %d handlers at once, want one for each of 7 keys", most)
 	}
-	s.SavedIs("500")
-	lab.NothingNext(t, c)
+	s.ExpectSaved("500")
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func runParallel(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 80)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	lab.Within(t, 10*time.Second, func() {
 		_, err := runUntil(t, c, 80, nil, sfstream.Workers(8), sfstream.OrderBy(perMessage))
 		lab.Must(t, err)
 	})
-	s.SavedIs("80")
+	s.ExpectSaved("80")
 }
 
 func runOneWorker(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 20)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	r, err := runUntil(t, c, 20, nil, sfstream.Workers(1), sfstream.OrderBy(perMessage))
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, lab.Numbered(1, 20))
+	lab.ExpectIDs(t, r.done, lab.IDs(1, 20))
 	if took := time.Since(r.began); took != 20*time.Second {
 		t.Errorf("took %s, want 20s", took)
 	}
 }
 
 func runChannels(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 5)
 	s.PublishNext(lab.Invoices, 5)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	arrived(c, 10)
 	r, err := runUntil(t, c, 10, nil)
@@ -246,22 +246,16 @@ func runChannels(t *testing.T) {
 	}
 }
 
-const accounts = "/data/AccountChangeEvent"
-
 // changing is a client that follows the changes of accounts.
-func changing(s *lab.Scene, channel string, opts ...sfstream.Option) *sfstream.Client {
+func changing(s *lab.Lab, channel string, opts ...sfstream.Option) *sfstream.Client {
 	s.T.Helper()
-	c := s.Client(opts...)
+	c := s.StartFromOldest(opts...)
 	lab.Must(s.T, c.Subscribe(s.T.Context(), channel))
 	return c
 }
 
-func defineAccounts(s *lab.Scene) {
-	lab.Must(s.T, s.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}))
-}
-
 // change publishes changes numbered from 1 of these records.
-func change(s *lab.Scene, records ...[]string) {
+func change(s *lab.Lab, records ...[]string) {
 	s.T.Helper()
 	for i, ids := range records {
 		c := sfstreamtest.Change{Object: "Account", Type: "UPDATE", RecordIDs: ids, SequenceNumber: i + 1}
@@ -276,15 +270,14 @@ func change(s *lab.Scene, records ...[]string) {
 func record(letter string) string { return "00100000000000" + letter + "AAA" }
 
 func runRecords(t *testing.T) {
-	s := lab.NewScene(t)
-	defineAccounts(s)
+	s := lab.New(t)
 	a, b := record("A"), record("B")
 	change(s,
 		[]string{a}, []string{b}, []string{a, b}, []string{record("C")}, []string{a}, // 1 … 5
 		nil, []string{record("D")}, []string{a}, []string{"001*"}, // 6 … 9
 		[]string{a}, []string{b, b}, []string{a[:15]}, []string{b}, // 10 … 13
 	)
-	c := changing(s, accounts)
+	c := changing(s, lab.Accounts)
 	synctest.Wait()
 	r, err := runUntil(t, c, 13, nil, sfstream.Workers(8))
 	lab.Must(t, err)
@@ -296,10 +289,9 @@ func runRecords(t *testing.T) {
 }
 
 func runRecordsOfChannels(t *testing.T) {
-	s := lab.NewScene(t)
-	defineAccounts(s)
+	s := lab.New(t)
 	change(s, []string{record("A")}, nil)
-	c := changing(s, accounts)
+	c := changing(s, lab.Accounts)
 	lab.Must(t, c.Subscribe(t.Context(), "/data/ChangeEvents"))
 	arrived(c, 4)
 	lab.Within(t, 2*time.Second, func() {
@@ -309,10 +301,10 @@ func runRecordsOfChannels(t *testing.T) {
 }
 
 func runAcrossChannels(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 3)
 	s.PublishNext(lab.Invoices, 3)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	arrived(c, 6)
 	r, err := runUntil(t, c, 6, nil, sfstream.OrderBy(func(*sfstream.Message) string { return "" }))
@@ -334,43 +326,43 @@ func failingOn(numbers ...string) func(context.Context, *sfstream.Message) error
 }
 
 func runStop(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 5)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	r, err := runUntil(t, c, 5, failingOn("3"))
 	if !errors.Is(err, errHandler) || err.Error() != "message 3: the handler's error" {
 		t.Fatalf("got %v, want the handler's error as it is", err)
 	}
-	lab.SameNumbers(t, r.done, lab.Numbered(1, 2))
-	s.SavedIs("2")
+	lab.ExpectIDs(t, r.done, lab.IDs(1, 2))
+	s.ExpectSaved("2")
 	if st := c.Status().Channels[0]; st.Pending != 3 || st.Unacked != 0 {
 		t.Errorf("status %+v, want 3 pending and nothing unacked", st)
 	}
 	r, err = runUntil(t, c, 3, nil)
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, lab.Numbered(3, 5))
-	s.SavedIs("5")
+	lab.ExpectIDs(t, r.done, lab.IDs(3, 5))
+	s.ExpectSaved("5")
 }
 
 func runStopDrains(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 8)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	synctest.Wait()
 	r, err := runUntil(t, c, 8, failingOn("2"), sfstream.Workers(4), sfstream.OrderBy(perMessage))
 	if !errors.Is(err, errHandler) {
 		t.Fatalf("got %v, want the handler's error", err)
 	}
 	r.startedAt(map[string]int{"1": 0, "2": 0, "3": 0, "4": 0})
-	s.SavedIs("1")
-	lab.SameNumbers(t, lab.Loop(t, c, 5), []string{"2", "5", "6", "7", "8"})
-	s.SavedIs("8")
+	s.ExpectSaved("1")
+	lab.ExpectIDs(t, lab.Loop(t, c, 5), []string{"2", "5", "6", "7", "8"})
+	s.ExpectSaved("8")
 }
 
 func runRestart(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 10)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	synctest.Wait()
 	slow := func(_ context.Context, m *sfstream.Message) error {
 		if m.ID == "4" {
@@ -383,18 +375,18 @@ func runRestart(t *testing.T) {
 	if !errors.Is(err, errHandler) || len(r.done) != 9 {
 		t.Fatalf("got %v, %v handled", err, r.done)
 	}
-	s.SavedIs("3")
+	s.ExpectSaved("3")
 	c = s.Restart(c)
 	r, err = runUntil(t, c, 7, nil)
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, lab.Numbered(4, 10))
+	lab.ExpectIDs(t, r.done, lab.IDs(4, 10))
 	c = s.Restart(c)
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func runPutsBackInOrder(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	s.PublishNext(lab.Orders, 30)
 	synctest.Wait()
@@ -422,7 +414,7 @@ func runPutsBackInOrder(t *testing.T) {
 		last, lastChannel = n, m.Channel
 		m.Ack()
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 // every is a policy that waits d each time, at most n times.
@@ -431,9 +423,9 @@ func every(d time.Duration, n uint64) func() backoff.BackOff {
 }
 
 func runRetry(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 9)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	synctest.Wait()
 	attempts := 0 // of message 1
 	parity := func(m *sfstream.Message) string {
@@ -443,7 +435,7 @@ func runRetry(t *testing.T) {
 	r, err := runUntil(t, c, 9, func(ctx context.Context, m *sfstream.Message) error {
 		if m.ID == "1" {
 			if attempts++; attempts < 4 {
-				s.SavedIs("")
+				s.ExpectSaved("")
 				return errHandler
 			}
 		}
@@ -451,16 +443,16 @@ func runRetry(t *testing.T) {
 	}, sfstream.OrderBy(parity), sfstream.OnError(sfstream.Retry(every(10*time.Second, 10))))
 	lab.Must(t, err)
 	r.startedAt(map[string]int{"2": 0, "4": 1, "6": 2, "8": 3, "1": 30, "3": 31, "5": 32, "7": 33, "9": 34})
-	s.SavedIs("9")
+	s.ExpectSaved("9")
 	if got := len(s.Log.Warnings("handler failed")); got != 3 {
 		t.Errorf("%d warnings, want one per retry", got)
 	}
 }
 
 func runRetryStops(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	start := time.Now()
 	_, err := runUntil(t, c, 2, failingOn("1"), sfstream.OnError(sfstream.Retry(every(time.Second, 5))))
 	if took := time.Since(start); !errors.Is(err, errHandler) || took != 5*time.Second {
@@ -474,13 +466,13 @@ func runRetryStops(t *testing.T) {
 	if !errors.Is(err, errHandler) || attempts != 1 {
 		t.Fatalf("got %v after %d attempts, want the handler's error after 1", err, attempts)
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(1, 2))
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(1, 2))
 }
 
 func runRetrySkips(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 4)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	attempts := 0
 	var skipped []string
 	r, err := runUntil(t, c, 3, func(ctx context.Context, m *sfstream.Message) error {
@@ -493,34 +485,34 @@ func runRetrySkips(t *testing.T) {
 		skipped = append(skipped, m.ID+": "+err.Error())
 	})))
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, []string{"1", "3", "4"})
+	lab.ExpectIDs(t, r.done, []string{"1", "3", "4"})
 	if want := []string{"2: " + errHandler.Error()}; attempts != 3 || !slices.Equal(skipped, want) {
 		t.Errorf("%d attempts, skipped %q, want 3 and %q", attempts, skipped, want)
 	}
-	s.SavedIs("4")
+	s.ExpectSaved("4")
 }
 
 func runSkip(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 4)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	var skipped []string
 	r, err := runUntil(t, c, 2, failingOn("1", "3"), sfstream.OnError(sfstream.Skip(func(m *sfstream.Message, err error) {
 		<-time.After(time.Second)
-		s.SavedIs(map[string]string{"1": "", "3": "2"}[m.ID])
+		s.ExpectSaved(map[string]string{"1": "", "3": "2"}[m.ID])
 		skipped = append(skipped, m.ID)
 	})))
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, []string{"2", "4"})
-	lab.SameNumbers(t, skipped, []string{"1", "3"})
-	s.SavedIs("4")
-	lab.NothingNext(t, c)
+	lab.ExpectIDs(t, r.done, []string{"2", "4"})
+	lab.ExpectIDs(t, skipped, []string{"1", "3"})
+	s.ExpectSaved("4")
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func runDrains(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 20)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	synctest.Wait()
 	ctx, stop := lab.NewStop(t)
 	type keyType struct{}
@@ -538,8 +530,8 @@ func runDrains(t *testing.T) {
 	if took := time.Since(r.began); took != 9*time.Second {
 		t.Errorf("Run took %s, want the 9s of its handlers", took)
 	}
-	s.SavedIs("3")
-	lab.NextIs(t, c, "4")
+	s.ExpectSaved("3")
+	lab.ExpectID(t, c, "4")
 	lab.Must(t, c.Run(ctx, func(context.Context, *sfstream.Message) error {
 		t.Error("a handler is called after ctx has ended")
 		return nil
@@ -548,9 +540,9 @@ func runDrains(t *testing.T) {
 
 func runDrainTimeout(t *testing.T) {
 	for _, limit := range []time.Duration{0, time.Second, 10 * time.Second} {
-		s := lab.NewScene(t)
+		s := lab.New(t)
 		s.PublishNext(lab.Orders, 3)
-		c := s.Following()
+		c := s.FollowFromOldest()
 		synctest.Wait()
 		ctx, stop := lab.NewStop(t)
 		time.AfterFunc(time.Minute, stop)
@@ -576,29 +568,29 @@ func runDrainTimeout(t *testing.T) {
 		if took := time.Since(start); took != time.Minute+limit {
 			t.Errorf("Run took %s, want the minute until its ctx ends and %s", took, limit)
 		}
-		s.SavedIs("1")
-		lab.NextIs(t, c, "2")
-		lab.NothingNext(t, c)
+		s.ExpectSaved("1")
+		lab.ExpectID(t, c, "2")
+		lab.ExpectQuiet(t, c, time.Second)
 		lab.Must(t, c.Close())
 	}
 }
 
 func runEndsRetry(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	lab.Within(t, time.Second, func() {
 		lab.Must(t, c.Run(ctx, failingOn("1"), sfstream.OnError(sfstream.Retry(every(time.Hour, 5)))))
 	})
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(1, 2))
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(1, 2))
 }
 
 func runClose(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 5)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	lab.Within(t, time.Second, func() {
 		lab.Must(t, c.Run(t.Context(), func(_ context.Context, m *sfstream.Message) error {
 			if m.ID == "3" {
@@ -607,26 +599,26 @@ func runClose(t *testing.T) {
 			return nil
 		}))
 	})
-	s.SavedIs("3")
+	s.ExpectSaved("3")
 	lab.Must(t, c.Run(t.Context(), second))
-	lab.NextIs(t, s.Following(), "4")
+	lab.ExpectID(t, s.FollowFromOldest(), "4")
 }
 
 func runCloseElsewhere(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	time.AfterFunc(time.Second/2, func() { lab.Within(t, 0, func() { lab.Must(t, c.Close()) }) })
 	r := &runs{t: t, began: time.Now(), starts: make(map[string]time.Duration)}
 	lab.Must(t, c.Run(t.Context(), r.counting(nil)))
 	r.startedAt(map[string]int{"1": 0})
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 }
 
 func runUnsubscribe(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 5)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	synctest.Wait()
 	s.PublishNext(lab.Invoices, 2)
@@ -642,17 +634,17 @@ func runUnsubscribe(t *testing.T) {
 		return nil
 	}, sfstream.Workers(1))
 	lab.Must(t, err)
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 	r, err := runUntil(t, c, 4, nil)
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, lab.Numbered(2, 5))
+	lab.ExpectIDs(t, r.done, lab.IDs(2, 5))
 }
 
 func runTerminal(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 3)
-	c := s.Following(sfstream.WithReconnectTimeout(time.Minute))
+	c := s.FollowFromOldest(sfstream.WithReconnectTimeout(time.Minute))
 	synctest.Wait()
 	s.Refuse(true)
 	s.DropConnections()
@@ -671,17 +663,17 @@ func runTerminal(t *testing.T) {
 	if !errors.As(err, &timeout) {
 		t.Fatalf("got %v, want a TimeoutError", err)
 	}
-	lab.SameNumbers(t, done, lab.Numbered(1, 2))
+	lab.ExpectIDs(t, done, lab.IDs(1, 2))
 	if failed != 1 {
 		t.Errorf("message 3 was tried %d times after the end, want 1", failed)
 	}
-	s.SavedIs("2")
+	s.ExpectSaved("2")
 }
 
 func runAck(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	_, err := runUntil(t, c, 2, func(_ context.Context, m *sfstream.Message) error {
 		m.Ack()
 		m.Clone().Ack()
@@ -690,25 +682,25 @@ func runAck(t *testing.T) {
 	if !errors.Is(err, errHandler) {
 		t.Fatalf("got %v, want the handler's error", err)
 	}
-	s.SavedIs("1")
-	lab.NextIs(t, c, "2")
+	s.ExpectSaved("1")
+	lab.ExpectID(t, c, "2")
 }
 
 func runAfterReceive(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 3)
-	c := s.Following()
-	lab.Next(t, c)
+	c := s.FollowFromOldest()
+	lab.Receive(t, c)
 	r, err := runUntil(t, c, 2, nil)
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, lab.Numbered(2, 3))
-	s.SavedIs("3")
+	lab.ExpectIDs(t, r.done, lab.IDs(2, 3))
+	s.ExpectSaved("3")
 }
 
 func runTurn(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 4)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	ran := make(chan *runs)
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "1" {
@@ -725,7 +717,7 @@ func runTurn(t *testing.T) {
 		m.Ack()
 		break
 	}
-	lab.SameNumbers(t, (<-ran).done, lab.Numbered(3, 4))
+	lab.ExpectIDs(t, (<-ran).done, lab.IDs(3, 4))
 	lab.Must(t, c.Run(t.Context(), func(ctx context.Context, _ *sfstream.Message) error { return nil }, cancelled(t, c)))
 }
 
@@ -737,9 +729,9 @@ func cancelled(t *testing.T, c *sfstream.Client) sfstream.RunOption {
 }
 
 func runSeveral(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 200)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(20))
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(20))
 	ctx, stop := lab.NewStop(t)
 	r := &runs{t: t, began: time.Now(), starts: make(map[string]time.Duration), left: 200, stop: stop}
 	var all sync.WaitGroup
@@ -754,20 +746,20 @@ func runSeveral(t *testing.T) {
 	if len(r.done) != 200 || len(r.starts) != 200 {
 		t.Errorf("%d handled, %d different, want 200", len(r.done), len(r.starts))
 	}
-	s.SavedIs("200")
+	s.ExpectSaved("200")
 	if got := s.Log.Warnings("another loop"); len(got) > 0 {
 		t.Errorf("AckManual warns of several Runs: %v", got)
 	}
 }
 
 func runOnReceive(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 3)
-	c := s.Following(sfstream.WithAck(sfstream.AckOnReceive))
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckOnReceive))
 	attempts := 0
 	_, err := runUntil(t, c, 2, func(ctx context.Context, m *sfstream.Message) error {
 		<-time.After(time.Second)
-		s.SavedIs(m.ID)
+		s.ExpectSaved(m.ID)
 		if m.ID == "2" {
 			if attempts++; attempts < 3 {
 				return errHandler
@@ -779,7 +771,7 @@ func runOnReceive(t *testing.T) {
 	if attempts != 3 {
 		t.Errorf("%d attempts, want 3", attempts)
 	}
-	if got := lab.Next(t, c); got != "3" {
+	if got := lab.Receive(t, c).ID; got != "3" {
 		t.Errorf("got %s, want 3", got)
 	}
 }
@@ -788,8 +780,8 @@ func runOnReceive(t *testing.T) {
 // after its connection was given up for want of demand.
 func runOnReceiveStops(t *testing.T) {
 	for _, took := range []time.Duration{0, 10 * time.Minute} {
-		s := lab.NewScene(t)
-		c := s.Following(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithPrefetch(1))
+		s := lab.New(t)
+		c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithPrefetch(1))
 		s.PublishNext(lab.Orders, 1)
 		err := c.Run(t.Context(), func(context.Context, *sfstream.Message) error {
 			<-time.After(took)
@@ -809,9 +801,9 @@ func runOnReceiveStops(t *testing.T) {
 }
 
 func runGoexit(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	err := c.Run(t.Context(), func(context.Context, *sfstream.Message) error {
 		runtime.Goexit()
 		return nil
@@ -819,13 +811,13 @@ func runGoexit(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "Goexit") {
 		t.Fatalf("got %v, want an error that names runtime.Goexit", err)
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(1, 2))
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(1, 2))
 }
 
 func runKeyPanics(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 5)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	synctest.Wait()
 	func() {
 		defer func() {
@@ -840,27 +832,27 @@ func runKeyPanics(t *testing.T) {
 			return m.ID
 		}))
 	}()
-	lab.SameNumbers(t, lab.Loop(t, c, 5), lab.Numbered(1, 5))
+	lab.ExpectIDs(t, lab.Loop(t, c, 5), lab.IDs(1, 5))
 }
 
 func runSaves(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 3)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	_, err := runUntil(t, c, 3, func(_ context.Context, m *sfstream.Message) error {
 		<-time.After(200 * time.Millisecond)
 		n, _ := strconv.Atoi(m.ID)
-		s.SavedIs(map[int]string{1: "", 2: "1", 3: "2"}[n])
+		s.ExpectSaved(map[int]string{1: "", 2: "1", 3: "2"}[n])
 		return nil
 	})
 	lab.Must(t, err)
-	s.SavedIs("3")
+	s.ExpectSaved("3")
 }
 
 func runReconnects(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 10)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	r, err := runUntil(t, c, 20, func(ctx context.Context, m *sfstream.Message) error {
 		if m.ID == "5" {
 			s.DropConnections()
@@ -869,34 +861,34 @@ func runReconnects(t *testing.T) {
 		return second(ctx, m)
 	})
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, lab.Numbered(1, 20))
+	lab.ExpectIDs(t, r.done, lab.IDs(1, 20))
 }
 
 func runIdles(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	go func() { // ends with the last event
-		for _, n := range lab.Numbered(1, 3) {
+		for _, n := range lab.IDs(1, 3) {
 			<-time.After(time.Second)
 			s.PublishNext(lab.Orders, 1)
 			<-time.After(time.Second)
-			s.SavedIs(n)
+			s.ExpectSaved(n)
 		}
 	}()
 	r, err := runUntil(t, c, 3, func(_ context.Context, m *sfstream.Message) error {
 		n, _ := strconv.Atoi(m.ID)
-		time.AfterFunc(50*time.Millisecond, func() { s.SavedIs(strconv.Itoa(n)) })
+		time.AfterFunc(50*time.Millisecond, func() { s.ExpectSaved(strconv.Itoa(n)) })
 		return nil
 	})
 	lab.Must(t, err)
-	lab.SameNumbers(t, r.done, lab.Numbered(1, 3))
+	lab.ExpectIDs(t, r.done, lab.IDs(1, 3))
 	<-time.After(time.Minute)
 }
 
 func runRetriesInTime(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 3)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	synctest.Wait()
 	waits := map[string]time.Duration{"1": 20, "2": 30, "3": 10}
 	var mu sync.Mutex
@@ -919,9 +911,9 @@ func runRetriesInTime(t *testing.T) {
 }
 
 func runUnsubscribesRetry(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	time.AfterFunc(time.Second, func() { lab.Must(t, c.Unsubscribe(t.Context(), lab.Orders)) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -934,13 +926,13 @@ func runUnsubscribesRetry(t *testing.T) {
 		t.Errorf("%d attempts, want 1", attempts)
 	}
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(1, 2))
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(1, 2))
 }
 
 func runFailsAtEnd(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if err := c.Run(ctx, func(context.Context, *sfstream.Message) error {
@@ -949,14 +941,14 @@ func runFailsAtEnd(t *testing.T) {
 	}); !errors.Is(err, errHandler) {
 		t.Errorf("got %v, want the handler's error", err)
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(1, 2))
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(1, 2))
 }
 
 func runMuch(t *testing.T) {
 	const total = 2000
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, total)
-	c := s.Following(sfstream.WithPrefetch(300))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(300))
 	var mu sync.Mutex
 	failures := make(map[string]int)
 	r, err := runUntil(t, c, total, func(_ context.Context, m *sfstream.Message) error {
@@ -974,7 +966,7 @@ func runMuch(t *testing.T) {
 	if len(r.done) != total || len(r.starts) != total {
 		t.Errorf("%d handled, %d different, want %d", len(r.done), len(r.starts), total)
 	}
-	s.SavedIs(strconv.Itoa(total))
+	s.ExpectSaved(strconv.Itoa(total))
 	if st := c.Status().Channels[0]; st.Pending != 0 || st.Unacked != 0 || st.Handled != total {
 		t.Errorf("status %+v, want all of %d handled", st, total)
 	}
@@ -985,8 +977,8 @@ func runMuch(t *testing.T) {
 // all there is here; there the test is that all comes.
 func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 	const prefetch = 20
-	s := lab.NewScene(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
-	c := s.Following(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
+	s := lab.New(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
+	c := s.FollowFromOldest(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
 	s.PublishNext(lab.Orders, 150)
 	var mu sync.Mutex
 	unsettled := make(map[string]bool)

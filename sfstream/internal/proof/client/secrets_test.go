@@ -141,7 +141,7 @@ func TestNoFlowShowsASecret(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Test(t, func(t *testing.T) {
-					var log lab.LogBuffer
+					var log lab.Log
 					g := &gossip{refuse: refuse}
 					tell := func(what ...any) { fmt.Fprintf(&log, "%v %+v %#v\n", what, what, what) }
 					c, err := sfstream.New(flow(), sfstream.WithLoginURL(plantedHost), sfstream.WithHTTPClient(&http.Client{Transport: g}),

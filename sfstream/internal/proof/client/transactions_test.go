@@ -113,13 +113,13 @@ func TestTransactionsOfSeveralChannelsStayApart(t *testing.T) {
 		l.Start()
 		l.Subscribe(allChanges)
 		l.Subscribe(lab.Accounts)
-		l.Subscribe(lab.LabOrders)
+		l.Subscribe(lab.Orders)
 		commits(l, "a1", "a2")
 		l.PublishOrders(1)
 		commits(l, "b1")
 		got := transactions(l, 5, time.Second)
 		slices.Sort(got)
-		want := []string{lab.LabOrders + " EndNext", "a1 a2 EndNext contiguous complete", "a1 a2 EndNext contiguous complete", "b1 EndQuiet contiguous", "b1 EndQuiet contiguous"}
+		want := []string{lab.Orders + " EndNext", "a1 a2 EndNext contiguous complete", "a1 a2 EndNext contiguous complete", "b1 EndQuiet contiguous", "b1 EndQuiet contiguous"}
 		if !slices.Equal(got, want) {
 			t.Errorf("%q", got)
 		}
@@ -202,13 +202,13 @@ func TestUnsubscribeForgetsAnOpenTransaction(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
 		l.Start()
 		l.Subscribe(allChanges)
-		l.Subscribe(lab.LabOrders)
+		l.Subscribe(lab.Orders)
 		commits(l, "a1", "a2")
 		time.AfterFunc(time.Second, func() {
 			l.Must(l.Client.Unsubscribe(context.WithoutCancel(t.Context()), allChanges))
 			l.PublishOrders(1)
 		})
-		expectTransactions(l, 10*time.Second, lab.LabOrders+" EndNext")
+		expectTransactions(l, 10*time.Second, lab.Orders+" EndNext")
 		if n := l.Client.Pending(); n != 1 { // break put the order back
 			t.Errorf("%d messages wait", n)
 		}

@@ -33,21 +33,21 @@ func handledByLoop(t *testing.T) {
 	before := ""
 	for m := range c.Messages(t.Context()) {
 		<-time.After(time.Second)
-		s.SavedIs(before)
+		s.ExpectSaved(before)
 		if before = m.ID; m.ID == "5" {
 			break
 		}
 	}
-	s.SavedIs("4")
+	s.ExpectSaved("4")
 }
 
 func handledByReceive(t *testing.T) {
 	s, c := following(t, 5)
 	before := ""
 	for range 5 {
-		got := lab.Next(t, c)
+		got := lab.Receive(t, c).ID
 		<-time.After(time.Second)
-		s.SavedIs(before)
+		s.ExpectSaved(before)
 		before = got
 	}
 }
@@ -59,7 +59,7 @@ func handledByC(t *testing.T) {
 	for range 5 {
 		m := <-messages
 		<-time.After(time.Second)
-		s.SavedIs(before)
+		s.ExpectSaved(before)
 		before = m.ID
 	}
 }
@@ -72,8 +72,8 @@ func handledAtEndOfCtx(t *testing.T) {
 			stop()
 		}
 	}
-	s.SavedIs("2")
-	lab.NextIs(t, c, "3")
+	s.ExpectSaved("2")
+	lab.ExpectID(t, c, "3")
 }
 
 func handledByEndedReceive(t *testing.T) {
@@ -86,17 +86,17 @@ func handledByEndedReceive(t *testing.T) {
 	if _, err := c.Receive(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want the ctx's error", err)
 	}
-	lab.NextIs(t, c, "2")
+	lab.ExpectID(t, c, "2")
 }
 
 func lastOfReceive(t *testing.T) {
 	s, c := following(t, 3)
-	lab.Next(t, c)
-	lab.Next(t, c)
+	lab.Receive(t, c)
+	lab.Receive(t, c)
 	c = s.Restart(c)
-	lab.NextIs(t, c, "2") // acks it
+	lab.ExpectID(t, c, "2") // acks it
 	c = s.Restart(c)
-	lab.NextIs(t, c, "3")
+	lab.ExpectID(t, c, "3")
 }
 
 func lastOfC(t *testing.T) {
@@ -112,17 +112,17 @@ func lastOfC(t *testing.T) {
 	m := <-messages
 	m.Ack()
 	c = s.Restart(c)
-	lab.NextIs(t, c, "4")
+	lab.ExpectID(t, c, "4")
 }
 
 func ackOnReceive(t *testing.T) {
 	s, c := following(t, 5, sfstream.WithAck(sfstream.AckOnReceive))
 	for range c.Messages(t.Context()) {
 		<-time.After(time.Second)
-		s.SavedIs("1")
+		s.ExpectSaved("1")
 		break
 	}
-	if got := lab.Next(t, c); got != "2" {
+	if got := lab.Receive(t, c).ID; got != "2" {
 		t.Fatalf("got %s, want 2", got)
 	}
 	ctx, stop := lab.NewStop(t)
@@ -134,7 +134,7 @@ func ackOnReceive(t *testing.T) {
 	for range messages {
 	}
 	c = s.Restart(c, sfstream.WithAck(sfstream.AckOnReceive))
-	if got := lab.Next(t, c); got != "4" {
+	if got := lab.Receive(t, c).ID; got != "4" {
 		t.Errorf("got %s after a restart, want 4", got)
 	}
 }
@@ -143,31 +143,31 @@ func ackOnReceiveOffer(t *testing.T) {
 	s, c := following(t, 2, sfstream.WithAck(sfstream.AckOnReceive))
 	c.C(t.Context())
 	<-time.After(time.Second)
-	s.SavedIs("")
+	s.ExpectSaved("")
 	c = s.Restart(c)
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(1, 2))
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(1, 2))
 }
 
 func ackTooLate(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 4)
 	manual := sfstream.WithAck(sfstream.AckManual)
-	c := s.Following(manual)
+	c := s.FollowFromOldest(manual)
 	first := receive(t, c)
 	lab.Must(t, c.Unsubscribe(t.Context(), lab.Orders))
 	first.Ack()
 	<-time.After(time.Minute)
-	s.SavedIs("")
+	s.ExpectSaved("")
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 	second := receive(t, c)
 	lab.Must(t, c.Close())
 	saves := len(s.Store.History())
 	second.Ack()
 	<-time.After(time.Minute)
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 	if got := len(s.Store.History()); got != saves {
 		t.Errorf("%d Saves after Close", got-saves)
 	}
-	lab.NextIs(t, s.Following(manual), "2")
+	lab.ExpectID(t, s.FollowFromOldest(manual), "2")
 }

@@ -47,17 +47,17 @@ func ackManualOrder(t *testing.T) {
 		for acked[want+1] {
 			want++
 		}
-		if got := s.Saved(lab.Orders); got != "" && got != strconv.Itoa(want) || got == "" && want > 0 {
+		if got := s.SavedID(lab.Orders); got != "" && got != strconv.Itoa(want) || got == "" && want > 0 {
 			t.Fatalf("the marker is at %q, want %d", got, want)
 		}
 	}
-	s.SavedIs("200")
-	lab.NothingNext(t, c)
+	s.ExpectSaved("200")
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func ackManualGoroutines(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(40))
+	s := lab.New(t)
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(40))
 	s.PublishNext(lab.Orders, 1000)
 	var workers sync.WaitGroup
 	var mu sync.Mutex
@@ -78,23 +78,23 @@ func ackManualGoroutines(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	for _, id := range lab.Numbered(1, 1000) {
+	for _, id := range lab.IDs(1, 1000) {
 		if seen[id] != 1 {
 			t.Errorf("message %s was handed out %d times", id, seen[id])
 		}
 	}
 	lab.Must(t, c.Close())
-	s.SavedIs("1000")
+	s.ExpectSaved("1000")
 	if got := s.Log.Warnings("another loop"); len(got) > 0 {
 		t.Errorf("AckManual warns of several loops: %v", got)
 	}
 }
 
 func ackManualRestart(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 10)
 	manual := sfstream.WithAck(sfstream.AckManual)
-	c := s.Following(manual)
+	c := s.FollowFromOldest(manual)
 	for m := range c.Messages(t.Context()) {
 		if m.ID != "4" {
 			m.Ack()
@@ -104,13 +104,13 @@ func ackManualRestart(t *testing.T) {
 		}
 	}
 	c = s.Restart(c, manual)
-	s.SavedIs("3")
-	for _, want := range lab.Numbered(4, 10) {
-		lab.NextIs(t, c, want)
+	s.ExpectSaved("3")
+	for _, want := range lab.IDs(4, 10) {
+		lab.ExpectID(t, c, want)
 	}
 	c = s.Restart(c, manual)
-	s.SavedIs("10")
-	lab.NothingNext(t, c)
+	s.ExpectSaved("10")
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func ackManualBreak(t *testing.T) {
@@ -119,19 +119,19 @@ func ackManualBreak(t *testing.T) {
 	for first = range c.Messages(t.Context()) {
 		break
 	}
-	lab.NextIs(t, c, "2")
-	s.SavedIs("")
+	lab.ExpectID(t, c, "2")
+	s.ExpectSaved("")
 	first.Ack()
 	<-time.After(100 * time.Millisecond)
 	synctest.Wait()
-	s.SavedIs("2")
+	s.ExpectSaved("2")
 }
 
 // ackManualWake: a message that is put back wakes a consumer whose ctx ends just
 // then. The message is for the other one that waits.
 func ackManualWake(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual))
+	s := lab.New(t)
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual))
 	receive := func(ctx context.Context) <-chan *sfstream.Message {
 		got := make(chan *sfstream.Message, 1)
 		go func() {
@@ -165,8 +165,8 @@ func ackManualWake(t *testing.T) {
 }
 
 func ackManualFeeders(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual))
+	s := lab.New(t)
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual))
 	var all []<-chan *sfstream.Message
 	for range 3 {
 		all = append(all, c.C(t.Context()))

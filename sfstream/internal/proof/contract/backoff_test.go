@@ -36,7 +36,7 @@ func reconnectTimeout(t *testing.T) {
 	l.DropConnections()
 	began := time.Now()
 	e := lab.ExpectEnd[*sfstream.TimeoutError](l)
-	if took := time.Since(began); took != 5*time.Minute || e.Down != took || e.Channel != lab.LabOrders || !e.Timeout() {
+	if took := time.Since(began); took != 5*time.Minute || e.Down != took || e.Channel != lab.Orders || !e.Timeout() {
 		t.Errorf("after %v: %+v", took, e)
 	}
 	lab.ExpectError[*sfstream.ServerError](t, e)
@@ -49,7 +49,7 @@ func shortOutages(t *testing.T) {
 		l.Outage(3*time.Minute, func() { l.PublishOrders(n) })
 		l.Expect(n)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func outageOfOneChannel(t *testing.T) {
@@ -89,8 +89,8 @@ func customBackOff(t *testing.T) {
 		t.Errorf("%d policies for 2 channels", n)
 	}
 	for n := range 5 { // 15 retries in all, 3 in a row
-		l.Reject(lab.LabOrders, 2, "UNAVAILABLE")
-		l.EndStreams(lab.LabOrders, "UNAVAILABLE")
+		l.Reject(lab.Orders, 2, "UNAVAILABLE")
+		l.EndStreams(lab.Orders, "UNAVAILABLE")
 		l.PublishOrders(n)
 		before := time.Now()
 		l.Expect(n)
@@ -98,16 +98,16 @@ func customBackOff(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func defaultBackOff(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
-	l.Reject(lab.LabOrders, -1, "UNAVAILABLE")
-	l.EndStreams(lab.LabOrders, "UNAVAILABLE")
+	l.Reject(lab.Orders, -1, "UNAVAILABLE")
+	l.EndStreams(lab.Orders, "UNAVAILABLE")
 	l.Pass(12 * time.Hour)
-	calls := l.Subscribes(lab.LabOrders)
+	calls := l.Subscribes(lab.Orders)
 	for i := range calls[1:] {
 		if wait := calls[i+1].At.Sub(calls[i].At); wait > 61*time.Second {
 			t.Errorf("a wait of %v", wait)
@@ -117,30 +117,30 @@ func defaultBackOff(t *testing.T) {
 		t.Errorf("%d attempts in 12 hours", n)
 	}
 	l.ClearFaults()
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func everyStreamEnded(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
-	l.Reject(lab.LabOrders, -1, "OK")
-	l.EndStreams(lab.LabOrders, "OK")
+	l.Reject(lab.Orders, -1, "OK")
+	l.EndStreams(lab.Orders, "OK")
 	l.Pass(time.Hour)
-	if n := len(l.Subscribes(lab.LabOrders)); n > 300 {
+	if n := len(l.Subscribes(lab.Orders)); n > 300 {
 		t.Errorf("%d attempts in an hour", n)
 	}
 	l.ClearFaults()
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func limitHeeded(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
-	l.Reject(lab.LabOrders, 3, "subscription.limit.exceeded")
-	l.EndStreams(lab.LabOrders, "subscription.limit.exceeded")
+	l.Reject(lab.Orders, 3, "subscription.limit.exceeded")
+	l.EndStreams(lab.Orders, "subscription.limit.exceeded")
 	l.PublishOrders(1)
 	l.Expect(1)
-	calls := l.Subscribes(lab.LabOrders)
+	calls := l.Subscribes(lab.Orders)
 	if len(calls) != 5 {
 		t.Fatalf("%d Subscribes", len(calls))
 	}
@@ -149,5 +149,5 @@ func limitHeeded(t *testing.T) {
 			t.Errorf("it came again after %v", wait)
 		}
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }

@@ -32,7 +32,7 @@ func callRules() []rule {
 }
 
 func openEnds(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	c, err := sfstream.New(authenticator.Func(func(ctx context.Context, _ authenticator.Login) (*authenticator.Credentials, error) {
 		return nil, lab.Hang(ctx)
 	}), sfstream.WithOrg(s))
@@ -49,21 +49,21 @@ func openEnds(t *testing.T) {
 }
 
 func subscribeEnds(t *testing.T) {
-	for name, hold := range map[string]func(s *lab.Scene){
-		"in Load": func(s *lab.Scene) {
+	for name, hold := range map[string]func(s *lab.Lab){
+		"in Load": func(s *lab.Lab) {
 			s.Store.BeforeLoad(lab.Hang)
 		},
-		"in a login": func(s *lab.Scene) { s.ExpireToken(); s.FailLogin(-1, "timeout") },
-		"in the request": func(s *lab.Scene) {
+		"in a login": func(s *lab.Lab) { s.ExpireToken(); s.FailLogin(-1, "timeout") },
+		"in the request": func(s *lab.Lab) {
 			s.Blackhole()
 			s.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, NoAnswer: true})
 		},
-		"between attempts":   func(s *lab.Scene) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
-		"without connection": func(s *lab.Scene) { s.Refuse(true); s.DropConnections() },
+		"between attempts":   func(s *lab.Lab) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
+		"without connection": func(s *lab.Lab) { s.Refuse(true); s.DropConnections() },
 	} {
-		s := lab.NewScene(t)
+		s := lab.New(t)
 		s.PublishNext(lab.Orders, 1)
-		c := s.Client()
+		c := s.StartFromOldest()
 		lab.Must(t, c.Subscribe(t.Context(), lab.Invoices)) // there is a connection
 		synctest.Wait()
 		hold(s)
@@ -75,14 +75,14 @@ func subscribeEnds(t *testing.T) {
 		s.Store.BeforeLoad(nil)
 		s.DropConnections()
 		lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-		lab.NextIs(t, c, "1")
+		lab.ExpectID(t, c, "1")
 		lab.Must(t, c.Close())
 	}
 }
 
 func unsubscribeWhileLoading(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Client()
+	s := lab.New(t)
+	c := s.StartFromOldest()
 	loaded := make(chan struct{})
 	s.Store.BeforeLoad(func(context.Context) error { <-loaded; return nil })
 	result := make(chan error, 1)
@@ -99,14 +99,14 @@ func unsubscribeWhileLoading(t *testing.T) {
 	}
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 	s.PublishNext(lab.Orders, 1)
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 // subscribeLeavesNothing ends the ctx of a Subscribe at every moment of it: either
 // it succeeds and the channel is followed, or it fails and leaves nothing.
 func subscribeLeavesNothing(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Client()
+	s := lab.New(t)
+	c := s.StartFromOldest()
 	successes, failures := 0, 0
 	for round := range 300 {
 		ctx, stop := lab.NewStop(t)
@@ -116,7 +116,7 @@ func subscribeLeavesNothing(t *testing.T) {
 			}
 			stop()
 		}()
-		before := s.Store.Marker(s.Account().OrgID, lab.Orders)
+		before := s.Marker(lab.Orders)
 		err := c.Subscribe(ctx, lab.Orders, sfstream.From(sfstream.ReplaySince(time.Now().Add(time.Duration(round)-time.Hour))))
 		stop()
 		subscribed := len(c.Subscriptions()) == 1
@@ -133,7 +133,7 @@ func subscribeLeavesNothing(t *testing.T) {
 				t.Fatalf("round %d: a stream is open after %v", round, err)
 			}
 			<-time.After(time.Second)
-			if after := s.Store.Marker(s.Account().OrgID, lab.Orders); !after.Live.Equal(before.Live) || string(after.ReplayID) != string(before.ReplayID) {
+			if after := s.Marker(lab.Orders); !after.Live.Equal(before.Live) || string(after.ReplayID) != string(before.ReplayID) {
 				t.Fatalf("round %d: a failed Subscribe has changed the marker from %v to %v", round, before, after)
 			}
 			continue
@@ -149,10 +149,10 @@ func subscribeLeavesNothing(t *testing.T) {
 
 // unsubscribeEnds: a hook that blocks holds the link up, against its contract.
 func unsubscribeEnds(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
 	release := make(chan struct{})
-	c := s.Following(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
+	c := s.FollowFromOldest(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
 		OnGap: func(sfstream.Gap) { <-release },
 	}))
 	lab.Loop(t, c, 1)
@@ -164,12 +164,12 @@ func unsubscribeEnds(t *testing.T) {
 	close(release)
 	synctest.Wait()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.NextIs(t, c, "2")
+	lab.ExpectID(t, c, "2")
 }
 
 func receiveEnds(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	receive := func(ctx context.Context) error { _, err := c.Receive(ctx); return err }
 	lab.EndsWith(t, receive)
 	s.PublishNext(lab.Orders, 2)
@@ -177,12 +177,12 @@ func receiveEnds(t *testing.T) {
 		lab.EndsWith(t, receive)
 		break
 	}
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 func messagesEnd(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	lab.EndsWith(t, func(ctx context.Context) error {
 		for m, err := range c.MessagesErr(ctx) {
 			t.Errorf("got %v, %v", m, err)
@@ -190,12 +190,12 @@ func messagesEnd(t *testing.T) {
 		return ctx.Err()
 	})
 	s.PublishNext(lab.Orders, 1)
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 func cEnds(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	drain := func(ctx context.Context) error {
 		for m := range c.C(ctx) {
 			t.Errorf("got %s", m.ID)
@@ -208,7 +208,7 @@ func cEnds(t *testing.T) {
 		lab.EndsWith(t, drain)
 		break
 	}
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 func endedTakesNothing(t *testing.T) {
@@ -227,11 +227,11 @@ func endedTakesNothing(t *testing.T) {
 			t.Fatalf("C: got %s", m.ID)
 		}
 	}
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 // everyCall is Subscribe, Unsubscribe and Ack while nothing else fits in.
-func everyCall(t *testing.T, s *lab.Scene, c *sfstream.Client, m *sfstream.Message) {
+func everyCall(t *testing.T, s *lab.Lab, c *sfstream.Client, m *sfstream.Message) {
 	t.Helper()
 	if m != nil {
 		m.Ack()
@@ -246,10 +246,10 @@ func everyCall(t *testing.T, s *lab.Scene, c *sfstream.Client, m *sfstream.Messa
 
 func callsInBody(t *testing.T) {
 	for _, policy := range policies {
-		s := lab.NewScene(t)
+		s := lab.New(t)
 		s.PublishNext(lab.Orders, 300)
 		s.PublishNext(lab.Invoices, 300)
-		c := s.Following(sfstream.WithAck(policy), sfstream.WithPrefetch(30))
+		c := s.FollowFromOldest(sfstream.WithAck(policy), sfstream.WithPrefetch(30))
 		lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 		var got []string
 		for m := range c.Messages(t.Context()) {
@@ -262,20 +262,20 @@ func callsInBody(t *testing.T) {
 				lab.Within(t, 0, func() { lab.Must(t, c.Close()) })
 			}
 		}
-		lab.SameNumbers(t, got, lab.Numbered(1, 3))
+		lab.ExpectIDs(t, got, lab.IDs(1, 3))
 	}
 }
 
 func callsBeforeLoop(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 300)
 	s.PublishNext(lab.Invoices, 300)
-	c := s.Following(sfstream.WithPrefetch(30))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(30))
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	synctest.Wait()
 	lab.Within(t, 0, func() {
 		everyCall(t, s, c, nil)
 		lab.Must(t, c.Close())
 	})
-	lab.SameNumbers(t, lab.Loop(t, s.Following(), 300), lab.Numbered(1, 300))
+	lab.ExpectIDs(t, lab.Loop(t, s.FollowFromOldest(), 300), lab.IDs(1, 300))
 }

@@ -60,15 +60,15 @@ func subscribedWithinASecond(t *testing.T) {
 	startWith(l, static(l))
 	l.Subscribe(lab.Undated) // a reading of a clock that is cut to seconds: .00
 	l.Pass(450 * time.Millisecond)
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Pass(100 * time.Millisecond)
-	l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
+	l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders))
 	l.Pass(350 * time.Millisecond)
 	if lab.TransportOf(t) == sfstream.CometD { // which tells the time in its answer: .95, another reading of .00
 		l.Must(l.Client.Unsubscribe(t.Context(), lab.Undated))
 		synctest.Wait()
 	}
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.PublishOrders(2)
 	l.Expect(2)
 	if l.Log.Count("marker is of the future") != 0 {
@@ -80,7 +80,7 @@ func startInNearFuture(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(1)
 	l.Pass(2 * time.Hour)
-	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{Live: time.Now().Add(50 * time.Minute)})
+	l.Save(l.Key(lab.APIOf(t), lab.Orders), replaystore.Marker{Live: time.Now().Add(50 * time.Minute)})
 	l.Follow()
 	l.PublishOrders(2)
 	l.Expect(2)
@@ -90,7 +90,7 @@ func startInFarFuture(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(1)
 	l.Pass(2 * time.Hour)
-	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{Live: time.Now().Add(70 * time.Minute)})
+	l.Save(l.Key(lab.APIOf(t), lab.Orders), replaystore.Marker{Live: time.Now().Add(70 * time.Minute)})
 	l.Follow()
 	l.PublishOrders(2)
 	l.Expect(1, 2)
@@ -119,11 +119,11 @@ func clockOfAnotherHost(t *testing.T) {
 		}
 		return static.Authenticate(ctx, login)
 	}), sfstream.WithHTTPClient(&http.Client{Transport: vault}))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Pass(10 * time.Second)
 	l.Outage(time.Minute, func() { l.PublishOrders(1) })
 	l.Expect(1)
-	if ahead := time.Until(l.Marker(lab.LabOrders).Live); ahead > 0 {
+	if ahead := time.Until(l.Marker(lab.Orders).Live); ahead > 0 {
 		t.Errorf("the saved Live is %v ahead", ahead)
 	}
 	if !vault.asked.Load() {
@@ -140,18 +140,18 @@ func fastClock(t *testing.T, mute bool) {
 		opts = append(opts, sfstream.WithHTTPClient(&http.Client{Transport: muted{l.HTTPClient().Transport}}))
 	}
 	startWith(l, static(l), opts...)
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Pass(10 * time.Second)
 	l.Outage(time.Minute, func() { l.PublishOrders(1) })
 	l.Expect(1)
 	l.Pass(3 * time.Hour) // keepalives
 	org := time.Now().Add(-5 * time.Hour)
-	if live := l.Marker(lab.LabOrders).Live; live.After(org) {
+	if live := l.Marker(lab.Orders).Live; live.After(org) {
 		t.Errorf("the saved Live is %v ahead", live.Sub(org))
 	}
 
 	// A restart before the first event begins at the first start.
-	l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
+	l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders))
 	l.Subscribe(lab.Undated)
 	l.Stop()
 	_, err := l.Publish(lab.Undated, map[string]any{"N__c": 2.0})
@@ -161,7 +161,7 @@ func fastClock(t *testing.T, mute bool) {
 	startWith(l, static(l), opts...)
 	l.Subscribe(lab.Undated)
 	l.Expect(2)
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Expect(2)
 }
 
@@ -176,7 +176,7 @@ func askedOnce(t *testing.T) {
 		}
 		return l.HTTPClient().Transport.RoundTrip(r)
 	})}))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Subscribe(lab.Undated)
 	l.PublishOrders(1)
 	l.Expect(1)

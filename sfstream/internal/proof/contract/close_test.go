@@ -40,8 +40,8 @@ func closeRules() []rule {
 
 func closeEndsConsumers(t *testing.T) {
 	for _, policy := range policies {
-		s := lab.NewScene(t)
-		c := s.Following(sfstream.WithAck(policy))
+		s := lab.New(t)
+		c := s.FollowFromOldest(sfstream.WithAck(policy))
 		var ended sync.WaitGroup
 		for _, consume := range []func(){
 			func() {
@@ -87,14 +87,14 @@ func closeConcurrently(t *testing.T) {
 }
 
 func closeUnused(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s))
 	lab.Must(t, err)
 	lab.Must(t, c.Close())
 	if err := c.Open(t.Context()); !errors.Is(err, sfstream.ErrClosed) {
 		t.Errorf("Open after Close: %v, want ErrClosed", err)
 	}
-	lab.Must(t, s.Client().Close())
+	lab.Must(t, s.StartFromOldest().Close())
 }
 
 func closeInEachBody(t *testing.T) {
@@ -116,10 +116,10 @@ func closeInEachBody(t *testing.T) {
 }
 
 func closeFull(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 500)
 	s.PublishNext(lab.Invoices, 500)
-	c := s.Following(sfstream.WithPrefetch(50))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(50))
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	c.C(t.Context())
 	synctest.Wait()
@@ -127,8 +127,8 @@ func closeFull(t *testing.T) {
 		t.Errorf("%d pending, want 100", got)
 	}
 	lab.Within(t, 0, func() { lab.Must(t, c.Close()) })
-	c = s.Following()
-	lab.SameNumbers(t, lab.Loop(t, c, 500), lab.Numbered(1, 500))
+	c = s.FollowFromOldest()
+	lab.ExpectIDs(t, lab.Loop(t, c, 500), lab.IDs(1, 500))
 }
 
 func closeBlackhole(t *testing.T) {
@@ -137,13 +137,13 @@ func closeBlackhole(t *testing.T) {
 	s.Blackhole()
 	lab.Within(t, time.Second, func() { lab.Must(t, c.Close()) })
 	s.HTTPClient().CloseIdleConnections()
-	s.SavedIs("3")
-	c = s.Following()
+	s.ExpectSaved("3")
+	c = s.FollowFromOldest()
 	s.Blackhole()
 	lab.Within(t, time.Second, func() { lab.Must(t, c.Unsubscribe(t.Context(), lab.Orders)) })
 	lab.Must(t, c.Close())
 	s.HTTPClient().CloseIdleConnections()
-	lab.NextIs(t, s.Following(), "4")
+	lab.ExpectID(t, s.FollowFromOldest(), "4")
 }
 
 func closeHangingLogin(t *testing.T) {
@@ -154,7 +154,7 @@ func closeHangingLogin(t *testing.T) {
 	s.DropConnections()
 	<-time.After(10 * time.Second)
 	lab.Within(t, time.Second, func() { lab.Must(t, c.Close()) })
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 
 	// Nor for an Open, which ends with its ctx.
 	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s))
@@ -169,7 +169,7 @@ func closeHangingLogin(t *testing.T) {
 		t.Error("Open has succeeded")
 	}
 	s.ClearFaults()
-	lab.SameNumbers(t, lab.Loop(t, s.Following(), 2), lab.Numbered(2, 3))
+	lab.ExpectIDs(t, lab.Loop(t, s.FollowFromOldest(), 2), lab.IDs(2, 3))
 }
 
 func closeInBackOff(t *testing.T) {
@@ -183,14 +183,14 @@ func closeInBackOff(t *testing.T) {
 	}
 	lab.Within(t, 0, func() { lab.Must(t, c.Close()) })
 	s.Refuse(false)
-	lab.SameNumbers(t, lab.Loop(t, s.Following(), 2), lab.Numbered(2, 3))
+	lab.ExpectIDs(t, lab.Loop(t, s.FollowFromOldest(), 2), lab.IDs(2, 3))
 }
 
 func closeWhileSubscribing(t *testing.T) {
 	s, c := following(t, 3)
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 	lab.Must(t, c.Close())
-	before := s.Store.Marker(s.Account().OrgID, lab.Orders)
+	before := s.Marker(lab.Orders)
 	for name, hold := range map[string]func(){
 		"topic": func() { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
 		"login": func() {
@@ -201,7 +201,7 @@ func closeWhileSubscribing(t *testing.T) {
 			s.Store.BeforeLoad(lab.Hang)
 		},
 	} {
-		c := s.Client()
+		c := s.StartFromOldest()
 		hold()
 		ended := make(chan error, 1)
 		opts := []sfstream.SubscribeOption{sfstream.From(sfstream.ReplaySince(time.Now()))}
@@ -216,21 +216,21 @@ func closeWhileSubscribing(t *testing.T) {
 				t.Errorf("%s: Subscribe returned %v, want ErrClosed", name, err)
 			}
 		})
-		if got := s.Store.Marker(s.Account().OrgID, lab.Orders); fmt.Sprint(got) != fmt.Sprint(before) {
+		if got := s.Marker(lab.Orders); fmt.Sprint(got) != fmt.Sprint(before) {
 			t.Errorf("%s: a Subscribe that was not accepted has changed the marker from %v to %v", name, before, got)
 		}
 		s.ClearFaults()
 		s.Store.BeforeLoad(nil)
 	}
-	lab.SameNumbers(t, lab.Loop(t, s.Following(), 2), lab.Numbered(2, 3))
+	lab.ExpectIDs(t, lab.Loop(t, s.FollowFromOldest(), 2), lab.IDs(2, 3))
 }
 
 func closeFromHook(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 2)
 	var c *sfstream.Client
 	closed := make(chan error, 1)
-	c = s.Following(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(string, error) bool {
+	c = s.FollowFromOldest(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(string, error) bool {
 		go func() { closed <- c.Close() }()
 		return true
 	}}))
@@ -243,8 +243,8 @@ func closeFromHook(t *testing.T) {
 }
 
 func callsAfterClose(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Close())
 	_, received := c.Receive(t.Context())
 	for name, err := range map[string]error{
@@ -267,7 +267,7 @@ func callsAfterClose(t *testing.T) {
 
 func stress(t *testing.T) {
 	for _, policy := range policies {
-		stressed(t, lab.NewScene(t, sfstreamtest.WithBatchEvents(3)), policy)
+		stressed(t, lab.New(t, sfstreamtest.WithBatchEvents(3)), policy)
 		synctest.Wait()
 	}
 }
@@ -277,23 +277,18 @@ func stressLoopback(t *testing.T) {
 }
 
 // newLoopbackScene is a scene over real connections, in real time.
-func newLoopbackScene(t *testing.T) *lab.Scene {
+func newLoopbackScene(t *testing.T) *lab.Lab {
 	t.Helper()
-	s := &lab.Scene{
-		Server: sfstreamtest.NewServer(t), T: t, Log: new(lab.WatchedLog), Store: lab.NewWatchedStore(t),
-		Published: make(map[string]int), Numbers: make(map[string]string),
-	}
-	s.Define(lab.Orders)
-	s.Define(lab.Invoices)
+	s := lab.On(t, sfstreamtest.NewServer(t))
 	return s
 }
 
 // stressed calls everything from many goroutines while events come, then takes
 // what is left after a restart. Each event must have come at least once, and
 // none that was handled may be the first thing of the restarted program.
-func stressed(t *testing.T, s *lab.Scene, policy sfstream.AckPolicy) {
+func stressed(t *testing.T, s *lab.Lab, policy sfstream.AckPolicy) {
 	const total = 400
-	c := s.Following(sfstream.WithPrefetch(16), sfstream.WithAck(policy))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(16), sfstream.WithAck(policy))
 	var mu sync.Mutex
 	seen := make(map[string]bool)
 	take := func(m *sfstream.Message) {
@@ -317,7 +312,7 @@ func stressed(t *testing.T, s *lab.Scene, policy sfstream.AckPolicy) {
 	stop()
 	callers.Wait()
 
-	c = s.Client()
+	c = s.StartFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	s.PublishNext(lab.Orders, 1)
@@ -330,7 +325,7 @@ func stressed(t *testing.T, s *lab.Scene, policy sfstream.AckPolicy) {
 		take(m)
 	}
 	lab.Must(t, c.Close())
-	for _, id := range lab.Numbered(1, total) {
+	for _, id := range lab.IDs(1, total) {
 		for _, channel := range []string{lab.Orders, lab.Invoices} {
 			if !seen[channel+id] {
 				t.Errorf("%s %s was lost", channel, id)
@@ -341,7 +336,7 @@ func stressed(t *testing.T, s *lab.Scene, policy sfstream.AckPolicy) {
 
 // callEverything makes every call of a client, each on a goroutine of its own and again and
 // again, until ctx ends. It gives take the messages that it gets.
-func callEverything(ctx context.Context, s *lab.Scene, c *sfstream.Client, take func(*sfstream.Message)) *sync.WaitGroup {
+func callEverything(ctx context.Context, s *lab.Lab, c *sfstream.Client, take func(*sfstream.Message)) *sync.WaitGroup {
 	var callers sync.WaitGroup
 	pause := func() { <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond) }
 	during := func(do func()) {
@@ -393,24 +388,24 @@ func callEverything(ctx context.Context, s *lab.Scene, c *sfstream.Client, take 
 }
 
 func closeBlockedHook(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 3)
 	release := make(chan struct{})
-	c := s.Following(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
+	c := s.FollowFromOldest(sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{
 		OnGap: func(sfstream.Gap) { <-release },
 	}))
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 	synctest.Wait() // a request is under way
 	s.Reject(lab.Orders, 1, "subscription.fetch.replayid.corrupted")
 	s.DropConnections()
 	<-time.After(10 * time.Second)
-	lab.NextIs(t, c, "2")
+	lab.ExpectID(t, c, "2")
 	lab.Within(t, 5*time.Second, func() {
 		if err := c.Close(); err == nil {
 			t.Error("Close does not say that a hook blocks")
 		}
 	})
-	s.SavedIs("2")
+	s.ExpectSaved("2")
 	close(release)
 	synctest.Wait()
 	if n := s.Streams(""); n != 0 {

@@ -170,7 +170,7 @@ func keyedLab(t *testing.T, opts ...sfstreamtest.Option) *lab.Lab {
 	l := lab.NewStreaming(t, opts...)
 	l.Must(l.DefineObject("Lead", sfstreamtest.Field{Name: "Phone", Type: "Phone"}))
 	l.Must(l.DefineObject("Staff__c", sfstreamtest.Field{Name: "Phone", Type: "Phone"}))
-	l.Must(l.DefineChannel("/event/Many__chn", lab.LabOrders, lab.Undated))
+	l.Must(l.DefineChannel("/event/Many__chn", lab.Orders, lab.Undated))
 	return l
 }
 
@@ -184,11 +184,11 @@ func publishKeyed(l *lab.Lab) map[string][]string {
 		l.Must(err)
 	}
 	names := map[string][]string{
-		lab.LabOrders: {"LabOrder__e", "LabOrder__e"}, "/event/Many__chn": {"LabOrder__e", "LabOrder__e", "LabUndated__e"},
+		lab.Orders: {"Order__e", "Order__e"}, "/event/Many__chn": {"Order__e", "Order__e", "Undated__e"},
 		"/data/LeadChangeEvent": {"LeadChangeEvent", "LeadChangeEvent"}, "/data/ChangeEvents": {"LeadChangeEvent", "LeadChangeEvent", "Staff__ChangeEvent"},
 	}
 	for _, channel := range []string{lab.Topic, lab.Generic} { // over the Streaming API, whatever the transport
-		l.Put(channel, 1, 1)
+		l.PublishNumbers(channel, 1, 1)
 		names[channel] = []string{"", ""}
 	}
 	return names
@@ -243,7 +243,7 @@ func keyInDoubt(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
 	for range 2 {
-		_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{ID: "2ec0e371-1395-457f-9275-be1b527a72f7"})
+		_, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{ID: "2ec0e371-1395-457f-9275-be1b527a72f7"})
 		l.Must(err)
 	}
 	one, other := l.Receive(), l.Receive()
@@ -306,7 +306,7 @@ func decodeOfAnother(t *testing.T) {
 	_, err := sfstream.Decode[struct{ Invoice, Total string }](m)
 	if lab.TransportOf(t) == sfstream.CometD {
 		l.Must(err) // a payload is no schema: the event may have such fields
-	} else if e := lab.ExpectError[*sfstream.DecodeError](t, err); e.Channel != lab.LabOrders || !strings.Contains(e.Error(), "LabOrder__e, and no field of the Go struct") {
+	} else if e := lab.ExpectError[*sfstream.DecodeError](t, err); e.Channel != lab.Orders || !strings.Contains(e.Error(), "Order__e, and no field of the Go struct") {
 		t.Error(e)
 	}
 	if got, err := sfstream.Decode[struct{ Invoice, N__c any }](m); err != nil || got.N__c != 1.0 {
@@ -319,7 +319,7 @@ func notFinite(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
 	for text, n := range map[string]float64{"NaN": math.NaN(), "Infinity": math.Inf(1), "-Infinity": math.Inf(-1)} {
-		_, err := l.Publish(lab.LabOrders, map[string]any{"N__c": n})
+		_, err := l.Publish(lab.Orders, map[string]any{"N__c": n})
 		l.Must(err)
 		m := l.Receive()
 		m.Ack()
@@ -327,7 +327,7 @@ func notFinite(t *testing.T) {
 			t.Errorf("%s, %v", said, err)
 		}
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 // keptTexts: a program keeps the names of large events.

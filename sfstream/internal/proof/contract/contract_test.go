@@ -79,11 +79,11 @@ func otherThan(t *testing.T) string {
 }
 
 // following is an org that has n orders, and a client that follows them.
-func following(t *testing.T, n int, opts ...sfstream.Option) (*lab.Scene, *sfstream.Client) {
+func following(t *testing.T, n int, opts ...sfstream.Option) (*lab.Lab, *sfstream.Client) {
 	t.Helper()
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, n)
-	return s, s.Following(opts...)
+	return s, s.FollowFromOldest(opts...)
 }
 
 // receive takes the next message.

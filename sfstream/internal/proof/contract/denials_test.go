@@ -37,7 +37,7 @@ func wrongPassword(t *testing.T) {
 	l.ExpireToken()
 	l.EndStreams("", "service.auth.error")
 	e := lab.ExpectEnd[*sfstream.AuthError](l)
-	lab.Contains(t, e.Error(), lab.LabOrders, l.LoginURL(), "check username, password")
+	lab.Contains(t, e.Error(), lab.Orders, l.LoginURL(), "check username, password")
 	expectLogins(l, 2)
 }
 
@@ -91,7 +91,7 @@ func permissionsComeBack(t *testing.T) {
 func malformedHeader(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
-	l.Reject(lab.LabOrders, 1, "service.auth.headers.invalid")
+	l.Reject(lab.Orders, 1, "service.auth.headers.invalid")
 	l.EndStreams("", "UNAVAILABLE")
 	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid {
 		t.Errorf("%+v", e)
@@ -103,12 +103,12 @@ func timeWithoutAnswer(t *testing.T) {
 	l.Follow()
 	l.PublishOrders(1)
 	l.Expect(1)
-	l.Reject(lab.LabOrders, 2, "topic.meta.permission")
-	l.EndStreams(lab.LabOrders, "UNAVAILABLE")
+	l.Reject(lab.Orders, 2, "topic.meta.permission")
+	l.EndStreams(lab.Orders, "UNAVAILABLE")
 	l.Pass(10 * time.Second) // denied, also after a new login
-	l.Reject(lab.LabOrders, 1, "subscription.limit.exceeded")
+	l.Reject(lab.Orders, 1, "subscription.limit.exceeded")
 	l.Pass(5 * time.Minute)
-	l.Reject(lab.LabOrders, 1, "topic.meta.permission") // the first answer after the limit
+	l.Reject(lab.Orders, 1, "topic.meta.permission") // the first answer after the limit
 	l.PublishOrders(2)
 	l.Pass(10 * time.Minute)
 	l.Must(l.Client.Err())
@@ -120,8 +120,8 @@ func deniedForTenMinutes(t *testing.T, code string) {
 	l.Follow()
 	l.PublishOrders(1)
 	l.Expect(1)
-	l.Reject(lab.LabOrders, -1, code)
-	l.EndStreams(lab.LabOrders, "UNAVAILABLE")
+	l.Reject(lab.Orders, -1, code)
+	l.EndStreams(lab.Orders, "UNAVAILABLE")
 	l.PublishOrders(2)
 	l.Pass(9 * time.Minute)
 	l.Must(l.Client.Err())
@@ -129,10 +129,10 @@ func deniedForTenMinutes(t *testing.T, code string) {
 	l.Expect(2) // it came back
 
 	began, logins := time.Now(), l.Logins()
-	l.Reject(lab.LabOrders, -1, code)
-	l.EndStreams(lab.LabOrders, code)
+	l.Reject(lab.Orders, -1, code)
+	l.EndStreams(lab.Orders, code)
 	e := lab.ExpectEnd[*sfstream.ServerError](l)
-	if e.Code != sfstream.PermissionDenied && e.Code != sfstream.NotFound || e.Channel != lab.LabOrders {
+	if e.Code != sfstream.PermissionDenied && e.Code != sfstream.NotFound || e.Channel != lab.Orders {
 		t.Errorf("%+v", e)
 	}
 	if took := time.Since(began); took < 10*time.Minute || took > 11*time.Minute {

@@ -29,11 +29,11 @@ func resentAfterReconnect(t *testing.T) {
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(lab.Numbers(1, 30)...)
 	for n := 31; n < 40; n++ {
-		l.Duplicate(lab.LabOrders, n%7)
+		l.Duplicate(lab.Orders, n%7)
 		l.Outage(time.Second, func() { l.PublishOrders(n) })
 		l.Expect(n)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func resentWhileUnacked(t *testing.T) {
@@ -41,13 +41,13 @@ func resentWhileUnacked(t *testing.T) {
 	l.PublishOrders(1, 2, 3, 4)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithAck(sfstream.AckManual))
 	one, two := l.Receive(), l.Receive()
-	l.Duplicate(lab.LabOrders, 4)
-	l.Reconnect(lab.LabOrders)
+	l.Duplicate(lab.Orders, 4)
+	l.Reconnect(lab.Orders)
 	l.Pass(time.Minute)
 	l.Expect(3, 4)
 	one.Ack()
 	two.Ack()
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func lastThousand(t *testing.T) {
@@ -55,14 +55,14 @@ func lastThousand(t *testing.T) {
 	l.PublishOrders(lab.Numbers(1, 1500)...)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(lab.Numbers(1, 1500)...)
-	l.Duplicate(lab.LabOrders, 1000)
-	l.Reconnect(lab.LabOrders)
+	l.Duplicate(lab.Orders, 1000)
+	l.Reconnect(lab.Orders)
 	l.PublishOrders(1501)
 	l.Expect(1501)
-	l.Duplicate(lab.LabOrders, 1100) // 402 … 501 are forgotten
-	l.Reconnect(lab.LabOrders)
+	l.Duplicate(lab.Orders, 1100) // 402 … 501 are forgotten
+	l.Reconnect(lab.Orders)
 	l.Expect(lab.Numbers(402, 501)...)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func sameEventID(t *testing.T) {
@@ -71,12 +71,12 @@ func sameEventID(t *testing.T) {
 	raw := sfstreamtest.RawEvent{Payload: payload, ID: "chosen by the publisher"}
 	l.Follow()
 	for range 3 {
-		_, err := l.PublishRaw(lab.LabOrders, raw)
+		_, err := l.PublishRaw(lab.Orders, raw)
 		l.Must(err)
-		_, err = l.PublishRaw(lab.LabOrders, raw)
+		_, err = l.PublishRaw(lab.Orders, raw)
 		l.Must(err)
 		l.Expect(1, 1)
-		l.Reconnect(lab.LabOrders)
+		l.Reconnect(lab.Orders)
 	}
 }
 
@@ -85,15 +85,15 @@ func noReplayID(t *testing.T) {
 	payload := l.Payload(2)
 	l.Follow()
 	l.PublishOrders(1)
-	_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: payload, NoReplayID: true})
+	_, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: payload, NoReplayID: true})
 	l.Must(err)
 	l.Expect(1, 2)
-	l.Reconnect(lab.LabOrders)
+	l.Reconnect(lab.Orders)
 	l.Expect(2) // it is after the position
 	l.PublishOrders(3)
 	l.Expect(3)
-	l.Reconnect(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Reconnect(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func fallbackClearsMemory(t *testing.T) {
@@ -101,10 +101,10 @@ func fallbackClearsMemory(t *testing.T) {
 	l.PublishOrders(1, 2, 3)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Expect(1, 2, 3)
-	l.Reject(lab.LabOrders, 1, lab.StaleReplayID)
+	l.Reject(lab.Orders, 1, lab.StaleReplayID)
 	l.DropConnections()
 	l.Expect(1, 2, 3)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func resumedFromOldest(t *testing.T) {
@@ -112,7 +112,7 @@ func resumedFromOldest(t *testing.T) {
 	l.Follow()
 	l.PublishOrders(1, 2, 3)
 	l.Expect(1, 2, 3)
-	l.Reject(lab.LabOrders, 1, lab.StaleReplayID) // the channel is followed until now: not stale
+	l.Reject(lab.Orders, 1, lab.StaleReplayID) // the channel is followed until now: not stale
 	l.DropConnections()
 	l.PublishOrders(4)
 	l.Expect(4)
@@ -124,7 +124,7 @@ func anotherSubscription(t *testing.T) {
 	l.PublishOrders(1, 2, 3)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Receive().Ack()
-	l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders)) // 2 and 3 count as never received
-	l.Subscribe(lab.LabOrders)
+	l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders)) // 2 and 3 count as never received
+	l.Subscribe(lab.Orders)
 	l.Expect(2, 3)
 }

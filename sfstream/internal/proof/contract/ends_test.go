@@ -45,7 +45,7 @@ func ctxEndsOwnLoop(t *testing.T) {
 		}
 		l.Must(l.Client.Err())
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func ctxBoundsCallOnly(t *testing.T) {
@@ -53,10 +53,10 @@ func ctxBoundsCallOnly(t *testing.T) {
 	c := l.NewClient()
 	ctx, cancel := context.WithCancel(t.Context())
 	l.Must(c.Open(ctx))
-	l.Must(c.Subscribe(ctx, lab.LabOrders))
+	l.Must(c.Subscribe(ctx, lab.Orders))
 	cancel()
 	l.Pass(time.Hour)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func endedCtxIsNoError(t *testing.T) {
@@ -67,7 +67,7 @@ func endedCtxIsNoError(t *testing.T) {
 	for m, err := range l.Client.MessagesErr(ctx) {
 		t.Errorf("%v, %v", m, err)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func transientTrouble(t *testing.T) {
@@ -80,12 +80,12 @@ func transientTrouble(t *testing.T) {
 	if e := lab.ExpectError[*sfstream.ServerError](t, s.LastError); e.Code != sfstream.Unavailable || s.LastErrorAt.IsZero() {
 		t.Errorf("status %+v", s)
 	}
-	lab.Contains(t, l.Log.String(), "action=retry", lab.LabOrders)
+	lab.Contains(t, l.Log.String(), "action=retry", lab.Orders)
 	l.Pass(time.Hour)
 	if s := l.Client.Status().Channels[0]; s.Reconnects < 1 || s.State != sfstream.StateLive {
 		t.Errorf("status %+v", s)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func hookDropsChannel(t *testing.T) {
@@ -107,13 +107,13 @@ func hookDropsChannel(t *testing.T) {
 	if e := lab.ExpectError[*sfstream.ServerError](t, reason); e.Code != sfstream.PermissionDenied {
 		t.Errorf("%+v", e)
 	}
-	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.LabOrders}) {
+	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.Orders}) {
 		t.Errorf("subscriptions %q", got)
 	}
 	if err := l.Client.Unsubscribe(t.Context(), lab.Accounts); !errors.Is(err, sfstream.ErrNotSubscribed) {
 		t.Error(err)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 	l.Grant(lab.Accounts)
 	l.ChangeAccount(3)
 	l.Subscribe(lab.Accounts) // it may come again, and resumes
@@ -123,7 +123,7 @@ func hookDropsChannel(t *testing.T) {
 func hookKeepsChannel(t *testing.T) {
 	l := lab.New(t)
 	l.Follow(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(string, error) bool { return false }}))
-	l.Revoke(lab.LabOrders)
+	l.Revoke(lab.Orders)
 	lab.ExpectEnd[*sfstream.ServerError](l)
 }
 
@@ -136,8 +136,8 @@ func hookHearsNothing(t *testing.T) {
 	if err := l.Client.Subscribe(t.Context(), "/event/Nowhere__e"); err == nil {
 		t.Error("accepted")
 	}
-	l.Reconnect(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Reconnect(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func notOpen(t *testing.T) {
@@ -149,7 +149,7 @@ func notOpen(t *testing.T) {
 	if err := c.Err(); !errors.Is(err, sfstream.ErrNotOpen) {
 		t.Error(err)
 	}
-	if err := c.Subscribe(t.Context(), lab.LabOrders); !errors.Is(err, sfstream.ErrNotOpen) {
+	if err := c.Subscribe(t.Context(), lab.Orders); !errors.Is(err, sfstream.ErrNotOpen) {
 		t.Error(err)
 	}
 	if _, err := c.Receive(t.Context()); !errors.Is(err, sfstream.ErrNotOpen) {
@@ -166,8 +166,8 @@ func notOpen(t *testing.T) {
 		t.Errorf("%v", errs)
 	}
 	l.Must(c.Open(t.Context()))
-	l.Subscribe(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Subscribe(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func openRepeated(t *testing.T) {
@@ -179,8 +179,8 @@ func openRepeated(t *testing.T) {
 	l.Must(c.Open(t.Context()))
 	l.Must(c.Open(t.Context()))
 	expectLogins(l, 2)
-	l.Subscribe(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Subscribe(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func queuedBeforeEnd(t *testing.T) {
@@ -189,11 +189,11 @@ func queuedBeforeEnd(t *testing.T) {
 	l.PublishOrders(1, 2, 3)
 	synctest.Wait()
 	if lab.TransportOf(t) == sfstream.CometD {
-		l.Reject(lab.LabOrders, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
+		l.Reject(lab.Orders, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
 	} else {
-		l.Reject(lab.LabOrders, 1, "subscription.fetch.topic.mismatch")
+		l.Reject(lab.Orders, 1, "subscription.fetch.topic.mismatch")
 	}
-	l.EndStreams(lab.LabOrders, "UNAVAILABLE")
+	l.EndStreams(lab.Orders, "UNAVAILABLE")
 	l.Pass(time.Minute)
 	if l.Client.Err() == nil {
 		t.Fatal("the client has not ended")
@@ -215,7 +215,7 @@ func queuedBeforeEnd(t *testing.T) {
 		t.Errorf("Close returned %v", err)
 	}
 	l.Follow()
-	l.ExpectStillWorks(lab.LabOrders) // 1 to 3 were handled
+	l.ExpectStillWorks(lab.Orders) // 1 to 3 were handled
 }
 
 func errAfterClose(t *testing.T) {

@@ -35,17 +35,17 @@ func idsAnewRefused(t *testing.T) {
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Expect(1, 2)
 	l.Stop()
-	l.Must(l.ResetReplay(lab.LabOrders, 1, false))
+	l.Must(l.ResetReplay(lab.Orders, 1, false))
 	l.PublishOrders(3)
 	err := followStale(l)
 	lab.Contains(t, err.Error(), "sandboxes begin replay ids anew", "WithReplayFallback")
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Expect(3)
-	if n := l.GapCount(); n != 1 || l.Gaps[0].Possible {
+	if n := l.GapCount(); n != 1 || l.Gaps()[0].Possible {
 		t.Errorf("%d gaps", n)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func idsAnewAccepted(t *testing.T) {
@@ -68,10 +68,10 @@ func idsAnewAccepted(t *testing.T) {
 		l.ChangeAccount(3)
 		l.Expect(3)
 		l.GapCount()
-		certain := slices.DeleteFunc(slices.Clone(l.Gaps), func(g sfstream.Gap) bool { return g.Possible }) // a keepalive may tell before
+		certain := slices.DeleteFunc(slices.Clone(l.Gaps()), func(g sfstream.Gap) bool { return g.Possible }) // a keepalive may tell before
 		if len(certain) != 1 || lab.ExpectError[*sfstream.ServerError](t, certain[0].Reason).Code != sfstream.ReplayInvalid &&
 			lab.TransportOf(t) == sfstream.CometD {
-			t.Errorf("restart %v: gaps %+v", restart, l.Gaps)
+			t.Errorf("restart %v: gaps %+v", restart, l.Gaps())
 		}
 		l.ChangeAccount(4)
 		l.Expect(4)
@@ -120,16 +120,16 @@ func laggingKeepalive(t *testing.T) {
 	l.PublishOrders(1, 2)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(1, 2)
-	l.LagKeepalive(lab.LabOrders, 3)
+	l.LagKeepalive(lab.Orders, 3)
 	l.Pass(4*time.Minute + 45*time.Second)
 	if n := l.GapCount(); n != 1 {
 		t.Errorf("%d gaps after the first keepalive", n)
 	}
 	l.Pass(10 * time.Minute)
-	if n := l.GapCount(); n != 1 || !l.Gaps[0].Possible {
+	if n := l.GapCount(); n != 1 || !l.Gaps()[0].Possible {
 		t.Errorf("%d gaps", n)
 	}
-	l.Reconnect(lab.LabOrders)
+	l.Reconnect(lab.Orders)
 	l.PublishOrders(3)
 	l.Expect(3)
 }
@@ -140,14 +140,14 @@ func laggingKeepalives(t *testing.T) {
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(1, 2)
 	l.Stop()
-	l.Must(l.ResetReplay(lab.LabOrders, 1, true))
+	l.Must(l.ResetReplay(lab.Orders, 1, true))
 	l.PublishOrders(3) // behind the position that is accepted: nobody sends it
 	l.Follow()
 	l.Expect(3)
-	if n := l.GapCount(); n != 2 || !l.Gaps[0].Possible || !l.Gaps[1].Possible {
-		t.Errorf("gaps %+v", l.Gaps)
+	if n := l.GapCount(); n != 2 || !l.Gaps()[0].Possible || !l.Gaps()[1].Possible {
+		t.Errorf("gaps %+v", l.Gaps())
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func cameWithIDBefore(t *testing.T) {
@@ -178,22 +178,22 @@ func cameWithIDBefore(t *testing.T) {
 func weekOfSessions(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	for range 7 * 24 {
 		l.Pass(time.Hour)
 		l.DropConnections()
 	}
-	if n := l.GapCount(); n != 1 || !l.Gaps[0].Possible {
-		t.Errorf("%d gaps, want one that is possible: %+v", n, l.Gaps)
+	if n := l.GapCount(); n != 1 || !l.Gaps()[0].Possible {
+		t.Errorf("%d gaps, want one that is possible: %+v", n, l.Gaps())
 	}
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	l.Stop()
 	l.Start()
 	l.Subscribe(lab.Topic)
 	l.ExpectQuiet(10 * time.Minute)
-	l.Put(lab.Topic, 3)
+	l.PublishNumbers(lab.Topic, 3)
 	l.Expect(3)
 	l.Must(l.Client.Err())
 }
@@ -203,7 +203,7 @@ func knownPassesSilently(t *testing.T) {
 	l.FollowTopic()
 	var all []sfstreamtest.Event
 	for n := range 5 {
-		all = append(all, l.Put(lab.Topic, n)...)
+		all = append(all, l.PublishNumbers(lab.Topic, n)...)
 		l.Expect(n)
 		l.Pass(time.Minute)
 	}
@@ -215,7 +215,7 @@ func knownPassesSilently(t *testing.T) {
 	l.Start()
 	l.Subscribe(lab.Topic)
 	l.Expect(2, 3, 4)
-	if n := l.GapCount(); n != 1 || !l.Gaps[0].Possible {
+	if n := l.GapCount(); n != 1 || !l.Gaps()[0].Possible {
 		t.Errorf("%d gaps", n)
 	}
 }
@@ -225,7 +225,7 @@ func knownAfterRestart(t *testing.T) {
 	l.FollowTopic()
 	var all []sfstreamtest.Event
 	for n := range 3 {
-		all = append(all, l.Put(lab.Topic, n)...)
+		all = append(all, l.PublishNumbers(lab.Topic, n)...)
 		l.Expect(n)
 	}
 	l.Stop()
@@ -238,7 +238,7 @@ func knownAfterRestart(t *testing.T) {
 	l.Start()
 	l.Subscribe(lab.Topic)
 	l.ExpectQuiet(time.Minute)
-	if n := l.GapCount(); n != 1 || !l.Gaps[0].Possible {
+	if n := l.GapCount(); n != 1 || !l.Gaps()[0].Possible {
 		t.Errorf("%d gaps", n)
 	}
 }
@@ -246,11 +246,11 @@ func knownAfterRestart(t *testing.T) {
 func seekingWhileAgingOut(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.Pass(time.Minute)
 	l.Stop()
-	l.Put(lab.Topic, 2) // will never come
+	l.PublishNumbers(lab.Topic, 2) // will never come
 	l.SeekBacklog(lab.Topic, -1, 30*time.Hour)
 	l.Start()
 	l.Subscribe(lab.Topic)
@@ -259,10 +259,10 @@ func seekingWhileAgingOut(t *testing.T) {
 	l.Pass(5 * time.Minute)
 	l.ClearFaults()
 	l.Pass(time.Minute)
-	if n := l.GapCount(); n != 1 || !l.Gaps[0].Possible {
+	if n := l.GapCount(); n != 1 || !l.Gaps()[0].Possible {
 		t.Errorf("%d gaps, want one that is possible", n)
 	}
-	l.Put(lab.Topic, 3)
+	l.PublishNumbers(lab.Topic, 3)
 	l.Expect(3)
 	if err := l.Client.Err(); err != nil || errors.Is(err, sfstream.ErrClosed) {
 		t.Error(err)

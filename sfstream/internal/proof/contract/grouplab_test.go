@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
@@ -89,11 +88,7 @@ func (l groupLab) nothing(d time.Duration) {
 // crash ends the program, and nothing that it saves from now on is saved.
 func (l groupLab) crash() {
 	l.T.Helper()
-	kept := replaystore.NewMemory()
-	key := l.Key(lab.APIOf(l.T), sales)
-	if m, err := l.Store.Load(context.Background(), key); err == nil {
-		lab.Must(l.T, kept.Save(context.Background(), map[replaystore.Key]replaystore.Marker{key: m}))
-	}
+	kept := l.Store.Snapshot()
 	_ = l.Client.Close()
 	l.Store = kept
 }

@@ -212,7 +212,7 @@ func quietGroup(l groupLab) {
 
 func crashInGroup(l groupLab) {
 	for n := range len(allRecords) {
-		l.Store = replaystore.NewMemory()
+		l.Store = lab.NewStore(l.T)
 		if n == 0 {
 			l.records(zero, abc, last)
 		}

@@ -37,7 +37,7 @@ func lastSaveRules() []rule {
 func saveBeforeLoopEnd(t *testing.T) {
 	s, c := following(t, 10)
 	lab.Within(t, 0, func() { lab.Loop(t, c, 3) })
-	s.SavedIs("3")
+	s.ExpectSaved("3")
 	lab.Within(t, 0, func() {
 		ctx, stop := lab.NewStop(t)
 		for m := range c.Messages(ctx) {
@@ -46,7 +46,7 @@ func saveBeforeLoopEnd(t *testing.T) {
 			}
 		}
 	})
-	s.SavedIs("6")
+	s.ExpectSaved("6")
 	func() {
 		defer func() { _ = recover() }()
 		for m := range c.Messages(t.Context()) {
@@ -55,7 +55,7 @@ func saveBeforeLoopEnd(t *testing.T) {
 			}
 		}
 	}()
-	s.SavedIs("8")
+	s.ExpectSaved("8")
 }
 
 func saveBeforeEndOfC(t *testing.T) {
@@ -68,34 +68,34 @@ func saveBeforeEndOfC(t *testing.T) {
 	stop()
 	for range messages {
 	}
-	s.SavedIs("2")
+	s.ExpectSaved("2")
 	c.C(t.Context())
 	lab.Must(t, c.Close())
 }
 
 func saveBeforeUnsubscribe(t *testing.T) {
 	s, c := following(t, 10)
-	lab.Next(t, c)
-	lab.Next(t, c)
+	lab.Receive(t, c)
+	lab.Receive(t, c)
 	lab.Within(t, 0, func() { lab.Must(t, c.Unsubscribe(t.Context(), lab.Orders)) })
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 }
 
 func saveBeforeClose(t *testing.T) {
 	s, c := following(t, 10)
 	for range 3 {
-		lab.Next(t, c)
+		lab.Receive(t, c)
 	}
 	lab.Within(t, 0, func() { lab.Must(t, c.Close()) })
-	s.SavedIs("2")
+	s.ExpectSaved("2")
 }
 
 // lastSavesOwnLimit: the loop's ctx has ended, and the store is slow.
 func lastSavesOwnLimit(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.SilenceKeepalive(true)
 	s.PublishNext(lab.Orders, 2)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	<-time.After(time.Second)
 	s.Store.BeforeSave(func(ctx context.Context) error {
 		select {
@@ -109,7 +109,7 @@ func lastSavesOwnLimit(t *testing.T) {
 	for range c.Messages(ctx) {
 		stop()
 	}
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 	s.Store.BeforeSave(lab.Hang)
 	start := time.Now()
 	for m := range c.Messages(t.Context()) {
@@ -121,7 +121,7 @@ func lastSavesOwnLimit(t *testing.T) {
 	}
 	s.Store.BeforeSave(nil)
 	<-time.After(time.Minute)
-	s.SavedIs("2") // the same client goes on
+	s.ExpectSaved("2") // the same client goes on
 }
 
 func lastSaveOfUnsubscribe(t *testing.T) {
@@ -142,14 +142,14 @@ func lastSaveOfUnsubscribe(t *testing.T) {
 	}
 	s.Store.BeforeSave(nil)
 	<-time.After(time.Minute)
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.NextIs(t, c, "2")
+	lab.ExpectID(t, c, "2")
 }
 
 func flushBesideBusyLoop(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	<-time.After(time.Second)
 	s.Store.BeforeSave(func(context.Context) error { <-time.After(50 * time.Millisecond); return nil })
@@ -165,7 +165,7 @@ func flushBesideBusyLoop(t *testing.T) {
 	}()
 	<-time.After(200 * time.Millisecond)
 	lab.Must(t, c.Unsubscribe(t.Context(), lab.Invoices))
-	if got := s.Saved(lab.Invoices); got != "1" {
+	if got := s.SavedID(lab.Invoices); got != "1" {
 		t.Errorf("the marker of the other channel is at %q, want 1", got)
 	}
 	lab.Must(t, c.Close())
@@ -177,12 +177,12 @@ func closeInsideBody(t *testing.T) {
 	for m := range c.Messages(t.Context()) {
 		if m.ID == "3" {
 			lab.Within(t, 0, func() { lab.Must(t, c.Close()) })
-			s.SavedIs("2")
+			s.ExpectSaved("2")
 		}
 	}
-	s.SavedIs("3")
+	s.ExpectSaved("3")
 	lab.Must(t, c.Err())
-	lab.NextIs(t, s.Following(), "4")
+	lab.ExpectID(t, s.FollowFromOldest(), "4")
 }
 
 func closeThenStoreGone(t *testing.T) {
@@ -194,8 +194,8 @@ func closeThenStoreGone(t *testing.T) {
 		}
 	}
 	s.Store.BeforeSave(nil)
-	s.SavedIs("2")
-	lab.NextIs(t, s.Following(), "3")
+	s.ExpectSaved("2")
+	lab.ExpectID(t, s.FollowFromOldest(), "3")
 }
 
 func closeThenBreak(t *testing.T) {
@@ -206,14 +206,14 @@ func closeThenBreak(t *testing.T) {
 			break
 		}
 	}
-	s.SavedIs("2")
-	lab.NextIs(t, s.Following(), "3")
+	s.ExpectSaved("2")
+	lab.ExpectID(t, s.FollowFromOldest(), "3")
 }
 
 func closeHangingStore(t *testing.T) {
 	s, c := following(t, 2)
-	lab.Next(t, c)
-	lab.Next(t, c)
+	lab.Receive(t, c)
+	lab.Receive(t, c)
 	s.Store.BeforeSave(lab.Hang)
 	var failed *sfstream.StoreError
 	lab.Within(t, 5*time.Second, func() {
@@ -226,13 +226,13 @@ func closeHangingStore(t *testing.T) {
 	}
 	synctest.Wait()
 	s.Store.BeforeSave(nil)
-	lab.NextIs(t, s.Following(), "1")
+	lab.ExpectID(t, s.FollowFromOldest(), "1")
 }
 
 func closeDeafStore(t *testing.T) {
 	s, c := following(t, 2)
-	lab.Next(t, c)
-	lab.Next(t, c)
+	lab.Receive(t, c)
+	lab.Receive(t, c)
 	release := make(chan struct{})
 	s.Store.BeforeSave(func(context.Context) error { <-release; return errors.New("too late") })
 	c.C(t.Context()) // saves when it ends, too
@@ -247,8 +247,8 @@ func closeDeafStore(t *testing.T) {
 
 func closeFailingStore(t *testing.T) {
 	s, c := following(t, 2)
-	lab.Next(t, c)
-	lab.Next(t, c)
+	lab.Receive(t, c)
+	lab.Receive(t, c)
 	full := errors.New("disk full")
 	s.Store.BeforeSave(func(context.Context) error { return full })
 	lab.Within(t, time.Second, func() {
@@ -259,7 +259,7 @@ func closeFailingStore(t *testing.T) {
 	lab.Must(t, c.Err())
 	<-time.After(time.Hour) // no retry after Close
 	s.Store.BeforeSave(nil)
-	lab.NextIs(t, s.Following(), "1")
+	lab.ExpectID(t, s.FollowFromOldest(), "1")
 }
 
 func resubscribe(t *testing.T) {
@@ -274,14 +274,14 @@ func resubscribe(t *testing.T) {
 	} else {
 		m.Ack()
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 	if err := c.Unsubscribe(t.Context(), lab.Orders); !errors.Is(err, sfstream.ErrNotSubscribed) {
 		t.Errorf("got %v, want ErrNotSubscribed", err)
 	}
 	s.PublishNext(lab.Orders, 10)
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.SameNumbers(t, lab.Loop(t, c, 50), lab.Numbered(11, 60))
-	lab.NothingNext(t, c)
+	lab.ExpectIDs(t, lab.Loop(t, c, 50), lab.IDs(11, 60))
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func unsubscribeInBody(t *testing.T) {
@@ -294,15 +294,15 @@ func unsubscribeInBody(t *testing.T) {
 		switch {
 		case m.ID == "3" && m.Channel == lab.Orders:
 			lab.Must(t, c.Unsubscribe(t.Context(), lab.Orders))
-			s.SavedIs("2")
+			s.ExpectSaved("2")
 			s.PublishNext(lab.Invoices, 2)
 		case m.ID == "2" && m.Channel == lab.Invoices:
 			stop()
 		}
 	}
-	lab.SameNumbers(t, got, []string{lab.Orders + "1", lab.Orders + "2", lab.Orders + "3", lab.Invoices + "1", lab.Invoices + "2"})
+	lab.ExpectIDs(t, got, []string{lab.Orders + "1", lab.Orders + "2", lab.Orders + "3", lab.Invoices + "1", lab.Invoices + "2"})
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.SameNumbers(t, lab.Loop(t, c, 48), lab.Numbered(3, 50))
+	lab.ExpectIDs(t, lab.Loop(t, c, 48), lab.IDs(3, 50))
 }
 
 func unsubscribeHeldOut(t *testing.T) {
@@ -317,7 +317,7 @@ func unsubscribeHeldOut(t *testing.T) {
 		t.Errorf("got %s after Unsubscribe", m.ID)
 	default:
 	}
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 	if got := c.Pending(); got != 0 {
 		t.Errorf("%d pending after Unsubscribe, want 0", got)
 	}
@@ -341,10 +341,10 @@ func resubscribeUnsaved(t *testing.T) {
 		t.Errorf("got %v, want %v", err, full)
 	}
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.NextIs(t, c, "4")
+	lab.ExpectID(t, c, "4")
 	s.Store.BeforeSave(nil)
 	<-time.After(10 * time.Second)
-	lab.NextIs(t, c, "5")
+	lab.ExpectID(t, c, "5")
 	lab.Must(t, c.Close())
-	s.SavedIs("5")
+	s.ExpectSaved("5")
 }

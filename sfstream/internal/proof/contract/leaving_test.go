@@ -100,20 +100,20 @@ var leavings = map[string]func(t *testing.T, c *sfstream.Client){
 }
 
 // resumptions are the ways to go on.
-var resumptions = map[string]func(t *testing.T, s *lab.Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client){
-	"the next loop": func(t *testing.T, _ *lab.Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+var resumptions = map[string]func(t *testing.T, s *lab.Lab, c *sfstream.Client) (*sfstream.Message, *sfstream.Client){
+	"the next loop": func(t *testing.T, _ *lab.Lab, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
 		for m := range c.Messages(t.Context()) {
 			m.Ack()
 			return m, c
 		}
 		return nil, c
 	},
-	"Receive": func(t *testing.T, _ *lab.Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+	"Receive": func(t *testing.T, _ *lab.Lab, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
 		m := receive(t, c)
 		m.Ack()
 		return m, c
 	},
-	"C": func(t *testing.T, _ *lab.Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+	"C": func(t *testing.T, _ *lab.Lab, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
 		ctx, stop := lab.NewStop(t)
 		messages := c.C(ctx)
 		m := <-messages
@@ -123,13 +123,13 @@ var resumptions = map[string]func(t *testing.T, s *lab.Scene, c *sfstream.Client
 		}
 		return m, c
 	},
-	"a restarted program": func(t *testing.T, s *lab.Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+	"a restarted program": func(t *testing.T, s *lab.Lab, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
 		c = s.Restart(c)
 		m := receive(t, c)
 		m.Ack()
 		return m, c
 	},
-	"a program after a crash": func(t *testing.T, s *lab.Scene, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
+	"a program after a crash": func(t *testing.T, s *lab.Lab, c *sfstream.Client) (*sfstream.Message, *sfstream.Client) {
 		c = s.Crash(c)
 		m := receive(t, c)
 		m.Ack()
@@ -137,11 +137,11 @@ var resumptions = map[string]func(t *testing.T, s *lab.Scene, c *sfstream.Client
 	},
 }
 
-func leftUnhandled(t *testing.T, leave func(*testing.T, *sfstream.Client), resume func(*testing.T, *lab.Scene, *sfstream.Client) (*sfstream.Message, *sfstream.Client)) {
+func leftUnhandled(t *testing.T, leave func(*testing.T, *sfstream.Client), resume func(*testing.T, *lab.Lab, *sfstream.Client) (*sfstream.Message, *sfstream.Client)) {
 	s, c := following(t, 5)
 	for range 2 { // it comes again and again
 		leave(t, c)
-		s.SavedIs("2")
+		s.ExpectSaved("2")
 		if t.Failed() {
 			return
 		}
@@ -161,9 +161,9 @@ func leftUnhandled(t *testing.T, leave func(*testing.T, *sfstream.Client), resum
 	if m == nil || m.ID != "3" {
 		t.Fatalf("got %v, want message 3 first", m)
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(4, 5))
-	s.SavedIs("5")
-	lab.NothingNext(t, c)
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(4, 5))
+	s.ExpectSaved("5")
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func ackBeforeBreak(t *testing.T) {
@@ -172,11 +172,11 @@ func ackBeforeBreak(t *testing.T) {
 		m.Ack()
 		break
 	}
-	s.SavedIs("1")
-	lab.NextIs(t, c, "2")
+	s.ExpectSaved("1")
+	lab.ExpectID(t, c, "2")
 	c = s.Restart(c)
-	lab.NextIs(t, c, "3")
-	lab.NothingNext(t, c)
+	lab.ExpectID(t, c, "3")
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func ackAfterPutBack(t *testing.T) {
@@ -194,9 +194,9 @@ func ackAfterPutBack(t *testing.T) {
 	if got := c.Pending(); got != 2 {
 		t.Errorf("%d pending after Ack, want 2", got)
 	}
-	lab.NextIs(t, c, "2")
-	lab.NextIs(t, c, "3")
-	lab.NothingNext(t, c)
+	lab.ExpectID(t, c, "2")
+	lab.ExpectID(t, c, "3")
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func putBackAcrossReconnect(t *testing.T) {
@@ -207,8 +207,8 @@ func putBackAcrossReconnect(t *testing.T) {
 	s.DropConnections()
 	s.PublishNext(lab.Orders, 1)
 	<-time.After(time.Minute)
-	lab.SameNumbers(t, lab.Loop(t, c, 4), lab.Numbered(1, 4))
-	lab.NothingNext(t, c)
+	lab.ExpectIDs(t, lab.Loop(t, c, 4), lab.IDs(1, 4))
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func notTakenFromC(t *testing.T) {
@@ -225,41 +225,41 @@ func notTakenFromC(t *testing.T) {
 	if m, more := <-messages; more {
 		t.Fatalf("got %s, want a closed channel", m.ID)
 	}
-	s.SavedIs("1")
-	lab.SameNumbers(t, lab.Loop(t, c, 2), lab.Numbered(2, 3))
+	s.ExpectSaved("1")
+	lab.ExpectIDs(t, lab.Loop(t, c, 2), lab.IDs(2, 3))
 }
 
 func neverReadC(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	s.PublishNext(lab.Orders, 3)
 	ctx, stop := lab.NewStop(t)
 	c.C(ctx)
 	synctest.Wait()
 	stop()
-	lab.SameNumbers(t, lab.Loop(t, c, 3), lab.Numbered(1, 3))
+	lab.ExpectIDs(t, lab.Loop(t, c, 3), lab.IDs(1, 3))
 	c.C(t.Context())
 	s.PublishNext(lab.Orders, 1)
 	synctest.Wait()
 	lab.Within(t, 0, func() { lab.Must(t, c.Close()) })
-	lab.NextIs(t, s.Following(), "4")
+	lab.ExpectID(t, s.FollowFromOldest(), "4")
 }
 
 func pulled(t *testing.T) {
 	s, c := following(t, 4)
 	pull, stop := iter.Pull(c.Messages(t.Context()))
-	for _, want := range lab.Numbered(1, 2) {
+	for _, want := range lab.IDs(1, 2) {
 		if m, ok := pull(); !ok || m.ID != want {
 			t.Fatalf("got %v, want %s", m, want)
 		}
 	}
 	<-time.After(time.Second)
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 	stop()
 	if m, ok := pull(); ok {
 		t.Errorf("got %s after stop", m.ID)
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 3), lab.Numbered(2, 4))
+	lab.ExpectIDs(t, lab.Loop(t, c, 3), lab.IDs(2, 4))
 }
 
 func nestedLoop(t *testing.T) {
@@ -285,7 +285,7 @@ func nestedLoop(t *testing.T) {
 	if got := s.Log.Warnings("another loop"); len(got) != 1 {
 		t.Errorf("%d warnings, want 1: %v", len(got), got)
 	}
-	s.SavedIs("3")
+	s.ExpectSaved("3")
 }
 
 func consumersInTurn(t *testing.T) {

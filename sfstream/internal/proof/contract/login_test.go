@@ -63,7 +63,7 @@ func loginBudget(t *testing.T) {
 	}
 	l.ClearFaults()
 	lab.Within(t, 21*time.Minute, func() { l.Expect(1) })
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func tokenBudget(t *testing.T) {
@@ -71,11 +71,11 @@ func tokenBudget(t *testing.T) {
 	l.Follow(sfstream.WithLoginBudget(2, time.Hour))
 	logins := l.Logins()
 	auth := "service.auth.error"
-	l.Reject(lab.LabOrders, -1, auth)
+	l.Reject(lab.Orders, -1, auth)
 	l.DropConnections()
 	l.PublishOrders(1)
 	e := lab.ExpectEnd[*sfstream.AuthError](l)
-	lab.Contains(t, e.Error(), lab.LabOrders, "2 logins within 1h0m0s")
+	lab.Contains(t, e.Error(), lab.Orders, "2 logins within 1h0m0s")
 	if n := l.Logins() - logins; n < 2 || n > 3 {
 		t.Errorf("%d logins", n)
 	}
@@ -100,8 +100,8 @@ func loginBudgetOfCalls(t *testing.T) {
 // oldTokens: sessions end in the course of days, and streams live on until a
 // release ends them all.
 func oldTokens(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Client()
+	s := lab.New(t)
+	c := s.StartFromOldest()
 	var channels []string
 	for i := range 6 {
 		channel := fmt.Sprintf("/event/Channel%d__e", i)
@@ -124,7 +124,7 @@ func oldTokens(t *testing.T) {
 		t.Errorf("%d logins, %d streams", n, streams)
 	}
 	s.PublishNext(channels[0], 1)
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 func otherOrg(t *testing.T) {
@@ -139,7 +139,7 @@ func otherOrg(t *testing.T) {
 	l.Must(err)
 	l.Client = c
 	l.Must(c.Open(t.Context()))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.ExpireToken()
 	l.DropConnections()
 	e := lab.ExpectEnd[*sfstream.AuthError](l)

@@ -46,8 +46,8 @@ func memoryRules() []rule {
 // client holds: never more than the prefetch together, and never more than
 // Salesforce lets a stream have outstanding.
 func prefetchBounds(t *testing.T, prefetch int, policy sfstream.AckPolicy) {
-	s := lab.NewScene(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
-	c := s.Following(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
+	s := lab.New(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
+	c := s.FollowFromOldest(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
 	total := 2*prefetch + 150
 	s.PublishNext(lab.Orders, total)
 	var unacked []*sfstream.Message
@@ -81,7 +81,7 @@ func prefetchBounds(t *testing.T, prefetch int, policy sfstream.AckPolicy) {
 			break
 		}
 	}
-	lab.SameNumbers(t, got, lab.Numbered(1, total))
+	lab.ExpectIDs(t, got, lab.IDs(1, total))
 	if most := s.MaxOutstanding(lab.Orders); most > min(prefetch, 100) {
 		t.Errorf("%d were asked for at once, want at most %d", most, min(prefetch, 100))
 	}
@@ -103,7 +103,7 @@ func blockedBody(t *testing.T) {
 		m.Ack()
 		break
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 999), lab.Numbered(2, 1000))
+	lab.ExpectIDs(t, lab.Loop(t, c, 999), lab.IDs(2, 1000))
 }
 
 func idleClosed(t *testing.T) {
@@ -127,20 +127,20 @@ func idleClosed(t *testing.T) {
 				break
 			}
 		}
-		lab.SameNumbers(t, got, lab.Numbered(1, 100))
+		lab.ExpectIDs(t, got, lab.IDs(1, 100))
 		if w := s.Log.Warnings(""); len(w) > 0 {
 			t.Errorf("warnings: %v", w)
 		}
 		if err := c.Status().Channels[0].LastError; err != nil {
 			t.Errorf("the status shows %v", err)
 		}
-		lab.NothingNext(t, c)
+		lab.ExpectQuiet(t, c, time.Second)
 	}
 }
 
 func slowBody(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following(sfstream.WithPrefetch(5))
+	s := lab.New(t)
+	c := s.FollowFromOldest(sfstream.WithPrefetch(5))
 	go func() {
 		for range 100 {
 			s.PublishNext(lab.Orders, 1)
@@ -155,15 +155,15 @@ func slowBody(t *testing.T) {
 			break
 		}
 	}
-	lab.SameNumbers(t, got, lab.Numbered(1, 100))
-	lab.NothingNext(t, c)
+	lab.ExpectIDs(t, got, lab.IDs(1, 100))
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func boundPerChannel(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 100)
 	s.PublishNext(lab.Invoices, 3)
-	c := s.Following(sfstream.WithPrefetch(10))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(10))
 	synctest.Wait()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	synctest.Wait()
@@ -184,12 +184,12 @@ func breakKeepsBound(t *testing.T) {
 			t.Fatalf("%d are held", held)
 		}
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 100), lab.Numbered(1, 100))
+	lab.ExpectIDs(t, lab.Loop(t, c, 100), lab.IDs(1, 100))
 }
 
 func pendingCounts(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	want := func(n int) {
 		t.Helper()
 		synctest.Wait()
@@ -200,7 +200,7 @@ func pendingCounts(t *testing.T) {
 	want(0)
 	s.PublishNext(lab.Orders, 5)
 	want(5)
-	lab.Next(t, c)
+	lab.Receive(t, c)
 	want(4)
 	ctx, stop := lab.NewStop(t)
 	messages := c.C(ctx)
@@ -225,24 +225,24 @@ func manualBound(t *testing.T) {
 		m := receive(t, c)
 		all = append(all, m)
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 	<-time.After(time.Hour) // the server ends the stream meanwhile
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 	all[4].Ack()
 	m := receive(t, c)
 	if m.ID != "11" {
 		t.Errorf("got %s, want 11", m.ID)
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 	m.Ack()
 	for _, m := range all {
 		m.Ack()
 	}
-	for _, want := range lab.Numbered(12, 40) {
-		lab.NextIs(t, c, want)
+	for _, want := range lab.IDs(12, 40) {
+		lab.ExpectID(t, c, want)
 	}
 	lab.Must(t, c.Close())
-	s.SavedIs("40")
+	s.ExpectSaved("40")
 }
 
 func manualWarns(t *testing.T) {
@@ -296,15 +296,15 @@ func manualWarns(t *testing.T) {
 		m.Ack()
 	}
 	oldest(0, "")
-	for _, want := range lab.Numbered(6, 9) {
-		lab.NextIs(t, c, want)
+	for _, want := range lab.IDs(6, 9) {
+		lab.ExpectID(t, c, want)
 	}
 	waits(2)
 }
 
 func manualAckedAfterWithdrawal(t *testing.T) {
 	_, c := following(t, 6, sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(1))
-	for _, want := range lab.Numbered(1, 5) {
+	for _, want := range lab.IDs(1, 5) {
 		ctx, stop := lab.NewStop(t)
 		messages := c.C(ctx)
 		m := <-messages
@@ -317,13 +317,13 @@ func manualAckedAfterWithdrawal(t *testing.T) {
 		}
 		m.Ack()
 	}
-	lab.NextIs(t, c, "6")
+	lab.ExpectID(t, c, "6")
 }
 
 // manualMemory: 40 MB go by behind one message that is not acked.
 func manualMemory(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(50))
+	s := lab.New(t)
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(50))
 	payload := make([]byte, 4096) // shared by all that the org retains
 	publish := func() {
 		for range 100 {
@@ -351,12 +351,12 @@ func manualMemory(t *testing.T) {
 	}
 	oldest.Ack()
 	lab.Must(t, c.Close())
-	s.SavedIs("10000")
+	s.ExpectSaved("10000")
 }
 
 func manualGroups(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(8))
+	s := lab.New(t)
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(8))
 	s.PublishNext(lab.Orders, 700)
 	var group []*sfstream.Message
 	n := 0
@@ -373,7 +373,7 @@ func manualGroups(t *testing.T) {
 		}
 	}
 	lab.Must(t, c.Close())
-	s.SavedIs(strconv.Itoa(700))
+	s.ExpectSaved(strconv.Itoa(700))
 }
 
 // manualLittleRoom: credit is asked for in steps, but never at the price of
@@ -386,13 +386,13 @@ func manualLittleRoom(t *testing.T) {
 		all = append(all, m)
 	}
 	all[50].Ack() // room for one, for ever
-	for _, want := range lab.Numbered(101, 200) {
-		lab.NextIs(t, c, want)
+	for _, want := range lab.IDs(101, 200) {
+		lab.ExpectID(t, c, want)
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 	for _, m := range all {
 		m.Ack()
 	}
 	lab.Must(t, c.Close())
-	s.SavedIs("200")
+	s.ExpectSaved("200")
 }

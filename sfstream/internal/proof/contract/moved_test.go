@@ -181,17 +181,17 @@ func namelessInstance(t *testing.T) {
 	l.Pass(2 * time.Hour)
 	auth := static(l)
 	startWith(l, auth, sfstream.WithHTTPClient(&http.Client{Transport: lab.RoundTrip(noSuchHost)}))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Outage(time.Minute, func() { l.PublishOrders(2) })
 	l.Expect(1, 2) // nobody knows that the first one is older than the start
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 // movedStatic is a token that nobody can renew.
 func movedStatic(t *testing.T) {
 	l := lab.New(t, sfstreamtest.WithInstanceHosts())
 	startWith(l, static(l))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.PublishOrders(1)
 	l.Expect(1)
 	logins := l.Logins()
@@ -205,14 +205,14 @@ func movedStatic(t *testing.T) {
 	}
 	channels := l.Client.Status().Channels
 	if lab.TransportOf(t) == sfstream.PubSub { // one that is refused for good
-		lab.Contains(t, lab.ExpectEnd[*sfstream.AuthError](l).Error(), lab.LabOrders, "the instance URL and org id are the token's own")
+		lab.Contains(t, lab.ExpectEnd[*sfstream.AuthError](l).Error(), lab.Orders, "the instance URL and org id are the token's own")
 	} else {
 		l.Must(l.Client.Err())
 		lab.Contains(t, fmt.Sprint(channels[0].LastError), "set its InstanceURL to "+now.InstanceURL, "Static")
 	}
 	_ = l.Client.Close() // says the same
 	startWith(l, now)
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Expect(2)
 }
 
@@ -248,7 +248,7 @@ func nowhereInstance(t *testing.T) {
 
 // movedStaticAndBack has a token that no login renews: the user is told what to change.
 func movedStaticAndBack(t *testing.T) {
-	o, log := newMovingOrg(moved), new(lab.LogBuffer)
+	o, log := newMovingOrg(moved), new(lab.Log)
 	c := o.start(t, authenticator.Static{AccessToken: "SECRET-1", InstanceURL: oldInstance, OrgID: "00D000000000001AAA"},
 		sfstream.WithAPIVersion("62.0"), sfstream.WithLogger(log.Logger()))
 	lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))

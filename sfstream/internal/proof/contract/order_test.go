@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
@@ -25,19 +26,19 @@ func orderRules() []rule {
 }
 
 func orderOfOneChannel(t *testing.T) {
-	s := lab.NewScene(t, sfstreamtest.WithBatchEvents(7))
+	s := lab.New(t, sfstreamtest.WithBatchEvents(7))
 	s.PublishNext(lab.Orders, 450)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	got := lab.Loop(t, c, 450)
 	s.PublishNext(lab.Orders, 450)
 	got = append(got, lab.Loop(t, c, 450)...)
-	lab.SameNumbers(t, got, lab.Numbered(1, 900))
-	lab.NothingNext(t, c)
+	lab.ExpectIDs(t, got, lab.IDs(1, 900))
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func orderOfSeveralChannels(t *testing.T) {
-	s := lab.NewScene(t, sfstreamtest.WithBatchEvents(3))
-	c := s.Client(sfstream.WithPrefetch(10))
+	s := lab.New(t, sfstreamtest.WithBatchEvents(3))
+	c := s.StartFromOldest(sfstream.WithPrefetch(10))
 	var channels []string
 	for i := range 5 {
 		channel := fmt.Sprintf("/event/Channel%d__e", i)
@@ -62,14 +63,14 @@ func orderOfSeveralChannels(t *testing.T) {
 		}
 	}
 	for _, channel := range channels {
-		lab.SameNumbers(t, got[channel], lab.Numbered(1, 100))
+		lab.ExpectIDs(t, got[channel], lab.IDs(1, 100))
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func orderAcrossReconnects(t *testing.T) {
-	s := lab.NewScene(t, sfstreamtest.WithBatchEvents(5))
-	c := s.Following(sfstream.WithPrefetch(30))
+	s := lab.New(t, sfstreamtest.WithBatchEvents(5))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(30))
 	s.PublishNext(lab.Orders, 1)
 	var got []string
 	for m := range c.Messages(t.Context()) {
@@ -82,16 +83,16 @@ func orderAcrossReconnects(t *testing.T) {
 			break
 		}
 	}
-	lab.SameNumbers(t, got, lab.Numbered(1, 460))
+	lab.ExpectIDs(t, got, lab.IDs(1, 460))
 }
 
 // orderAcrossConsumers compares random programs with a model: a message comes
 // again, first, if it was left unhandled, else the next one comes.
 func orderAcrossConsumers(t *testing.T) {
-	s := lab.NewScene(t, sfstreamtest.WithBatchEvents(4))
+	s := lab.New(t, sfstreamtest.WithBatchEvents(4))
 	const total = 600
 	s.PublishNext(lab.Orders, total)
-	c := s.Following(sfstream.WithPrefetch(12))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(12))
 	want := 1
 	check := func(m *sfstream.Message) {
 		t.Helper()
@@ -154,10 +155,10 @@ func orderAcrossConsumers(t *testing.T) {
 			s.DropConnections()
 		}
 	}
-	if got := lab.Loop(t, c, total-want+1); !slices.Equal(got, lab.Numbered(want, total)) {
-		t.Errorf("got %v at the end, want %v", got, lab.Numbered(want, total))
+	if got := lab.Loop(t, c, total-want+1); !slices.Equal(got, lab.IDs(want, total)) {
+		t.Errorf("got %v at the end, want %v", got, lab.IDs(want, total))
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func orderOfPutBack(t *testing.T) {
@@ -179,5 +180,5 @@ func orderOfPutBack(t *testing.T) {
 			break
 		}
 	}
-	lab.SameNumbers(t, got, lab.Numbered(1, 9))
+	lab.ExpectIDs(t, got, lab.IDs(1, 9))
 }

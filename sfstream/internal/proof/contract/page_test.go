@@ -28,10 +28,10 @@ func pageRules() []rule {
 }
 
 func pageInAnswer(t *testing.T, status int, method string) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	proxy := newGRPCProxy(t, s.Server, 100)
-	log := new(lab.LogBuffer)
-	c := s.Client(proxy.option(), sfstream.WithLogger(log.Logger()), sfstream.WithAck(sfstream.AckOnReceive),
+	log := new(lab.Log)
+	c := s.StartFromOldest(proxy.option(), sfstream.WithLogger(log.Logger()), sfstream.WithAck(sfstream.AckOnReceive),
 		sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(150 * time.Millisecond) }))
 	proxy.answer(htmlPage(status, method))
 	failed := func() error {

@@ -92,7 +92,7 @@ func (test partingTest) run(t *testing.T) {
 		}
 		return resp, err
 	}
-	log := new(lab.LogBuffer)
+	log := new(lab.Log)
 	c := s.Client(t, sfstream.WithLogger(log.Logger()), sfstream.WithHooks(sfstream.Hooks{
 		OnState: func(_ string, state sfstream.State, err error) {
 			if err != nil {
@@ -114,7 +114,7 @@ func (test partingTest) run(t *testing.T) {
 	if said := log.String(); strings.Contains(said, "disconnected") {
 		t.Error(said)
 	}
-	if got, want := lab.TakeIDs(t, c, time.Second), strings.Fields(map[bool]string{true: "7"}[test.with != ""]); !slices.Equal(got, want) {
+	if got, want := lab.TakeReplayIDs(t, c, time.Second), strings.Fields(map[bool]string{true: "7"}[test.with != ""]); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -147,7 +147,7 @@ func partingStorm(t *testing.T) {
 		}
 		return nil, nil
 	}
-	log := new(lab.LogBuffer)
+	log := new(lab.Log)
 	c := s.Client(t, sfstream.WithLogger(log.Logger()))
 	lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Hour)

@@ -59,9 +59,9 @@ func passingRules() []rule {
 }
 
 func passingStatus(t *testing.T, code string) {
-	passingErrors(t, lab.LabOrders, func(l *lab.Lab) int { return len(l.Subscribes(lab.LabOrders)) }, func(l *lab.Lab) {
-		l.Reject(lab.LabOrders, -1, code)
-		l.EndStreams(lab.LabOrders, code)
+	passingErrors(t, lab.Orders, func(l *lab.Lab) int { return len(l.Subscribes(lab.Orders)) }, func(l *lab.Lab) {
+		l.Reject(lab.Orders, -1, code)
+		l.EndStreams(lab.Orders, code)
 	})
 }
 
@@ -139,14 +139,14 @@ func passingSubscribe(t *testing.T) {
 		l.PublishOrders(1)
 		fail(l)
 		lab.Within(t, 31*time.Second, func() {
-			if e := lab.ExpectError[*sfstream.ServerError](t, l.Client.Subscribe(t.Context(), lab.LabOrders)); e.Code != sfstream.Unavailable {
+			if e := lab.ExpectError[*sfstream.ServerError](t, l.Client.Subscribe(t.Context(), lab.Orders)); e.Code != sfstream.Unavailable {
 				t.Errorf("%+v", e)
 			}
 		})
 		l.Must(l.Client.Err())
 		l.ClearFaults()
-		l.Subscribe(lab.LabOrders)
-		l.ExpectStillWorks(lab.LabOrders)
+		l.Subscribe(lab.Orders)
+		l.ExpectStillWorks(lab.Orders)
 		l.Stop()
 	}
 }
@@ -195,7 +195,7 @@ func unknownWords(t *testing.T, words func(since time.Duration) string, final bo
 		}
 		return nil, nil
 	}}
-	c := lab.NewScene(t).Client(script.Option())
+	c := lab.New(t).StartFromOldest(script.Option())
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 	judgeUnknown(t, c, final, script.Count)
 }
@@ -226,7 +226,7 @@ func staleInOtherWords(t *testing.T) {
 		}
 		return nil, nil
 	}}
-	c := lab.NewScene(t).Client(script.Option(), sfstream.WithReplayFallback(sfstream.FallbackAll),
+	c := lab.New(t).StartFromOldest(script.Option(), sfstream.WithReplayFallback(sfstream.FallbackAll),
 		sfstream.WithHooks(sfstream.Hooks{OnGap: func(sfstream.Gap) { gaps++ }}))
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders, sfstream.From(sfstream.ReplayAfter([]byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0}))))
 	<-time.After(time.Hour)

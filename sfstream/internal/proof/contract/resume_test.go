@@ -36,8 +36,8 @@ func dropBeforeResponse(t *testing.T) {
 	l.Pass(10 * time.Second)
 	l.Outage(time.Minute, func() { l.PublishOrders(2, 3) })
 	l.Expect(2, 3)
-	l.ExpectSubscribe(lab.LabOrders, "EARLIEST", nil)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectSubscribe(lab.Orders, "EARLIEST", nil)
+	l.ExpectStillWorks(lab.Orders)
 	expectGaps(l, 0)
 }
 
@@ -52,7 +52,7 @@ func dropsBeforeResponse(t *testing.T) {
 		want = append(want, n)
 	}
 	l.Expect(want...)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func startSaved(t *testing.T) {
@@ -61,16 +61,16 @@ func startSaved(t *testing.T) {
 	l.Pass(2 * time.Hour)
 	start := time.Now()
 	l.Follow()
-	if m := l.Marker(lab.LabOrders); len(m.ReplayID) > 0 || !m.Live.Equal(start) {
+	if m := l.Marker(lab.Orders); len(m.ReplayID) > 0 || !m.Live.Equal(start) {
 		t.Errorf("marker %+v, want Live %v", m, start)
 	}
 	l.Stop()
 	l.PublishOrders(2)
 	l.Pass(24 * time.Hour)
 	l.Follow()
-	l.ExpectSubscribe(lab.LabOrders, "EARLIEST", nil)
+	l.ExpectSubscribe(lab.Orders, "EARLIEST", nil)
 	l.Expect(2)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func startSavedAgain(t *testing.T) {
@@ -91,12 +91,12 @@ func keepaliveSavedAtOnce(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
 	l.Pass(time.Minute + 50*time.Millisecond)
-	first := l.Marker(lab.LabOrders)
+	first := l.Marker(lab.Orders)
 	if len(first.ReplayID) == 0 || time.Since(first.Live) > 2*time.Second {
 		t.Fatalf("marker %+v", first)
 	}
-	l.Reconnect(lab.LabOrders)
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", first.ReplayID)
+	l.Reconnect(lab.Orders)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", first.ReplayID)
 	l.Stop()
 	l.PublishOrders(1)
 	l.Follow()
@@ -109,20 +109,20 @@ func keepaliveSavedWhenHandled(t *testing.T) {
 	event := l.PublishOrders(1)[0]
 	m := l.Receive()
 	l.Pass(5 * time.Minute)
-	if got := l.Marker(lab.LabOrders); len(got.ReplayID) > 0 {
+	if got := l.Marker(lab.Orders); len(got.ReplayID) > 0 {
 		t.Errorf("the marker has passed an unhandled message: %+v", got)
 	}
-	l.Reconnect(lab.LabOrders)
-	quiet := l.LastSubscribe(lab.LabOrders).ReplayID
+	l.Reconnect(lab.Orders)
+	quiet := l.LastSubscribe(lab.Orders).ReplayID
 	if bytes.Equal(quiet, event.ReplayID) {
 		t.Error("the reconnect did not resume at the keepalive's id")
 	}
 	m.Ack()
 	l.Pass(time.Second)
-	if got := l.Marker(lab.LabOrders); !bytes.Equal(got.ReplayID, quiet) {
+	if got := l.Marker(lab.Orders); !bytes.Equal(got.ReplayID, quiet) {
 		t.Errorf("marker %x, want the keepalive's %x", got.ReplayID, quiet)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func keepaliveBeforeUnhandled(t *testing.T) {
@@ -139,7 +139,7 @@ func keepaliveBeforeUnhandled(t *testing.T) {
 	l.Receive().Ack()
 	l.Pass(10 * time.Minute)
 	l.Stop()
-	got := l.Marker(lab.LabOrders)
+	got := l.Marker(lab.Orders)
 	if bytes.Compare(got.ReplayID, one.ReplayID) < 0 {
 		t.Errorf("marker %x is before number 1", got.ReplayID)
 	}
@@ -155,11 +155,11 @@ func queueSurvives(t *testing.T) {
 	if n := l.Client.Pending(); n != 50 {
 		t.Fatalf("%d waiting", n)
 	}
-	l.Reconnect(lab.LabOrders)
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", events[49].ReplayID)
+	l.Reconnect(lab.Orders)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", events[49].ReplayID)
 	l.PublishOrders(51)
 	l.Expect(lab.Numbers(1, 51)...)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func endedWithoutDemand(t *testing.T) {
@@ -167,12 +167,12 @@ func endedWithoutDemand(t *testing.T) {
 	l.Follow(sfstream.WithPrefetch(10), sfstream.WithReconnectTimeout(time.Minute))
 	l.PublishOrders(lab.Numbers(1, 30)...)
 	l.Pass(time.Hour) // the loop's body is slow; the server ended the stream after a minute
-	if n := l.Streams(lab.LabOrders); n != 0 {
+	if n := l.Streams(lab.Orders); n != 0 {
 		t.Errorf("%d streams", n)
 	}
 	l.Reject("", 1, "UNAVAILABLE") // an hour of waiting for room is not an hour of outage
 	l.Expect(lab.Numbers(1, 30)...)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func skewedStart(t *testing.T, skew time.Duration) {
@@ -180,7 +180,7 @@ func skewedStart(t *testing.T, skew time.Duration) {
 	l.PublishOrders(1)
 	l.Pass(90 * time.Minute)
 	l.Follow()
-	if m, want := l.Marker(lab.LabOrders), time.Now().Add(skew); !m.Live.Equal(want) {
+	if m, want := l.Marker(lab.Orders), time.Now().Add(skew); !m.Live.Equal(want) {
 		t.Errorf("Live is %v, want %v", m.Live, want)
 	}
 	l.Outage(time.Minute, func() { l.PublishOrders(2) })

@@ -31,8 +31,8 @@ func savingRules() []rule {
 }
 
 func saveBeforeWaiting(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	<-time.After(time.Second)
 	s.Store.BeforeSave(func(ctx context.Context) error { // a slow store
 		select {
@@ -75,7 +75,7 @@ func saveWhileStalled(t *testing.T) {
 		if m.ID == "3" {
 			<-time.After(100 * time.Millisecond)
 			synctest.Wait()
-			s.SavedIs("2")
+			s.ExpectSaved("2")
 			m.Ack()
 			break
 		}
@@ -98,7 +98,7 @@ func saveAfterSlowSave(t *testing.T) {
 			if delay := last.Began.Sub(handled); delay > 100*time.Millisecond {
 				t.Errorf("the Save of message 2 began %s after it was handled, want at most 100ms", delay)
 			}
-			s.SavedIs("2")
+			s.ExpectSaved("2")
 			return
 		}
 	}
@@ -111,7 +111,7 @@ func saveWhileBusy(t *testing.T) {
 		<-time.After(7 * time.Millisecond)
 		synctest.Wait()
 		at, _ := strconv.Atoi(m.ID)
-		saved, _ := strconv.Atoi(s.Saved(lab.Orders))
+		saved, _ := strconv.Atoi(s.SavedID(lab.Orders))
 		if behind := at - 1 - saved; behind > 15 {
 			t.Fatalf("in the body of %d the marker is at %d: more than 100 ms behind", at, saved)
 		}
@@ -129,8 +129,8 @@ func saveWhileBusy(t *testing.T) {
 func savesBoundedByTime(t *testing.T) {
 	const ticks = 200 // of a millisecond
 	for _, perTick := range []int{1, 10} {
-		s := lab.NewScene(t)
-		c := s.Following()
+		s := lab.New(t)
+		c := s.FollowFromOldest()
 		<-time.After(time.Second)
 		before := len(s.Store.History())
 		go func() {
@@ -143,7 +143,7 @@ func savesBoundedByTime(t *testing.T) {
 		if n := len(s.Store.History()) - before; n > ticks/10+1 {
 			t.Errorf("%d messages in %d ms: %d Saves", ticks*perTick, ticks, n)
 		}
-		s.SavedIs(strconv.Itoa(ticks * perTick))
+		s.ExpectSaved(strconv.Itoa(ticks * perTick))
 		lab.Must(t, c.Close())
 	}
 }
@@ -170,7 +170,7 @@ func saveWhileQuiet(t *testing.T) {
 			if n := len(s.Store.History()) - before; n < hour-1 || n > hour {
 				t.Fatalf("%d Saves in %d hours", n, hour)
 			}
-			if age := time.Since(followedUntil(s.Store.Marker(s.Account().OrgID, lab.Orders))); age > time.Hour+3*time.Minute {
+			if age := time.Since(followedUntil(s.Marker(lab.Orders))); age > time.Hour+3*time.Minute {
 				t.Errorf("the saved Live is %s old", age)
 			}
 		}
@@ -182,9 +182,9 @@ func saveWhileQuiet(t *testing.T) {
 
 // saveInOrder has a store that takes its time; overlapping Saves fail the test.
 func saveInOrder(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.Store.BeforeSave(func(context.Context) error { <-time.After(30 * time.Millisecond); return nil })
-	c := s.Following(sfstream.WithAck(sfstream.AckManual))
+	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual))
 	s.PublishNext(lab.Orders, 300)
 	n := 0
 	for m := range c.Messages(t.Context()) {
@@ -199,11 +199,11 @@ func saveInOrder(t *testing.T) {
 	}
 	<-time.After(time.Second)
 	lab.Must(t, c.Close())
-	s.SavedIs("300")
+	s.ExpectSaved("300")
 	before := 0
 	for _, save := range s.Store.History() {
 		for key, marker := range save.Markers {
-			at, _ := strconv.Atoi(s.Number(key.Channel, marker.ReplayID))
+			at, _ := strconv.Atoi(s.IDOf(key.Channel, marker.ReplayID))
 			if at < before {
 				t.Errorf("the marker went back from %d to %d", before, at)
 			}
@@ -213,8 +213,8 @@ func saveInOrder(t *testing.T) {
 }
 
 func saveSeveral(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	<-time.After(time.Second)
 	s.PublishNext(lab.Orders, 2)
@@ -226,8 +226,8 @@ func saveSeveral(t *testing.T) {
 	if len(saves) != 1 || len(saves[0].Markers) != 2 {
 		t.Errorf("got %v, want one Save of two markers", saves)
 	}
-	if s.Saved(lab.Orders) != "2" || s.Saved(lab.Invoices) != "2" {
-		t.Errorf("the markers are at %s and %s, want 2 and 2", s.Saved(lab.Orders), s.Saved(lab.Invoices))
+	if s.SavedID(lab.Orders) != "2" || s.SavedID(lab.Invoices) != "2" {
+		t.Errorf("the markers are at %s and %s, want 2 and 2", s.SavedID(lab.Orders), s.SavedID(lab.Invoices))
 	}
 }
 
@@ -242,33 +242,33 @@ func crashRepeats(t *testing.T) {
 			break
 		}
 	}
-	lab.SameNumbers(t, lab.Loop(t, c, 7), lab.Numbered(3, 9))
-	lab.NothingNext(t, c)
+	lab.ExpectIDs(t, lab.Loop(t, c, 7), lab.IDs(3, 9))
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 // crashAnywhere looks, in every body and between, at what a program would do
 // that starts from the store as it is then: it must get all that is unhandled.
 func crashAnywhere(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	const total = 150
 	s.PublishNext(lab.Orders, total)
-	c := s.Following(sfstream.WithPrefetch(20))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(20))
 	for m := range c.Messages(t.Context()) {
 		at, _ := strconv.Atoi(m.ID)
-		saved, _ := strconv.Atoi(s.Saved(lab.Orders))
+		saved, _ := strconv.Atoi(s.SavedID(lab.Orders))
 		if saved >= at {
 			t.Fatalf("in the body of %d the stored marker is at %d", at, saved)
 		}
 		<-time.After(time.Duration(at%40) * time.Millisecond)
-		if saved, _ := strconv.Atoi(s.Saved(lab.Orders)); saved >= at {
+		if saved, _ := strconv.Atoi(s.SavedID(lab.Orders)); saved >= at {
 			t.Fatalf("later in the body of %d the stored marker is at %d", at, saved)
 		}
 		if at%50 == 0 {
 			old := s.Store
 			again := s.Crash(c, sfstream.WithPrefetch(20))
-			saved, _ := strconv.Atoi(s.Saved(lab.Orders))
+			saved, _ := strconv.Atoi(s.SavedID(lab.Orders))
 			got := lab.Loop(t, again, total-saved)
-			lab.SameNumbers(t, got, lab.Numbered(saved+1, total))
+			lab.ExpectIDs(t, got, lab.IDs(saved+1, total))
 			lab.Must(t, again.Close())
 			s.Store = old
 			if at == total {
@@ -281,7 +281,7 @@ func crashAnywhere(t *testing.T) {
 
 // logHandlerCallsClient: nothing is locked while something is logged.
 func logHandlerCallsClient(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	var c *sfstream.Client
 	opened := make(chan struct{})
 	s.Log.OnRecord = func(slog.Record) {
@@ -294,14 +294,14 @@ func logHandlerCallsClient(t *testing.T) {
 		default:
 		}
 	}
-	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s), sfstream.WithLogger(slog.New(s.Log)))
+	c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s), sfstream.WithLogger(s.Log.Logger()))
 	lab.Must(t, err)
 	close(opened)
 	lab.Must(t, c.Open(t.Context()))
 	lab.Must(t, c.Close())
 
 	opened = make(chan struct{})
-	c = s.Following()
+	c = s.FollowFromOldest()
 	close(opened)
 	s.PublishNext(lab.Orders, 1)
 	s.Store.BeforeSave(func(context.Context) error { return errors.New("disk full") })

@@ -44,13 +44,13 @@ func schemaFetchedOnce(t *testing.T) {
 	l := lab.New(t)
 	oldPayload := l.Payload(7)
 	oldID := l.PublishOrders(0)[0].SchemaID
-	l.Must(l.DefineEvent(lab.LabOrders, lab.Schema("LabOrder__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
+	l.Must(l.DefineEvent(lab.Orders, lab.Schema("Order__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
 	l.Follow()
 	calls := l.GetSchemaCalls()
 	for n := range 10 {
-		_, err := l.Publish(lab.LabOrders, map[string]any{"N__c": float64(n), "New__c": "yes"})
+		_, err := l.Publish(lab.Orders, map[string]any{"N__c": float64(n), "New__c": "yes"})
 		l.Must(err)
-		_, err = l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: oldPayload, SchemaID: oldID})
+		_, err = l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: oldPayload, SchemaID: oldID})
 		l.Must(err)
 	}
 	for n := range 10 {
@@ -69,8 +69,8 @@ func schemaFetchedOnce(t *testing.T) {
 		}
 		m.Ack()
 	}
-	l.Reconnect(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Reconnect(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 	if n := l.GetSchemaCalls() - calls; n != 2 {
 		t.Errorf("%d GetSchema calls for 2 schemas", n)
 	}
@@ -81,7 +81,7 @@ func schemaChanges(t *testing.T) {
 	l.Follow()
 	for n := range 5 {
 		l.PublishOrders(n)
-		l.Must(l.DefineEvent(lab.LabOrders, lab.Schema("LabOrder__e", fmt.Sprintf(`{"name":"F%d__c","type":["null","string"],"default":null}`, n))))
+		l.Must(l.DefineEvent(lab.Orders, lab.Schema("Order__e", fmt.Sprintf(`{"name":"F%d__c","type":["null","string"],"default":null}`, n))))
 	}
 	l.Expect(0, 1, 2, 3, 4)
 }
@@ -94,16 +94,16 @@ func schemaFailsForOneChannel(t *testing.T) {
 	l.Expect(1)
 	l.FailGetSchema(-1, "UNAVAILABLE")
 	l.PublishOrders(1, 2, 3)
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Pass(10 * time.Minute)
 	l.ChangeAccount(2)
 	l.Expect(2)
-	if m := l.Marker(lab.LabOrders); len(m.ReplayID) > 0 {
+	if m := l.Marker(lab.Orders); len(m.ReplayID) > 0 {
 		t.Errorf("the marker has passed what was not received: %x", m.ReplayID)
 	}
 	l.ClearFaults()
 	l.Expect(1, 2, 3)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func schemaFailsInMiddle(t *testing.T) {
@@ -113,7 +113,7 @@ func schemaFailsInMiddle(t *testing.T) {
 	l.Expect(1, 2)
 	l.FailGetSchema(5, "UNAVAILABLE")
 	l.PublishOrders(3)
-	l.Must(l.DefineEvent(lab.LabOrders, lab.Schema("LabOrder__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
+	l.Must(l.DefineEvent(lab.Orders, lab.Schema("Order__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
 	l.PublishOrders(4, 5)
 	l.Pass(time.Second)
 	l.Stop() // and a restart in it neither
@@ -128,7 +128,7 @@ func schemaFailsForFirst(t *testing.T) {
 	l.PublishDated(1, time.Now().Add(-5*time.Hour))
 	l.PublishDated(2, time.Now().Add(-5*time.Hour))
 	l.Expect(1, 2)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func schemaRefusesToken(t *testing.T) {
@@ -138,7 +138,7 @@ func schemaRefusesToken(t *testing.T) {
 	l.PublishOrders(1)
 	l.Expect(1)
 	expectLogins(l, 2)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func unparsableSchema(t *testing.T) {
@@ -163,7 +163,7 @@ func unparsableSchema(t *testing.T) {
 		if n := calls.Load(); n != int64(session)+1 {
 			t.Errorf("%d GetSchema calls in %d sessions", n, session+1)
 		}
-		l.Reconnect(lab.LabOrders)
+		l.Reconnect(lab.Orders)
 	}
 }
 
@@ -192,7 +192,7 @@ func noSchemaID(t *testing.T) {
 		t.Errorf("GetSchema was called %d times for no id", n)
 	}
 	blank.Store(false)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func undecodablePayload(t *testing.T) {
@@ -201,7 +201,7 @@ func undecodablePayload(t *testing.T) {
 	l.Follow()
 	bad := [][]byte{{}, {0xff}, good[:len(good)-1], append(bytes.Clone(good), 0), bytes.Repeat([]byte{0xff}, 100)}
 	for i, payload := range bad {
-		_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: payload})
+		_, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: payload})
 		l.Must(err)
 		l.PublishOrders(i)
 	}
@@ -218,22 +218,22 @@ func undecodablePayload(t *testing.T) {
 		}
 		m.Ack()
 	}
-	l.Reconnect(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Reconnect(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func badEventOnce(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
-	e, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
+	e, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
 	l.Must(err)
 	l.Receive().Ack()
 	l.Stop()
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, e.ReplayID) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, e.ReplayID) {
 		t.Errorf("marker %x, want %x", m.ReplayID, e.ReplayID)
 	}
 	l.Follow()
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func decodingOffline(t *testing.T) {
@@ -267,7 +267,7 @@ func schemaRepeated(t *testing.T, code string) {
 	l.PublishOrders(1)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(1)
-	l.Must(l.DefineEvent(lab.LabOrders, lab.Schema("LabOrder__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
+	l.Must(l.DefineEvent(lab.Orders, lab.Schema("Order__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
 	calls := l.GetSchemaCalls()
 	l.FailGetSchema(2, code)
 	l.PublishOrders(2, 3)
@@ -275,7 +275,7 @@ func schemaRepeated(t *testing.T, code string) {
 	if n := l.GetSchemaCalls() - calls; n != 3 {
 		t.Errorf("%d GetSchema calls", n)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func schemaFailsForGood(t *testing.T, code string) {
@@ -296,8 +296,8 @@ func schemaFailsForGood(t *testing.T, code string) {
 		t.Errorf("%d GetSchema calls", n)
 	}
 	l.ClearFaults()
-	l.Reconnect(lab.LabOrders) // a permission may have come back
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Reconnect(lab.Orders) // a permission may have come back
+	l.ExpectStillWorks(lab.Orders)
 }
 
 // changedStream lets a test change what the server sends.

@@ -67,7 +67,7 @@ func quietIsNotSilent(t *testing.T) {
 	l.Follow()
 	l.ExpectQuiet(10 * time.Hour)
 	expectReconnects(l, 1)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func pingsOfSilence(t *testing.T) {
@@ -88,7 +88,7 @@ func pingsOfSilence(t *testing.T) {
 	l.PublishOrders(1)
 	lab.Within(t, 10*time.Minute, func() { l.Expect(1) })
 	l.SilenceKeepalive(false)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func silentStream(t *testing.T) {
@@ -102,14 +102,14 @@ func silentStream(t *testing.T) {
 		l.Pass(time.Minute)
 	}
 	for _, c := range l.Client.Status().Channels {
-		if c.Channel == lab.LabOrders && c.Reconnects != 0 || c.Channel == lab.Accounts && c.Reconnects < 10 {
+		if c.Channel == lab.Orders && c.Reconnects != 0 || c.Channel == lab.Accounts && c.Reconnects < 10 {
 			t.Errorf("%s has reconnected %d times", c.Channel, c.Reconnects)
 		}
 	}
 	l.ChangeAccount(1)
 	l.Expect(1)
 	l.SilenceKeepalive(false)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func deadConnectionSubscribe(t *testing.T) {
@@ -119,7 +119,7 @@ func deadConnectionSubscribe(t *testing.T) {
 	l.Subscribe(lab.Accounts)
 	l.ChangeAccount(1)
 	l.Expect(1)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func manyChannels(t *testing.T) {
@@ -168,7 +168,7 @@ func namesUnresolved(t *testing.T) {
 	l.Pass(time.Hour)
 	u.Store(false)
 	lab.Within(t, 2*time.Minute, func() { l.Expect(2) })
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 // subscribeMany subscribes the program to n channels of its org that are new.

@@ -84,17 +84,17 @@ func lastSkippedIsPosition(t *testing.T) {
 	skipped := l.PublishOrders(lab.Numbers(1, 150)...)
 	l.Pass(2 * time.Hour)
 	l.Follow(sfstream.WithPrefetch(100))
-	l.Reconnect(lab.LabOrders)
-	l.ExpectSubscribe(lab.LabOrders, "EARLIEST", nil)
+	l.Reconnect(lab.Orders)
+	l.ExpectSubscribe(lab.Orders, "EARLIEST", nil)
 	l.Pass(time.Second)
-	l.Reconnect(lab.LabOrders)
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", skipped[149].ReplayID)
+	l.Reconnect(lab.Orders)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", skipped[149].ReplayID)
 	l.ExpectQuiet(time.Second)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 	l.Stop()
 	l.Follow()
 	l.ExpectQuiet(5 * time.Minute) // skipped events are handled
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func dropWhileSkipping(t *testing.T) {
@@ -111,7 +111,7 @@ func dropWhileSkipping(t *testing.T) {
 		l.DropConnections()
 	}
 	l.Expect(501)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func beforeRouting(t *testing.T) {
@@ -121,9 +121,9 @@ func beforeRouting(t *testing.T) {
 	l.Pass(4 * time.Second)
 	l.PublishOrders(2)
 	l.Expect(2)
-	l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
+	l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders))
 	l.Pass(2 * time.Hour)
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplaySince(time.Now())))
 	l.PublishOrders(3)
 	l.Expect(3)
 }

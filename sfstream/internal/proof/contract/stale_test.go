@@ -54,15 +54,15 @@ func failAfterRestart(t *testing.T) {
 	l := lab.New(t)
 	events := l.StaleMarker()
 	e := followStale(l)
-	if e.Channel != lab.LabOrders || !bytes.Equal(e.Marker.ReplayID, events[2].ReplayID) || !e.Marker.Date.Equal(events[2].Date.Truncate(time.Millisecond)) {
+	if e.Channel != lab.Orders || !bytes.Equal(e.Marker.ReplayID, events[2].ReplayID) || !e.Marker.Date.Equal(events[2].Date.Truncate(time.Millisecond)) {
 		t.Errorf("%+v", e)
 	}
 	if s := lab.ExpectError[*sfstream.ServerError](t, e); s.Code != sfstream.ReplayInvalid || s.RPCID == "" && lab.TransportOf(t) == sfstream.PubSub {
 		t.Errorf("%+v", s)
 	}
-	lab.Contains(t, e.Error(), lab.LabOrders, "WithReplayFallback")
+	lab.Contains(t, e.Error(), lab.Orders, "WithReplayFallback")
 	expectGaps(l, 0)
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
 		t.Errorf("the marker was changed: %+v", m)
 	}
 }
@@ -72,7 +72,7 @@ func failAfterReconnect(t *testing.T) {
 	l.PublishOrders(1, 2, 3)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	synctest.Wait()
-	l.Must(l.TruncateReplay(lab.LabOrders))
+	l.Must(l.TruncateReplay(lab.Orders))
 	l.DropConnections()
 	l.Pass(time.Minute)
 	l.Expect(1, 2, 3)
@@ -85,8 +85,8 @@ func allAfterRestart(t *testing.T) {
 	l.PublishOrders(4, 5)
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Expect(4, 5)
-	l.ExpectGap(lab.LabOrders, events[2])
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectGap(lab.Orders, events[2])
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func allAfterReconnect(t *testing.T) {
@@ -94,11 +94,11 @@ func allAfterReconnect(t *testing.T) {
 	events := l.PublishOrders(1, 2, 3)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Expect(1, 2, 3)
-	l.Must(l.TruncateReplay(lab.LabOrders))
+	l.Must(l.TruncateReplay(lab.Orders))
 	l.Outage(time.Second, func() { l.PublishOrders(4, 5) })
 	l.Expect(4, 5)
-	l.ExpectGap(lab.LabOrders, events[2])
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectGap(lab.Orders, events[2])
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func newAfterRestart(t *testing.T) {
@@ -108,8 +108,8 @@ func newAfterRestart(t *testing.T) {
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
 	l.PublishOrders(5)
 	l.Expect(5)
-	l.ExpectGap(lab.LabOrders, events[2])
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectGap(lab.Orders, events[2])
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func newAfterReconnect(t *testing.T) {
@@ -117,13 +117,13 @@ func newAfterReconnect(t *testing.T) {
 	events := l.PublishOrders(1, 2, 3)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackNew))
 	l.Expect(1, 2, 3)
-	l.Must(l.TruncateReplay(lab.LabOrders))
+	l.Must(l.TruncateReplay(lab.Orders))
 	l.Outage(time.Second, func() { l.PublishOrders(4) })
 	l.Pass(5 * time.Minute)
 	l.PublishOrders(5)
 	l.Expect(5)
-	l.ExpectGap(lab.LabOrders, events[2])
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectGap(lab.Orders, events[2])
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func newThenDrop(t *testing.T) {
@@ -147,7 +147,7 @@ func newThenOutage(t *testing.T) {
 	l.Pass(time.Minute)
 	l.Refuse(false)
 	l.Expect(5)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func newThenNoLogins(t *testing.T) {
@@ -165,7 +165,7 @@ func newThenRestart(t *testing.T) {
 	l := newStaleLab(t)
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackNew))
 	l.Stop()
-	if m := l.Marker(lab.LabOrders); len(m.ReplayID) > 0 || time.Since(m.Live) > time.Second {
+	if m := l.Marker(lab.Orders); len(m.ReplayID) > 0 || time.Since(m.Live) > time.Second {
 		t.Errorf("marker %+v", m)
 	}
 	l.PublishOrders(5)
@@ -178,10 +178,10 @@ func fallbackBehindQueue(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(1, 2, 3)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithReplayFallback(sfstream.FallbackNew))
-	l.Must(l.TruncateReplay(lab.LabOrders))
+	l.Must(l.TruncateReplay(lab.Orders))
 	l.Outage(time.Second, func() { l.PublishOrders(4) })
 	l.Pass(5 * time.Minute)
-	if m := l.Marker(lab.LabOrders); len(m.ReplayID) > 0 || !m.Live.IsZero() {
+	if m := l.Marker(lab.Orders); len(m.ReplayID) > 0 || !m.Live.IsZero() {
 		t.Errorf("the marker has passed three unhandled messages: %+v", m)
 	}
 	l.PublishOrders(5)
@@ -194,13 +194,13 @@ func gapOnce(t *testing.T) {
 		l.StaleMarker()
 		l.Follow(sfstream.WithReplayFallback(fallback))
 		for range 5 {
-			l.Reconnect(lab.LabOrders) // nothing was received since
+			l.Reconnect(lab.Orders) // nothing was received since
 		}
-		l.ExpectStillWorks(lab.LabOrders)
+		l.ExpectStillWorks(lab.Orders)
 		for range 5 {
-			l.Reconnect(lab.LabOrders)
+			l.Reconnect(lab.Orders)
 		}
-		l.ExpectStillWorks(lab.LabOrders)
+		l.ExpectStillWorks(lab.Orders)
 		if n := l.GapCount(); n != 1 {
 			t.Errorf("%v: %d gaps", fallback, n)
 		}
@@ -218,20 +218,20 @@ func strippedTrailers(t *testing.T) {
 	l.StripTrailers(true)
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Expect(4)
-	l.ExpectGap(lab.LabOrders, events[2])
+	l.ExpectGap(lab.Orders, events[2])
 }
 
 func fallbackRefused(t *testing.T) {
 	for _, fallback := range []sfstream.Fallback{sfstream.FallbackAll, sfstream.FallbackNew} {
 		l := lab.New(t)
 		l.StaleMarker()
-		l.Reject(lab.LabOrders, 2, lab.StaleReplayID)
+		l.Reject(lab.Orders, 2, lab.StaleReplayID)
 		e := followStale(l, sfstream.WithReplayFallback(fallback))
-		lab.Contains(t, e.Error(), lab.LabOrders)
+		lab.Contains(t, e.Error(), lab.Orders)
 		if n := l.GapCount(); n != 1 {
 			t.Errorf("%v: %d gaps", fallback, n)
 		}
-		if calls := l.Subscribes(lab.LabOrders); len(calls) != 3 {
+		if calls := l.Subscribes(lab.Orders); len(calls) != 3 {
 			t.Errorf("%v: %d Subscribes", fallback, len(calls))
 		}
 	}
@@ -240,10 +240,10 @@ func fallbackRefused(t *testing.T) {
 func staleReplayAfter(t *testing.T) {
 	l := lab.New(t)
 	id := l.PublishOrders(1)[0].ReplayID
-	l.Must(l.TruncateReplay(lab.LabOrders))
+	l.Must(l.TruncateReplay(lab.Orders))
 	l.PublishOrders(2)
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAfter(id)))
 	l.Expect(2)
 	expectGaps(l, 1)
 }
@@ -254,15 +254,15 @@ func agedOutQuiet(t *testing.T) {
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(1)
 	l.Pass(100 * time.Hour)
-	l.Must(l.TruncateReplay(lab.LabOrders))
+	l.Must(l.TruncateReplay(lab.Orders))
 	l.Outage(time.Second, func() { l.PublishOrders(2, 3) })
 	l.Expect(2, 3)
-	l.ExpectSubscribe(lab.LabOrders, "EARLIEST", nil)
+	l.ExpectSubscribe(lab.Orders, "EARLIEST", nil)
 	l.ExpectPossibleGaps(1)
 	if n := l.Log.Count(`level=INFO msg="replay id aged out on a quiet channel`); lab.TransportOf(t) == sfstream.PubSub && n != 1 {
 		t.Errorf("told %d times at Info, want 1", n)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func agedOutFollowed(t *testing.T) {
@@ -270,7 +270,7 @@ func agedOutFollowed(t *testing.T) {
 		l.Follow()
 		l.Expect(2)
 		l.ExpectPossibleGaps(1)
-		l.ExpectStillWorks(lab.LabOrders)
+		l.ExpectStillWorks(lab.Orders)
 	})
 }
 
@@ -287,10 +287,10 @@ func agedOutInOutage(t *testing.T) {
 		}))
 		l.Expect(0)
 		l.Pass(2 * time.Minute)
-		l.Reject(lab.LabOrders, -1, "UNAVAILABLE")
+		l.Reject(lab.Orders, -1, "UNAVAILABLE")
 		l.DropConnections()
 		l.Pass(time.Second)
-		l.Must(l.TruncateReplay(lab.LabOrders))
+		l.Must(l.TruncateReplay(lab.Orders))
 		l.PublishOrders(1)
 		l.Pass(outage)
 		l.ClearFaults()
@@ -298,7 +298,7 @@ func agedOutInOutage(t *testing.T) {
 		if gaps == 0 {
 			l.Expect(1)
 			l.ExpectPossibleGaps(1)
-		} else if n := l.GapCount(); n != gaps || l.Gaps[0].Possible {
+		} else if n := l.GapCount(); n != gaps || l.Gaps()[0].Possible {
 			t.Errorf("outage of %v: %d gaps", outage, n)
 		}
 		l.Stop()
@@ -310,7 +310,7 @@ func liveSavedHourly(t *testing.T) {
 	l.Follow()
 	for range 5 {
 		l.Pass(time.Hour)
-		if age := time.Since(followedUntil(l.Marker(lab.LabOrders))); age > time.Hour+time.Minute {
+		if age := time.Since(followedUntil(l.Marker(lab.Orders))); age > time.Hour+time.Minute {
 			t.Errorf("the saved Live is %v old", age)
 		}
 	}
@@ -319,10 +319,10 @@ func liveSavedHourly(t *testing.T) {
 func liveOfTheFuture(t *testing.T) {
 	l := lab.New(t)
 	id := l.PublishOrders(1)[0].ReplayID
-	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{ReplayID: id, Live: time.Now().AddDate(1, 0, 0)})
+	l.Save(l.Key(lab.APIOf(t), lab.Orders), replaystore.Marker{ReplayID: id, Live: time.Now().AddDate(1, 0, 0)})
 	l.Follow()
 	l.Pass(10 * time.Minute)
-	if ahead := time.Until(l.Marker(lab.LabOrders).Live); ahead > 0 {
+	if ahead := time.Until(l.Marker(lab.Orders).Live); ahead > 0 {
 		t.Errorf("the saved Live is %v ahead: the id would count as stale when it has aged out", ahead)
 	}
 }
@@ -334,7 +334,7 @@ func quietWeek(t *testing.T) {
 	l.Expect(1)
 	for range 7 {
 		l.Pass(24 * time.Hour)
-		l.Reconnect(lab.LabOrders)
+		l.Reconnect(lab.Orders)
 	}
 	l.Stop()
 	l.Pass(48 * time.Hour)
@@ -347,9 +347,9 @@ func quietWeek(t *testing.T) {
 func markersOf8Bytes(t *testing.T) {
 	l := lab.New(t)
 	id := l.PublishOrders(1, 2)[0].ReplayID[:8]
-	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{ReplayID: id})
+	l.Save(l.Key(lab.APIOf(t), lab.Orders), replaystore.Marker{ReplayID: id})
 	l.Follow()
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", id)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", id)
 	l.Expect(2)
 }
 
@@ -362,7 +362,7 @@ func unknownInvalidArgument(t *testing.T) {
 	l.DropConnections()
 	l.PublishOrders(3)
 	l.Expect(3)
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", events[1].ReplayID)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", events[1].ReplayID)
 	expectGaps(l, 0)
 }
 
@@ -373,11 +373,11 @@ func knownInvalidArgument(t *testing.T, code string) {
 	l.Expect(1, 2)
 	l.Reject("", 1, code)
 	l.DropConnections()
-	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || e.Channel != lab.LabOrders {
+	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || e.Channel != lab.Orders {
 		t.Errorf("%+v", e)
 	}
 	expectGaps(l, 0)
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
 		t.Errorf("the marker was changed: %+v", m)
 	}
 }
@@ -402,11 +402,11 @@ func quietRestart(t *testing.T, down time.Duration, check func(l *lab.Lab)) {
 	l.Pass(10 * time.Hour)
 	live := time.Now()
 	l.Stop()
-	if m := l.Marker(lab.LabOrders); live.Sub(followedUntil(m)) > 3*time.Minute {
+	if m := l.Marker(lab.Orders); live.Sub(followedUntil(m)) > 3*time.Minute {
 		t.Fatalf("Live is %v old", live.Sub(followedUntil(m)))
 	}
 	l.Pass(down - time.Minute)
-	l.Must(l.TruncateReplay(lab.LabOrders))
+	l.Must(l.TruncateReplay(lab.Orders))
 	l.PublishOrders(2)
 	check(l)
 }
@@ -416,7 +416,7 @@ func quietRestart(t *testing.T, down time.Duration, check func(l *lab.Lab)) {
 func followStale(l *lab.Lab, opts ...sfstream.Option) *sfstream.ReplayError {
 	l.T.Helper()
 	l.Start(opts...)
-	err := l.Client.Subscribe(l.T.Context(), lab.LabOrders)
+	err := l.Client.Subscribe(l.T.Context(), lab.Orders)
 	if lab.TransportOf(l.T) == sfstream.CometD {
 		l.Must(l.Client.Err())
 		return lab.ExpectError[*sfstream.ReplayError](l.T, err)

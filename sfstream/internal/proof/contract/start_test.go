@@ -50,11 +50,11 @@ func fromWins(t *testing.T) {
 	l.Expect(1, 2, 3, 4)
 	l.Stop()
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(events[1].ReplayID)))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAfter(events[1].ReplayID)))
 	l.Expect(3, 4)
 	l.Stop()
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAll))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAll))
 	l.Expect(1, 2, 3, 4)
 }
 
@@ -67,7 +67,7 @@ func fromNewWins(t *testing.T) {
 	l.PublishOrders(3)
 	l.Pass(2 * time.Hour)
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayNew))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayNew))
 	l.Stop()
 	l.PublishOrders(4)
 	l.Follow()
@@ -82,7 +82,7 @@ func fromMovesMarker(t *testing.T) {
 	l.Stop()
 	for _, from := range []sfstream.Replay{sfstream.ReplayAll, sfstream.ReplayAfter(events[0].ReplayID), sfstream.ReplaySince(time.Now())} {
 		l.Start()
-		l.Subscribe(lab.LabOrders, sfstream.From(from))
+		l.Subscribe(lab.Orders, sfstream.From(from))
 		l.Stop() // nothing was handled: a restarted program must begin there again
 		l.Follow()
 		if m := l.Receive(); l.Number(m) > 2 {
@@ -100,7 +100,7 @@ func markerWins(t *testing.T) {
 	l.Stop()
 	l.PublishOrders(4, 5)
 	l.Follow(sfstream.WithReplay(sfstream.ReplayNew))
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", events[2].ReplayID)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", events[2].ReplayID)
 	l.Expect(4, 5)
 	l.Stop()
 	l.PublishOrders(6)
@@ -111,13 +111,13 @@ func markerWins(t *testing.T) {
 func foreignMarker(t *testing.T) {
 	l := lab.New(t)
 	events := l.PublishOrders(1, 2)
-	other := l.Key(lab.APIOf(t), lab.LabOrders)
+	other := l.Key(lab.APIOf(t), lab.Orders)
 	other.OrgID = "00D000000000062EAA"
 	l.Save(other, replaystore.Marker{ReplayID: events[0].ReplayID})
 	l.Save(l.Key(lab.APIOf(t), "/event/Other__e"), replaystore.Marker{ReplayID: events[0].ReplayID})
 	l.Follow()
-	l.ExpectSubscribe(lab.LabOrders, "LATEST", nil)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectSubscribe(lab.Orders, "LATEST", nil)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func otherAPIDate(t *testing.T) {
@@ -139,8 +139,8 @@ func otherAPINothing(t *testing.T) {
 func ownAPIWins(t *testing.T) {
 	l := lab.New(t)
 	events := l.PublishOrders(1, 2, 3)
-	l.Save(l.Key(otherThan(t), lab.LabOrders), replaystore.Marker{ReplayID: []byte("17"), Date: time.Now().Add(-time.Hour)})
-	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{ReplayID: events[1].ReplayID})
+	l.Save(l.Key(otherThan(t), lab.Orders), replaystore.Marker{ReplayID: []byte("17"), Date: time.Now().Add(-time.Hour)})
+	l.Save(l.Key(lab.APIOf(t), lab.Orders), replaystore.Marker{ReplayID: events[1].ReplayID})
 	l.Follow()
 	l.Expect(3)
 }
@@ -149,30 +149,30 @@ func fromAppliesOnce(t *testing.T) {
 	l := lab.New(t)
 	events := l.PublishOrders(1, 2, 3)
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAll))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAll))
 	l.Expect(1, 2, 3)
-	l.Reconnect(lab.LabOrders)
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", events[2].ReplayID)
+	l.Reconnect(lab.Orders)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", events[2].ReplayID)
 	l.PublishOrders(4)
 	l.Expect(4)
-	l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
+	l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders))
 	l.PublishOrders(5)
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Expect(5)
 }
 
 func bareChannelOnce(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
-	for _, channel := range []string{lab.LabOrders, lab.LabOrders + "?N__c=1"} {
+	for _, channel := range []string{lab.Orders, lab.Orders + "?N__c=1"} {
 		if err := l.Client.Subscribe(t.Context(), channel); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
 			t.Errorf("second Subscribe of %s: %v", channel, err)
 		}
 	}
-	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.LabOrders}) {
+	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.Orders}) {
 		t.Errorf("subscriptions %q", got)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func subscribedAtOnce(t *testing.T) {
@@ -180,7 +180,7 @@ func subscribedAtOnce(t *testing.T) {
 	l.Start()
 	errs := make(chan error)
 	for range 10 {
-		go func() { errs <- l.Client.Subscribe(t.Context(), lab.LabOrders) }()
+		go func() { errs <- l.Client.Subscribe(t.Context(), lab.Orders) }()
 	}
 	succeeded := 0
 	for range 10 {
@@ -195,7 +195,7 @@ func subscribedAtOnce(t *testing.T) {
 	if succeeded != 1 {
 		t.Errorf("%d of 10 succeeded", succeeded)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func startNew(t *testing.T) {
@@ -220,10 +220,10 @@ func startAfter(t *testing.T) {
 	id := l.PublishOrders(1, 2, 3)[1].ReplayID
 	l.Start()
 	for _, id := range [][]byte{id, id[:8]} {
-		l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
-		l.ExpectSubscribe(lab.LabOrders, "CUSTOM", id)
+		l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAfter(id)))
+		l.ExpectSubscribe(lab.Orders, "CUSTOM", id)
 		l.Expect(3)
-		l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
+		l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders))
 	}
 }
 
@@ -235,7 +235,7 @@ func startSince(t *testing.T) {
 	l.PublishDated(3, since)
 	l.PublishDated(4, since.Add(-30*time.Minute)) // came after one that is not older
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplaySince(since)))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplaySince(since)))
 	l.Expect(3, 4)
 	l.PublishOrders(5)
 	l.Expect(5)
@@ -265,7 +265,7 @@ func startSinceOddDates(t *testing.T) {
 	l.PublishDated(7, old)
 	l.PublishDated(8, since)
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplaySince(since)))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplaySince(since)))
 	l.Expect(2, 4, 6, 8)
 }
 
@@ -273,12 +273,12 @@ func startSinceNoDate(t *testing.T) {
 	l := lab.New(t)
 	l.PublishNumbers(lab.Undated, 1, 2)
 	l.Pass(2 * time.Hour)
-	_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
+	_, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
 	l.Must(err)
 	l.Start()
 	l.Subscribe(lab.Undated, sfstream.From(sfstream.ReplaySince(time.Now())))
 	l.Expect(1, 2)
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplaySince(time.Now())))
 	l.Receive().Ack()
 }
 
@@ -287,7 +287,7 @@ func startSinceEver(t *testing.T) {
 		l := lab.New(t)
 		l.PublishOrders(1, 2)
 		l.Start()
-		l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplaySince(at)))
+		l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplaySince(at)))
 		l.Expect(1, 2)
 	}
 }
@@ -295,24 +295,24 @@ func startSinceEver(t *testing.T) {
 func startRefused(t *testing.T) {
 	l := lab.New(t)
 	l.Start()
-	if err := l.Client.Subscribe(t.Context(), lab.LabOrders, sfstream.From(sfstream.ReplayAfter(nil))); !errors.Is(err, sfstream.ErrInvalidOption) {
+	if err := l.Client.Subscribe(t.Context(), lab.Orders, sfstream.From(sfstream.ReplayAfter(nil))); !errors.Is(err, sfstream.ErrInvalidOption) {
 		t.Errorf("From(ReplayAfter(nil)): %v", err)
 	}
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 }
 
 func unreadableStore(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(1)
-	broken := lab.NewWatchedStore(t)
+	broken := lab.NewStore(t)
 	broken.BeforeLoad(func(context.Context) error { return errors.New("disk gone") })
 	l.Start(sfstream.WithReplayStore(broken), sfstream.WithReplay(sfstream.ReplayAll))
-	err := l.Client.Subscribe(t.Context(), lab.LabOrders)
-	if e := lab.ExpectError[*sfstream.StoreError](t, err); e.Channel != lab.LabOrders || e.Op != "load" {
+	err := l.Client.Subscribe(t.Context(), lab.Orders)
+	if e := lab.ExpectError[*sfstream.StoreError](t, err); e.Channel != lab.Orders || e.Op != "load" {
 		t.Errorf("%+v", e)
 	}
 	broken.BeforeLoad(nil)
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Expect(1)
 }
 
@@ -327,14 +327,14 @@ func otherAPI(t *testing.T, marker func(at time.Time) replaystore.Marker, want .
 	l.Pass(time.Hour)
 	l.PublishOrders(3)
 	l.Pass(time.Hour)
-	l.Save(l.Key(otherThan(t), lab.LabOrders), marker(at))
+	l.Save(l.Key(otherThan(t), lab.Orders), marker(at))
 	l.Follow()
 	l.Expect(want...)
 	if n := l.Log.Count("other API"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
-	l.Reconnect(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Reconnect(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 	if n := l.Log.Count("other API"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}

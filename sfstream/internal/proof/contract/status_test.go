@@ -99,7 +99,7 @@ func hooksHear(t *testing.T) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, want := range []string{"opening false", "live false", "waiting true", "ended false"} {
-		if !slices.Contains(h.states, lab.LabOrders+" "+want) {
+		if !slices.Contains(h.states, lab.Orders+" "+want) {
 			t.Errorf("no state %q in %q", want, h.states)
 		}
 	}
@@ -108,7 +108,7 @@ func hooksHear(t *testing.T) {
 			t.Errorf("the same state twice: %q", h.states)
 		}
 	}
-	if len(h.downs) == 0 || h.downs[0].Channel != lab.LabOrders || h.downs[0].Down < time.Minute || h.downs[0].Err == nil {
+	if len(h.downs) == 0 || h.downs[0].Channel != lab.Orders || h.downs[0].Down < time.Minute || h.downs[0].Err == nil {
 		t.Errorf("reconnects %+v", h.downs)
 	}
 	good := 0
@@ -123,7 +123,7 @@ func hooksHear(t *testing.T) {
 	if good != 2 || len(h.logins) != 3 {
 		t.Errorf("logins %+v", h.logins)
 	}
-	if !slices.Contains(h.saved, lab.LabOrders+" "+string(sent[0].ReplayID)) {
+	if !slices.Contains(h.saved, lab.Orders+" "+string(sent[0].ReplayID)) {
 		t.Errorf("saved %q", h.saved)
 	}
 	if !slices.ContainsFunc(h.raw, func(raw string) bool { return hasEvent(t, raw, sent[0]) }) {
@@ -134,7 +134,7 @@ func hooksHear(t *testing.T) {
 // hasEvent reports whether a raw message or response holds an event.
 func hasEvent(t *testing.T, raw string, e sfstreamtest.Event) bool {
 	channel, text, _ := strings.Cut(raw, " ")
-	if channel != lab.LabOrders {
+	if channel != lab.Orders {
 		return false
 	}
 	if lab.TransportOf(t) == sfstream.CometD {
@@ -156,14 +156,14 @@ func hooksLimit(t *testing.T) {
 	l := lab.New(t)
 	h := new(heard)
 	l.Follow(sfstream.WithHooks(h.hooks()))
-	l.Reject(lab.LabOrders, 1, "subscription.limit.exceeded")
+	l.Reject(lab.Orders, 1, "subscription.limit.exceeded")
 	l.DropConnections()
 	l.PublishOrders(1)
 	l.Expect(1)
 	l.Stop()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.limits) != 1 || h.limits[0].Code != sfstream.LimitExceeded || h.limits[0].Channel != lab.LabOrders {
+	if len(h.limits) != 1 || h.limits[0].Code != sfstream.LimitExceeded || h.limits[0].Channel != lab.Orders {
 		t.Errorf("%+v", h.limits)
 	}
 }

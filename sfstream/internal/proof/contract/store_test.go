@@ -27,9 +27,9 @@ func storeRules() []rule {
 }
 
 func subscribeEndsInDeafLoad(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 1)
-	c := s.Client()
+	c := s.StartFromOldest()
 	release := make(chan struct{})
 	s.Store.BeforeLoad(func(context.Context) error { <-release; return nil })
 	lab.EndsWith(t, func(ctx context.Context) error {
@@ -41,7 +41,7 @@ func subscribeEndsInDeafLoad(t *testing.T) {
 	close(release)
 	synctest.Wait()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 // subscribeEndsInSave: Salesforce has accepted the channel, so the client follows it, and saves
@@ -54,9 +54,9 @@ func subscribeEndsInSave(t *testing.T) {
 		"which ends with its own ctx": func(chan struct{}) func(context.Context) error { return lab.Hang },
 	} {
 		t.Log(name)
-		s := lab.NewScene(t)
+		s := lab.New(t)
 		s.PublishNext(lab.Orders, 1)
-		c := s.Client()
+		c := s.StartFromOldest()
 		release := make(chan struct{})
 		s.Store.BeforeSave(save(release))
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -69,9 +69,9 @@ func subscribeEndsInSave(t *testing.T) {
 		}
 		s.Store.BeforeSave(nil)
 		close(release)
-		lab.NextIs(t, c, "1")
+		lab.ExpectID(t, c, "1")
 		<-time.After(2 * time.Minute)
-		if m := s.Store.Marker(s.Account().OrgID, lab.Orders); len(m.ReplayID) == 0 {
+		if m := s.Marker(lab.Orders); len(m.ReplayID) == 0 {
 			t.Error("nothing is saved when the store returns")
 		}
 		lab.Must(t, c.Close())
@@ -81,15 +81,15 @@ func subscribeEndsInSave(t *testing.T) {
 func savePanics(t *testing.T) {
 	s, c := following(t, 2)
 	s.Store.BeforeSave(func(context.Context) error { panic("nil map") })
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 	<-time.After(time.Minute)
 	lab.Must(t, c.Err())
 	s.Store.BeforeSave(nil)
 	<-time.After(time.Minute)
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 
 	s.Store.BeforeSave(func(context.Context) error { panic(errors.New("nil map")) })
-	lab.NextIs(t, c, "2")
+	lab.ExpectID(t, c, "2")
 	<-time.After(10 * time.Minute)
 	if e := lab.ExpectError[*sfstream.StoreError](t, c.Err()); e.Op != "save" || !strings.Contains(e.Error(), "panicked: nil map") {
 		t.Errorf("got %v, want what the store panicked with", e)
@@ -97,9 +97,9 @@ func savePanics(t *testing.T) {
 }
 
 func loadPanics(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 1)
-	c := s.Client()
+	c := s.StartFromOldest()
 	s.Store.BeforeLoad(func(context.Context) error { panic("nil map") })
 	e := lab.ExpectError[*sfstream.StoreError](t, c.Subscribe(t.Context(), lab.Orders))
 	if e.Op != "load" || e.Channel != lab.Orders || !strings.Contains(e.Error(), "panicked: nil map") {
@@ -108,28 +108,28 @@ func loadPanics(t *testing.T) {
 	lab.Must(t, c.Err())
 	s.Store.BeforeLoad(nil)
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 func emptyMarker(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 1)
 	<-time.After(2 * time.Hour)
 	key := replaystore.Key{OrgID: s.Account().OrgID, API: lab.APIOf(t), Channel: lab.Orders}
 	lab.Must(t, s.Store.Memory.Save(t.Context(), map[replaystore.Key]replaystore.Marker{key: {Date: time.Now()}}))
-	c := s.Following(sfstream.WithReplay(sfstream.ReplayNew))
+	c := s.FollowFromOldest(sfstream.WithReplay(sfstream.ReplayNew))
 	synctest.Wait() // the first request has arrived
 	s.PublishNext(lab.Orders, 1)
-	lab.NextIs(t, c, "2")
+	lab.ExpectID(t, c, "2")
 	if warnings := s.Log.Warnings("empty marker"); len(warnings) != 1 {
 		t.Errorf("told %d times, want once: %v", len(warnings), s.Log.Warnings(""))
 	}
 }
 
 func storeFailsForAWhile(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.SilenceKeepalive(true)
-	c := s.Following()
+	c := s.FollowFromOldest()
 	<-time.After(time.Second)
 	s.Store.BeforeSave(func(context.Context) error { return errors.New("disk full") })
 	s.PublishNext(lab.Orders, 240)
@@ -142,7 +142,7 @@ func storeFailsForAWhile(t *testing.T) {
 		}
 		<-time.After(time.Second)
 	}
-	s.SavedIs("")
+	s.ExpectSaved("")
 	if tries := len(s.Store.History()) - before; tries < 5 || tries > 50 {
 		t.Errorf("%d Saves were tried in 4 minutes", tries)
 	}
@@ -152,16 +152,16 @@ func storeFailsForAWhile(t *testing.T) {
 	lab.Must(t, c.Err())
 	s.Store.BeforeSave(nil)
 	<-time.After(31 * time.Second)
-	s.SavedIs("240")
+	s.ExpectSaved("240")
 	<-time.After(10 * time.Minute)
 	lab.Must(t, c.Err())
 	s.PublishNext(lab.Orders, 1)
-	lab.NextIs(t, c, "241")
+	lab.ExpectID(t, c, "241")
 }
 
 func storeStaysBroken(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	<-time.After(time.Second)
 	full := errors.New("disk full")
 	s.Store.BeforeSave(func(context.Context) error { return full })
@@ -175,7 +175,7 @@ func storeStaysBroken(t *testing.T) {
 		}
 		got = append(got, m.ID)
 	}
-	lab.SameNumbers(t, got, []string{"1", "2", "3", "error"})
+	lab.ExpectIDs(t, got, []string{"1", "2", "3", "error"})
 	if took := time.Since(start); took < 5*time.Minute || took > 5*time.Minute+30*time.Second {
 		t.Errorf("the client ended after %s, want 5 minutes", took)
 	}

@@ -30,8 +30,8 @@ func stormUnderAckManual(t *testing.T) { stormOfCalls(t, sfstream.WithAck(sfstre
 // own that may end in the middle, while events come and connections break, until
 // Close.
 func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
-	s := lab.NewScene(t)
-	c := s.Client(opts...)
+	s := lab.New(t)
+	c := s.StartFromOldest(opts...)
 	channels := []string{lab.Orders, lab.Invoices}
 	calls := []func(ctx context.Context, channel string){
 		func(ctx context.Context, channel string) { _ = c.Subscribe(ctx, channel) },
@@ -102,8 +102,8 @@ func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
 // subscribeBesideUnsubscribe ends the ctx of a Subscribe and the subscription in the
 // same moment.
 func subscribeBesideUnsubscribe(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Client()
+	s := lab.New(t)
+	c := s.StartFromOldest()
 	for range 200 {
 		failSubscribe(t, s.Server, 1, "UNAVAILABLE")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -122,5 +122,5 @@ func subscribeBesideUnsubscribe(t *testing.T) {
 	s.ClearFaults()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 	s.PublishNext(lab.Orders, 1)
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }

@@ -35,8 +35,8 @@ func streamingRules() []rule {
 }
 
 func channelsComeAndGo(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	for round := range 10 {
 		lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 		s.PublishNext(lab.Orders, 1)
@@ -65,8 +65,8 @@ func channelsComeAndGo(t *testing.T) {
 }
 
 func channelComesBack(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	next := map[string]int{lab.Orders: 1, lab.Invoices: 1}
 	for range 50 {
@@ -83,14 +83,14 @@ func channelComesBack(t *testing.T) {
 			m.Ack()
 		}
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func sessionBound(t *testing.T) {
 	const prefetch, reply = 20, 50
-	s := lab.NewScene(t, sfstreamtest.WithReplyEvents(reply))
+	s := lab.New(t, sfstreamtest.WithReplyEvents(reply))
 	s.PublishNext(lab.Orders, 1000)
-	c := s.Following(sfstream.WithPrefetch(prefetch))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(prefetch))
 	var got []string
 	for m := range c.Messages(t.Context()) {
 		synctest.Wait()
@@ -102,15 +102,15 @@ func sessionBound(t *testing.T) {
 			break
 		}
 	}
-	lab.SameNumbers(t, got, lab.Numbered(1, 1000))
+	lab.ExpectIDs(t, got, lab.IDs(1, 1000))
 	if n := s.Handshakes(); n != 1 {
 		t.Errorf("%d handshakes", n)
 	}
 }
 
 func fullChannel(t *testing.T) {
-	s := lab.NewScene(t, sfstreamtest.WithReplyEvents(5))
-	c := s.Following(sfstream.WithPrefetch(5), sfstream.WithAck(sfstream.AckManual))
+	s := lab.New(t, sfstreamtest.WithReplyEvents(5))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(5), sfstream.WithAck(sfstream.AckManual))
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	synctest.Wait()
 	s.PublishNext(lab.Orders, 30)
@@ -149,12 +149,12 @@ func fullChannel(t *testing.T) {
 		}
 		unacked[i].Ack()
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func parkedSession(t *testing.T) {
-	s := lab.NewScene(t, sfstreamtest.WithReplyEvents(10))
-	c := s.Following(sfstream.WithPrefetch(10))
+	s := lab.New(t, sfstreamtest.WithReplyEvents(10))
+	c := s.FollowFromOldest(sfstream.WithPrefetch(10))
 	s.PublishNext(lab.Orders, 100)
 	var got []string
 	for m := range c.Messages(t.Context()) {
@@ -170,19 +170,19 @@ func parkedSession(t *testing.T) {
 			break
 		}
 	}
-	lab.SameNumbers(t, got, lab.Numbered(1, 100))
+	lab.ExpectIDs(t, got, lab.IDs(1, 100))
 	if w := s.Log.Warnings(""); len(w) > 0 {
 		t.Errorf("warnings: %v", w)
 	}
 	if n := s.Handshakes(); n > 4+3 { // the token has expired each time
 		t.Errorf("%d handshakes", n)
 	}
-	lab.NothingNext(t, c)
+	lab.ExpectQuiet(t, c, time.Second)
 }
 
 func refusedChannel(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	synctest.Wait()
 	for _, refusal := range []string{"503::Server is too busy. Please try your request again later.", "403::Subscription limit exceeded for this topic", "subscription.topic.cannot.subscribe"} {
@@ -190,7 +190,7 @@ func refusedChannel(t *testing.T) {
 		handshakes := s.Handshakes()
 		s.Reject(lab.Orders, 3, refusal)
 		s.DropConnections()
-		before := s.Published[lab.Orders]
+		before := s.Published(lab.Orders)
 		s.PublishNext(lab.Orders, 1)
 		for range 5 {
 			s.PublishNext(lab.Invoices, 1)
@@ -214,9 +214,9 @@ func refusedChannel(t *testing.T) {
 
 func refusedForGood(t *testing.T) {
 	for _, drop := range []bool{false, true} {
-		s := lab.NewScene(t)
+		s := lab.New(t)
 		var dropped []string
-		c := s.Following(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
+		c := s.FollowFromOldest(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
 			dropped = append(dropped, channel)
 			return drop
 		}}))
@@ -240,15 +240,15 @@ func refusedForGood(t *testing.T) {
 			t.Errorf("subscriptions %v", got)
 		}
 		s.PublishNext(lab.Orders, 1)
-		lab.NextIs(t, c, "1")
+		lab.ExpectID(t, c, "1")
 		lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 	}
 }
 
 // oneBackOff: what 20 channels share fails once for all of them.
 func oneBackOff(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following()
+	s := lab.New(t)
+	c := s.FollowFromOldest()
 	for i := range 20 {
 		channel := "/event/Channel" + strconv.Itoa(i) + "__e"
 		s.Define(channel)
@@ -260,7 +260,7 @@ func oneBackOff(t *testing.T) {
 	s.DropConnections()
 	began := time.Now()
 	s.PublishNext(lab.Orders, 1)
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 	took, n := time.Since(began), s.Handshakes()-before
 	if n != 6 || took < 5*time.Minute {
 		t.Errorf("%d handshakes in %v", n, took)
@@ -271,8 +271,8 @@ func oneBackOff(t *testing.T) {
 }
 
 func backOffBeginsAnew(t *testing.T) {
-	s := lab.NewScene(t)
-	c := s.Following(sfstream.WithBackOff(func() backoff.BackOff {
+	s := lab.New(t)
+	c := s.FollowFromOldest(sfstream.WithBackOff(func() backoff.BackOff {
 		return backoff.WithMaxRetries(backoff.NewConstantBackOff(10*time.Second), 3)
 	}))
 	for n := range 5 { // 15 retries in all, 3 in a row
@@ -280,15 +280,15 @@ func backOffBeginsAnew(t *testing.T) {
 		s.ConcurrentLimit(2)
 		s.DropConnections()
 		s.PublishNext(lab.Orders, 1)
-		lab.NextIs(t, c, strconv.Itoa(n+1))
+		lab.ExpectID(t, c, strconv.Itoa(n+1))
 		<-time.After(5 * time.Minute)
 	}
 }
 
 func closeSaysGoodbye(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	for i := range 5 {
-		c := s.Following()
+		c := s.FollowFromOldest()
 		lab.Must(t, c.Subscribe(t.Context(), lab.Invoices))
 		<-time.After(time.Minute)
 		synctest.Wait()
@@ -308,7 +308,7 @@ func closeSaysGoodbye(t *testing.T) {
 func closeIsQuick(t *testing.T) {
 	s := newLoopbackScene(t)
 	for range 5 {
-		c := s.Following()
+		c := s.FollowFromOldest()
 		for s.OpenConnects() == 0 {
 			time.Sleep(time.Millisecond) // real time, another goroutine of the server
 		}
@@ -343,6 +343,6 @@ func deniedTogether(t *testing.T) {
 		t.Errorf("%d handshakes, %d logins", h, n)
 	}
 	l.ClearFaults()
-	l.Put("/u/lab/7", 1)
+	l.PublishNumbers("/u/lab/7", 1)
 	l.ExpectEach(map[string][]int{"/u/lab/7": {1}})
 }

@@ -25,9 +25,9 @@ func streamsRules() []rule {
 // fewStreams: a proxy lets one or two streams through on a connection. What waits for a
 // place gets a connection of its own: streams live for days.
 func fewStreams(t *testing.T, streams, channels int) {
-	s := lab.NewScene(t)
-	proxy, log := newGRPCProxy(t, s.Server, streams), new(lab.LogBuffer)
-	c := s.Client(proxy.option(), sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithLogger(log.Logger()))
+	s := lab.New(t)
+	proxy, log := newGRPCProxy(t, s.Server, streams), new(lab.Log)
+	c := s.StartFromOldest(proxy.option(), sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithLogger(log.Logger()))
 	subscribed := make(chan error, channels)
 	for i := range channels {
 		channel := fmt.Sprintf("/event/C%d__e", i)
@@ -50,7 +50,7 @@ func fewStreams(t *testing.T, streams, channels int) {
 		lab.Must(t, m.Decode(new(map[string]any)))
 	}
 	for channel, ids := range got {
-		if !slices.Equal(ids, lab.Numbered(1, 3)) {
+		if !slices.Equal(ids, lab.IDs(1, 3)) {
 			t.Errorf("%s: %v", channel, ids)
 		}
 	}
@@ -74,11 +74,11 @@ func fewStreams(t *testing.T, streams, channels int) {
 
 // sharedSchema: two channels wait for one schema. Each error names its own.
 func sharedSchema(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	proxy := newGRPCProxy(t, s.Server, 100)
 	proxy.answer(htmlPage(503, "GetSchema"))
-	log := new(lab.LogBuffer)
-	c := s.Client(proxy.option(), sfstream.WithLogger(log.Logger()))
+	log := new(lab.Log)
+	c := s.StartFromOldest(proxy.option(), sfstream.WithLogger(log.Logger()))
 	for _, channel := range []string{lab.Orders, lab.Invoices} {
 		lab.Must(t, c.Subscribe(t.Context(), channel))
 	}

@@ -41,7 +41,7 @@ func subscribeFails(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
-	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.LabOrders}) {
+	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.Orders}) {
 		t.Errorf("subscriptions %q", got)
 	}
 	if n := len(l.Client.Status().Channels); n != 1 {
@@ -53,7 +53,7 @@ func subscribeFails(t *testing.T) {
 	l.Must(l.DefineEvent(late, lab.Schema("Late__e")))
 	l.Subscribe(late)
 	l.ExpectStillWorks(late)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 	expectLogins(l, 1)
 }
 
@@ -63,14 +63,14 @@ func subscribeFromFails(t *testing.T) {
 	l.Follow(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Expect(1, 2)
 	l.Stop()
-	want := l.Marker(lab.LabOrders)
+	want := l.Marker(lab.Orders)
 	l.Start()
-	l.Revoke(lab.LabOrders)
-	if err := l.Client.Subscribe(t.Context(), lab.LabOrders, sfstream.From(sfstream.ReplayAll)); err == nil {
+	l.Revoke(lab.Orders)
+	if err := l.Client.Subscribe(t.Context(), lab.Orders, sfstream.From(sfstream.ReplayAll)); err == nil {
 		t.Error("accepted")
 	}
 	l.Stop()
-	if got := l.Marker(lab.LabOrders); string(got.ReplayID) != string(want.ReplayID) {
+	if got := l.Marker(lab.Orders); string(got.ReplayID) != string(want.ReplayID) {
 		t.Errorf("marker %+v, want %+v", got, want)
 	}
 }
@@ -80,18 +80,18 @@ func subscribeRetries(t *testing.T) {
 	l.Start()
 	failSubscribe(t, l.Server, -1, "UNAVAILABLE")
 	began := time.Now()
-	err := l.Client.Subscribe(t.Context(), lab.LabOrders)
+	err := l.Client.Subscribe(t.Context(), lab.Orders)
 	if took := time.Since(began); took != 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unavailable || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
-	lab.Contains(t, err.Error(), lab.LabOrders)
+	lab.Contains(t, err.Error(), lab.Orders)
 	l.ClearFaults()
 	failSubscribe(t, l.Server, 3, "UNAVAILABLE")
-	l.Subscribe(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Subscribe(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func subscribeEndsInRetries(t *testing.T) {
@@ -101,12 +101,12 @@ func subscribeEndsInRetries(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	began := time.Now()
-	if err := l.Client.Subscribe(ctx, lab.LabOrders); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
+	if err := l.Client.Subscribe(ctx, lab.Orders); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
 		t.Errorf("after %v: %v", time.Since(began), err)
 	}
 	l.ClearFaults()
-	l.Subscribe(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Subscribe(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func subscribeRetriesLogin(t *testing.T) {
@@ -126,23 +126,23 @@ func subscribeExpiredToken(t *testing.T) {
 	l := lab.New(t)
 	l.Start()
 	l.ExpireToken()
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	expectLogins(l, 2)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func subscribeRefusedToken(t *testing.T) {
 	l := lab.New(t)
 	l.Start()
 	failSubscribe(t, l.Server, -1, "service.auth.error")
-	e := lab.ExpectError[*sfstream.ServerError](t, l.Client.Subscribe(t.Context(), lab.LabOrders))
+	e := lab.ExpectError[*sfstream.ServerError](t, l.Client.Subscribe(t.Context(), lab.Orders))
 	if e.Code != sfstream.Unauthenticated {
 		t.Errorf("%+v", e)
 	}
 	expectLogins(l, 2)
 	l.ClearFaults()
-	l.Subscribe(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Subscribe(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func subscribeEndsAccepted(t *testing.T) {
@@ -159,26 +159,26 @@ func subscribeEndsAccepted(t *testing.T) {
 	for range 50 {
 		ctx, stop := context.WithCancel(t.Context())
 		cancel.Store(&stop)
-		err := l.Client.Subscribe(ctx, lab.LabOrders)
+		err := l.Client.Subscribe(ctx, lab.Orders)
 		cancel.Store(nil)
 		if err != nil {
 			if !errors.Is(err, context.Canceled) || len(l.Client.Subscriptions()) > 0 {
 				t.Fatalf("%v; subscriptions %q", err, l.Client.Subscriptions())
 			}
-			l.Subscribe(lab.LabOrders)
+			l.Subscribe(lab.Orders)
 		}
 		synctest.Wait()
-		l.ExpectStillWorks(lab.LabOrders)
-		l.Must(l.Client.Unsubscribe(t.Context(), lab.LabOrders))
+		l.ExpectStillWorks(lab.Orders)
+		l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders))
 	}
 }
 
 func rejectedAfterGetTopic(t *testing.T) {
 	l := lab.New(t)
 	l.Start()
-	l.Reject(lab.LabOrders, 1, "subscription.topic.cannot.subscribe")
-	l.Subscribe(lab.LabOrders) // accepted: GetTopic says so
+	l.Reject(lab.Orders, 1, "subscription.topic.cannot.subscribe")
+	l.Subscribe(lab.Orders) // accepted: GetTopic says so
 	l.PublishOrders(1)
 	l.Expect(1) // and the first No may pass
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }

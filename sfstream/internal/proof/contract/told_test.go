@@ -54,8 +54,8 @@ func endpointForms(t *testing.T) {
 func whiteSpace(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.Start()
-	for _, channel := range []string{"/event/LabOrder__e ", "/event/Lab Order__e", "/event/LabOrder__e\n", "/data/Account\tChangeEvent", "/data/AccountChangeEvent\x00",
-		"/event/LabOrder__e\u00a0", "/topic/LabTopic\n", "/u/a\tb", "/u/a\x00b", "/topic/LabTopic?Name='a\nb'"} {
+	for _, channel := range []string{"/event/Order__e ", "/event/Lab Order__e", "/event/Order__e\n", "/data/Account\tChangeEvent", "/data/AccountChangeEvent\x00",
+		"/event/Order__e\u00a0", "/topic/LabTopic\n", "/u/a\tb", "/u/a\x00b", "/topic/LabTopic?Name='a\nb'"} {
 		if err := l.Client.Subscribe(t.Context(), channel); !errors.Is(err, sfstream.ErrInvalidOption) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", channel, err)
 		}
@@ -64,8 +64,8 @@ func whiteSpace(t *testing.T) {
 		t.Errorf("subscriptions %q", got)
 	}
 	l.Must(l.Client.Subscribe(t.Context(), "/topic/LabTopic?Name='a b'")) // over the Streaming API, whatever the transport
-	l.Subscribe(lab.LabOrders)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.Subscribe(lab.Orders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 func unknownStreaming(t *testing.T) {
@@ -99,8 +99,8 @@ func outageOfStreams(t *testing.T) {
 		}
 		return lab.Keepalive(2), nil
 	}}
-	log := new(lab.LogBuffer)
-	c := lab.NewScene(t).Client(script.Option(), sfstream.WithLogger(log.Logger()))
+	log := new(lab.Log)
+	c := lab.New(t).StartFromOldest(script.Option(), sfstream.WithLogger(log.Logger()))
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 	<-time.After(10 * time.Minute)
 	outageIsToldOnce(t, log, &down, true)
@@ -130,14 +130,14 @@ func outageOfSessions(t *testing.T, kind string) {
 		}
 		return lab.ScriptedOK(k, msgs, ""), nil
 	}
-	log := new(lab.LogBuffer)
+	log := new(lab.Log)
 	c := s.Client(t, sfstream.WithLogger(log.Logger()))
 	lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(10 * time.Minute)
 	outageIsToldOnce(t, log, &down, kind == "connect")
 }
 
-func outageIsToldOnce(t *testing.T, log *lab.LogBuffer, down *atomic.Bool, answers bool) {
+func outageIsToldOnce(t *testing.T, log *lab.Log, down *atomic.Bool, answers bool) {
 	t.Helper()
 	for round := 1; round <= 2; round++ {
 		down.Store(true)
@@ -168,7 +168,7 @@ func almostTheName(t *testing.T) {
 		}
 		return nil, nil
 	}
-	log := new(lab.LogBuffer)
+	log := new(lab.Log)
 	c := s.Client(t, sfstream.WithLogger(log.Logger()))
 	lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Minute)
@@ -181,10 +181,10 @@ func almostTheName(t *testing.T) {
 // oversizeResponse: a response over grpc-go's own limit says nothing about the allocations that
 // Salesforce limits.
 func oversizeResponse(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	s.PublishNext(lab.Orders, 100)
 	limits := 0
-	c := s.Client(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithHooks(sfstream.Hooks{OnLimit: func(*sfstream.ServerError) { limits++ }}),
+	c := s.StartFromOldest(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithHooks(sfstream.Hooks{OnLimit: func(*sfstream.ServerError) { limits++ }}),
 		sfstream.WithPubSubDialOptions(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(500))))
 	lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 	<-time.After(time.Minute)

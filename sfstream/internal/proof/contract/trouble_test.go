@@ -74,7 +74,7 @@ func startAndHurt(l *lab.Lab, opts []sfstream.Option, trouble func(l *lab.Lab), 
 	m.Ack()
 	l.Expect(append([]int{6}, during...)...)
 	l.Pass(20 * time.Minute)
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 	expectGaps(l, 0)
 	l.Stop()
 	l.PublishOrders(7)
@@ -186,7 +186,7 @@ func twentyChannels(t *testing.T, trouble func(l *lab.Lab), logins int) {
 func randomTrouble(t *testing.T) {
 	l := lab.New(t, sfstreamtest.WithBatchEvents(7))
 	l.Start(sfstream.WithPrefetch(20))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Subscribe(lab.Accounts)
 	troubles := []func(){
 		l.DropConnections, l.GoAway,
@@ -202,7 +202,7 @@ func randomTrouble(t *testing.T) {
 			l.Stop()
 			l.Start(sfstream.WithPrefetch(20))
 			l.Subscribe(lab.Accounts)
-			l.Subscribe(lab.LabOrders)
+			l.Subscribe(lab.Orders)
 		},
 	}
 	// Not random but every pair of troubles in a row: what fails can be run again.

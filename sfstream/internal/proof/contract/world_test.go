@@ -110,12 +110,12 @@ func noWaits(t *testing.T, wait time.Duration) {
 	l.Follow(sfstream.WithBackOff(func() backoff.BackOff { // which gives a storm an end
 		return backoff.WithMaxRetries(backoff.NewConstantBackOff(wait), 10_000)
 	}))
-	attempts := func() int { return len(l.Subscribes(lab.LabOrders)) }
+	attempts := func() int { return len(l.Subscribes(lab.Orders)) }
 	if lab.TransportOf(t) == sfstream.CometD {
 		l.PassingError("handshake", -1, "503::Server is too busy. Please try your request again later.")
 		attempts = func() int { return len(l.Times("handshake")) }
 	}
-	l.Reject(lab.LabOrders, -1, "UNAVAILABLE")
+	l.Reject(lab.Orders, -1, "UNAVAILABLE")
 	l.DropConnections()
 	l.PublishOrders(1)
 	before := attempts()
@@ -141,10 +141,10 @@ func spreadWaits(t *testing.T) {
 		l.Pass(10 * time.Minute)
 		at = l.Times("handshake")[1:]
 	} else {
-		l.Reject(lab.LabOrders, 6, "service.unavailable")
+		l.Reject(lab.Orders, 6, "service.unavailable")
 		l.DropConnections()
 		l.Pass(10 * time.Minute)
-		for _, call := range l.Subscribes(lab.LabOrders)[1:] {
+		for _, call := range l.Subscribes(lab.Orders)[1:] {
 			at = append(at, call.At)
 		}
 	}
@@ -162,12 +162,12 @@ func spreadWaits(t *testing.T) {
 	if len(waits) < 4 {
 		t.Errorf("the waits are %v", waits)
 	}
-	l.ExpectStillWorks(lab.LabOrders)
+	l.ExpectStillWorks(lab.Orders)
 }
 
 // oneLineEach: what a page or a server says in several lines is told in one.
 func oneLineEach(t *testing.T) {
-	s := lab.NewScene(t)
+	s := lab.New(t)
 	lines := 0
 	s.Log.OnRecord = func(r slog.Record) {
 		r.Attrs(func(a slog.Attr) bool {
@@ -178,7 +178,7 @@ func oneLineEach(t *testing.T) {
 			return true
 		})
 	}
-	c := s.Following()
+	c := s.FollowFromOldest()
 	<-time.After(time.Minute)
 	for _, trouble := range []func(){
 		func() { s.HTMLError(3, 502); s.ProxyPage(3, 502, "<html>\r\n<p>one\n<p>two</html>") },
@@ -201,22 +201,22 @@ func oneLineEach(t *testing.T) {
 		t.Errorf("%d attributes: the test proves nothing", lines)
 	}
 	s.PublishNext(lab.Orders, 1)
-	lab.NextIs(t, c, "1")
+	lab.ExpectID(t, c, "1")
 }
 
 func isBreak(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
 func unsubscribedMeanwhile(t *testing.T) {
-	for name, hold := range map[string]func(s *lab.Scene){
-		"between attempts": func(s *lab.Scene) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
-		"in the request": func(s *lab.Scene) {
+	for name, hold := range map[string]func(s *lab.Lab){
+		"between attempts": func(s *lab.Lab) { failSubscribe(t, s.Server, -1, "UNAVAILABLE") },
+		"in the request": func(s *lab.Lab) {
 			s.Blackhole()
 			s.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, NoAnswer: true})
 		},
 	} {
 		t.Log(name)
-		s := lab.NewScene(t)
-		c := s.Client()
+		s := lab.New(t)
+		c := s.StartFromOldest()
 		lab.Must(t, c.Subscribe(t.Context(), lab.Invoices)) // there is a connection
 		synctest.Wait()
 		hold(s)
@@ -231,7 +231,7 @@ func unsubscribedMeanwhile(t *testing.T) {
 		s.DropConnections()
 		s.PublishNext(lab.Orders, 1)
 		lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-		lab.NextIs(t, c, "1")
+		lab.ExpectID(t, c, "1")
 		lab.Must(t, c.Close())
 	}
 }
@@ -245,8 +245,8 @@ func ackOfNothing(t *testing.T) {
 	(*sfstream.Message)(nil).Ack()
 	new(sfstream.Message).Ack()
 	synctest.Wait()
-	s.SavedIs("")
+	s.ExpectSaved("")
 	m.Ack()
 	<-time.After(time.Second)
-	s.SavedIs("1")
+	s.ExpectSaved("1")
 }

@@ -179,7 +179,7 @@ func quoted(s string) string {
 type victim struct {
 	t      *testing.T
 	client *sfstream.Client
-	log    *lab.LogBuffer
+	log    *lab.Log
 	pace   *pace
 }
 
@@ -197,7 +197,7 @@ func inFuzzBubble(t *testing.T, run func(t *testing.T)) {
 // newVictim has opened a client. Some of its options are the input's.
 func newVictim(t *testing.T, l *lane, opts ...sfstream.Option) *victim {
 	t.Helper()
-	v := &victim{t: t, log: new(lab.LogBuffer), pace: newPace()}
+	v := &victim{t: t, log: new(lab.Log), pace: newPace()}
 	login := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
 		v.pace.add("login")
 		return &authenticator.Credentials{AccessToken: fuzzedToken, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", IssuedAt: time.Now()}, nil

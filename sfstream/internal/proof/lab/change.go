@@ -5,11 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"testing"
 	"time"
-)
 
-// AllChanges is the channel of all change events.
-const AllChanges = "/data/ChangeEvents"
+	"github.com/sfstream/sfstream-go/sfstream"
+)
 
 // AccountChange is a change of an account. Its record id has its number.
 type AccountChange struct {
@@ -35,6 +35,19 @@ func ChangeNumber(raw []byte) int {
 		return -1
 	}
 	return n
+}
+
+// ExpectChanges receives and acks the changes with these numbers, in this order. Each
+// has an hour to come.
+func ExpectChanges(t *testing.T, c *sfstream.Client, numbers ...int) {
+	t.Helper()
+	for _, want := range numbers {
+		m := receiveWithin(t, c, time.Hour)
+		if n := ChangeNumber(m.Raw()); n != want {
+			t.Fatalf("got %d, want %d", n, want)
+		}
+		m.Ack()
+	}
 }
 
 // now is the value of an enriched field: another one at each delivery, but where the

@@ -8,73 +8,86 @@ import (
 	"sync"
 )
 
-// LogBuffer keeps all log lines at all levels.
-type LogBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+// Log keeps all log lines at all levels.
+type Log struct {
+	OnRecord func(slog.Record) // if set, called for each record
+
+	mu    sync.Mutex
+	text  bytes.Buffer
+	warns []string
+}
+
+// Logger logs to the Log.
+func (l *Log) Logger() *slog.Logger {
+	return slog.New(&logHandler{slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}), l})
 }
 
 // Write keeps a line.
-func (b *LogBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
 }
 
 // String is all that was logged.
-func (b *LogBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // Count is how often a text was logged.
-func (b *LogBuffer) Count(text string) int { return strings.Count(b.String(), text) }
+func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
 
-// Logger logs to the buffer.
-func (b *LogBuffer) Logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// WatchedLog keeps what is logged.
-type WatchedLog struct {
-	mu       sync.Mutex
-	warns    []string
-	OnRecord func(slog.Record) // if set, called for each record
-}
-
-// Enabled is true at all levels.
-func (l *WatchedLog) Enabled(context.Context, slog.Level) bool { return true }
-
-// WithAttrs is the log itself.
-func (l *WatchedLog) WithAttrs([]slog.Attr) slog.Handler { return l }
-
-// WithGroup is the log itself.
-func (l *WatchedLog) WithGroup(string) slog.Handler { return l }
-
-// Handle keeps a record.
-func (l *WatchedLog) Handle(_ context.Context, r slog.Record) error {
-	l.mu.Lock()
-	if r.Level >= slog.LevelWarn {
-		l.warns = append(l.warns, r.Message)
-	}
-	also := l.OnRecord
-	l.mu.Unlock()
-	if also != nil {
-		also(r)
-	}
-	return nil
-}
-
-// Warnings are the warnings and errors so far that contain a text.
-func (l *WatchedLog) Warnings(containing string) []string {
+// Warnings are the messages of the warnings and errors so far that contain a text.
+func (l *Log) Warnings(containing string) (found []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var found []string
 	for _, w := range l.warns {
 		if strings.Contains(w, containing) {
 			found = append(found, w)
 		}
 	}
 	return found
+}
+
+// logHandler writes a Log's text.
+type logHandler struct {
+	text slog.Handler
+	log  *Log
+}
+
+func (h *logHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.text.Enabled(ctx, level)
+}
+
+func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &logHandler{h.text.WithAttrs(attrs), h.log}
+}
+
+func (h *logHandler) WithGroup(name string) slog.Handler {
+	return &logHandler{h.text.WithGroup(name), h.log}
+}
+
+func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
+	err := h.text.Handle(ctx, r)
+	if r.Level >= slog.LevelWarn {
+		h.log.mu.Lock()
+		h.log.warns = append(h.log.warns, r.Message)
+		h.log.mu.Unlock()
+	}
+	if h.log.OnRecord != nil {
+		h.log.OnRecord(r)
+	}
+	return err
+}
+
+// ExpectUnworried expects that nothing above Info was logged.
+func (l *Lab) ExpectUnworried() {
+	l.T.Helper()
+	for line := range strings.Lines(l.Log.String()) {
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+			l.T.Errorf("logged: %s", line)
+		}
+	}
 }

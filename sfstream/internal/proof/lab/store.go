@@ -2,64 +2,74 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// BeforeLoad sets what happens before each Load from now on; nil for nothing.
-func (s *WatchedStore) BeforeLoad(do func(ctx context.Context) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.loading = do
-}
+// Store is a replay store in memory that sees each Save, and can fail or hold it. What a test does to
+// its Memory is no Save.
+type Store struct {
+	*replaystore.Memory
+	t *testing.T
 
-// WatchedStore is a replay store in memory that sees each Save, and can fail or
-// hold it. It fails the test if two Saves overlap.
-type WatchedStore struct {
-	t      *testing.T
-	Memory *replaystore.Memory
-
-	mu      sync.Mutex
-	saving  bool
-	saves   []Save
-	before  func(ctx context.Context) error // before each Save; its error is the Save's
-	loading func(ctx context.Context) error
+	mu         sync.Mutex
+	saves      []Save
+	beforeSave func(ctx context.Context) error
+	beforeLoad func(ctx context.Context) error
 }
 
 // Save is a call of a store's Save.
 type Save struct {
 	Began   time.Time
 	Markers map[replaystore.Key]replaystore.Marker
-	err     error
 }
 
-// NewWatchedStore is a store that is empty.
-func NewWatchedStore(t *testing.T) *WatchedStore {
-	return &WatchedStore{t: t, Memory: replaystore.NewMemory()}
-}
+// NewStore is a store that is empty.
+func NewStore(t *testing.T) *Store { return &Store{t: t, Memory: replaystore.NewMemory()} }
 
-// snapshot is a store of its own with what is in this one now.
-func (s *WatchedStore) snapshot() *WatchedStore {
-	copied := NewWatchedStore(s.t)
-	all, err := s.Memory.All(context.Background())
+// Snapshot is a store of its own with what is in this one now: what a crash leaves.
+func (s *Store) Snapshot() *Store {
+	copied := NewStore(s.t)
+	all, err := s.All(context.Background())
 	Must(s.t, err)
 	Must(s.t, copied.Memory.Save(context.Background(), maps.Collect(all)))
 	return copied
 }
 
-// Load loads a marker.
-func (s *WatchedStore) Load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
+// BeforeSave sets what happens before each Save from now on, and whose error is the Save's; nil for
+// nothing.
+func (s *Store) BeforeSave(do func(ctx context.Context) error) {
 	s.mu.Lock()
-	loading := s.loading
+	defer s.mu.Unlock()
+	s.beforeSave = do
+}
+
+// BeforeLoad is BeforeSave for Loads.
+func (s *Store) BeforeLoad(do func(ctx context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.beforeLoad = do
+}
+
+// Hang is a Save or a Load that ends with its ctx.
+func Hang(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Load loads a marker.
+func (s *Store) Load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
+	s.mu.Lock()
+	before := s.beforeLoad
 	s.mu.Unlock()
-	if loading != nil {
-		if err := loading(ctx); err != nil {
+	if before != nil {
+		if err := before(ctx); err != nil {
 			return replaystore.Marker{}, err
 		}
 	}
@@ -67,20 +77,11 @@ func (s *WatchedStore) Load(ctx context.Context, key replaystore.Key) (replaysto
 }
 
 // Save saves markers.
-func (s *WatchedStore) Save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {
+func (s *Store) Save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {
 	began := time.Now()
 	s.mu.Lock()
-	if s.saving {
-		s.t.Error("two Saves at a time")
-	}
-	s.saving = true
-	before := s.before
+	before := s.beforeSave
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.saving = false // also where before panics
-	}()
 	var err error
 	if before != nil {
 		err = before(ctx)
@@ -90,35 +91,28 @@ func (s *WatchedStore) Save(ctx context.Context, markers map[replaystore.Key]rep
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.saves = append(s.saves, Save{Began: began, Markers: maps.Clone(markers), err: err})
+	s.saves = append(s.saves, Save{Began: began, Markers: maps.Clone(markers)})
 	return err
 }
 
-// BeforeSave sets what happens before each Save from now on; nil for nothing.
-func (s *WatchedStore) BeforeSave(do func(ctx context.Context) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.before = do
-}
-
-// Hang is a Save or a Load that ends with its ctx.
-func Hang(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// Marker is the stored marker of a channel, over the API that the test is about.
-func (s *WatchedStore) Marker(org, channel string) replaystore.Marker {
-	m, err := s.Memory.Load(context.Background(), replaystore.Key{OrgID: org, API: APIOf(s.t), Channel: channel})
-	if err != nil && !errors.Is(err, replaystore.ErrNotFound) {
-		s.t.Error(err)
-	}
-	return m
-}
-
 // History is all Saves so far.
-func (s *WatchedStore) History() []Save {
+func (s *Store) History() []Save {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.saves)
+}
+
+// programStore is a Store as one program sees it. It fails the test if two of its Saves overlap.
+type programStore struct {
+	*Store
+	saving atomic.Bool
+}
+
+// Save saves markers.
+func (p *programStore) Save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {
+	if p.saving.Swap(true) {
+		p.t.Error("two Saves at a time")
+	}
+	defer p.saving.Store(false) // also where BeforeSave's function panics
+	return p.Store.Save(ctx, markers)
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// ScriptedStreams answers Subscribe in place of the server.
+// ScriptedStreams answers Subscribe in place of the server, for tests of responses that sfstreamtest
+// does not give, because no server should. An Answer of nil holds the stream.
 type ScriptedStreams struct {
 	mu     sync.Mutex
 	opened []time.Time

@@ -60,19 +60,19 @@ func unknownChannelName(t *testing.T) {
 		"PERMISSION_DENIED": sfstream.PermissionDenied, "UNIMPLEMENTED": sfstream.NotFound,
 	} {
 		l.FailGetTopic(1, code)
-		refused(lab.LabOrders, want, "")
+		refused(lab.Orders, want, "")
 	}
-	for _, name := range []string{"", "/", "event/LabOrder__e", "/Event/LabOrder__e", lab.LabOrders + "/", "Order"} {
+	for _, name := range []string{"", "/", "event/Order__e", "/Event/Order__e", lab.Orders + "/", "Order"} {
 		if err := l.Client.Subscribe(t.Context(), name); !errors.Is(err, sfstream.ErrInvalidOption) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	l.Must(l.Client.Err())
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.PublishOrders(1)
 	l.Expect(1)
 	expectCalls(l, 1, 1)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // channelChanged: a request on the stream names another channel, or the first one
@@ -83,7 +83,7 @@ func channelChanged(t *testing.T) {
 		first  bool
 		reason string
 	}{
-		{"/event/LabUndated__e", false, "subscription.fetch.topic.mismatch"},
+		{"/event/Undated__e", false, "subscription.fetch.topic.mismatch"},
 		{"", true, "topic.validation.empty"},
 	} {
 		l := lab.New(t)
@@ -102,7 +102,7 @@ func channelChanged(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 		l.Pass(time.Hour)
-		if n := len(l.Subscribes(lab.LabOrders)); n > 1 || requests > 2 || l.Logins() != 1 {
+		if n := len(l.Subscribes(lab.Orders)); n > 1 || requests > 2 || l.Logins() != 1 {
 			t.Errorf("%d Subscribe calls, %d requests, %d logins", n, requests, l.Logins())
 		}
 		closeStreams(l)
@@ -110,7 +110,7 @@ func channelChanged(t *testing.T) {
 		if test.first {
 			l.Expect(1)
 		}
-		finishStream(l, lab.LabOrders)
+		finishStream(l, lab.Orders)
 	}
 }
 
@@ -119,7 +119,7 @@ func channelOfManyKinds(t *testing.T) {
 	const custom = "/event/Lab__chn"
 	l := lab.New(t)
 	l.Must(l.DefineObject("Contact", sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}))
-	l.Must(l.DefineChannel(custom, lab.LabOrders, lab.Undated))
+	l.Must(l.DefineChannel(custom, lab.Orders, lab.Undated))
 	l.Start()
 	l.Subscribe("/data/ChangeEvents")
 	l.Subscribe(custom)
@@ -162,15 +162,15 @@ func permissionRemoved(t *testing.T) {
 	l.Follow()
 	last := l.PublishOrders(1)[0]
 	l.Expect(1)
-	l.Revoke(lab.LabOrders)
+	l.Revoke(lab.Orders)
 	l.PublishOrders(2)
 	l.Pass(9 * time.Minute)
-	l.Grant(lab.LabOrders)
+	l.Grant(lab.Orders)
 	lab.Within(t, time.Minute, func() { l.Expect(2) })
-	if n := len(l.Subscribes(lab.LabOrders)); n > 2+2*10 || l.Logins() != 2 {
+	if n := len(l.Subscribes(lab.Orders)); n > 2+2*10 || l.Logins() != 2 {
 		t.Errorf("%d Subscribe calls and %d logins", n, l.Logins())
 	}
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", last.ReplayID)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", last.ReplayID)
 
 	// It was none. Other channels go on if the program says so.
 	l.Stop()
@@ -179,28 +179,28 @@ func permissionRemoved(t *testing.T) {
 		dropped = channel
 		return true
 	}}))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Subscribe(lab.Undated)
-	subscribes, logins := len(l.Subscribes(lab.LabOrders)), l.Logins()
-	l.Revoke(lab.LabOrders)
+	subscribes, logins := len(l.Subscribes(lab.Orders)), l.Logins()
+	l.Revoke(lab.Orders)
 	l.Pass(time.Hour)
-	if n := len(l.Subscribes(lab.LabOrders)) - subscribes; n > 2*10+2 || l.Logins()-logins > 1 || dropped != lab.LabOrders {
+	if n := len(l.Subscribes(lab.Orders)) - subscribes; n > 2*10+2 || l.Logins()-logins > 1 || dropped != lab.Orders {
 		t.Errorf("%d Subscribe calls and %d logins more, dropped %q", n, l.Logins()-logins, dropped)
 	}
 	l.PublishNumbers(lab.Undated, 1)
 	l.Expect(1)
 	finishStream(l, lab.Undated)
 
-	l.Grant(lab.LabOrders)
+	l.Grant(lab.Orders)
 	l.PublishOrders(3)
 	l.Follow()
 	l.Expect(3)
-	l.Revoke(lab.LabOrders)
-	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.PermissionDenied || e.Channel != lab.LabOrders {
+	l.Revoke(lab.Orders)
+	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.PermissionDenied || e.Channel != lab.Orders {
 		t.Errorf("%+v", e)
 	}
 	closeStreams(l)
-	l.Grant(lab.LabOrders)
+	l.Grant(lab.Orders)
 	l.Follow()
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }

@@ -36,16 +36,16 @@ func (s *skewed) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestADaysLongSleepOfTheComputerIsAGap(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			clock := &skewed{base: s.HTTPClient().Transport}
 			var gaps int
-			c := s.Following(
+			c := s.FollowFromOldest(
 				sfstream.WithHTTPClient(&http.Client{Transport: clock}),
 				sfstream.WithReplayFallback(sfstream.FallbackAll),
 				sfstream.WithHooks(sfstream.Hooks{OnGap: func(sfstream.Gap) { gaps++ }}),
 			)
 			s.PublishNext(lab.Orders, 1)
-			lab.NextIs(t, c, "1")
+			lab.ExpectID(t, c, "1")
 			<-time.After(2 * time.Minute) // a keepalive
 			// Asleep for 5 days.
 			clock.ahead.Store(int64(120 * time.Hour))

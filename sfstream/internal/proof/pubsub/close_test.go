@@ -34,14 +34,14 @@ func backlog(t *testing.T, opts ...sfstream.Option) (*lab.Lab, []sfstreamtest.Ev
 func restarted(l *lab.Lab, last sfstreamtest.Event, next ...int) {
 	l.T.Helper()
 	closeStreams(l)
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, last.ReplayID) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, last.ReplayID) {
 		l.T.Errorf("stored is %x, want %x", m.ReplayID, last.ReplayID)
 	}
 	l.Follow()
-	expectPositions(l, lab.LabOrders, earliest, after(last.ReplayID))
+	expectPositions(l, lab.Orders, earliest, after(last.ReplayID))
 	l.Expect(next...)
 	expectCalls(l, 2, 2)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // closeWithHandler: the end comes from elsewhere, while a body is at work. What it
@@ -59,7 +59,7 @@ func closeWithHandler(t *testing.T) {
 		if n := l.Streams(""); n != 0 {
 			t.Errorf("%d streams while the body is still at work", n)
 		}
-		if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
+		if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
 			t.Errorf("stored is %x, want %x", m.ReplayID, events[1].ReplayID)
 		}
 		l.Pass(10 * time.Minute)
@@ -82,7 +82,7 @@ func ctxEndsWithHandler(t *testing.T) {
 		}
 	}
 	l.Must(l.Client.Err())
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, events[1].ReplayID) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, events[1].ReplayID)
 	}
 	m := l.Receive() // another loop goes on where that one ended
@@ -91,14 +91,14 @@ func ctxEndsWithHandler(t *testing.T) {
 	}
 	m.Ack()
 	closeStreams(l)
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, events[2].ReplayID) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, events[2].ReplayID)
 	}
-	subscribes := len(l.Subscribes(lab.LabOrders))
+	subscribes := len(l.Subscribes(lab.Orders))
 	l.Follow()
 	l.Expect(4, 5)
 	expectCalls(l, subscribes+1, 2)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // closeWithAcks: what is acked counts up to the first that is not, and acks that come

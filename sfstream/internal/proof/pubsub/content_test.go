@@ -25,9 +25,9 @@ import (
 func TestATokenInATrailerIsNotPrinted(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			token := ""
-			c := s.Client(sfstream.WithPubSubDialOptions(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			c := s.StartFromOldest(sfstream.WithPubSubDialOptions(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 				md, _ := metadata.FromOutgoingContext(ctx)
 				token = md.Get("accesstoken")[0]
 				for _, o := range opts {
@@ -52,7 +52,7 @@ func TestATokenInATrailerIsNotPrinted(t *testing.T) {
 func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			var mu sync.Mutex
 			logins := 0
 			const first, second = "00D000000000001AAA", "00D000000000002AAA"
@@ -89,7 +89,7 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 			defer c.Close()
 			lab.Must(t, c.Open(t.Context()))
 			lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
-			lab.NextIs(t, c, "old")
+			lab.ExpectID(t, c, "old")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			m, err := c.Receive(ctx)
@@ -117,11 +117,11 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 func TestAChannelThatWaitsForItsSchemaSparesTheAllocation(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			s.PublishNext(lab.Orders, 200)
 			s.FailGetSchema(-1, "schema.api.unavailable")
 			events := 0
-			c := s.Client(sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			c := s.StartFromOldest(sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 				st, err := streamer(ctx, desc, cc, method, opts...)
 				return countingStream{st, &events}, err
 			})))

@@ -17,10 +17,10 @@ import (
 func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			const channel = "/event/Dated__e"
 			lab.Must(t, s.DefineEvent(channel, datedSchema))
-			c := s.Client()
+			c := s.StartFromOldest()
 			lab.Must(t, c.Subscribe(t.Context(), channel))
 			_, err := s.Publish(channel, map[string]any{"N__c": 1.0, "CreatedDate": time.Now().Add(5 * time.Hour)})
 			lab.Must(t, err)
@@ -34,7 +34,7 @@ func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 				lab.Must(t, err)
 			}
 			<-time.After(time.Minute)
-			c = s.Client(sfstream.WithTransport(sfstream.CometD))
+			c = s.StartFromOldest(sfstream.WithTransport(sfstream.CometD))
 			lab.Must(t, c.Subscribe(t.Context(), channel))
 			var got []any
 			for range 4 {
@@ -60,7 +60,7 @@ func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 func TestCloseEndsOpen(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			s.FailLogin(-1, "timeout")
 			c, err := sfstream.New(s.Authenticator(), sfstream.WithOrg(s))
 			lab.Must(t, err)

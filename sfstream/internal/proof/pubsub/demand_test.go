@@ -49,11 +49,11 @@ func demandAboveTheCap(t *testing.T) {
 			l.PublishOrders(lab.Numbers(301, 700)...)
 			l.Expect(lab.Numbers(151, 700)...)
 		})
-		if n := l.MaxOutstanding(lab.LabOrders); n > 100 {
+		if n := l.MaxOutstanding(lab.Orders); n > 100 {
 			t.Errorf("%d events were asked for at once", n)
 		}
 		expectCalls(l, 1, 1)
-		finishStream(l, lab.LabOrders)
+		finishStream(l, lab.Orders)
 	}
 }
 
@@ -73,7 +73,7 @@ func demandOfNone(t *testing.T) {
 		closeStreams(l)
 		l.Follow() // the next program asks for some, and gets what this one did not
 		l.Expect(1)
-		finishStream(l, lab.LabOrders)
+		finishStream(l, lab.Orders)
 	}
 }
 
@@ -87,7 +87,7 @@ func slowHandlerIdleClose(t *testing.T) {
 	for m := range l.Client.Messages(t.Context()) {
 		got = append(got, l.Number(m))
 		l.Pass(3 * time.Minute)
-		if n := l.Streams(lab.LabOrders); n != 0 && len(got) < 6 {
+		if n := l.Streams(lab.Orders); n != 0 && len(got) < 6 {
 			t.Errorf("during the body of %d there are %d streams", len(got), n)
 		}
 		if len(got) == 6 {
@@ -103,10 +103,10 @@ func slowHandlerIdleClose(t *testing.T) {
 	for _, e := range events[1:] { // one waits while the body runs, and is the position
 		want = append(want, after(e.ReplayID))
 	}
-	expectPositions(l, lab.LabOrders, want...)
+	expectPositions(l, lab.Orders, want...)
 	expectCalls(l, 6, 1)
 
-	endStreams(l, lab.LabOrders, "OK") // no end of the channel, and no reason to wait
+	endStreams(l, lab.Orders, "OK") // no end of the channel, and no reason to wait
 	l.PublishOrders(7)
 	lab.Within(t, 0, func() { l.Expect(7) })
 	expectCalls(l, 7, 1)
@@ -114,7 +114,7 @@ func slowHandlerIdleClose(t *testing.T) {
 		t.Errorf("the last error is %v", err)
 	}
 	l.ExpectUnworried()
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // responsesOfAllSizes: the events of one request come in as many responses as the
@@ -153,7 +153,7 @@ func responsesOfAllSizes(t *testing.T) {
 			},
 		}.option())
 		for n := range events {
-			_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: payload, ID: fmt.Sprint(n)})
+			_, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: payload, ID: fmt.Sprint(n)})
 			l.Must(err)
 			if n == 50 {
 				l.Pass(time.Minute) // the rest is asked for already while nothing comes
@@ -172,7 +172,7 @@ func responsesOfAllSizes(t *testing.T) {
 		}
 		mu.Unlock()
 		expectCalls(l, 1, 1)
-		finishStream(l, lab.LabOrders)
+		finishStream(l, lab.Orders)
 	}
 }
 
@@ -188,17 +188,17 @@ func slowConsumer(t *testing.T) {
 			t.Fatalf("got %d, want %d", n, want)
 		}
 		l.Pass(10 * time.Second)
-		if waiting, asked := l.Client.Pending(), l.Outstanding(lab.LabOrders); waiting+asked > prefetch {
+		if waiting, asked := l.Client.Pending(), l.Outstanding(lab.Orders); waiting+asked > prefetch {
 			t.Fatalf("%d wait and %d are asked for", waiting, asked)
 		}
 		m.Ack()
 	}
-	if n := len(l.Subscribes(lab.LabOrders)); n > 200/(prefetch/5)+1 {
+	if n := len(l.Subscribes(lab.Orders)); n > 200/(prefetch/5)+1 {
 		t.Errorf("%d Subscribe calls", n)
 	}
 	lab.Within(t, time.Second, func() { l.Expect(lab.Numbers(201, backlog)...) }) // and it wakes up with it
 	l.ExpectUnworried()
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // noStreamLeft: a connection carries so many streams and no more (1,000 at Salesforce).

@@ -23,7 +23,7 @@ func TestDialsAreNotMultiplied(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			count := func(n int) (minute, hour int64) {
-				s := lab.NewScene(t)
+				s := lab.New(t)
 				var dials atomic.Int64
 				down := make(chan struct{})
 				real := s.DialOptions()
@@ -34,14 +34,14 @@ func TestDialsAreNotMultiplied(t *testing.T) {
 					return nil, errors.New("connection refused")
 				}
 				_ = down
-				c := s.Client()
+				c := s.StartFromOldest()
 				for i := range n {
 					s.Define(fmt.Sprintf("/event/C%d__e", i))
 				}
 				lab.Must(t, c.Close())
 				// All channels of a program that starts while the API is down: each Subscribe
 				// tries for 30 s.
-				c = s.Client(sfstream.WithPubSubDialOptions(grpc.WithContextDialer(refused)))
+				c = s.StartFromOldest(sfstream.WithPubSubDialOptions(grpc.WithContextDialer(refused)))
 				for i := range n {
 					go c.Subscribe(t.Context(), fmt.Sprintf("/event/C%d__e", i))
 				}
@@ -64,7 +64,7 @@ func TestDialsAreNotMultiplied(t *testing.T) {
 func TestLoginURLWithAPassword(t *testing.T) {
 	for _, u := range []string{"https://user:hunter2@acme.my.salesforce.com", "http://user:hunter2@acme.my.salesforce.com",
 		"https://acme.my.salesforce.com/?token=hunter2", "https://acme.my.salesforce.com#hunter2"} {
-		s := lab.NewScene(t)
+		s := lab.New(t)
 		c, err := sfstream.New(s.Authenticator(), sfstream.WithLoginURL(u), sfstream.WithHTTPClient(s.HTTPClient()))
 		if err == nil {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -78,7 +78,7 @@ func TestLoginURLWithAPassword(t *testing.T) {
 }
 
 func TestLoginURLWithWhiteSpaceAround(t *testing.T) {
-	if _, err := sfstream.New(lab.NewScene(t).Authenticator(), sfstream.WithLoginURL(" https://acme.my.salesforce.com\n")); err != nil {
+	if _, err := sfstream.New(lab.New(t).Authenticator(), sfstream.WithLoginURL(" https://acme.my.salesforce.com\n")); err != nil {
 		t.Error(err)
 	}
 }

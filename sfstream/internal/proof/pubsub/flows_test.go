@@ -53,7 +53,7 @@ func loginFlowsAndErrors(t *testing.T) {
 			l.Must(err)
 			l.Client = c
 			l.Must(c.Open(t.Context()))
-			l.Subscribe(lab.LabOrders)
+			l.Subscribe(lab.Orders)
 			l.PublishOrders(1)
 			l.Expect(1)
 			l.FailLogin(2, kind)
@@ -63,7 +63,7 @@ func loginFlowsAndErrors(t *testing.T) {
 			if slices.Contains(temporary, kind) {
 				lab.Within(t, 3*time.Minute, func() { l.Expect(2, 3) }) // two logins of a minute each
 				expectCalls(l, 2, 4)
-				finishStream(l, lab.LabOrders)
+				finishStream(l, lab.Orders)
 				continue
 			}
 			lab.ExpectEnd[*sfstream.AuthError](l)
@@ -86,7 +86,7 @@ func rotatedTokenReused(t *testing.T) {
 	l.Must(err)
 	l.Client = c
 	l.Must(c.Open(t.Context()))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	for n := range 3 { // each login uses the token of the one before
 		l.ExpireToken()
 		endStreams(l, "", "service.auth.error")
@@ -108,7 +108,7 @@ func rotatedTokenReused(t *testing.T) {
 	closeStreams(l)
 	l.Follow() // with a password
 	l.Expect(3)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // instanceMovedStream: the org is elsewhere after a login. An address that was kept
@@ -131,7 +131,7 @@ func instanceMovedStream(t *testing.T) {
 		endStreams(l, "", "service.auth.error")
 		next := l.PublishOrders(2, 3)
 		l.Expect(2, 3)
-		l.ExpectSubscribe(lab.LabOrders, "CUSTOM", last.ReplayID)
+		l.ExpectSubscribe(lab.Orders, "CUSTOM", last.ReplayID)
 		expectCalls(l, moves+2, moves+2)
 		last = next[1]
 	}
@@ -141,5 +141,5 @@ func instanceMovedStream(t *testing.T) {
 		t.Errorf("the streams named the instances %q, want %q", instances, want)
 	}
 	mu.Unlock()
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }

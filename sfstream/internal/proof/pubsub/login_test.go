@@ -31,29 +31,29 @@ func badTokenAtFirstRecv(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(0)
 	l.Pass(2 * time.Hour)
-	l.Reject(lab.LabOrders, 1, "service.auth.error")
+	l.Reject(lab.Orders, 1, "service.auth.error")
 	l.Follow() // with what is new from now on, however often it takes
 	first := l.PublishOrders(1, 2)
 	l.Expect(1, 2)
 	expectCalls(l, 2, 2)
 
-	l.Reject(lab.LabOrders, 1, "service.auth.error")
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	l.Reject(lab.Orders, 1, "service.auth.error")
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	l.PublishOrders(3)
 	l.Expect(3)
 	expectCalls(l, 4, 3)
 	again := after(first[1].ReplayID)
-	expectPositions(l, lab.LabOrders, latest, earliest, again, again)
-	finishStream(l, lab.LabOrders)
+	expectPositions(l, lab.Orders, latest, earliest, again, again)
+	finishStream(l, lab.Orders)
 
 	// A token that is bad before anything was asked for.
 	l.Start()
 	l.ExpireToken()
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.PublishOrders(4)
 	l.Expect(4)
 	expectCalls(l, 5, 5)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 func tokenRevokedOn20Streams(t *testing.T) {
@@ -114,21 +114,21 @@ func reauthKeepsFailing(t *testing.T) {
 	l.Expect(2)
 
 	// Each login succeeds, and no token is any good.
-	subscribes, logins := len(l.Subscribes(lab.LabOrders)), l.Logins()
-	l.Reject(lab.LabOrders, -1, "service.auth.error")
+	subscribes, logins := len(l.Subscribes(lab.Orders)), l.Logins()
+	l.Reject(lab.Orders, -1, "service.auth.error")
 	endStreams(l, "", "service.auth.error")
 	lab.ExpectEnd[*sfstream.AuthError](l)
 	l.Pass(time.Hour)
 	if n := l.Logins() - logins; n > 5 {
 		t.Errorf("%d logins", n)
 	}
-	if n := len(l.Subscribes(lab.LabOrders)) - subscribes; n > 6 {
+	if n := len(l.Subscribes(lab.Orders)) - subscribes; n > 6 {
 		t.Errorf("%d Subscribe calls", n)
 	}
 	closeStreams(l)
 	l.ClearFaults()
 	l.Follow()
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // malformedHeaders: credentials that are another org's are a token that is refused
@@ -147,7 +147,7 @@ func malformedHeaders(t *testing.T) {
 		c, err := sfstream.New(lab.CredentialsOf(l.Authenticator(), test.change), sfstream.WithOrg(l), sfstream.WithReplayStore(l.Store))
 		l.Must(err)
 		l.Must(c.Open(t.Context()))
-		err = c.Subscribe(t.Context(), lab.LabOrders)
+		err = c.Subscribe(t.Context(), lab.Orders)
 		if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != test.code || !strings.HasPrefix(e.Reason, "sfdc.platform.eventbus.grpc.service.auth.") {
 			t.Errorf("%s: %+v", test.what, e)
 		}
@@ -155,7 +155,7 @@ func malformedHeaders(t *testing.T) {
 		if n := l.Logins(); n > test.logins {
 			t.Errorf("%s: %d logins", test.what, n)
 		}
-		if n := len(l.Subscribes(lab.LabOrders)); n != 0 {
+		if n := len(l.Subscribes(lab.Orders)); n != 0 {
 			t.Errorf("%s: %d Subscribe calls", test.what, n)
 		}
 		l.Must(c.Err()) // it ends nothing
@@ -183,5 +183,5 @@ func malformedHeaders(t *testing.T) {
 	closeStreams(l)
 	l.Follow()
 	l.Expect(2)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }

@@ -15,29 +15,29 @@ import (
 func TestUnsubscribeTakesNoMarkerBack(t *testing.T) {
 	t.Run("cometd/cometd/", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
-			c := s.Following()
+			s := lab.New(t)
+			c := s.FollowFromOldest()
 			s.PublishNext(lab.Orders, 1)
-			lab.NextIs(t, c, "1")
+			lab.ExpectID(t, c, "1")
 			<-time.After(10 * time.Minute) // quiet: Live moves, and is not saved yet
-			s.SavedIs("1")
+			s.ExpectSaved("1")
 			s.FailCometD(sfstreamtest.CometDFault{Kind: "disconnect", NoAnswer: true})
 			done := make(chan error)
 			go func() { done <- c.Unsubscribe(t.Context(), lab.Orders) }()
 			<-time.After(10 * time.Millisecond)
 			lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 			s.PublishNext(lab.Orders, 3)
-			for _, want := range lab.Numbered(2, 4) {
-				lab.NextIs(t, c, want)
+			for _, want := range lab.IDs(2, 4) {
+				lab.ExpectID(t, c, want)
 			}
 			<-time.After(200 * time.Millisecond)
-			s.SavedIs("4")
+			s.ExpectSaved("4")
 			lab.Must(t, <-done)
 			<-time.After(time.Minute)
-			s.SavedIs("4")
+			s.ExpectSaved("4")
 			got := s.Crash(c)
 			s.PublishNext(lab.Orders, 1)
-			lab.NextIs(t, got, "5")
+			lab.ExpectID(t, got, "5")
 		})
 	})
 }

@@ -18,8 +18,8 @@ import (
 func TestADeadConnectionIsTriedAgainBeforeTheReconnectTimeout(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
-			c := s.Following(sfstream.WithReconnectTimeout(2 * time.Minute))
+			s := lab.New(t)
+			c := s.FollowFromOldest(sfstream.WithReconnectTimeout(2 * time.Minute))
 			<-time.After(10 * time.Minute)
 			before := len(s.Subscribes(lab.Orders))
 			s.Blackhole()
@@ -36,8 +36,8 @@ func TestADeadConnectionIsTriedAgainBeforeTheReconnectTimeout(t *testing.T) {
 func TestASlowBodyIsNoOutage(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t, sfstreamtest.WithIdleClose(24*time.Hour))
-			c := s.Following(sfstream.WithReconnectTimeout(2*time.Minute), sfstream.WithPrefetch(1))
+			s := lab.New(t, sfstreamtest.WithIdleClose(24*time.Hour))
+			c := s.FollowFromOldest(sfstream.WithReconnectTimeout(2*time.Minute), sfstream.WithPrefetch(1))
 			s.PublishNext(lab.Orders, 5)
 			n := 0
 			for range c.Messages(t.Context()) {
@@ -58,8 +58,8 @@ func TestASlowBodyIsNoOutage(t *testing.T) {
 func TestRunForgetsTheRetriesOfARemovedChannel(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
-			c := s.Following()
+			s := lab.New(t)
+			c := s.FollowFromOldest()
 			ctx, stop := lab.NewStop(t)
 			handled := make(chan string, 100)
 			failed := false
@@ -95,8 +95,8 @@ func TestRunWithPrefetchOne(t *testing.T) {
 	for _, ack := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckManual, sfstream.AckOnReceive} {
 		t.Run("pubsub", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := lab.NewScene(t)
-				c := s.Following(sfstream.WithPrefetch(1), sfstream.WithAck(ack))
+				s := lab.New(t)
+				c := s.FollowFromOldest(sfstream.WithPrefetch(1), sfstream.WithAck(ack))
 				s.PublishNext(lab.Orders, 50)
 				ctx, stop := lab.NewStop(t)
 				var got []string
@@ -109,8 +109,8 @@ func TestRunWithPrefetchOne(t *testing.T) {
 					}
 					return nil
 				}, sfstream.Workers(32)))
-				lab.SameNumbers(t, got, lab.Numbered(1, 50))
-				s.SavedIs("50")
+				lab.ExpectIDs(t, got, lab.IDs(1, 50))
+				s.ExpectSaved("50")
 			})
 		})
 	}

@@ -21,7 +21,7 @@ import (
 func TestWhatWasNotAskedForIsBounded(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			n := 0
 			script := &lab.ScriptedStreams{Answer: func(_ int, _ *eventbus.FetchRequest, _ int) (*eventbus.FetchResponse, error) {
 				resp := &eventbus.FetchResponse{}
@@ -31,7 +31,7 @@ func TestWhatWasNotAskedForIsBounded(t *testing.T) {
 				}
 				return resp, nil
 			}}
-			c := s.Client(script.Option(), sfstream.WithPrefetch(10))
+			c := s.StartFromOldest(script.Option(), sfstream.WithPrefetch(10))
 			lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 			<-time.After(30 * time.Second)
 			if p := c.Pending(); p > 1000 {
@@ -49,14 +49,14 @@ func TestRandomManual(t *testing.T) {
 		t.Run(fmt.Sprintf("%d/pubsub/", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 1))
-				s := lab.NewScene(t)
+				s := lab.New(t)
 				opts := []sfstream.Option{sfstream.WithPrefetch(2 + r.IntN(30)), sfstream.WithAck(sfstream.AckManual)}
-				c := s.Following(opts...)
+				c := s.FollowFromOldest(opts...)
 				var mu sync.Mutex
 				acked := map[int]bool{}
 				var published atomic.Int64
 				check := func() {
-					n, _ := strconv.Atoi(s.Saved(lab.Orders))
+					n, _ := strconv.Atoi(s.SavedID(lab.Orders))
 					mu.Lock()
 					defer mu.Unlock()
 					for i := 1; i <= n; i++ {
@@ -126,7 +126,7 @@ func TestRandomManual(t *testing.T) {
 						stop()
 						wg.Wait()
 						ctx, stop = context.WithCancel(t.Context())
-						c = s.Following(opts...)
+						c = s.FollowFromOldest(opts...)
 						start()
 					}
 				}

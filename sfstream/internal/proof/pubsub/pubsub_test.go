@@ -41,7 +41,7 @@ func endStreams(l *lab.Lab, channel, code string) {
 func expectCalls(l *lab.Lab, subscribes, logins int) {
 	l.T.Helper()
 	synctest.Wait()
-	if s, n := len(l.Subscribes(lab.LabOrders)), l.Logins(); s != subscribes || n != logins {
+	if s, n := len(l.Subscribes(lab.Orders)), l.Logins(); s != subscribes || n != logins {
 		l.T.Errorf("%d Subscribe calls and %d logins, want %d and %d", s, n, subscribes, logins)
 	}
 }
@@ -71,7 +71,7 @@ func after(id []byte) position { return position{"CUSTOM", string(id)} }
 // subscribeWaits are the times between Subscribe calls of the orders, from the call
 // with this index on.
 func subscribeWaits(l *lab.Lab, from int) (waits []time.Duration) {
-	calls := l.Subscribes(lab.LabOrders)
+	calls := l.Subscribes(lab.Orders)
 	for i := from + 1; i < len(calls); i++ {
 		waits = append(waits, calls[i].At.Sub(calls[i-1].At))
 	}

@@ -16,9 +16,9 @@ import (
 func TestDroppedChannelsRepeatNoRejectedLogin(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			dropped := 0
-			c := s.Client(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
+			c := s.StartFromOldest(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool {
 				dropped++
 				return true
 			}}))
@@ -46,8 +46,8 @@ func TestDroppedChannelsRepeatNoRejectedLogin(t *testing.T) {
 func TestChannelsDroppedAtOnceRepeatNoRejectedLogin(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
-			c := s.Client(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool { return true }}))
+			s := lab.New(t)
+			c := s.StartFromOldest(sfstream.WithHooks(sfstream.Hooks{OnSubscriptionError: func(channel string, err error) bool { return true }}))
 			const n = 20
 			for i := range n {
 				channel := fmt.Sprintf("/event/C%d__e", i)

@@ -31,16 +31,16 @@ func serverResends(t *testing.T) {
 		} else {
 			synctest.Wait()
 		}
-		l.Duplicate(lab.LabOrders, 2)
-		l.Reconnect(lab.LabOrders)
+		l.Duplicate(lab.Orders, 2)
+		l.Reconnect(lab.Orders)
 		if n%2 != 0 {
 			l.Expect(n, n+1, n+2)
 		}
 		want = append(want, after(last.ReplayID))
 	}
-	expectPositions(l, lab.LabOrders, want...)
+	expectPositions(l, lab.Orders, want...)
 	expectCalls(l, 6, 1)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // replayRepeated: the server has noticed that it went backwards.
@@ -51,18 +51,18 @@ func replayRepeated(t *testing.T) {
 	for n := range 5 {
 		last := l.PublishOrders(10*n, 10*n+1)[1]
 		l.Expect(10*n, 10*n+1)
-		l.Duplicate(lab.LabOrders, 1)
-		endStreams(l, lab.LabOrders, "subscription.fetch.replay.repeated")
+		l.Duplicate(lab.Orders, 1)
+		endStreams(l, lab.Orders, "subscription.fetch.replay.repeated")
 		want = append(want, after(last.ReplayID))
 	}
 	l.PublishOrders(100)
 	l.Expect(100)
-	expectPositions(l, lab.LabOrders, want...)
+	expectPositions(l, lab.Orders, want...)
 	expectCalls(l, 6, 1)
 	if n := l.GapCount(); n != 0 {
 		t.Errorf("%d gaps", n)
 	}
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // noReplayID: Salesforce was seen to send events without a replay id.
@@ -71,22 +71,22 @@ func noReplayID(t *testing.T) {
 	payload := l.Payload(2)
 	l.Follow()
 	first := l.PublishOrders(1)[0]
-	_, err := l.PublishRaw(lab.LabOrders, sfstreamtest.RawEvent{Payload: payload, NoReplayID: true})
+	_, err := l.PublishRaw(lab.Orders, sfstreamtest.RawEvent{Payload: payload, NoReplayID: true})
 	l.Must(err)
 	l.Expect(1, 2)
 	l.Pass(time.Second)
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, first.ReplayID) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, first.ReplayID) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, first.ReplayID)
 	}
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	last := l.PublishOrders(3)[0]
 	l.Expect(2, 3) // the second has no place to resume after, so it comes again
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	l.PublishOrders(4)
 	l.Expect(4)
-	calls := l.Subscribes(lab.LabOrders)[1:] // the first was that of payload
+	calls := l.Subscribes(lab.Orders)[1:] // the first was that of payload
 	if !bytes.Equal(calls[1].ReplayID, first.ReplayID) || !bytes.Equal(calls[2].ReplayID, last.ReplayID) || len(calls) != 3 {
 		t.Errorf("%+v", calls)
 	}
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }

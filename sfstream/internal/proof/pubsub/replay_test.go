@@ -57,29 +57,29 @@ func keepaliveIDs(t *testing.T) {
 	}
 	two.Ack()
 	l.Pass(time.Second)
-	if m := l.Marker(lab.LabOrders); len(m.ReplayID) != 0 {
+	if m := l.Marker(lab.Orders); len(m.ReplayID) != 0 {
 		t.Errorf("%x is stored, and 1 is not handled", m.ReplayID)
 	}
 	one.Ack()
 	l.Pass(time.Second)
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, ids[9]) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, ids[9]) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, ids[9])
 	}
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	l.Pass(10 * time.Second)
-	expectPositions(l, lab.LabOrders, latest, after(ids[9]))
+	expectPositions(l, lab.Orders, latest, after(ids[9]))
 	l.Pass(80 * time.Hour) // the events age out
 	l.Stop()
 	ids = keepalives()
 	last := ids[len(ids)-1]
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, last) {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, last) {
 		t.Errorf("stored is %x, want %x", m.ReplayID, last)
 	}
 	l.PublishOrders(3)
 	l.Follow()
 	l.Expect(3)
-	expectPositions(l, lab.LabOrders, latest, after(ids[9]), after(last))
-	finishStream(l, lab.LabOrders)
+	expectPositions(l, lab.Orders, latest, after(ids[9]), after(last))
+	finishStream(l, lab.Orders)
 }
 
 // agedOutID: the program was down for longer than events are retained.
@@ -102,24 +102,24 @@ func agedOutID(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 			l.Pass(time.Hour)
-			expectPositions(l, lab.LabOrders, latest, lost)
+			expectPositions(l, lab.Orders, latest, lost)
 			l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll)) // the user decides otherwise
 			l.Expect(3)
-			expectPositions(l, lab.LabOrders, latest, lost, lost, earliest)
+			expectPositions(l, lab.Orders, latest, lost, lost, earliest)
 		case sfstream.FallbackAll:
 			l.Expect(3)
-			expectPositions(l, lab.LabOrders, latest, lost, earliest)
+			expectPositions(l, lab.Orders, latest, lost, earliest)
 		case sfstream.FallbackNew:
 			l.ExpectQuiet(time.Second)
 			l.PublishOrders(4)
 			l.Expect(4)
-			expectPositions(l, lab.LabOrders, latest, lost, latest)
+			expectPositions(l, lab.Orders, latest, lost, latest)
 		}
-		l.ExpectGap(lab.LabOrders, events[1])
+		l.ExpectGap(lab.Orders, events[1])
 		if n := l.Logins(); n > 3 {
 			t.Errorf("%d logins", n)
 		}
-		finishStream(l, lab.LabOrders)
+		finishStream(l, lab.Orders)
 	}
 }
 
@@ -129,21 +129,21 @@ func idsOfAllLengths(t *testing.T) {
 	id := l.PublishOrders(1, 2)[0].ReplayID
 	for i, good := range [][]byte{id, id[:8]} {
 		l.Start()
-		l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(good)))
-		l.ExpectSubscribe(lab.LabOrders, "CUSTOM", good)
+		l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAfter(good)))
+		l.ExpectSubscribe(lab.Orders, "CUSTOM", good)
 		l.Expect(2)
 		expectCalls(l, i+1, i+1)
 		l.Stop()
 	}
 	for _, bad := range [][]byte{id[:3], append(bytes.Clone(id), 0, 0), {0xff}, bytes.Repeat([]byte{7}, 100)} {
-		before := len(l.Subscribes(lab.LabOrders))
+		before := len(l.Subscribes(lab.Orders))
 		l.Start()
-		l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(bad)))
+		l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAfter(bad)))
 		if e := lab.ExpectEnd[*sfstream.ReplayError](l); !bytes.Equal(e.Marker.ReplayID, bad) {
 			t.Errorf("%x: %+v", bad, e)
 		}
 		l.Pass(time.Hour)
-		if n := len(l.Subscribes(lab.LabOrders)) - before; n != 1 {
+		if n := len(l.Subscribes(lab.Orders)) - before; n != 1 {
 			t.Errorf("%x: %d Subscribe calls", bad, n)
 		}
 		closeStreams(l)
@@ -155,7 +155,7 @@ func idsOfAllLengths(t *testing.T) {
 	// An id that gets lost on the way is not one that is stale.
 	empty := grpcWire{request: func(r *eventbus.FetchRequest) { r.ReplayId = nil }}
 	l.Start(empty.option(), sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAfter(id)))
 	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid {
 		t.Errorf("%+v", e)
 	}
@@ -164,9 +164,9 @@ func idsOfAllLengths(t *testing.T) {
 		t.Errorf("%d gaps", n)
 	}
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplayAfter(id)))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplayAfter(id)))
 	l.Expect(2)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // staleIDOrWrongRequest: of two INVALID_ARGUMENTs only one is about the position.
@@ -175,13 +175,13 @@ func staleIDOrWrongRequest(t *testing.T) {
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	events := l.PublishOrders(1, 2)
 	l.Expect(1, 2)
-	l.Reject(lab.LabOrders, 1, "subscription.fetch.topic.mismatch")
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	l.Reject(lab.Orders, 1, "subscription.fetch.topic.mismatch")
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	if e := lab.ExpectEnd[*sfstream.ServerError](l); e.Code != sfstream.Invalid || status.Code(e) != codes.InvalidArgument {
 		t.Errorf("%+v", e)
 	}
 	closeStreams(l)
-	if m := l.Marker(lab.LabOrders); !bytes.Equal(m.ReplayID, events[1].ReplayID) || l.GapCount() != 0 {
+	if m := l.Marker(lab.Orders); !bytes.Equal(m.ReplayID, events[1].ReplayID) || l.GapCount() != 0 {
 		t.Errorf("%d gaps, stored is %+v", l.GapCount(), m)
 	}
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
@@ -189,15 +189,15 @@ func staleIDOrWrongRequest(t *testing.T) {
 	l.Expect(3)
 	expectCalls(l, 3, 2)
 
-	l.Must(l.RestartReplay(lab.LabOrders, 1)) // the org has moved
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	l.Must(l.RestartReplay(lab.Orders, 1)) // the org has moved
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	l.PublishOrders(4)
 	l.Expect(4)
 	if n := l.GapCount(); n != 0 { // the channel was followed until a moment ago
 		t.Errorf("%d gaps", n)
 	}
 	expectCalls(l, 5, 2)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // staleIDWithoutTrailers: a proxy takes the trailers away, and only the text tells.
@@ -208,16 +208,16 @@ func staleIDWithoutTrailers(t *testing.T) {
 	l.PublishOrders(4)
 	l.Follow(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Expect(4)
-	l.ExpectGap(lab.LabOrders, last)
-	expectPositions(l, lab.LabOrders, earliest, after(last.ReplayID), earliest)
+	l.ExpectGap(lab.Orders, last)
+	expectPositions(l, lab.Orders, earliest, after(last.ReplayID), earliest)
 
-	l.Reject(lab.LabOrders, 1, "subscription.fetch.topic.mismatch") // says INVALID_ARGUMENT too
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	l.Reject(lab.Orders, 1, "subscription.fetch.topic.mismatch") // says INVALID_ARGUMENT too
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	l.PublishOrders(5)
 	l.Expect(5)
-	l.ExpectGap(lab.LabOrders, last) // no other one
+	l.ExpectGap(lab.Orders, last) // no other one
 	expectCalls(l, 5, 2)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // routingDelay: Salesforce takes seconds until a stream of new events gets any.
@@ -228,19 +228,19 @@ func routingDelay(t *testing.T) {
 	l.Pass(4 * time.Second)
 	l.PublishOrders(2)
 	l.Expect(2)
-	expectPositions(l, lab.LabOrders, latest)
-	finishStream(l, lab.LabOrders)
+	expectPositions(l, lab.Orders, latest)
+	finishStream(l, lab.Orders)
 
 	l = lab.New(t, sfstreamtest.WithRoutingDelay(3*time.Second))
 	l.Start()
-	l.Subscribe(lab.LabOrders, sfstream.From(sfstream.ReplaySince(time.Now())))
+	l.Subscribe(lab.Orders, sfstream.From(sfstream.ReplaySince(time.Now())))
 	l.PublishOrders(1)
 	l.Expect(1)
-	endStreams(l, lab.LabOrders, "UNAVAILABLE")
+	endStreams(l, lab.Orders, "UNAVAILABLE")
 	l.PublishOrders(2, 3)
 	l.Expect(2, 3)
 	expectCalls(l, 2, 1)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // droppedBeforeAnyResponse: there is no id yet to resume after. "New" once more would
@@ -251,15 +251,15 @@ func droppedBeforeAnyResponse(t *testing.T) {
 	l.Pass(2 * time.Hour)
 	l.Follow()
 	for range 3 {
-		endStreams(l, lab.LabOrders, "UNAVAILABLE")
+		endStreams(l, lab.Orders, "UNAVAILABLE")
 	}
 	l.PublishOrders(1, 2) // while the client waits
 	l.Expect(1, 2)
-	calls := l.Subscribes(lab.LabOrders)
+	calls := l.Subscribes(lab.Orders)
 	if len(calls) < 2 || len(calls) > 4 {
 		t.Errorf("%d Subscribe calls", len(calls))
 	}
 	want := append([]position{latest}, slices.Repeat([]position{earliest}, len(calls)-1)...)
-	expectPositions(l, lab.LabOrders, want...)
-	finishStream(l, lab.LabOrders)
+	expectPositions(l, lab.Orders, want...)
+	finishStream(l, lab.Orders)
 }

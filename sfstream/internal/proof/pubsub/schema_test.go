@@ -25,13 +25,13 @@ func pubsubSchemas() []scenario {
 
 // withNew is a schema of orders that has a field more, of this type.
 func withNew(avroType string) string {
-	return lab.Schema("LabOrder__e", `{"name":"New__c","type":["null","`+avroType+`"],"default":null}`)
+	return lab.Schema("Order__e", `{"name":"New__c","type":["null","`+avroType+`"],"default":null}`)
 }
 
 // schemasInterleaved: fields come and change their type. Each event is read with the
 // schema that it was written with, whatever the channel's is by then.
 func schemasInterleaved(t *testing.T) {
-	schemas := []string{lab.Schema("LabOrder__e"), withNew("string"), withNew("double"), withNew("boolean")}
+	schemas := []string{lab.Schema("Order__e"), withNew("string"), withNew("double"), withNew("boolean")}
 	values := []any{nil, "text", 2.5, true}
 	const events = 40
 	l := lab.New(t)
@@ -39,12 +39,12 @@ func schemasInterleaved(t *testing.T) {
 	ids := make(map[string]int)
 	for n := range events {
 		i := n % len(schemas)
-		l.Must(l.DefineEvent(lab.LabOrders, schemas[i]))
+		l.Must(l.DefineEvent(lab.Orders, schemas[i]))
 		payload := map[string]any{"N__c": float64(n)}
 		if i > 0 {
 			payload["New__c"] = values[i]
 		}
-		e, err := l.Publish(lab.LabOrders, payload)
+		e, err := l.Publish(lab.Orders, payload)
 		l.Must(err)
 		ids[e.SchemaID] = i
 	}
@@ -69,7 +69,7 @@ func schemasInterleaved(t *testing.T) {
 		t.Errorf("%d GetSchema calls for %d schemas", n, len(schemas))
 	}
 	expectCalls(l, 2, 1)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // kinds are the events of a channel of several objects, one of which changes: a field
@@ -188,17 +188,17 @@ func getSchemaFails(t *testing.T) {
 	l.Follow()
 	last := l.PublishOrders(1)[0]
 	l.Expect(1)
-	l.Must(l.DefineEvent(lab.LabOrders, withNew("string")))
+	l.Must(l.DefineEvent(lab.Orders, withNew("string")))
 	l.FailGetSchema(2, "UNAVAILABLE")
 	l.PublishOrders(2, 3)
 	l.Expect(2, 3)
-	expectPositions(l, lab.LabOrders, latest, after(last.ReplayID), after(last.ReplayID))
+	expectPositions(l, lab.Orders, latest, after(last.ReplayID), after(last.ReplayID))
 	if n := l.GetSchemaCalls(); n != 4 {
 		t.Errorf("%d GetSchema calls", n)
 	}
 
 	for i, code := range []string{"schema.not.found", "schema.meta.permission"} {
-		l.Must(l.DefineEvent(lab.LabOrders, lab.Schema("LabOrder__e", fmt.Sprintf(`{"name":"F%d__c","type":["null","string"],"default":null}`, i))))
+		l.Must(l.DefineEvent(lab.Orders, lab.Schema("Order__e", fmt.Sprintf(`{"name":"F%d__c","type":["null","string"],"default":null}`, i))))
 		l.FailGetSchema(1, code)
 		events := l.PublishOrders(4, 5)
 		for _, e := range events {
@@ -209,7 +209,7 @@ func getSchemaFails(t *testing.T) {
 			}
 			m.Ack()
 		}
-		l.Must(l.DefineEvent(lab.LabOrders, withNew("string"))) // one that is known
+		l.Must(l.DefineEvent(lab.Orders, withNew("string"))) // one that is known
 		l.PublishOrders(6)
 		l.Expect(6)
 		if n := l.GetSchemaCalls(); n != 5+i {
@@ -217,7 +217,7 @@ func getSchemaFails(t *testing.T) {
 		}
 	}
 	expectCalls(l, 3, 1)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // undecodablePayload: an event that nobody can read is in the way of no other, and
@@ -235,7 +235,7 @@ func undecodablePayload(t *testing.T) {
 	}
 	l.Follow()
 	for i, e := range bad {
-		_, err := l.PublishRaw(lab.LabOrders, e)
+		_, err := l.PublishRaw(lab.Orders, e)
 		l.Must(err)
 		l.PublishOrders(i)
 	}
@@ -253,13 +253,13 @@ func undecodablePayload(t *testing.T) {
 		m.Ack()
 	}
 	expectCalls(l, 2, 2) // one of each was that of payload
-	e, err := l.PublishRaw(lab.LabOrders, bad[1])
+	e, err := l.PublishRaw(lab.Orders, bad[1])
 	l.Must(err)
 	l.Receive().Ack() // nobody looks into it
 	l.Stop()
 	l.PublishOrders(10)
 	l.Follow()
 	l.Expect(10)
-	l.ExpectSubscribe(lab.LabOrders, "CUSTOM", e.ReplayID)
-	finishStream(l, lab.LabOrders)
+	l.ExpectSubscribe(lab.Orders, "CUSTOM", e.ReplayID)
+	finishStream(l, lab.Orders)
 }

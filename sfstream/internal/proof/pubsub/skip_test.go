@@ -38,7 +38,7 @@ func TestSkippingOutlivesARestart(t *testing.T) {
 	for _, how := range []string{"since", "new"} {
 		t.Run(how+"/pubsub/", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := lab.NewScene(t, sfstreamtest.WithBatchEvents(1))
+				s := lab.New(t, sfstreamtest.WithBatchEvents(1))
 				const channel = "/event/Dated__e"
 				lab.Must(t, s.DefineEvent(channel, datedSchema))
 				for i := range 300 {
@@ -50,18 +50,18 @@ func TestSkippingOutlivesARestart(t *testing.T) {
 				opts := []sfstream.SubscribeOption{sfstream.From(sfstream.ReplaySince(since))}
 				if how == "new" {
 					// A program that wants new events only, and was stopped before the first one.
-					c := s.Client(sfstream.WithReplay(sfstream.ReplayNew))
+					c := s.StartFromOldest(sfstream.WithReplay(sfstream.ReplayNew))
 					lab.Must(t, c.Subscribe(t.Context(), channel))
 					lab.Must(t, c.Close())
 					opts = nil
 				}
-				c := s.Client(slowly(), sfstream.WithReplay(sfstream.ReplayNew))
+				c := s.StartFromOldest(slowly(), sfstream.WithReplay(sfstream.ReplayNew))
 				lab.Must(t, c.Subscribe(t.Context(), channel, opts...))
 				<-time.After(time.Second) // about 100 of 300 are skipped
 				t.Log("before:", c.Status().Channels[0].Received, "received,", c.Pending(), "pending")
 				lab.Must(t, c.Close())
 
-				c = s.Client(sfstream.WithReplay(sfstream.ReplayNew))
+				c = s.StartFromOldest(sfstream.WithReplay(sfstream.ReplayNew))
 				lab.Must(t, c.Subscribe(t.Context(), channel))
 				<-time.After(time.Minute)
 				if n := c.Pending(); n > 0 {

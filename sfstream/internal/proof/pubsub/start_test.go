@@ -17,13 +17,13 @@ func TestAFastFirstDateSkipsNothing(t *testing.T) {
 	for _, how := range []string{"reconnect", "restart"} {
 		t.Run(how+"/pubsub/", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := lab.NewScene(t)
+				s := lab.New(t)
 				const channel = "/event/Dated__e"
 				lab.Must(t, s.DefineEvent(channel, datedSchema))
 				clock := &skewed{base: s.HTTPClient().Transport}
 				clock.ahead.Store(int64(5 * time.Hour))
 				opts := []sfstream.Option{sfstream.WithHTTPClient(&http.Client{Transport: clock}), sfstream.WithReplay(sfstream.ReplayNew)}
-				c := s.Client(opts...)
+				c := s.StartFromOldest(opts...)
 				lab.Must(t, c.Subscribe(t.Context(), channel))
 				clock.ahead.Store(0)
 				<-time.After(10 * time.Second)
@@ -34,7 +34,7 @@ func TestAFastFirstDateSkipsNothing(t *testing.T) {
 				if how == "restart" {
 					lab.Must(t, c.Close())
 					publish(1)
-					c = s.Client(opts...)
+					c = s.StartFromOldest(opts...)
 					lab.Must(t, c.Subscribe(t.Context(), channel))
 				} else {
 					s.ExpireToken()
@@ -72,8 +72,8 @@ func TestAFastFirstDateSkipsNothing(t *testing.T) {
 func TestAMinuteOfRefusedTokensIsNoEnd(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
-			c := s.Following()
+			s := lab.New(t)
+			c := s.FollowFromOldest()
 			s.Reject("", -1, "service.auth.error")
 			s.EndStreams("", "service.auth.error")
 			start := time.Now()

@@ -15,8 +15,8 @@ import (
 func TestAStoreThatHangsIsTold(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
-			c := s.Following()
+			s := lab.New(t)
+			c := s.FollowFromOldest()
 			release := make(chan struct{})
 			defer close(release)
 			s.Store.BeforeSave(func(context.Context) error { <-release; return nil })

@@ -17,9 +17,9 @@ import (
 func againstStreams(t *testing.T, limit int, answer func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error), opts ...sfstream.Option) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := lab.NewScene(t)
+			s := lab.New(t)
 			script := &lab.ScriptedStreams{Answer: answer}
-			c := s.Client(append([]sfstream.Option{script.Option()}, opts...)...)
+			c := s.StartFromOldest(append([]sfstream.Option{script.Option()}, opts...)...)
 			lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 			start := time.Now()
 			<-time.After(10 * time.Minute)

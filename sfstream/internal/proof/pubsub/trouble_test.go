@@ -37,11 +37,11 @@ func halfOpen(t *testing.T) {
 		l.Blackhole()
 		next := l.PublishOrders(n+3, n+4)[1]
 		lab.Within(t, 6*time.Minute, func() { l.Expect(n+3, n+4) })
-		l.ExpectSubscribe(lab.LabOrders, "CUSTOM", last.ReplayID)
+		l.ExpectSubscribe(lab.Orders, "CUSTOM", last.ReplayID)
 		expectCalls(l, round+2, 1)
 		last = next
 	}
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // noKeepalives: the connection is fine, and the stream says nothing.
@@ -56,15 +56,15 @@ func noKeepalives(t *testing.T) {
 	l.PublishOrders(2)
 	l.Expect(2)
 	l.Pass(time.Hour)
-	if n := len(l.Subscribes(lab.LabOrders)); n < 2+60/6 || n > 2+60/4 {
+	if n := len(l.Subscribes(lab.Orders)); n < 2+60/6 || n > 2+60/4 {
 		t.Errorf("%d Subscribe calls in an hour", n)
 	}
 	l.SilenceKeepalive(false)
 	l.Pass(6 * time.Minute)
-	before := len(l.Subscribes(lab.LabOrders))
+	before := len(l.Subscribes(lab.Orders))
 	l.Pass(time.Hour)
 	expectCalls(l, before, 1)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // deliveryLimit: the allocation of 24 hours is used up. Asking again does not help,
@@ -75,8 +75,8 @@ func deliveryLimit(t *testing.T) {
 	l.Follow()
 	last := l.PublishOrders(1)[0]
 	l.Expect(1)
-	l.Reject(lab.LabOrders, 6, code)
-	endStreams(l, lab.LabOrders, code)
+	l.Reject(lab.Orders, 6, code)
+	endStreams(l, lab.Orders, code)
 	l.PublishOrders(2, 3)
 	l.Pass(65 * time.Minute)
 	for _, wait := range subscribeWaits(l, 1) {
@@ -86,9 +86,9 @@ func deliveryLimit(t *testing.T) {
 	}
 	l.Expect(2, 3)
 	want := append([]position{latest}, slices.Repeat([]position{after(last.ReplayID)}, 7)...)
-	expectPositions(l, lab.LabOrders, want...)
+	expectPositions(l, lab.Orders, want...)
 	expectCalls(l, 8, 1)
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // rateLimiter: clients that all come back at once would trip it again.
@@ -96,7 +96,7 @@ func rateLimiter(t *testing.T) {
 	const code, rejected = "service.protection.triggered", 8
 	l := lab.New(t)
 	l.Start()
-	for _, channel := range []string{lab.LabOrders, lab.Undated} {
+	for _, channel := range []string{lab.Orders, lab.Undated} {
 		l.Subscribe(channel)
 		l.PublishNumbers(channel, 1)
 		l.Expect(1)
@@ -105,7 +105,7 @@ func rateLimiter(t *testing.T) {
 	endStreams(l, "", code)
 	l.PublishOrders(2)
 	l.PublishNumbers(lab.Undated, 2)
-	lab.Within(t, 3*time.Minute, func() { l.ExpectEach(map[string][]int{lab.LabOrders: {2}, lab.Undated: {2}}) })
+	lab.Within(t, 3*time.Minute, func() { l.ExpectEach(map[string][]int{lab.Orders: {2}, lab.Undated: {2}}) })
 	expectCalls(l, rejected+2, 1)
 	limit := time.Second
 	for i, wait := range subscribeWaits(l, 1) {
@@ -114,13 +114,13 @@ func rateLimiter(t *testing.T) {
 		}
 		limit = min(2*limit, time.Minute)
 	}
-	orders, undated := l.Subscribes(lab.LabOrders)[2:], l.Subscribes(lab.Undated)[2:]
+	orders, undated := l.Subscribes(lab.Orders)[2:], l.Subscribes(lab.Undated)[2:]
 	for i := range orders {
 		if orders[i].At.Equal(undated[i].At) {
 			t.Errorf("both channels asked at %v", orders[i].At)
 		}
 	}
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // brokenStreams: errors of what stands before the bus. They have no trailers, and a
@@ -134,22 +134,22 @@ func brokenStreams(t *testing.T) {
 		l.Follow(lab.Doubling())
 		last := l.PublishOrders(1)[0]
 		l.Expect(1)
-		l.Reject(lab.LabOrders, 4, code)
-		endStreams(l, lab.LabOrders, code)
+		l.Reject(lab.Orders, 4, code)
+		endStreams(l, lab.Orders, code)
 		next := l.PublishOrders(2)[0]
 		l.Expect(2)
-		endStreams(l, lab.LabOrders, code)
+		endStreams(l, lab.Orders, code)
 		l.PublishOrders(3, 4)
 		l.Expect(3, 4)
 		want := append([]position{latest}, slices.Repeat([]position{after(last.ReplayID)}, 5)...)
-		expectPositions(l, lab.LabOrders, append(want, after(next.ReplayID))...)
+		expectPositions(l, lab.Orders, append(want, after(next.ReplayID))...)
 		expectCalls(l, 7, 1)
 		if waits := subscribeWaits(l, 0); !slices.Equal(waits, []time.Duration{
 			time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, time.Second,
 		}) {
 			t.Errorf("%s: waited %v", code, waits)
 		}
-		finishStream(l, lab.LabOrders)
+		finishStream(l, lab.Orders)
 	}
 }
 
@@ -157,7 +157,7 @@ func brokenStreams(t *testing.T) {
 func goawayRestartMaintenance(t *testing.T) {
 	l := lab.New(t)
 	l.Start(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
-	channels := []string{lab.LabOrders, lab.Undated}
+	channels := []string{lab.Orders, lab.Undated}
 	for _, channel := range channels {
 		l.Subscribe(channel)
 	}
@@ -166,7 +166,7 @@ func goawayRestartMaintenance(t *testing.T) {
 			l.PublishNumbers(channel, n...)
 		}
 	}
-	expectBoth := func(n ...int) { l.ExpectEach(map[string][]int{lab.LabOrders: n, lab.Undated: n}) }
+	expectBoth := func(n ...int) { l.ExpectEach(map[string][]int{lab.Orders: n, lab.Undated: n}) }
 	both(1)
 	expectBoth(1)
 
@@ -196,10 +196,10 @@ func goawayRestartMaintenance(t *testing.T) {
 	endStreams(l, "", maintenance)
 	both(8)
 	lab.Within(t, 10*time.Second, func() { expectBoth(8) })
-	if n := len(l.Subscribes(lab.LabOrders)); n > 10 || l.Logins() != 1 {
+	if n := len(l.Subscribes(lab.Orders)); n > 10 || l.Logins() != 1 {
 		t.Errorf("%d Subscribe calls and %d logins", n, l.Logins())
 	}
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }
 
 // internalUnavailable: INTERNAL, and the code in the trailer means something else. A
@@ -209,8 +209,8 @@ func internalUnavailable(t *testing.T) {
 	l.Follow(lab.Doubling())
 	last := l.PublishOrders(1)[0]
 	l.Expect(1)
-	l.Reject(lab.LabOrders, 3, "service.unavailable")
-	endStreams(l, lab.LabOrders, "service.unavailable")
+	l.Reject(lab.Orders, 3, "service.unavailable")
+	endStreams(l, lab.Orders, "service.unavailable")
 	l.PublishOrders(2)
 	l.Expect(2)
 	waits := subscribeWaits(l, 1)
@@ -220,7 +220,7 @@ func internalUnavailable(t *testing.T) {
 		}
 	}
 	want := append([]position{latest}, slices.Repeat([]position{after(last.ReplayID)}, 4)...)
-	expectPositions(l, lab.LabOrders, want...)
+	expectPositions(l, lab.Orders, want...)
 	expectCalls(l, 5, 1)
 
 	// Subscribe itself is only late.
@@ -230,5 +230,5 @@ func internalUnavailable(t *testing.T) {
 	if took := time.Since(began); took < 10*time.Second {
 		t.Errorf("subscribed after %v", took)
 	}
-	finishStream(l, lab.LabOrders)
+	finishStream(l, lab.Orders)
 }

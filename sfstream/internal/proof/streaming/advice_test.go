@@ -18,22 +18,21 @@ import (
 func TestSubscribeResumesAtWhatIsBeingSaved(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		l := lab.NewStreaming(t)
-		store := lab.NewWatchedStore(t)
-		l.Start(sfstream.WithReplayStore(store))
+		l.Start()
 		l.Subscribe(lab.Topic)
-		l.Put(lab.Topic, 1)
+		l.PublishNumbers(lab.Topic, 1)
 		l.Expect(1)
 		l.Pass(time.Second)
-		store.BeforeSave(lab.Hang)
-		l.Put(lab.Topic, 2, 3)
+		l.Store.BeforeSave(lab.Hang)
+		l.PublishNumbers(lab.Topic, 2, 3)
 		l.Expect(2, 3)
 		l.Pass(time.Second) // the Save is under way
 		t.Logf("Unsubscribe: %v", l.Client.Unsubscribe(t.Context(), lab.Topic))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		l.Must(l.Client.Subscribe(ctx, lab.Topic))
-		store.BeforeSave(nil)
-		l.Put(lab.Topic, 4)
+		l.Store.BeforeSave(nil)
+		l.PublishNumbers(lab.Topic, 4)
 		l.Expect(4)
 		synctest.Wait()
 	})
@@ -81,7 +80,7 @@ func TestATokenThatAServerEchoesIsNotPrinted(t *testing.T) {
 				}
 				return lab.ScriptedFailure(msgs[0], "404::no such thing for "+echo), nil
 			}
-			log := new(lab.LogBuffer)
+			log := new(lab.Log)
 			c := s.Client(t, sfstream.WithLogger(log.Logger()))
 			err := c.Subscribe(t.Context(), "/topic/Lab")
 			if strings.Contains(fmt.Sprint(err), "SECRET-") {
@@ -108,7 +107,7 @@ func TestAdviceOfADaysPauseIsAnOutage(t *testing.T) {
 			}
 			return nil, nil
 		}
-		log := new(lab.LogBuffer)
+		log := new(lab.Log)
 		c := s.Client(t, sfstream.WithLogger(log.Logger()))
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(12 * time.Hour)

@@ -78,7 +78,7 @@ func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
 		lab.Must(t, c.Subscribe(t.Context(), ch))
 		<-time.After(time.Second)
 		go func() { _ = c.Subscribe(t.Context(), "/topic/Other") }()
-		if got := lab.TakeIDs(t, c, time.Minute); len(got) != 1 {
+		if got := lab.TakeReplayIDs(t, c, time.Minute); len(got) != 1 {
 			t.Errorf("got %v, want [7], which the client had received; subscribed again with %s", got, after)
 		}
 	})
@@ -109,7 +109,7 @@ func TestAMissingReplyIsALostOne(t *testing.T) {
 		}
 		c := s.Client(t)
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
-		got := lab.TakeIDs(t, c, 10*time.Minute)
+		got := lab.TakeReplayIDs(t, c, 10*time.Minute)
 		if strings.Join(got, " ") != "1 2" {
 			t.Errorf("got %v, want 1 2; %d sessions, %d subscribes", got, s.Count("handshake"), s.Count("subscribe"))
 		}

@@ -28,18 +28,18 @@ func streamingCalls() []scenario {
 func unsubscribeRace(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	for i := range 5 {
 		l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Delay: 5 * time.Second})
-		l.Put(lab.LabOrders, 10*i)
+		l.PublishNumbers(lab.Orders, 10*i)
 		l.Expect(10 * i) // the next connect is late
-		l.Put(lab.Topic, 2*i)
-		l.Put(lab.LabOrders, 10*i+1)
+		l.PublishNumbers(lab.Topic, 2*i)
+		l.PublishNumbers(lab.Orders, 10*i+1)
 		l.Pass(time.Second)
 		l.Must(l.Client.Unsubscribe(t.Context(), lab.Topic))
 		l.Pass(time.Minute)
 		l.Expect(10*i + 1)
-		l.Put(lab.Topic, 2*i+1)
+		l.PublishNumbers(lab.Topic, 2*i+1)
 		l.ExpectQuiet(time.Minute)
 		l.Subscribe(lab.Topic)
 		l.Expect(2*i, 2*i+1)
@@ -52,7 +52,7 @@ func unsubscribeRace(t *testing.T) {
 func manualAckCrash(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic(sfstream.WithAck(sfstream.AckManual))
-	sent := l.Put(lab.Topic, 1, 2, 3)
+	sent := l.PublishNumbers(lab.Topic, 1, 2, 3)
 	var got []*sfstream.Message
 	for range 3 {
 		got = append(got, l.Receive())
@@ -97,13 +97,13 @@ func concurrentSubscribeUnsubscribe(t *testing.T) {
 	const events = 200
 	wg.Go(func() {
 		for i := range events {
-			l.Put(lab.Topic, i)
+			l.PublishNumbers(lab.Topic, i)
 			<-time.After(100 * time.Millisecond)
 		}
 	})
 	for want := range events {
 		m := l.Receive()
-		if n := l.NumberIn(m); m.Channel != lab.Topic || n != want {
+		if n := l.Number(m); m.Channel != lab.Topic || n != want {
 			t.Fatalf("got %d of %s, want %d", n, m.Channel, want)
 		}
 		m.Ack()

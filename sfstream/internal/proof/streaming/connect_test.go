@@ -61,7 +61,7 @@ func noAdviceSteady(t *testing.T) {
 		t.Errorf("connects came after %v, want 45s, without a pause", waits)
 	}
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", NoAnswer: true})
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.Pass(45*time.Second + 15*time.Second)
 	l.ExpectCounts(1, 1)
@@ -73,13 +73,13 @@ func noAdviceSteady(t *testing.T) {
 func replyFirstOrder(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.ConnectReplyFirst(true)
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Start(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Subscribe(lab.Topic)
 	l.Expect(1) // rode on the subscribe reply, behind it
 	putTogether(l, lab.Topic, 2, 3, 4)
 	l.Expect(2, 3, 4)
-	l.Put(lab.Topic, 5)
+	l.PublishNumbers(lab.Topic, 5)
 	l.Expect(5)
 	l.ExpectCounts(1, 1)
 	finish(l, lab.Topic)
@@ -99,8 +99,8 @@ func eventsOnlyBatch(t *testing.T) {
 
 func eventInSubscribeReply(t *testing.T) {
 	l := lab.NewStreaming(t)
-	l.Put(lab.Topic, 1, 2, 3)
-	l.Put(lab.LabOrders, 1, 2)
+	l.PublishNumbers(lab.Topic, 1, 2, 3)
+	l.PublishNumbers(lab.Orders, 1, 2)
 	l.Start(sfstream.WithReplay(sfstream.ReplayAll))
 	// No connect is answered before the events are there.
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Delay: 10 * time.Second})
@@ -111,15 +111,15 @@ func eventInSubscribeReply(t *testing.T) {
 	l.Pass(time.Minute)
 	// Beside a connect that is held, they wait for what it may bring.
 	lab.Within(t, 10*time.Second, func() {
-		l.Subscribe(lab.LabOrders)
+		l.Subscribe(lab.Orders)
 		l.Expect(1, 2)
 	})
 	l.ExpectCounts(1, 1)
 
 	// The reply is written first and comes last.
-	l.Put(lab.Generic, 1, 2)
+	l.PublishNumbers(lab.Generic, 1, 2)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Delay: 3 * time.Second})
-	time.AfterFunc(time.Second, func() { l.Put(lab.Generic, 3) }) // comes with the connect that is held
+	time.AfterFunc(time.Second, func() { l.PublishNumbers(lab.Generic, 3) }) // comes with the connect that is held
 	lab.Within(t, 10*time.Second, func() {
 		l.Subscribe(lab.Generic)
 		l.ExpectEach(map[string][]int{lab.Generic: {1, 2, 3}})
@@ -134,7 +134,7 @@ func lossyReply(fault func(l *lab.Lab)) func(t *testing.T) {
 	return func(t *testing.T) {
 		l := lab.NewStreaming(t)
 		l.FollowTopic()
-		l.Put(lab.Topic, 1)
+		l.PublishNumbers(lab.Topic, 1)
 		l.Expect(1)
 		for i := range 3 {
 			fault(l)
@@ -158,7 +158,7 @@ func lostResponse(t *testing.T) {
 	l.FollowTopic()
 	for i, cut := range []int{1, 100, 200, 300, 400} {
 		l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", CutAfter: cut})
-		l.Put(lab.Topic, 10*i) // the connect after this one is cut
+		l.PublishNumbers(lab.Topic, 10*i) // the connect after this one is cut
 		l.Expect(10 * i)
 		putTogether(l, lab.Topic, 10*i+1, 10*i+2, 10*i+3)
 		l.Expect(10*i+1, 10*i+2, 10*i+3)
@@ -169,9 +169,9 @@ func lostResponse(t *testing.T) {
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", CutAfter: 250})
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "handshake", Delay: 5 * time.Second})
 	l.UnknownClient(1)
-	l.Put(lab.Topic, 91)
+	l.PublishNumbers(lab.Topic, 91)
 	l.Expect(91)
-	l.Put(lab.Topic, 92, 93)
+	l.PublishNumbers(lab.Topic, 92, 93)
 	l.Expect(92, 93)
 	l.ExpectCounts(8, 1)
 	finish(l, lab.Topic)
@@ -181,14 +181,14 @@ func bodyThatPauses(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Pause: 15 * time.Second})
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	putTogether(l, lab.Topic, 2, 3, 4)
 	l.Expect(2, 3, 4)
 	l.ExpectCounts(1, 1)
 
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Pause: 10 * time.Minute})
-	l.Put(lab.Topic, 5)
+	l.PublishNumbers(lab.Topic, 5)
 	l.Expect(5)
 	began := time.Now()
 	putTogether(l, lab.Topic, 6, 7, 8)
@@ -204,7 +204,7 @@ func html502(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic(lab.Doubling())
 	l.HTMLError(4, http.StatusBadGateway)
-	l.Put(lab.Topic, 1) // the connect after this one gets a page, and the first ones of three sessions
+	l.PublishNumbers(lab.Topic, 1) // the connect after this one gets a page, and the first ones of three sessions
 	l.Expect(1)
 	l.Pass(time.Minute)
 	l.ExpectCounts(5, 1)
@@ -216,9 +216,9 @@ func html502(t *testing.T) {
 	for i, kind := range []string{"handshake", "subscribe"} {
 		l.FailCometD(sfstreamtest.CometDFault{Kind: kind, Status: http.StatusBadGateway, Body: "<html>upstream connect error</html>"})
 		l.UnknownClient(1)
-		l.Put(lab.Topic, 2*i+2)
+		l.PublishNumbers(lab.Topic, 2*i+2)
 		l.Expect(2*i + 2)
-		l.Put(lab.Topic, 2*i+3)
+		l.PublishNumbers(lab.Topic, 2*i+3)
 		l.Expect(2*i + 3)
 		l.Pass(time.Minute)
 		l.ExpectCounts(7+2*i, 1)
@@ -234,7 +234,7 @@ func holdThenLate(t *testing.T) {
 	if waits := waits(l, "connect", 3); waits[0] != 115*time.Second {
 		t.Errorf("connects came after %v", waits)
 	}
-	l.Put(lab.Topic, 1, 2)
+	l.PublishNumbers(lab.Topic, 1, 2)
 	l.Expect(1, 2)
 	l.ExpectCounts(1, 1)
 	l.ClearFaults()
@@ -245,10 +245,10 @@ func deadPeer(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", NoAnswer: true})
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	began := time.Now()
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	if took := time.Since(began); took < 110*time.Second || took > 140*time.Second {
 		t.Errorf("a connect without answer was given up after %v", took)
@@ -256,7 +256,7 @@ func deadPeer(t *testing.T) {
 	l.ExpectCounts(2, 1)
 
 	l.Blackhole()
-	l.Put(lab.Topic, 3)
+	l.PublishNumbers(lab.Topic, 3)
 	l.Expect(3)
 	l.ExpectCounts(3, 1)
 	awaitForgotten(l)
@@ -269,9 +269,9 @@ func duplicateConnect(t *testing.T) {
 		l := lab.NewStreaming(t)
 		l.FollowTopic()
 		l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Status: status, Body: http.StatusText(status)})
-		l.Put(lab.Topic, 1)
+		l.PublishNumbers(lab.Topic, 1)
 		l.Expect(1)
-		l.Put(lab.Topic, 2, 3)
+		l.PublishNumbers(lab.Topic, 2, 3)
 		l.Expect(2, 3)
 		l.ExpectCounts(2, 1)
 		finish(l, lab.Topic)
@@ -286,7 +286,7 @@ func droppedFiveTimes(t *testing.T) {
 		l.DropConnections()
 		sent := lab.Numbers(next, next+19)
 		next += 20
-		l.Put(lab.Topic, sent...)
+		l.PublishNumbers(lab.Topic, sent...)
 		l.Expect(sent...)
 		synctest.Wait()
 	}

@@ -27,7 +27,7 @@ func streamingCookies() []scenario {
 func cookieRequired(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.ExpectCounts(1, 1)
 	finish(l, lab.Topic)
@@ -39,7 +39,7 @@ func cookieRequired(t *testing.T) {
 	l.Must(first.Open(t.Context()))
 	l.Must(first.Subscribe(t.Context(), lab.Topic))
 	l.FollowTopic(sfstream.WithHTTPClient(shared))
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	for _, c := range []*sfstream.Client{first, l.Client} {
 		m, err := c.Receive(t.Context())
 		l.Must(err)
@@ -61,13 +61,13 @@ func cookieLost(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "handshake", NoCookies: true})
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.ExpectCounts(2, 1)
 
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "handshake", NoCookies: true, Times: -1})
 	l.DropConnections()
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Pass(10 * time.Minute)
 	expectMost(l, 40, 1)
 	l.ClearFaults()
@@ -81,15 +81,15 @@ func cookieRotation(t *testing.T) {
 	l.FollowTopic()
 	for i := range 5 {
 		l.RotateLBCookie()
-		l.Put(lab.Topic, 3*i)
+		l.PublishNumbers(lab.Topic, 3*i)
 		l.Pass(time.Minute)
-		l.Put(lab.Topic, 3*i+1, 3*i+2)
+		l.PublishNumbers(lab.Topic, 3*i+1, 3*i+2)
 		l.Expect(3*i, 3*i+1, 3*i+2)
 	}
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Pass(10 * time.Minute)
 	l.ExpectCounts(1, 1)
-	finish(l, lab.LabOrders)
+	finish(l, lab.Orders)
 }
 
 func cookieExpiry(t *testing.T) {
@@ -100,7 +100,7 @@ func cookieExpiry(t *testing.T) {
 	var sent []int
 	for i := range 60 {
 		l.Pass(time.Minute - time.Second)
-		l.Put(lab.Topic, i)
+		l.PublishNumbers(lab.Topic, i)
 		sent = append(sent, i)
 		l.Pass(time.Second)
 	}
@@ -117,7 +117,7 @@ func cookieExpiry(t *testing.T) {
 func lbCookieIdle(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.Pass(10 * time.Hour)
 	l.ExpectCounts(4, 1)
@@ -127,7 +127,7 @@ func lbCookieIdle(t *testing.T) {
 		t.Errorf("handshakes after %v", waits)
 	}
 	l.ExpectUnworried()
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	finish(l, lab.Topic)
 }

@@ -25,14 +25,14 @@ func streamingLimits() []scenario {
 func busy503Subscribe(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic(lab.Doubling())
-	l.Subscribe(lab.LabOrders)
-	l.Put(lab.Topic, 1)
+	l.Subscribe(lab.Orders)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.Reject(lab.Topic, 5, "UNAVAILABLE")
 	before := len(l.Subscribes(lab.Topic))
 	l.DropConnections()
-	l.Put(lab.Topic, 2)
-	l.Put(lab.LabOrders, 1)
+	l.PublishNumbers(lab.Topic, 2)
+	l.PublishNumbers(lab.Orders, 1)
 	lab.Within(t, 2*time.Second, func() { l.Expect(1) }) // the other one
 	lab.Within(t, time.Minute, func() { l.Expect(2) })
 	calls := l.Subscribes(lab.Topic)[before:]
@@ -51,9 +51,9 @@ func busy503Subscribe(t *testing.T) {
 	l.Subscribe(lab.Generic)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: 2, Error: "403::subscribe_failed", FailureReason: "SERVER_UNAVAILABLE: try again later"})
 	l.Subscribe(lab.Undated)
-	l.Put(lab.Undated, 1)
+	l.PublishNumbers(lab.Undated, 1)
 	l.Expect(1)
-	l.Put(lab.Generic, 1)
+	l.PublishNumbers(lab.Generic, 1)
 	l.ExpectEach(map[string][]int{lab.Generic: {1}})
 	l.ExpectCounts(2, 1)
 	awaitForgotten(l)
@@ -79,9 +79,9 @@ func concurrentLimit(t *testing.T) {
 	l.Client = follower
 	l.ConcurrentLimit(5)
 	l.UnknownClient(1)
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	l.ExpectCounts(2+6, 2)
 	for i, wait := range waits(l, "handshake", 2) {
@@ -100,9 +100,9 @@ func dosLimit(t *testing.T) {
 		FailureReason: "403::To protect all customers from excessive use and Denial of Service attacks, we limit the number of simultaneous connections per server. Your request has been denied because this limit has been exceeded. Please try your request again later.",
 	})
 	l.UnknownClient(1)
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	l.ExpectCounts(5, 1)
 	for i, wait := range waits(l, "handshake", 1) {
@@ -128,10 +128,10 @@ func dailyLimitConnect(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "connect", Times: 4, Error: "403::Organization total events daily limit exceeded"})
-	last := l.Put(lab.Topic, 1)
+	last := l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.DailyLimit(30 * time.Minute)
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Pass(5 * time.Minute)
 	expectLimit(l)
 	if waiting := string(l.Marker(lab.Topic).ReplayID); waiting != string(last[0].ReplayID) {
@@ -145,15 +145,15 @@ func dailyLimitConnect(t *testing.T) {
 func dailyLimitSubscribe(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	last := l.Put(lab.Topic, 1)
+	last := l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	before := len(l.Subscribes(lab.Topic))
 	l.DailyLimit(time.Hour)
 	l.UnknownClient(1)
 	l.Pass(130 * time.Second) // the connect ends, and the next one is told
-	l.Put(lab.Topic, 2, 3)
+	l.PublishNumbers(lab.Topic, 2, 3)
 	expectLimit(l)
-	err := l.Client.Subscribe(t.Context(), lab.LabOrders)
+	err := l.Client.Subscribe(t.Context(), lab.Orders)
 	if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.LimitExceeded {
 		t.Errorf("%v is %v", e, e.Code)
 	}
@@ -169,12 +169,12 @@ func dailyLimitSubscribe(t *testing.T) {
 func dailyLimitSilence(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.DailyLimit(time.Hour)
-	l.Put(lab.Topic, 2, 3)
+	l.PublishNumbers(lab.Topic, 2, 3)
 	l.ExpectQuiet(59 * time.Minute)
-	l.Put(lab.Topic, 4)
+	l.PublishNumbers(lab.Topic, 4)
 	lab.Within(t, time.Minute, func() { l.Expect(2, 3, 4) })
 	l.ExpectCounts(1, 1)
 	finish(l, lab.Topic)

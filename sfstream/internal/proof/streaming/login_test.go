@@ -38,11 +38,11 @@ func eitherStatus(t *testing.T, run func(l *lab.Lab)) {
 func authRevokedConnect(t *testing.T) {
 	eitherStatus(t, func(l *lab.Lab) {
 		l.FollowTopic()
-		last := l.Put(lab.Topic, 1)
+		last := l.PublishNumbers(lab.Topic, 1)
 		l.Expect(1)
 		l.ExpireToken()
 		lab.Within(t, 0, func() {
-			l.Put(lab.Topic, 2, 3) // they wake the connect
+			l.PublishNumbers(lab.Topic, 2, 3) // they wake the connect
 			l.Expect(2, 3)
 		})
 		l.ExpectSubscribe(lab.Topic, "CUSTOM", last[0].ReplayID)
@@ -59,17 +59,17 @@ func authRevokedConnect(t *testing.T) {
 			{Kind: "connect", Status: http.StatusForbidden, Body: `[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]`, ContentType: "application/json"},
 		} {
 			l.FailCometD(fault)
-			l.Put(lab.Topic, 10*i)
+			l.PublishNumbers(lab.Topic, 10*i)
 			l.Expect(10 * i)
-			l.Put(lab.Topic, 10*i+1)
+			l.PublishNumbers(lab.Topic, 10*i+1)
 			l.Expect(10*i + 1)
 			l.Pass(3 * time.Minute)
 			l.ExpectCounts(4+i, 4+i)
 		}
 		l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Error: "401::Authentication invalid"})
-		l.Subscribe(lab.LabOrders)
+		l.Subscribe(lab.Orders)
 		l.ExpectCounts(8, 8)
-		l.Put(lab.LabOrders, 1)
+		l.PublishNumbers(lab.Orders, 1)
 		l.Expect(1)
 		awaitForgotten(l)
 		finish(l, lab.Topic)
@@ -79,11 +79,11 @@ func authRevokedConnect(t *testing.T) {
 func authNestedHandshake(t *testing.T) {
 	eitherStatus(t, func(l *lab.Lab) {
 		l.FollowTopic()
-		l.Put(lab.Topic, 1)
+		l.PublishNumbers(lab.Topic, 1)
 		l.Expect(1)
 		l.ExpireToken()
 		l.DropConnections()
-		l.Put(lab.Topic, 2)
+		l.PublishNumbers(lab.Topic, 2)
 		l.Expect(2)
 		l.ExpectCounts(3, 2)
 
@@ -91,7 +91,7 @@ func authNestedHandshake(t *testing.T) {
 			Kind: "handshake", Times: -1, Error: "403::Handshake denied", FailureReason: "401::Authentication invalid",
 		})
 		l.DropConnections()
-		l.Put(lab.Topic, 3)
+		l.PublishNumbers(lab.Topic, 3)
 		lab.ExpectEnd[*sfstream.AuthError](l)
 		expectMost(l, 3+8, 2+6)
 		handshakes, logins := l.Handshakes(), l.Logins()
@@ -105,11 +105,11 @@ func authNestedHandshake(t *testing.T) {
 func reauthRejectedThenOK(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.FailLogin(2, "unknown_error/retry your request")
 	l.ExpireToken()
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	began := time.Now()
 	l.Expect(2)
 	if took := time.Since(began); took == 0 || took > time.Minute {
@@ -123,7 +123,7 @@ func reauthRejectedThenOK(t *testing.T) {
 	logins := l.Logins()
 	l.FailLogin(-1, "invalid_grant/user is locked")
 	l.ExpireToken()
-	l.Put(lab.Topic, 3)
+	l.PublishNumbers(lab.Topic, 3)
 	lab.ExpectEnd[*sfstream.AuthError](l)
 	l.Pass(time.Hour)
 	if n := l.Logins() - logins; n != 1 {
@@ -146,13 +146,13 @@ func missingAuthHeader(t *testing.T) {
 	}}
 	strip.Store(1) // the handshake
 	l.FollowTopic(through(l, w))
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.ExpectCounts(2, 2)
 	strip.Store(1) // the connect after the next event
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
-	l.Put(lab.Topic, 3)
+	l.PublishNumbers(lab.Topic, 3)
 	l.Expect(3)
 	l.ExpectCounts(3, 3)
 	if n := naked.Load(); n > 0 {
@@ -165,7 +165,7 @@ func busy503Disguised(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic(lab.Doubling())
 	l.Busy503As401(3)
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.Pass(time.Minute)
 	l.ExpectCounts(4, 1)
@@ -176,7 +176,7 @@ func busy503Disguised(t *testing.T) {
 		Kind: "handshake", Times: 2, Error: "403::Handshake denied", FailureReason: "503::Server is too busy. Please try your request again later.",
 	})
 	l.DropConnections()
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	l.ExpectCounts(7, 1)
 	awaitForgotten(l)
@@ -197,10 +197,10 @@ func instanceMoved(t *testing.T) {
 		}
 	}}
 	l.FollowTopic(through(l, w))
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.MoveInstance()
-	l.Put(lab.Topic, 2, 3)
+	l.PublishNumbers(lab.Topic, 2, 3)
 	l.Expect(2, 3)
 	l.ExpectCounts(2, 2)
 	mu.Lock()

@@ -41,7 +41,7 @@ func platformEventNoDate(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.Start()
 	l.Subscribe(lab.Undated)
-	sent := l.Put(lab.Undated, 1, 2)
+	sent := l.PublishNumbers(lab.Undated, 1, 2)
 	for i, want := range sent {
 		m := l.Receive()
 		if n := l.Number(m); n != i+1 || string(m.ReplayID) != string(want.ReplayID) || m.ID != want.ID || !m.Date().IsZero() {
@@ -49,7 +49,7 @@ func platformEventNoDate(t *testing.T) {
 		}
 		m.Ack()
 	}
-	expectCheckpoint(l, lab.Undated, sent[1], func() { l.Put(lab.Undated, 3) }, 3)
+	expectCheckpoint(l, lab.Undated, sent[1], func() { l.PublishNumbers(lab.Undated, 3) }, 3)
 
 	// A reconnect before anything was received skips nothing that has no date.
 	l.Must(l.Client.Close())
@@ -57,7 +57,7 @@ func platformEventNoDate(t *testing.T) {
 	l.Start()
 	l.Subscribe(lab.Undated)
 	l.DropConnections()
-	l.Put(lab.Undated, 4)
+	l.PublishNumbers(lab.Undated, 4)
 	m := l.Receive()
 	for l.Number(m) != 4 {
 		m.Ack() // older ones cannot be told from new ones
@@ -97,7 +97,7 @@ func loginEventStream(t *testing.T) {
 	}
 	m.Ack()
 	expectCheckpoint(l, logins, last, func() { put(2) }, 2)
-	l.Put(logins, 3)
+	l.PublishNumbers(logins, 3)
 	l.Expect(3)
 	finish(l, logins)
 }
@@ -179,7 +179,7 @@ func genericTargeted(t *testing.T) {
 		for _, number := range want {
 			m, err := client.Receive(t.Context())
 			l.Must(err)
-			if n := l.NumberIn(m); n != number || m.Channel != lab.Generic || m.Date().IsZero() {
+			if n := l.Number(m); n != number || m.Channel != lab.Generic || m.Date().IsZero() {
 				t.Errorf("got %d of %s at %v, want %d", n, m.Channel, m.Date(), number)
 			}
 			m.Ack()

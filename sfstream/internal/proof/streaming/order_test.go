@@ -51,7 +51,7 @@ func TestAnEventThatACallOvertookIsNotLost(t *testing.T) {
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(time.Second)
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Other"))
-		got := lab.TakeIDs(t, c, 10*time.Minute)
+		got := lab.TakeReplayIDs(t, c, 10*time.Minute)
 		if strings.Join(got, " ") != "1 2" {
 			t.Errorf("got %v, want 1 2; the new session subscribed after %s", got, after)
 		}
@@ -67,7 +67,7 @@ func TestAnEventThatACallOvertookComesFirst(t *testing.T) {
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(time.Second)
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Other"))
-		if got := lab.TakeIDs(t, c, time.Minute); strings.Join(got, " ") != "1 2" {
+		if got := lab.TakeReplayIDs(t, c, time.Minute); strings.Join(got, " ") != "1 2" {
 			t.Errorf("got %v, want 1 2", got)
 		}
 	})

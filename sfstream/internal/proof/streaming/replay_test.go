@@ -35,23 +35,23 @@ func markStale(l *lab.Lab, channel string) {
 
 func replayInvalidFirst(t *testing.T) {
 	l := lab.NewStreaming(t)
-	l.Put(lab.Topic, 1)
-	orders := l.Put(lab.LabOrders, 1, 2)
-	l.Save(l.Key(lab.APIOf(t), lab.LabOrders), replaystore.Marker{ReplayID: orders[0].ReplayID})
+	l.PublishNumbers(lab.Topic, 1)
+	orders := l.PublishNumbers(lab.Orders, 1, 2)
+	l.Save(l.Key(lab.APIOf(t), lab.Orders), replaystore.Marker{ReplayID: orders[0].ReplayID})
 	markStale(l, lab.Topic)
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Subscribe(lab.Topic)
-	l.ExpectEach(map[string][]int{lab.LabOrders: {2}, lab.Topic: {1}})
+	l.ExpectEach(map[string][]int{lab.Orders: {2}, lab.Topic: {1}})
 	if n := l.GapCount(); n != 1 {
 		t.Errorf("%d gaps", n)
 	}
-	last := l.Put(lab.Topic, 2)
+	last := l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	l.UnknownClient(1)
-	l.Put(lab.Topic, 3)
-	l.Put(lab.LabOrders, 3)
-	l.ExpectEach(map[string][]int{lab.LabOrders: {3}, lab.Topic: {3}})
+	l.PublishNumbers(lab.Topic, 3)
+	l.PublishNumbers(lab.Orders, 3)
+	l.ExpectEach(map[string][]int{lab.Orders: {3}, lab.Topic: {3}})
 	l.Pass(3 * time.Minute)
 	if after := string(l.LastSubscribe(lab.Topic).ReplayID); after < string(last[0].ReplayID) {
 		t.Errorf("subscribed after %s, want %s or later", after, last[0].ReplayID)
@@ -65,7 +65,7 @@ func replayInvalidFirst(t *testing.T) {
 	// Without a fallback it is the error of Subscribe, and the others live on.
 	markStale(l, lab.Topic)
 	l.Start()
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	err := lab.ExpectError[*sfstream.ReplayError](t, l.Client.Subscribe(t.Context(), lab.Topic))
 	if err.Channel != lab.Topic || string(err.Marker.ReplayID) != "987654321" {
 		t.Errorf("%s after %s", err.Channel, err.Marker.ReplayID)
@@ -73,7 +73,7 @@ func replayInvalidFirst(t *testing.T) {
 	lab.Contains(t, err.Error(), lab.Topic, "replay id 987654321")
 	l.Must(l.Client.Err())
 	l.ExpectCounts(3, 2)
-	finish(l, lab.LabOrders)
+	finish(l, lab.Orders)
 }
 
 // replayInvalidOnResubscribe: an outage that is longer than the retention.
@@ -82,15 +82,15 @@ func replayInvalidOnResubscribe(t *testing.T) {
 		l := lab.NewStreaming(t)
 		l.FollowTopic(sfstream.WithReplayFallback(fallback))
 		if fallback != sfstream.FallbackFail {
-			l.Subscribe(lab.LabOrders)
+			l.Subscribe(lab.Orders)
 		}
-		l.Put(lab.Topic, 1)
+		l.PublishNumbers(lab.Topic, 1)
 		l.Expect(1)
 		l.Outage(10*time.Hour, func() {
-			l.Put(lab.Topic, 2)
-			l.Put(lab.LabOrders, 1)
+			l.PublishNumbers(lab.Topic, 2)
+			l.PublishNumbers(lab.Orders, 1)
 			l.Pass(20 * time.Hour)
-			l.Put(lab.Topic, 3) // 2 is too old when the outage ends
+			l.PublishNumbers(lab.Topic, 3) // 2 is too old when the outage ends
 		})
 		if fallback == sfstream.FallbackFail {
 			if err := lab.ExpectEnd[*sfstream.ReplayError](l); err.Channel != lab.Topic {
@@ -104,8 +104,8 @@ func replayInvalidOnResubscribe(t *testing.T) {
 			want = []int{4}
 		}
 		l.Pass(2 * time.Minute)
-		l.Put(lab.Topic, 4)
-		l.ExpectEach(map[string][]int{lab.LabOrders: {1}, lab.Topic: want})
+		l.PublishNumbers(lab.Topic, 4)
+		l.ExpectEach(map[string][]int{lab.Orders: {1}, lab.Topic: want})
 		if n := l.GapCount(); n != 1 {
 			t.Errorf("%v: %d gaps", fallback, n)
 		}
@@ -120,17 +120,17 @@ func replayInvalidOnResubscribe(t *testing.T) {
 func replayInvalidThenBusy(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic(sfstream.WithReplayFallback(sfstream.FallbackNew), lab.Doubling())
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", After: 1, Times: 4, Error: "503::Server is too busy"})
-	l.Outage(30*time.Hour, func() { l.Put(lab.Topic, 2) })
+	l.Outage(30*time.Hour, func() { l.PublishNumbers(lab.Topic, 2) })
 	for l.GapCount() == 0 {
 		l.Pass(time.Second)
 	}
 	l.Pass(5 * time.Second)
-	l.Put(lab.Topic, 3)
+	l.PublishNumbers(lab.Topic, 3)
 	l.Pass(time.Minute)
-	l.Put(lab.Topic, 4)
+	l.PublishNumbers(lab.Topic, 4)
 	l.Expect(3, 4)
 	if n := l.GapCount(); n != 1 {
 		t.Errorf("%d gaps", n)
@@ -145,15 +145,15 @@ func replayInvalidThenBusy(t *testing.T) {
 func replayAgedIdle(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.Pass(50 * time.Hour) // the load balancer's cookie runs out meanwhile
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	l.Pass(30 * time.Hour)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "handshake", Delay: 10 * time.Second})
 	l.DropConnections()
-	l.Put(lab.Topic, 3)
+	l.PublishNumbers(lab.Topic, 3)
 	l.Expect(3)
 	l.ExpectPossibleGaps(2)
 	awaitForgotten(l)
@@ -165,11 +165,11 @@ func replayKeyMissing(t *testing.T) {
 	var sent subscribeBodies
 	l.Start(through(l, &wire{request: sent.look(t)}), sfstream.WithReplayFallback(sfstream.FallbackAll))
 	filtered := lab.Topic + "?Name='A'&City__c='B'"
-	for _, channel := range []string{filtered, lab.LabOrders, lab.Generic} {
+	for _, channel := range []string{filtered, lab.Orders, lab.Generic} {
 		l.Subscribe(channel)
 	}
 	l.UnknownClient(1)
-	l.Put(lab.LabOrders, 1, 2)
+	l.PublishNumbers(lab.Orders, 1, 2)
 	l.Expect(1, 2)
 	l.Pass(time.Minute)
 	subscribes := sent.all()
@@ -195,17 +195,17 @@ func replayKeyMissing(t *testing.T) {
 		t.Errorf("%d gaps", n)
 	}
 	l.ExpectCounts(2, 1)
-	finish(l, lab.LabOrders)
+	finish(l, lab.Orders)
 }
 
 func bigReplayID(t *testing.T) {
 	for _, id := range []uint64{1<<31 + 7, 1<<53 + 1, 1<<63 + 3} {
-		for _, channel := range []string{lab.Topic, lab.LabOrders} {
+		for _, channel := range []string{lab.Topic, lab.Orders} {
 			l := lab.NewStreaming(t)
 			l.Start()
 			l.Subscribe(channel)
 			l.Must(l.RestartReplay(channel, id))
-			l.Put(channel, 1)
+			l.PublishNumbers(channel, 1)
 			m := l.Receive()
 			want := strconv.FormatUint(id, 10)
 			if got := string(m.ReplayID); got != want {
@@ -219,7 +219,7 @@ func bigReplayID(t *testing.T) {
 			if got := string(l.Marker(channel).ReplayID); got != want {
 				t.Errorf("the marker is at %s, want %s", got, want)
 			}
-			l.Put(channel, 2)
+			l.PublishNumbers(channel, 2)
 			l.Start()
 			l.Subscribe(channel)
 			l.ExpectSubscribe(channel, "CUSTOM", []byte(want))
@@ -234,7 +234,7 @@ func bigReplayID(t *testing.T) {
 func idGapsAndReverseTx(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	now := time.Now()
 	var last sfstreamtest.Event
 	for i := range 50 {
@@ -242,30 +242,30 @@ func idGapsAndReverseTx(t *testing.T) {
 	}
 	l.Expect(lab.Numbers(0, 49)...)
 	l.Must(l.Client.Close())
-	if got := string(l.Marker(lab.LabOrders).ReplayID); got != string(last.ReplayID) {
+	if got := string(l.Marker(lab.Orders).ReplayID); got != string(last.ReplayID) {
 		t.Errorf("the marker is at %s, want %s", got, last.ReplayID)
 	}
 	l.Start()
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.ExpectQuiet(time.Minute)
 	if n := l.GapCount(); n != 0 {
 		t.Errorf("%d gaps", n)
 	}
 	l.ExpectUnworried()
-	finish(l, lab.LabOrders)
+	finish(l, lab.Orders)
 }
 
 func replayMinus2Backlog(t *testing.T) {
 	const stored, live = 5000, 50
 	l := lab.NewStreaming(t, sfstreamtest.WithReplyEvents(100))
-	l.Put(lab.Topic, lab.Numbers(1, stored)...)
+	l.PublishNumbers(lab.Topic, lab.Numbers(1, stored)...)
 	l.Start(sfstream.WithReplay(sfstream.ReplayAll))
 	l.Subscribe(lab.Topic)
 	next := stored
 	for want := 1; want <= stored+live; want++ {
 		if want%100 == 0 {
 			next++
-			l.Put(lab.Topic, next)
+			l.PublishNumbers(lab.Topic, next)
 		}
 		m := l.Receive()
 		if n := l.Number(m); n != want {
@@ -282,12 +282,12 @@ func orgMigration(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.Must(l.RestartReplay(lab.Topic, 5_000_000))
 	l.FollowTopic()
-	l.Put(lab.Topic, 1, 2)
+	l.PublishNumbers(lab.Topic, 1, 2)
 	l.Expect(1, 2)
 	l.Must(l.Client.Close())
 	l.Pass(30 * time.Hour)
 	l.Must(l.RestartReplay(lab.Topic, 5))
-	moved := l.Put(lab.Topic, 3, 4)
+	moved := l.PublishNumbers(lab.Topic, 3, 4)
 	l.FollowTopic(sfstream.WithReplayFallback(sfstream.FallbackAll))
 	l.Expect(3, 4)
 	if n := l.GapCount(); n != 1 {
@@ -297,7 +297,7 @@ func orgMigration(t *testing.T) {
 	if got := string(l.Marker(lab.Topic).ReplayID); got != string(moved[1].ReplayID) {
 		t.Errorf("the marker is at %s, want %s", got, moved[1].ReplayID)
 	}
-	l.Put(lab.Topic, 5)
+	l.PublishNumbers(lab.Topic, 5)
 	l.FollowTopic()
 	l.ExpectSubscribe(lab.Topic, "CUSTOM", moved[1].ReplayID)
 	l.Expect(5)
@@ -305,9 +305,9 @@ func orgMigration(t *testing.T) {
 	// While the program runs it is not even a gap: all that came since is there.
 	l.Pass(3 * time.Minute)
 	l.Must(l.RestartReplay(lab.Topic, 1))
-	l.Put(lab.Topic, 6)
+	l.PublishNumbers(lab.Topic, 6)
 	l.DropConnections()
-	l.Put(lab.Topic, 7)
+	l.PublishNumbers(lab.Topic, 7)
 	l.Expect(6, 7)
 	awaitForgotten(l)
 	finish(l, lab.Topic)

@@ -26,7 +26,7 @@ func streamingReplies() []scenario {
 func errorWithColons(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.Start()
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	for text, code := range map[string]sfstream.Code{
 		"400::Unsupported API version. Only API versions '37.0' and later are supported. URI format: '/cometd/66.0'": sfstream.Invalid,
 		"400:a,b:Query fields {x::y} do not exist on the topic entity: see 403::Unknown":                             sfstream.Invalid,
@@ -46,10 +46,10 @@ func errorWithColons(t *testing.T) {
 		}
 		lab.Contains(t, err.Error(), text)
 		if len(l.Client.Subscriptions()) == 0 {
-			l.Subscribe(lab.LabOrders)
+			l.Subscribe(lab.Orders)
 		}
 	}
-	finish(l, lab.LabOrders)
+	finish(l, lab.Orders)
 }
 
 // repliesWithout is a test of replies that a server writes otherwise.
@@ -58,20 +58,20 @@ func repliesWithout(part *regexp.Regexp, instead string) func(t *testing.T) {
 		l := lab.NewStreaming(t)
 		w := &wire{response: func(body string) string { return part.ReplaceAllString(body, instead) }}
 		l.FollowTopic(through(l, w))
-		l.Put(lab.Topic, 1, 2)
+		l.PublishNumbers(lab.Topic, 1, 2)
 		l.Expect(1, 2)
-		l.Subscribe(lab.LabOrders)
+		l.Subscribe(lab.Orders)
 		l.Reject(lab.Generic, 1, "403::No access on channel")
 		err := l.Client.Subscribe(t.Context(), lab.Generic)
 		if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.PermissionDenied {
 			t.Errorf("%v is %v", e, e.Code)
 		}
 		l.UnknownClient(1)
-		l.Put(lab.LabOrders, 1)
+		l.PublishNumbers(lab.Orders, 1)
 		l.Expect(1)
-		l.Put(lab.LabOrders, 2)
-		l.Put(lab.Topic, 3)
-		l.ExpectEach(map[string][]int{lab.LabOrders: {2}, lab.Topic: {3}})
+		l.PublishNumbers(lab.Orders, 2)
+		l.PublishNumbers(lab.Topic, 3)
+		l.ExpectEach(map[string][]int{lab.Orders: {2}, lab.Topic: {3}})
 		l.Pass(3 * time.Minute)
 		l.ExpectCounts(2, 1)
 		finish(l, lab.Topic)
@@ -82,7 +82,7 @@ func repliesWithout(part *regexp.Regexp, instead string) func(t *testing.T) {
 func curlyQuotes(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	for text, code := range map[string]sfstream.Code{
 		"400::The channel you requested to subscribe to doesn’t exist {/topic/LabTopic}":                                              sfstream.NotFound,
 		"400::The channel you requested to subscribe to does not exist.":                                                              sfstream.NotFound,
@@ -101,7 +101,7 @@ func curlyQuotes(t *testing.T) {
 	}
 
 	// One space or two, a trailing dot or none: it is a stale id.
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	markStale(l, lab.Topic)
 	l.Reject(lab.Topic, 1, "400::The replayId {987654321} you provided was Invalid. Please provide a valid ID")
 	l.Subscribe(lab.Topic)

@@ -31,13 +31,13 @@ func streamingSessions() []scenario {
 func unknownClientConnect(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
-	l.Put(lab.Topic, 1, 2)
+	l.PublishNumbers(lab.Topic, 1, 2)
 	l.Expect(1, 2)
 	l.UnknownClient(1)
 	l.FailCometD(sfstreamtest.CometDFault{Kind: "handshake", Delay: 10 * time.Second})
-	last := l.Put(lab.Topic, 3)
+	last := l.PublishNumbers(lab.Topic, 3)
 	l.Expect(3)
-	l.Put(lab.Topic, 4, 5) // while there is no session
+	l.PublishNumbers(lab.Topic, 4, 5) // while there is no session
 	lab.Within(t, 10*time.Second, func() { l.Expect(4, 5) })
 	l.ExpectSubscribe(lab.Topic, "CUSTOM", last[0].ReplayID)
 	l.ExpectCounts(2, 1)
@@ -50,20 +50,20 @@ func unknownClientConnect(t *testing.T) {
 func unknownClientSubscribe(t *testing.T) {
 	for _, opts := range [][]sfstreamtest.Option{nil, {sfstreamtest.WithUnknownClientAdvice()}} {
 		l := lab.NewStreaming(t, opts...)
-		for _, channel := range []string{lab.Topic, lab.LabOrders} {
+		for _, channel := range []string{lab.Topic, lab.Orders} {
 			l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Channel: channel, Error: "403::Unknown client"})
 			if l.Client == nil {
 				l.Start()
 			}
 			l.Subscribe(channel)
-			l.Put(channel, 1)
+			l.PublishNumbers(channel, 1)
 			l.Expect(1)
 			l.Pass(time.Minute)
 		}
 		l.ExpectCounts(3, 1)
-		l.Put(lab.Topic, 2)
-		l.Put(lab.LabOrders, 2)
-		l.ExpectEach(map[string][]int{lab.Topic: {2}, lab.LabOrders: {2}})
+		l.PublishNumbers(lab.Topic, 2)
+		l.PublishNumbers(lab.Orders, 2)
+		l.ExpectEach(map[string][]int{lab.Topic: {2}, lab.Orders: {2}})
 		finish(l, lab.Topic)
 	}
 }
@@ -72,9 +72,9 @@ func legacy402Interval(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
 	l.LegacyUnknownClient(1)
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	connects, handshakes := l.Times("connect"), l.Times("handshake")
 	if len(connects) < 3 || len(handshakes) != 2 {
@@ -92,11 +92,11 @@ func reconnectWindow(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
 	var got []int
-	l.Put(lab.Topic, 1, 2, 3)
+	l.PublishNumbers(lab.Topic, 1, 2, 3)
 	for m := range l.Client.Messages(t.Context()) {
 		got = append(got, l.Number(m))
 		if len(got) <= 3 {
-			l.Put(lab.Topic, 3+len(got))
+			l.PublishNumbers(lab.Topic, 3+len(got))
 			l.Pass(10 * time.Minute)
 		}
 		if len(got) == 6 {
@@ -116,7 +116,7 @@ func reconnectWindow(t *testing.T) {
 func reconnectWindowPassed(t *testing.T) {
 	l := lab.NewStreaming(t, sfstreamtest.WithReplyEvents(1))
 	l.FollowTopic(sfstream.WithPrefetch(1))
-	l.Put(lab.Topic, lab.Numbers(1, 6)...)
+	l.PublishNumbers(lab.Topic, lab.Numbers(1, 6)...)
 	for i := range 6 {
 		m := l.Receive()
 		if n := l.Number(m); n != i+1 {
@@ -138,7 +138,7 @@ func queueFull(t *testing.T) {
 	const prefetch, reply, backlog = 20, 20, 10 * (20 + 20)
 	l := lab.NewStreaming(t, sfstreamtest.WithReplyEvents(reply))
 	l.FollowTopic(sfstream.WithPrefetch(prefetch))
-	l.Put(lab.Topic, lab.Numbers(1, backlog)...)
+	l.PublishNumbers(lab.Topic, lab.Numbers(1, backlog)...)
 	for want := 1; want <= backlog; want++ {
 		m := l.Receive()
 		if n := l.Number(m); n != want {
@@ -162,13 +162,13 @@ func adviceNonePlain(t *testing.T) {
 	l.FollowTopic()
 	fault := sfstreamtest.CometDFault{Kind: "connect", Error: "499::Something that has never been seen", Advice: `{"reconnect":"none","interval":0}`}
 	l.FailCometD(fault)
-	l.Put(lab.Topic, 1)
+	l.PublishNumbers(lab.Topic, 1)
 	l.Expect(1)
 	l.Pass(15 * time.Minute)
 	l.ExpectCounts(2, 1)
 	fault.Times = -1
 	l.FailCometD(fault)
-	l.Put(lab.Topic, 2)
+	l.PublishNumbers(lab.Topic, 2)
 	l.Expect(2)
 	began := time.Now()
 	err := lab.ExpectEnd[*sfstream.ServerError](l)
@@ -184,7 +184,7 @@ func adviceNonePlain(t *testing.T) {
 	if n := l.Handshakes(); n != before || n > 2+25 {
 		t.Errorf("%d handshakes, %d of them when it had ended", n, n-before)
 	}
-	if err := l.Client.Subscribe(t.Context(), lab.LabOrders); !errors.As(err, new(*sfstream.ServerError)) {
+	if err := l.Client.Subscribe(t.Context(), lab.Orders); !errors.As(err, new(*sfstream.ServerError)) {
 		t.Errorf("Subscribe of a client that has ended: %v", err)
 	}
 	leave(l)
@@ -195,7 +195,7 @@ func adviceHandshakeLoop(t *testing.T) {
 	l.FollowTopic(lab.Doubling())
 	l.HandshakeAdviceLoop(8)
 	l.UnknownClient(1)
-	l.Put(lab.Topic, 1) // the connect after this one begins it
+	l.PublishNumbers(lab.Topic, 1) // the connect after this one begins it
 	l.Expect(1)
 	l.Pass(10 * time.Minute)
 	l.ExpectCounts(10, 1)
@@ -214,7 +214,7 @@ func adviceHandshakeLoopWithEvents(t *testing.T) {
 	l.HandshakeAdviceLoop(-1)
 	l.UnknownClient(1)
 	for i := range 600 {
-		l.Put(lab.Topic, i)
+		l.PublishNumbers(lab.Topic, i)
 		l.Pass(100 * time.Millisecond)
 	}
 	l.Expect(lab.Numbers(0, 599)...)

@@ -38,7 +38,7 @@ func TestStreaming(t *testing.T) {
 func putTogether(l *lab.Lab, channel string, numbers ...int) {
 	l.T.Helper()
 	l.DailyLimit(time.Hour)
-	l.Put(channel, numbers...)
+	l.PublishNumbers(channel, numbers...)
 	l.DailyLimit(0)
 	synctest.Wait()
 }
@@ -55,7 +55,7 @@ func expectMost(l *lab.Lab, handshakes, logins int) {
 // finish uses the client once more after all that happened to it, and ends it.
 func finish(l *lab.Lab, channel string) {
 	l.T.Helper()
-	l.Put(channel, 9999)
+	l.PublishNumbers(channel, 9999)
 	l.ExpectEach(map[string][]int{channel: {9999}})
 	l.Must(l.Client.Err())
 	if n := l.Sessions(); n != 1 {

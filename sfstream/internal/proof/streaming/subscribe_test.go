@@ -82,22 +82,22 @@ func filteredTopic(t *testing.T) {
 		}
 		l.Start()
 		l.Subscribe(filtered)
-		l.Subscribe(lab.LabOrders)
+		l.Subscribe(lab.Orders)
 		publish(1, "A", "X")
 		publish(0, "X", "X")
 		publish(2, "X", "B")
 		last := publish(3, "A", "B")
-		l.Put(lab.LabOrders, 1)
-		l.ExpectEach(map[string][]int{filtered: {1, 2, 3}, lab.LabOrders: {1}})
+		l.PublishNumbers(lab.Orders, 1)
+		l.ExpectEach(map[string][]int{filtered: {1, 2, 3}, lab.Orders: {1}})
 		if err := l.Client.Subscribe(t.Context(), lab.Topic); !errors.Is(err, sfstream.ErrAlreadySubscribed) {
 			t.Errorf("subscribed to the same topic twice: %v", err)
 		}
 		l.UnknownClient(1)
 		publish(4, "A", "A")
-		l.Put(lab.LabOrders, 2)
+		l.PublishNumbers(lab.Orders, 2)
 		publish(0, "Y", "Y")
 		publish(5, "A", "A")
-		l.ExpectEach(map[string][]int{filtered: {4, 5}, lab.LabOrders: {2}})
+		l.ExpectEach(map[string][]int{filtered: {4, 5}, lab.Orders: {2}})
 		l.ExpectCounts(2, 1)
 		publish(6, "A", "A")
 		l.ExpectEach(map[string][]int{filtered: {6}})
@@ -119,7 +119,7 @@ func noSuchChannel(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.Must(l.DefineEvent("/event/Denied__e", lab.Schema("Denied__e")))
 	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
-	l.Subscribe(lab.LabOrders)
+	l.Subscribe(lab.Orders)
 	l.Reject("/event/Denied__e", 2, "403:denied_by_security_policy:create_denied")
 	for _, refused := range []struct {
 		channel string
@@ -137,17 +137,17 @@ func noSuchChannel(t *testing.T) {
 		if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != refused.code || e.Channel != refused.channel {
 			t.Errorf("%s: %v is %v of %s", refused.channel, e, e.Code, e.Channel)
 		}
-		l.Put(lab.LabOrders, 1)
+		l.PublishNumbers(lab.Orders, 1)
 		l.Expect(1)
 	}
 	if n := l.GapCount(); n != 0 {
 		t.Errorf("%d gaps", n)
 	}
-	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.LabOrders}) {
+	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.Orders}) {
 		t.Errorf("subscriptions %v", got)
 	}
 	l.ExpectCounts(1, 1)
-	finish(l, lab.LabOrders)
+	finish(l, lab.Orders)
 }
 
 // bulkPartial: after a reconnect one request asks for three channels, and the
@@ -159,14 +159,14 @@ func bulkPartial(t *testing.T) {
 		refused = append(refused, channel+" "+err.Error())
 		return true
 	}}))
-	channels := []string{lab.Topic, lab.LabOrders, lab.Generic}
+	channels := []string{lab.Topic, lab.Orders, lab.Generic}
 	for _, channel := range channels {
 		l.Subscribe(channel)
 	}
-	l.Reject(lab.LabOrders, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
+	l.Reject(lab.Orders, 1, "400::Query fields {Gone__c} do not exist on the topic entity")
 	l.DropConnections()
 	for _, channel := range channels {
-		l.Put(channel, 1)
+		l.PublishNumbers(channel, 1)
 	}
 	l.ExpectEach(map[string][]int{lab.Topic: {1}, lab.Generic: {1}})
 	var together []sfstreamtest.CometDRequest
@@ -178,7 +178,7 @@ func bulkPartial(t *testing.T) {
 	if together = together[3:]; len(together) != 3 || together[0].Bytes != together[2].Bytes || together[0].Bytes < 400 {
 		t.Errorf("they were not asked for in one request: %+v", together)
 	}
-	if len(refused) != 1 || !strings.HasPrefix(refused[0], lab.LabOrders) {
+	if len(refused) != 1 || !strings.HasPrefix(refused[0], lab.Orders) {
 		t.Errorf("refused: %v", refused)
 	}
 	if got := l.Client.Subscriptions(); !slices.Equal(got, []string{lab.Topic, lab.Generic}) {
@@ -210,7 +210,7 @@ func oversizeRequest(t *testing.T) {
 		before := len(l.CometDRequests())
 		l.DropConnections()
 		for channel, numbers := range want {
-			l.Put(channel, numbers...)
+			l.PublishNumbers(channel, numbers...)
 		}
 		l.ExpectEach(want)
 		for _, r := range l.CometDRequests()[before:] {
@@ -219,9 +219,9 @@ func oversizeRequest(t *testing.T) {
 			}
 		}
 		l.ExpectCounts(2, 1)
-		l.Subscribe(lab.LabOrders)
+		l.Subscribe(lab.Orders)
 		awaitForgotten(l)
-		finish(l, lab.LabOrders)
+		finish(l, lab.Orders)
 	}
 }
 

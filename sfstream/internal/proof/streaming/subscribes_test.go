@@ -67,7 +67,7 @@ func TestOneWrongDateSkipsNothing(t *testing.T) {
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/First"))
 		<-time.After(time.Second)
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
-		if got := lab.TakeIDs(t, c, time.Minute); len(got) != 1 {
+		if got := lab.TakeReplayIDs(t, c, time.Minute); len(got) != 1 {
 			t.Errorf("got %v, want [7], published after Subscribe", got)
 		}
 	})
@@ -83,7 +83,7 @@ func TestAHugeErrorIsCut(t *testing.T) {
 			}
 			return nil, nil
 		}
-		log := new(lab.LogBuffer)
+		log := new(lab.Log)
 		c := s.Client(t, sfstream.WithLogger(log.Logger()))
 		err := c.Subscribe(t.Context(), "/topic/Lab")
 		if n := len(err.Error()); n > 10_000 || len(log.String()) > 100_000 {
@@ -160,7 +160,7 @@ func TestLeftoversOfAnUnsubscribedChannelAreNotTheNewOnes(t *testing.T) {
 		lab.Must(t, c.Unsubscribe(t.Context(), "/topic/Lab"))
 		<-time.After(4 * time.Second)
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab", sfstream.From(sfstream.ReplayAfter([]byte("5")))))
-		got := lab.TakeIDs(t, c, time.Minute)
+		got := lab.TakeReplayIDs(t, c, time.Minute)
 		if len(got) == 0 || got[0] != "6" {
 			t.Errorf("got %v, want 6 to 20 in order; %d handshakes", got, s.Count("handshake"))
 		}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -29,7 +28,9 @@ type ScriptedMessage struct {
 	} `json:"ext"`
 }
 
-// ScriptedOrg is a scripted Bayeux server without network: an http.RoundTripper.
+// ScriptedOrg is a Bayeux server without network: an http.RoundTripper. It is for tests of replies
+// that sfstreamtest does not give, because no server should: broken ones, those of another order, at
+// an exact moment or to an exact request. All other tests follow a Lab's org.
 type ScriptedOrg struct {
 	mu     sync.Mutex
 	Counts map[string]int // by last part of the channel
@@ -134,26 +135,4 @@ func (s *ScriptedOrg) Client(t *testing.T, opts ...sfstream.Option) *sfstream.Cl
 	t.Cleanup(func() { _ = c.Close() })
 	Must(t, c.Open(t.Context()))
 	return c
-}
-
-// InStreamingBubble runs a test in a bubble, over the Streaming API.
-func InStreamingBubble(t *testing.T, run func(t *testing.T)) {
-	t.Run("cometd", func(t *testing.T) { synctest.Test(t, run) })
-}
-
-// TakeIDs receives and acks what comes within a time, and returns the replay ids.
-func TakeIDs(t *testing.T, c *sfstream.Client, d time.Duration) (ids []string) {
-	t.Helper()
-	end := time.Now().Add(d)
-	for time.Now().Before(end) {
-		for c.Pending() > 0 {
-			m, err := c.Receive(t.Context())
-			Must(t, err)
-			ids = append(ids, string(m.ReplayID))
-			m.Ack()
-		}
-		<-time.After(time.Second)
-		synctest.Wait()
-	}
-	return ids
 }
