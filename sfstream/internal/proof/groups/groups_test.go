@@ -56,7 +56,7 @@ func newProgram(t *testing.T, seed uint64, via sfstream.Transport) *program {
 	}
 	r := &program{t: t, rng: rng, log: l, via: via, last: -1}
 	r.model = &programModel{log: l, handled: make(map[int]bool), given: make(map[int]bool)}
-	r.store = &checkedStore{Memory: replaystore.NewMemory(), model: r.model, drops: rng.IntN(5) == 0}
+	r.store = &checkedStore{Store: lab.NewStore(t), model: r.model, drops: rng.IntN(5) == 0}
 	// What rides on the reply to a call may have overtaken others: it moves no marker yet.
 	r.model.lax = r.store.drops || l.shape.ride && via == sfstream.CometD
 	r.mode = []string{"auto", "auto", "receive", "manual", "run", "transactions"}[rng.IntN(6)]

@@ -237,9 +237,9 @@ func (m *programModel) againLocked(from int) {
 	m.log.mu.Unlock()
 }
 
-// checkedStore checks what is saved; a copy of it is what a crash leaves.
+// checkedStore checks what is saved.
 type checkedStore struct {
-	*replaystore.Memory
+	*lab.Store
 	drops bool // it keeps no groups
 	mu    sync.Mutex
 	model *programModel // nil: nobody listens any more
@@ -259,25 +259,14 @@ func (s *checkedStore) Save(ctx context.Context, markers map[replaystore.Key]rep
 			}
 		}
 	}
-	return s.Memory.Save(ctx, markers)
+	return s.Store.Save(ctx, markers)
 }
 
 // crash leaves the store as it is: what is saved from now on never happened.
 func (s *checkedStore) crash() *checkedStore {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := &checkedStore{Memory: replaystore.NewMemory(), model: s.model, drops: s.drops}
-	all, err := s.All(context.Background())
-	if err == nil {
-		markers := make(map[replaystore.Key]replaystore.Marker)
-		for key, marker := range all {
-			markers[key] = marker
-		}
-		err = left.Memory.Save(context.Background(), markers)
-	}
-	if err != nil {
-		panic(err)
-	}
+	left := &checkedStore{Store: s.Snapshot(), model: s.model, drops: s.drops}
 	s.model = nil
 	return left
 }

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
@@ -36,7 +35,7 @@ func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 				}
 				return nil, nil
 			}
-			store := &checkedStore{Memory: replaystore.NewMemory()}
+			store := lab.NewStore(t)
 			opts := []sfstream.Option{sfstream.WithReplay(sfstream.ReplayAll), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { gaps <- g }})}
 			c := s.Client(t, append(opts, sfstream.WithReplayStore(store))...)
 			lab.Must(t, c.Subscribe(t.Context(), "/data/AccountChangeEvent"))
@@ -50,7 +49,7 @@ func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 				lose.Store(true)
 				time.Sleep(time.Hour)
 			case "crash":
-				store = store.crash()
+				store = store.Snapshot()
 				fallthrough
 			case "polite":
 				lab.Must(t, c.Close())
