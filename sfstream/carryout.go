@@ -197,8 +197,9 @@ func (l *link) tellLimit(err error) {
 	}
 }
 
-// next drops the token where a verdict, of channel f unless that is nil, wants a new login, and says
-// when the next attempt is to come. The fatal error is that of a login budget that is used up, or of a backoff that says stop.
+// next drops the token where a verdict, of channel f unless that is nil, wants a new login, and
+// says when the next attempt is to come. The fatal error is that of a login budget that is used up,
+// or of a backoff that says stop.
 func (l *link) next(v verdict, f *feed) (wait time.Duration, renewed bool, fatal error) {
 	logins := l.logins
 	wait = v.wait

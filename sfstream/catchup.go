@@ -6,14 +6,14 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
-// proofEvery is how often an event is looked at for a proof that the session has caught up: reading a
-// date costs more than receiving an event.
+// proofEvery is how often an event is looked at for a proof that the session has caught up: reading
+// a date costs more than receiving an event.
 const proofEvery = time.Minute
 
 // catchUp is what shows that the present session of a channel has caught up with what is published.
 // Over the Pub/Sub API a keepalive shows it. Over the Streaming API a server that sends nothing may
-// be looking for the position in a backlog, for hours (bayeux/PROTOCOL.md, "Seeking"): a session has
-// caught up only if it began at "new" or has brought an event of now.
+// be looking for the position in a backlog, for hours (bayeux/PROTOCOL.md, "Seeking"): a session
+// has caught up only if it began at "new" or has brought an event of now.
 type catchUp struct {
 	began  time.Time // when the session was asked for, by the local clock
 	proven bool      // the session has caught up; only asked for over the Streaming API

@@ -12,9 +12,9 @@ import (
 
 // This file has what a session brings to a channel: events, keepalives, and its end.
 
-// deliver queues the messages of one batch and moves the position behind them. It reports whether one
-// of them had not come before. provisional says that messages that belong before these may be still
-// to come.
+// deliver queues the messages of one batch and moves the position behind them. It reports whether
+// one of them had not come before. provisional says that messages that belong before these may be
+// still to come.
 func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
 	now := f.clock.Now()
 	f.worked()
@@ -47,8 +47,8 @@ func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
 	return news
 }
 
-// single gives a message of a slab, which shares its id with no other, its state. It reports whether
-// the message had not come before.
+// single gives a message of a slab, which shares its id with no other, its state. It reports
+// whether the message had not come before.
 func (f *feed) single(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
 	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: m.tellApart()}
 	if f.duplicates.Seen(event) {
@@ -88,9 +88,9 @@ func (f *feed) single(slab *slab, i int, m *Message, provisional bool, now time.
 	return true
 }
 
-// repeated deals with a message that has come before. Where it had come before its turn and comes in
-// its turn now, the position moves to it, and so does the marker, unless it is there already: an event
-// that it had overtaken may have taken the marker back.
+// repeated deals with a message that has come before. Where it had come before its turn and comes
+// in its turn now, the position moves to it, and so does the marker, unless it is there already: an
+// event that it had overtaken may have taken the marker back.
 func (f *feed) repeated(slab *slab, i int, m *Message, event recent.Event, provisional bool) {
 	p := &f.progress
 	slab.Duplicate(i)
@@ -127,8 +127,8 @@ func (f *feed) proves(m *Message, now time.Time) {
 	}
 }
 
-// grouped gives a message of a slab, on a channel that has groups, its state. It reports whether the
-// message had not come before.
+// grouped gives a message of a slab, on a channel that has groups, its state. It reports whether
+// the message had not come before.
 func (f *feed) grouped(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
 	gs, p := f.groups, &f.progress
 	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: m.identity()}
@@ -186,8 +186,8 @@ func (f *feed) resent(slab *slab, i int, g *group, event recent.Event, remembere
 	f.status.resent()
 }
 
-// crowded notes that a group has grown: one of several events needs credit of its own, and more than a
-// marker can name are worth a warning.
+// crowded notes that a group has grown: one of several events needs credit of its own, and more
+// than a marker can name are worth a warning.
 func (f *feed) crowded(g *group) {
 	switch g.known.Len() {
 	case 2:
@@ -198,8 +198,8 @@ func (f *feed) crowded(g *group) {
 	}
 }
 
-// closed moves the position behind a group that is whole, and lets the marker follow when all of it is
-// handled. slab has the last message of the group, unless an earlier one has.
+// closed moves the position behind a group that is whole, and lets the marker follow when all of it
+// is handled. slab has the last message of the group, unless an earlier one has.
 func (f *feed) closed(g *group, slab *slab) {
 	p := &f.progress
 	p.moveTo(g.id, nil)
@@ -216,8 +216,8 @@ func (f *feed) closed(g *group, slab *slab) {
 	}
 }
 
-// sharesID reports whether m is another event than the last one and has its id, on a channel that is
-// not known to have groups.
+// sharesID reports whether m is another event than the last one and has its id, on a channel that
+// is not known to have groups.
 func (f *feed) sharesID(m *Message) bool {
 	last := f.progress.last
 	return last != nil && len(m.ReplayID) > 0 && bytes.Equal(last.ReplayID, m.ReplayID) && last.identity() != m.identity()
@@ -242,9 +242,9 @@ func (f *feed) startGroups(slab *slab, first []Message) {
 	f.groups.moveTo(g)
 }
 
-// quiet notes that the server has sent all that there is, up to an id if it names one. whole says that
-// the server would have gone on with a group. Over the Streaming API that is so only in a session
-// that has caught up.
+// quiet notes that the server has sent all that there is, up to an id if it names one. whole says
+// that the server would have gone on with a group. Over the Streaming API that is so only in a
+// session that has caught up.
 func (f *feed) quiet(latest []byte, whole bool) {
 	p, streams := &f.progress, f.streams()
 	now := f.clock.Now()
@@ -302,8 +302,8 @@ func (f *feed) undeliverable(id []byte) {
 	f.progress.newFrom(id)
 }
 
-// sessionEnded forgets what was of the session only. What it has brought before its turn comes again,
-// with what that may have overtaken.
+// sessionEnded forgets what was of the session only. What it has brought before its turn comes
+// again, with what that may have overtaken.
 func (f *feed) sessionEnded() {
 	f.sub.End()
 	if proven := f.catchUp.end(); proven && f.streams() {

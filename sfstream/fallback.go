@@ -34,8 +34,8 @@ func (f *feed) resume(v verdict) {
 	}
 }
 
-// seekGroup makes the next session seek the first open group from the oldest retained event on, because
-// the position before it is not retained any more.
+// seekGroup makes the next session seek the first open group from the oldest retained event on,
+// because the position before it is not retained any more.
 func (f *feed) seekGroup() {
 	g := f.groups.seek()
 	f.progress.position = position{skip: skipper{before: g.date, until: g.id}}

@@ -16,9 +16,9 @@ import (
 // unackedWarning is how long a channel may wait for Ack before the log warns.
 const unackedWarning = time.Minute
 
-// feed is one followed channel as its link sees it: its state, where it is, and what is known of its
-// present session. Once it has joined a link, only the goroutine of that link's run touches it, except
-// where a field says otherwise.
+// feed is one followed channel as its link sees it: its state, where it is, and what is known of
+// its present session. Once it has joined a link, only the goroutine of that link's run touches it,
+// except where a field says otherwise.
 //
 // deliver.go has what a session does to a channel, fallback.go how a channel resumes elsewhere than
 // where it was, start.go how it begins.
@@ -145,8 +145,8 @@ func (f *feed) worked() {
 	f.refusal = refusal{since: time.Now()}
 }
 
-// limitWait shortens a wait to what WithReconnectTimeout leaves of it. The error says that nothing is
-// left.
+// limitWait shortens a wait to what WithReconnectTimeout leaves of it. The error says that nothing
+// is left.
 func (f *feed) limitWait(wait time.Duration, cause error) (time.Duration, error) {
 	limit, down := f.cfg.reconnectTimeout, time.Since(f.refusal.since)
 	if limit <= 0 {
@@ -158,8 +158,8 @@ func (f *feed) limitWait(wait time.Duration, cause error) (time.Duration, error)
 	return min(wait, limit-down), nil
 }
 
-// warnUnacked warns, once for each time, when unacked messages have taken all room of the channel for
-// a while. It returns when to look again.
+// warnUnacked warns, once for each time, when unacked messages have taken all room of the channel
+// for a while. It returns when to look again.
 func (f *feed) warnUnacked() (wait time.Duration) {
 	since, n, oldest := f.sub.Stalled()
 	if since.IsZero() || since.Equal(f.warned) {
@@ -183,8 +183,8 @@ func (f *feed) lastMarker() replaystore.Marker {
 	return last
 }
 
-// missed returns why the channel is missing events though the server has refused nothing, nil where it
-// is not known to, and whether that is only possible. It says so once: the link deals with it.
+// missed returns why the channel is missing events though the server has refused nothing, nil where
+// it is not known to, and whether that is only possible. It says so once: the link deals with it.
 func (f *feed) missed() (why error, possible bool) {
 	server, possible := f.gap.take()
 	if server == nil {

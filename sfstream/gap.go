@@ -17,8 +17,8 @@ const belowTried = 10
 // "Events").
 var errReset = errors.New("replay ids have begun anew, as in a sandbox that was refreshed or updated, or an org that was moved")
 
-// gapEvidence is what shows that a channel is missing events, or may be, though the server has refused
-// nothing.
+// gapEvidence is what shows that a channel is missing events, or may be, though the server has
+// refused nothing.
 type gapEvidence struct {
 	why      *ServerError // why events are missing, until the link has dealt with it; nil: none is known to be
 	possible bool         // nobody can know whether events are missing
@@ -44,12 +44,12 @@ func (g *gapEvidence) missGroup(id []byte) {
 }
 
 // wentBack reports whether m shows that replay ids have begun anew though the server accepted the
-// position of p, and notes that events are missing. The replay id of m is then not after the position,
-// but Salesforce has dated m later than the event there: an event that is sent again has the date that
-// it had. Where a publisher has written the dates, or there is none, events are only possibly missing;
-// over the Pub/Sub API they are not, because its server itself says that replay ids repeat
-// (eventbus/PROTOCOL.md, "Replay ids"). In a session that began at the oldest retained event replay ids
-// may go back without a gap.
+// position of p, and notes that events are missing. The replay id of m is then not after the
+// position, but Salesforce has dated m later than the event there: an event that is sent again has
+// the date that it had. Where a publisher has written the dates, or there is none, events are only
+// possibly missing; over the Pub/Sub API they are not, because its server itself says that replay
+// ids repeat (eventbus/PROTOCOL.md, "Replay ids"). In a session that began at the oldest retained
+// event replay ids may go back without a gap.
 func (g *gapEvidence) wentBack(m *Message, p *progress, streams bool) bool {
 	id := p.position.id
 	if !p.resumed || !replayid.Before(m.ReplayID, id) && !bytes.Equal(m.ReplayID, id) {
@@ -64,10 +64,10 @@ func (g *gapEvidence) wentBack(m *Message, p *progress, streams bool) bool {
 	return true
 }
 
-// isBelow reports whether a keepalive names a replay id before the newest one received: replay ids may
-// have begun anew, or the server is behind. Events are missing where the server has said that replay
-// ids repeat, and possibly missing after belowTried such keepalives in a row, because no server is
-// behind for so long.
+// isBelow reports whether a keepalive names a replay id before the newest one received: replay ids
+// may have begun anew, or the server is behind. Events are missing where the server has said that
+// replay ids repeat, and possibly missing after belowTried such keepalives in a row, because no
+// server is behind for so long.
 func (g *gapEvidence) isBelow(latest, newest []byte, repeats bool) bool {
 	if !replayid.Before(latest, newest) {
 		if len(latest) > 0 {
@@ -96,15 +96,15 @@ func errBelow(latest []byte) *ServerError {
 		Message: fmt.Sprintf("the server says that the newest replay id is %s, which is before the position: it is behind, or %v", replayid.Text(latest), errReset)}
 }
 
-// beforeGap is the position up to which all was received before a possible gap. The channel resumes at
-// the oldest retained event then, and skips what it has.
+// beforeGap is the position up to which all was received before a possible gap. The channel resumes
+// at the oldest retained event then, and skips what it has.
 type beforeGap struct {
 	id   []byte
 	date time.Time // of the event at id; zero: not known, and nothing is skipped
 }
 
-// has reports whether m was received before the gap. Replay ids may have begun anew, so the date that
-// Salesforce has given the event must tell so, too. A nil beforeGap has nothing.
+// has reports whether m was received before the gap. Replay ids may have begun anew, so the date
+// that Salesforce has given the event must tell so, too. A nil beforeGap has nothing.
 func (b *beforeGap) has(m *Message) bool {
 	if b == nil || b.date.IsZero() || !replayid.IsDecimal(m.ReplayID) || replayid.Compare(m.ReplayID, b.id) > 0 || !m.codec.datedBySalesforce(m.payload) {
 		return false

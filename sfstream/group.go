@@ -21,11 +21,11 @@ func mayHaveGroups(channel string) bool {
 }
 
 // A group is several change events that share a replay id: where a channel has enriched fields or
-// filters, Salesforce sends one event per record of a transaction (eventbus/PROTOCOL.md, "Enriched and
-// filtered channels"). A session that resumes at that id gets none of them, and where a stream or a
-// reply ends inside a group, nothing says so. Hence position, watermark and marker reach an id only
-// when its group is known to be whole. Until then the group is open: the position is the id before
-// it, and what was received or handled of it is remembered by identity.
+// filters, Salesforce sends one event per record of a transaction (eventbus/PROTOCOL.md, "Enriched
+// and filtered channels"). A session that resumes at that id gets none of them, and where a stream
+// or a reply ends inside a group, nothing says so. Hence position, watermark and marker reach an id
+// only when its group is known to be whole. Until then the group is open: the position is the id
+// before it, and what was received or handled of it is remembered by identity.
 type group struct {
 	id          []byte
 	from        []byte           // the position when the group was opened: the id before it
@@ -35,8 +35,8 @@ type group struct {
 	provisional bool             // it has only come before its turn: other groups may belong before it
 	last        int              // the index of its last event in the present batch; -1: there is none
 
-	// date is that of the first event. It is read at the end of a batch, because most groups are whole
-	// before that; until then first is the event.
+	// date is that of the first event. It is read at the end of a batch, because most groups are
+	// whole before that; until then first is the event.
 	date  time.Time
 	first *Message
 
@@ -45,14 +45,14 @@ type group struct {
 }
 
 // groups are the open groups of a channel. It knows of events only what it is told: replay id and
-// identity. A session brings groups in order, each whole, and it begins before the first open one. So
-// a group is whole when the session that has brought one of its events brings one of another group,
-// or shows that there is no more.
+// identity. A session brings groups in order, each whole, and it begins before the first open one.
+// So a group is whole when the session that has brought one of its events brings one of another
+// group, or shows that there is no more.
 type groups struct {
 	open []*group // in the order in which they came first
 
-	// awaited is the group before which a session must bring nothing newer, because the id before it
-	// is not retained any more; nil: there is none.
+	// awaited is the group before which a session must bring nothing newer, because the id before
+	// it is not retained any more; nil: there is none.
 	awaited *group
 
 	// Of the present session.
@@ -143,8 +143,8 @@ func (gs *groups) enter(g *group, provisional bool, position []byte) (whole *gro
 	return whole
 }
 
-// moveTo makes g, which is open, the group of the session's last event. It returns the group that is
-// whole by that, nil for none.
+// moveTo makes g, which is open, the group of the session's last event. It returns the group that
+// is whole by that, nil for none.
 func (gs *groups) moveTo(g *group) (whole *group) {
 	switch {
 	case g == gs.cursor:
@@ -154,8 +154,8 @@ func (gs *groups) moveTo(g *group) (whole *group) {
 		gs.remove(whole)
 	case !gs.begun && len(gs.resumedAt) > 0:
 		// The session began where these groups did and has not brought them: they are not there any
-		// more, and what was received of them is all there is. A session that began before them says
-		// nothing of them.
+		// more, and what was received of them is all there is. A session that began before them
+		// says nothing of them.
 		for len(gs.open) > 0 && bytes.Equal(gs.open[0].from, gs.resumedAt) && replayid.Before(gs.open[0].id, g.id) && !slices.Contains(gs.provisional, gs.open[0]) {
 			whole = gs.open[0]
 			gs.remove(whole)
@@ -194,8 +194,8 @@ func (gs *groups) delivered() {
 	}
 }
 
-// isWhole takes a keepalive and the id that it names. caughtUp says that the server has nothing more
-// to send. It reports whether all open groups are whole by that.
+// isWhole takes a keepalive and the id that it names. caughtUp says that the server has nothing
+// more to send. It reports whether all open groups are whole by that.
 func (gs *groups) isWhole(caughtUp bool, latest []byte) bool {
 	if !caughtUp || gs.cursor == nil {
 		return false
@@ -219,8 +219,8 @@ func (gs *groups) closeAll() (last *group) {
 	return last
 }
 
-// confirm notes that nothing is missing before the groups that have come before their turn. It returns
-// those that are whole by that, in order.
+// confirm notes that nothing is missing before the groups that have come before their turn. It
+// returns those that are whole by that, in order.
 func (gs *groups) confirm() (whole []*group) {
 	confirmed := gs.provisional
 	gs.provisional = nil
@@ -253,8 +253,8 @@ func (gs *groups) newest(position []byte) []byte {
 	return position
 }
 
-// canSeek reports whether there is an open group that may be retained where the position before it is
-// not, and that is not sought yet.
+// canSeek reports whether there is an open group that may be retained where the position before it
+// is not, and that is not sought yet.
 func (gs *groups) canSeek() bool { return gs != nil && len(gs.open) > 0 && gs.awaited == nil }
 
 // seek makes the next session seek the first open group, and returns it.

@@ -90,8 +90,8 @@ func tellGroups(gs *groups, word string) (told []string) {
 	return told
 }
 
-// A group of a stored marker is open behind the position, its events are known, and where the position
-// is not retained any more the session seeks it.
+// A group of a stored marker is open behind the position, its events are known, and where the
+// position is not retained any more the session seeks it.
 func TestRestoredGroup(t *testing.T) {
 	gs := new(groups)
 	if gs.canSeek() || gs.first() != nil {

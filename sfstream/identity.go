@@ -112,9 +112,9 @@ func (m *Message) identity() uint64 {
 	return hash(hashStart, encoding)
 }
 
-// tellApart is what tells an event apart from another one that has its replay id and ID, because replay
-// ids have begun anew since. Most IDs do that; an event that has none has at least a date that
-// Salesforce has set.
+// tellApart is what tells an event apart from another one that has its replay id and ID, because
+// replay ids have begun anew since. Most IDs do that; an event that has none has at least a date
+// that Salesforce has set.
 func (m *Message) tellApart() uint64 {
 	switch {
 	case !m.codec.isJSON() || m.ID != "":

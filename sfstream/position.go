@@ -11,22 +11,23 @@ import (
 // This file knows where a channel begins and resumes, and which events are older than its start.
 
 const (
-	// believable is the age from which on the date of an event says nothing: Salesforce keeps events
-	// for 72 hours and removes them some time after that (eventbus/PROTOCOL.md, "Retention").
+	// believable is the age from which on the date of an event says nothing: Salesforce keeps
+	// events for 72 hours and removes them some time after that (eventbus/PROTOCOL.md,
+	// "Retention").
 	believable = 73 * time.Hour
 
 	// retentionMargin is taken off the retention where a position has aged out: a channel that was
 	// followed until then has lost nothing, because Salesforce still keeps all that came since.
 	retentionMargin = time.Hour
 
-	// commitMargin is how far two clocks of Salesforce may differ: it dates change events and those of
-	// PushTopics itself. createdMargin is the same for CreatedDate, which publishers write.
+	// commitMargin is how far two clocks of Salesforce may differ: it dates change events and those
+	// of PushTopics itself. createdMargin is the same for CreatedDate, which publishers write.
 	commitMargin  = 10 * time.Minute
 	createdMargin = time.Hour
 
-	// newEffective is how long after a channel was set to "new" its next session still asks for "new".
-	// A later session would miss what came meanwhile: it asks for all and skips what is older. LATEST
-	// itself takes Salesforce some 3 s (eventbus/PROTOCOL.md, "Opening a stream").
+	// newEffective is how long after a channel was set to "new" its next session still asks for
+	// "new". A later session would miss what came meanwhile: it asks for all and skips what is
+	// older. LATEST itself takes Salesforce some 3 s (eventbus/PROTOCOL.md, "Opening a stream").
 	newEffective = 2 * time.Second
 )
 
@@ -63,9 +64,9 @@ type progress struct {
 	last     *Message // the last event that it has brought
 }
 
-// renew makes the position ready for a new session. newSince is Salesforce's time of startedNew, zero
-// where that is not known. A later reading of Salesforce's clock may show that newSince was taken too
-// late, and then nothing between must be skipped.
+// renew makes the position ready for a new session. newSince is Salesforce's time of startedNew,
+// zero where that is not known. A later reading of Salesforce's clock may show that newSince was
+// taken too late, and then nothing between must be skipped.
 func (p *progress) renew(accepted bool, newSince time.Time) {
 	if p.position.latest && accepted && time.Since(p.startedNew) > newEffective {
 		p.leaveNew(newSince)
@@ -75,8 +76,8 @@ func (p *progress) renew(accepted bool, newSince time.Time) {
 	}
 }
 
-// leaveNew makes "new" mean what comes after the moment at which the channel was set to it: a session
-// that asks for "new" again would lose what has come since.
+// leaveNew makes "new" mean what comes after the moment at which the channel was set to it: a
+// session that asks for "new" again would lose what has come since.
 func (p *progress) leaveNew(newSince time.Time) {
 	if p.position.latest {
 		p.position = position{skip: skipper{before: newSince, atNew: true}}
@@ -107,8 +108,8 @@ func (p *progress) moveTo(id []byte, event *Message) {
 	p.position = position{id: id, skip: p.skipping}
 }
 
-// positionDate is the date of the event at the position, zero where it is not known. It is read only
-// when it is needed, because reading a date costs more than moving the position.
+// positionDate is the date of the event at the position, zero where it is not known. It is read
+// only when it is needed, because reading a date costs more than moving the position.
 func (p *progress) positionDate() time.Time {
 	if p.event != nil {
 		p.date, p.event = p.event.Date(), nil
@@ -127,8 +128,8 @@ func (p *progress) skips(m *Message, now time.Time) (skips, first bool) {
 	return true, first
 }
 
-// newFrom notes the first event of a session of new events, where that event leaves no position: when
-// it comes again, it and what follows is new, whatever the dates say.
+// newFrom notes the first event of a session of new events, where that event leaves no position:
+// when it comes again, it and what follows is new, whatever the dates say.
 func (p *progress) newFrom(id []byte) {
 	if skip := &p.position.skip; p.onlyNew && len(p.position.id) == 0 && len(skip.until) == 0 {
 		skip.until = id
@@ -188,8 +189,9 @@ func (s *skipper) reached(id []byte) {
 	}
 }
 
-// skips reports whether an event is provably older than the moment. The first event that is provably
-// not older ends the skipping: what follows it was published later, whatever its date says.
+// skips reports whether an event is provably older than the moment. The first event that is
+// provably not older ends the skipping: what follows it was published later, whatever its date
+// says.
 func (s *skipper) skips(m *Message, now time.Time) bool {
 	if s.before.IsZero() {
 		return false

@@ -11,7 +11,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
-// start finds where the channel begins.
+// start finds where the channel begins. A marker of the start is saved when Salesforce follows the
+// channel, so that a restart before the first event begins there, too.
 func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	c := f.services
 	replay, stored, err := f.startingPoint(ctx, cfg)
@@ -21,7 +22,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	c.clock.Ask(ctx)
 	now := c.clock.Now()
 	p := &f.progress
-	var first replaystore.Marker // where a restart before the first event begins
+	var first replaystore.Marker
 	switch {
 	case stored != nil:
 		first = *stored
@@ -68,7 +69,8 @@ func (f *feed) restoreGroup(stored replaystore.Group) {
 	}
 }
 
-// startMargin is how much Salesforce's times of a channel can differ.
+// startMargin is how far a stored marker may lie in the future: it may have been made by another
+// clock of Salesforce, or by the clock of a publisher.
 func startMargin(channel string) time.Duration {
 	if strings.HasPrefix(channel, "/event/") {
 		return createdMargin
@@ -76,6 +78,7 @@ func startMargin(channel string) time.Duration {
 	return commitMargin
 }
 
+// earlier returns the earlier of two times.
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -83,6 +86,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// describe says for the log where the channel begins.
 func describe(replay Replay, stored *replaystore.Marker) string {
 	if stored == nil {
 		return replay.String()
@@ -93,14 +97,15 @@ func describe(replay Replay, stored *replaystore.Marker) string {
 	return "stored: after " + replayid.Text(stored.ReplayID)
 }
 
-// startingPoint is From, else the stored marker, else, where only the other API
-// has one, its time, else WithReplay.
+// startingPoint returns what the user has asked for with From; else the stored marker of the
+// channel; else, where the channel was followed over the other API, a marker of that time, because
+// replay ids of one API mean nothing to the other; else what WithReplay says.
 func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *replaystore.Marker, error) {
 	c, key := f.services, f.sub.Key
 	if cfg.fromSet {
 		return cfg.from, nil, nil
 	}
-	// What Unsubscribe could not save counts, not what it would have replaced.
+	// A marker that Unsubscribe could not save counts, not the older one in the store.
 	if left, ok := c.inbox.Unsaved(key); ok {
 		return Replay{}, &left, nil
 	}
@@ -123,8 +128,8 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 		return Replay{}, nil, err
 	}
 	at := marker.Live
-	// Live may be much earlier, but is never wrong. A platform event's date is what
-	// its publisher wrote.
+	// Live may be much earlier than the last event, but is never wrong. A publisher may have
+	// written a wrong date into a platform event.
 	written := strings.HasPrefix(key.Channel, "/event/") && !at.IsZero()
 	if !marker.Date.IsZero() && !marker.Date.After(c.clock.Now()) && (!written || marker.Date.Before(at)) {
 		at = marker.Date
@@ -136,17 +141,17 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	return Replay{}, &replaystore.Marker{Live: at}, nil
 }
 
-// restored is what a stored marker says to this release.
+// restored returns a stored marker as this release understands it.
 func restored(api string, marker replaystore.Marker) *replaystore.Marker {
 	if api == apiCometD && marker.Followed.IsZero() && len(marker.ReplayID) > 0 {
-		// It may be of a release that took a quiet server for proof.
+		// A release may have saved the marker that still took a quiet server for proof.
 		marker.Live, marker.Followed = time.Time{}, marker.Live
 	}
 	return &marker
 }
 
-// load asks the store, which may not return: no longer than ctx lasts, and the
-// subscription.
+// load loads a marker. The store may take no notice of ctx, so load does not wait for it beyond the
+// end of ctx or of the subscription.
 func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
 	type result struct {
 		marker replaystore.Marker
