@@ -159,7 +159,8 @@ func (c *codec) date(payload []byte) time.Time {
 	return jsonevent.Event(payload).Date()
 }
 
-// datedBySalesforce reports whether Salesforce, and not the publisher, has written the event's date.
+// datedBySalesforce reports whether Salesforce, and not the publisher, has written the event's date. See
+// internal/bayeux/PROTOCOL.md, "Events".
 func (c *codec) datedBySalesforce(payload []byte) bool {
 	if c.isJSON() {
 		return jsonevent.Event(payload).DatedBySalesforce()

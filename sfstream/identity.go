@@ -98,9 +98,10 @@ func (m *Message) isChange() bool {
 //	sequence number as a varint
 //
 // Not of it are the payload, where enriched fields hold the value of now, and the
-// event's id, which several may share. Where the header cannot be read or names no
-// record, and of all other events, the encoding is the event's id as a text and
-// the raw payload: what comes twice is better than what is lost.
+// event's id, which several may share: internal/eventbus/PROTOCOL.md, "Enriched and
+// filtered channels". Where the header cannot be read or names no record, and of all
+// other events, the encoding is the event's id as a text and the raw payload: what comes
+// twice is better than what is lost.
 //
 // It does no I/O and, but for a change of many records, allocates nothing.
 func (m *Message) identity() uint64 {

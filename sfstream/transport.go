@@ -16,11 +16,12 @@ const (
 )
 
 const (
-	// maxCredit is how many events Salesforce lets a stream have outstanding; it clamps more.
+	// maxCredit is how many events Salesforce lets a stream have outstanding; it clamps more:
+	// internal/eventbus/PROTOCOL.md, "Credit".
 	maxCredit = 100
 
 	// unaryTimeout bounds GetTopic, GetSchema and the question for the org's API versions. A
-	// cold GetTopic was seen to take 4 s.
+	// cold GetTopic was seen to take 4 s: internal/eventbus/PROTOCOL.md, "Connections".
 	unaryTimeout = 20 * time.Second
 )
 
@@ -108,7 +109,8 @@ const (
 )
 
 // bareName is a channel's name without a filter: /topic/Accounts of /topic/Accounts?Region=EU. The
-// server names the events of a filtered subscription by it, and a replay id belongs to it.
+// server names the events of a filtered subscription by it, and a replay id belongs to it:
+// internal/bayeux/PROTOCOL.md, "Subscribe".
 func bareName(channel string) string {
 	bare, _, _ := strings.Cut(channel, "?")
 	return bare

@@ -9,7 +9,7 @@ import (
 )
 
 // parkAfter is how long a session waits for room before it ends: less than the 40 s after which
-// Salesforce would end it.
+// Salesforce would end it: internal/bayeux/PROTOCOL.md, "Connect".
 const parkAfter = 30 * time.Second
 
 // poll subscribes, and then keeps one connect with the server. Subscribing comes first, because no

@@ -14,7 +14,8 @@ import (
 
 var (
 	// errSessionGone is wrapped by a ServerError where the server has forgotten the session. That
-	// is normal, and a new session goes on with the same token.
+	// is normal, and a new session goes on with the same token: internal/bayeux/PROTOCOL.md,
+	// "Cookies".
 	errSessionGone = errors.New("the server has forgotten the session")
 
 	// errAdvised ends a session whose server advised a new handshake without reporting an error.
@@ -27,7 +28,8 @@ var (
 
 // bayeuxErrors says what the Streaming API's errors mean: the first row whose code and text fit
 // decides. Code 0 fits any error, also one without a code. Salesforce changes the texts from
-// release to release, so a row has only a stable part of one, in lower case.
+// release to release, so a row has only a stable part of one, in lower case. See
+// internal/bayeux/PROTOCOL.md, "Errors".
 var bayeuxErrors = []struct {
 	code    int
 	text    string

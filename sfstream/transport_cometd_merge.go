@@ -17,7 +17,8 @@ import (
 // no reply that the server may have written before can still arrive. All events are held while a
 // call is under way. When the call has ended, events that came with its reply are held until the
 // connect that was under way at that moment has ended too. Then they are queued in the order of
-// their replay ids.
+// their replay ids. What the server does is in internal/bayeux/PROTOCOL.md, "Two connections" and
+// "Lost replies".
 //
 // The server may keep that connect open for minutes, though. After overtakeTime the merger decides
 // by the phase of the channel: see phaseHeldNew and phaseHeld.
@@ -43,7 +44,8 @@ func newMerger(codec *codec) merger {
 	return merger{codec: codec, channels: make(map[string]*mergedChannel)}
 }
 
-// overtakeTime is how long the events of a call's reply wait for the connect beside it.
+// overtakeTime is how long the events of a call's reply wait for the connect beside it. The server
+// may hold that for 110 s: internal/bayeux/PROTOCOL.md, "Connect".
 const overtakeTime = 5 * time.Second
 
 // longPolled is how long the server must have kept a connect open to have had nothing to send.

@@ -14,7 +14,8 @@ const disconnectTimeout = time.Second
 
 // cometdSession is one Bayeux session. It has two connections, because a server holds a connect
 // request until it has events: poll receives on one connection, calls subscribes and unsubscribes
-// on the other one. Events come on both, and its merger makes one sequence of them.
+// on the other one. Events come on both, and its merger makes one sequence of them. See
+// internal/bayeux/PROTOCOL.md, "Two connections".
 type cometdSession struct {
 	bayeux  *bayeux.Session
 	life    context.Context // of the link

@@ -13,7 +13,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 )
 
-// oldestVersion is the first API version of which events have replay ids.
+// oldestVersion is the first API version of which events have replay ids:
+// internal/bayeux/PROTOCOL.md, "Addresses and versions".
 const oldestVersion = 37.0
 
 var versionForm = regexp.MustCompile(`^[1-9]\d{1,2}\.0$`)

@@ -26,7 +26,8 @@ import (
 
 const (
 	// maxResponse is far above the 3 MB at which Salesforce splits responses, because a
-	// response that the client refuses for its size would come again forever.
+	// response that the client refuses for its size would come again forever:
+	// internal/eventbus/PROTOCOL.md, "Connections".
 	maxResponse = 16 << 20
 
 	// The flow-control windows are large because credit already bounds what the server sends:
@@ -37,7 +38,7 @@ const (
 	readBuffer   = 64 << 10
 
 	// groupCreditEvery is less than the minute after which Salesforce ends a stream without
-	// demand.
+	// demand: internal/eventbus/PROTOCOL.md, "Idle streams".
 	groupCreditEvery = 45 * time.Second
 
 	// openTimeout bounds the opening of a stream. Opening waits for the connection, but not for
@@ -77,7 +78,8 @@ func newPubsub(cfg *config) *pubsub {
 // close closes the connections. The caller has ended all sessions.
 func (t *pubsub) close() { t.conns.close() }
 
-// outgoing adds the metadata that every RPC carries: the credentials and an id for support.
+// outgoing adds the metadata that every RPC carries: the credentials and an id for support. See
+// internal/eventbus/PROTOCOL.md, "Metadata".
 func outgoing(ctx context.Context, creds *authenticator.Credentials) context.Context {
 	var id [16]byte
 	rand.Read(id[:])
@@ -157,7 +159,8 @@ func (s *pubsubSession) start(req request) (err error) {
 }
 
 // verify asks whether the channel exists and this user may subscribe to it. A stream would say
-// so later, or never: for some mistakes the server just sends no events.
+// so later, or never: for some mistakes the server just sends no events. See
+// internal/eventbus/PROTOCOL.md, "Opening a stream".
 func (s *pubsubSession) verify() error {
 	var info *eventbus.TopicInfo
 	trailer, err := s.transport.conns.call(s.ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
@@ -347,7 +350,8 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	}
 	if len(in.response.Events) == 0 {
 		// Only with demand left does a keepalive mean that nothing more is to come: without it
-		// the server may be inside a group, and not allowed to send the rest.
+		// the server may be inside a group, and not allowed to send the rest. See
+		// internal/eventbus/PROTOCOL.md, "Keepalives".
 		latest := bytes.Clone(in.response.Bytes(in.response.LatestReplayID))
 		return batch{kind: batchQuiet, sub: s.sub, latest: latest, whole: in.response.Pending > 0}, nil
 	}

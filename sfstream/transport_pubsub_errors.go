@@ -21,7 +21,8 @@ const reasonPrefix = "sfdc.platform.eventbus.grpc."
 
 // reasons says what Salesforce's own error codes mean. The gRPC statuses beside them are partly
 // undocumented and partly misleading: an event bus that is down answers INTERNAL, and
-// INVALID_ARGUMENT stands for a stale replay id as well as for a bug of the client.
+// INVALID_ARGUMENT stands for a stale replay id as well as for a bug of the client. See
+// internal/eventbus/PROTOCOL.md, "Errors".
 var reasons = map[string]struct {
 	code  Code
 	after time.Duration
@@ -98,7 +99,8 @@ func translate(channel string, err error, trailer metadata.MD) *ServerError {
 
 // pageOf describes an HTTP answer that is not gRPC, such as the error page of a proxy or gateway.
 // grpc-go turns its HTTP status into PermissionDenied, Unauthenticated or Unimplemented, and only
-// the text shows that Salesforce has refused neither the channel nor the token.
+// the text shows that Salesforce has refused neither the channel nor the token:
+// internal/eventbus/PROTOCOL.md, "Connections".
 func pageOf(st *status.Status) (message string, ok bool) {
 	text := st.Message()
 	_, rest, found := strings.Cut(text, "unexpected HTTP status code received from server: ")

@@ -56,7 +56,9 @@ func (c *codecs) get(ctx context.Context, schemaID []byte) (id string, found *co
 // schema returns a schema that a session has fetched before, or fetches it.
 func (c *codecs) schema(ctx context.Context, id string) (*avro.Schema, error) {
 	if id == "" {
-		return nil, errNoSchemaID // Salesforce answers GetSchema without an id with an error
+		// Salesforce answers GetSchema without an id with an error:
+		// internal/eventbus/PROTOCOL.md, "Opening a stream".
+		return nil, errNoSchemaID
 	}
 	schema, err := c.schemas.Get(ctx, id, c.fetch)
 	if shared, ok := errors.AsType[*ServerError](err); ok && shared.Channel != c.channel {

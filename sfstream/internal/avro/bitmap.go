@@ -10,7 +10,8 @@ import (
 // appendNames appends the names of the fields that one element of changedFields, nulledFields or
 // diffFields stands for, in the order of the schema: "0x0402" are fields 1 and 10 of the event,
 // "4-0x06" are fields 1 and 2 of the record in field 4. A nested field is always named
-// Parent.Child, even if the element names all fields of the parent.
+// Parent.Child, even if the element names all fields of the parent. See
+// internal/eventbus/PROTOCOL.md, "Bitmaps".
 //
 // It stops when names has most elements. Only elements that repeat each other name so many fields;
 // Salesforce sends no such elements, and repetitions only take memory.

@@ -10,8 +10,8 @@ import (
 )
 
 // ID returns the id that Salesforce gives to a schema: unpadded base64url of the MD5 over the
-// Parsing Canonical Form. Docs, defaults and aliases do not influence it. The error is a
-// *SchemaError.
+// Parsing Canonical Form. Docs, defaults and aliases do not influence it: see
+// internal/eventbus/PROTOCOL.md, "Schemas". The error is a *SchemaError.
 func ID(schemaJSON string) (string, error) {
 	tree, err := parse(schemaJSON)
 	if err != nil {

@@ -64,7 +64,7 @@ func milliseconds(value []byte) (ms int64, ok bool) {
 
 // dateTime reads a DateTime in one of the three forms that Salesforce writes. A text
 // with another zone, or another number of digits, is some program's text, and
-// stays as it is.
+// stays as it is. See internal/bayeux/PROTOCOL.md, "Events".
 //
 //	2021-02-09T11:11:12Z
 //	2021-02-09T11:11:12.345Z
