@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"sync/atomic"
+	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
@@ -259,4 +260,122 @@ func Example_pushTopic() {
 	}
 	// Output:
 	// created 001000000000001AAA Energy Inc.
+}
+
+// Hooks tell of an outage, and of its end. Nothing is to be done about it: the client goes
+// on where it was.
+func ExampleHooks() {
+	org := demoOrg()
+	defer org.Close()
+	failures, reconnects := make(chan error, 10), make(chan sfstream.Reconnect, 10) // hooks must not block
+	client := follow(org, sfstream.WithHooks(sfstream.Hooks{
+		OnState: func(channel string, state sfstream.State, err error) {
+			if state == sfstream.StateWaiting {
+				failures <- err
+			}
+		},
+		OnReconnect: func(r sfstream.Reconnect) { reconnects <- r },
+	}))
+	defer client.Close()
+
+	if err := org.AwaitStreams(context.Background(), "/event/Order__e", 1); err != nil {
+		log.Fatal(err)
+	}
+	org.EndStreams("/event/Order__e", "UNAVAILABLE: This application is down for maintenance")
+	var server *sfstream.ServerError
+	if errors.As(<-failures, &server) {
+		fmt.Println(server.Channel, server.Code, server.Message)
+	}
+	fmt.Println((<-reconnects).Channel, "is followed again")
+	// Output:
+	// /event/Order__e Unavailable This application is down for maintenance
+	// /event/Order__e is followed again
+}
+
+// How far a program is, as for a health check.
+func ExampleClient_Status() {
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+
+	for range 3 { // a message is handled when the next one is asked for
+		if _, err := client.Receive(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+	}
+	status := client.Status()
+	fmt.Println("volatile:", status.Volatile) // without WithReplayStore
+	for _, c := range status.Channels {
+		fmt.Println(c.Channel, c.State, "received", c.Received, "handled", c.Handled, "waiting", c.Pending)
+	}
+	// Output:
+	// volatile: true
+	// /event/Order__e live received 3 handled 2 waiting 0
+}
+
+// A handler that fails is called again. When the policy gives up, Run ends with the
+// error, and the message comes first in the next run of the program.
+func ExampleOnError() {
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+
+	threeTimes := func() backoff.BackOff {
+		return backoff.WithMaxRetries(backoff.NewConstantBackOff(time.Millisecond), 2)
+	}
+	err := client.Run(context.Background(), func(ctx context.Context, msg *sfstream.Message) error {
+		fields, err := msg.Fields()
+		if err != nil {
+			return err
+		}
+		fmt.Println(fields["Number__c"])
+		if fields["Number__c"] == "A-2" {
+			return errors.New("the database is away")
+		}
+		return nil
+	}, sfstream.Workers(1), sfstream.OnError(sfstream.Retry(threeTimes), sfstream.Stop))
+	fmt.Println(err)
+	// Output:
+	// A-1
+	// A-2
+	// A-2
+	// A-2
+	// the database is away
+}
+
+// What cannot be handled is kept elsewhere, and holds nothing up.
+func ExampleSkip() {
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	deadLetter := func(msg *sfstream.Message, err error) {
+		fields, _ := msg.Fields()
+		fmt.Println("put aside:", fields["Number__c"], err)
+	}
+	err := client.Run(ctx, func(ctx context.Context, msg *sfstream.Message) error {
+		fields, err := msg.Fields()
+		if err != nil {
+			return err
+		}
+		if fields["Amount__c"] == 0.0 {
+			return errors.New("there is nothing to pay")
+		}
+		fmt.Println("paid:", fields["Number__c"])
+		if fields["Number__c"] == "A-3" {
+			stop()
+		}
+		return nil
+	}, sfstream.Workers(1), sfstream.OnError(sfstream.Skip(deadLetter)))
+	fmt.Println(err)
+	// Output:
+	// put aside: A-1 there is nothing to pay
+	// paid: A-2
+	// paid: A-3
+	// <nil>
 }
