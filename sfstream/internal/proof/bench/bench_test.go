@@ -16,6 +16,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
@@ -200,7 +201,7 @@ func benchClient(addr string, store replaystore.Store, channels []string) (*sfst
 
 // startBenchServer starts serveBench in a process and returns its address.
 func startBenchServer(b *testing.B) string {
-	cmd := lab.ChildCommand(b, "bench server", nil)
+	cmd := child.Command(b, "bench server", nil)
 	addr, err := firstLine(b, cmd)
 	if err != nil {
 		b.Fatal(err)
@@ -213,7 +214,7 @@ func firstLine(tb testing.TB, cmd *exec.Cmd) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lab.StartChild(tb, cmd)
+	child.Start(tb, cmd)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	return strings.TrimSpace(line), err
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 )
 
 // burst is how many PushTopic events one run receives.
@@ -28,7 +28,7 @@ const burst = 100_000
 // with in the same run: net/http and encoding/json that decode all ("x-bare"),
 // and the same with the data left raw ("x-raw").
 func BenchmarkCometDBurst(b *testing.B) {
-	addr, err := firstLine(b, lab.ChildCommand(b, "bench cometd server", nil))
+	addr, err := firstLine(b, child.Command(b, "bench cometd server", nil))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 )
 
 var benchEvents = flag.Int("bench.events", 100_000, "events that a benchmark receives in each round")
@@ -72,7 +72,7 @@ func peakMemory() float64 {
 // measure runs a job in a process of its own, which prints its cost.
 func measure(b *testing.B, job string, args any) cost {
 	b.Helper()
-	out, err := lab.ChildCommand(b, job, args).Output()
+	out, err := child.Command(b, job, args).Output()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,15 +3,15 @@ package bench
 import (
 	"testing"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 )
 
 func TestMain(m *testing.M) {
-	lab.Main(m, map[string]func() error{
+	child.Main(m, map[string]func() error{
 		"bench server":        serveBench,
-		"bench receive":       lab.Job(receive),
-		"bench bare":          lab.Job(receiveBare),
+		"bench receive":       child.Job(receive),
+		"bench bare":          child.Job(receiveBare),
 		"bench cometd server": serveBurst,
-		"bench cometd":        lab.Job(receiveBurst),
+		"bench cometd":        child.Job(receiveBurst),
 	})
 }

@@ -20,7 +20,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -46,7 +46,7 @@ func serveBench() error {
 	if err != nil {
 		return err
 	}
-	g := grpc.NewServer(grpc.ForceServerCodecV2(lab.PreparedCodec{CodecV2: encoding.GetCodecV2("proto")}))
+	g := grpc.NewServer(grpc.ForceServerCodecV2(scripted.PreparedCodec{CodecV2: encoding.GetCodecV2("proto")}))
 	eventbus.Register(g, server)
 	go func() { // ends with stdin, as the process does
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -254,7 +254,7 @@ func (s *benchServer) Subscribe(stream grpc.BidiStreamingServer[eventbus.FetchRe
 		}
 		// grpc still holds the last response: each has a slice of its own.
 		n := int(req.NumRequested)
-		response := make(lab.PreparedResponse, 0, n*len(event.encoded)+32)
+		response := make(scripted.PreparedResponse, 0, n*len(event.encoded)+32)
 		for range n {
 			at := len(response) + event.replayID
 			response = append(response, event.encoded...)

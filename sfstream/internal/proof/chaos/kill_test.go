@@ -20,7 +20,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -145,8 +145,8 @@ func kill(t *testing.T, transport sfstream.Transport) {
 	midstream := 0
 	for range kills {
 		before := int(published.Load())
-		cmd := lab.ChildCommand(t, "follow", args)
-		lab.StartChild(t, cmd)
+		cmd := child.Command(t, "follow", args)
+		child.Start(t, cmd)
 		time.Sleep(time.Duration(random.Int64N(int64(2 * every))))
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -172,8 +172,8 @@ func kill(t *testing.T, transport sfstream.Transport) {
 func runOrders(t *testing.T, args followArgs, log *numberLog, last int, published func() error) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	cmd := lab.ChildCommand(t, "follow", args)
-	stdin := lab.StartChild(t, cmd)
+	cmd := child.Command(t, "follow", args)
+	stdin := child.Start(t, cmd)
 	if err := published(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,12 @@ package chaos
 import (
 	"testing"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 )
 
 func TestMain(m *testing.M) {
-	lab.Main(m, map[string]func() error{
-		"follow": lab.Job(follower),
-		"soak":   lab.Job(soakFollower),
+	child.Main(m, map[string]func() error{
+		"follow": child.Job(follower),
+		"soak":   child.Job(soakFollower),
 	})
 }

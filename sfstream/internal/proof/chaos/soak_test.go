@@ -20,6 +20,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
@@ -154,14 +155,14 @@ func TestSoak(t *testing.T) {
 		lab.Must(t, org.DefineEvent(channel, lab.Schema(strings.TrimPrefix(channel, "/event/"))))
 	}
 	lab.Must(t, org.DefinePushTopic(sfstreamtest.PushTopic{Name: "Soak", Query: "SELECT Id, N__c FROM Soak__c"}))
-	cmd := lab.ChildCommand(t, "soak", soakArgs{
+	cmd := child.Command(t, "soak", soakArgs{
 		LoginURL: org.LoginURL(), Endpoint: org.PubSubEndpoint(), Account: org.Account(),
 		Store: filepath.Join(t.TempDir(), "replay.db"), Events: events,
 	})
 	out, err := cmd.StdoutPipe()
 	lab.Must(t, err)
 	start := time.Now()
-	lab.StartChild(t, cmd)
+	child.Start(t, cmd)
 	lines := bufio.NewScanner(out)
 	random, names := rand.New(rand.NewPCG(*soakSeed, 0)), make(map[string]int)
 	s := soak{t: t, org: org, published: make([]int, len(soakChannels))}

@@ -3,11 +3,11 @@ package client
 import (
 	"testing"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 )
 
 func TestMain(m *testing.M) {
-	lab.Main(m, map[string]func() error{
-		"panic": lab.Job(panicking),
+	child.Main(m, map[string]func() error{
+		"panic": child.Job(panicking),
 	})
 }

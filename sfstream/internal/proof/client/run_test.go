@@ -18,6 +18,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/child"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
@@ -1009,7 +1010,7 @@ func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 
 // A panic ends the program with the stack of the handler, as in any goroutine.
 func TestRunPanicEndsTheProgram(t *testing.T) {
-	cmd := lab.ChildCommand(t, "panic", struct{}{})
+	cmd := child.Command(t, "panic", struct{}{})
 	cmd.Stderr = nil // of Output
 	_, err := cmd.Output()
 	var exit *exec.ExitError

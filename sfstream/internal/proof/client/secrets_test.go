@@ -30,6 +30,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 const (
@@ -258,24 +259,24 @@ func TestOpenInALoopSparesTheUser(t *testing.T) {
 // frontdoor.jsp, where it is escaped. It must not show there either.
 func TestTokenInAnAddress(t *testing.T) {
 	escaped := url.QueryEscape(plantedToken)
-	redirect := func(to string) func(lab.ScriptedMessage) *http.Response {
-		return func(lab.ScriptedMessage) *http.Response {
-			resp := lab.ScriptedBody(http.StatusFound, "")
+	redirect := func(to string) func(scripted.Message) *http.Response {
+		return func(scripted.Message) *http.Response {
+			resp := scripted.Body(http.StatusFound, "")
 			resp.Header.Set("Location", to)
 			return resp
 		}
 	}
-	page := func(text string) func(lab.ScriptedMessage) *http.Response {
-		return func(lab.ScriptedMessage) *http.Response {
-			return lab.ScriptedBody(http.StatusInternalServerError, text)
+	page := func(text string) func(scripted.Message) *http.Response {
+		return func(scripted.Message) *http.Response {
+			return scripted.Body(http.StatusInternalServerError, text)
 		}
 	}
-	for name, answer := range map[string]func(m lab.ScriptedMessage) *http.Response{
+	for name, answer := range map[string]func(m scripted.Message) *http.Response{
 		"page":     page(`<a href="/secur/frontdoor.jsp?sid=` + escaped + `">`),
 		"cut page": page(strings.Repeat("x", 175) + escaped),
 		"JSON":     page(`{"sid":"` + strings.Replace(plantedToken, "!", `\u0021`, 1) + `"}`),
-		"refusal": func(m lab.ScriptedMessage) *http.Response {
-			return lab.ScriptedFailure(m, "500::see /secur/frontdoor.jsp?sid="+escaped)
+		"refusal": func(m scripted.Message) *http.Response {
+			return scripted.Failure(m, "500::see /secur/frontdoor.jsp?sid="+escaped)
 		},
 		"path":         redirect("https://elsewhere.my.salesforce.com/sid/" + plantedToken),
 		"escaped path": redirect("https://elsewhere.my.salesforce.com/sid/" + escaped),
@@ -285,7 +286,7 @@ func TestTokenInAnAddress(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var said bytes.Buffer
-				s := &lab.ScriptedOrg{Counts: make(map[string]int), Answer: func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+				s := &scripted.Org{Counts: make(map[string]int), Answer: func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 					return answer(msgs[0]), nil
 				}}
 				via := sfstream.CometD

@@ -13,6 +13,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -27,16 +28,16 @@ func evidenceRules() []rule {
 		{number: 6, words: "a second possible gap waits, with backoff up to an hour", run: possibleGaps, only: sfstream.CometD},
 		{number: 6, words: "after a possible gap a number that is not known by its date is delivered", run: numbersAnew, only: sfstream.CometD},
 	}
-	held := func(r *http.Request, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	held := func(r *http.Request, msgs []scripted.Message) (*http.Response, error) {
 		select {
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		case <-time.After(20 * time.Second):
-			return lab.ScriptedOK("connect", msgs, ""), nil
+			return scripted.OK("connect", msgs, ""), nil
 		}
 	}
-	atOnce := func(_ *http.Request, msgs []lab.ScriptedMessage) (*http.Response, error) {
-		return lab.ScriptedOK("connect", msgs, ""), nil
+	atOnce := func(_ *http.Request, msgs []scripted.Message) (*http.Response, error) {
+		return scripted.OK("connect", msgs, ""), nil
 	}
 	for _, e := range []emptyConnect{
 		{"held, after an event of now", time.Second, 2, held, "101"},
@@ -95,19 +96,19 @@ type emptyConnect struct {
 	words string
 	age   time.Duration // of the events
 	with  int           // the events come with this connect; 1: with the reply to subscribe, and no other connect is answered
-	then  func(r *http.Request, msgs []lab.ScriptedMessage) (*http.Response, error)
+	then  func(r *http.Request, msgs []scripted.Message) (*http.Response, error)
 	want  string // the marker
 }
 
 func (e emptyConnect) run(t *testing.T) {
 	events := func() string {
 		at := time.Now().Add(-e.age)
-		return lab.ChangeJSON(100, at) + "," + ownGroup(at)
+		return scripted.ChangeJSON(100, at) + "," + ownGroup(at)
 	}
-	s := &lab.ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{Answer: func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case e.with == 1 && kind == "subscribe":
-			return lab.ScriptedOK(kind, msgs, events()), nil
+			return scripted.OK(kind, msgs, events()), nil
 		case kind != "connect", n < e.with:
 			return nil, nil
 		case e.with == 1 && n > 1:
@@ -116,7 +117,7 @@ func (e emptyConnect) run(t *testing.T) {
 		case e.with == 1:
 			return nil, nil
 		case n == e.with:
-			return lab.ScriptedOK(kind, msgs, events()), nil
+			return scripted.OK(kind, msgs, events()), nil
 		}
 		return e.then(r, msgs)
 	}}
@@ -129,22 +130,22 @@ func (e emptyConnect) run(t *testing.T) {
 
 // ownGroup is two events of 101.
 func ownGroup(at time.Time) string {
-	group := func(n int) string { return lab.AccountChange{N: n, ID: 101, At: at, Tx: "tx", Seq: n}.JSON() }
+	group := func(n int) string { return scripted.AccountChange{N: n, ID: 101, At: at, Tx: "tx", Seq: n}.JSON() }
 	return group(1) + "," + group(2)
 }
 
 // anotherFirst: what was received of the group is all there is, as it is not retained any more.
 func anotherFirst(t *testing.T) {
-	s := &lab.ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{Answer: func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case kind != "connect" || n == 1 || n == 4: // the first ones of the two sessions
 			return nil, nil
 		case n == 2:
-			return lab.ScriptedOK(kind, msgs, lab.ChangeJSON(100, time.Now().Add(-2*time.Hour))+","+ownGroup(time.Now().Add(-2*time.Hour))), nil
+			return scripted.OK(kind, msgs, scripted.ChangeJSON(100, time.Now().Add(-2*time.Hour))+","+ownGroup(time.Now().Add(-2*time.Hour))), nil
 		case n == 3:
-			return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+			return scripted.Failure(msgs[0], "403::Unknown client"), nil
 		case n == 5:
-			return lab.ScriptedOK(kind, msgs, lab.ChangeJSON(102, time.Now().Add(-time.Hour))), nil
+			return scripted.OK(kind, msgs, scripted.ChangeJSON(102, time.Now().Add(-time.Hour))), nil
 		}
 		<-r.Context().Done()
 		return nil, r.Context().Err()
@@ -154,7 +155,7 @@ func anotherFirst(t *testing.T) {
 
 // besideACall: the rest of the group may come with the reply to the call.
 func besideACall(t *testing.T) {
-	s := &lab.ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{Answer: func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case kind == "subscribe" && n == 2, kind == "connect" && n > 2:
 			wait := 20 * time.Second
@@ -165,11 +166,11 @@ func besideACall(t *testing.T) {
 			case <-r.Context().Done():
 				return nil, r.Context().Err()
 			case <-time.After(wait):
-				return lab.ScriptedOK(kind, msgs, ""), nil
+				return scripted.OK(kind, msgs, ""), nil
 			}
 		case kind == "connect" && n == 2:
 			now := time.Now()
-			return lab.ScriptedOK(kind, msgs, lab.ChangeJSON(100, now)+","+ownGroup(now)), nil
+			return scripted.OK(kind, msgs, scripted.ChangeJSON(100, now)+","+ownGroup(now)), nil
 		}
 		return nil, nil
 	}}
@@ -182,7 +183,7 @@ func besideACall(t *testing.T) {
 
 // leads follows the org after an id, and handles so many events. After a minute the marker is at an id, with
 // what is handled of a group behind it, or nothing. What happens in that minute, then does.
-func leads(s *lab.ScriptedOrg, t *testing.T, from string, events int, id, group string, then ...func(c *sfstream.Client)) {
+func leads(s *scripted.Org, t *testing.T, from string, events int, id, group string, then ...func(c *sfstream.Client)) {
 	t.Helper()
 	store := replaystore.NewMemory()
 	c := s.Client(t, sfstream.WithReplayStore(store), sfstream.WithAck(sfstream.AckManual))
@@ -209,27 +210,27 @@ func possibleGaps(t *testing.T) {
 	var mu sync.Mutex                          // of what follows
 	var told, resumed []time.Time
 	connects := 0 // since the channel is followed; 0: it is not, or waits
-	s := &lab.ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{Answer: func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
 		case kind == "subscribe" && n > 1 && !strings.Contains(string(msgs[0].Ext.Replay), "-2"):
-			return lab.ScriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
+			return scripted.Failure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
 		case kind == "subscribe":
 			resumed, connects = append(resumed, time.Now()), 1
 		case kind == "connect" && connects == 1 && n > 1:
 			connects = 2
-			return lab.ScriptedOK(kind, msgs, strings.Replace(lab.ChangeJSON(100+n, time.Now().Add(-2*time.Hour)), lab.AllChanges, channel, 1)), nil
+			return scripted.OK(kind, msgs, strings.Replace(scripted.ChangeJSON(100+n, time.Now().Add(-2*time.Hour)), lab.AllChanges, channel, 1)), nil
 		case kind == "connect" && connects == 3:
 			connects = 0
-			return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+			return scripted.Failure(msgs[0], "403::Unknown client"), nil
 		case kind == "connect" && n > 1:
 			if connects == 2 {
 				connects = 3
 			}
 			mu.Unlock()
 			defer mu.Lock()
-			return lab.ScriptedHold(r)
+			return scripted.Hold(r)
 		}
 		return nil, nil
 	}}
@@ -265,22 +266,22 @@ func numbersAnew(t *testing.T) {
 	const channel = "/data/AccountChangeEvent"
 	began := time.Now()
 	event := func(id int, ago time.Duration) string {
-		return strings.Replace(lab.ChangeJSON(id, began.Add(-ago)), lab.AllChanges, channel, 1)
+		return strings.Replace(scripted.ChangeJSON(id, began.Add(-ago)), lab.AllChanges, channel, 1)
 	}
 	var refused atomic.Bool
-	s := &lab.ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{Answer: func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case kind == "subscribe" && n == 2:
 			refused.Store(true)
-			return lab.ScriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
+			return scripted.Failure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
 		case kind == "connect" && n == 2:
-			return lab.ScriptedOK(kind, msgs, event(100, 2*time.Hour)), nil
+			return scripted.OK(kind, msgs, event(100, 2*time.Hour)), nil
 		case kind == "connect" && n == 4:
-			return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+			return scripted.Failure(msgs[0], "403::Unknown client"), nil
 		case kind == "connect" && refused.CompareAndSwap(true, false):
-			return lab.ScriptedOK(kind, msgs, event(60, 3*time.Hour)+","+event(70, time.Hour)+","+event(100, 2*time.Hour)+","+event(101, time.Hour)), nil
+			return scripted.OK(kind, msgs, event(60, 3*time.Hour)+","+event(70, time.Hour)+","+event(100, 2*time.Hour)+","+event(101, time.Hour)), nil
 		case kind == "connect" && n > 2:
-			return lab.ScriptedHold(r)
+			return scripted.Hold(r)
 		}
 		return nil, nil
 	}}

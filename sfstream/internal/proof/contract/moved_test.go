@@ -15,6 +15,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // movingOrg answers at its instance; at others as absent says.
 type movingOrg struct {
-	lab.ScriptedOrg
+	scripted.Org
 	absent func(r *http.Request) (*http.Response, error)
 
 	mu       sync.Mutex
@@ -42,9 +43,9 @@ func (o *movingOrg) RoundTrip(r *http.Request) (*http.Response, error) {
 		return o.absent(r)
 	}
 	if r.Method == http.MethodGet {
-		return lab.ScriptedBody(200, `[{"version":"62.0"},{"version":"63.0"}]`), nil
+		return scripted.Body(200, `[{"version":"62.0"},{"version":"63.0"}]`), nil
 	}
-	return o.ScriptedOrg.RoundTrip(r)
+	return o.Org.RoundTrip(r)
 }
 
 func (o *movingOrg) move(to string) {
@@ -71,7 +72,7 @@ func (o *movingOrg) login(thinks string) authenticator.Authenticator {
 func newMovingOrg(absent func(r *http.Request) (*http.Response, error)) *movingOrg {
 	o := &movingOrg{instance: oldInstance, absent: absent}
 	o.Counts = make(map[string]int)
-	o.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	o.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		if kind != "connect" || n == 1 {
 			return nil, nil
 		}
@@ -79,7 +80,7 @@ func newMovingOrg(absent func(r *http.Request) (*http.Response, error)) *movingO
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		case <-time.After(30 * time.Second):
-			return lab.ScriptedOK(kind, msgs, ""), nil
+			return scripted.OK(kind, msgs, ""), nil
 		}
 	}
 	return o
@@ -98,13 +99,13 @@ func (o *movingOrg) start(t *testing.T, auth authenticator.Authenticator, opts .
 }
 
 func moved(r *http.Request) (*http.Response, error) {
-	resp := lab.ScriptedBody(301, "")
+	resp := scripted.Body(301, "")
 	resp.Header.Set("Location", newInstance+r.URL.Path+"?sid=SECRET-1")
 	return resp, nil
 }
 
 func notFound(*http.Request) (*http.Response, error) {
-	return lab.ScriptedBody(404, "<html>URL No Longer Exists</html>"), nil
+	return scripted.Body(404, "<html>URL No Longer Exists</html>"), nil
 }
 
 func noSuchHost(r *http.Request) (*http.Response, error) {

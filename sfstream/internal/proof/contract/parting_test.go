@@ -10,6 +10,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // parting is the server's own end of a session.
@@ -17,9 +18,9 @@ const parting = `{"channel":"/meta/disconnect","clientId":"abc","successful":tru
 
 // partingOrg ends its first session by the reply to a request of a kind, the nth of
 // them, after a time. Then it holds connects.
-func partingOrg(kind string, nth int, after time.Duration, with string, alone bool) *lab.ScriptedOrg {
-	s := &lab.ScriptedOrg{}
-	s.Answer = func(r *http.Request, k string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+func partingOrg(kind string, nth int, after time.Duration, with string, alone bool) *scripted.Org {
+	s := &scripted.Org{}
+	s.Answer = func(r *http.Request, k string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case k == kind && n == nth:
 			select {
@@ -32,11 +33,11 @@ func partingOrg(kind string, nth int, after time.Duration, with string, alone bo
 				parts = []string{with, parting}
 			}
 			if alone {
-				return lab.ScriptedBody(200, "["+strings.Join(parts, ",")+"]"), nil
+				return scripted.Body(200, "["+strings.Join(parts, ",")+"]"), nil
 			}
-			return lab.ScriptedOK(k, msgs, strings.Join(parts, ",")), nil
+			return scripted.OK(k, msgs, strings.Join(parts, ",")), nil
 		case k == "connect" && n > 1:
-			return lab.ScriptedHold(r)
+			return scripted.Hold(r)
 		}
 		return nil, nil
 	}
@@ -55,12 +56,12 @@ func partingRules() []rule {
 	for _, test := range []partingTest{
 		{"alone", "connect", 2, 20 * time.Second, "", true, 100 * time.Millisecond},
 		{"beside a good reply", "connect", 2, 20 * time.Second, "", false, 100 * time.Millisecond},
-		{"with an event", "connect", 2, time.Second, lab.ScriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
-		{"with an event and no reply", "connect", 2, time.Second, lab.ScriptedEvent("/topic/Lab", 7), true, 100 * time.Millisecond},
+		{"with an event", "connect", 2, time.Second, scripted.Event("/topic/Lab", 7), false, 100 * time.Millisecond},
+		{"with an event and no reply", "connect", 2, time.Second, scripted.Event("/topic/Lab", 7), true, 100 * time.Millisecond},
 		{"first connect", "connect", 1, 0, "", false, time.Second},
-		{"with an event to the first connect", "connect", 1, 0, lab.ScriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
+		{"with an event to the first connect", "connect", 1, 0, scripted.Event("/topic/Lab", 7), false, 100 * time.Millisecond},
 		{"subscribe", "subscribe", 1, 0, "", false, time.Second},
-		{"with an event to the subscribe", "subscribe", 1, 0, lab.ScriptedEvent("/topic/Lab", 7), false, 100 * time.Millisecond},
+		{"with an event to the subscribe", "subscribe", 1, 0, scripted.Event("/topic/Lab", 7), false, 100 * time.Millisecond},
 		{"subscribe unanswered", "subscribe", 1, 0, "", true, time.Second},
 		{"handshake", "handshake", 1, 0, "", false, time.Second},
 	} {
@@ -82,7 +83,7 @@ type partingTest struct {
 func (test partingTest) run(t *testing.T) {
 	s := partingOrg(test.kind, test.nth, test.after, test.with, test.alone)
 	inner, shaken, ended := s.Answer, []time.Time(nil), time.Time{}
-	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		if kind == "handshake" {
 			shaken = append(shaken, time.Now())
 		}
@@ -122,9 +123,9 @@ func (test partingTest) run(t *testing.T) {
 // partingPlace: the event that came beside the disconnect is the place from which the next
 // session goes on.
 func partingPlace(t *testing.T) {
-	s := partingOrg("connect", 2, time.Second, lab.ScriptedEvent("/topic/Lab", 7), false)
+	s := partingOrg("connect", 2, time.Second, scripted.Event("/topic/Lab", 7), false)
 	inner, asked := s.Answer, ""
-	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		if kind == "subscribe" {
 			asked = string(msgs[0].Ext.Replay)
 		}
@@ -140,10 +141,10 @@ func partingPlace(t *testing.T) {
 
 // partingStorm: the client does not storm a server that ends every session at once, and tells.
 func partingStorm(t *testing.T) {
-	s := &lab.ScriptedOrg{}
-	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		if kind == "connect" {
-			return lab.ScriptedOK(kind, msgs, parting), nil
+			return scripted.OK(kind, msgs, parting), nil
 		}
 		return nil, nil
 	}

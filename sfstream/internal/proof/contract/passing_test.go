@@ -16,15 +16,16 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
 // failingOrg answers connects with a failure from a moment on, for as long as it is
 // told to: a reply without its braces, such as `"error":"500::x"`.
-func failingOrg(failure func(since time.Duration) string) *lab.ScriptedOrg {
-	s := &lab.ScriptedOrg{}
+func failingOrg(failure func(since time.Duration) string) *scripted.Org {
+	s := &scripted.Org{}
 	var began time.Time
-	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		if kind != "connect" || n == 1 {
 			return nil, nil
 		}
@@ -32,9 +33,9 @@ func failingOrg(failure func(since time.Duration) string) *lab.ScriptedOrg {
 			began = time.Now()
 		}
 		if said := failure(time.Since(began)); said != "" {
-			return lab.ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,%s"advice":{"reconnect":"none","interval":0}}]`, msgs[0].ID, said)), nil
+			return scripted.Body(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,%s"advice":{"reconnect":"none","interval":0}}]`, msgs[0].ID, said)), nil
 		}
-		return lab.ScriptedHold(r)
+		return scripted.Hold(r)
 	}
 	return s
 }
@@ -189,7 +190,7 @@ func unknownWords(t *testing.T, words func(since time.Duration) string, final bo
 		return
 	}
 	began := time.Now()
-	script := &lab.ScriptedStreams{Answer: func(int, *eventbus.FetchRequest, int) (*eventbus.FetchResponse, error) {
+	script := &scripted.Streams{Answer: func(int, *eventbus.FetchRequest, int) (*eventbus.FetchResponse, error) {
 		if said := words(time.Since(began)); said != "" {
 			return nil, status.Error(codes.InvalidArgument, said)
 		}
@@ -217,12 +218,12 @@ func judgeUnknown(t *testing.T, c *sfstream.Client, final bool, attempts func() 
 // is another one than today's.
 func staleInOtherWords(t *testing.T) {
 	gaps := 0
-	script := &lab.ScriptedStreams{Answer: func(_ int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
+	script := &scripted.Streams{Answer: func(_ int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		switch {
 		case req.ReplayPreset == eventbus.ReplayPreset_CUSTOM:
 			return nil, status.Error(codes.InvalidArgument, "Replay position unknown")
 		case sent == 0:
-			return lab.Keepalive(9), nil
+			return scripted.Keepalive(9), nil
 		}
 		return nil, nil
 	}}
@@ -258,15 +259,15 @@ func refusedRules() []rule {
 }
 
 func restError(t *testing.T, kind, code, message string, final bool, least int) {
-	s, limits := &lab.ScriptedOrg{}, 0
-	s.Answer = func(r *http.Request, k string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s, limits := &scripted.Org{}, 0
+	s.Answer = func(r *http.Request, k string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case k == kind && n > 1:
-			return lab.ScriptedBody(403, fmt.Sprintf(`[{"message":%q,"errorCode":%q}]`, message, code)), nil
+			return scripted.Body(403, fmt.Sprintf(`[{"message":%q,"errorCode":%q}]`, message, code)), nil
 		case k == "connect" && s.Count("handshake") == 1 && n == 2:
-			return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+			return scripted.Failure(msgs[0], "403::Unknown client"), nil
 		case k == "connect":
-			return lab.ScriptedHold(r)
+			return scripted.Hold(r)
 		}
 		return nil, nil
 	}

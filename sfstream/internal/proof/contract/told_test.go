@@ -17,6 +17,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // toldRules are what a program, or who runs it, is told.
@@ -69,10 +70,10 @@ func whiteSpace(t *testing.T) {
 }
 
 func unknownStreaming(t *testing.T) {
-	s := &lab.ScriptedOrg{}
-	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		if kind == "subscribe" {
-			return lab.ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::Unknown channel"}]`, msgs[0].ID)), nil
+			return scripted.Body(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::Unknown channel"}]`, msgs[0].ID)), nil
 		}
 		return nil, nil
 	}
@@ -86,10 +87,10 @@ func unknownStreaming(t *testing.T) {
 // server has really answered.
 func outageOfStreams(t *testing.T) {
 	var down atomic.Bool
-	script := &lab.ScriptedStreams{Answer: func(n int, _ *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
+	script := &scripted.Streams{Answer: func(n int, _ *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		switch {
 		case down.Load() && sent == 0 && n%3 == 0:
-			return lab.Keepalive(1), nil // a server that greets and fails
+			return scripted.Keepalive(1), nil // a server that greets and fails
 		case down.Load():
 			return nil, status.Error(codes.Unavailable, "down")
 		}
@@ -97,7 +98,7 @@ func outageOfStreams(t *testing.T) {
 		if down.Load() {
 			return nil, status.Error(codes.Unavailable, "down")
 		}
-		return lab.Keepalive(2), nil
+		return scripted.Keepalive(2), nil
 	}}
 	log := new(lab.Log)
 	c := lab.New(t).StartFromOldest(script.Option(), sfstream.WithLogger(log.Logger()))
@@ -108,19 +109,19 @@ func outageOfStreams(t *testing.T) {
 
 func outageOfSessions(t *testing.T, kind string) {
 	var down, polled atomic.Bool
-	s := &lab.ScriptedOrg{}
-	s.Answer = func(r *http.Request, k string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{}
+	s.Answer = func(r *http.Request, k string, n int, msgs []scripted.Message) (*http.Response, error) {
 		first := k == "connect" && !polled.Load()
 		polled.Store(k == "connect" || polled.Load() && k != "handshake")
 		if k != "connect" || first {
 			if down.Load() && k == kind && !first {
-				return lab.ScriptedBody(503, "busy"), nil
+				return scripted.Body(503, "busy"), nil
 			}
 			return nil, nil
 		}
 		for range 20 {
 			if down.Load() {
-				return lab.ScriptedBody(503, "busy"), nil
+				return scripted.Body(503, "busy"), nil
 			}
 			select {
 			case <-time.After(time.Second):
@@ -128,7 +129,7 @@ func outageOfSessions(t *testing.T, kind string) {
 				return nil, r.Context().Err()
 			}
 		}
-		return lab.ScriptedOK(k, msgs, ""), nil
+		return scripted.OK(k, msgs, ""), nil
 	}
 	log := new(lab.Log)
 	c := s.Client(t, sfstream.WithLogger(log.Logger()))
@@ -154,17 +155,17 @@ func outageIsToldOnce(t *testing.T, log *lab.Log, down *atomic.Bool, answers boo
 }
 
 func almostTheName(t *testing.T) {
-	s := &lab.ScriptedOrg{}
-	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+	s := &scripted.Org{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case kind == "connect" && n == 2:
-			return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/lab", 1)+","+lab.ScriptedEvent("/topic/Lab/", 2)+","+lab.ScriptedEvent("/topic/Else", 3)), nil
+			return scripted.OK(kind, msgs, scripted.Event("/topic/lab", 1)+","+scripted.Event("/topic/Lab/", 2)+","+scripted.Event("/topic/Else", 3)), nil
 		case kind == "connect" && n == 3:
-			return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+			return scripted.Failure(msgs[0], "403::Unknown client"), nil
 		case kind == "connect" && n == 5:
-			return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/lab", 4)), nil
+			return scripted.OK(kind, msgs, scripted.Event("/topic/lab", 4)), nil
 		case kind == "connect" && n > 5:
-			return lab.ScriptedHold(r)
+			return scripted.Hold(r)
 		}
 		return nil, nil
 	}

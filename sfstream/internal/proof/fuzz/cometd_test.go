@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // The lanes of a hostile Streaming API.
@@ -84,7 +84,7 @@ func (s *hostileOrg) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Host != "acme.my.salesforce.com" && r.Header.Get("Authorization") != "" {
 		s.t.Errorf("the token is sent to %s", r.URL)
 	}
-	var msgs []lab.ScriptedMessage
+	var msgs []scripted.Message
 	var text []byte
 	kind, l := "version", s.lanes[laneHandshake]
 	if r.Body != nil {
@@ -118,7 +118,7 @@ func (s *hostileOrg) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // answer follows the next step of a lane.
-func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []lab.ScriptedMessage, held bool) (*http.Response, error) {
+func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []scripted.Message, held bool) (*http.Response, error) {
 	ctx := r.Context()
 	body := &hostileBody{ctx: ctx, closed: make(chan struct{})}
 	resp := &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: -1, Request: r, Body: body}
@@ -180,7 +180,7 @@ func (s *hostileOrg) answer(l *lane, r *http.Request, msgs []lab.ScriptedMessage
 	return resp, nil
 }
 
-func (s *hostileOrg) wellFormed(msgs []lab.ScriptedMessage) []byte {
+func (s *hostileOrg) wellFormed(msgs []scripted.Message) []byte {
 	if len(msgs) == 0 {
 		return []byte(`[{"version":"61.0"},{"version":"62.0","label":"x"}]`)
 	}
@@ -193,7 +193,7 @@ func (s *hostileOrg) wellFormed(msgs []lab.ScriptedMessage) []byte {
 
 // odd is a body with what is odd in it. It is busy if it brings events of a channel
 // that the client follows.
-func (s *hostileOrg) odd(l *lane, msgs []lab.ScriptedMessage) (body []byte, busy bool) {
+func (s *hostileOrg) odd(l *lane, msgs []scripted.Message) (body []byte, busy bool) {
 	if len(msgs) == 0 {
 		return []byte(l.value(3)), false
 	}
@@ -238,7 +238,7 @@ func (s *hostileOrg) odd(l *lane, msgs []lab.ScriptedMessage) (body []byte, busy
 }
 
 // fuzzedReply is the reply to a message; without a lane one as it should be.
-func fuzzedReply(l *lane, m lab.ScriptedMessage) string {
+func fuzzedReply(l *lane, m scripted.Message) string {
 	fields := [][2]string{{"channel", quoted(m.Channel)}, {"id", quoted(m.ID)}, {"clientId", `"abc"`}, {"successful", "true"}}
 	if m.Subscription != "" {
 		fields = append(fields, [2]string{"subscription", quoted(m.Subscription)})

@@ -22,6 +22,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // The lanes of a hostile Pub/Sub API, after that of the client's options.
@@ -90,7 +91,7 @@ type hostileBus struct {
 
 func newHostileBus(t *testing.T, input []byte) *hostileBus {
 	b := &hostileBus{t: t, lanes: newLanes(input, busLanes), conns: make(chan net.Conn), done: make(chan struct{})}
-	b.grpc = grpc.NewServer(grpc.ForceServerCodecV2(lab.PreparedCodec{CodecV2: encoding.GetCodecV2("proto")}), grpc.UnknownServiceHandler(b.handle))
+	b.grpc = grpc.NewServer(grpc.ForceServerCodecV2(scripted.PreparedCodec{CodecV2: encoding.GetCodecV2("proto")}), grpc.UnknownServiceHandler(b.handle))
 	b.wg.Go(func() { _ = b.grpc.Serve(b) }) // ends with Stop
 	t.Cleanup(func() {
 		b.cut()
@@ -213,24 +214,24 @@ func (b *hostileBus) handle(_ any, stream grpc.ServerStream) error {
 func (b *hostileBus) unary(stream grpc.ServerStream, l *lane, answer func(*lane) []byte) error {
 	switch l.pick(10) {
 	case 0:
-		return stream.SendMsg(lab.PreparedResponse(answer(new(lane))))
+		return stream.SendMsg(scripted.PreparedResponse(answer(new(lane))))
 	case 1, 2:
-		return stream.SendMsg(lab.PreparedResponse(answer(l)))
+		return stream.SendMsg(scripted.PreparedResponse(answer(l)))
 	case 3:
 		return b.failure(stream, l)
 	case 4:
-		return stream.SendMsg(lab.PreparedResponse(l.raw()))
+		return stream.SendMsg(scripted.PreparedResponse(l.raw()))
 	case 5:
 		return nil // no answer, and no error
 	case 6:
 		l.wait(stream.Context())
-		return stream.SendMsg(lab.PreparedResponse(answer(new(lane))))
+		return stream.SendMsg(scripted.PreparedResponse(answer(new(lane))))
 	case 7:
 		<-stream.Context().Done()
 		return nil
 	case 8:
-		_ = stream.SendMsg(lab.PreparedResponse(answer(new(lane))))
-		return stream.SendMsg(lab.PreparedResponse(answer(l))) // two answers
+		_ = stream.SendMsg(scripted.PreparedResponse(answer(new(lane))))
+		return stream.SendMsg(scripted.PreparedResponse(answer(l))) // two answers
 	default:
 		b.cut()
 		return nil
@@ -365,9 +366,9 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 			waitFor(ctx, time.Minute)
 			err = b.send(stream, &eventbus.FetchResponse{LatestReplayId: replayID(0)})
 		case 1, 2, 3:
-			err = stream.SendMsg(lab.PreparedResponse(encoded(l, b.events(l))))
+			err = stream.SendMsg(scripted.PreparedResponse(encoded(l, b.events(l))))
 		case 4:
-			err = stream.SendMsg(lab.PreparedResponse(l.raw()))
+			err = stream.SendMsg(scripted.PreparedResponse(l.raw()))
 		case 5:
 			ended, err = true, b.failure(stream, l)
 		case 6:
@@ -376,7 +377,7 @@ func (b *hostileBus) subscribe(stream grpc.ServerStream) error {
 			text := encoded(l, b.events(l))
 			for range 4 * l.pick(256) {
 				if err == nil && b.pace.grant(len(text)+100) {
-					err = stream.SendMsg(lab.PreparedResponse(text))
+					err = stream.SendMsg(scripted.PreparedResponse(text))
 				}
 			}
 		case 8:
@@ -422,7 +423,7 @@ func (b *hostileBus) send(stream grpc.ServerStream, m proto.Message) error {
 	if err != nil {
 		return err
 	}
-	return stream.SendMsg(lab.PreparedResponse(text))
+	return stream.SendMsg(scripted.PreparedResponse(text))
 }
 
 func oddCount(l *lane) int32 { return one(l, []int32{0, 1, -1, 100, 2147483647, -2147483648, 199}) }

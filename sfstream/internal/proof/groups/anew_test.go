@@ -13,6 +13,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // TestIDsThatBeginAnewBehindOneReply: the position was reached within a reply that
@@ -20,22 +21,22 @@ import (
 func TestIDsThatBeginAnewBehindOneReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gaps := make(chan sfstream.Gap, 10)
-		s := &lab.ScriptedOrg{Answer: func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{Answer: func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind != "connect" {
 				return nil, nil
 			}
 			switch n {
 			case 2:
 				now := time.Now()
-				return lab.ScriptedOK(kind, msgs, lab.ChangeJSON(100, now)+","+lab.ChangeJSON(101, now)+","+lab.ChangeJSON(102, now)), nil
+				return scripted.OK(kind, msgs, scripted.ChangeJSON(100, now)+","+scripted.ChangeJSON(101, now)+","+scripted.ChangeJSON(102, now)), nil
 			case 3:
-				return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+				return scripted.Failure(msgs[0], "403::Unknown client"), nil
 			case 4:
 				return nil, nil // the first one of a session is not held
 			case 5:
-				return lab.ScriptedOK(kind, msgs, lab.ChangeJSON(7, time.Now().Add(time.Second))), nil
+				return scripted.OK(kind, msgs, scripted.ChangeJSON(7, time.Now().Add(time.Second))), nil
 			}
-			return lab.ScriptedHold(r)
+			return scripted.Hold(r)
 		}}
 		c := s.Client(t, sfstream.WithReplayFallback(sfstream.FallbackAll), sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { gaps <- g }}))
 		lab.Must(t, c.Subscribe(t.Context(), lab.AllChanges))
@@ -60,13 +61,13 @@ func TestLiveIsNotAheadOfWhatWaits(t *testing.T) {
 			down := start.Add(5 * time.Second)
 			up := start.Add(40 * time.Minute)
 			log := []string{
-				strings.ReplaceAll(lab.ChangeJSON(5, start.Add(-30*time.Minute)), lab.AllChanges, channel),
-				strings.ReplaceAll(lab.ChangeJSON(6, start.Add(10*time.Minute)), lab.AllChanges, channel),
-				strings.ReplaceAll(lab.ChangeJSON(7, up.Add(-time.Second)), lab.AllChanges, channel),
+				strings.ReplaceAll(scripted.ChangeJSON(5, start.Add(-30*time.Minute)), lab.AllChanges, channel),
+				strings.ReplaceAll(scripted.ChangeJSON(6, start.Add(10*time.Minute)), lab.AllChanges, channel),
+				strings.ReplaceAll(scripted.ChangeJSON(7, up.Add(-time.Second)), lab.AllChanges, channel),
 			}
 			var sent atomic.Bool
-			s := &lab.ScriptedOrg{}
-			s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+			s := &scripted.Org{}
+			s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 				switch {
 				case time.Now().After(down) && time.Now().Before(up):
 					return nil, errConnLost
@@ -78,9 +79,9 @@ func TestLiveIsNotAheadOfWhatWaits(t *testing.T) {
 					<-time.After(10 * time.Second)
 					return nil, errConnLost
 				case kind == "connect" && !sent.Swap(true):
-					return lab.ScriptedOK(kind, msgs, strings.Join(log, ",")), nil
+					return scripted.OK(kind, msgs, strings.Join(log, ",")), nil
 				case kind == "connect":
-					return lab.ScriptedHold(r)
+					return scripted.Hold(r)
 				}
 				return nil, nil
 			}
@@ -97,7 +98,7 @@ func TestLiveIsNotAheadOfWhatWaits(t *testing.T) {
 				m, err := c.Receive(ctx)
 				cancel()
 				lab.Must(t, err)
-				if n := lab.ChangeNumber(m.Raw()); n != want {
+				if n := scripted.ChangeNumber(m.Raw()); n != want {
 					t.Errorf("%s: got %d, want %d", channel, n, want)
 				}
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 var (
@@ -172,7 +173,7 @@ func (r *program) consume(k int, limit time.Duration) {
 	switch r.mode {
 	case "run":
 		r.must(ignore(r.client.Run(ctx, func(ctx context.Context, m *sfstream.Message) error {
-			n := lab.ChangeNumber(m.Raw())
+			n := scripted.ChangeNumber(m.Raw())
 			r.model.got(n)
 			if r.rng.IntN(10) == 0 {
 				time.Sleep(time.Second)
@@ -187,7 +188,7 @@ func (r *program) consume(k int, limit time.Duration) {
 		for tx := range r.client.Transactions(ctx, []time.Duration{0, time.Second, time.Hour}[r.rng.IntN(3)]) {
 			var numbers []int
 			for _, m := range tx.Messages {
-				numbers = append(numbers, lab.ChangeNumber(m.Raw()))
+				numbers = append(numbers, scripted.ChangeNumber(m.Raw()))
 				r.model.got(numbers[len(numbers)-1])
 			}
 			if k -= len(numbers); k <= 0 && r.rng.IntN(2) == 0 {
@@ -236,7 +237,7 @@ func (r *program) receive(ctx context.Context) bool {
 		r.ackSome(1)
 		return false
 	}
-	n := lab.ChangeNumber(m.Raw())
+	n := scripted.ChangeNumber(m.Raw())
 	r.model.got(n)
 	switch r.mode {
 	case "auto":
@@ -267,7 +268,7 @@ func (r *program) ackSome(part float64) {
 			left = append(left, m)
 			continue
 		}
-		r.model.handle(lab.ChangeNumber(m.Raw()))
+		r.model.handle(scripted.ChangeNumber(m.Raw()))
 		m.Ack()
 	}
 	r.out = left

@@ -11,12 +11,13 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 func eventsOf(at time.Time, ids ...[2]int) *eventbus.FetchResponse {
 	resp := &eventbus.FetchResponse{PendingNumRequested: 10}
 	for _, id := range ids { // replay id and number
-		e := lab.AccountChange{N: id[1], ID: uint64(id[0]), At: at, Tx: fmt.Sprint("tx", id[0]), Seq: id[1]}
+		e := scripted.AccountChange{N: id[1], ID: uint64(id[0]), At: at, Tx: fmt.Sprint("tx", id[0]), Seq: id[1]}
 		resp.Events = append(resp.Events, &eventbus.ConsumerEvent{ReplayId: idBytes(e.ID),
 			Event: &eventbus.ProducerEvent{Id: fmt.Sprint("id", e.N), SchemaId: "S", Payload: e.Avro()}})
 		resp.LatestReplayId = idBytes(e.ID)
@@ -30,7 +31,7 @@ func eventsOf(at time.Time, ids ...[2]int) *eventbus.FetchResponse {
 func TestKeepaliveInsideAnUnexpectedGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
-		script := &lab.ScriptedStreams{Answer: func(stream int, first *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
+		script := &scripted.Streams{Answer: func(stream int, first *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 			switch {
 			case stream == 1 && sent == 0:
 				return eventsOf(now, [2]int{99, 1}, [2]int{100, 2}), nil
@@ -47,8 +48,8 @@ func TestKeepaliveInsideAnUnexpectedGroup(t *testing.T) {
 			}
 			return nil, nil // held
 		}}
-		c := (&lab.ScriptedOrg{}).Client(t, sfstream.WithTransport(sfstream.PubSub), script.Option(), (&pubsubServer{}).options())
+		c := (&scripted.Org{}).Client(t, sfstream.WithTransport(sfstream.PubSub), script.Option(), (&pubsubServer{}).options())
 		lab.Must(t, c.Subscribe(t.Context(), lab.Accounts))
-		lab.ExpectChanges(t, c, 1, 2, 3, 4, 5)
+		scripted.ExpectChanges(t, c, 1, 2, 3, 4, 5)
 	})
 }

@@ -11,13 +11,14 @@ import (
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // eventLog is a channel of change events.
 type eventLog struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
-	events []lab.AccountChange
+	events []scripted.AccountChange
 	top    uint64        // the newest replay id that is taken
 	oldest int           // the first event that is retained
 	more   chan struct{} // closed and replaced at each publish
@@ -62,7 +63,7 @@ func (l *eventLog) publish(n int, at time.Time) {
 	l.top += 1 + l.rng.Uint64N(3)
 	tx := fmt.Sprintf("tx-%d", l.top)
 	for i := range n {
-		e := lab.AccountChange{N: len(l.events), ID: l.top, At: at, Tx: tx, Seq: i + 1, Unreadable: !l.before && l.rng.Float64() < l.shape.hidden}
+		e := scripted.AccountChange{N: len(l.events), ID: l.top, At: at, Tx: tx, Seq: i + 1, Unreadable: !l.before && l.rng.Float64() < l.shape.hidden}
 		e.EventID = fmt.Sprintf("uuid-%d", e.N)
 		if l.shape.sharedID {
 			e.EventID = "uuid-" + tx

@@ -17,7 +17,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // pubsubServer serves an eventLog as the Pub/Sub API does, without a network.
@@ -38,7 +38,7 @@ func (b *pubsubServer) options() sfstream.Option {
 					return status.Error(codes.NotFound, "no such schema")
 				}
 				info := reply.(*eventbus.SchemaInfo)
-				info.SchemaId, info.SchemaJson = "S", lab.ChangeSchema
+				info.SchemaId, info.SchemaJson = "S", scripted.ChangeSchema
 			}
 			return nil
 		}),
@@ -227,7 +227,7 @@ func (s *pubsubStream) step() (_ *eventbus.FetchResponse, more <-chan struct{}, 
 		s.left -= n
 	}
 	resp := new(eventbus.FetchResponse)
-	add := func(e lab.AccountChange) {
+	add := func(e scripted.AccountChange) {
 		event := &eventbus.ProducerEvent{Id: e.EventID, SchemaId: "S", Payload: e.Avro()}
 		if e.Unreadable {
 			event.SchemaId = "lost"

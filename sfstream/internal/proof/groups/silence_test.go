@@ -10,6 +10,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // TestALongSilenceIsNoProofAfterARestart: a session has had an event of now, and then
@@ -21,17 +22,17 @@ func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			gaps := make(chan sfstream.Gap, 10)
 			var refuse, lose atomic.Bool
-			s := &lab.ScriptedOrg{}
-			s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+			s := &scripted.Org{}
+			s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 				switch {
 				case kind == "subscribe" && refuse.Load() && !strings.Contains(string(msgs[0].Ext.Replay), "-2"):
-					return lab.ScriptedFailure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
+					return scripted.Failure(msgs[0], "400::The replayId {100} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."), nil
 				case kind == "connect" && lose.CompareAndSwap(true, false):
 					return nil, errConnLost
 				case kind == "connect" && n == 2:
-					return lab.ScriptedOK(kind, msgs, strings.Replace(lab.ChangeJSON(100, time.Now()), lab.AllChanges, "/data/AccountChangeEvent", 1)), nil
+					return scripted.OK(kind, msgs, strings.Replace(scripted.ChangeJSON(100, time.Now()), lab.AllChanges, "/data/AccountChangeEvent", 1)), nil
 				case kind == "connect" && n > 2:
-					return lab.ScriptedHold(r)
+					return scripted.Hold(r)
 				}
 				return nil, nil
 			}

@@ -20,10 +20,11 @@ const patience = 24 * time.Hour
 // Receive takes a program's next message.
 func Receive(t *testing.T, c *sfstream.Client) *sfstream.Message {
 	t.Helper()
-	return receiveWithin(t, c, patience)
+	return ReceiveWithin(t, c, patience)
 }
 
-func receiveWithin(t *testing.T, c *sfstream.Client, limit time.Duration) *sfstream.Message {
+// ReceiveWithin takes the next message of a program, which has so long to come.
+func ReceiveWithin(t *testing.T, c *sfstream.Client, limit time.Duration) *sfstream.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()

@@ -19,6 +19,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // A server (or proxy) repeats the token in a trailer.
@@ -66,7 +67,7 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 				}
 				return &authenticator.Credentials{AccessToken: fmt.Sprintf("T%d", logins), InstanceURL: "https://acme.my.salesforce.com", OrgID: org}, nil
 			})
-			script := &lab.ScriptedStreams{}
+			script := &scripted.Streams{}
 			script.Answer = func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 				switch {
 				case n == 1 && sent == 0:

@@ -14,6 +14,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // A server sends more than it was asked for, and a loop body is slow. WithPrefetch
@@ -23,7 +24,7 @@ func TestWhatWasNotAskedForIsBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := lab.New(t)
 			n := 0
-			script := &lab.ScriptedStreams{Answer: func(_ int, _ *eventbus.FetchRequest, _ int) (*eventbus.FetchResponse, error) {
+			script := &scripted.Streams{Answer: func(_ int, _ *eventbus.FetchRequest, _ int) (*eventbus.FetchResponse, error) {
 				resp := &eventbus.FetchResponse{}
 				for range 100 {
 					n++

@@ -12,13 +12,14 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 func againstStreams(t *testing.T, limit int, answer func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error), opts ...sfstream.Option) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := lab.New(t)
-			script := &lab.ScriptedStreams{Answer: answer}
+			script := &scripted.Streams{Answer: answer}
 			c := s.StartFromOldest(append([]sfstream.Option{script.Option()}, opts...)...)
 			lab.Must(t, c.Subscribe(t.Context(), lab.Orders))
 			start := time.Now()
@@ -37,7 +38,7 @@ func againstStreams(t *testing.T, limit int, answer func(n int, req *eventbus.Fe
 func TestAStreamThatEndsAfterItsKeepaliveIsNotStormed(t *testing.T) {
 	againstStreams(t, 600, func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		if sent == 0 {
-			return lab.Keepalive(1), nil
+			return scripted.Keepalive(1), nil
 		}
 		return nil, io.EOF
 	})
@@ -47,7 +48,7 @@ func TestAStreamThatEndsAfterItsKeepaliveIsNotStormed(t *testing.T) {
 func TestAStreamThatFailsAfterItsKeepaliveIsNotStormed(t *testing.T) {
 	againstStreams(t, 200, func(n int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
 		if sent == 0 {
-			return lab.Keepalive(1), nil
+			return scripted.Keepalive(1), nil
 		}
 		return nil, status.Error(codes.Unavailable, "going down")
 	})
@@ -60,7 +61,7 @@ func TestAServerThatRefusesItsOwnIDsIsNotStormed(t *testing.T) {
 			return nil, status.Error(codes.InvalidArgument, "The Replay ID validation failed. Ensure that")
 		}
 		if sent == 0 {
-			return lab.Keepalive(1), nil
+			return scripted.Keepalive(1), nil
 		}
 		return nil, io.EOF
 	}, sfstream.WithReplayFallback(sfstream.FallbackAll))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // A Save is under way and hangs when the channel is unsubscribed and subscribed
@@ -40,7 +41,7 @@ func TestSubscribeResumesAtWhatIsBeingSaved(t *testing.T) {
 
 // idleSpy knows whether it was told to close idle connections.
 type idleSpy struct {
-	*lab.ScriptedOrg
+	*scripted.Org
 	closed bool
 }
 
@@ -49,10 +50,10 @@ func (s *idleSpy) CloseIdleConnections() { s.closed = true }
 // The user's transport is told.
 func TestCloseClosesIdleConnections(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &idleSpy{ScriptedOrg: &lab.ScriptedOrg{}}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &idleSpy{Org: &scripted.Org{}}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind == "connect" && n > 1 {
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil
 		}
@@ -69,16 +70,16 @@ func TestCloseClosesIdleConnections(t *testing.T) {
 func TestATokenThatAServerEchoesIsNotPrinted(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		for _, how := range []string{"page", "reply"} {
-			s := &lab.ScriptedOrg{}
-			s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+			s := &scripted.Org{}
+			s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 				echo := "Authorization: " + r.Header.Get("Authorization")
 				if kind != "subscribe" {
 					return nil, nil
 				}
 				if how == "page" {
-					return lab.ScriptedBody(502, "<html>bad gateway\n"+echo), nil
+					return scripted.Body(502, "<html>bad gateway\n"+echo), nil
 				}
-				return lab.ScriptedFailure(msgs[0], "404::no such thing for "+echo), nil
+				return scripted.Failure(msgs[0], "404::no such thing for "+echo), nil
 			}
 			log := new(lab.Log)
 			c := s.Client(t, sfstream.WithLogger(log.Logger()))
@@ -97,13 +98,13 @@ func TestATokenThatAServerEchoesIsNotPrinted(t *testing.T) {
 // A connect is answered with an interval of a day.
 func TestAdviceOfADaysPauseIsAnOutage(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind == "connect" && n == 2 {
-				return lab.ScriptedOK(kind, nil, fmt.Sprintf(`{"channel":"/meta/connect","id":%q,"successful":true,"advice":{"interval":86400000,"reconnect":"retry"}}`, msgs[0].ID)), nil
+				return scripted.OK(kind, nil, fmt.Sprintf(`{"channel":"/meta/connect","id":%q,"successful":true,"advice":{"interval":86400000,"reconnect":"retry"}}`, msgs[0].ID)), nil
 			}
 			if kind == "connect" && n > 2 {
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil
 		}
@@ -120,11 +121,11 @@ func TestAdviceOfADaysPauseIsAnOutage(t *testing.T) {
 // It would end each connect before it is sent.
 func TestAdviceOfANegativeTimeoutIsNoAdvice(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
+		s := &scripted.Org{}
 		came := 0
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind == "handshake" {
-				return lab.ScriptedOK(kind, nil, fmt.Sprintf(`{"channel":"/meta/handshake","clientId":"x","id":%q,"successful":true,"advice":{"interval":0,"timeout":-100000}}`, msgs[0].ID)), nil
+				return scripted.OK(kind, nil, fmt.Sprintf(`{"channel":"/meta/handshake","clientId":"x","id":%q,"successful":true,"advice":{"interval":0,"timeout":-100000}}`, msgs[0].ID)), nil
 			}
 			if kind == "connect" {
 				came++
@@ -132,7 +133,7 @@ func TestAdviceOfANegativeTimeoutIsNoAdvice(t *testing.T) {
 				if err := r.Context().Err(); err != nil {
 					return nil, err
 				}
-				return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", came)), nil
+				return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", came)), nil
 			}
 			return nil, nil
 		}
@@ -149,18 +150,18 @@ func TestAdviceOfANegativeTimeoutIsNoAdvice(t *testing.T) {
 func TestALongRetryAfterIsCut(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		for _, how := range []string{"header", "advice"} {
-			s := &lab.ScriptedOrg{}
-			s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+			s := &scripted.Org{}
+			s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 				if kind == "connect" && n == 2 {
 					if how == "advice" {
-						return lab.ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,"error":"403::Unknown client","advice":{"reconnect":"handshake","interval":1e11}}]`, msgs[0].ID)), nil
+						return scripted.Body(200, fmt.Sprintf(`[{"channel":"/meta/connect","id":%q,"successful":false,"error":"403::Unknown client","advice":{"reconnect":"handshake","interval":1e11}}]`, msgs[0].ID)), nil
 					}
-					resp := lab.ScriptedBody(503, "busy")
+					resp := scripted.Body(503, "busy")
 					resp.Header.Set("Retry-After", "1000000")
 					return resp, nil
 				}
 				if kind == "connect" && n > 3 {
-					return lab.ScriptedHold(r)
+					return scripted.Hold(r)
 				}
 				return nil, nil
 			}

@@ -10,14 +10,15 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // A channel that is not accepted yet stands first in the link. What the session is
 // told is its answer, and not the end of the others.
 func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			switch {
 			case kind == "subscribe":
 				var parts []string
@@ -28,14 +29,14 @@ func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
 					}
 					parts = append(parts, fmt.Sprintf(`{"channel":%q,"id":%q,"successful":true,"subscription":%q}`, m.Channel, m.ID, m.Subscription))
 				}
-				return lab.ScriptedBody(200, "["+strings.Join(parts, ",")+"]"), nil
+				return scripted.Body(200, "["+strings.Join(parts, ",")+"]"), nil
 			case kind == "connect" && n == 2:
 				<-time.After(10 * time.Second)
-				return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+				return scripted.Failure(msgs[0], "403::Unknown client"), nil
 			case kind == "connect" && n > 2:
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			case kind == "handshake" && n == 2:
-				return lab.ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/handshake","id":%q,"successful":false,"error":"403::User not enabled for streaming","advice":{"reconnect":"none"}}]`, msgs[0].ID)), nil
+				return scripted.Body(200, fmt.Sprintf(`[{"channel":"/meta/handshake","id":%q,"successful":false,"error":"403::User not enabled for streaming","advice":{"reconnect":"none"}}]`, msgs[0].ID)), nil
 			}
 			return nil, nil
 		}
@@ -55,22 +56,22 @@ func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
 func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		const ch = "/event/Lab__e"
-		s := &lab.ScriptedOrg{}
+		s := &scripted.Org{}
 		misdated := `{"channel":"/event/Lab__e","data":{"schema":"x","payload":{"CreatedDate":"` + time.Now().Add(-2*time.Hour).UTC().Format("2006-01-02T15:04:05.000Z") + `"},"event":{"replayId":7}}}`
 		after := ""
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			switch {
 			case kind == "subscribe" && n == 2:
 				<-time.After(5 * time.Second)
 				return nil, errors.New("connection reset")
 			case kind == "subscribe" && n == 3:
 				after = string(msgs[0].Ext.Replay)
-				return lab.ScriptedOK(kind, msgs, misdated), nil // it is retained
+				return scripted.OK(kind, msgs, misdated), nil // it is retained
 			case kind == "connect" && n == 2:
 				<-time.After(3 * time.Second)
-				return lab.ScriptedOK(kind, msgs, misdated), nil // while the subscribe is in flight
+				return scripted.OK(kind, msgs, misdated), nil // while the subscribe is in flight
 			case kind == "connect" && n > 2:
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil
 		}
@@ -88,22 +89,22 @@ func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
 // the channel.
 func TestAMissingReplyIsALostOne(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		two := lab.ScriptedEvent("/topic/Lab", 2) // an event keeps its date
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		two := scripted.Event("/topic/Lab", 2) // an event keeps its date
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			switch {
 			case kind == "connect" && n == 2:
-				return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", 1)), nil
+				return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", 1)), nil
 			case kind == "connect" && n == 3:
-				return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+				return scripted.Failure(msgs[0], "403::Unknown client"), nil
 			case kind == "subscribe" && n == 2:
-				return lab.ScriptedBody(200, "[]"), nil // accepted, after 1
+				return scripted.Body(200, "[]"), nil // accepted, after 1
 			case kind == "connect" && n == 4:
-				return lab.ScriptedOK(kind, msgs, two), nil
+				return scripted.OK(kind, msgs, two), nil
 			case kind == "subscribe" && n == 3 && s.Count("handshake") > 2:
-				return lab.ScriptedOK(kind, msgs, two), nil // a new session: replay
+				return scripted.OK(kind, msgs, two), nil // a new session: replay
 			case kind == "connect" && n > 5:
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil // subscribed already: success
 		}
@@ -134,15 +135,15 @@ func TestATrickleOfSpacesIsAnOutage(t *testing.T) {
 	for _, where := range []string{"subscribe", "connect"} {
 		t.Run(where, func(t *testing.T) {
 			lab.InStreamingBubble(t, func(t *testing.T) {
-				s := &lab.ScriptedOrg{}
-				s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+				s := &scripted.Org{}
+				s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 					if kind == where && n == 2 {
-						resp := lab.ScriptedBody(200, "")
+						resp := scripted.Body(200, "")
 						resp.Body, resp.ContentLength = trickle{r.Context().Done()}, -1
 						return resp, nil
 					}
 					if kind == "connect" && n > 1 {
-						return lab.ScriptedHold(r)
+						return scripted.Hold(r)
 					}
 					return nil, nil
 				}

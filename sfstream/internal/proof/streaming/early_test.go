@@ -11,6 +11,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // TestLostConnectBehindEarlyEvents: of a channel that is set to "new" beside a held
@@ -30,10 +31,10 @@ func TestLostConnectBehindEarlyEvents(t *testing.T) {
 		want          []int
 	}{
 		{"a wrong CreatedDate", lab.Orders, written, []int{60, 61}, "", []int{61}},
-		{"an overtaken event", lab.Accounts, lab.ChangeJSON, []int{50, 60, 61}, "", []int{50, 61}},
-		{"an overtaken group", lab.AllChanges, lab.ChangeJSON, []int{50, 60, 61}, "", []int{50, 61}},
-		{"an overtaken group, crash", lab.AllChanges, lab.ChangeJSON, []int{50, 60, 61}, "crash", []int{50, 61}},
-		{"an overtaken event, polite end", lab.Accounts, lab.ChangeJSON, []int{50, 60}, "polite", []int{50}},
+		{"an overtaken event", lab.Accounts, scripted.ChangeJSON, []int{50, 60, 61}, "", []int{50, 61}},
+		{"an overtaken group", lab.AllChanges, scripted.ChangeJSON, []int{50, 60, 61}, "", []int{50, 61}},
+		{"an overtaken group, crash", lab.AllChanges, scripted.ChangeJSON, []int{50, 60, 61}, "crash", []int{50, 61}},
+		{"an overtaken event, polite end", lab.Accounts, scripted.ChangeJSON, []int{50, 60}, "polite", []int{50}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -41,12 +42,12 @@ func TestLostConnectBehindEarlyEvents(t *testing.T) {
 				event := func(id int) string {
 					return strings.Replace(test.event(id, began.Add(time.Duration(id)*100*time.Millisecond)), lab.AllChanges, test.channel, 1)
 				}
-				s := &lab.ScriptedOrg{}
-				s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+				s := &scripted.Org{}
+				s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 					switch {
 					case kind == "subscribe" && n == 2 && len(msgs) == 1 && time.Since(began) < time.Minute:
 						<-time.After(time.Second) // 60 is of the sixth second
-						return lab.ScriptedOK(kind, msgs, event(60)), nil
+						return scripted.OK(kind, msgs, event(60)), nil
 					case kind == "connect" && n == 2 && time.Since(began) < time.Minute:
 						select {
 						case <-time.After(30 * time.Second):
@@ -58,9 +59,9 @@ func TestLostConnectBehindEarlyEvents(t *testing.T) {
 						for _, id := range test.again {
 							again = append(again, event(id))
 						}
-						return lab.ScriptedOK(kind, msgs, strings.Join(again, ",")), nil
+						return scripted.OK(kind, msgs, strings.Join(again, ",")), nil
 					case kind == "connect" && n > 2:
-						return lab.ScriptedHold(r)
+						return scripted.Hold(r)
 					}
 					return nil, nil
 				}
@@ -69,7 +70,7 @@ func TestLostConnectBehindEarlyEvents(t *testing.T) {
 				lab.Must(t, c.Subscribe(t.Context(), "/event/Other__e"))
 				time.Sleep(5 * time.Second)
 				lab.Must(t, c.Subscribe(t.Context(), test.channel))
-				lab.ExpectChanges(t, c, 60)
+				scripted.ExpectChanges(t, c, 60)
 				time.Sleep(10 * time.Second)
 				if test.end == "crash" {
 					after := store.Snapshot()
@@ -78,7 +79,7 @@ func TestLostConnectBehindEarlyEvents(t *testing.T) {
 					c = s.Client(t, sfstream.WithReplayStore(after))
 					lab.Must(t, c.Subscribe(t.Context(), test.channel))
 				}
-				lab.ExpectChanges(t, c, test.want...)
+				scripted.ExpectChanges(t, c, test.want...)
 				if test.end == "polite" {
 					lab.Must(t, c.Close())
 					all, err := store.All(t.Context())

@@ -7,21 +7,22 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // While a call is under way all events are held: the session asks for no more than
 // there is room for.
 func TestWhatIsHeldDuringACallIsBounded(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
+		s := &scripted.Org{}
 		next := 0
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			switch {
 			case kind == "subscribe" && n == 2:
 				<-time.After(19 * time.Second)
 			case kind == "connect" && n > 1 && s.Count("subscribe") > 1:
 				next++
-				return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", next)), nil
+				return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", next)), nil
 			case kind == "connect" && n > 1:
 				<-time.After(time.Second)
 			}

@@ -7,15 +7,16 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // Such an id is a number, but not JSON.
 func TestAnIDWithLeadingZerosDisturbsNoOtherChannel(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind == "connect" && n > 1 {
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil
 		}
@@ -34,15 +35,15 @@ func TestAnIDWithLeadingZerosDisturbsNoOtherChannel(t *testing.T) {
 // A server writes ids as text.
 func TestAServerMayWriteIDsWithLeadingZeros(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			switch {
 			case kind == "connect" && n == 2:
-				return lab.ScriptedOK(kind, msgs, `{"channel":"/topic/Lab","data":{"event":{"replayId":"0042"},"sobject":{"Id":"a"}}}`), nil
+				return scripted.OK(kind, msgs, `{"channel":"/topic/Lab","data":{"event":{"replayId":"0042"},"sobject":{"Id":"a"}}}`), nil
 			case kind == "connect" && n == 3:
-				return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+				return scripted.Failure(msgs[0], "403::Unknown client"), nil
 			case kind == "connect" && n > 4:
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil
 		}

@@ -7,26 +7,27 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // overtaking is a server that writes event 1 into the held connect, whose reply is
 // slow, and event 2 into the reply to the next subscribe. lost: the slow reply is
 // cut in the end, else it comes.
-func overtakingOrg(lost bool, after *string) *lab.ScriptedOrg {
-	s := &lab.ScriptedOrg{}
-	s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+func overtakingOrg(lost bool, after *string) *scripted.Org {
+	s := &scripted.Org{}
+	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 		switch {
 		case kind == "connect" && n == 2:
-			body := "[" + lab.ScriptedEvent("/topic/Lab", 1)
+			body := "[" + scripted.Event("/topic/Lab", 1)
 			<-time.After(12 * time.Second) // written at once, and under way so long
 			if lost {
-				return lab.ScriptedBody(200, body[:len(body)/2]), nil
+				return scripted.Body(200, body[:len(body)/2]), nil
 			}
-			return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", 1)), nil
+			return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", 1)), nil
 		case kind == "connect" && n > 3:
-			return lab.ScriptedHold(r)
+			return scripted.Hold(r)
 		case kind == "subscribe" && n == 2:
-			return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", 2)), nil
+			return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", 2)), nil
 		case kind == "subscribe" && n == 3:
 			for _, m := range msgs {
 				if m.Subscription == "/topic/Lab" {
@@ -34,7 +35,7 @@ func overtakingOrg(lost bool, after *string) *lab.ScriptedOrg {
 				}
 			}
 			if !strings.Contains(*after, ":2}") { // what is retained behind the asked id
-				return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", 1)+","+lab.ScriptedEvent("/topic/Lab", 2)), nil
+				return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", 1)+","+scripted.Event("/topic/Lab", 2)), nil
 			}
 		}
 		return nil, nil

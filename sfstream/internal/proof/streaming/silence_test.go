@@ -9,6 +9,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // A server shakes hands and then never answers.
@@ -17,17 +18,17 @@ func TestASessionThatAnswersNothingIsAnOutage(t *testing.T) {
 		t.Run(hung, func(t *testing.T) {
 			lab.InStreamingBubble(t, func(t *testing.T) {
 				var broken atomic.Bool
-				s := &lab.ScriptedOrg{}
-				s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+				s := &scripted.Org{}
+				s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 					if broken.Load() && kind == hung {
 						<-r.Context().Done()
 						return nil, r.Context().Err()
 					}
 					if kind == "connect" && n > 1 {
 						if broken.Load() {
-							return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+							return scripted.Failure(msgs[0], "403::Unknown client"), nil
 						}
-						return lab.ScriptedHold(r)
+						return scripted.Hold(r)
 					}
 					return nil, nil
 				}

@@ -6,19 +6,20 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 // A load balancer without stickiness: each session brings an event with its first
 // connect, and is unknown to the next one.
 func TestAServerThatForgetsEachSessionIsNotStormed(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind == "connect" && n%2 == 1 {
-				return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", 1)), nil // the same one each time
+				return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", 1)), nil // the same one each time
 			}
 			if kind == "connect" {
-				return lab.ScriptedFailure(msgs[0], "403::Unknown client"), nil
+				return scripted.Failure(msgs[0], "403::Unknown client"), nil
 			}
 			return nil, nil
 		}
@@ -34,7 +35,7 @@ func TestAServerThatForgetsEachSessionIsNotStormed(t *testing.T) {
 // A server answers each connect at once, and has nothing to say.
 func TestAServerThatHoldsNoConnectIsNotStormed(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
+		s := &scripted.Org{}
 		c := s.Client(t)
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 		<-time.After(time.Minute)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
 func hangUp(r *http.Request) (*http.Response, error) {
@@ -20,8 +21,8 @@ func hangUp(r *http.Request) (*http.Response, error) {
 // The server does not take the disconnect of the session that was for it.
 func TestSubscribeEndsWithItsContextWhateverTheGoodbyeTakes(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind != "handshake" {
 				return hangUp(r)
 			}
@@ -35,33 +36,33 @@ func TestSubscribeEndsWithItsContextWhateverTheGoodbyeTakes(t *testing.T) {
 // One reply has a wrong Date at the moment of Subscribe.
 func TestOneWrongDateSkipsNothing(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
+		s := &scripted.Org{}
 		var event string
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			date := func(resp *http.Response, ahead time.Duration) *http.Response {
 				resp.Header.Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 				return resp
 			}
 			switch {
 			case kind == "unsubscribe":
-				return date(lab.ScriptedOK(kind, msgs, ""), 0), nil
+				return date(scripted.OK(kind, msgs, ""), 0), nil
 			case kind == "connect" && n == 2:
 				<-time.After(5 * time.Second)
-				event = lab.ScriptedEvent("/topic/Lab", 7) // and lost with its connect
+				event = scripted.Event("/topic/Lab", 7) // and lost with its connect
 				<-time.After(5 * time.Second)
-				return date(lab.ScriptedFailure(msgs[0], "403::Unknown client"), 0), nil
+				return date(scripted.Failure(msgs[0], "403::Unknown client"), 0), nil
 			case kind == "connect" && n == 1: // one node's clock, or a proxy's
-				return date(lab.ScriptedOK(kind, msgs, ""), 3*time.Hour), nil
+				return date(scripted.OK(kind, msgs, ""), 3*time.Hour), nil
 			case kind == "subscribe" && n == 3:
-				return date(lab.ScriptedOK(kind, msgs, event), 0), nil
+				return date(scripted.OK(kind, msgs, event), 0), nil
 			case kind == "connect" && n > 2:
-				resp, err := lab.ScriptedHold(r)
+				resp, err := scripted.Hold(r)
 				if err == nil {
-					resp = date(lab.ScriptedOK(kind, msgs, ""), 0)
+					resp = date(scripted.OK(kind, msgs, ""), 0)
 				}
 				return resp, err
 			}
-			return date(lab.ScriptedOK(kind, msgs, ""), 0), nil
+			return date(scripted.OK(kind, msgs, ""), 0), nil
 		}
 		c := s.Client(t)
 		lab.Must(t, c.Subscribe(t.Context(), "/topic/First"))
@@ -76,10 +77,10 @@ func TestOneWrongDateSkipsNothing(t *testing.T) {
 // The server's error is 8 MB long.
 func TestAHugeErrorIsCut(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind == "subscribe" {
-				return lab.ScriptedBody(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::%s"}]`, msgs[0].ID, strings.Repeat("x", 8<<20))), nil
+				return scripted.Body(200, fmt.Sprintf(`[{"channel":"/meta/subscribe","id":%q,"successful":false,"error":"404::%s"}]`, msgs[0].ID, strings.Repeat("x", 8<<20))), nil
 			}
 			return nil, nil
 		}
@@ -95,8 +96,8 @@ func TestAHugeErrorIsCut(t *testing.T) {
 // A subscribe takes the server 22 s.
 func TestASlowSubscribeStopsNoOtherChannel(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s := &scripted.Org{}
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if kind == "subscribe" && strings.Contains(fmt.Sprint(msgs), "/topic/Slow") {
 				select {
 				case <-time.After(22 * time.Second):
@@ -105,10 +106,10 @@ func TestASlowSubscribeStopsNoOtherChannel(t *testing.T) {
 				}
 			}
 			if kind == "connect" && n > 1 && s.Count("handshake") == 1 {
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			if kind == "connect" && n > 2 {
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil
 		}
@@ -125,31 +126,31 @@ func TestASlowSubscribeStopsNoOtherChannel(t *testing.T) {
 // What the server had queued of an unsubscribed channel comes in many small replies.
 func TestLeftoversOfAnUnsubscribedChannelAreNotTheNewOnes(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
-		s := &lab.ScriptedOrg{}
+		s := &scripted.Org{}
 		sent := 10
-		s.Answer = func(r *http.Request, kind string, n int, msgs []lab.ScriptedMessage) (*http.Response, error) {
+		s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {
 			if s.Count("handshake") > 1 { // a new session has no queue
 				sent = max(sent, 20)
 			}
 			if kind == "connect" && n > 1 && s.Count("unsubscribe") > 0 && sent < 20 {
 				<-time.After(time.Second)
 				sent++
-				return lab.ScriptedOK(kind, msgs, lab.ScriptedEvent("/topic/Lab", sent)), nil // old queue: 11 to 20, in small replies
+				return scripted.OK(kind, msgs, scripted.Event("/topic/Lab", sent)), nil // old queue: 11 to 20, in small replies
 			}
 			if kind == "connect" && n > 1 && sent == 20 {
 				sent++
 				var all []string
 				for i := 6; i <= 20; i++ { // then what the new subscription replays: after 5
-					all = append(all, lab.ScriptedEvent("/topic/Lab", i))
+					all = append(all, scripted.Event("/topic/Lab", i))
 				}
-				return lab.ScriptedOK(kind, msgs, strings.Join(all, ",")), nil
+				return scripted.OK(kind, msgs, strings.Join(all, ",")), nil
 			}
 			if kind == "connect" && n > 1 && sent < 20 {
 				<-time.After(time.Second)
 				return nil, nil
 			}
 			if kind == "connect" && n > 1 {
-				return lab.ScriptedHold(r)
+				return scripted.Hold(r)
 			}
 			return nil, nil
 		}

@@ -1,4 +1,4 @@
-package lab
+package scripted
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
 // AccountChange is a change of an account. Its record id has its number.
@@ -42,7 +43,7 @@ func ChangeNumber(raw []byte) int {
 func ExpectChanges(t *testing.T, c *sfstream.Client, numbers ...int) {
 	t.Helper()
 	for _, want := range numbers {
-		m := receiveWithin(t, c, time.Hour)
+		m := lab.ReceiveWithin(t, c, time.Hour)
 		if n := ChangeNumber(m.Raw()); n != want {
 			t.Fatalf("got %d, want %d", n, want)
 		}
@@ -105,7 +106,7 @@ func (e AccountChange) JSON() string {
 	}
 	return fmt.Sprintf(`{"channel":%q,"data":{"schema":"S","payload":{"ChangeEventHeader":{"entityName":%s,"recordIds":[%q],"changeType":"UPDATE",`+
 		`"changeOrigin":"o","transactionKey":%q,"sequenceNumber":%d,"commitTimestamp":%d,"commitNumber":%d,"commitUser":"005000000000001AAA","changedFields":["Name"]},"Name":%q},"event":{"replayId":%d}}}`,
-		AllChanges, entity, e.record(), e.Tx, e.Seq, e.At.UnixMilli(), e.ID, e.now(), e.ID)
+		lab.AllChanges, entity, e.record(), e.Tx, e.Seq, e.At.UnixMilli(), e.ID, e.now(), e.ID)
 }
 
 // ChangeJSON is a change whose number is its replay id, alone in its transaction, as a

@@ -1,4 +1,5 @@
-package lab
+// Package child runs a test binary as the other processes of its tests.
+package child
 
 import (
 	"encoding/json"
@@ -9,8 +10,7 @@ import (
 	"testing"
 )
 
-// A test binary is also the other processes of its tests and benchmarks: with childEnv
-// set it does that job, with what childArgs holds.
+// With childEnv set, a test binary does that job, with what childArgs holds.
 const (
 	childEnv  = "SFSTREAM_TEST_CHILD"
 	childArgs = "SFSTREAM_TEST_ARGS"
@@ -33,7 +33,7 @@ func Main(m *testing.M, jobs map[string]func() error) {
 	}
 }
 
-// Job is a job that needs arguments: those of ChildCommand.
+// Job is a job that needs arguments: those of Command.
 func Job[Args any](do func(Args) error) func() error {
 	return func() error {
 		var args Args
@@ -44,8 +44,8 @@ func Job[Args any](do func(Args) error) func() error {
 	}
 }
 
-// ChildCommand is the test binary with a job. Its stderr is the test's.
-func ChildCommand(tb testing.TB, job string, args any) *exec.Cmd {
+// Command is the test binary with a job. Its stderr is the test's.
+func Command(tb testing.TB, job string, args any) *exec.Cmd {
 	tb.Helper()
 	text, err := json.Marshal(args)
 	if err != nil {
@@ -57,9 +57,9 @@ func ChildCommand(tb testing.TB, job string, args any) *exec.Cmd {
 	return cmd
 }
 
-// StartChild starts a command that ends when its stdin does, at the latest with
+// Start starts a command that ends when its stdin does, at the latest with
 // the test.
-func StartChild(tb testing.TB, cmd *exec.Cmd) (stdin io.Closer) {
+func Start(tb testing.TB, cmd *exec.Cmd) (stdin io.Closer) {
 	tb.Helper()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

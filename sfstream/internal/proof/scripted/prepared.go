@@ -1,4 +1,4 @@
-package lab
+package scripted
 
 import (
 	"google.golang.org/grpc/encoding"

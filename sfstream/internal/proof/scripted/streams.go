@@ -1,4 +1,4 @@
-package lab
+package scripted
 
 import (
 	"context"
@@ -15,9 +15,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// ScriptedStreams answers Subscribe in place of the server, for tests of responses that sfstreamtest
-// does not give, because no server should. An Answer of nil holds the stream.
-type ScriptedStreams struct {
+// Streams answers Subscribe in place of a server. An Answer of nil holds the stream.
+type Streams struct {
 	mu     sync.Mutex
 	opened []time.Time
 	First  []*eventbus.FetchRequest
@@ -25,14 +24,14 @@ type ScriptedStreams struct {
 }
 
 // Count is how many streams were opened.
-func (s *ScriptedStreams) Count() int {
+func (s *Streams) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.opened)
 }
 
 // Option has a client's streams answered by the script.
-func (s *ScriptedStreams) Option() sfstream.Option {
+func (s *Streams) Option() sfstream.Option {
 	return sfstream.WithPubSubDialOptions(grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		s.mu.Lock()
 		s.opened = append(s.opened, time.Now())
@@ -43,7 +42,7 @@ func (s *ScriptedStreams) Option() sfstream.Option {
 }
 
 type scriptedStream struct {
-	s    *ScriptedStreams
+	s    *Streams
 	ctx  context.Context
 	n    int
 	got  chan *eventbus.FetchRequest
