@@ -56,7 +56,7 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 // restoreGroup opens the group of which a stored marker names what was handled: it is behind the
 // position.
 func (f *feed) restoreGroup(stored replaystore.Group) {
-	if len(stored.Handled) == 0 {
+	if len(stored.ReplayID) == 0 || len(stored.Handled) == 0 {
 		return
 	}
 	if f.groups == nil {

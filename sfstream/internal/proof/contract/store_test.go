@@ -23,6 +23,7 @@ func storeRules() []rule {
 		{number: 3, words: "a store that fails for 5 minutes ends the client", run: storeStaysBroken},
 		{number: 4, words: "a Load that panics is an error of the store", run: loadPanics},
 		{number: 4, words: "an empty marker is none, and told", run: emptyMarker},
+		{number: 4, words: "a marker that names events of no group is one without a group", run: namesOfNoGroup},
 	}
 }
 
@@ -124,6 +125,27 @@ func emptyMarker(t *testing.T) {
 	if warnings := s.Log.Warnings("empty marker"); len(warnings) != 1 {
 		t.Errorf("told %d times, want once: %v", len(warnings), s.Log.Warnings(""))
 	}
+}
+
+// namesOfNoGroup: a replaystore.Group without ReplayID is none, whatever else a store gives with it.
+// Were it one, the channel would count as one with groups, and the marker would stop before each event
+// until it is known to be alone.
+func namesOfNoGroup(t *testing.T) {
+	s := lab.New(t)
+	s.SilenceKeepalive(true)
+	c := s.FollowFromOldest()
+	s.PublishNext(lab.Orders, 1)
+	lab.ExpectID(t, c, "1")
+	lab.Must(t, c.Close())
+	key := s.Key(lab.APIOf(t), lab.Orders)
+	m := s.Marker(lab.Orders)
+	m.Group = replaystore.Group{Handled: []uint64{7}}
+	s.Save(key, m)
+	c = s.FollowFromOldest()
+	s.PublishNext(lab.Orders, 1)
+	lab.ExpectID(t, c, "2")
+	<-time.After(time.Second)
+	s.ExpectSaved("2")
 }
 
 func storeFailsForAWhile(t *testing.T) {
