@@ -31,10 +31,10 @@ const (
 	gateBatches = 100
 )
 
-// newGate is a feed with nothing below it.
-func newGate(tb testing.TB, policy AckPolicy) (*feed, *inbox.Inbox[Message]) {
+// newGate is a channel with nothing below it.
+func newGate(tb testing.TB, policy AckPolicy) (*channel, *inbox.Inbox[Message]) {
 	in := gateInbox(tb, policy, gateBatch*(gateBatches+2))
-	return &feed{services: testServices(in), sub: in.Channel("/event/Order__e", replaystore.Key{})}, in
+	return &channel{services: testServices(in), sub: in.Channel("/event/Order__e", replaystore.Key{})}, in
 }
 
 // testServices are the services of a client that has an inbox and no connections.
@@ -68,13 +68,13 @@ func batches() []batch {
 }
 
 func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
-	f, _ := newGate(t, AckAuto)
+	ch, _ := newGate(t, AckAuto)
 	for i := range recent.Remembered {
-		f.duplicates.Remember(recent.Event{ReplayID: fmt.Append(nil, i)})
+		ch.duplicates.Remember(recent.Event{ReplayID: fmt.Append(nil, i)})
 	}
 	arriving := batches()
 	perBatch := testing.AllocsPerRun(gateBatches, func() {
-		f.deliver(arriving[0].messages, false)
+		ch.deliver(arriving[0].messages, false)
 		arriving = arriving[1:]
 	})
 	if perBatch > 2 { // the entries and the run
@@ -85,12 +85,12 @@ func TestReceivingAllocatesPerBatchOnly(t *testing.T) {
 // From the frame of a response to the loop: the ids, two chunks of payloads, the messages, the
 // entries and the run, for a hundred events.
 func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
-	f, in := newGate(t, AckAuto)
+	ch, in := newGate(t, AckAuto)
 	schema, err := avro.Parse(`{"type": "record", "name": "Order__e", "fields": []}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &pubsubSession{sub: &f.sub.Credit, inbound: inbound{codecs: codecs{lastID: "schema", last: &codec{schema: schema}}}}
+	s := &pubsubSession{sub: &ch.sub.Credit, inbound: inbound{codecs: codecs{lastID: "schema", last: &codec{schema: schema}}}}
 	frames := make([]mem.BufferSlice, recent.Remembered/gateBatch+gateBatches+1)
 	for i := range frames {
 		response := new(eventbus.FetchResponse)
@@ -113,7 +113,7 @@ func TestAFrameBecomesMessagesInAFewAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		frames = frames[1:]
-		f.deliver(s.messages(&s.inbound.response).messages, false)
+		ch.deliver(s.messages(&s.inbound.response).messages, false)
 		s.inbound.response.Free()
 		for range gateBatch {
 			if m := in.Next(); m == nil || m.codec.schema != schema {
@@ -140,9 +140,9 @@ func TestHandingOutAndSettlingAllocateNothing(t *testing.T) {
 		{"AckManual", AckManual, (*Message).Ack},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f, in := newGate(t, test.policy)
+			ch, in := newGate(t, test.policy)
 			for _, b := range batches() {
-				f.deliver(b.messages, false)
+				ch.deliver(b.messages, false)
 			}
 			// Per batch, because AllocsPerRun rounds down.
 			perBatch := testing.AllocsPerRun(gateBatches, func() {
@@ -163,7 +163,7 @@ func TestHandingOutAndSettlingAllocateNothing(t *testing.T) {
 
 // A program that keeps one event of many keeps its clone, and nothing of its batch.
 func TestACloneDoesNotKeepItsBatch(t *testing.T) {
-	f, in := newGate(t, AckAuto)
+	ch, in := newGate(t, AckAuto)
 	var clone *Message
 	var frame weak.Pointer[byte]
 	arrivals := uint64(0)
@@ -177,7 +177,7 @@ func TestACloneDoesNotKeepItsBatch(t *testing.T) {
 			messages[i].ReplayID, messages[i].payload = part[:8:8], part[8:]
 		}
 		arrivals += gateBatch
-		f.deliver(messages, false)
+		ch.deliver(messages, false)
 		for m := in.Next(); m != nil; m = in.Next() {
 			clone = m.Clone()
 		}
@@ -235,7 +235,7 @@ func TestReceivingOverCometDAllocatesPerSlabOnly(t *testing.T) {
 
 // Behind one unacked message a million acked ones take no memory.
 func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
-	f, in := newGate(t, AckManual)
+	ch, in := newGate(t, AckManual)
 	heap := func() uint64 {
 		runtime.GC()
 		var stats runtime.MemStats
@@ -250,7 +250,7 @@ func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
 			id++
 			messages[i].ReplayID = binary.BigEndian.AppendUint64(nil, id)
 		}
-		f.deliver(messages, false)
+		ch.deliver(messages, false)
 		for m := in.Next(); m != nil; m = in.Next() {
 			if oldest == nil {
 				oldest = m
@@ -269,11 +269,11 @@ func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
 	if grown := int64(heap()) - int64(before); grown > 256<<10 {
 		t.Errorf("the heap has grown by %d KiB", grown>>10)
 	}
-	if status := f.sub.Status(); status.OldestUnacked != oldest || status.Unacked != 1 || len(status.ReplayID) > 0 {
+	if status := ch.sub.Status(); status.OldestUnacked != oldest || status.Unacked != 1 || len(status.ReplayID) > 0 {
 		t.Errorf("%d are unacked, the marker is at %x", status.Unacked, status.ReplayID)
 	}
 	oldest.Ack()
-	if at := binary.BigEndian.Uint64(f.sub.Status().ReplayID); at != id {
+	if at := binary.BigEndian.Uint64(ch.sub.Status().ReplayID); at != id {
 		t.Errorf("the watermark is at %d, want %d", at, id)
 	}
 }
@@ -282,7 +282,7 @@ func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
 // keep two batches waiting.
 type runGate struct {
 	client   *Client
-	feed     *feed
+	channel  *channel
 	arriving chan []Message
 }
 
@@ -291,7 +291,7 @@ func newRunGate(tb testing.TB, n int) *runGate {
 	in := gateInbox(tb, AckAuto, 3*gateBatch)
 	services := testServices(in)
 	g := &runGate{client: &Client{services: services, turn: make(chan struct{}, 1)}, arriving: make(chan []Message, n)}
-	g.feed = &feed{services: services, sub: in.Channel("/event/Order__e", replaystore.Key{})}
+	g.channel = &channel{services: services, sub: in.Channel("/event/Order__e", replaystore.Key{})}
 	var keys [gateBatch]string
 	for i := range keys {
 		keys[i] = fmt.Sprint("key ", i)
@@ -314,13 +314,13 @@ func (g *runGate) run(tb testing.TB, n int, opts ...RunOption) {
 	defer stop()
 	var left atomic.Int64
 	left.Store(int64(n * gateBatch))
-	g.feed.deliver(<-g.arriving, false)
+	g.channel.deliver(<-g.arriving, false)
 	err := g.client.Run(ctx, func(context.Context, *Message) error {
 		switch left := left.Add(-1); {
 		case left == 0:
 			stop()
 		case left%gateBatch == gateBatch/2 && left > gateBatch:
-			g.feed.deliver(<-g.arriving, false)
+			g.channel.deliver(<-g.arriving, false)
 		}
 		return nil
 	}, opts...)

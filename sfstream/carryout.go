@@ -16,7 +16,7 @@ import (
 
 // judge says what follows from the end of the link's session, and for which channel; nil: for none
 // in particular.
-func (l *link) judge(err error, now time.Time) (v verdict, of *feed) {
+func (l *link) judge(err error, now time.Time) (v verdict, of *channel) {
 	act := classify(err)
 	if act == actionResume {
 		if l.course.useful {
@@ -27,7 +27,7 @@ func (l *link) judge(err error, now time.Time) (v verdict, of *feed) {
 		}
 		act = actionRetry // the link must not storm a server that ends every session at once
 	}
-	feeds := l.snapshot()
+	channels := l.snapshot()
 	v.pacing = byLink
 	switch {
 	case act == actionReauthorize && l.refused == nil:
@@ -36,12 +36,12 @@ func (l *link) judge(err error, now time.Time) (v verdict, of *feed) {
 		v.relogin, v.endUnaccepted = reloginRefused, true
 	case act == actionRelocate:
 		v.relogin = reloginMoved
-	case len(feeds) == 0:
-	case act == actionRetry && len(feeds) == 1:
-		of = feeds[0]
+	case len(channels) == 0:
+	case act == actionRetry && len(channels) == 1:
+		of = channels[0]
 		v = of.situation(now).judgeRetry(err)
 	case act != actionRetry:
-		v, of = judgeOne(feeds, act, err, now)
+		v, of = judgeOne(channels, act, err, now)
 	}
 	v.err, v.action, v.notice = err, act, noticeDisconnected
 	return v, of
@@ -50,48 +50,48 @@ func (l *link) judge(err error, now time.Time) (v verdict, of *feed) {
 // judgeOne judges a session that was refused for what concerns its channels. A denial does not say
 // which of them it means: channels that were never accepted end with it, as Subscribe wants an
 // answer, and one that was accepted is judged for the others.
-func judgeOne(feeds []*feed, act action, err error, now time.Time) (v verdict, of *feed) {
+func judgeOne(channels []*channel, act action, err error, now time.Time) (v verdict, of *channel) {
 	if act == actionDenied || act == actionRetryUnknown {
-		for _, f := range feeds {
-			if f.isAccepted() {
-				v = f.situation(now).judge(act, err)
+		for _, ch := range channels {
+			if ch.isAccepted() {
+				v = ch.situation(now).judge(act, err)
 				v.endUnaccepted = true
-				return v, f
+				return v, ch
 			}
 		}
 	}
-	return feeds[0].situation(now).judge(act, err), feeds[0]
+	return channels[0].situation(now).judge(act, err), channels[0]
 }
 
 // situation is what the judge is to know of the channel.
-func (f *feed) situation(now time.Time) situation {
+func (ch *channel) situation(now time.Time) situation {
 	return situation{
-		now: now, channel: f.sub.Name, accepted: f.isAccepted(), history: f.history,
-		last: f.lastMarker(), latest: f.clock.Latest(), openGroup: f.groups.canSeek(),
-		behind: f.gap.below > 0, policy: f.cfg.fallback,
+		now: now, channel: ch.sub.Name, accepted: ch.isAccepted(), history: ch.history,
+		last: ch.lastMarker(), latest: ch.clock.Latest(), openGroup: ch.groups.canSeek(),
+		behind: ch.gap.below > 0, policy: ch.cfg.fallback,
 	}
 }
 
 // channelRefused deals with a channel that the server does not follow while the session lives on.
 // The error ends the session: a new one is needed, because this one has the old token.
-func (l *link) channelRefused(f *feed, err error) error {
-	delete(l.inSession, &f.sub.Credit)
+func (l *link) channelRefused(ch *channel, err error) error {
+	delete(l.inSession, &ch.sub.Credit)
 	explain(err, l.creds)
-	v := f.situation(time.Now()).judge(classify(err), err)
+	v := ch.situation(time.Now()).judge(classify(err), err)
 	v.notice = noticeRefused
-	wait, renewed, fatal := l.carryOut(v, f)
+	wait, renewed, fatal := l.carryOut(v, ch)
 	if wait > 0 {
-		wait, fatal = f.limitWait(wait, err)
+		wait, fatal = ch.limitWait(wait, err)
 	}
 	switch {
 	case fatal != nil:
-		l.roster.end(f, fatal)
+		l.roster.end(ch, fatal)
 	case renewed:
 		l.course.useful = true
 		return io.EOF
 	case wait > 0:
-		f.set(StateWaiting)
-		l.retryIn(f, wait)
+		ch.set(StateWaiting)
+		l.retryIn(ch, wait)
 	default:
 		notify(l.changed)
 	}
@@ -99,25 +99,25 @@ func (l *link) channelRefused(f *feed, err error) error {
 }
 
 // retryIn makes a channel that is refused due again after a wait.
-func (l *link) retryIn(f *feed, wait time.Duration) {
-	f.refusal.until = time.Now().Add(wait)
+func (l *link) retryIn(ch *channel, wait time.Duration) {
+	ch.refusal.until = time.Now().Add(wait)
 	time.AfterFunc(wait, func() { notify(l.changed) }) // to a link that has ended it means nothing
 }
 
-// resumeMissed deals with feeds that have missed events. The error is errReopen where there was
+// resumeMissed deals with channels that have missed events. The error is errReopen where there was
 // one: its session goes on from the wrong position.
 func (l *link) resumeMissed() (err error) {
-	for _, f := range l.inSession {
-		why, possible := f.missed()
+	for _, ch := range l.inSession {
+		why, possible := ch.missed()
 		if why == nil {
 			continue
 		}
-		v := f.situation(time.Now()).judgeMissed(why, possible)
-		wait, _, fatal := l.carryOut(v, f)
+		v := ch.situation(time.Now()).judgeMissed(why, possible)
+		wait, _, fatal := l.carryOut(v, ch)
 		if fatal != nil {
-			l.roster.end(f, fatal)
+			l.roster.end(ch, fatal)
 		} else if wait > 0 {
-			l.retryIn(f, wait)
+			l.retryIn(ch, wait)
 		}
 		err = errReopen
 	}
@@ -129,37 +129,37 @@ func (l *link) resumeMissed() (err error) {
 // where a new login is wanted. It leaves the wait to the caller, and the end by the fatal error. A
 // wait of zero means at once; renewed says that this is because a new login is to come, so that a
 // session with the old token is of no use.
-func (l *link) carryOut(v verdict, f *feed) (wait time.Duration, renewed bool, fatal error) {
-	l.tell(v, f)
+func (l *link) carryOut(v verdict, ch *channel) (wait time.Duration, renewed bool, fatal error) {
+	l.tell(v, ch)
 	if v.endUnaccepted {
-		for _, f := range l.snapshot() {
-			if !f.isAccepted() {
-				l.roster.end(f, v.err)
+		for _, ch := range l.snapshot() {
+			if !ch.isAccepted() {
+				l.roster.end(ch, v.err)
 			}
 		}
 		if l.ctx.Err() != nil {
 			return 0, false, nil // that was the last channel
 		}
 	}
-	if f != nil {
-		f.history = v.history
+	if ch != nil {
+		ch.history = v.history
 	}
 	if v.fatal != nil {
 		return 0, false, v.fatal
 	}
-	if f != nil {
-		f.resume(v)
+	if ch != nil {
+		ch.resume(v)
 	}
-	wait, renewed, fatal = l.next(v, f)
+	wait, renewed, fatal = l.next(v, ch)
 	if v.warning != "" && fatal == nil {
-		l.log.Warn(v.warning, "channel", f.sub.Name, "for", deniedFor, "error", v.err)
+		l.log.Warn(v.warning, "channel", ch.sub.Name, "for", deniedFor, "error", v.err)
 	}
 	return wait, renewed, fatal
 }
 
 // tell notes a failure, of channel f where a channel is refused, in the status, and tells the log
 // and the hook of it. Of an outage only the first failure is told at Info.
-func (l *link) tell(v verdict, f *feed) {
+func (l *link) tell(v verdict, ch *channel) {
 	log, level := l.log, slog.LevelInfo
 	switch v.notice {
 	case noticeResumed:
@@ -172,20 +172,20 @@ func (l *link) tell(v verdict, f *feed) {
 			l.outage.doubted = l.outage.doubted || !l.course.heard.IsZero()
 		}
 		l.outage.failing = true
-		for _, f := range l.snapshot() {
-			f.status.failed(v.err)
+		for _, ch := range l.snapshot() {
+			ch.status.failed(v.err)
 		}
 		l.tellLimit(v.err)
 		log.Log(context.Background(), level, "disconnected", l.attr(), "action", v.action.String(), "error", v.err)
 	case noticeRefused:
-		f.status.failed(v.err)
+		ch.status.failed(v.err)
 		l.tellLimit(v.err)
-		if f.refusal.backOff == nil { // the first failure since Salesforce followed it
-			f.refusal.backOff = l.cfg.newBackOff()
+		if ch.refusal.backOff == nil { // the first failure since Salesforce followed it
+			ch.refusal.backOff = l.cfg.newBackOff()
 		} else {
 			level = slog.LevelDebug
 		}
-		log.Log(context.Background(), level, "channel refused", "channel", f.sub.Name, "action", v.action.String(), "error", v.err)
+		log.Log(context.Background(), level, "channel refused", "channel", ch.sub.Name, "action", v.action.String(), "error", v.err)
 	}
 }
 
@@ -200,7 +200,7 @@ func (l *link) tellLimit(err error) {
 // next drops the token where a verdict, of channel f unless that is nil, wants a new login, and
 // says when the next attempt is to come. The fatal error is that of a login budget that is used up,
 // or of a backoff that says stop.
-func (l *link) next(v verdict, f *feed) (wait time.Duration, renewed bool, fatal error) {
+func (l *link) next(v verdict, ch *channel) (wait time.Duration, renewed bool, fatal error) {
 	logins := l.logins
 	wait = v.wait
 	switch v.relogin {
@@ -223,8 +223,8 @@ func (l *link) next(v verdict, f *feed) (wait time.Duration, renewed bool, fatal
 	case byLink:
 		wait, fatal = l.backOffFor(l.backOff, l.outage.since, wait, v.err)
 	case byChannel:
-		if f != nil && f.refusal.backOff != nil {
-			wait, fatal = l.backOffFor(f.refusal.backOff, f.refusal.since, wait, v.err)
+		if ch != nil && ch.refusal.backOff != nil {
+			wait, fatal = l.backOffFor(ch.refusal.backOff, ch.refusal.since, wait, v.err)
 		} else {
 			wait, fatal = l.backOffFor(l.backOff, l.outage.since, wait, v.err)
 		}

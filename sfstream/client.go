@@ -92,11 +92,11 @@ func (c *Client) Pending() int { return c.inbox.Pending() }
 // Status returns a snapshot of the client and its channels.
 func (c *Client) Status() Status {
 	status := Status{Volatile: c.cfg.volatile}
-	for _, f := range c.roster.snapshot() {
-		ch := f.status.snapshot()
-		ch.Channel = f.sub.Name
-		ch.report(f.sub.Status(), c.clock.Now())
-		status.Channels = append(status.Channels, ch)
+	for _, ch := range c.roster.snapshot() {
+		report := ch.status.snapshot()
+		report.Channel = ch.sub.Name
+		report.fill(ch.sub.Status(), c.clock.Now())
+		status.Channels = append(status.Channels, report)
 	}
 	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })
 	return status

@@ -40,9 +40,9 @@ func (c *Client) close() error {
 
 	// 2. The last save, then the connections.
 	var channels []*inbox.Channel[Message]
-	for _, f := range c.roster.snapshot() {
-		if f.isAccepted() {
-			channels = append(channels, f.sub)
+	for _, ch := range c.roster.snapshot() {
+		if ch.isAccepted() {
+			channels = append(channels, ch.sub)
 		}
 	}
 	if err := c.inbox.Close(time.Until(deadline), channels...); err != nil {

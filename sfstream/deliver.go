@@ -15,62 +15,62 @@ import (
 // deliver queues the messages of one batch and moves the position behind them. It reports whether
 // one of them had not come before. provisional says that messages that belong before these may be
 // still to come.
-func (f *feed) deliver(messages []Message, provisional bool) (news bool) {
-	now := f.clock.Now()
-	f.worked()
-	slab := f.sub.Slab(messages, provisional)
+func (ch *channel) deliver(messages []Message, provisional bool) (news bool) {
+	now := ch.clock.Now()
+	ch.worked()
+	slab := ch.sub.Slab(messages, provisional)
 	for i := range messages {
 		m := &messages[i]
 		m.slot = slab.Slot(i)
-		if f.groups == nil && f.sharesID(m) {
-			f.startGroups(slab, messages[:i])
+		if ch.groups == nil && ch.sharesID(m) {
+			ch.startGroups(slab, messages[:i])
 		}
-		if f.groups == nil || len(m.ReplayID) == 0 {
-			news = f.single(slab, i, m, provisional, now) || news
+		if ch.groups == nil || len(m.ReplayID) == 0 {
+			news = ch.single(slab, i, m, provisional, now) || news
 		} else {
-			news = f.grouped(slab, i, m, provisional, now) || news
+			news = ch.grouped(slab, i, m, provisional, now) || news
 		}
-		if f.gap.why != nil { // this message and what follows come again, from where the policy says
+		if ch.gap.why != nil { // this message and what follows come again, from where the policy says
 			messages = messages[:i]
 			slab.Cut(i)
 			break
 		}
 	}
-	if f.groups != nil {
-		f.groups.delivered()
+	if ch.groups != nil {
+		ch.groups.delivered()
 	}
-	f.sub.Push(slab, now)
+	ch.sub.Push(slab, now)
 	// A proof is about what comes behind the messages, which are still to be handled.
 	if len(messages) > 0 {
-		f.proves(&messages[len(messages)-1], now)
+		ch.proves(&messages[len(messages)-1], now)
 	}
 	return news
 }
 
 // single gives a message of a slab, which shares its id with no other, its state. It reports
 // whether the message had not come before.
-func (f *feed) single(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
+func (ch *channel) single(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
 	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: m.tellApart()}
-	if f.duplicates.Seen(event) {
-		f.repeated(slab, i, m, event, provisional)
+	if ch.duplicates.Seen(event) {
+		ch.repeated(slab, i, m, event, provisional)
 		return false
 	}
-	p := &f.progress
-	if f.gap.wentBack(m, p, f.streams()) {
+	p := &ch.progress
+	if ch.gap.wentBack(m, p, ch.streams()) {
 		return false
 	}
 	if provisional {
 		p.newFrom(m.ReplayID)
-		f.duplicates.RememberProvisional(event)
+		ch.duplicates.RememberProvisional(event)
 	} else {
-		f.duplicates.Remember(event)
-		if len(f.provisional.id) == 0 && !f.duplicates.Expecting() {
-			f.duplicates.ForgetProvisional() // all of them have come again
+		ch.duplicates.Remember(event)
+		if len(ch.provisional.id) == 0 && !ch.duplicates.Expecting() {
+			ch.duplicates.ForgetProvisional() // all of them have come again
 		}
 	}
 	p.last = m
-	received := f.gap.before.has(m)
-	skipped := received || f.skips(m, now)
+	received := ch.gap.before.has(m)
+	skipped := received || ch.skips(m, now)
 	if skipped {
 		slab.Skip(i)
 	}
@@ -83,7 +83,7 @@ func (f *feed) single(slab *slab, i int, m *Message, provisional bool, now time.
 	if !provisional {
 		p.moveTo(m.ReplayID, m)
 	} else if len(m.ReplayID) > 0 {
-		f.provisional.add(m, placed, p.position.id)
+		ch.provisional.add(m, placed, p.position.id)
 	}
 	return true
 }
@@ -91,11 +91,11 @@ func (f *feed) single(slab *slab, i int, m *Message, provisional bool, now time.
 // repeated deals with a message that has come before. Where it had come before its turn and comes
 // in its turn now, the position moves to it, and so does the marker, unless it is there already: an
 // event that it had overtaken may have taken the marker back.
-func (f *feed) repeated(slab *slab, i int, m *Message, event recent.Event, provisional bool) {
-	p := &f.progress
+func (ch *channel) repeated(slab *slab, i int, m *Message, event recent.Event, provisional bool) {
+	p := &ch.progress
 	slab.Duplicate(i)
 	p.skipping.reached(m.ReplayID)
-	if provisional || !f.duplicates.CameProvisionally(event) || !p.isBefore(m.ReplayID) {
+	if provisional || !ch.duplicates.CameProvisionally(event) || !p.isBefore(m.ReplayID) {
 		return
 	}
 	if p.marksTo(m.ReplayID) {
@@ -105,112 +105,112 @@ func (f *feed) repeated(slab *slab, i int, m *Message, event recent.Event, provi
 }
 
 // skips reports whether a message is older than the start of the channel.
-func (f *feed) skips(m *Message, now time.Time) bool {
-	skips, first := f.progress.skips(m, now)
+func (ch *channel) skips(m *Message, now time.Time) bool {
+	skips, first := ch.progress.skips(m, now)
 	if first {
-		f.log.Info("skipping events that are older than the start", "channel", f.sub.Name,
-			"start", f.progress.skipping.before, "first_id", replayid.Text(m.ReplayID), "first_date", m.Date())
+		ch.log.Info("skipping events that are older than the start", "channel", ch.sub.Name,
+			"start", ch.progress.skipping.before, "first_id", replayid.Text(m.ReplayID), "first_date", m.Date())
 	}
 	return skips
 }
 
 // proves notes whether a message shows that a session of the Streaming API has caught up.
-func (f *feed) proves(m *Message, now time.Time) {
-	if !f.streams() || !f.catchUp.due(now) || !m.codec.datedBySalesforce(m.payload) {
+func (ch *channel) proves(m *Message, now time.Time) {
+	if !ch.streams() || !ch.catchUp.due(now) || !m.codec.datedBySalesforce(m.payload) {
 		return
 	}
-	if now = f.clock.Trusted(); now.IsZero() {
+	if now = ch.clock.Trusted(); now.IsZero() {
 		return
 	}
-	if f.catchUp.proves(m.Date(), now) {
-		f.sub.Prove(f.evidence(now))
+	if ch.catchUp.proves(m.Date(), now) {
+		ch.sub.Prove(ch.evidence(now))
 	}
 }
 
 // grouped gives a message of a slab, on a channel that has groups, its state. It reports whether
 // the message had not come before.
-func (f *feed) grouped(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
-	gs, p := f.groups, &f.progress
+func (ch *channel) grouped(slab *slab, i int, m *Message, provisional bool, now time.Time) (news bool) {
+	gs, p := ch.groups, &ch.progress
 	event := recent.Event{ReplayID: m.ReplayID, ID: m.ID, Identity: m.identity()}
 	slab.Identify(i, event.Identity)
-	remembered := f.duplicates.Seen(event)
+	remembered := ch.duplicates.Seen(event)
 	g := gs.find(m.ReplayID)
 	if g == nil {
 		if remembered {
 			slab.Duplicate(i) // its group was whole: it is no evidence that another one is
 			return false
 		}
-		if f.gap.wentBack(m, p, f.streams()) {
+		if ch.gap.wentBack(m, p, ch.streams()) {
 			return false
 		}
-		g = f.opened(m)
+		g = ch.opened(m)
 	}
 	if whole := gs.enter(g, provisional, p.position.id); whole != nil {
-		f.closed(whole, slab)
+		ch.closed(whole, slab)
 	}
 	if !gs.receive(g, i, event.Identity, remembered) {
-		f.resent(slab, i, g, event, remembered)
+		ch.resent(slab, i, g, event, remembered)
 		return false
 	}
-	f.crowded(g)
-	f.duplicates.Remember(event)
-	received := f.gap.before.has(m)
-	g.old = !received && f.skips(m, now)
+	ch.crowded(g)
+	ch.duplicates.Remember(event)
+	received := ch.gap.before.has(m)
+	g.old = !received && ch.skips(m, now)
 	if received || g.old {
 		slab.Skip(i)
 	} else if gs.isOvertaken(m) {
-		f.gap.missGroup(gs.awaited.id)
+		ch.gap.missGroup(gs.awaited.id)
 	}
 	return true
 }
 
 // opened opens the group of a message.
-func (f *feed) opened(m *Message) *group {
-	if len(f.groups.open) == 0 {
-		f.progress.newFrom(m.ReplayID)
+func (ch *channel) opened(m *Message) *group {
+	if len(ch.groups.open) == 0 {
+		ch.progress.newFrom(m.ReplayID)
 	}
-	return f.groups.add(m.ReplayID, m, f.progress.position.id)
+	return ch.groups.add(m.ReplayID, m, ch.progress.position.id)
 }
 
 // resent deals with a message of an open group that has come before. What is known from a stored
 // marker is remembered, too, so that it is known when the group is closed.
-func (f *feed) resent(slab *slab, i int, g *group, event recent.Event, remembered bool) {
+func (ch *channel) resent(slab *slab, i int, g *group, event recent.Event, remembered bool) {
 	slab.Repeat(i)
 	if g.old {
 		slab.Duplicate(i) // it was not handled but skipped
 	}
 	if g.stored && !remembered {
-		f.duplicates.Remember(event)
+		ch.duplicates.Remember(event)
 	}
-	f.progress.skipping.reached(g.id)
-	f.status.resent()
+	ch.progress.skipping.reached(g.id)
+	ch.status.resent()
 }
 
 // crowded notes that a group has grown: one of several events needs credit of its own, and more
 // than a marker can name are worth a warning.
-func (f *feed) crowded(g *group) {
+func (ch *channel) crowded(g *group) {
 	switch g.known.Len() {
 	case 2:
-		f.sub.SetInGroup(true)
+		ch.sub.SetInGroup(true)
 	case replaystore.MaxHandled + 1:
-		f.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
-			"channel", f.sub.Name, "replay_id", replayid.Text(g.id), "named", replaystore.MaxHandled)
+		ch.log.Warn("more events share one replay id than a marker can name: after a restart some may come again",
+			"channel", ch.sub.Name, "replay_id", replayid.Text(g.id), "named", replaystore.MaxHandled)
 	}
 }
 
 // closed moves the position behind a group that is whole, and lets the marker follow when all of it
 // is handled. slab has the last message of the group, unless an earlier one has.
-func (f *feed) closed(g *group, slab *slab) {
-	p := &f.progress
+func (ch *channel) closed(g *group, slab *slab) {
+	p := &ch.progress
 	p.moveTo(g.id, nil)
 	p.event, p.date = g.first, g.date
 	if g.known.Len() > 1 {
-		f.sub.SetInGroup(false)
+		ch.sub.SetInGroup(false)
 	}
 	switch {
 	case g.old: // a restart is to skip it again
 	case g.last < 0:
-		f.sub.Reach(g.id, g.date)
+		ch.sub.Reach(g.id, g.date)
 	default:
 		slab.Place(g.last)
 	}
@@ -218,109 +218,109 @@ func (f *feed) closed(g *group, slab *slab) {
 
 // sharesID reports whether m is another event than the last one and has its id, on a channel that
 // is not known to have groups.
-func (f *feed) sharesID(m *Message) bool {
-	last := f.progress.last
+func (ch *channel) sharesID(m *Message) bool {
+	last := ch.progress.last
 	return last != nil && len(m.ReplayID) > 0 && bytes.Equal(last.ReplayID, m.ReplayID) && last.identity() != m.identity()
 }
 
 // startGroups makes the channel one that has groups, because the message behind the first ones of a
 // slab has the id of the last one before it. The position goes back to before that id.
-func (f *feed) startGroups(slab *slab, first []Message) {
-	p, last := &f.progress, f.progress.last
-	f.log.Warn("several events have one replay id on a channel of which that was not known: "+
-		"where a connection has ended between two of them, the second one may be missing", "channel", f.sub.Name, "replay_id", replayid.Text(last.ReplayID))
-	p.stepBack(f.newSince())
+func (ch *channel) startGroups(slab *slab, first []Message) {
+	p, last := &ch.progress, ch.progress.last
+	ch.log.Warn("several events have one replay id on a channel of which that was not known: "+
+		"where a connection has ended between two of them, the second one may be missing", "channel", ch.sub.Name, "replay_id", replayid.Text(last.ReplayID))
+	p.stepBack(ch.newSince())
 	if !slab.Unplace(last.slot) && len(p.position.id) > 0 {
-		f.sub.Reach(p.position.id, time.Time{}) // the marker goes back behind what is queued, too
+		ch.sub.Reach(p.position.id, time.Time{}) // the marker goes back behind what is queued, too
 	}
 	for i := range first {
 		slab.Identify(i, first[i].identity())
 	}
-	f.groups = new(groups)
-	g := f.opened(last)
+	ch.groups = new(groups)
+	g := ch.opened(last)
 	g.known.Add(last.identity())
-	f.groups.moveTo(g)
+	ch.groups.moveTo(g)
 }
 
 // quiet notes that the server has sent all that there is, up to an id if it names one. whole says
 // that the server would have gone on with a group. Over the Streaming API that is so only in a
 // session that has caught up.
-func (f *feed) quiet(latest []byte, whole bool) {
-	p, streams := &f.progress, f.streams()
-	now := f.clock.Now()
-	f.worked()
-	if f.gap.isBelow(latest, f.groups.newest(p.position.id), f.history.repeatsAt(p.position.id)) {
-		if f.gap.isDoubtful() {
-			f.tellGap(Gap{Channel: f.sub.Name, After: f.lastMarker(), Possible: true, Reason: f.sign(errBelow(latest))}, "as before")
+func (ch *channel) quiet(latest []byte, whole bool) {
+	p, streams := &ch.progress, ch.streams()
+	now := ch.clock.Now()
+	ch.worked()
+	if ch.gap.isBelow(latest, ch.groups.newest(p.position.id), ch.history.repeatsAt(p.position.id)) {
+		if ch.gap.isDoubtful() {
+			ch.tellGap(Gap{Channel: ch.sub.Name, After: ch.lastMarker(), Possible: true, Reason: ch.sign(errBelow(latest))}, "as before")
 		}
 		return
 	}
-	if gs := f.groups; gs != nil {
+	if gs := ch.groups; gs != nil {
 		switch {
 		case gs.awaited != nil && (whole || !streams):
-			f.gap.missGroup(gs.awaited.id)
+			ch.gap.missGroup(gs.awaited.id)
 			return
 		case len(gs.open) == 0:
-		case !gs.isWhole(whole && (f.catchUp.proven || !streams), latest):
+		case !gs.isWhole(whole && (ch.catchUp.proven || !streams), latest):
 			return
 		default:
-			f.closed(gs.closeAll(), nil)
+			ch.closed(gs.closeAll(), nil)
 		}
 	}
-	f.sub.Keepalive(latest, f.evidence(f.clock.Trusted()))
+	ch.sub.Keepalive(latest, ch.evidence(ch.clock.Trusted()))
 	// A connect that was not held, or that had no leave to bring more, says nothing of what comes.
 	p.onlyNew = p.onlyNew || whole && (!p.skipping.exact || !p.skipping.before.After(now))
 	p.moveTo(latest, nil)
 }
 
 // confirmed notes that nothing is missing before the provisional messages.
-func (f *feed) confirmed() {
-	p := &f.progress
-	if f.groups != nil {
-		for _, whole := range f.groups.confirm() {
+func (ch *channel) confirmed() {
+	p := &ch.progress
+	if ch.groups != nil {
+		for _, whole := range ch.groups.confirm() {
 			if p.isBefore(whole.id) {
-				f.closed(whole, nil)
+				ch.closed(whole, nil)
 			}
 		}
 	}
-	came := f.provisional
-	f.provisional = provisional{}
-	f.duplicates.ForgetProvisional()
+	came := ch.provisional
+	ch.provisional = provisional{}
+	ch.duplicates.ForgetProvisional()
 	if !came.isBeyond(p.position.id) {
 		return
 	}
 	p.moveTo(came.id, came.last)
 	if came.last != nil && p.marksTo(came.id) {
-		f.sub.Reach(came.id, came.last.Date())
+		ch.sub.Reach(came.id, came.last.Date())
 	}
 }
 
 // undeliverable notes an event that could not be queued. In a session of new events it is new,
 // whatever its date, when it comes again.
-func (f *feed) undeliverable(id []byte) {
-	f.sub.OneAtATime()
-	f.progress.newFrom(id)
+func (ch *channel) undeliverable(id []byte) {
+	ch.sub.OneAtATime()
+	ch.progress.newFrom(id)
 }
 
 // sessionEnded forgets what was of the session only. What it has brought before its turn comes
 // again, with what that may have overtaken.
-func (f *feed) sessionEnded() {
-	f.sub.End()
-	if proven := f.catchUp.end(); proven && f.streams() {
+func (ch *channel) sessionEnded() {
+	ch.sub.End()
+	if proven := ch.catchUp.end(); proven && ch.streams() {
 		// It is not proven any more that the server was not seeking since the session began.
-		if began := f.clock.Live(f.catchUp.began, 0); began.Before(f.sub.Marker().Live) {
-			f.sub.Prove(inbox.Evidence{Live: began})
+		if began := ch.clock.Live(ch.catchUp.began, 0); began.Before(ch.sub.Marker().Live) {
+			ch.sub.Prove(inbox.Evidence{Live: began})
 		}
 	}
-	if p := &f.progress; f.provisional.isBefore(p.position.id) {
-		p.moveTo(f.provisional.id, nil) // what follows the old events that the server sends again is to come
+	if p := &ch.progress; ch.provisional.isBefore(p.position.id) {
+		p.moveTo(ch.provisional.id, nil) // what follows the old events that the server sends again is to come
 	}
-	f.provisional = provisional{}
-	if f.groups == nil {
+	ch.provisional = provisional{}
+	if ch.groups == nil {
 		return
 	}
-	if vain := f.groups.end(); vain != nil {
-		f.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
-			"channel", f.sub.Name, "replay_id", replayid.Text(vain.id), "events", vain.known.Len(), "resent", f.status.resentCount())
+	if vain := ch.groups.end(); vain != nil {
+		ch.log.Warn("the server ends each session inside the events of one replay id, and sends them again each time",
+			"channel", ch.sub.Name, "replay_id", replayid.Text(vain.id), "events", vain.known.Len(), "resent", ch.status.resentCount())
 	}
 }

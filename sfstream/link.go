@@ -15,19 +15,19 @@ import (
 // A link connects, fails and reconnects: there is one for each channel of the Pub/Sub API and one
 // for all channels of the Streaming API. It opens a session, receives, delivers, and opens the
 // next session from where the last one ended. Nothing else sleeps between attempts. The link ends
-// with its last feed. Only the goroutine of run touches the fields from inSession on.
+// with its last channel. Only the goroutine of run touches the fields from inSession on.
 type link struct {
 	*services
 	roster    *roster
 	transport transport
-	ctx       context.Context // cancelled when the last feed leaves and when the client ends
+	ctx       context.Context // cancelled when the last channel leaves and when the client ends
 	cancel    context.CancelFunc
-	changed   chan struct{} // capacity 1: feeds joined, left, have room again or have waited long enough
+	changed   chan struct{} // capacity 1: channels joined, left, have room again or have waited long enough
 	done      chan struct{} // closed when run has ended
 
-	feeds []*feed // roster.mu guards it
+	channels []*channel // roster.mu guards it
 
-	inSession map[*subscription]*feed    // the feeds that the present session was asked for
+	inSession map[*subscription]*channel // the channels that the present session was asked for
 	creds     *authenticator.Credentials // of the last attempt
 	refused   *token                     // the last token that Salesforce has refused since a session was heard of
 	backOff   backoff.BackOff            // reset when a session was of use
@@ -113,7 +113,7 @@ func (l *link) sessionEnded(err error) {
 
 // open makes one attempt to have a session.
 func (l *link) open() (session, error) {
-	l.inSession, l.course = make(map[*subscription]*feed), course{}
+	l.inSession, l.course = make(map[*subscription]*channel), course{}
 	due, err := l.awaitDue()
 	if err != nil {
 		return nil, err
@@ -124,18 +124,18 @@ func (l *link) open() (session, error) {
 	return l.transport.open(l.ctx, l.creds, l.ask(due))
 }
 
-// ask takes feeds into the session and returns what to ask the server for.
-func (l *link) ask(feeds []*feed) []request {
+// ask takes channels into the session and returns what to ask the server for.
+func (l *link) ask(channels []*channel) []request {
 	var reqs []request
-	for _, f := range feeds {
-		l.inSession[&f.sub.Credit] = f
-		reqs = append(reqs, f.request())
+	for _, ch := range channels {
+		l.inSession[&ch.sub.Credit] = ch
+		reqs = append(reqs, ch.request())
 	}
 	return reqs
 }
 
-// awaitDue waits until there is a feed to ask for.
-func (l *link) awaitDue() ([]*feed, error) {
+// awaitDue waits until there is a channel to ask for.
+func (l *link) awaitDue() ([]*channel, error) {
 	for {
 		if due := l.due(); len(due) > 0 {
 			return due, nil
@@ -144,8 +144,8 @@ func (l *link) awaitDue() ([]*feed, error) {
 		var look <-chan time.Time
 		if l.cfg.ack == AckManual {
 			wait := unackedWarning
-			for _, f := range l.snapshot() {
-				wait = min(wait, f.warnUnacked())
+			for _, ch := range l.snapshot() {
+				wait = min(wait, ch.warnUnacked())
 			}
 			look = time.After(wait)
 		}
@@ -159,32 +159,32 @@ func (l *link) awaitDue() ([]*feed, error) {
 	}
 }
 
-// due returns the feeds that are not asked for and should be.
-func (l *link) due() (due []*feed) {
-	for _, f := range l.snapshot() {
-		if l.inSession[&f.sub.Credit] == nil && f.due() {
-			due = append(due, f)
+// due returns the channels that are not asked for and should be.
+func (l *link) due() (due []*channel) {
+	for _, ch := range l.snapshot() {
+		if l.inSession[&ch.sub.Credit] == nil && ch.due() {
+			due = append(due, ch)
 		}
 	}
 	return due
 }
 
-func (l *link) snapshot() []*feed {
+func (l *link) snapshot() []*channel {
 	return l.roster.following(l)
 }
 
 // name is the channel of a link that follows one channel, else empty.
 func (l *link) name() string {
-	if feeds := l.snapshot(); len(feeds) == 1 {
-		return feeds[0].sub.Name
+	if channels := l.snapshot(); len(channels) == 1 {
+		return channels[0].sub.Name
 	}
 	return ""
 }
 
 // attr tells log lines what the link follows.
 func (l *link) attr() slog.Attr {
-	if feeds := l.snapshot(); len(feeds) != 1 {
-		return slog.Int("channels", len(feeds))
+	if channels := l.snapshot(); len(channels) != 1 {
+		return slog.Int("channels", len(channels))
 	}
 	return slog.String("channel", l.name())
 }
@@ -199,8 +199,8 @@ func (l *link) connectedAgain() {
 
 // sleep waits before the next attempt. The error is that WithReconnectTimeout has passed.
 func (l *link) sleep(wait time.Duration, cause error) error {
-	for _, f := range l.snapshot() {
-		f.set(StateWaiting)
+	for _, ch := range l.snapshot() {
+		ch.set(StateWaiting)
 	}
 	limit := l.cfg.reconnectTimeout
 	left := limit - time.Since(l.outage.since)
@@ -228,8 +228,8 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 
 // end ends what the link still follows, with the error if there is one, and the link's life.
 func (l *link) end(err error) {
-	for _, f := range l.roster.retire(l) {
-		l.roster.end(f, err)
+	for _, ch := range l.roster.retire(l) {
+		l.roster.end(ch, err)
 	}
 	l.cancel()
 }

@@ -20,8 +20,8 @@ const (
 func (l *link) receive(s session) error {
 	defer func() {
 		s.close()
-		for _, f := range l.inSession {
-			f.sessionEnded()
+		for _, ch := range l.inSession {
+			ch.sessionEnded()
 		}
 	}()
 	c := &l.course
@@ -62,7 +62,7 @@ func (c *course) end(err error) {
 // take deals with one batch of a session and returns what the batch shows. An error ends the
 // session.
 func (l *link) take(s session, b batch) (evidence, error) {
-	f := l.inSession[b.sub] // nil: the batch is of the whole session, or the feed has left
+	ch := l.inSession[b.sub] // nil: the batch is of the whole session, or the channel has left
 	switch b.kind {
 	case batchChanged:
 		s.update(l.update())
@@ -79,43 +79,43 @@ func (l *link) take(s session, b batch) (evidence, error) {
 		l.quiet(b)
 		return evidenceAnswered, nil
 	case batchMessages:
-		return l.deliver(f, b), nil
+		return l.deliver(ch, b), nil
 	case batchFollowed:
-		if f != nil {
-			f.sub.Keepalive(nil, f.evidence(f.clock.Trusted()))
+		if ch != nil {
+			ch.sub.Keepalive(nil, ch.evidence(ch.clock.Trusted()))
 		}
 		return evidenceHeard, nil
 	}
-	if f == nil {
+	if ch == nil {
 		return evidenceNone, nil
 	}
 	switch b.kind {
 	case batchAccepted:
-		f.accept()
+		ch.accept()
 	case batchRefused:
-		return evidenceNone, l.channelRefused(f, b.err)
+		return evidenceNone, l.channelRefused(ch, b.err)
 	case batchUndeliverable:
-		f.undeliverable(b.latest)
+		ch.undeliverable(b.latest)
 	case batchConfirmed:
-		f.confirmed()
+		ch.confirmed()
 	}
 	return evidenceNone, nil
 }
 
-// quiet tells feeds that the server has sent all that there is: the feed that the batch names, else
+// quiet tells channels that the server has sent all events: the channel that the batch names, else
 // all that are accepted.
 func (l *link) quiet(b batch) {
-	for sub, f := range l.inSession {
-		if b.sub == nil && f.isAccepted() || b.sub == sub {
-			f.quiet(b.latest, b.whole)
+	for sub, ch := range l.inSession {
+		if b.sub == nil && ch.isAccepted() || b.sub == sub {
+			ch.quiet(b.latest, b.whole)
 		}
 	}
 }
 
-// deliver gives messages to their feed, which is nil where it has left. Over the Streaming API
+// deliver gives messages to their channel, which is nil where it has left. Over the Streaming API
 // messages may come with the answer to the subscribe, which does not show that connects work.
-func (l *link) deliver(f *feed, b batch) evidence {
-	news := f != nil && f.deliver(b.messages, b.provisional)
+func (l *link) deliver(ch *channel, b batch) evidence {
+	news := ch != nil && ch.deliver(b.messages, b.provisional)
 	l.course.brought = l.course.brought || news
 	switch {
 	case !b.proves:
@@ -128,9 +128,9 @@ func (l *link) deliver(f *feed, b batch) evidence {
 
 // update returns which channels are to join the session, and which have left the link.
 func (l *link) update() (add []request, drop []*subscription) {
-	feeds := l.snapshot()
-	for sub, f := range l.inSession {
-		if !slices.Contains(feeds, f) {
+	channels := l.snapshot()
+	for sub, ch := range l.inSession {
+		if !slices.Contains(channels, ch) {
 			delete(l.inSession, sub)
 			drop = append(drop, sub)
 		}

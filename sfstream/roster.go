@@ -17,64 +17,64 @@ type roster struct {
 	pubsub transport
 	cometd transport
 
-	mu        sync.Mutex       // life.mu may be taken under it
-	feeds     map[string]*feed // by bare channel name
-	links     map[*feed]*link  // of the channels that have joined one and have not ended
-	streaming *link            // follows all channels of the Streaming API; nil: there are none
+	mu        sync.Mutex          // life.mu may be taken under it
+	channels  map[string]*channel // by bare channel name
+	links     map[*channel]*link  // of the channels that have joined one and have not ended
+	streaming *link               // follows all channels of the Streaming API; nil: there are none
 }
 
 func newRoster(s *services, pubsub, cometd transport) *roster {
-	return &roster{services: s, pubsub: pubsub, cometd: cometd, feeds: make(map[string]*feed), links: make(map[*feed]*link)}
+	return &roster{services: s, pubsub: pubsub, cometd: cometd, channels: make(map[string]*channel), links: make(map[*channel]*link)}
 }
 
 // add reserves a channel. Nothing follows it before join.
-func (r *roster) add(channel, api string) (*feed, error) {
+func (r *roster) add(name, api string) (*channel, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.life.usable(); err != nil {
 		return nil, err
 	}
-	key := replaystore.Key{OrgID: r.life.org(), API: api, Channel: channel}.Canonical()
-	if r.feeds[key.Channel] != nil {
-		return nil, fmt.Errorf("%w: %s", ErrAlreadySubscribed, channel)
+	key := replaystore.Key{OrgID: r.life.org(), API: api, Channel: name}.Canonical()
+	if r.channels[key.Channel] != nil {
+		return nil, fmt.Errorf("%w: %s", ErrAlreadySubscribed, name)
 	}
-	f := &feed{
-		services: r.services, sub: r.inbox.Channel(channel, key), done: make(chan struct{}),
+	ch := &channel{
+		services: r.services, sub: r.inbox.Channel(name, key), done: make(chan struct{}),
 		refusal: refusal{since: time.Now()},
 	}
-	r.feeds[key.Channel] = f
-	return f, nil
+	r.channels[key.Channel] = ch
+	return ch, nil
 }
 
 // join gives a channel to the link that is to follow it. Channels of the Streaming API share one
 // link; each channel of the Pub/Sub API has its own.
-func (r *roster) join(f *feed) error {
+func (r *roster) join(ch *channel) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.life.usable(); err != nil {
 		return err
 	}
-	if f.ended {
-		return errUnsubscribed(f.sub.Name) // while its marker was loaded
+	if ch.ended {
+		return errUnsubscribed(ch.sub.Name) // while its marker was loaded
 	}
 	l := r.streaming
-	if f.sub.Key.API == apiPubSub {
+	if ch.sub.Key.API == apiPubSub {
 		l = newLink(r, r.pubsub)
 	} else if l == nil {
 		l = newLink(r, r.cometd)
 	}
-	isNew := len(l.feeds) == 0
+	isNew := len(l.channels) == 0
 	if isNew {
 		if err := r.life.start(); err != nil {
 			return err
 		}
 	}
-	if f.sub.Key.API == apiCometD {
+	if ch.sub.Key.API == apiCometD {
 		r.streaming = l
 	}
-	r.links[f] = l
-	f.sub.Notify(l.changed)
-	l.feeds = append(l.feeds, f)
+	r.links[ch] = l
+	ch.sub.Notify(l.changed)
+	l.channels = append(l.channels, ch)
 	if isNew {
 		go l.run() // ends with l.life; Close and Unsubscribe wait for it
 	} else {
@@ -85,30 +85,30 @@ func (r *roster) join(f *feed) error {
 
 // retire takes a link out of service, so that no further channel joins it, and returns the channels
 // that it still follows.
-func (r *roster) retire(l *link) []*feed {
+func (r *roster) retire(l *link) []*channel {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.streaming == l {
 		r.streaming = nil
 	}
-	return slices.Clone(l.feeds)
+	return slices.Clone(l.channels)
 }
 
 // end ends the following of a channel, once. An error of a channel that was accepted ends the
 // client, unless a hook says that the channel alone is dropped. If the channel was the last one of its
 // link, the link ends and end returns it.
-func (r *roster) end(f *feed, err error) (ending *link) {
+func (r *roster) end(ch *channel, err error) (ending *link) {
 	r.mu.Lock()
-	if f.ended {
+	if ch.ended {
 		r.mu.Unlock()
 		return nil
 	}
-	f.ended = true
-	f.status.end(err)
-	l := r.links[f]
-	if delete(r.links, f); l != nil {
-		l.feeds = slices.DeleteFunc(slices.Clone(l.feeds), func(other *feed) bool { return other == f })
-		if len(l.feeds) == 0 {
+	ch.ended = true
+	ch.status.end(err)
+	l := r.links[ch]
+	if delete(r.links, ch); l != nil {
+		l.channels = slices.DeleteFunc(slices.Clone(l.channels), func(other *channel) bool { return other == ch })
+		if len(l.channels) == 0 {
 			ending = l
 			if r.streaming == l {
 				r.streaming = nil
@@ -117,24 +117,24 @@ func (r *roster) end(f *feed, err error) (ending *link) {
 	}
 	r.mu.Unlock()
 
-	f.set(StateEnded)
-	if err != nil && f.isAccepted() && !isClosed(f.sub.Removed()) {
+	ch.set(StateEnded)
+	if err != nil && ch.isAccepted() && !isClosed(ch.sub.Removed()) {
 		hook := r.cfg.hooks.OnSubscriptionError
 		var login *AuthError // concerns all channels: each of them would fail with it
-		if hook != nil && !errors.As(err, &login) && hook(f.sub.Name, err) {
-			r.log.Warn("subscription dropped", "channel", f.sub.Name, "error", err)
-			f.sub.Remove()
+		if hook != nil && !errors.As(err, &login) && hook(ch.sub.Name, err) {
+			r.log.Warn("subscription dropped", "channel", ch.sub.Name, "error", err)
+			ch.sub.Remove()
 		} else {
 			r.life.fail(err)
 		}
 	}
 	// A channel that has failed stays in the roster, so that Status shows it.
-	if !f.isAccepted() || isClosed(f.sub.Removed()) {
+	if !ch.isAccepted() || isClosed(ch.sub.Removed()) {
 		r.mu.Lock()
-		delete(r.feeds, f.sub.Key.Channel)
+		delete(r.channels, ch.sub.Key.Channel)
 		r.mu.Unlock()
 	}
-	close(f.done)
+	close(ch.done)
 	if ending != nil {
 		ending.cancel()
 	} else if l != nil {
@@ -144,25 +144,25 @@ func (r *roster) end(f *feed, err error) (ending *link) {
 }
 
 // find returns the channel of a name, nil if there is none.
-func (r *roster) find(channel string) *feed {
+func (r *roster) find(channel string) *channel {
 	name := replaystore.Key{Channel: channel}.Canonical().Channel
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.feeds[name]
+	return r.channels[name]
 }
 
 // snapshot returns all channels.
-func (r *roster) snapshot() []*feed {
+func (r *roster) snapshot() []*channel {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Values(r.feeds))
+	return slices.Collect(maps.Values(r.channels))
 }
 
 // following returns the channels that a link follows.
-func (r *roster) following(l *link) []*feed {
+func (r *roster) following(l *link) []*channel {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(l.feeds)
+	return slices.Clone(l.channels)
 }
 
 func errUnsubscribed(channel string) error {

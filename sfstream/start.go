@@ -13,22 +13,22 @@ import (
 
 // start finds where the channel begins. A marker of the start is saved when Salesforce follows the
 // channel, so that a restart before the first event begins there, too.
-func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
-	c := f.services
-	replay, stored, err := f.startingPoint(ctx, cfg)
+func (ch *channel) start(ctx context.Context, cfg subscribeConfig) error {
+	c := ch.services
+	replay, stored, err := ch.startingPoint(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	c.clock.Ask(ctx)
 	now := c.clock.Now()
-	p := &f.progress
+	p := &ch.progress
 	var first replaystore.Marker
 	switch {
 	case stored != nil:
 		first = *stored
 		p.position, p.date = position{id: first.ReplayID}, first.Date
-		if len(first.ReplayID) == 0 && first.Live.After(now.Add(startMargin(f.sub.Key.Channel))) {
-			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", f.sub.Name, "marker_time", first.Live)
+		if len(first.ReplayID) == 0 && first.Live.After(now.Add(startMargin(ch.sub.Key.Channel))) {
+			c.log.Warn("the stored marker is of the future: starting at the oldest retained event", "channel", ch.sub.Name, "marker_time", first.Live)
 		} else if len(first.ReplayID) == 0 {
 			p.position.skip.before = earlier(first.Live, now)
 		}
@@ -44,26 +44,26 @@ func (f *feed) start(ctx context.Context, cfg subscribeConfig) error {
 	case cfg.fromSet: // ReplayAll: the stored marker must go back to where all is retained
 		first.Live = c.clock.Live(time.Now(), believable)
 	}
-	if mayHaveGroups(f.sub.Key.Channel) {
-		f.groups = new(groups)
+	if mayHaveGroups(ch.sub.Key.Channel) {
+		ch.groups = new(groups)
 	}
-	f.restoreGroup(first.Group)
-	f.sub.Begin(first, stored != nil)
-	c.log.Info("subscribing", "channel", f.sub.Name, "start", describe(replay, stored))
+	ch.restoreGroup(first.Group)
+	ch.sub.Begin(first, stored != nil)
+	c.log.Info("subscribing", "channel", ch.sub.Name, "start", describe(replay, stored))
 	return nil
 }
 
 // restoreGroup opens the group of which a stored marker names what was handled: it is behind the
 // position.
-func (f *feed) restoreGroup(stored replaystore.Group) {
+func (ch *channel) restoreGroup(stored replaystore.Group) {
 	if len(stored.ReplayID) == 0 || len(stored.Handled) == 0 {
 		return
 	}
-	if f.groups == nil {
-		f.groups = new(groups)
+	if ch.groups == nil {
+		ch.groups = new(groups)
 	}
-	p := &f.progress
-	f.groups.restore(stored, p.position.id)
+	p := &ch.progress
+	ch.groups.restore(stored, p.position.id)
 	if len(p.position.id) == 0 {
 		p.position.skip.until = stored.ReplayID
 	}
@@ -100,8 +100,8 @@ func describe(replay Replay, stored *replaystore.Marker) string {
 // startingPoint returns what the user has asked for with From; else the stored marker of the
 // channel; else, where the channel was followed over the other API, a marker of that time, because
 // replay ids of one API mean nothing to the other; else what WithReplay says.
-func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *replaystore.Marker, error) {
-	c, key := f.services, f.sub.Key
+func (ch *channel) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, *replaystore.Marker, error) {
+	c, key := ch.services, ch.sub.Key
 	if cfg.fromSet {
 		return cfg.from, nil, nil
 	}
@@ -109,7 +109,7 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	if left, ok := c.inbox.Unsaved(key); ok {
 		return Replay{}, &left, nil
 	}
-	marker, err := f.load(ctx, key)
+	marker, err := ch.load(ctx, key)
 	if err == nil {
 		return Replay{}, restored(key.API, marker), nil
 	}
@@ -120,7 +120,7 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	if other.API = apiCometD; key.API == apiCometD {
 		other.API = apiPubSub
 	}
-	marker, err = f.load(ctx, other)
+	marker, err = ch.load(ctx, other)
 	switch {
 	case errors.Is(err, replaystore.ErrNotFound):
 		return c.cfg.replay, nil, nil
@@ -134,7 +134,7 @@ func (f *feed) startingPoint(ctx context.Context, cfg subscribeConfig) (Replay, 
 	if !marker.Date.IsZero() && !marker.Date.After(c.clock.Now()) && (!written || marker.Date.Before(at)) {
 		at = marker.Date
 	}
-	c.log.Info("the stored marker is of the other API: starting at its time", "channel", f.sub.Name, "marker_time", at)
+	c.log.Info("the stored marker is of the other API: starting at its time", "channel", ch.sub.Name, "marker_time", at)
 	if at.IsZero() {
 		return ReplayAll, nil, nil
 	}
@@ -152,12 +152,12 @@ func restored(api string, marker replaystore.Marker) *replaystore.Marker {
 
 // load loads a marker. The store may take no notice of ctx, so load does not wait for it beyond the
 // end of ctx or of the subscription.
-func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
+func (ch *channel) load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
 	type result struct {
 		marker replaystore.Marker
 		err    error
 	}
-	c, loaded := f.services, make(chan result, 1)
+	c, loaded := ch.services, make(chan result, 1)
 	if err := c.life.start(); err != nil {
 		return replaystore.Marker{}, err
 	}
@@ -169,17 +169,17 @@ func (f *feed) load(ctx context.Context, key replaystore.Key) (replaystore.Marke
 	var r result
 	select {
 	case r = <-loaded:
-	case <-f.done:
-		return replaystore.Marker{}, errUnsubscribed(f.sub.Name)
+	case <-ch.done:
+		return replaystore.Marker{}, errUnsubscribed(ch.sub.Name)
 	case <-ctx.Done():
 		r.err = fmt.Errorf("the store does not return from Load: %w", ctx.Err())
 	}
 	switch m := r.marker; {
 	case r.err == nil && len(m.ReplayID) == 0 && m.Live.IsZero() && m.Followed.IsZero() && len(m.Group.ReplayID) == 0:
-		c.log.Warn("the replay store has returned an empty marker without ErrNotFound: it counts as none", "channel", f.sub.Name, "api", key.API)
+		c.log.Warn("the replay store has returned an empty marker without ErrNotFound: it counts as none", "channel", ch.sub.Name, "api", key.API)
 		r.err = replaystore.ErrNotFound
 	case r.err != nil && !errors.Is(r.err, replaystore.ErrNotFound):
-		r.err = &StoreError{Op: "load", Channel: f.sub.Name, err: r.err}
+		r.err = &StoreError{Op: "load", Channel: ch.sub.Name, err: r.err}
 	}
 	return r.marker, r.err
 }

@@ -45,8 +45,8 @@ type ChannelStatus struct {
 	LastErrorAt time.Time
 }
 
-// report fills in what the inbox knows.
-func (ch *ChannelStatus) report(in inbox.Status[Message], now time.Time) {
+// fill fills in what the inbox knows.
+func (ch *ChannelStatus) fill(in inbox.Status[Message], now time.Time) {
 	ch.ReplayID = in.ReplayID
 	ch.Received, ch.Delivered, ch.Handled, ch.Pending = in.Received, in.Delivered, in.Handled, in.Pending
 	ch.LastReceived = in.LastReceived
@@ -61,8 +61,8 @@ func (ch *ChannelStatus) report(in inbox.Status[Message], now time.Time) {
 	}
 }
 
-// feedStatus is what a feed tells of itself. Its link writes, anyone reads.
-type feedStatus struct {
+// channelStatus is what a channel tells of itself. Its link writes, anyone reads.
+type channelStatus struct {
 	mu       sync.Mutex
 	state    State
 	sessions int
@@ -72,12 +72,12 @@ type feedStatus struct {
 	resends  uint64
 	err      error // the last failure
 	errAt    time.Time
-	endedBy  error // nil: the feed follows its channel, or has ended without an error
+	endedBy  error // nil: the channel is followed, or has ended without an error
 }
 
 // set notes the state. It reports whether that is another one, and returns the outage that has ended
 // if the channel was live before and is again.
-func (s *feedStatus) set(state State) (changed bool, again *Reconnect) {
+func (s *channelStatus) set(state State) (changed bool, again *Reconnect) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed = s.state != state || s.sessions == 0
@@ -99,52 +99,52 @@ func (s *feedStatus) set(state State) (changed bool, again *Reconnect) {
 	return changed, again
 }
 
-func (s *feedStatus) failed(err error) {
+func (s *channelStatus) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err, s.errAt = err, time.Now()
 }
 
-// end notes which error has ended the feed, nil for none. The feed's ended is set with it.
-func (s *feedStatus) end(err error) {
+// end notes which error has ended the channel, nil for none. The channel's ended is set with it.
+func (s *channelStatus) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endedBy = err
 }
 
-// reason is the error that has ended the feed, nil for none.
-func (s *feedStatus) reason() error {
+// reason is the error that has ended the channel, nil for none.
+func (s *channelStatus) reason() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.endedBy
 }
 
-func (s *feedStatus) gap() {
+func (s *channelStatus) gap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gaps++
 }
 
 // resent counts an event of an open group that has come again.
-func (s *feedStatus) resent() {
+func (s *channelStatus) resent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resends++
 }
 
-func (s *feedStatus) resentCount() uint64 {
+func (s *channelStatus) resentCount() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.resends
 }
 
-func (s *feedStatus) lastError() error {
+func (s *channelStatus) lastError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-func (s *feedStatus) snapshot() ChannelStatus {
+func (s *channelStatus) snapshot() ChannelStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return ChannelStatus{

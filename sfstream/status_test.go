@@ -10,7 +10,7 @@ import (
 // the next one. Virtual time stands still between them, so only this test tells the two apart.
 func TestAReconnectTellsTheErrorOfItsOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s feedStatus
+		var s channelStatus
 		step := func(state State) *Reconnect {
 			time.Sleep(time.Microsecond)
 			_, again := s.set(state)

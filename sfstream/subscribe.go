@@ -43,21 +43,21 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.life.ctx, cancel)() // Close does not wait for a login or a store
-	f, err := c.roster.add(channel, api)
+	ch, err := c.roster.add(channel, api)
 	if err != nil {
 		return err
 	}
-	if err = f.start(ctx, cfg); err == nil {
-		err = c.roster.join(f)
+	if err = ch.start(ctx, cfg); err == nil {
+		err = c.roster.join(ch)
 	}
 	if err != nil {
-		c.roster.end(f, nil)
+		c.roster.end(ch, nil)
 		if ended := c.life.usable(); ended != nil {
 			return ended
 		}
 		return err
 	}
-	return c.awaitAccepted(ctx, f)
+	return c.awaitAccepted(ctx, ch)
 }
 
 // apiOf says which of Salesforce's APIs serves a channel, and refuses names that
@@ -85,42 +85,42 @@ func (c *config) apiOf(channel string, via Transport) (string, error) {
 }
 
 // awaitAccepted waits for Salesforce's word on a new subscription.
-func (c *Client) awaitAccepted(ctx context.Context, f *feed) error {
+func (c *Client) awaitAccepted(ctx context.Context, ch *channel) error {
 	select {
-	case <-f.sub.Accepted():
-	case <-f.done:
+	case <-ch.sub.Accepted():
+	case <-ch.done:
 	case <-ctx.Done():
-		if !f.sub.Abandon() {
-			<-f.sub.Accepted() // both at once
+		if !ch.sub.Abandon() {
+			<-ch.sub.Accepted() // both at once
 			break
 		}
-		c.roster.end(f, nil)
-		return c.notAccepted(ctx, f)
+		c.roster.end(ch, nil)
+		return c.notAccepted(ctx, ch)
 	}
-	if !f.isAccepted() {
-		return c.notAccepted(ctx, f)
+	if !ch.isAccepted() {
+		return c.notAccepted(ctx, ch)
 	}
 	// So that a restart before the first event knows what "new" meant.
 	if err := notSaved(c.inbox.Flush(ctx, lastSaves)); err != nil {
-		c.log.Warn("the start of a subscription is not saved yet", "channel", f.sub.Name, "error", err)
+		c.log.Warn("the start of a subscription is not saved yet", "channel", ch.sub.Name, "error", err)
 	}
 	return nil
 }
 
 // notAccepted says why Salesforce has not accepted a subscription.
-func (c *Client) notAccepted(ctx context.Context, f *feed) error {
-	last, reason := f.status.lastError(), f.status.reason()
+func (c *Client) notAccepted(ctx context.Context, ch *channel) error {
+	last, reason := ch.status.lastError(), ch.status.reason()
 	switch {
 	case reason != nil:
 		return reason
 	case c.life.usable() != nil:
 		return c.life.usable()
 	case ctx.Err() != nil && last != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", f.sub.Name, ctx.Err(), last)
+		return fmt.Errorf("sfstream: %s: subscribe: %w; the last failure: %w", ch.sub.Name, ctx.Err(), last)
 	case ctx.Err() != nil:
-		return fmt.Errorf("sfstream: %s: subscribe: %w", f.sub.Name, ctx.Err())
+		return fmt.Errorf("sfstream: %s: subscribe: %w", ch.sub.Name, ctx.Err())
 	}
-	return errUnsubscribed(f.sub.Name)
+	return errUnsubscribed(ch.sub.Name)
 }
 
 // Unsubscribe stops following a channel. When it has returned, the channel hands
@@ -131,21 +131,21 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	if err := c.life.usable(); err != nil {
 		return err
 	}
-	f := c.roster.find(channel)
-	if f == nil || isClosed(f.sub.Removed()) {
+	ch := c.roster.find(channel)
+	if ch == nil || isClosed(ch.sub.Removed()) {
 		return fmt.Errorf("%w: %s", ErrNotSubscribed, channel)
 	}
-	f.sub.Remove()
-	c.inbox.MarkQuiet(f.sub) // before another Subscribe can have its place
-	if l := c.roster.end(f, nil); l != nil {
+	ch.sub.Remove()
+	c.inbox.MarkQuiet(ch.sub) // before another Subscribe can have its place
+	if l := c.roster.end(ch, nil); l != nil {
 		select {
 		case <-l.done:
 		case <-ctx.Done():
 			return ctx.Err() // the link ends by itself
 		}
 	}
-	f.sub.AwaitOffers() // feeders let go as soon as they see the removal
-	if !f.isAccepted() {
+	ch.sub.AwaitOffers() // feeders let go as soon as they see the removal
+	if !ch.isAccepted() {
 		return nil // its Subscribe fails, and the marker is as it was
 	}
 	return notSaved(c.inbox.Flush(context.Background(), lastSaves))
@@ -154,9 +154,9 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 // Subscriptions returns the followed channels, sorted.
 func (c *Client) Subscriptions() []string {
 	var channels []string
-	for _, f := range c.roster.snapshot() {
-		if f.isAccepted() && !isClosed(f.sub.Removed()) {
-			channels = append(channels, f.sub.Name)
+	for _, ch := range c.roster.snapshot() {
+		if ch.isAccepted() && !isClosed(ch.sub.Removed()) {
+			channels = append(channels, ch.sub.Name)
 		}
 	}
 	slices.Sort(channels)
