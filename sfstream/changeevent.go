@@ -25,7 +25,7 @@ const (
 )
 
 // A ChangeEvent is the header of an event of Change Data Capture: what happened to
-// which records. The values are in Message.Fields and Message.Decode.
+// which records. The values are in [Message.Fields] and [Message.Decode].
 type ChangeEvent struct {
 	EntityName string // the object: Account, Employee__c
 	// RecordIDs are the records that changed, with 18 characters: mostly one, and all
@@ -62,7 +62,7 @@ type ChangeEvent struct {
 // decoded over the Pub/Sub API. Each call reads it anew; the result is the
 // caller's own and keeps nothing of the message's batch. Its texts may share memory
 // with those of other events: a kept one keeps 1 KB or its own length. The error is
-// a *DecodeError, also where the message is no change event.
+// a *[DecodeError], also where the message is no change event.
 func (m *Message) Change() (*ChangeEvent, error) {
 	change, err := m.codec.header(m.payload)
 	if err != nil {

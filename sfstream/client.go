@@ -12,7 +12,7 @@ import (
 
 // A Client follows channels of one Salesforce org and hands their events to a
 // loop. All its methods may be called from any goroutine, and from inside the
-// loop. Use New to make one, Open to log in, and Close to end it.
+// loop. Use [New] to make one, [Client.Open] to log in, and [Client.Close] to end it.
 type Client struct {
 	*services
 	roster *roster
@@ -24,9 +24,9 @@ type Client struct {
 	closeErr  error
 }
 
-// New makes a client that logs in with auth. It does no I/O; call Open next. A
-// *authenticator.Cache is used as it is, so that several clients and REST calls
-// can share one login. The error is ErrInvalidOption.
+// New makes a client that logs in with auth. It does no I/O; call [Client.Open] next. A
+// *[authenticator.Cache] is used as it is, so that several clients and REST calls
+// can share one login. The error is [ErrInvalidOption].
 func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	if auth == nil {
 		return nil, fmt.Errorf("%w: New: no authenticator", ErrInvalidOption)
@@ -48,7 +48,7 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 }
 
 // Open logs in, with one attempt. ctx bounds the login, not the client's life.
-// The error is an *AuthError; Open may be called again then. Opening an open
+// The error is an *[AuthError]; Open may be called again then. Opening an open
 // client does nothing.
 func (c *Client) Open(ctx context.Context) error {
 	switch c.life.now() {
@@ -82,8 +82,8 @@ func (c *Client) Open(ctx context.Context) error {
 	return nil
 }
 
-// Err returns why the client stopped: ErrNotOpen before Open, nil while it runs
-// and after a Close or the end of a ctx.
+// Err returns why the client stopped: [ErrNotOpen] before [Client.Open], nil while it runs
+// and after a [Client.Close] or the end of a ctx.
 func (c *Client) Err() error { return c.life.reason() }
 
 // Pending returns how many messages are received and not yet handed out.

@@ -5,7 +5,7 @@ import (
 	"reflect"
 )
 
-// Decode returns the payload as a T; see Message.Decode.
+// Decode returns the payload as a T; see [Message.Decode].
 func Decode[T any](m *Message) (T, error) {
 	var v T
 	err := m.Decode(&v)
@@ -22,11 +22,11 @@ func Decode[T any](m *Message) (T, error) {
 // they were its own. `sf:"-"`, unexported ones and those behind an embedded pointer are
 // left alone. So are fields
 // that the event does not carry: of a change event, those that did not change. null
-// sets the zero value. A pointer is nil for unchanged and null alike; an Optional
+// sets the zero value. A pointer is nil for unchanged and null alike; an [Optional]
 // tells them apart. Pointers and maps that v has already are written into.
 //
 // The fields of a struct get what came along with a change, too (see Enriched), as
-// Optional.Enriched or as if it had changed; a map or an any in the place of v gets
+// [Optional.Enriched] or as if it had changed; a map or an any in the place of v gets
 // what Fields returns.
 //
 //   - Numbers go into any type of number that holds them exactly, a double also into
@@ -46,10 +46,10 @@ func Decode[T any](m *Message) (T, error) {
 // not want is stepped over. Texts of one event may share memory: up to 512 bytes, or as
 // those of Fields, where v takes a record as a map or an any.
 //
-// The error is a *DecodeError that names the field: a value that does not fit or
+// The error is a *[DecodeError] that names the field: a value that does not fit or
 // would lose something, or a broken payload. v may hold a part of the event then. Over
 // the Pub/Sub API a struct none of whose fields is in the event's schema is an error
-// too: it is made for another event (see EventName), or its fields lack tags. Decode
+// too: it is made for another event (see [Message.EventName]), or its fields lack tags. Decode
 // does no I/O.
 func (m *Message) Decode(v any) error {
 	dst := reflect.ValueOf(v)

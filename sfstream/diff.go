@@ -32,8 +32,8 @@ func (e *DiffError) Unwrap() error { return e.err }
 // the SHA-256 of the new value, which ApplyDiff checks. Lines may end in \n or \r\n. If the old
 // value is the new one already, as when an event comes again, ApplyDiff returns it as it is.
 //
-// A *DiffError means that the diff does not fit the old value, or that the result has another
-// SHA-256 than Salesforce's; a *DecodeError means that the payload cannot be read, or has no diff
+// A *[DiffError] means that the diff does not fit the old value, or that the result has another
+// SHA-256 than Salesforce's; a *[DecodeError] means that the payload cannot be read, or has no diff
 // of this field.
 func (m *Message) ApplyDiff(field, old string) (string, error) {
 	change, err := m.Change()

@@ -1,6 +1,6 @@
 // Package sfstream receives Salesforce events and loses none of them.
 //
-// A Client logs in, follows channels of one org, and hands their events to a loop:
+// A [Client] logs in, follows channels of one org, and hands their events to a loop:
 //
 //	store, err := replaystore.OpenBolt("replay.db")
 //	…
@@ -19,7 +19,7 @@
 // (/data/AccountChangeEvent, /data/ChangeEvents, /data/Orders__chn) over
 // Salesforce's Pub/Sub API, and PushTopics (/topic/Accounts, with a filter
 // /topic/Accounts?Industry='Energy') and generic channels (/u/notices) over its
-// Streaming API. WithTransport and Via move platform and change events to the Streaming API too.
+// Streaming API. [WithTransport] and [Via] move platform and change events to the Streaming API too.
 //
 // # Delivery
 //
@@ -54,13 +54,13 @@
 //     looks as if there were no more of them: they are delivered when they come, but not
 //     after a restart before that.
 //
-// Run hands messages to several handlers at once, in order per key: per record of
-// change events, per channel of others, or by OrderBy. Transactions hands out change
+// [Client.Run] hands messages to several handlers at once, in order per key: per record of
+// change events, per channel of others, or by [OrderBy]. [Client.Transactions] hands out change
 // events by transaction.
 //
 // # Decoding
 //
-// Decode puts a payload into a struct of the program's own. Fields that the struct does not have
+// [Decode] puts a payload into a struct of the program's own. Fields that the struct does not have
 // are not decoded:
 //
 //	type Account struct {
@@ -74,27 +74,27 @@
 //
 //	account, err := sfstream.Decode[Account](msg)
 //
-// Fields gives the whole payload as a map, Change the header of a change event. Message.Decode
+// Fields gives the whole payload as a map, Change the header of a change event. [Message.Decode]
 // says what goes where. An error names the field, as in BillingAddress.City.
 //
 // # Errors
 //
 // The client retries with backoff what passes by itself (networks, server faults, expired tokens,
-// limits); such errors show in Status and the log only. An error that no retry cures ends the
-// client: loops end and Err tells why, as an *AuthError, *ServerError, *ReplayError, *StoreError
-// or *TimeoutError. Where Salesforce refuses something in words that the client does not know, the
+// limits); such errors show in [Status] and the log only. An error that no retry cures ends the
+// client: loops end and [Client.Err] tells why, as an *[AuthError], *[ServerError], *[ReplayError], *[StoreError]
+// or *[TimeoutError]. Where Salesforce refuses something in words that the client does not know, the
 // client tries again slowly, and believes the refusal after ten minutes. A payload that cannot be
 // decoded is the error of that message's Decode, and the stream goes on.
 //
 // # Caveats
 //
 // A payload is decoded when the program asks for it. A message that is kept keeps its batch of up
-// to a hundred messages in memory; Clone makes a copy that does not.
+// to a hundred messages in memory; [Message.Clone] makes a copy that does not.
 //
 // A replay store file is for one process at a time, and a channel's marker for one client.
 //
-// With ReplayNew, Salesforce may miss what is published in the first seconds after
-// Subscribe; From(ReplaySince(time.Now())) closes that.
+// With [ReplayNew], Salesforce may miss what is published in the first seconds after
+// [Client.Subscribe]; From(ReplaySince(time.Now())) closes that.
 //
 // # For contributors
 //

@@ -180,7 +180,7 @@ func (e *ServerError) hint() string {
 const restOnlyAdvice = "the access token is a JWT, which Salesforce takes for REST only: turn off JWT-based access tokens in the app's settings"
 
 // An AuthError says that a login failed. It unwraps to the *authenticator.Error, or to the
-// *ServerError of a server that refused one fresh token after another.
+// *[ServerError] of a server that refused one fresh token after another.
 type AuthError struct {
 	LoginURL string
 	// Channel is the channel whose subscription failed by this error; empty if none did.
@@ -202,7 +202,7 @@ func (e *AuthError) Unwrap() error { return e.err }
 
 // A ReplayError says that the stored position of a channel is of no use any more: it is too old (72
 // hours; 24 for /topic and /u), or replay ids have begun anew, as when a sandbox is refreshed or
-// updated and when an org is moved. Events may have been missed. WithReplayFallback decides what
+// updated and when an org is moved. Events may have been missed. [WithReplayFallback] decides what
 // happens in place of this error.
 type ReplayError struct {
 	Channel string
@@ -221,11 +221,11 @@ func (e *ReplayError) Error() string {
 		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, replayid.Text(e.Marker.ReplayID), at, e.err))
 }
 
-// Unwrap returns the *ServerError.
+// Unwrap returns the *[ServerError].
 func (e *ReplayError) Unwrap() error { return e.err }
 
 // A DecodeError says why a payload cannot be read. It concerns one message only: the stream goes
-// on, and Message.Raw returns the bytes.
+// on, and [Message.Raw] returns the bytes.
 type DecodeError struct {
 	Channel  string
 	SchemaID string
@@ -265,8 +265,8 @@ func (e *StoreError) Error() string {
 // Unwrap returns the store's error.
 func (e *StoreError) Unwrap() error { return e.err }
 
-// A TimeoutError ends a client that could not reconnect within WithReconnectTimeout, or whose
-// WithBackOff policy returned backoff.Stop.
+// A TimeoutError ends a client that could not reconnect within [WithReconnectTimeout], or whose
+// [WithBackOff] policy returned backoff.Stop.
 type TimeoutError struct {
 	Channel string
 	Down    time.Duration // how long the channel was disconnected

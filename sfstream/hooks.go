@@ -8,9 +8,9 @@ import (
 )
 
 // Hooks are functions that the client calls when something happens that a program may
-// want to count or act on. Nil functions are not called. All but OnSaved run on the
-// goroutine of the connection: they must not block, and must not call Close, Subscribe or
-// Unsubscribe other than on a goroutine of their own (go client.Close()). They may be
+// want to count or act on. Nil functions are not called. All but [Hooks.OnSaved] run on the
+// goroutine of the connection: they must not block, and must not call [Client.Close], [Client.Subscribe] or
+// [Client.Unsubscribe] other than on a goroutine of their own (go client.Close()). They may be
 // called on several goroutines at once.
 type Hooks struct {
 	// OnState is called when a channel's connection has another state. err is why it

@@ -13,8 +13,8 @@ import (
 // A Message is one event. Its methods may be called from any goroutine, also
 // after the next message was taken; payloads are decoded when asked for. A kept
 // message keeps the batch it came in, up to 100 messages with their payloads
-// (mostly some 60 KB over the Pub/Sub API), and a kept ReplayID, ID or Raw a part
-// of it. Clone makes one that does not, and may be changed: the client reads the
+// (mostly some 60 KB over the Pub/Sub API), and a kept [Message.ReplayID], ID or Raw a part
+// of it. [Message.Clone] makes one that does not, and may be changed: the client reads the
 // fields of its own.
 type Message struct {
 	Channel string // as subscribed
@@ -95,7 +95,7 @@ func (m *Message) Date() time.Time {
 // came along is in Enriched.
 // The map is the caller's own. Over the Pub/Sub API a text that is kept of it keeps
 // a copy of the payload, or of one of more than 4 KB its own bytes. The error is a
-// *DecodeError.
+// *[DecodeError].
 //
 // Over the Streaming API there is no schema: a text counts as a DateTime where it has
 // one of the three forms that Salesforce writes (2021-02-09T11:11:12Z, …12.345Z,
@@ -121,7 +121,7 @@ func (m *Message) Fields() (map[string]any, error) {
 // compound field the parts. Of a DELETE it is all that comes. Other changes, and other
 // events, have none: the map is nil. A field that is empty does not come. Over the
 // Streaming API before version 47.0 nothing says what changed, and all of an UPDATE
-// counts as changed. The map is the caller's own. The error is a *DecodeError.
+// counts as changed. The map is the caller's own. The error is a *[DecodeError].
 func (m *Message) Enriched() (map[string]any, error) {
 	_, enriched, err := m.value()
 	return enriched, err
@@ -160,7 +160,7 @@ func (m *Message) Raw() []byte { return m.payload }
 // are beside the payload as "enriched". The replay id is a number
 // over the Streaming API, and lower-case hex over the Pub/Sub API. Numbers that JSON
 // does not have are the texts "NaN", "Infinity" and "-Infinity". The error is a
-// *DecodeError.
+// *[DecodeError].
 func (m *Message) MarshalJSON() ([]byte, error) {
 	value, enriched, err := m.value()
 	if err != nil {
@@ -250,7 +250,7 @@ func numberName(f float64) string {
 
 // Ack marks the message as handled, so that it is not handed out again and its
 // channel's marker can pass it. It never blocks, may be called more than once,
-// and does nothing after Close or Unsubscribe. Under AckAuto it settles a
+// and does nothing after [Client.Close] or [Client.Unsubscribe]. Under [AckAuto] it settles a
 // message before the loop is left. Of a nil message it does nothing.
 func (m *Message) Ack() {
 	if m != nil {
@@ -259,7 +259,7 @@ func (m *Message) Ack() {
 }
 
 // Clone returns a copy that shares no memory with the batch that the message
-// came in, once that is handled. Its Ack is the message's.
+// came in, once that is handled. Its [Message.Ack] is the message's.
 func (m *Message) Clone() *Message {
 	clone := *m
 	clone.ID = strings.Clone(m.ID)

@@ -9,7 +9,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
-// An Optional is a struct field for Message.Decode that tells the three things apart which
+// An Optional is a struct field for [Message.Decode] that tells the three things apart which
 // a change event can say of a field: it did not change, it became null, or it has a new
 // value. Its zero value is unchanged.
 //
@@ -58,7 +58,7 @@ func (o Optional[T]) Get() (value T, set bool) {
 }
 
 // Enriched returns the value of a field that did not change but came along with a change
-// of others, and whether there is such a value; see Message.Enriched. Set and SetNull clear
+// of others, and whether there is such a value; see [Message.Enriched]. [Optional.Set] and [Optional.SetNull] clear
 // it. MarshalJSON leaves it out, because the JSON of an Optional says what is to be changed.
 func (o Optional[T]) Enriched() (value T, ok bool) {
 	if o.state != optionalEnriched {
@@ -109,7 +109,7 @@ func (o Optional[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(o.value)
 }
 
-// UnmarshalJSON sets the value, or null. The error is json.Unmarshal's.
+// UnmarshalJSON sets the value, or null. The error is [json.Unmarshal]'s.
 func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 	if string(text) == "null" {
 		o.SetNull()

@@ -27,10 +27,10 @@ const (
 	EndpointEU     = "api.deu.pubsub.salesforce.com:443" // events are processed in Germany
 )
 
-// An Option configures a client; see New.
+// An Option configures a client; see [New].
 type Option func(*config) error
 
-// A SubscribeOption configures one subscription; see Subscribe.
+// A SubscribeOption configures one subscription; see [Client.Subscribe].
 type SubscribeOption func(*subscribeConfig) error
 
 // AckPolicy says when a message counts as handled. The marker of a channel never passes a message
@@ -155,13 +155,13 @@ func (c *config) validate() error {
 	return nil
 }
 
-// WithSandbox makes the client log in at test.salesforce.com. It excludes WithLoginURL.
+// WithSandbox makes the client log in at test.salesforce.com. It excludes [WithLoginURL].
 func WithSandbox() Option {
 	return func(c *config) error { c.sandbox = true; return nil }
 }
 
 // WithLoginURL sets where the client logs in: a My Domain URL such as
-// https://acme.my.salesforce.com. The default is authenticator.ProductionURL. It must be https, or
+// https://acme.my.salesforce.com. The default is [authenticator.ProductionURL]. It must be https, or
 // http to a loopback address, because no secret may travel in the clear.
 func WithLoginURL(loginURL string) Option {
 	return func(c *config) error {
@@ -189,14 +189,14 @@ func WithReplayStore(store replaystore.Store) Option {
 }
 
 // WithReplay sets where a channel without a marker starts. The default is
-// ReplayNew. From overrides it and the marker.
+// [ReplayNew]. [From] overrides it and the marker.
 func WithReplay(r Replay) Option {
 	return func(c *config) error { c.replay = r; return r.validate("WithReplay") }
 }
 
-// WithReplayFallback sets what happens when Salesforce refuses a stored position: FallbackFail
-// (default) ends the client with a *ReplayError; FallbackAll and FallbackNew resume, and report a
-// Gap to the hook and the log.
+// WithReplayFallback sets what happens when Salesforce refuses a stored position: [FallbackFail]
+// (default) ends the client with a *[ReplayError]; [FallbackAll] and [FallbackNew] resume, and report a
+// [Gap] to the hook and the log.
 func WithReplayFallback(f Fallback) Option {
 	return func(c *config) error {
 		if f < FallbackFail || f > FallbackNew {
@@ -207,7 +207,7 @@ func WithReplayFallback(f Fallback) Option {
 	}
 }
 
-// WithAck sets when a message counts as handled. The default is AckAuto.
+// WithAck sets when a message counts as handled. The default is [AckAuto].
 func WithAck(p AckPolicy) Option {
 	return func(c *config) error {
 		if p < AckAuto || p > AckManual {
@@ -219,7 +219,7 @@ func WithAck(p AckPolicy) Option {
 }
 
 // WithPrefetch sets how many events of a channel there may be at once that are asked for, waiting,
-// or (under AckManual and in a Run) handed out and not acked, taken together. The default is 200.
+// or (under [AckManual] and in a Run) handed out and not acked, taken together. The default is 200.
 // Salesforce lets a client ask for 100 of them at once. To ack in groups of k under AckManual, set
 // more than k.
 func WithPrefetch(n int) Option {
@@ -232,7 +232,7 @@ func WithPrefetch(n int) Option {
 	}
 }
 
-// WithReconnectTimeout ends the client with a *TimeoutError when a channel has
+// WithReconnectTimeout ends the client with a *[TimeoutError] when a channel has
 // been disconnected for d. The default 0 means never.
 func WithReconnectTimeout(d time.Duration) Option {
 	return func(c *config) error {
@@ -246,7 +246,7 @@ func WithReconnectTimeout(d time.Duration) Option {
 
 // WithLoginBudget sets how many logins Salesforce may refuse within a period: the next one waits
 // until the period has room again. If Salesforce accepts the logins but refuses so many of their
-// tokens, the client ends with an *AuthError. The default is 5 in 10 minutes, which locks no
+// tokens, the client ends with an *[AuthError]. The default is 5 in 10 minutes, which locks no
 // account at Salesforce's defaults (10 in a row). The client never repeats a login by itself that
 // was judged, such as one with a wrong password.
 func WithLoginBudget(n int, period time.Duration) Option {
@@ -276,7 +276,7 @@ func WithKeepaliveTimeout(d time.Duration) Option {
 // WithBackOff sets the waits between attempts to reconnect. Each connection calls policy for a
 // policy of its own and resets that when events flow. The default draws uniformly from (0, d], with
 // d doubling from 500 ms to 60 s, and never stops. If the policy returns backoff.Stop the client
-// ends with a *TimeoutError. Waits of less than 50 ms, including zero and negative ones, last 50
+// ends with a *[TimeoutError]. Waits of less than 50 ms, including zero and negative ones, last 50
 // ms, because without any wait the client would storm the server. A nil policy is refused.
 func WithBackOff(policy func() backoff.BackOff) Option {
 	return func(c *config) error {
@@ -316,9 +316,9 @@ func (f floored) NextBackOff() time.Duration {
 	return max(wait, leastWait)
 }
 
-// WithTransport sets the API that serves /event and /data: Auto (default) and PubSub are the
-// Pub/Sub API, CometD is the Streaming API. The Streaming API serves /topic and /u in any case. The
-// markers of the two APIs are kept apart; see Via for one channel.
+// WithTransport sets the API that serves /event and /data: [Auto] (default) and [PubSub] are the
+// Pub/Sub API, [CometD] is the Streaming API. The Streaming API serves /topic and /u in any case. The
+// markers of the two APIs are kept apart; see [Via] for one channel.
 func WithTransport(t Transport) Option {
 	return func(c *config) error { c.via = t; return t.validate("WithTransport") }
 }
@@ -333,7 +333,7 @@ func WithAPIVersion(version string) Option {
 	}
 }
 
-// WithPubSubEndpoint sets the address of the Pub/Sub API: EndpointGlobal (default), EndpointEU, a
+// WithPubSubEndpoint sets the address of the Pub/Sub API: [EndpointGlobal] (default), [EndpointEU], a
 // host:port that speaks TLS, also written https://host:port, or http://host:port for plaintext to a
 // loopback address. It is not the org's My Domain.
 func WithPubSubEndpoint(addr string) Option {
@@ -377,7 +377,7 @@ func WithPubSubDialOptions(opts ...grpc.DialOption) Option {
 // WithHTTPClient sets the HTTP client for login, REST and the Streaming API. It is the place for a
 // proxy or a certificate authority. gRPC honours HTTPS_PROXY by itself.
 //
-// The default is http.DefaultClient, with what the program has set on http.DefaultTransport, and
+// The default is [http.DefaultClient], with what the program has set on [http.DefaultTransport], and
 // with probes that notice a dead network within 60 seconds: TCP keep-alive, and HTTP/2 pings if the
 // server speaks that. A client that the program sets is used as it is, without that promise: a poll
 // of the Streaming API waits for up to two minutes, so that without probes a dead network is
@@ -408,7 +408,7 @@ func WithHooks(h Hooks) Option {
 	return func(c *config) error { c.hooks = h; return nil }
 }
 
-// WithJSON replaces encoding/json for payloads, in Decode, Fields and MarshalJSON. Envelopes and
+// WithJSON replaces encoding/json for payloads, in [Decode], Fields and MarshalJSON. Envelopes and
 // replay ids never pass through it.
 func WithJSON(marshal func(any) ([]byte, error), unmarshal func([]byte, any) error) Option {
 	return func(c *config) error {
@@ -421,8 +421,8 @@ func WithJSON(marshal func(any) ([]byte, error), unmarshal func([]byte, any) err
 }
 
 // WithOrg points the client at an org that is elsewhere: a server of package sfstreamtest
-// implements org. It sets what WithLoginURL, WithPubSubEndpoint, WithHTTPClient and
-// WithPubSubDialOptions set.
+// implements org. It sets what [WithLoginURL], [WithPubSubEndpoint], [WithHTTPClient] and
+// [WithPubSubDialOptions] set.
 func WithOrg(org interface {
 	LoginURL() string
 	PubSubEndpoint() string
@@ -448,7 +448,7 @@ type subscribeConfig struct {
 	via     Transport
 }
 
-// Via sets the API that serves this channel, whatever WithTransport says.
+// Via sets the API that serves this channel, whatever [WithTransport] says.
 func Via(t Transport) SubscribeOption {
 	return func(c *subscribeConfig) error { c.via = t; return t.validate("Via") }
 }

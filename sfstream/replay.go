@@ -8,7 +8,7 @@ import (
 )
 
 // A Replay says where in a channel's retained events to start. It is
-// comparable; its zero value is ReplayNew.
+// comparable; its zero value is [ReplayNew].
 type Replay struct {
 	kind replayKind
 	id   string
@@ -32,11 +32,11 @@ var (
 	ReplayAll = Replay{kind: replayAll}
 )
 
-// ReplayAfter starts strictly after the event of that replay id: a Message's
-// ReplayID, which is opaque bytes on the Pub/Sub API and the number's decimal text
+// ReplayAfter starts strictly after the event of that replay id: a [Message]'s
+// [Message.ReplayID], which is opaque bytes on the Pub/Sub API and the number's decimal text
 // on the Streaming API. Where several change events share the id, as on channels with
 // enriched fields or filters, it skips all of them: start after the id before it to
-// get them again. An empty id is refused by the call that the Replay is
+// get them again. An empty id is refused by the call that the [Replay] is
 // given to.
 func ReplayAfter(id []byte) Replay { return Replay{kind: replayAfter, id: string(id)} }
 
@@ -45,7 +45,7 @@ func ReplayAfter(id []byte) Replay { return Replay{kind: replayAfter, id: string
 // event's createdDate, a platform event's CreatedDate (which its publisher
 // writes). Skipping ends at the first event
 // that is not older. An event without a believable date is not skipped. The
-// zero time, as any before 1970, is ReplayAll.
+// zero time, as any before 1970, is [ReplayAll].
 func ReplaySince(t time.Time) Replay {
 	if t.Unix() <= 0 {
 		return ReplayAll
@@ -74,7 +74,7 @@ func (r Replay) validate(option string) error {
 	return nil
 }
 
-// Fallback says what to do about a stale replay id; see WithReplayFallback.
+// Fallback says what to do about a stale replay id; see [WithReplayFallback].
 type Fallback int
 
 const (

@@ -25,7 +25,7 @@ type runConfig struct {
 }
 
 // Workers sets how many handlers run at once. The default is 8, on any machine:
-// handlers mostly wait for something else. More than WithPrefetch are of no use to
+// handlers mostly wait for something else. More than [WithPrefetch] are of no use to
 // one channel.
 func Workers(n int) RunOption {
 	return func(c *runConfig) error {
@@ -39,7 +39,7 @@ func Workers(n int) RunOption {
 
 // OrderBy sets what is handled in order: messages with the same key are handled one
 // after the other, even if they come from several channels; messages with different keys
-// are handled in parallel. Run calls key once per message, on its own goroutine; key must
+// are handled in parallel. [Client.Run] calls key once per message, on its own goroutine; key must
 // not block.
 //
 // By default a change event is ordered by its channel and its records: it is handled
@@ -56,7 +56,7 @@ func OrderBy(key func(*Message) string) RunOption {
 	}
 }
 
-// DrainTimeout sets how long running handlers may go on once Run begins to end: their
+// DrainTimeout sets how long running handlers may go on once [Client.Run] begins to end: their
 // ctx is cancelled d after that. The default is 10 seconds; 0 cancels at once. Run waits
 // for the handlers to return in any case.
 func DrainTimeout(d time.Duration) RunOption {
@@ -69,29 +69,29 @@ func DrainTimeout(d time.Duration) RunOption {
 	}
 }
 
-// An ErrorPolicy says what becomes of a message whose handler fails; see OnError.
-// The zero value is Stop.
+// An ErrorPolicy says what becomes of a message whose handler fails; see [OnError].
+// The zero value is [Stop].
 type ErrorPolicy struct {
 	retry func() backoff.BackOff
 	skip  func(*Message, error)
 	err   error
 }
 
-// Stop ends Run with the handler's error. The message is not handled: it comes
-// first in the next Run, loop or Receive, and again in a restarted program.
+// Stop ends [Client.Run] with the handler's error. The message is not handled: it comes
+// first in the next Run, loop or [Client.Receive], and again in a restarted program.
 var Stop ErrorPolicy
 
-// Retry calls the handler again, after the waits of a backoff policy. Run calls policy
+// Retry calls the handler again, after the waits of a backoff policy. [Client.Run] calls policy
 // once for each message that fails, for example
 //
 //	sfstream.Retry(func() backoff.BackOff { return backoff.NewExponentialBackOff() })
 //
 // which by default gives up after 15 minutes. Meanwhile messages of the same key wait and
 // others are handled. The channel's marker waits too, so a restart repeats what was handled
-// after the failing message; and once WithPrefetch messages of the channel wait, the
+// after the failing message; and once [WithPrefetch] messages of the channel wait, the
 // client asks Salesforce for no more of them. Retries end when the policy returns
 // backoff.Stop or the handler returns a *backoff.PermanentError: then the policy that
-// follows this one in OnError decides.
+// follows this one in [OnError] decides.
 func Retry(policy func() backoff.BackOff) ErrorPolicy {
 	if policy == nil {
 		return ErrorPolicy{err: fmt.Errorf("%w: Retry: nil", ErrInvalidOption)}
@@ -108,8 +108,8 @@ func Skip(report func(*Message, error)) ErrorPolicy {
 	return ErrorPolicy{skip: report}
 }
 
-// OnError sets what happens when a handler returns an error: Stop (default),
-// Retry, or Skip. Retry may be followed by what happens when it gives up, as in
+// OnError sets what happens when a handler returns an error: [Stop] (default),
+// [Retry], or [Skip]. Retry may be followed by what happens when it gives up, as in
 // OnError(Retry(policy), Skip(deadLetter)); by default that is Stop.
 func OnError(policies ...ErrorPolicy) RunOption {
 	return func(c *runConfig) error {
@@ -131,27 +131,27 @@ func OnError(policies ...ErrorPolicy) RunOption {
 }
 
 // Run calls handler for each message, several at once: in order of arrival within
-// a key (see OrderBy), in parallel across keys. A message counts as handled when its
-// handler has returned nil, whatever WithAck says; only under AckOnReceive it does so when
+// a key (see [OrderBy]), in parallel across keys. A message counts as handled when its
+// handler has returned nil, whatever [WithAck] says; only under [AckOnReceive] it does so when
 // the handler is called. msg.Ack in the handler settles it earlier. Markers stay
 // contiguous: a restart resumes before the first message that is not handled, and repeats
-// the messages after it that were. OnError sets what a handler's error does; the default is
-// Stop.
+// the messages after it that were. [OnError] sets what a handler's error does; the default is
+// [Stop].
 //
-// Run ends when ctx ends, with Close, with a handler's error under Stop, and when
+// Run ends when ctx ends, with [Client.Close], with a handler's error under Stop, and when
 // the client has stopped for good and all waiting messages were tried. It then calls no
 // further handler, waits for those that run, and saves markers. Messages that are not
-// handled go back to the head of the queue, in order: the next Run, loop or Receive gets
+// handled go back to the head of the queue, in order: the next Run, loop or [Client.Receive] gets
 // them first.
 //
 // Handlers get the values of ctx but not its end: their own ctx is cancelled
-// DrainTimeout after Run began to end, so that a shutdown does not interrupt work in
+// [DrainTimeout] after Run began to end, so that a shutdown does not interrupt work in
 // flight. An error after that counts as an interruption: the message goes back.
 //
-// The error is ErrInvalidOption, the first handler's error, the terminal error of
-// the client (see Err), and nil where ctx ended or the client was closed.
+// The error is [ErrInvalidOption], the first handler's error, the terminal error of
+// the client (see [Client.Err]), and nil where ctx ended or the client was closed.
 //
-// A Run is one consumer, like a loop, and waits its turn. Under AckManual several may run
+// A Run is one consumer, like a loop, and waits its turn. Under [AckManual] several may run
 // at once; each orders only the messages that it takes. A handler may call any method
 // of the client. A handler that panics ends the program, as in any goroutine.
 func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message) error, opts ...RunOption) error {

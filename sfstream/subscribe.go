@@ -16,15 +16,15 @@ const subscribeTimeout = 30 * time.Second
 // on the Pub/Sub API, when the channel is known, the user may subscribe to it,
 // and the first request is sent; on the Streaming API, when the subscribe is
 // answered. What can pass is retried until ctx ends, at most 30 seconds. An error
-// leaves no subscription and ends nothing: it is a *ServerError, *AuthError,
-// *StoreError, *ReplayError (Streaming API: a stale marker is the answer),
-// ErrAlreadySubscribed, ErrUnsubscribed, ErrNotOpen, ErrClosed or ErrInvalidOption.
+// leaves no subscription and ends nothing: it is a *[ServerError], *[AuthError],
+// *[StoreError], *[ReplayError] (Streaming API: a stale marker is the answer),
+// [ErrAlreadySubscribed], [ErrUnsubscribed], [ErrNotOpen], [ErrClosed] or [ErrInvalidOption].
 //
 // A PushTopic may have a filter, /topic/Accounts?Industry='Energy'; its marker is
 // that of the bare channel, which can be followed once.
 //
-// It starts at From; else at the stored marker; else at WithReplay. One loss is
-// Salesforce's own: with ReplayNew the Pub/Sub API may miss what is published
+// It starts at [From]; else at the stored marker; else at [WithReplay]. One loss is
+// Salesforce's own: with [ReplayNew] the Pub/Sub API may miss what is published
 // in the first seconds. From(ReplaySince(time.Now())) closes that.
 func (c *Client) Subscribe(ctx context.Context, channel string, opts ...SubscribeOption) error {
 	var cfg subscribeConfig
@@ -125,8 +125,8 @@ func (c *Client) notAccepted(ctx context.Context, ch *channel) error {
 
 // Unsubscribe stops following a channel. When it has returned, the channel hands
 // out nothing more; what was waiting counts as never received, and the next
-// Subscribe resumes after the last message that was handled. The error is
-// ErrNotSubscribed, a *StoreError where the marker could not be saved, or ctx's.
+// [Client.Subscribe] resumes after the last message that was handled. The error is
+// [ErrNotSubscribed], a *[StoreError] where the marker could not be saved, or ctx's.
 func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	if err := c.life.usable(); err != nil {
 		return err

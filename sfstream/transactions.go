@@ -69,34 +69,34 @@ func (t *Transaction) Contiguous() bool {
 }
 
 // Complete reports whether this is all of the transaction, as far as anybody can know: it
-// is Contiguous, and the channel went on with something else. After EndQuiet more may
+// is [Transaction.Contiguous], and the channel went on with something else. After [EndQuiet] more may
 // follow.
 func (t *Transaction) Complete() bool { return t.Key != "" && t.End == EndNext && t.Contiguous() }
 
-// Ack settles all messages of the transaction: see Message.Ack.
+// Ack settles all messages of the transaction: see [Message.Ack].
 func (t *Transaction) Ack() {
 	for _, m := range t.Messages {
 		m.Ack()
 	}
 }
 
-// Transactions is Messages by transaction:
+// Transactions is [Client.Messages] by transaction:
 //
 //	for tx := range client.Transactions(ctx, time.Second) {
 //
 // A transaction is handed out when its channel goes on with another one or with a
 // gap, when the channel has been quiet that long while the loop waited (0: however
 // long it is quiet, which holds back the last one until the next), or when it takes
-// all room of its channel: one of more messages than WithPrefetch comes in parts,
-// of which none is Complete. The parts of one transaction that come on several
+// all room of its channel: one of more messages than [WithPrefetch] comes in parts,
+// of which none is [Transaction.Complete]. The parts of one transaction that come on several
 // channels stay apart.
 //
-// What Messages says of a message holds for a transaction. Under AckAuto all of its
+// What Messages says of a message holds for a transaction. Under [AckAuto] all of its
 // messages are handled when the loop asks for the next one, none of them before:
 // break, return, a panic and a crash leave it unhandled as a whole, and so they do
 // with those that are still being put together. It comes again from its first
-// message. tx.Ack() before leaving settles it. Under AckManual each message waits
-// for its Ack, and another consumer at the same time would tear transactions apart.
+// message. tx.Ack() before leaving settles it. Under [AckManual] each message waits
+// for its [Message.Ack], and another consumer at the same time would tear transactions apart.
 func (c *Client) Transactions(ctx context.Context, quiet time.Duration) iter.Seq[*Transaction] {
 	return func(yield func(*Transaction) bool) {
 		if !c.enter(ctx) {
