@@ -16,13 +16,13 @@ const (
 
 // Login says where and how to log in. The zero value is production over [http.DefaultClient].
 type Login struct {
-	// URL is [ProductionURL], [SandboxURL] or a My Domain URL, with or without a trailing slash. It must be
-	// https, or http to a loopback host (127.0.0.0/8, ::1, localhost). Only the address of an Experience Cloud
-	// site may have a path. Default: [ProductionURL].
+	// URL is [ProductionURL], [SandboxURL] or a My Domain URL, with or without a trailing slash. It
+	// must be https, or http to a loopback host (127.0.0.0/8, ::1, localhost). Only the address of
+	// an Experience Cloud site may have a path. Default: [ProductionURL].
 	URL string
 
-	// HTTPClient carries proxy and TLS settings. A login uses a copy that does not follow redirects.
-	// Default: [http.DefaultClient].
+	// HTTPClient carries proxy and TLS settings. A login uses a copy that does not follow
+	// redirects. Default: [http.DefaultClient].
 	HTTPClient *http.Client
 }
 

@@ -38,8 +38,8 @@ type flight struct {
 	err         error
 }
 
-// NewCache returns a cache over a. It returns a [*Cache] as it is, so that all who pass one on share
-// it.
+// NewCache returns a cache over a. It returns a [*Cache] as it is, so that all who pass one on
+// share it.
 func NewCache(a Authenticator) *Cache {
 	if c, ok := a.(*Cache); ok && c != nil {
 		return c

@@ -22,7 +22,8 @@ type cli struct {
 	org string // an alias or a username
 }
 
-// cliReply is the output of a command of the CLI with --json: a result, or an error (Name and Message).
+// cliReply is the output of a command of the CLI with --json: a result, or an error (Name and
+// Message).
 type cliReply struct {
 	Name    string `json:"name"`
 	Message string `json:"message"`

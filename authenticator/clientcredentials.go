@@ -13,8 +13,8 @@ import (
 // ClientCredentials logs in by the OAuth client-credentials flow, as the run-as user of the app.
 // The flow has no password and no key, only the consumer secret: whoever has that is that user.
 //
-// Salesforce accepts the flow only at the org's My Domain URL, for sandboxes too: [Login].URL must be
-// that (or a loopback host).
+// Salesforce accepts the flow only at the org's My Domain URL, for sandboxes too: [Login].URL must
+// be that (or a loopback host).
 //
 // It is safe for concurrent use and redacts itself as [Credentials] does.
 type ClientCredentials struct {

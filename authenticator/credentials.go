@@ -11,7 +11,8 @@ import (
 // Credentials are the result of a login. They have no time of expiry: Salesforce sends none, ends a
 // session after a time without calls (2 h by default), and says so only by refusing the token.
 //
-// They redact themselves: no formatting verb, JSON encoder or log handler shows AccessToken or Signature.
+// They redact themselves: no formatting verb, JSON encoder or log handler shows AccessToken or
+// Signature.
 type Credentials struct {
 	AccessToken string    // opaque; never shown
 	TokenType   string    // "Bearer"
@@ -69,7 +70,8 @@ func (c *Credentials) tidy() {
 	}
 }
 
-// tidyToken cuts surrounding white space and the word "Bearer", which stands before a token in an HTTP header.
+// tidyToken cuts surrounding white space and the word "Bearer", which stands before a token in an
+// HTTP header.
 func tidyToken(token string) string {
 	token = strings.TrimSpace(token)
 	if word, rest, _ := strings.Cut(strings.ReplaceAll(token, "\t", " "), " "); strings.EqualFold(word, "Bearer") {

@@ -70,9 +70,9 @@
 //   - JWT-based access tokens, which have two dots, are for REST only.
 //   - After an org has moved to another instance, the next login names the new one.
 //
-// Sources: Salesforce Help, "OAuth Authorization Flows" and the pages of the flows, "OAuth 2.0 Error
-// Codes", and the articles 005461976 (end of the password flow) and 005228017 (connected apps); the
-// SOAP API guide, "login()"; the Pub/Sub API guide,
+// Sources: Salesforce Help, "OAuth Authorization Flows" and the pages of the flows, "OAuth 2.0
+// Error Codes", and the articles 005461976 (end of the password flow) and 005228017 (connected
+// apps); the SOAP API guide, "login()"; the Pub/Sub API guide,
 // https://developer.salesforce.com/docs/platform/pub-sub-api/guide/supported-auth.html; and
 // https://github.com/pozil/pub-sub-api-node-client/issues/58.
 //
@@ -83,8 +83,8 @@
 // a reply is read, and one request takes at most a minute, whatever the context and the HTTP client
 // allow.
 //
-// [Credentials] and the flows redact themselves in fmt, encoding/json and log/slog, and no secret reaches
-// the text of an error, even when the server echoes it.
+// [Credentials] and the flows redact themselves in fmt, encoding/json and log/slog, and no secret
+// reaches the text of an error, even when the server echoes it.
 //
 // # Caveats
 //

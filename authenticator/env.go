@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// FromEnv makes an [Authenticator] from environment variables and tells where it logs in. The flow is
-// the one whose variables are set:
+// FromEnv makes an [Authenticator] from environment variables and tells where it logs in. The flow
+// is the one whose variables are set:
 //
 //	static              SALESFORCE_ACCESS_TOKEN, SALESFORCE_INSTANCE_URL; optional SALESFORCE_ORG_ID
 //	cli                 SALESFORCE_ORG: an alias or username of which the Salesforce CLI (sf) has a login. It is asked
@@ -44,8 +44,8 @@ import (
 // loginURL is SALESFORCE_LOGIN_URL, or [SandboxURL] if SALESFORCE_SANDBOX is true (as
 // [strconv.ParseBool] reads it), or [ProductionURL]; the first two exclude each other.
 //
-// The [*RefreshToken] has no OnRotate: if the app rotates refresh tokens, the one in the environment
-// is dead after the first login. Set OnRotate before use, and start from what it saved.
+// The [*RefreshToken] has no OnRotate: if the app rotates refresh tokens, the one in the
+// environment is dead after the first login. Set OnRotate before use, and start from what it saved.
 //
 // Errors are [*Error] and name every variable that is missing.
 func FromEnv() (a Authenticator, loginURL string, err error) {
@@ -96,7 +96,8 @@ var envFlows = []envFlow{
 			return &RefreshToken{ConsumerKey: e["CONSUMER_KEY"], ConsumerSecret: e["CONSUMER_SECRET"], RefreshToken: e["REFRESH_TOKEN"]}
 		},
 	}, {
-		// The consumer secret may be set though this flow sends none: every app has one, and people copy both.
+		// The consumer secret may be set though this flow sends none: every app has one, and people
+		// copy both.
 		name: "jwt_bearer", needs: []string{"PRIVATE_KEY", "CONSUMER_KEY", "USERNAME"}, optional: []string{"AUDIENCE", "CONSUMER_SECRET"}, begun: []string{"PRIVATE_KEY"},
 		make: func(e environment) Authenticator {
 			return JWTBearer{ConsumerKey: e["CONSUMER_KEY"], Username: e["USERNAME"], PrivateKey: []byte(e["PRIVATE_KEY"]), Audience: e["AUDIENCE"]}
@@ -113,8 +114,8 @@ var envFlows = []envFlow{
 			return ClientCredentials{ConsumerKey: e["CONSUMER_KEY"], ConsumerSecret: e["CONSUMER_SECRET"]}
 		},
 	}, {
-		// SOAP has no begun, so that only SALESFORCE_LOGIN_FLOW chooses it: a username and a password alone are a
-		// password flow whose app was forgotten.
+		// SOAP has no begun, so that only SALESFORCE_LOGIN_FLOW chooses it: a username and a
+		// password alone are a password flow whose app was forgotten.
 		name: "soap", needs: []string{"PASSWORD", "USERNAME"}, optional: []string{"SECURITY_TOKEN"},
 		make: func(e environment) Authenticator {
 			return SOAP{Username: e["USERNAME"], Password: e["PASSWORD"], SecurityToken: e["SECURITY_TOKEN"]}
@@ -263,7 +264,8 @@ func readVariable(name string) (string, error) {
 	}
 	text, err := readFile(path)
 	if err != nil {
-		// The error holds the cause without its path: that may be a secret which was put into the variable by mistake.
+		// The error holds the cause without its path: that may be a secret which was put into the
+		// variable by mistake.
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			err = e.Err
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// The environment says how to log in and where. A client of Salesforce's events gets
-// both: sfstream.New(auth, sfstream.WithLoginURL(loginURL)).
+// The environment says how to log in and where. A client of Salesforce's events gets both:
+// sfstream.New(auth, sfstream.WithLoginURL(loginURL)).
 func ExampleFromEnv() {
 	for name, value := range map[string]string{ // set outside of the program
 		"SALESFORCE_CONSUMER_KEY":    "3MVG9",

@@ -41,17 +41,18 @@ type JWTBearer struct {
 	ConsumerKey string // the app's consumer key (client_id)
 	Username    string // in a sandbox it ends in .sandboxname
 
-	// PrivateKey is an RSA key in PEM, PKCS#1 ("RSA PRIVATE KEY") or PKCS#8 ("PRIVATE KEY"), without a passphrase.
+	// PrivateKey is an RSA key in PEM, PKCS#1 ("RSA PRIVATE KEY") or PKCS#8 ("PRIVATE KEY"),
+	// without a passphrase.
 	PrivateKey []byte
 
 	// Signer signs in place of PrivateKey, with a key in a KMS or an HSM. Its Public must return an
-	// [*rsa.PublicKey]; Sign is called with a SHA-256 digest and [crypto.SHA256] (RS256). It gets no
-	// context, so it should have a time limit.
+	// [*rsa.PublicKey]; Sign is called with a SHA-256 digest and [crypto.SHA256] (RS256). It gets
+	// no context, so it should have a time limit.
 	Signer crypto.Signer
 
 	// Audience is the aud of the assertion. Default: [ProductionURL] or [SandboxURL], whichever
-	// [Login].URL stands for; the My Domain URL of a sandbox or a scratch org stands for SandboxURL.
-	// Experience Cloud sites may want their own URL.
+	// [Login].URL stands for; the My Domain URL of a sandbox or a scratch org stands for
+	// SandboxURL. Experience Cloud sites may want their own URL.
 	Audience string
 }
 
@@ -76,8 +77,8 @@ func (j JWTBearer) Authenticate(ctx context.Context, login Login) (*Credentials,
 	return x.credentials(ctx, token)
 }
 
-// token sends one assertion, and at most two more: one with the My Domain URL as its audience, one by Salesforce's
-// clock. See JWTBearer.
+// token sends one assertion, and at most two more: one with the My Domain URL as its audience, one
+// by Salesforce's clock. See JWTBearer.
 func (j JWTBearer) token(ctx context.Context, x *exchange, base *url.URL, signer crypto.Signer) (*oauth2.Token, error) {
 	audience := cmp.Or(j.Audience, standsFor(base))
 	other := "" // the audience to try if the first one is refused; empty if there is none

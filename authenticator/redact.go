@@ -73,7 +73,8 @@ func redact(s string, secrets []string) string {
 			known = append(known, secret, url.QueryEscape(secret), url.PathEscape(secret), quoted[1:len(quoted)-1])
 		}
 	}
-	// The longest first: one secret may be the beginning of another, as a password is of password + token.
+	// The longest first: one secret may be the beginning of another, as a password is of password +
+	// token.
 	slices.SortFunc(known, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	var pairs []string
 	for _, k := range known {

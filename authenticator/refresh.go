@@ -40,8 +40,8 @@ type RefreshToken struct {
 	unsaved *oauth2.Token // a reply whose rotated token OnRotate has not saved yet
 }
 
-// Authenticate performs one login, after those that other goroutines have begun. Its errors are [*Error].
-// When ctx ends it returns at once.
+// Authenticate performs one login, after those that other goroutines have begun. Its errors are
+// [*Error]. When ctx ends it returns at once.
 func (r *RefreshToken) Authenticate(ctx context.Context, login Login) (*Credentials, error) {
 	if err := r.acquire(ctx); err != nil {
 		return nil, interrupted(err)

@@ -13,8 +13,8 @@ import (
 
 // Errors of [OpenBolt] and [Bolt]; match them with [errors.Is].
 var (
-	// ErrLocked means that another process, or another [Bolt] in this one, has the replay file open.
-	// Close that one first.
+	// ErrLocked means that another process, or another [Bolt] in this one, has the replay file
+	// open. Close that one first.
 	ErrLocked = errors.New("replay file is in use")
 
 	// ErrNotAReplayFile means that the file is something else, is damaged, or has the format of a
@@ -26,8 +26,8 @@ var (
 	ErrClosed = errors.New("replaystore: store is closed")
 )
 
-// Bolt is a [Store] in one bbolt file. It is safe for concurrent use; its methods take turns. Make one with
-// [OpenBolt].
+// Bolt is a [Store] in one bbolt file. It is safe for concurrent use; its methods take turns. Make
+// one with [OpenBolt].
 type Bolt struct {
 	db   *bbolt.DB
 	path string

@@ -18,7 +18,8 @@ import (
 
 const pageSize = 4096 // the page size of the files that the tests make, whatever the machine's is
 
-// template returns a replay file with a branch page, leaf pages, overflow pages and free pages in it.
+// template returns a replay file with a branch page, leaf pages, overflow pages and free pages in
+// it.
 func template(t testing.TB) []byte {
 	t.Helper()
 	path := newPath(t)

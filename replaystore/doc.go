@@ -1,5 +1,5 @@
-// Package replaystore keeps where to resume: one [Marker] per org, API and channel, so that a program
-// which restarts goes on with the event after the last one it handled.
+// Package replaystore keeps where to resume: one [Marker] per org, API and channel, so that a
+// program which restarts goes on with the event after the last one it handled.
 //
 // [OpenBolt] keeps markers in one file and is what most programs want:
 //
@@ -9,13 +9,13 @@
 //	}
 //	defer store.Close() // after the client's Close, which still saves
 //
-// [NewMemory] keeps them for as long as the process lives: for tests, and for programs that start anew each
-// time. A store in a shared database is yours to write; see "Your own store".
+// [NewMemory] keeps them for as long as the process lives: for tests, and for programs that start
+// anew each time. A store in a shared database is yours to write; see "Your own store".
 //
 // # The contract
 //
-// A [Store] has two methods. It promises five things, and package replaystoretest checks what can be checked
-// from outside:
+// A [Store] has two methods. It promises five things, and package replaystoretest checks what can
+// be checked from outside:
 //
 //   - Load returns what the last successful Save of that [Key] stored, and [ErrNotFound] only where there is
 //     nothing. A record that cannot be read is another error: taken for "not found", it would lose events.
@@ -25,15 +25,16 @@
 //   - Both methods may be called from any goroutine, end when their ctx does where they can, and share no
 //     memory with their caller.
 //
-// It serves one consumer per [Key]. Two clients that follow the same channel of the same org through one store
-// overwrite each other's markers, and after a restart one of them resumes where the other one was. Give each
-// its own store (its own file; its own prefix or table).
+// It serves one consumer per [Key]. Two clients that follow the same channel of the same org
+// through one store overwrite each other's markers, and after a restart one of them resumes where
+// the other one was. Give each its own store (its own file; its own prefix or table).
 //
 // # Your own store
 //
-// [Key] is an [encoding.TextMarshaler] and [Marker] an [encoding.BinaryMarshaler], which is all that a key-value
-// database needs; both also work with encoding/json. The example of [Store] is a complete store in one JSON
-// file. Run replaystoretest.Run and replaystoretest.RunDurable in your tests.
+// [Key] is an [encoding.TextMarshaler] and [Marker] an [encoding.BinaryMarshaler], which is all
+// that a key-value database needs; both also work with encoding/json. The example of [Store] is a
+// complete store in one JSON file. Run replaystoretest.Run and replaystoretest.RunDurable in your
+// tests.
 //
 // # Caveats
 //

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Memory is a [Store] that forgets when the process ends. The zero value is ready to use; a Memory must not be
-// copied after that. It is safe for concurrent use.
+// Memory is a [Store] that forgets when the process ends. The zero value is ready to use; a Memory
+// must not be copied after that. It is safe for concurrent use.
 type Memory struct {
 	mu      sync.RWMutex
 	markers map[Key]Marker // nil until the first Save
@@ -58,8 +58,8 @@ func (m *Memory) Save(ctx context.Context, markers map[Key]Marker) error {
 	return nil
 }
 
-// All returns an iterator over the markers as they are now, sorted by org, API and channel. The store may be
-// used and changed inside the loop.
+// All returns an iterator over the markers as they are now, sorted by org, API and channel. The
+// store may be used and changed inside the loop.
 func (m *Memory) All(ctx context.Context) (iter.Seq2[Key, Marker], error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -23,8 +23,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
-// The path of a message from its frame to the loop allocates per batch, not per
-// message. What grpc allocates before that, BenchmarkReceive shows.
+// The path of a message from its frame to the loop allocates per batch, not per message. What grpc
+// allocates before that, BenchmarkReceive shows.
 
 const (
 	gateBatch   = 100
@@ -212,8 +212,8 @@ func TestDateAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Over the Streaming API a slab of events costs its messages and its place in the
-// session's queue; what is read of an event is cut from the reply.
+// Over the Streaming API a slab of events costs its messages and its place in the session's queue;
+// what is read of an event is cut from the reply.
 func TestReceivingOverCometDAllocatesPerSlabOnly(t *testing.T) {
 	_, in := newGate(t, AckAuto)
 	sub := &in.Channel("/topic/Accounts", replaystore.Key{API: apiCometD, Channel: "/topic/Accounts"}).Credit
@@ -278,8 +278,8 @@ func TestOneUnackedMessageHoldsAMillionInNoMemory(t *testing.T) {
 	}
 }
 
-// runGate is a client with nothing below it and a handler that does nothing but
-// keep two batches waiting.
+// runGate is a client with nothing below it and a handler that does nothing but keep two batches
+// waiting.
 type runGate struct {
 	client   *Client
 	channel  *channel

@@ -241,9 +241,9 @@ func (l *link) backOffFor(policy backoff.BackOff, since time.Time, least time.Du
 	return max(wait, least, retryAfter(err), 1), nil
 }
 
-// replaceToken drops a token that Salesforce has refused. It returns the least wait before the
-// next login where the one before was in vain, too: Salesforce may need minutes, and the budget
-// is spread over its period. The error is that of a budget that is used up.
+// replaceToken drops a token that Salesforce has refused. It returns the least wait before the next
+// login where the one before was in vain, too: Salesforce may need minutes, and the budget is
+// spread over its period. The error is that of a budget that is used up.
 func (l *link) replaceToken(err error) (least time.Duration, fatal error) {
 	before, refused := l.refused, tokenOf(l.creds)
 	l.refused = &refused
@@ -282,8 +282,8 @@ func retryAfter(err error) time.Duration {
 }
 
 // spread lengthens a wait by up to half of it, at most by half a minute. What our tables say, and
-// mostly what a server says, is the same for all clients that failed together, which must not
-// come back together. Less than a second is the pace of a server, and no such wait.
+// mostly what a server says, is the same for all clients that failed together, which must not come
+// back together. Less than a second is the pace of a server, and no such wait.
 func spread(wait time.Duration) time.Duration {
 	if wait < time.Second {
 		return wait

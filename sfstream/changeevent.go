@@ -15,8 +15,8 @@ const (
 	ChangeDelete   ChangeType = "DELETE"
 	ChangeUndelete ChangeType = "UNDELETE"
 
-	// A gap event stands in for a change that Salesforce could not describe: one
-	// made beside its application servers, an event of more than 1 MB, an error.
+	// A gap event stands in for a change that Salesforce could not describe: one made beside its
+	// application servers, an event of more than 1 MB, an error.
 	ChangeGapCreate   ChangeType = "GAP_CREATE"
 	ChangeGapUpdate   ChangeType = "GAP_UPDATE"
 	ChangeGapDelete   ChangeType = "GAP_DELETE"
@@ -24,45 +24,43 @@ const (
 	ChangeGapOverflow ChangeType = "GAP_OVERFLOW" // more than 100,000 changes in one transaction
 )
 
-// A ChangeEvent is the header of an event of Change Data Capture: what happened to
-// which records. The values are in [Message.Fields] and [Message.Decode].
+// A ChangeEvent is the header of an event of Change Data Capture: what happened to which records.
+// The values are in [Message.Fields] and [Message.Decode].
 type ChangeEvent struct {
 	EntityName string // the object: Account, Employee__c
-	// RecordIDs are the records that changed, with 18 characters: mostly one, and all
-	// of them where a transaction did the same to several. A conversion of a field's
-	// type may name all records of an object by their prefix (001*); an overflow
-	// names none (000000000000000AAA).
+	// RecordIDs are the records that changed, with 18 characters: mostly one, and all of them where
+	// a transaction did the same to several. A conversion of a field's type may name all records of
+	// an object by their prefix (001*); an overflow names none (000000000000000AAA).
 	RecordIDs []string
 	Type      ChangeType
 	// Origin is who made the change, where that was an API client or Lightning:
 	// com/salesforce/api/rest/62.0;client=demo. See OriginClient.
 	Origin string
-	// TransactionKey is the same for all changes of a transaction, SequenceNumber
-	// counts them from 1. See Client.Transactions.
+	// TransactionKey is the same for all changes of a transaction, SequenceNumber counts them from
+	// 1. See Client.Transactions.
 	TransactionKey string
 	SequenceNumber int
 	CommitTime     time.Time // UTC, in milliseconds
 	CommitNumber   int64     // of the database; it rises, and is not unique across an org's instances
 	CommitUser     string    // an id of 18 characters
 
-	// ChangedFields are the fields that an UPDATE changed, LastModifiedDate among
-	// them; there are none for other types. A field of a compound one is
-	// BillingAddress.City, also where all of them changed.
+	// ChangedFields are the fields that an UPDATE changed, LastModifiedDate among them; there are
+	// none for other types. A field of a compound one is BillingAddress.City, also where all of
+	// them changed.
 	ChangedFields []string
-	// NulledFields are those that became null. The Streaming API has no such list:
-	// there it is what of ChangedFields is null in the payload, in its order.
+	// NulledFields are those that became null. The Streaming API has no such list: there it is what
+	// of ChangedFields is null in the payload, in its order.
 	NulledFields []string
-	// DiffFields are those whose new text comes as a unified diff: see
-	// Message.ApplyDiff. Fields has the diff, over the Streaming API as {"diff": text}.
+	// DiffFields are those whose new text comes as a unified diff: see Message.ApplyDiff. Fields
+	// has the diff, over the Streaming API as {"diff": text}.
 	DiffFields []string
 }
 
-// Change returns the header of a change event, with field names for bitmaps: those
-// of the schema that the event was written with. The rest of the payload is not
-// decoded over the Pub/Sub API. Each call reads it anew; the result is the
-// caller's own and keeps nothing of the message's batch. Its texts may share memory
-// with those of other events: a kept one keeps 1 KB or its own length. The error is
-// a *[DecodeError], also where the message is no change event.
+// Change returns the header of a change event, with field names for bitmaps: those of the schema
+// that the event was written with. The rest of the payload is not decoded over the Pub/Sub API.
+// Each call reads it anew; the result is the caller's own and keeps nothing of the message's batch.
+// Its texts may share memory with those of other events: a kept one keeps 1 KB or its own length.
+// The error is a *[DecodeError], also where the message is no change event.
 func (m *Message) Change() (*ChangeEvent, error) {
 	change, err := m.codec.header(m.payload)
 	if err != nil {
@@ -71,25 +69,24 @@ func (m *Message) Change() (*ChangeEvent, error) {
 	return change, nil
 }
 
-// IsGap reports whether the event says only that there was a change: its body is
-// empty. The records are to be read again by REST; what was received about them
-// with an earlier CommitTime is then out of date. An overflow is a gap too: ask
-// IsOverflow first.
+// IsGap reports whether the event says only that there was a change: its body is empty. The records
+// are to be read again by REST; what was received about them with an earlier CommitTime is then out
+// of date. An overflow is a gap too: ask IsOverflow first.
 func (c *ChangeEvent) IsGap() bool { return strings.HasPrefix(string(c.Type), "GAP_") }
 
-// IsOverflow reports whether a transaction changed more than Salesforce describes
-// one by one (100,000). There is one such event per object, without record ids: all
-// of EntityName is to be read again.
+// IsOverflow reports whether a transaction changed more than Salesforce describes one by one
+// (100,000). There is one such event per object, without record ids: all of EntityName is to be
+// read again.
 func (c *ChangeEvent) IsOverflow() bool { return c.Type == ChangeGapOverflow }
 
-// OriginClient is the client id in Origin, "" where there is none: what an API
-// client has set as "Sforce-Call-Options: client=demo". A program that writes to
-// Salesforce sets one of its own, and leaves out the changes that it reads with
+// OriginClient is the client id in Origin, "" where there is none: what an API client has set as
+// "Sforce-Call-Options: client=demo". A program that writes to Salesforce sets one of its own, and
+// leaves out the changes that it reads with
 //
 //	change.OriginClient() == "demo"
 //
-// The comparison must be exact: demo2 is another client. The slash that Salesforce
-// puts behind its own (SfdcInternalAPI/) is left out.
+// The comparison must be exact: demo2 is another client. The slash that Salesforce puts behind its
+// own (SfdcInternalAPI/) is left out.
 func (c *ChangeEvent) OriginClient() string {
 	_, client, _ := strings.Cut(c.Origin, ";client=")
 	return strings.TrimSuffix(client, "/")

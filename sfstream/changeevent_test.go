@@ -185,8 +185,8 @@ func TestChangeOfTheStreamingAPI(t *testing.T) {
 			t.Errorf("%s: %v\n got %+v\nwant %+v", name, err, got, want)
 		}
 	}
-	// Phone and ShippingAddress came along, and are empty: the change has nulled neither.
-	// Nulls mean something in an UPDATE only, and a header may lack anything.
+	// Phone and ShippingAddress came along, and are empty: the change has nulled neither. Nulls
+	// mean something in an UPDATE only, and a header may lack anything.
 	got, err := streamedChange(`{"ChangeEventHeader":{"changeType":"CREATE","recordIds":null,"entityName":null},"Name":null}`).Change()
 	if err != nil || !reflect.DeepEqual(got, &ChangeEvent{Type: ChangeCreate}) {
 		t.Errorf("%+v, %v", got, err)
@@ -267,8 +267,8 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-// FuzzChange gives Change any payload: it never panics, and agrees with Fields
-// where both can read it.
+// FuzzChange gives Change any payload: it never panics, and agrees with Fields where both can read
+// it.
 func FuzzChange(f *testing.F) {
 	schemas := make([]*avro.Schema, 0, 2)
 	for _, v := range [][2]string{{"account", "p1"}, {"account", "p4"}, {"account", "p5"}, {"opportunity", "p2"}} {

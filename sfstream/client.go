@@ -10,9 +10,9 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// A Client follows channels of one Salesforce org and hands their events to a
-// loop. All its methods may be called from any goroutine, and from inside the
-// loop. Use [New] to make one, [Client.Open] to log in, and [Client.Close] to end it.
+// A Client follows channels of one Salesforce org and hands their events to a loop. All its methods
+// may be called from any goroutine, and from inside the loop. Use [New] to make one, [Client.Open]
+// to log in, and [Client.Close] to end it.
 type Client struct {
 	*services
 	roster *roster
@@ -47,9 +47,8 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	}, nil
 }
 
-// Open logs in, with one attempt. ctx bounds the login, not the client's life.
-// The error is an *[AuthError]; Open may be called again then. Opening an open
-// client does nothing.
+// Open logs in, with one attempt. ctx bounds the login, not the client's life. The error is an
+// *[AuthError]; Open may be called again then. Opening an open client does nothing.
 func (c *Client) Open(ctx context.Context) error {
 	switch c.life.now() {
 	case clientOpen:
@@ -82,8 +81,8 @@ func (c *Client) Open(ctx context.Context) error {
 	return nil
 }
 
-// Err returns why the client stopped: [ErrNotOpen] before [Client.Open], nil while it runs
-// and after a [Client.Close] or the end of a ctx.
+// Err returns why the client stopped: [ErrNotOpen] before [Client.Open], nil while it runs and
+// after a [Client.Close] or the end of a ctx.
 func (c *Client) Err() error { return c.life.reason() }
 
 // Pending returns how many messages are received and not yet handed out.

@@ -10,14 +10,13 @@ import (
 
 const closeTimeout = 5 * time.Second // of Close in all
 
-// Close ends all subscriptions and loops, saves markers, and returns when
-// nothing that the client started is running: within 5 seconds, whatever the
-// network and the store do. It works inside a loop body and does not wait for
-// one: the message in it is saved when that loop ends, if the store is still
-// open then, else it comes again. Close may be called more than once.
+// Close ends all subscriptions and loops, saves markers, and returns when nothing that the client
+// started is running: within 5 seconds, whatever the network and the store do. It works inside a
+// loop body and does not wait for one: the message in it is saved when that loop ends, if the store
+// is still open then, else it comes again. Close may be called more than once.
 //
-// The error is the terminal error of the client, if there was one, joined with
-// what Close could not do.
+// The error is the terminal error of the client, if there was one, joined with what Close could not
+// do.
 func (c *Client) Close() error {
 	c.closeOnce.Do(func() { c.closeErr = c.close() })
 	return c.closeErr

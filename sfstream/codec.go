@@ -13,9 +13,10 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/jsonevent"
 )
 
-// A codec reads the payloads of messages: those of the Pub/Sub API are Avro in a schema, those of the
-// Streaming API are JSON. Everything that tells the two apart in a message is in this file. Messages
-// share codecs, and nothing of one changes. A message that did not come from a client has none: nil.
+// A codec reads the payloads of messages: those of the Pub/Sub API are Avro in a schema, those of
+// the Streaming API are JSON. Everything that tells the two apart in a message is in this file.
+// Messages share codecs, and nothing of one changes. A message that did not come from a client has
+// none: nil.
 type codec struct {
 	schema *avro.Schema // nil: JSON
 	prefs  *preferences // nil: those of a client without options
@@ -136,8 +137,8 @@ func (c *codec) header(payload []byte) (*ChangeEvent, error) {
 	return &block.ChangeEvent, nil
 }
 
-// decodeErrorOf is the field that an error of decode, header or Binder.Assign is about, empty where it
-// is the payload as a whole, and what is wrong with it.
+// decodeErrorOf is the field that an error of decode, header or Binder.Assign is about, empty where
+// it is the payload as a whole, and what is wrong with it.
 func decodeErrorOf(err error) (field string, cause error) {
 	if at, ok := errors.AsType[*avro.Error](err); ok {
 		return at.Field, at.Err
@@ -159,8 +160,8 @@ func (c *codec) date(payload []byte) time.Time {
 	return jsonevent.Event(payload).Date()
 }
 
-// datedBySalesforce reports whether Salesforce, and not the publisher, has written the event's date. See
-// internal/bayeux/PROTOCOL.md, "Events".
+// datedBySalesforce reports whether Salesforce, and not the publisher, has written the event's
+// date. See internal/bayeux/PROTOCOL.md, "Events".
 func (c *codec) datedBySalesforce(payload []byte) bool {
 	if c.isJSON() {
 		return jsonevent.Event(payload).DatedBySalesforce()
@@ -195,8 +196,8 @@ func (c *codec) name(payload []byte) string {
 	return jsonevent.Event(payload).Name()
 }
 
-// isChange reports whether the event is a change event. It is sure where there is a schema that can be
-// read, or a header.
+// isChange reports whether the event is a change event. It is sure where there is a schema that can
+// be read, or a header.
 func (c *codec) isChange(payload []byte) (is, sure bool) {
 	switch {
 	case c.isJSON():
@@ -208,8 +209,8 @@ func (c *codec) isChange(payload []byte) (is, sure bool) {
 	return false, false
 }
 
-// appendIdentity appends the encoding of Message.identity. ok is false where the header cannot be read,
-// or names no record.
+// appendIdentity appends the encoding of Message.identity. ok is false where the header cannot be
+// read, or names no record.
 func (c *codec) appendIdentity(b, payload []byte) (encoding []byte, ok bool) {
 	switch {
 	case c.isJSON():

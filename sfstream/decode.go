@@ -12,22 +12,20 @@ func Decode[T any](m *Message) (T, error) {
 	return v, err
 }
 
-// Decode stores the payload in v: a pointer to a struct, to a map[string]any or
-// to an any, or such a map itself. A generic event is its text, for a string or an
-// any.
+// Decode stores the payload in v: a pointer to a struct, to a map[string]any or to an any, or such
+// a map itself. A generic event is its text, for a string or an any.
 //
-// A struct's fields are matched by the tag `sf:"Name"`, else by the name in the tag
-// json where the event's schema (over the Streaming API: the payload) has such a
-// field, else by their own name; those of an embedded struct without a tag sf as if
-// they were its own. `sf:"-"`, unexported ones and those behind an embedded pointer are
-// left alone. So are fields
-// that the event does not carry: of a change event, those that did not change. null
-// sets the zero value. A pointer is nil for unchanged and null alike; an [Optional]
-// tells them apart. Pointers and maps that v has already are written into.
+// A struct's fields are matched by the tag `sf:"Name"`, else by the name in the tag json where the
+// event's schema (over the Streaming API: the payload) has such a field, else by their own name;
+// those of an embedded struct without a tag sf as if they were its own. `sf:"-"`, unexported ones
+// and those behind an embedded pointer are left alone. So are fields that the event does not carry:
+// of a change event, those that did not change. null sets the zero value. A pointer is nil for
+// unchanged and null alike; an [Optional] tells them apart. Pointers and maps that v has already
+// are written into.
 //
 // The fields of a struct get what came along with a change, too (see Enriched), as
-// [Optional.Enriched] or as if it had changed; a map or an any in the place of v gets
-// what Fields returns.
+// [Optional.Enriched] or as if it had changed; a map or an any in the place of v gets what Fields
+// returns.
 //
 //   - Numbers go into any type of number that holds them exactly, a double also into
 //     a float32.
@@ -42,15 +40,14 @@ func Decode[T any](m *Message) (T, error) {
 //   - The ChangeEventHeader goes into a struct with the header's names: recordIds,
 //     changedFields. Message.Change has it ready.
 //
-// Over the Pub/Sub API structs are decoded without a map between, and what they do
-// not want is stepped over. Texts of one event may share memory: up to 512 bytes, or as
-// those of Fields, where v takes a record as a map or an any.
+// Over the Pub/Sub API structs are decoded without a map between, and what they do not want is
+// stepped over. Texts of one event may share memory: up to 512 bytes, or as those of Fields, where
+// v takes a record as a map or an any.
 //
-// The error is a *[DecodeError] that names the field: a value that does not fit or
-// would lose something, or a broken payload. v may hold a part of the event then. Over
-// the Pub/Sub API a struct none of whose fields is in the event's schema is an error
-// too: it is made for another event (see [Message.EventName]), or its fields lack tags. Decode
-// does no I/O.
+// The error is a *[DecodeError] that names the field: a value that does not fit or would lose
+// something, or a broken payload. v may hold a part of the event then. Over the Pub/Sub API a
+// struct none of whose fields is in the event's schema is an error too: it is made for another
+// event (see [Message.EventName]), or its fields lack tags. Decode does no I/O.
 func (m *Message) Decode(v any) error {
 	dst := reflect.ValueOf(v)
 	switch {

@@ -118,7 +118,8 @@ func TestAStructForAnotherEventIsAnError(t *testing.T) {
 	}
 }
 
-// What a program may spend on an event of 61 fields of which it changed 6, as BenchmarkReceive has it.
+// What a program may spend on an event of 61 fields of which it changed 6, as BenchmarkReceive has
+// it.
 func TestReadingAnUpdateCostsFewAllocations(t *testing.T) {
 	text, err := os.ReadFile("internal/avro/testdata/wide.json")
 	if err != nil {
@@ -250,7 +251,8 @@ func TestOptionalIsOneOfThree(t *testing.T) {
 	}
 }
 
-// A payload of null has nothing for a map that the caller holds, and nothing to put into anything else.
+// A payload of null has nothing for a map that the caller holds, and nothing to put into anything
+// else.
 func TestDecodeOfANullPayload(t *testing.T) {
 	m := streamedChange("null")
 	if err := m.Decode(map[string]any{}); err == nil || !strings.Contains(err.Error(), "cannot put null") {

@@ -60,8 +60,7 @@ func (m *Message) ApplyDiff(field, old string) (string, error) {
 
 var errNoDiff = errors.New("it holds no diff; ChangeEvent.DiffFields names those that do")
 
-// diffText is the diff in a decoded payload. Over the Streaming API it is wrapped in
-// an object.
+// diffText is the diff in a decoded payload. Over the Streaming API it is wrapped in an object.
 func diffText(payload any, field string) (string, bool) {
 	for name := range strings.SplitSeq(field, ".") {
 		fields, _ := payload.(map[string]any)

@@ -15,11 +15,11 @@
 //	}
 //	return client.Err()
 //
-// Channels are platform events (/event/Order__e) and change events
-// (/data/AccountChangeEvent, /data/ChangeEvents, /data/Orders__chn) over
-// Salesforce's Pub/Sub API, and PushTopics (/topic/Accounts, with a filter
-// /topic/Accounts?Industry='Energy') and generic channels (/u/notices) over its
-// Streaming API. [WithTransport] and [Via] move platform and change events to the Streaming API too.
+// Channels are platform events (/event/Order__e) and change events (/data/AccountChangeEvent,
+// /data/ChangeEvents, /data/Orders__chn) over Salesforce's Pub/Sub API, and PushTopics
+// (/topic/Accounts, with a filter /topic/Accounts?Industry='Energy') and generic channels
+// (/u/notices) over its Streaming API. [WithTransport] and [Via] move platform and change events to
+// the Streaming API too.
 //
 // # Delivery
 //
@@ -54,9 +54,9 @@
 //     looks as if there were no more of them: they are delivered when they come, but not
 //     after a restart before that.
 //
-// [Client.Run] hands messages to several handlers at once, in order per key: per record of
-// change events, per channel of others, or by [OrderBy]. [Client.Transactions] hands out change
-// events by transaction.
+// [Client.Run] hands messages to several handlers at once, in order per key: per record of change
+// events, per channel of others, or by [OrderBy]. [Client.Transactions] hands out change events by
+// transaction.
 //
 // # Decoding
 //
@@ -81,10 +81,10 @@
 //
 // The client retries with backoff what passes by itself (networks, server faults, expired tokens,
 // limits); such errors show in [Status] and the log only. An error that no retry cures ends the
-// client: loops end and [Client.Err] tells why, as an *[AuthError], *[ServerError], *[ReplayError], *[StoreError]
-// or *[TimeoutError]. Where Salesforce refuses something in words that the client does not know, the
-// client tries again slowly, and believes the refusal after ten minutes. A payload that cannot be
-// decoded is the error of that message's Decode, and the stream goes on.
+// client: loops end and [Client.Err] tells why, as an *[AuthError], *[ServerError], *[ReplayError],
+// *[StoreError] or *[TimeoutError]. Where Salesforce refuses something in words that the client
+// does not know, the client tries again slowly, and believes the refusal after ten minutes. A
+// payload that cannot be decoded is the error of that message's Decode, and the stream goes on.
 //
 // # Caveats
 //

@@ -12,8 +12,8 @@ import (
 
 const changeHeader = "ChangeEventHeader"
 
-// enrichedUpdate is what a channel that is enriched with six fields carries when three
-// others change: Fax, the city, and the description, which is emptied.
+// enrichedUpdate is what a channel that is enriched with six fields carries when three others
+// change: Fax, the city, and the description, which is emptied.
 func enrichedUpdate(tb testing.TB) (pubsub, cometd *Message) {
 	return enrichedChange(tb, "UPDATE", []string{"0x410080", "4-0x02"}, []string{"0x010000"},
 		[]string{"Fax", "Description", "LastModifiedDate", "BillingAddress.City"},

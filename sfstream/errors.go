@@ -22,16 +22,15 @@ var (
 	// With another filter or transport it is still the same channel.
 	ErrAlreadySubscribed = errors.New("sfstream: already subscribed")
 
-	// ErrNotSubscribed is returned by Unsubscribe for a channel that the client
-	// does not follow.
+	// ErrNotSubscribed is returned by Unsubscribe for a channel that the client does not follow.
 	ErrNotSubscribed = errors.New("sfstream: not subscribed")
 
 	// ErrUnsubscribed is wrapped by the error of Subscribe if Unsubscribe was called for the
 	// channel before Salesforce answered.
 	ErrUnsubscribed = errors.New("sfstream: unsubscribed while subscribing")
 
-	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an
-	// option or a channel name that cannot work. The message names it.
+	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an option or a
+	// channel name that cannot work. The message names it.
 	ErrInvalidOption = errors.New("sfstream: invalid option")
 )
 

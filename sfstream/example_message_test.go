@@ -14,8 +14,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// A struct gets what changed; Optional tells a field that was emptied from one that
-// did not change.
+// A struct gets what changed; Optional tells a field that was emptied from one that did not change.
 func ExampleOptional() {
 	org, client := followAccounts(sfstreamtest.Change{
 		Type: "UPDATE",
@@ -133,9 +132,8 @@ func ExampleMessage_EventName() {
 	// refund: broken <nil>
 }
 
-// followAccounts is an org with accounts, these changes, and a client that follows
-// them. Against Salesforce, sfstream.New gets one of the logins of package
-// authenticator, and no WithOrg.
+// followAccounts is an org with accounts, these changes, and a client that follows them. Against
+// Salesforce, sfstream.New gets one of the logins of package authenticator, and no WithOrg.
 func followAccounts(changes ...sfstreamtest.Change) (*sfstreamtest.Server, *sfstream.Client) {
 	org, err := sfstreamtest.Start()
 	if err != nil {

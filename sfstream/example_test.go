@@ -15,9 +15,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// demoOrg is an org with an event /event/Order__e and three of them retained.
-// Against Salesforce, sfstream.New gets one of the logins of package
-// authenticator, and no WithOrg.
+// demoOrg is an org with an event /event/Order__e and three of them retained. Against Salesforce,
+// sfstream.New gets one of the logins of package authenticator, and no WithOrg.
 func demoOrg() *sfstreamtest.Server {
 	org, err := sfstreamtest.Start()
 	if err != nil {
@@ -218,8 +217,8 @@ func ExampleClient_Err() {
 	// NotFound /event/Ordr__e
 }
 
-// A PushTopic tells of changes to the records of a query, over the Streaming API.
-// One client follows channels of both APIs.
+// A PushTopic tells of changes to the records of a query, over the Streaming API. One client
+// follows channels of both APIs.
 func Example_pushTopic() {
 	org := demoOrg()
 	defer org.Close()
@@ -262,8 +261,8 @@ func Example_pushTopic() {
 	// created 001000000000001AAA Energy Inc.
 }
 
-// Hooks tell of an outage, and of its end. Nothing is to be done about it: the client goes
-// on where it was.
+// Hooks tell of an outage, and of its end. Nothing is to be done about it: the client goes on where
+// it was.
 func ExampleHooks() {
 	org := demoOrg()
 	defer org.Close()
@@ -314,8 +313,8 @@ func ExampleClient_Status() {
 	// /event/Order__e live received 3 handled 2 waiting 0
 }
 
-// A handler that fails is called again. When the policy gives up, Run ends with the
-// error, and the message comes first in the next run of the program.
+// A handler that fails is called again. When the policy gives up, Run ends with the error, and the
+// message comes first in the next run of the program.
 func ExampleOnError() {
 	org := demoOrg()
 	defer org.Close()

@@ -17,8 +17,8 @@ import (
 // and does what a verdict says.
 
 const (
-	// deniedFor is how long the client tries on where a channel that Salesforce has accepted
-	// before is denied: changes of permissions and channels take Salesforce 10 minutes.
+	// deniedFor is how long the client tries on where a channel that Salesforce has accepted before
+	// is denied: changes of permissions and channels take Salesforce 10 minutes.
 	deniedFor = 10 * time.Minute
 
 	// deniedEvery is the pause between two attempts meanwhile.
@@ -27,12 +27,12 @@ const (
 	// fallBackEvery is how often a channel may fall back without a pause.
 	fallBackEvery = time.Minute
 
-	// repeatsTried is how often a stream is opened again at a position at which the server
-	// says that replay ids repeat.
+	// repeatsTried is how often a stream is opened again at a position at which the server says
+	// that replay ids repeat.
 	repeatsTried = 3
 
-	// firstPossibleGap is the pause before a channel resumes after its second possible gap
-	// within the retention.
+	// firstPossibleGap is the pause before a channel resumes after its second possible gap within
+	// the retention.
 	firstPossibleGap = time.Minute
 
 	// longestWait bounds every wait that a server asks for, because a mistake of the server must
@@ -121,8 +121,8 @@ type verdict struct {
 	warning string // for the log; empty: there is none
 }
 
-// A notice is how a failure is told in the status, in the log and to hooks. Its gap and its
-// warning are told in any case.
+// A notice is how a failure is told in the status, in the log and to hooks. Its gap and its warning
+// are told in any case.
 type notice int
 
 const (
@@ -251,8 +251,8 @@ func (s *situation) denied(err error) verdict {
 	return verdict{wait: deniedEvery}
 }
 
-// unknown gives an answer in words that nobody knows time to pass: the link tries again soon,
-// then slowly. The answer is final when the server has said the same for as long as it may deny a
+// unknown gives an answer in words that nobody knows time to pass: the link tries again soon, then
+// slowly. The answer is final when the server has said the same for as long as it may deny a
 // channel.
 func (s *situation) unknown(err error) verdict {
 	var server *ServerError
@@ -316,11 +316,11 @@ func (s *situation) gap(err error) verdict {
 	return v
 }
 
-// possibleGap says where a channel resumes that may have missed events though the client was
-// never away: over the Streaming API nobody knows whether a server that sent nothing had nothing
-// to send or was seeking. The client does not end for that but resumes at the oldest retained
-// event. A second possible gap within the retention waits, else Salesforce would send all that it
-// retains again and again.
+// possibleGap says where a channel resumes that may have missed events though the client was never
+// away: over the Streaming API nobody knows whether a server that sent nothing had nothing to send
+// or was seeking. The client does not end for that but resumes at the oldest retained event. A
+// second possible gap within the retention waits, else Salesforce would send all that it retains
+// again and again.
 func (s *situation) possibleGap(err error) verdict {
 	v := verdict{resume: resumePossibleGap, gap: &Gap{Channel: s.channel, After: s.last, Reason: err, Possible: true}}
 	h := &s.history
@@ -344,10 +344,10 @@ func (s situation) judgeMissed(err error, possible bool) verdict {
 	return s.sign(v(err), actionFallback, err)
 }
 
-// judgeRetry says what follows from a session's failure that may pass. There is one that does
-// not: the server says that replay ids repeat, because it has accepted an id that lies ahead of
-// what it sends. A new stream may cure it, but not where a keepalive has named an id before the
-// position, or where the server keeps saying so.
+// judgeRetry says what follows from a session's failure that may pass. There is one that does not:
+// the server says that replay ids repeat, because it has accepted an id that lies ahead of what it
+// sends. A new stream may cure it, but not where a keepalive has named an id before the position,
+// or where the server keeps saying so.
 func (s situation) judgeRetry(err error) verdict {
 	v, h := verdict{pacing: byLink}, &s.history
 	var server *ServerError

@@ -11,9 +11,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
-// Key is what to deduplicate on: never empty, the same at every delivery of an
-// event, and another for every other event of the channel in this org. Channel and
-// org are not in it: where events of several go into one place, they belong beside it.
+// Key is what to deduplicate on: never empty, the same at every delivery of an event, and another
+// for every other event of the channel in this org. Channel and org are not in it: where events of
+// several go into one place, they belong beside it.
 //
 //   - Of a platform event it is the UUID, so that an event that was published twice
 //     in doubt has one key. Where its publisher has set an id that is no UUID, or
@@ -26,13 +26,12 @@ import (
 //   - Of a PushTopic's and a generic event it is the replay id.
 //   - Of an event without any of these it is a hash of ID and payload.
 //
-// It has at most 100 characters of ASCII, and its form is not for parsing. Replay ids
-// look different over the two APIs, and so do the keys of change events: who changes
-// the API of a channel handles what comes again as new. A key does not hold what
-// its parts do not: a publisher that sets one UUID for all its events gives them one
-// key, and where Salesforce begins its replay ids anew (an org that is moved, a
-// sandbox that is refreshed or updated) a key of before can come again for another
-// event. So keys should be forgotten: after the three days for which Salesforce
+// It has at most 100 characters of ASCII, and its form is not for parsing. Replay ids look
+// different over the two APIs, and so do the keys of change events: who changes the API of a
+// channel handles what comes again as new. A key does not hold what its parts do not: a publisher
+// that sets one UUID for all its events gives them one key, and where Salesforce begins its replay
+// ids anew (an org that is moved, a sandbox that is refreshed or updated) a key of before can come
+// again for another event. So keys should be forgotten: after the three days for which Salesforce
 // keeps events, none is needed.
 func (m *Message) Key() string {
 	if m.isChange() {
@@ -52,8 +51,8 @@ func (m *Message) Key() string {
 // keySum is how much of a SHA-256 a key holds.
 const keySum = 16
 
-// replayText prints the replay id. One longer than any that Salesforce has sent is
-// shortened to a hash: a key has an end.
+// replayText prints the replay id. One longer than any that Salesforce has sent is shortened to a
+// hash: a key has an end.
 func (m *Message) replayText() string {
 	if len(m.ReplayID) > 32 {
 		sum := sha256.Sum256(m.ReplayID)
@@ -88,20 +87,19 @@ func (m *Message) isChange() bool {
 	return is || !sure && strings.HasPrefix(m.Channel, "/data/")
 }
 
-// identity tells a change event from the others of its replay id, wherever it comes
-// from: over both APIs, in every process and every version, for it is stored with
-// markers. It is a hash of this encoding of the header; a text is its length as a
-// uvarint and its bytes, and what the header does not have is empty:
+// identity tells a change event from the others of its replay id, wherever it comes from: over both
+// APIs, in every process and every version, for it is stored with markers. It is a hash of this
+// encoding of the header; a text is its length as a uvarint and its bytes, and what the header does
+// not have is empty:
 //
 //	each record id, then an empty text,
 //	entity name, change type (UPDATE), transaction key,
 //	sequence number as a varint
 //
-// Not of it are the payload, where enriched fields hold the value of now, and the
-// event's id, which several may share: internal/eventbus/PROTOCOL.md, "Enriched and
-// filtered channels". Where the header cannot be read or names no record, and of all
-// other events, the encoding is the event's id as a text and the raw payload: what comes
-// twice is better than what is lost.
+// Not of it are the payload, where enriched fields hold the value of now, and the event's id, which
+// several may share: internal/eventbus/PROTOCOL.md, "Enriched and filtered channels". Where the
+// header cannot be read or names no record, and of all other events, the encoding is the event's id
+// as a text and the raw payload: what comes twice is better than what is lost.
 //
 // It does no I/O and, but for a change of many records, allocates nothing.
 func (m *Message) identity() uint64 {
@@ -152,10 +150,10 @@ const (
 	hashFactor = 0x243f6a8885a308d3
 )
 
-// hash goes on with a 64-bit hash: words of eight bytes, little endian, the last one
-// filled with zeros, are folded in by multiplication, and at last the length. It is
-// the fastest that is short, and not made against who wants two texts to be alike.
-// It must never change: its values are stored.
+// hash goes on with a 64-bit hash: words of eight bytes, little endian, the last one filled with
+// zeros, are folded in by multiplication, and at last the length. It is the fastest that is short,
+// and not made against who wants two texts to be alike. It must never change: its values are
+// stored.
 func hash(h uint64, text []byte) uint64 {
 	n := len(text)
 	for ; len(text) >= 8; text = text[8:] {

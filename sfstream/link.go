@@ -13,9 +13,9 @@ import (
 )
 
 // A link connects, fails and reconnects: there is one for each channel of the Pub/Sub API and one
-// for all channels of the Streaming API. It opens a session, receives, delivers, and opens the
-// next session from where the last one ended. Nothing else sleeps between attempts. The link ends
-// with its last channel. Only the goroutine of run touches the fields from inSession on.
+// for all channels of the Streaming API. It opens a session, receives, delivers, and opens the next
+// session from where the last one ended. Nothing else sleeps between attempts. The link ends with
+// its last channel. Only the goroutine of run touches the fields from inSession on.
 type link struct {
 	*services
 	roster    *roster

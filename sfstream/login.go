@@ -28,8 +28,8 @@ const (
 	// renewEvery is the least time between two logins for channels that are denied.
 	renewEvery = time.Minute
 
-	// relocateEvery is the least time between two logins for an instance that is not where it
-	// was. After so many relocations in a row that is relocateSlowly.
+	// relocateEvery is the least time between two logins for an instance that is not where it was.
+	// After so many relocations in a row that is relocateSlowly.
 	relocateEvery  = time.Minute
 	relocateSlowly = 15 * time.Minute
 	relocations    = 5
@@ -306,8 +306,8 @@ func (r *relocation) due(now time.Time) bool {
 	return true
 }
 
-// restOnly reports whether a token has the form of a JWT. Opaque tokens may have
-// dots as well, but begin with the org's id and an exclamation mark.
+// restOnly reports whether a token has the form of a JWT. Opaque tokens may have dots as well, but
+// begin with the org's id and an exclamation mark.
 func restOnly(token string) bool {
 	return strings.Count(token, ".") == 2 && !strings.Contains(token, "!")
 }

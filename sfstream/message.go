@@ -10,17 +10,16 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/jsonevent"
 )
 
-// A Message is one event. Its methods may be called from any goroutine, also
-// after the next message was taken; payloads are decoded when asked for. A kept
-// message keeps the batch it came in, up to 100 messages with their payloads
-// (mostly some 60 KB over the Pub/Sub API), and a kept [Message.ReplayID], ID or Raw a part
-// of it. [Message.Clone] makes one that does not, and may be changed: the client reads the
-// fields of its own.
+// A Message is one event. Its methods may be called from any goroutine, also after the next message
+// was taken; payloads are decoded when asked for. A kept message keeps the batch it came in, up to
+// 100 messages with their payloads (mostly some 60 KB over the Pub/Sub API), and a kept
+// [Message.ReplayID], ID or Raw a part of it. [Message.Clone] makes one that does not, and may be
+// changed: the client reads the fields of its own.
 type Message struct {
 	Channel string // as subscribed
-	// ID is the event's UUID where there is one. Publishers may set it, up to 36
-	// characters; several change events may share one, and over the Streaming API
-	// they have none. Key is what to deduplicate on.
+	// ID is the event's UUID where there is one. Publishers may set it, up to 36 characters;
+	// several change events may share one, and over the Streaming API they have none. Key is what
+	// to deduplicate on.
 	ID       string
 	ReplayID []byte // opaque; empty where Salesforce gave none
 	SchemaID string // of the Avro schema that the payload was written with; empty for /topic and /u
@@ -40,8 +39,8 @@ func (m *Message) readEvent(c *codec, channel string, data []byte) {
 	m.SchemaID, m.ID, m.ReplayID, m.Type = env.SchemaID, env.ID, env.ReplayID, env.Type
 }
 
-// EventName is the type of the event: Order__e, AccountChangeEvent. A channel of
-// several types is told apart by it:
+// EventName is the type of the event: Order__e, AccountChangeEvent. A channel of several types is
+// told apart by it:
 //
 //	switch msg.EventName() {
 //	case "Order__e":
@@ -50,11 +49,11 @@ func (m *Message) readEvent(c *codec, channel string, data []byte) {
 //		account, err := sfstream.Decode[Account](msg)
 //	}
 //
-// Over the Pub/Sub API it is the name of the schema. Over the Streaming API it is the
-// event's EventApiName, which newer API versions send, or is made of the entity in a
-// change event's header; or it is what the channel is named after. It is empty where
-// nobody says it: for PushTopics, for generic events, and for platform events of a
-// custom channel (/event/Sales__chn) without an EventApiName.
+// Over the Pub/Sub API it is the name of the schema. Over the Streaming API it is the event's
+// EventApiName, which newer API versions send, or is made of the entity in a change event's header;
+// or it is what the channel is named after. It is empty where nobody says it: for PushTopics, for
+// generic events, and for platform events of a custom channel (/event/Sales__chn) without an
+// EventApiName.
 func (m *Message) EventName() string {
 	if name := m.codec.name(m.payload); name != "" {
 		return name
@@ -62,8 +61,8 @@ func (m *Message) EventName() string {
 	return channelEvent(m.Channel)
 }
 
-// channelEvent is the name of the one type of event that a channel has, empty where
-// it may have several.
+// channelEvent is the name of the one type of event that a channel has, empty where it may have
+// several.
 func channelEvent(channel string) string {
 	name, ok := strings.CutPrefix(channel, "/event/")
 	if !ok {
@@ -77,18 +76,17 @@ func channelEvent(channel string) string {
 	return name
 }
 
-// Date is when the event happened by its own account: the createdDate of a
-// PushTopic's and a generic event, the commit time of a change event, the
-// CreatedDate of a platform event (which its publisher writes). Zero where the
-// event carries none.
+// Date is when the event happened by its own account: the createdDate of a PushTopic's and a
+// generic event, the commit time of a change event, the CreatedDate of a platform event (which its
+// publisher writes). Zero where the event carries none.
 func (m *Message) Date() time.Time {
 	return m.codec.date(m.payload)
 }
 
-// Fields returns the payload as a map: of a PushTopic's event the record, of a
-// generic event its text under "payload". Numbers are int64 or float64, DateTime
-// values RFC 3339 text in UTC with milliseconds, dates and times of day text
-// (2006-01-02, 15:04:05.000Z), records maps, and null is nil.
+// Fields returns the payload as a map: of a PushTopic's event the record, of a generic event its
+// text under "payload". Numbers are int64 or float64, DateTime values RFC 3339 text in UTC with
+// milliseconds, dates and times of day text (2006-01-02, 15:04:05.000Z), records maps, and null is
+// nil.
 //
 // Of a change event it holds what changed: the header with field names for
 // bitmaps, the fields that are set, and as nil those that the change nulled. What only
@@ -97,9 +95,9 @@ func (m *Message) Date() time.Time {
 // a copy of the payload, or of one of more than 4 KB its own bytes. The error is a
 // *[DecodeError].
 //
-// Over the Streaming API there is no schema: a text counts as a DateTime where it has
-// one of the three forms that Salesforce writes (2021-02-09T11:11:12Z, …12.345Z,
-// …12.345+0000); any other stays as it came.
+// Over the Streaming API there is no schema: a text counts as a DateTime where it has one of the
+// three forms that Salesforce writes (2021-02-09T11:11:12Z, …12.345Z, …12.345+0000); any other
+// stays as it came.
 func (m *Message) Fields() (map[string]any, error) {
 	value, _, err := m.value()
 	if err != nil {
@@ -111,24 +109,23 @@ func (m *Message) Fields() (map[string]any, error) {
 	return map[string]any{"payload": value}, nil
 }
 
-// Enriched returns the fields that a change event carries although they did not
-// change: those with which the channel is enriched, and those that its filter names.
-// Their values are in the form of Fields. At the time of the change they are what the
-// record had; an event that is replayed has what the record has then, so the same
-// event can come with other values.
+// Enriched returns the fields that a change event carries although they did not change: those with
+// which the channel is enriched, and those that its filter names. Their values are in the form of
+// Fields. At the time of the change they are what the record had; an event that is replayed has
+// what the record has then, so the same event can come with other values.
 //
-// Of an UPDATE these are the fields that changedFields does not name, and of a
-// compound field the parts. Of a DELETE it is all that comes. Other changes, and other
-// events, have none: the map is nil. A field that is empty does not come. Over the
-// Streaming API before version 47.0 nothing says what changed, and all of an UPDATE
-// counts as changed. The map is the caller's own. The error is a *[DecodeError].
+// Of an UPDATE these are the fields that changedFields does not name, and of a compound field the
+// parts. Of a DELETE it is all that comes. Other changes, and other events, have none: the map is
+// nil. A field that is empty does not come. Over the Streaming API before version 47.0 nothing says
+// what changed, and all of an UPDATE counts as changed. The map is the caller's own. The error is a
+// *[DecodeError].
 func (m *Message) Enriched() (map[string]any, error) {
 	_, enriched, err := m.value()
 	return enriched, err
 }
 
-// value is the decoded payload, a map but for most generic events, and what came
-// along with a change.
+// value is the decoded payload, a map but for most generic events, and what came along with a
+// change.
 func (m *Message) value() (value any, enriched map[string]any, err error) {
 	if value, enriched, err = m.codec.decode(m.payload); err != nil {
 		return nil, nil, m.payloadError(err)
@@ -146,12 +143,11 @@ func (m *Message) decodeError(field string, err error) error {
 	return &DecodeError{Channel: m.Channel, SchemaID: m.SchemaID, ReplayID: m.ReplayID, Field: field, err: err}
 }
 
-// Raw returns the payload as it came: Avro binary in the schema of SchemaID, or
-// over the Streaming API the JSON of the event's data. It must not be changed.
+// Raw returns the payload as it came: Avro binary in the schema of SchemaID, or over the Streaming
+// API the JSON of the event's data. It must not be changed.
 func (m *Message) Raw() []byte { return m.payload }
 
-// MarshalJSON gives a message the shape that Salesforce's Streaming API gives
-// it, on both APIs:
+// MarshalJSON gives a message the shape that Salesforce's Streaming API gives it, on both APIs:
 //
 //	{"channel":"/event/Order__e","data":{"schema":"…","payload":{…},"event":{"EventUuid":"…","replayId":1}}}
 //
@@ -201,8 +197,8 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 	}{m.Channel, d})
 }
 
-// marshalNumbers marshals a value that may hold numbers that are none in JSON. There
-// are next to never any, so they are looked for only where marshalling fails.
+// marshalNumbers marshals a value that may hold numbers that are none in JSON. There are next to
+// never any, so they are looked for only where marshalling fails.
 func marshalNumbers(marshal func(any) ([]byte, error), value any) ([]byte, error) {
 	text, err := marshal(value)
 	if err != nil && nameNumbers(value) {
@@ -211,8 +207,8 @@ func marshalNumbers(marshal func(any) ([]byte, error), value any) ([]byte, error
 	return text, err
 }
 
-// nameNumbers puts texts in the place of what JSON has no numbers for. It reports
-// whether there was one.
+// nameNumbers puts texts in the place of what JSON has no numbers for. It reports whether there was
+// one.
 func nameNumbers(value any) (found bool) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -248,18 +244,18 @@ func numberName(f float64) string {
 	return "NaN"
 }
 
-// Ack marks the message as handled, so that it is not handed out again and its
-// channel's marker can pass it. It never blocks, may be called more than once,
-// and does nothing after [Client.Close] or [Client.Unsubscribe]. Under [AckAuto] it settles a
-// message before the loop is left. Of a nil message it does nothing.
+// Ack marks the message as handled, so that it is not handed out again and its channel's marker can
+// pass it. It never blocks, may be called more than once, and does nothing after [Client.Close] or
+// [Client.Unsubscribe]. Under [AckAuto] it settles a message before the loop is left. Of a nil
+// message it does nothing.
 func (m *Message) Ack() {
 	if m != nil {
 		m.slot.Ack()
 	}
 }
 
-// Clone returns a copy that shares no memory with the batch that the message
-// came in, once that is handled. Its [Message.Ack] is the message's.
+// Clone returns a copy that shares no memory with the batch that the message came in, once that is
+// handled. Its [Message.Ack] is the message's.
 func (m *Message) Clone() *Message {
 	clone := *m
 	clone.ID = strings.Clone(m.ID)

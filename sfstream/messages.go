@@ -9,15 +9,13 @@ import (
 //
 //	for msg := range client.Messages(ctx) {
 //
-// Under [AckAuto] a message is handled when the loop asks for the next one.
-// break, return and panic leave it unhandled: it comes first in the next loop,
-// [Client.Receive] or C, and again in a restarted program; msg.Ack() before leaving
-// settles it. The loop ends when ctx does, with [Client.Close], and when the client stops
-// for good, which [Client.Err] then explains; the client lives on after a ctx has ended.
-// Before it ends the markers of what was handled are saved.
+// Under [AckAuto] a message is handled when the loop asks for the next one. break, return and panic
+// leave it unhandled: it comes first in the next loop, [Client.Receive] or C, and again in a
+// restarted program; msg.Ack() before leaving settles it. The loop ends when ctx does, with
+// [Client.Close], and when the client stops for good, which [Client.Err] then explains; the client
+// lives on after a ctx has ended. Before it ends the markers of what was handled are saved.
 //
-// But for [AckManual] there is one consumer at a time: another loop, Receive or C
-// waits its turn.
+// But for [AckManual] there is one consumer at a time: another loop, Receive or C waits its turn.
 func (c *Client) Messages(ctx context.Context) iter.Seq[*Message] {
 	return func(yield func(*Message) bool) {
 		if !c.enter(ctx) {
@@ -33,8 +31,8 @@ func (c *Client) Messages(ctx context.Context) iter.Seq[*Message] {
 	}
 }
 
-// MessagesErr is [Client.Messages] with the terminal error of the client as the last
-// value, once, with a nil message. A ctx that ends and a [Client.Close] yield none.
+// MessagesErr is [Client.Messages] with the terminal error of the client as the last value, once,
+// with a nil message. A ctx that ends and a [Client.Close] yield none.
 func (c *Client) MessagesErr(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for m := range c.Messages(ctx) {
@@ -48,9 +46,9 @@ func (c *Client) MessagesErr(ctx context.Context) iter.Seq2[*Message, error] {
 	}
 }
 
-// Receive returns the next message. Under [AckAuto] the one before it is handled
-// then; the last one that a program takes needs [Message.Ack]. The error is ctx's,
-// [ErrNotOpen], [ErrClosed] or the terminal error of the client.
+// Receive returns the next message. Under [AckAuto] the one before it is handled then; the last one
+// that a program takes needs [Message.Ack]. The error is ctx's, [ErrNotOpen], [ErrClosed] or the
+// terminal error of the client.
 func (c *Client) Receive(ctx context.Context) (*Message, error) {
 	if c.enter(ctx) {
 		m := c.take(ctx)
@@ -73,11 +71,11 @@ func (c *Client) stopped() error {
 	return ErrClosed
 }
 
-// C returns a channel of the client's messages, for select. Under [AckAuto] a
-// message is handled when the next one is taken; the last one taken needs [Message.Ack].
-// The channel closes when ctx ends, with [Client.Close], and when the client stops for
-// good; a message that nobody took goes back to the head of the queue, and so
-// does one that was taken and is unhandled. [Client.Messages] is the cheaper way.
+// C returns a channel of the client's messages, for select. Under [AckAuto] a message is handled
+// when the next one is taken; the last one taken needs [Message.Ack]. The channel closes when ctx
+// ends, with [Client.Close], and when the client stops for good; a message that nobody took goes
+// back to the head of the queue, and so does one that was taken and is unhandled. [Client.Messages]
+// is the cheaper way.
 func (c *Client) C(ctx context.Context) <-chan *Message {
 	messages := make(chan *Message)
 	if c.life.start() != nil {
@@ -116,8 +114,8 @@ func (c *Client) feedC(ctx context.Context, messages chan<- *Message) {
 	}
 }
 
-// take hands out the next message, after it has settled the one before. It
-// returns nil when ctx has ended or there will be no more messages.
+// take hands out the next message, after it has settled the one before. It returns nil when ctx has
+// ended or there will be no more messages.
 func (c *Client) take(ctx context.Context) *Message {
 	m := c.next(ctx, c.inbox.Next)
 	if m == nil {
@@ -167,8 +165,7 @@ func notify(c chan struct{}) {
 	}
 }
 
-// enter waits for this consumer's turn. It reports whether there is anything to
-// consume from.
+// enter waits for this consumer's turn. It reports whether there is anything to consume from.
 func (c *Client) enter(ctx context.Context) bool {
 	if c.life.now() == clientNew {
 		return false

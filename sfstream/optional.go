@@ -9,9 +9,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
-// An Optional is a struct field for [Message.Decode] that tells the three things apart which
-// a change event can say of a field: it did not change, it became null, or it has a new
-// value. Its zero value is unchanged.
+// An Optional is a struct field for [Message.Decode] that tells the three things apart which a
+// change event can say of a field: it did not change, it became null, or it has a new value. Its
+// zero value is unchanged.
 //
 //	type Account struct {
 //		Phone sfstream.Optional[string]
@@ -22,19 +22,18 @@ import (
 //	case account.Phone.IsNull(): // there is none any more
 //	}
 //
-// The field of another event is null or set; it is unchanged where the event does
-// not have it.
+// The field of another event is null or set; it is unchanged where the event does not have it.
 //
-// Channels with enriched fields and filters send fields that did not change along
-// with those that did. Such a field is unchanged, and Enriched gives its value.
+// Channels with enriched fields and filters send fields that did not change along with those that
+// did. Such a field is unchanged, and Enriched gives its value.
 //
-// In JSON an Optional is its value or null. The tag `omitzero` leaves an unchanged one out,
-// so that a struct of Optionals becomes the body of a REST PATCH:
+// In JSON an Optional is its value or null. The tag `omitzero` leaves an unchanged one out, so that
+// a struct of Optionals becomes the body of a REST PATCH:
 //
 //	Phone sfstream.Optional[string] `json:",omitzero"`
 //
-// REST takes a multi-picklist as one text and a date without a time of day: use an
-// Optional[string] for both. It takes the parts of a compound field, never the whole.
+// REST takes a multi-picklist as one text and a date without a time of day: use an Optional[string]
+// for both. It takes the parts of a compound field, never the whole.
 type Optional[T any] struct {
 	value T // the zero value unless set or enriched
 	state optionalState
@@ -57,9 +56,9 @@ func (o Optional[T]) Get() (value T, set bool) {
 	return o.value, true
 }
 
-// Enriched returns the value of a field that did not change but came along with a change
-// of others, and whether there is such a value; see [Message.Enriched]. [Optional.Set] and [Optional.SetNull] clear
-// it. MarshalJSON leaves it out, because the JSON of an Optional says what is to be changed.
+// Enriched returns the value of a field that did not change but came along with a change of others,
+// and whether there is such a value; see [Message.Enriched]. [Optional.Set] and [Optional.SetNull]
+// clear it. MarshalJSON leaves it out, because the JSON of an Optional says what is to be changed.
 func (o Optional[T]) Enriched() (value T, ok bool) {
 	if o.state != optionalEnriched {
 		return value, false
@@ -97,8 +96,8 @@ func (o Optional[T]) String() string {
 
 var errUnchanged = errors.New("sfstream: an Optional that is unchanged has no JSON: its field wants the tag `json:\",omitzero\"`")
 
-// MarshalJSON gives the value or null. Unchanged is an error: null would say, and in
-// a PATCH do, something else.
+// MarshalJSON gives the value or null. Unchanged is an error: null would say, and in a PATCH do,
+// something else.
 func (o Optional[T]) MarshalJSON() ([]byte, error) {
 	if o.IsZero() {
 		return nil, errUnchanged
@@ -123,8 +122,8 @@ func (o *Optional[T]) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// mark sets the state that the decoder found and returns a pointer to the value, for the
-// decoder to fill.
+// mark sets the state that the decoder found and returns a pointer to the value, for the decoder to
+// fill.
 func (o *Optional[T]) mark(as avro.Mark) (value any) {
 	switch as {
 	case avro.Null:
@@ -137,8 +136,8 @@ func (o *Optional[T]) mark(as avro.Mark) (value any) {
 	return &o.value
 }
 
-// itself returns the type of the Optional. A struct that embeds one has the method too, but
-// another type.
+// itself returns the type of the Optional. A struct that embeds one has the method too, but another
+// type.
 func (*Optional[T]) itself() reflect.Type { return reflect.TypeFor[Optional[T]]() }
 
 // optional is what avro.Binder calls for each field that may be an Optional.

@@ -56,8 +56,7 @@ const (
 	Auto Transport = iota
 	// PubSub is the Pub/Sub API: gRPC and Avro.
 	PubSub
-	// CometD is the Streaming API: Bayeux long polling and JSON. It serves all
-	// channels.
+	// CometD is the Streaming API: Bayeux long polling and JSON. It serves all channels.
 	CometD
 )
 
@@ -161,8 +160,8 @@ func WithSandbox() Option {
 }
 
 // WithLoginURL sets where the client logs in: a My Domain URL such as
-// https://acme.my.salesforce.com. The default is [authenticator.ProductionURL]. It must be https, or
-// http to a loopback address, because no secret may travel in the clear.
+// https://acme.my.salesforce.com. The default is [authenticator.ProductionURL]. It must be https,
+// or http to a loopback address, because no secret may travel in the clear.
 func WithLoginURL(loginURL string) Option {
 	return func(c *config) error {
 		loginURL := strings.TrimSpace(loginURL)
@@ -188,15 +187,15 @@ func WithReplayStore(store replaystore.Store) Option {
 	}
 }
 
-// WithReplay sets where a channel without a marker starts. The default is
-// [ReplayNew]. [From] overrides it and the marker.
+// WithReplay sets where a channel without a marker starts. The default is [ReplayNew]. [From]
+// overrides it and the marker.
 func WithReplay(r Replay) Option {
 	return func(c *config) error { c.replay = r; return r.validate("WithReplay") }
 }
 
 // WithReplayFallback sets what happens when Salesforce refuses a stored position: [FallbackFail]
-// (default) ends the client with a *[ReplayError]; [FallbackAll] and [FallbackNew] resume, and report a
-// [Gap] to the hook and the log.
+// (default) ends the client with a *[ReplayError]; [FallbackAll] and [FallbackNew] resume, and
+// report a [Gap] to the hook and the log.
 func WithReplayFallback(f Fallback) Option {
 	return func(c *config) error {
 		if f < FallbackFail || f > FallbackNew {
@@ -232,8 +231,8 @@ func WithPrefetch(n int) Option {
 	}
 }
 
-// WithReconnectTimeout ends the client with a *[TimeoutError] when a channel has
-// been disconnected for d. The default 0 means never.
+// WithReconnectTimeout ends the client with a *[TimeoutError] when a channel has been disconnected
+// for d. The default 0 means never.
 func WithReconnectTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -317,8 +316,8 @@ func (f floored) NextBackOff() time.Duration {
 }
 
 // WithTransport sets the API that serves /event and /data: [Auto] (default) and [PubSub] are the
-// Pub/Sub API, [CometD] is the Streaming API. The Streaming API serves /topic and /u in any case. The
-// markers of the two APIs are kept apart; see [Via] for one channel.
+// Pub/Sub API, [CometD] is the Streaming API. The Streaming API serves /topic and /u in any case.
+// The markers of the two APIs are kept apart; see [Via] for one channel.
 func WithTransport(t Transport) Option {
 	return func(c *config) error { c.via = t; return t.validate("WithTransport") }
 }
@@ -333,9 +332,9 @@ func WithAPIVersion(version string) Option {
 	}
 }
 
-// WithPubSubEndpoint sets the address of the Pub/Sub API: [EndpointGlobal] (default), [EndpointEU], a
-// host:port that speaks TLS, also written https://host:port, or http://host:port for plaintext to a
-// loopback address. It is not the org's My Domain.
+// WithPubSubEndpoint sets the address of the Pub/Sub API: [EndpointGlobal] (default), [EndpointEU],
+// a host:port that speaks TLS, also written https://host:port, or http://host:port for plaintext to
+// a loopback address. It is not the org's My Domain.
 func WithPubSubEndpoint(addr string) Option {
 	return func(c *config) error {
 		hostport, plaintext := strings.CutPrefix(strings.TrimSuffix(addr, "/"), "http://")
@@ -377,10 +376,10 @@ func WithPubSubDialOptions(opts ...grpc.DialOption) Option {
 // WithHTTPClient sets the HTTP client for login, REST and the Streaming API. It is the place for a
 // proxy or a certificate authority. gRPC honours HTTPS_PROXY by itself.
 //
-// The default is [http.DefaultClient], with what the program has set on [http.DefaultTransport], and
-// with probes that notice a dead network within 60 seconds: TCP keep-alive, and HTTP/2 pings if the
-// server speaks that. A client that the program sets is used as it is, without that promise: a poll
-// of the Streaming API waits for up to two minutes, so that without probes a dead network is
+// The default is [http.DefaultClient], with what the program has set on [http.DefaultTransport],
+// and with probes that notice a dead network within 60 seconds: TCP keep-alive, and HTTP/2 pings if
+// the server speaks that. A client that the program sets is used as it is, without that promise: a
+// poll of the Streaming API waits for up to two minutes, so that without probes a dead network is
 // noticed only then.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {

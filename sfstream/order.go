@@ -19,16 +19,16 @@ type job struct {
 	outcome
 }
 
-// outcome is the result of a job's last attempt: the job is settled, is to be retried, or
-// has failed and ends Run.
+// outcome is the result of a job's last attempt: the job is settled, is to be retried, or has
+// failed and ends Run.
 type outcome struct {
 	retryAt time.Time       // when to call the handler again; zero: never
 	err     error           // what Run returns; nil: the job does not end Run
 	backOff backoff.BackOff // the waits of this job's retries; nil: it has not failed yet
 }
 
-// scope is the set of jobs whose keys are compared: those of one channel, or those of all
-// channels if the program gives the keys (OrderBy).
+// scope is the set of jobs whose keys are compared: those of one channel, or those of all channels
+// if the program gives the keys (OrderBy).
 //
 // Invariant: it is enough for a new job to wait, for each of its keys, for that key's job in
 // lastOf, or for last if the key has none there. All earlier jobs come before these.
@@ -37,15 +37,14 @@ type scope struct {
 	last   *job            // the latest unsettled job without keys; nil: none
 }
 
-// order decides which job has to wait for which. A job waits only for jobs that came before
-// it, so the oldest one is always free to go and nothing can wait in a circle.
+// order decides which job has to wait for which. A job waits only for jobs that came before it, so
+// the oldest one is always free to go and nothing can wait in a circle.
 type order struct {
 	key    func(*Message) string // the function of OrderBy; nil: change events by record
 	scopes map[string]*scope     // by channel; one scope under "" if the program gives the keys
 }
 
-// add makes a job wait for those that it has to come after. It reports whether there are
-// none.
+// add makes a job wait for those that it has to come after. It reports whether there are none.
 func (o *order) add(j *job) (free bool) {
 	scope := o.scopeOf(j)
 	j.scope = scope
@@ -113,9 +112,9 @@ func (j *job) remove(free []*job) []*job {
 	return free
 }
 
-// records appends the ids of the records that a change event names. It appends none if they
-// are not known: for an event of another kind, for a gap's wildcard (001*), for the zero id
-// of an overflow, and if the header cannot be read.
+// records appends the ids of the records that a change event names. It appends none if they are not
+// known: for an event of another kind, for a gap's wildcard (001*), for the zero id of an overflow,
+// and if the header cannot be read.
 func (m *Message) records(ids []string) []string {
 	change, err := m.Change()
 	if err != nil {

@@ -95,8 +95,8 @@ func (r *roster) retire(l *link) []*channel {
 }
 
 // end ends the following of a channel, once. An error of a channel that was accepted ends the
-// client, unless a hook says that the channel alone is dropped. If the channel was the last one of its
-// link, the link ends and end returns it.
+// client, unless a hook says that the channel alone is dropped. If the channel was the last one of
+// its link, the link ends and end returns it.
 func (r *roster) end(ch *channel, err error) (ending *link) {
 	r.mu.Lock()
 	if ch.ended {

@@ -24,9 +24,8 @@ type runConfig struct {
 	drain   time.Duration
 }
 
-// Workers sets how many handlers run at once. The default is 8, on any machine:
-// handlers mostly wait for something else. More than [WithPrefetch] are of no use to
-// one channel.
+// Workers sets how many handlers run at once. The default is 8, on any machine: handlers mostly
+// wait for something else. More than [WithPrefetch] are of no use to one channel.
 func Workers(n int) RunOption {
 	return func(c *runConfig) error {
 		if n < 1 {
@@ -37,15 +36,14 @@ func Workers(n int) RunOption {
 	}
 }
 
-// OrderBy sets what is handled in order: messages with the same key are handled one
-// after the other, even if they come from several channels; messages with different keys
-// are handled in parallel. [Client.Run] calls key once per message, on its own goroutine; key must
-// not block.
+// OrderBy sets what is handled in order: messages with the same key are handled one after the
+// other, even if they come from several channels; messages with different keys are handled in
+// parallel. [Client.Run] calls key once per message, on its own goroutine; key must not block.
 //
-// By default a change event is ordered by its channel and its records: it is handled
-// after every earlier event of its channel that names one of them. A change event that
-// names no records (a gap's wildcard, an overflow) and any other event is handled after
-// all earlier events of its channel, and before all later ones.
+// By default a change event is ordered by its channel and its records: it is handled after every
+// earlier event of its channel that names one of them. A change event that names no records (a
+// gap's wildcard, an overflow) and any other event is handled after all earlier events of its
+// channel, and before all later ones.
 func OrderBy(key func(*Message) string) RunOption {
 	return func(c *runConfig) error {
 		if key == nil {
@@ -56,9 +54,9 @@ func OrderBy(key func(*Message) string) RunOption {
 	}
 }
 
-// DrainTimeout sets how long running handlers may go on once [Client.Run] begins to end: their
-// ctx is cancelled d after that. The default is 10 seconds; 0 cancels at once. Run waits
-// for the handlers to return in any case.
+// DrainTimeout sets how long running handlers may go on once [Client.Run] begins to end: their ctx
+// is cancelled d after that. The default is 10 seconds; 0 cancels at once. Run waits for the
+// handlers to return in any case.
 func DrainTimeout(d time.Duration) RunOption {
 	return func(c *runConfig) error {
 		if d < 0 {
@@ -69,16 +67,16 @@ func DrainTimeout(d time.Duration) RunOption {
 	}
 }
 
-// An ErrorPolicy says what becomes of a message whose handler fails; see [OnError].
-// The zero value is [Stop].
+// An ErrorPolicy says what becomes of a message whose handler fails; see [OnError]. The zero value
+// is [Stop].
 type ErrorPolicy struct {
 	retry func() backoff.BackOff
 	skip  func(*Message, error)
 	err   error
 }
 
-// Stop ends [Client.Run] with the handler's error. The message is not handled: it comes
-// first in the next Run, loop or [Client.Receive], and again in a restarted program.
+// Stop ends [Client.Run] with the handler's error. The message is not handled: it comes first in
+// the next Run, loop or [Client.Receive], and again in a restarted program.
 var Stop ErrorPolicy
 
 // Retry calls the handler again, after the waits of a backoff policy. [Client.Run] calls policy
@@ -86,12 +84,11 @@ var Stop ErrorPolicy
 //
 //	sfstream.Retry(func() backoff.BackOff { return backoff.NewExponentialBackOff() })
 //
-// which by default gives up after 15 minutes. Meanwhile messages of the same key wait and
-// others are handled. The channel's marker waits too, so a restart repeats what was handled
-// after the failing message; and once [WithPrefetch] messages of the channel wait, the
-// client asks Salesforce for no more of them. Retries end when the policy returns
-// backoff.Stop or the handler returns a *backoff.PermanentError: then the policy that
-// follows this one in [OnError] decides.
+// which by default gives up after 15 minutes. Meanwhile messages of the same key wait and others
+// are handled. The channel's marker waits too, so a restart repeats what was handled after the
+// failing message; and once [WithPrefetch] messages of the channel wait, the client asks Salesforce
+// for no more of them. Retries end when the policy returns backoff.Stop or the handler returns a
+// *backoff.PermanentError: then the policy that follows this one in [OnError] decides.
 func Retry(policy func() backoff.BackOff) ErrorPolicy {
 	if policy == nil {
 		return ErrorPolicy{err: fmt.Errorf("%w: Retry: nil", ErrInvalidOption)}
@@ -99,8 +96,8 @@ func Retry(policy func() backoff.BackOff) ErrorPolicy {
 	return ErrorPolicy{retry: policy}
 }
 
-// Skip calls report, which may keep the message elsewhere, and counts the message
-// as handled when it returns.
+// Skip calls report, which may keep the message elsewhere, and counts the message as handled when
+// it returns.
 func Skip(report func(*Message, error)) ErrorPolicy {
 	if report == nil {
 		return ErrorPolicy{err: fmt.Errorf("%w: Skip: nil", ErrInvalidOption)}
@@ -108,9 +105,9 @@ func Skip(report func(*Message, error)) ErrorPolicy {
 	return ErrorPolicy{skip: report}
 }
 
-// OnError sets what happens when a handler returns an error: [Stop] (default),
-// [Retry], or [Skip]. Retry may be followed by what happens when it gives up, as in
-// OnError(Retry(policy), Skip(deadLetter)); by default that is Stop.
+// OnError sets what happens when a handler returns an error: [Stop] (default), [Retry], or [Skip].
+// Retry may be followed by what happens when it gives up, as in OnError(Retry(policy),
+// Skip(deadLetter)); by default that is Stop.
 func OnError(policies ...ErrorPolicy) RunOption {
 	return func(c *runConfig) error {
 		c.retry, c.skip = nil, nil
@@ -130,30 +127,28 @@ func OnError(policies ...ErrorPolicy) RunOption {
 	}
 }
 
-// Run calls handler for each message, several at once: in order of arrival within
-// a key (see [OrderBy]), in parallel across keys. A message counts as handled when its
-// handler has returned nil, whatever [WithAck] says; only under [AckOnReceive] it does so when
-// the handler is called. msg.Ack in the handler settles it earlier. Markers stay
-// contiguous: a restart resumes before the first message that is not handled, and repeats
-// the messages after it that were. [OnError] sets what a handler's error does; the default is
-// [Stop].
+// Run calls handler for each message, several at once: in order of arrival within a key (see
+// [OrderBy]), in parallel across keys. A message counts as handled when its handler has returned
+// nil, whatever [WithAck] says; only under [AckOnReceive] it does so when the handler is called.
+// msg.Ack in the handler settles it earlier. Markers stay contiguous: a restart resumes before the
+// first message that is not handled, and repeats the messages after it that were. [OnError] sets
+// what a handler's error does; the default is [Stop].
 //
-// Run ends when ctx ends, with [Client.Close], with a handler's error under Stop, and when
-// the client has stopped for good and all waiting messages were tried. It then calls no
-// further handler, waits for those that run, and saves markers. Messages that are not
-// handled go back to the head of the queue, in order: the next Run, loop or [Client.Receive] gets
-// them first.
+// Run ends when ctx ends, with [Client.Close], with a handler's error under Stop, and when the
+// client has stopped for good and all waiting messages were tried. It then calls no further
+// handler, waits for those that run, and saves markers. Messages that are not handled go back to
+// the head of the queue, in order: the next Run, loop or [Client.Receive] gets them first.
 //
-// Handlers get the values of ctx but not its end: their own ctx is cancelled
-// [DrainTimeout] after Run began to end, so that a shutdown does not interrupt work in
-// flight. An error after that counts as an interruption: the message goes back.
+// Handlers get the values of ctx but not its end: their own ctx is cancelled [DrainTimeout] after
+// Run began to end, so that a shutdown does not interrupt work in flight. An error after that
+// counts as an interruption: the message goes back.
 //
-// The error is [ErrInvalidOption], the first handler's error, the terminal error of
-// the client (see [Client.Err]), and nil where ctx ended or the client was closed.
+// The error is [ErrInvalidOption], the first handler's error, the terminal error of the client (see
+// [Client.Err]), and nil where ctx ended or the client was closed.
 //
-// A Run is one consumer, like a loop, and waits its turn. Under [AckManual] several may run
-// at once; each orders only the messages that it takes. A handler may call any method
-// of the client. A handler that panics ends the program, as in any goroutine.
+// A Run is one consumer, like a loop, and waits its turn. Under [AckManual] several may run at
+// once; each orders only the messages that it takes. A handler may call any method of the client. A
+// handler that panics ends the program, as in any goroutine.
 func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message) error, opts ...RunOption) error {
 	cfg := runConfig{workers: 8, drain: 10 * time.Second}
 	for _, opt := range opts {
@@ -197,8 +192,8 @@ func (c *Client) run(ctx context.Context, handler func(context.Context, *Message
 	return r.dispatch(ctx)
 }
 
-// runner is the state of one Run. The dispatcher, which is the goroutine that called Run,
-// owns all of it; a worker owns a job from its receive on todo to its send on done.
+// runner is the state of one Run. The dispatcher, which is the goroutine that called Run, owns all
+// of it; a worker owns a job from its receive on todo to its send on done.
 //
 // Invariant: each job in held is in free, in later, at a worker, or waits for a job that is.
 type runner struct {
@@ -281,10 +276,9 @@ func (r *runner) handOut() {
 	}
 }
 
-// start reports whether the handler is still to be called for a job. A first attempt marks
-// the message as handed out in the queue. A retry needs only that its channel is still
-// subscribed: under AckOnReceive its message counts as handled already, and is retried all
-// the same.
+// start reports whether the handler is still to be called for a job. A first attempt marks the
+// message as handed out in the queue. A retry needs only that its channel is still subscribed:
+// under AckOnReceive its message counts as handled already, and is retried all the same.
 func (r *runner) start(j *job) bool {
 	if j.retryAt.IsZero() {
 		return j.msg.slot.Start()
@@ -319,8 +313,8 @@ func (r *runner) settled(j *job) {
 	r.held = r.held[:end]
 }
 
-// retryDue frees the jobs whose time to retry has come. It also frees the jobs of channels
-// that were unsubscribed, because jobs of other channels may wait for them.
+// retryDue frees the jobs whose time to retry has come. It also frees the jobs of channels that
+// were unsubscribed, because jobs of other channels may wait for them.
 func (r *runner) retryDue() {
 	now := time.Now()
 	r.later = slices.DeleteFunc(r.later, func(j *job) bool {
@@ -332,8 +326,8 @@ func (r *runner) retryDue() {
 	})
 }
 
-// end waits for the handlers that run and puts the messages that are not settled back into
-// the queue. It returns the first of the workers' errors that end Run.
+// end waits for the handlers that run and puts the messages that are not settled back into the
+// queue. It returns the first of the workers' errors that end Run.
 func (r *runner) end() (err error) {
 	interrupt := time.AfterFunc(r.drain, r.cancel)
 	close(r.todo)

@@ -10,8 +10,8 @@ import (
 
 // Status is a snapshot of a client.
 type Status struct {
-	// Volatile is true where markers are kept in memory only: a restart forgets
-	// where it was. See WithReplayStore.
+	// Volatile is true where markers are kept in memory only: a restart forgets where it was. See
+	// WithReplayStore.
 	Volatile bool
 	Channels []ChannelStatus // sorted by channel
 }
@@ -31,8 +31,8 @@ type ChannelStatus struct {
 	LastReplayID []byte    // its replay id
 	LastDate     time.Time // its date; zero where it carries none
 
-	// Lag is how old the oldest event is that is not handled, by its own date and
-	// Salesforce's clock; 0 where all is handled or it carries no date.
+	// Lag is how old the oldest event is that is not handled, by its own date and Salesforce's
+	// clock; 0 where all is handled or it carries no date.
 	Lag time.Duration
 
 	Unacked       int      // AckManual and Run: handed out and not acked
@@ -75,8 +75,8 @@ type channelStatus struct {
 	endedBy  error // nil: the channel is followed, or has ended without an error
 }
 
-// set notes the state. It reports whether that is another one, and returns the outage that has ended
-// if the channel was live before and is again.
+// set notes the state. It reports whether that is another one, and returns the outage that has
+// ended if the channel was live before and is again.
 func (s *channelStatus) set(state State) (changed bool, again *Reconnect) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

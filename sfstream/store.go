@@ -42,8 +42,8 @@ func notSaved(err error) error {
 	return &StoreError{Op: "save", err: err}
 }
 
-// saveMarkers and loadMarker call a store. A panic of a store that is the program's own counts as its
-// error: it happens on a goroutine of ours, where nobody else could recover.
+// saveMarkers and loadMarker call a store. A panic of a store that is the program's own counts as
+// its error: it happens on a goroutine of ours, where nobody else could recover.
 func saveMarkers(ctx context.Context, store replaystore.Store, markers map[replaystore.Key]replaystore.Marker) (err error) {
 	defer recoverStore(&err)
 	return store.Save(ctx, markers)

@@ -20,12 +20,12 @@ const subscribeTimeout = 30 * time.Second
 // *[StoreError], *[ReplayError] (Streaming API: a stale marker is the answer),
 // [ErrAlreadySubscribed], [ErrUnsubscribed], [ErrNotOpen], [ErrClosed] or [ErrInvalidOption].
 //
-// A PushTopic may have a filter, /topic/Accounts?Industry='Energy'; its marker is
-// that of the bare channel, which can be followed once.
+// A PushTopic may have a filter, /topic/Accounts?Industry='Energy'; its marker is that of the bare
+// channel, which can be followed once.
 //
-// It starts at [From]; else at the stored marker; else at [WithReplay]. One loss is
-// Salesforce's own: with [ReplayNew] the Pub/Sub API may miss what is published
-// in the first seconds. From(ReplaySince(time.Now())) closes that.
+// It starts at [From]; else at the stored marker; else at [WithReplay]. One loss is Salesforce's
+// own: with [ReplayNew] the Pub/Sub API may miss what is published in the first seconds.
+// From(ReplaySince(time.Now())) closes that.
 func (c *Client) Subscribe(ctx context.Context, channel string, opts ...SubscribeOption) error {
 	var cfg subscribeConfig
 	for _, opt := range opts {
@@ -60,8 +60,7 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 	return c.awaitAccepted(ctx, ch)
 }
 
-// apiOf says which of Salesforce's APIs serves a channel, and refuses names that
-// no channel has.
+// apiOf says which of Salesforce's APIs serves a channel, and refuses names that no channel has.
 func (c *config) apiOf(channel string, via Transport) (string, error) {
 	bare := bareName(channel)
 	if strings.ContainsFunc(bare, unicode.IsSpace) || strings.ContainsFunc(channel, unicode.IsControl) {
@@ -123,10 +122,10 @@ func (c *Client) notAccepted(ctx context.Context, ch *channel) error {
 	return errUnsubscribed(ch.sub.Name)
 }
 
-// Unsubscribe stops following a channel. When it has returned, the channel hands
-// out nothing more; what was waiting counts as never received, and the next
-// [Client.Subscribe] resumes after the last message that was handled. The error is
-// [ErrNotSubscribed], a *[StoreError] where the marker could not be saved, or ctx's.
+// Unsubscribe stops following a channel. When it has returned, the channel hands out nothing more;
+// what was waiting counts as never received, and the next [Client.Subscribe] resumes after the last
+// message that was handled. The error is [ErrNotSubscribed], a *[StoreError] where the marker could
+// not be saved, or ctx's.
 func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	if err := c.life.usable(); err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
-// A Transaction is the change events of one Salesforce transaction that came one after the
-// other on one channel. A message that is no change event, that cannot be read, or that
-// reports a gap is a Transaction of its own.
+// A Transaction is the change events of one Salesforce transaction that came one after the other on
+// one channel. A message that is no change event, that cannot be read, or that reports a gap is a
+// Transaction of its own.
 type Transaction struct {
 	Channel  string
 	Key      string     // TransactionKey; empty where the message is no change event or cannot be read
@@ -24,21 +24,21 @@ type Transaction struct {
 	last time.Time // when the last message was added
 }
 
-// TransactionEnd says why nothing more was added to a transaction. Salesforce does
-// not say which change of one is the last.
+// TransactionEnd says why nothing more was added to a transaction. Salesforce does not say which
+// change of one is the last.
 type TransactionEnd int
 
 const (
 	// EndNext: the channel went on with something else.
 	EndNext TransactionEnd = iota
-	// EndGap: the message is a gap or an overflow; or the channel went on with one, or
-	// with a message that cannot be read, which may be a part of this transaction.
+	// EndGap: the message is a gap or an overflow; or the channel went on with one, or with a
+	// message that cannot be read, which may be a part of this transaction.
 	EndGap
-	// EndQuiet: nothing came on the channel for the given time, perhaps because the
-	// connection was lost.
+	// EndQuiet: nothing came on the channel for the given time, perhaps because the connection was
+	// lost.
 	EndQuiet
-	// EndFull: there is no room for more (see WithPrefetch). The rest of the
-	// transaction comes as a further one.
+	// EndFull: there is no room for more (see WithPrefetch). The rest of the transaction comes as a
+	// further one.
 	EndFull
 )
 
@@ -51,9 +51,9 @@ func (e TransactionEnd) String() string {
 	return names[e]
 }
 
-// Contiguous reports whether the sequence numbers run from 1 without a hole. They do
-// not on the channel of one object where a transaction changed others too:
-// /data/ChangeEvents and custom channels have them all, if all objects are selected.
+// Contiguous reports whether the sequence numbers run from 1 without a hole. They do not on the
+// channel of one object where a transaction changed others too: /data/ChangeEvents and custom
+// channels have them all, if all objects are selected.
 func (t *Transaction) Contiguous() bool {
 	numbers := make([]int, 0, len(t.Changes))
 	for _, c := range t.Changes {
@@ -68,8 +68,8 @@ func (t *Transaction) Contiguous() bool {
 	return n > 0 && numbers[0] == 1 && numbers[n-1] == n
 }
 
-// Complete reports whether this is all of the transaction, as far as anybody can know: it
-// is [Transaction.Contiguous], and the channel went on with something else. After [EndQuiet] more may
+// Complete reports whether this is all of the transaction, as far as anybody can know: it is
+// [Transaction.Contiguous], and the channel went on with something else. After [EndQuiet] more may
 // follow.
 func (t *Transaction) Complete() bool { return t.Key != "" && t.End == EndNext && t.Contiguous() }
 
@@ -84,19 +84,18 @@ func (t *Transaction) Ack() {
 //
 //	for tx := range client.Transactions(ctx, time.Second) {
 //
-// A transaction is handed out when its channel goes on with another one or with a
-// gap, when the channel has been quiet that long while the loop waited (0: however
-// long it is quiet, which holds back the last one until the next), or when it takes
-// all room of its channel: one of more messages than [WithPrefetch] comes in parts,
-// of which none is [Transaction.Complete]. The parts of one transaction that come on several
-// channels stay apart.
+// A transaction is handed out when its channel goes on with another one or with a gap, when the
+// channel has been quiet that long while the loop waited (0: however long it is quiet, which holds
+// back the last one until the next), or when it takes all room of its channel: one of more messages
+// than [WithPrefetch] comes in parts, of which none is [Transaction.Complete]. The parts of one
+// transaction that come on several channels stay apart.
 //
-// What Messages says of a message holds for a transaction. Under [AckAuto] all of its
-// messages are handled when the loop asks for the next one, none of them before:
-// break, return, a panic and a crash leave it unhandled as a whole, and so they do
-// with those that are still being put together. It comes again from its first
-// message. tx.Ack() before leaving settles it. Under [AckManual] each message waits
-// for its [Message.Ack], and another consumer at the same time would tear transactions apart.
+// What Messages says of a message holds for a transaction. Under [AckAuto] all of its messages are
+// handled when the loop asks for the next one, none of them before: break, return, a panic and a
+// crash leave it unhandled as a whole, and so they do with those that are still being put together.
+// It comes again from its first message. tx.Ack() before leaving settles it. Under [AckManual] each
+// message waits for its [Message.Ack], and another consumer at the same time would tear
+// transactions apart.
 func (c *Client) Transactions(ctx context.Context, quiet time.Duration) iter.Seq[*Transaction] {
 	return func(yield func(*Transaction) bool) {
 		if !c.enter(ctx) {
@@ -111,8 +110,8 @@ func (c *Client) Transactions(ctx context.Context, quiet time.Duration) iter.Seq
 	}
 }
 
-// grouper is the state of one loop over transactions. Like a Run it takes messages from the
-// queue and holds them; they count as waiting until their transaction is handed out.
+// grouper is the state of one loop over transactions. Like a Run it takes messages from the queue
+// and holds them; they count as waiting until their transaction is handed out.
 type grouper struct {
 	client *Client
 	quiet  time.Duration  // how long a channel must be silent to end its transaction; 0: silence ends none
@@ -121,8 +120,8 @@ type grouper struct {
 	out    *Transaction   // the one handed out last; it is handled when the loop asks for the next one
 }
 
-// next settles the transaction handed out before and hands out the next one. It returns nil
-// when there will be no more.
+// next settles the transaction handed out before and hands out the next one. It returns nil when
+// there will be no more.
 func (g *grouper) next(ctx context.Context) *Transaction {
 	c := g.client
 	if g.out != nil {
@@ -163,8 +162,8 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 	}
 }
 
-// start marks the messages of a transaction as handed out. It takes those out that were
-// acked or unsubscribed meanwhile, and reports whether any are left.
+// start marks the messages of a transaction as handed out. It takes those out that were acked or
+// unsubscribed meanwhile, and reports whether any are left.
 func (g *grouper) start(tx *Transaction) bool {
 	var messages []*Message
 	var changes []*ChangeEvent
@@ -177,8 +176,7 @@ func (g *grouper) start(tx *Transaction) bool {
 	return len(messages) > 0
 }
 
-// add adds a message to the open transaction of its channel, or ends that and
-// begins another.
+// add adds a message to the open transaction of its channel, or ends that and begins another.
 func (g *grouper) add(m *Message) {
 	change, _ := m.Change() // the program gets the error from the message, if it asks
 	tx := &Transaction{Channel: m.Channel, sub: m.slot.Channel()}
@@ -218,15 +216,15 @@ func (g *grouper) finish(i int, end TransactionEnd) {
 	g.ended = append(g.ended, tx)
 }
 
-// endFull ends the transactions whose channel has no room left: the client would ask
-// Salesforce for no more of it, and the loop would wait for ever. It reports whether any
-// transaction is to be handed out.
+// endFull ends the transactions whose channel has no room left: the client would ask Salesforce for
+// no more of it, and the loop would wait for ever. It reports whether any transaction is to be
+// handed out.
 func (g *grouper) endFull() bool {
 	return g.endWhere(EndFull, func(tx *Transaction) bool { return tx.sub.Full() })
 }
 
-// endQuiet ends the transactions to which nothing was added for the quiet time. It reports
-// whether any transaction is to be handed out.
+// endQuiet ends the transactions to which nothing was added for the quiet time. It reports whether
+// any transaction is to be handed out.
 func (g *grouper) endQuiet() bool {
 	now := time.Now()
 	return g.endWhere(EndQuiet, func(tx *Transaction) bool { return g.quiet > 0 && now.Sub(tx.last) >= g.quiet })
@@ -261,8 +259,8 @@ func (g *grouper) wait(ctx context.Context) {
 	}
 }
 
-// end puts the messages that are not handled back into the queue. Under AckManual those that
-// were handed out stay with the program until it acks them.
+// end puts the messages that are not handled back into the queue. Under AckManual those that were
+// handed out stay with the program until it acks them.
 func (g *grouper) end() {
 	var messages []*Message
 	for _, tx := range append(g.open, g.ended...) {

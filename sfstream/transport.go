@@ -20,16 +20,16 @@ const (
 	// internal/eventbus/PROTOCOL.md, "Credit".
 	maxCredit = 100
 
-	// unaryTimeout bounds GetTopic, GetSchema and the question for the org's API versions. A
-	// cold GetTopic was seen to take 4 s: internal/eventbus/PROTOCOL.md, "Connections".
+	// unaryTimeout bounds GetTopic, GetSchema and the question for the org's API versions. A cold
+	// GetTopic was seen to take 4 s: internal/eventbus/PROTOCOL.md, "Connections".
 	unaryTimeout = 20 * time.Second
 )
 
 // A transport makes attempts to connect. It never retries and never backs off, because the link
 // does both. Every error that a server reports leaves the transport as a *ServerError.
 type transport interface {
-	// open starts a session for channels: for one channel over the Pub/Sub API, for any number
-	// over the Streaming API. ctx bounds the session's life.
+	// open starts a session for channels: for one channel over the Pub/Sub API, for any number over
+	// the Streaming API. ctx bounds the session's life.
 	open(ctx context.Context, creds *authenticator.Credentials, reqs []request) (session, error)
 	close()
 }
@@ -54,8 +54,8 @@ var (
 	// sent nothing for too long.
 	errSilent = errors.New("nothing came for too long")
 
-	// errParted is wrapped by the error of a session that the server ended by a message of its
-	// own. The link does not count that as trouble.
+	// errParted is wrapped by the error of a session that the server ended by a message of its own.
+	// The link does not count that as trouble.
 	errParted = errors.New("the server has ended the session")
 )
 

@@ -21,8 +21,8 @@ var (
 	// errAdvised ends a session whose server advised a new handshake without reporting an error.
 	errAdvised = errors.New("the server advises a new handshake")
 
-	// errPause ends a session whose server advised a pause that is longer than the server keeps
-	// the session.
+	// errPause ends a session whose server advised a pause that is longer than the server keeps the
+	// session.
 	errPause = errors.New("the server advises a long pause")
 )
 
@@ -53,8 +53,8 @@ var bayeuxErrors = []struct {
 	{401, "", Unauthenticated, 0, true, false},
 	{0, "invalid_session_id", Unauthenticated, 0, true, false},
 
-	// Errors of the REST API, which answers in place of this one where the org or the user may
-	// use no API at all.
+	// Errors of the REST API, which answers in place of this one where the org or the user may use
+	// no API at all.
 	{0, "api_disabled_for_org", Invalid, 0, true, false}, // a matter of the org's edition
 	{0, "api_currently_disabled", PermissionDenied, 0, true, false},
 	{0, "request_limit_exceeded", LimitExceeded, 10 * time.Minute, true, false}, // a rolling 24 h allocation

@@ -76,8 +76,8 @@ const (
 	phaseSubscribed
 	// phaseFollowing: events are queued as they come.
 	phaseFollowing
-	// phaseHeldNew: the call that subscribed has brought events, and a connect was under way
-	// beside it. Events are held until that connect ends. After overtakeTime they are queued as
+	// phaseHeldNew: the call that subscribed has brought events, and a connect was under way beside
+	// it. Events are held until that connect ends. After overtakeTime they are queued as
 	// provisional: Salesforce puts all old events of a new subscription into one reply, so probably
 	// the connect has none of them.
 	phaseHeldNew

@@ -19,8 +19,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 )
 
-// script is the other end of a session's two connections: the test answers each
-// request when it likes.
+// script is the other end of a session's two connections: the test answers each request when it
+// likes.
 type script struct {
 	t        *testing.T
 	requests map[string]chan chan string // by meta channel
@@ -163,8 +163,7 @@ func (s *script) close() {
 	<-s.ended
 }
 
-// Events of any channel may come with the reply to a call, and that may come late
-// or never.
+// Events of any channel may come with the reply to a call, and that may come late or never.
 func TestNothingOvertakesTheReplyToACall(t *testing.T) {
 	for name, test := range map[string]func(s *script){
 		"the reply comes late, with older events": func(s *script) {

@@ -22,9 +22,9 @@ import (
 
 const replayText = "The Replay ID validation failed. Ensure that the Replay ID is valid."
 
-// pubsubErrors are the rows of Salesforce's error table, with every status that
-// they were seen with: what they mean, what is done about it, and what the same
-// error means to who gets it from a proxy that strips trailers.
+// pubsubErrors are the rows of Salesforce's error table, with every status that they were seen
+// with: what they mean, what is done about it, and what the same error means to who gets it from a
+// proxy that strips trailers.
 var pubsubErrors = []struct {
 	code     string // without prefix
 	status   codes.Code
@@ -169,8 +169,8 @@ func TestClassifyOfErrorsThatNoServerSent(t *testing.T) {
 	}
 }
 
-// FuzzTranslate feeds what a proxy might write. Whatever it is, it must become
-// an error that is acted on, and only what says so may be a stale replay id.
+// FuzzTranslate feeds what a proxy might write. Whatever it is, it must become an error that is
+// acted on, and only what says so may be a stale replay id.
 func FuzzTranslate(f *testing.F) {
 	f.Add(uint32(3), replayText, "", "")
 	f.Add(uint32(13), "text rpcId: 1 rpcId: 2", reasonPrefix+"service.unavailable", "x")
@@ -200,8 +200,8 @@ func FuzzTranslate(f *testing.F) {
 	})
 }
 
-// TestStreamingErrors holds the errors of internal/bayeux/PROTOCOL.md, "Errors", in the
-// forms that were seen: what they mean, and what the link does.
+// TestStreamingErrors holds the errors of internal/bayeux/PROTOCOL.md, "Errors", in the forms that
+// were seen: what they mean, and what the link does.
 func TestStreamingErrors(t *testing.T) {
 	const (
 		handshake = "/meta/handshake"

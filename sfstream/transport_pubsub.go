@@ -25,24 +25,24 @@ import (
 )
 
 const (
-	// maxResponse is far above the 3 MB at which Salesforce splits responses, because a
-	// response that the client refuses for its size would come again forever:
-	// internal/eventbus/PROTOCOL.md, "Connections".
+	// maxResponse is far above the 3 MB at which Salesforce splits responses, because a response
+	// that the client refuses for its size would come again forever: internal/eventbus/PROTOCOL.md,
+	// "Connections".
 	maxResponse = 16 << 20
 
 	// The flow-control windows are large because credit already bounds what the server sends:
-	// HTTP/2 is not to bound it too, nor to measure the bandwidth all the time. A response of
-	// 100 change events mostly fits into the read buffer.
+	// HTTP/2 is not to bound it too, nor to measure the bandwidth all the time. A response of 100
+	// change events mostly fits into the read buffer.
 	streamWindow = 4 << 20
 	connWindow   = 16 << 20
 	readBuffer   = 64 << 10
 
-	// groupCreditEvery is less than the minute after which Salesforce ends a stream without
-	// demand: internal/eventbus/PROTOCOL.md, "Idle streams".
+	// groupCreditEvery is less than the minute after which Salesforce ends a stream without demand:
+	// internal/eventbus/PROTOCOL.md, "Idle streams".
 	groupCreditEvery = 45 * time.Second
 
-	// openTimeout bounds the opening of a stream. Opening waits for the connection, but not for
-	// an answer of the server.
+	// openTimeout bounds the opening of a stream. Opening waits for the connection, but not for an
+	// answer of the server.
 	openTimeout = 20 * time.Second
 )
 
@@ -150,16 +150,16 @@ func (s *pubsubSession) start(req request) (err error) {
 	default:
 		first.ReplayPreset = eventbus.ReplayPreset_EARLIEST
 	}
-	// Send fails with io.EOF where the server has already ended the stream; recv then returns
-	// the server's reason.
+	// Send fails with io.EOF where the server has already ended the stream; recv then returns the
+	// server's reason.
 	if err := s.stream.Send(first); err != nil && !errors.Is(err, io.EOF) {
 		return s.translate(err, nil)
 	}
 	return nil
 }
 
-// verify asks whether the channel exists and this user may subscribe to it. A stream would say
-// so later, or never: for some mistakes the server just sends no events. See
+// verify asks whether the channel exists and this user may subscribe to it. A stream would say so
+// later, or never: for some mistakes the server just sends no events. See
 // internal/eventbus/PROTOCOL.md, "Opening a stream".
 func (s *pubsubSession) verify() error {
 	var info *eventbus.TopicInfo
@@ -244,9 +244,9 @@ func (s *pubsubSession) sendCredit() {
 	}
 }
 
-// askNow asks the server for more events before recv waits for the next response. Asking here
-// saves waking sendCredit for each response; where sendCredit is sending at the moment, it is told
-// to look again.
+// askNow asks the server for more events before recv waits for the next response. Asking here saves
+// waking sendCredit for each response; where sendCredit is sending at the moment, it is told to
+// look again.
 func (s *pubsubSession) askNow() {
 	select {
 	case s.sending <- struct{}{}:
@@ -349,8 +349,8 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		s.transport.raw(s.sub.Name, in.response.Frame)
 	}
 	if len(in.response.Events) == 0 {
-		// Only with demand left does a keepalive mean that nothing more is to come: without it
-		// the server may be inside a group, and not allowed to send the rest. See
+		// Only with demand left does a keepalive mean that nothing more is to come: without it the
+		// server may be inside a group, and not allowed to send the rest. See
 		// internal/eventbus/PROTOCOL.md, "Keepalives".
 		latest := bytes.Clone(in.response.Bytes(in.response.LatestReplayID))
 		return batch{kind: batchQuiet, sub: s.sub, latest: latest, whole: in.response.Pending > 0}, nil

@@ -21,25 +21,25 @@ import (
 
 const (
 	// maxStreams is how many streams share a connection. Salesforce allows 1,000. One stream too
-	// many would wait with no error, and unary calls need room too:
-	// internal/eventbus/PROTOCOL.md, "Connections".
+	// many would wait with no error, and unary calls need room too: internal/eventbus/PROTOCOL.md,
+	// "Connections".
 	maxStreams = 900
 
-	// dialEvery is how often a connection that fails is replaced at most, however many channels
-	// try again.
+	// dialEvery is how often a connection that fails is replaced at most, however many channels try
+	// again.
 	dialEvery = time.Second
 
-	// pingAfter is how long a connection with streams is silent before HTTP/2 pings the server,
-	// and pingTimeout how long the answer may take. Salesforce allows such pings. A server or
-	// proxy with grpc-go's defaults ends connections that ping more often than every 5 minutes:
-	// there the client pings every pingRarely. See internal/eventbus/PROTOCOL.md, "Connections".
+	// pingAfter is how long a connection with streams is silent before HTTP/2 pings the server, and
+	// pingTimeout how long the answer may take. Salesforce allows such pings. A server or proxy
+	// with grpc-go's defaults ends connections that ping more often than every 5 minutes: there the
+	// client pings every pingRarely. See internal/eventbus/PROTOCOL.md, "Connections".
 	pingAfter   = probe.PingAfter
 	pingRarely  = 5*time.Minute + 30*time.Second
 	pingTimeout = probe.PingTimeout
 )
 
-// connections are the gRPC connections of the transport, which its sessions share: they keep as few as
-// carry all streams.
+// connections are the gRPC connections of the transport, which its sessions share: they keep as few
+// as carry all streams.
 type connections struct {
 	endpoint string
 	dial     []grpc.DialOption

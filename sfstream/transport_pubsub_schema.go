@@ -26,8 +26,8 @@ type codecs struct {
 	byID   map[string]*codec // also of schemas that cannot be had in this session
 }
 
-// get returns the codec of an event whose schema has an id, and the id. Where the schema will never be
-// available, it returns a codec with which decoding fails. The error is a failure that may pass.
+// get returns the codec of an event whose schema has an id, and the id. Where the schema will never
+// be available, it returns a codec with which decoding fails. The error is a failure that may pass.
 func (c *codecs) get(ctx context.Context, schemaID []byte) (id string, found *codec, err error) {
 	if string(schemaID) == c.lastID && c.last != nil {
 		return c.lastID, c.last, nil
@@ -56,8 +56,8 @@ func (c *codecs) get(ctx context.Context, schemaID []byte) (id string, found *co
 // schema returns a schema that a session has fetched before, or fetches it.
 func (c *codecs) schema(ctx context.Context, id string) (*avro.Schema, error) {
 	if id == "" {
-		// Salesforce answers GetSchema without an id with an error:
-		// internal/eventbus/PROTOCOL.md, "Opening a stream".
+		// Salesforce answers GetSchema without an id with an error: internal/eventbus/PROTOCOL.md,
+		// "Opening a stream".
 		return nil, errNoSchemaID
 	}
 	schema, err := c.schemas.Get(ctx, id, c.fetch)

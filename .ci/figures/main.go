@@ -1,7 +1,7 @@
-// Command figures counts what makes code easy or hard to read: per package how long its files
-// and functions are, how much of it is comments, what is exported without a doc comment, and how
-// many goroutines and mutexes there are; which struct types have grown into bags of state; and
-// which files of ./sfstream use each other's unexported names.
+// Command figures counts what makes code easy or hard to read: per package how long its files and
+// functions are, how much of it is comments, what is exported without a doc comment, and how many
+// goroutines and mutexes there are; which struct types have grown into bags of state; and which
+// files of ./sfstream use each other's unexported names.
 //
 // Usage, in the module's root directory:
 //
@@ -61,8 +61,8 @@ func main() {
 	}
 }
 
-// pkg is a package of this module, type-checked. Its generated files are known to the types and
-// are not in files.
+// pkg is a package of this module, type-checked. Its generated files are known to the types and are
+// not in files.
 type pkg struct {
 	dir       string // below the module's root
 	name      string
@@ -83,8 +83,8 @@ func (f file) lines() int { return bytes.Count(f.text, []byte("\n")) }
 
 func (f file) blank() int { return bytes.Count(f.text, []byte("\n\n")) }
 
-// load type-checks the packages of this module. What they import comes from the compiler's
-// export data, which go list has made.
+// load type-checks the packages of this module. What they import comes from the compiler's export
+// data, which go list has made.
 func load() ([]*pkg, error) {
 	cmd := exec.Command("go", "list", "-e=false", "-deps", "-export", "-json=ImportPath,Dir,Name,Export,Module,GoFiles,TestGoFiles,XTestGoFiles,DepOnly", "./...")
 	cmd.Stderr = os.Stderr

@@ -122,8 +122,8 @@ func (p *pkg) flat(body *ast.BlockStmt) bool {
 	return false
 }
 
-// concurrency counts the statements that start a goroutine (go, and Go of a sync.WaitGroup) and
-// the mutexes.
+// concurrency counts the statements that start a goroutine (go, and Go of a sync.WaitGroup) and the
+// mutexes.
 func (p *pkg) concurrency() (routines, mutexes int) {
 	for _, f := range p.files {
 		ast.Inspect(f.File, func(n ast.Node) bool {

@@ -10,8 +10,8 @@ import (
 	"github.com/hamba/avro/v2"
 )
 
-// Change is something that happened to records of an object. Only Object, Type
-// and RecordIDs are needed.
+// Change is something that happened to records of an object. Only Object, Type and RecordIDs are
+// needed.
 type Change struct {
 	Object    string   `json:"object"`
 	Type      string   `json:"type"` // CREATE, UPDATE, DELETE, UNDELETE, GAP_CREATE … GAP_OVERFLOW

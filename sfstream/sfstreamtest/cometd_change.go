@@ -100,8 +100,8 @@ func (b bitmap) names(rec *avro.RecordSchema) []string {
 	return names
 }
 
-// appendChange writes the payload of a change event: the header, then the fields that the
-// event changed and those that have a value.
+// appendChange writes the payload of a change event: the header, then the fields that the event
+// changed and those that have a value.
 func (h *changeHeader) appendChange(b []byte, rec *avro.RecordSchema, values []any) []byte {
 	b = append(b, `{"ChangeEventHeader":`...)
 	b = h.append(b, rec)

@@ -115,8 +115,8 @@ func WithDuplicateConnectStatus(code int) Option {
 // login with the HTTP status of the same number. Default: with 200.
 func WithCometDHTTPStatus() Option { return func(c *config) { c.cometd.httpStatus = true } }
 
-// WithBareFilteredChannel sends events of /topic/X?A='1' with the channel /topic/X.
-// Default: with the whole name, as it was subscribed to.
+// WithBareFilteredChannel sends events of /topic/X?A='1' with the channel /topic/X. Default: with
+// the whole name, as it was subscribed to.
 func WithBareFilteredChannel() Option { return func(c *config) { c.cometd.bareChannel = true } }
 
 // WithUnknownClientAdvice adds the handshake advice, which a 403::Unknown client on a connect has,
@@ -127,8 +127,8 @@ func WithUnknownClientAdvice() Option { return func(c *config) { c.cometd.advice
 // success, from the position that the new request names.
 func WithResubscribeError() Option { return func(c *config) { c.cometd.resubscribeError = true } }
 
-// WithUser adds a user to the org, who logs in with the account's password and
-// security token. Default: only the account's user.
+// WithUser adds a user to the org, who logs in with the account's password and security token.
+// Default: only the account's user.
 func WithUser(username, userID string) Option {
 	return func(c *config) {
 		if c.cometd.users == nil {

@@ -34,8 +34,8 @@ func (s *Server) DisconnectSessions(channel string, alone bool) {
 	}
 }
 
-// DisconnectWithEvents puts the /meta/disconnect of DisconnectSessions into the next n
-// connect replies that carry events.
+// DisconnectWithEvents puts the /meta/disconnect of DisconnectSessions into the next n connect
+// replies that carry events.
 func (s *Server) DisconnectWithEvents(n int, alone bool) {
 	s.failReplies(n, cometdFault{disconnect: disconnectMode(alone)})
 }

@@ -8,8 +8,8 @@ import (
 // FailCometD makes the next messages of a kind go wrong, see [CometDFault].
 func (s *Server) FailCometD(f CometDFault) { s.bayeux.faults.add(cometdFault{CometDFault: f}) }
 
-// UnknownClient makes the org forget the session at the next n connects that come
-// in: 403::Unknown client. EndStreams does the same at once.
+// UnknownClient makes the org forget the session at the next n connects that come in: 403::Unknown
+// client. EndStreams does the same at once.
 func (s *Server) UnknownClient(n int) {
 	s.failConnects(n, CometDFault{Error: unknownClient})
 }
@@ -20,8 +20,8 @@ func (s *Server) LegacyUnknownClient(n int) {
 	s.failConnects(n, CometDFault{Error: "402::Unknown client", Advice: `{"reconnect":"handshake","interval":500}`})
 }
 
-// Busy503As401 answers the next n connects with 401::Authentication invalid whose
-// failureReason tells the truth: the server is too busy.
+// Busy503As401 answers the next n connects with 401::Authentication invalid whose failureReason
+// tells the truth: the server is too busy.
 func (s *Server) Busy503As401(n int) {
 	s.failConnects(n, CometDFault{Error: authInvalid, FailureReason: serverBusy})
 }
@@ -50,8 +50,7 @@ func (s *Server) TruncateResponse(n int) { s.failReplies(n, cometdFault{truncate
 // EmptyReply sends an empty body in place of the next n connect replies that carry events.
 func (s *Server) EmptyReply(n int) { s.failReplies(n, cometdFault{empty: true}) }
 
-// OmitConnectReply sends the next n responses with events without the reply to
-// the connect.
+// OmitConnectReply sends the next n responses with events without the reply to the connect.
 func (s *Server) OmitConnectReply(n int) {
 	s.failReplies(n, cometdFault{CometDFault: CometDFault{OmitReply: true}})
 }
@@ -63,8 +62,8 @@ func (s *Server) failReplies(n int, f cometdFault) {
 	}
 }
 
-// HandshakeAdviceLoop answers the first connect after each of the next n handshakes
-// with the advice to shake hands again.
+// HandshakeAdviceLoop answers the first connect after each of the next n handshakes with the advice
+// to shake hands again.
 func (s *Server) HandshakeAdviceLoop(n int) {
 	if n != 0 {
 		s.bayeux.faults.add(cometdFault{CometDFault: CometDFault{Kind: "connect", Times: n, Error: unknownClient}, first: true})

@@ -2,8 +2,8 @@ package sfstreamtest
 
 import "time"
 
-// controlWorld injects the faults of replay ids, groups, instances and proxies. known is
-// false if none of them has the name in req.Fault.
+// controlWorld injects the faults of replay ids, groups, instances and proxies. known is false if
+// none of them has the name in req.Fault.
 func (s *Server) controlWorld(req faultRequest, n int, on bool) (known bool, err error) {
 	switch req.Fault {
 	case "LeaveInstance":

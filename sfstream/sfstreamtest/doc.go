@@ -11,8 +11,8 @@
 // client of these APIs works against it.
 //
 // The facts that it is written from, with their sources, are in the repository: in
-// sfstream/internal/eventbus/PROTOCOL.md, sfstream/internal/bayeux/PROTOCOL.md and the documentation
-// of package authenticator.
+// sfstream/internal/eventbus/PROTOCOL.md, sfstream/internal/bayeux/PROTOCOL.md and the
+// documentation of package authenticator.
 //
 // # Logins
 //
@@ -25,11 +25,11 @@
 //
 // # Two APIs
 //
-// /event and /data are on the Pub/Sub API and on CometD, with the same replay ids: those
-// of CometD are the numbers in the first 8 bytes of those of the Pub/Sub API ([Event].Number). /topic
+// /event and /data are on the Pub/Sub API and on CometD, with the same replay ids: those of CometD
+// are the numbers in the first 8 bytes of those of the Pub/Sub API ([Event].Number). /topic
 // ([Server.DefinePushTopic], [Server.Change], [Server.PublishTopic]) and /u
-// ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is
-// served beside the logins, under /cometd/37.0 and later.
+// ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is served beside the
+// logins, under /cometd/37.0 and later.
 //
 // # Groups
 //
@@ -81,13 +81,12 @@
 //
 // # Caveats
 //
-// Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's
-// login(), and of REST only what Streaming API clients need. Sessions live in memory, also with
-// [WithLog], and so do the values of records that PushTopics select and that enrich
-// events: after a restart clients log in again, and a replay has the values that
-// came with the event first. A Pub/Sub subscriber gets no answer before its
-// first event, so a test that publishes for a subscriber of new events waits with
-// [Server.AwaitStreams].
+// Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's login(),
+// and of REST only what Streaming API clients need. Sessions live in memory, also with [WithLog],
+// and so do the values of records that PushTopics select and that enrich events: after a restart
+// clients log in again, and a replay has the values that came with the event first. A Pub/Sub
+// subscriber gets no answer before its first event, so a test that publishes for a subscriber of
+// new events waits with [Server.AwaitStreams].
 //
 // CometD forgets events when it writes a response, whether that arrives or not, and a held connect
 // does not notice that its client has gone. The session of a client that left without a disconnect

@@ -99,8 +99,8 @@ func (l *eventLog) expire(now time.Time, retention time.Duration) {
 	l.forget(first)
 }
 
-// find returns the index of the last record that has the replay id: 8 bytes, or the
-// 10 of which the last two are zero. Ids that were never given out do not count.
+// find returns the index of the last record that has the replay id: 8 bytes, or the 10 of which the
+// last two are zero. Ids that were never given out do not count.
 func (l *eventLog) find(id []byte) (int, bool) {
 	switch {
 	case len(id) == 8:

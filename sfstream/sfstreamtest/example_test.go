@@ -57,8 +57,8 @@ func receive(client *sfstream.Client) any {
 	return fields["Number__c"]
 }
 
-// A subscriber of new events gets no answer before the first one: a test waits until
-// the org has its stream, and publishes then.
+// A subscriber of new events gets no answer before the first one: a test waits until the org has
+// its stream, and publishes then.
 func ExampleServer_AwaitStreams() {
 	org := shop()
 	defer org.Close()
@@ -76,8 +76,7 @@ func ExampleServer_AwaitStreams() {
 	// Output: A-1
 }
 
-// A fault happens once. The program goes on where it was, and the org tells what it
-// asked for.
+// A fault happens once. The program goes on where it was, and the org tells what it asked for.
 func ExampleServer_EndStreams() {
 	org := shop()
 	defer org.Close()

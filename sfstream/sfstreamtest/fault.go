@@ -150,8 +150,8 @@ func (s *Server) ClearFaults() {
 	s.DailyLimit(0)
 }
 
-// ExpireToken makes all access tokens issued so far invalid. Open streams live on, as
-// Salesforce's do; EndStreams("", "service.auth.error") ends them too.
+// ExpireToken makes all access tokens issued so far invalid. Open streams live on, as Salesforce's
+// do; EndStreams("", "service.auth.error") ends them too.
 func (s *Server) ExpireToken() { s.sessions.expire() }
 
 // DropConnections cuts all connections now, without a goodbye.
@@ -161,8 +161,8 @@ func (s *Server) DropConnections() { s.network.each((*conn).cut) }
 // any more, and neither side is told. New connections work.
 func (s *Server) Blackhole() { s.network.each(func(c *conn) { c.dead.Store(true) }) }
 
-// GoAway sends HTTP/2 GOAWAY on all connections to the Pub/Sub API. Open streams
-// go on; new calls need a new connection.
+// GoAway sends HTTP/2 GOAWAY on all connections to the Pub/Sub API. Open streams go on; new calls
+// need a new connection.
 func (s *Server) GoAway() {
 	s.mu.Lock()
 	n, closed := len(s.pubsub), s.closed

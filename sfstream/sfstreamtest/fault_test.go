@@ -152,7 +152,8 @@ func TestRevokeAndRemove(t *testing.T) {
 	})
 }
 
-// Connections break off without a status. Runs in memory, and once more on loopback in network_test.go.
+// Connections break off without a status. Runs in memory, and once more on loopback in
+// network_test.go.
 func TestDropConnections(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) { dropConnections(t, r) })
 }

@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A group is several events of one channel that share a replay id, see
-// [Server.DefineMembers]. A subscription after that id gets none of the group, one after
-// the id before gets all of it. This file ends responses and streams inside of groups.
+// A group is several events of one channel that share a replay id, see [Server.DefineMembers]. A
+// subscription after that id gets none of the group, one after the id before gets all of it. This
+// file ends responses and streams inside of groups.
 
 // CutGroups ends every response (of either API) after n events of a group; the rest of the group
 // comes with the next response. n < 0: after some events of it, at random. 0: only if the size of a
@@ -27,15 +27,15 @@ func (s *Server) CutGroups(n int) {
 // GroupBreak says where and how [Server.BreakGroups] ends streams inside of groups.
 type GroupBreak struct {
 	Channel string `json:"channel,omitempty"` // default: any
-	// After is how many events of a group a stream gets before it ends. It may be the
-	// number of all events of the group.
+	// After is how many events of a group a stream gets before it ends. It may be the number of all
+	// events of the group.
 	After int `json:"after"`
 	// NewOnly lets After count only events that no stream was sent before.
 	NewOnly bool `json:"newOnly,omitempty"`
 	Times   int  `json:"times,omitempty"` // default 1; negative: until ClearFaults
 	// Code is how the stream ends, as in EndStreams. Default: all connections are cut, as by
-	// DropConnections, a moment after the last event was sent. Bayeux sessions end as a
-	// whole, as in EndStreams.
+	// DropConnections, a moment after the last event was sent. Bayeux sessions end as a whole, as
+	// in EndStreams.
 	Code string `json:"code,omitempty"`
 }
 

@@ -172,8 +172,7 @@ func idsOf(events []sfstreamtest.Event) []string {
 	return ids
 }
 
-// wantEnd receives until the stream ends, with a status and an error code
-// ("": without trailers).
+// wantEnd receives until the stream ends, with a status and an error code ("": without trailers).
 func wantEnd(tb testing.TB, stream eventbus.SubscribeStream, want codes.Code, code string) {
 	tb.Helper()
 	for {

@@ -53,9 +53,8 @@ func (s *Server) instanceURLLocked() string {
 	return s.LoginURL()
 }
 
-// MoveInstance moves the org to another instance: later logins name another
-// instance URL (localhost for 127.0.0.1, and back; see [WithInstanceHosts]), older
-// tokens are invalid.
+// MoveInstance moves the org to another instance: later logins name another instance URL (localhost
+// for 127.0.0.1, and back; see [WithInstanceHosts]), older tokens are invalid.
 func (s *Server) MoveInstance() {
 	_ = s.leaveInstance("") // it fails only for "gone"
 }
@@ -116,8 +115,8 @@ func (s *Server) leftBehind(host string) (how, now string) {
 	return s.instances.left[host], s.instanceURLLocked()
 }
 
-// RedirectToLogin answers the next n requests of REST and CometD with a redirect to
-// the login page, as for a browser whose session has expired. n < 0: until ClearFaults.
+// RedirectToLogin answers the next n requests of REST and CometD with a redirect to the login page,
+// as for a browser whose session has expired. n < 0: until ClearFaults.
 func (s *Server) RedirectToLogin(n int) { s.faults.add(fault{at: atLoginPage, left: n}) }
 
 // atInstance answers requests to hosts that the org has left, and hands others to org.

@@ -116,8 +116,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// app checks the consumer key and secret of a request, in its body or as HTTP Basic, and
-// returns the error for them; "" if they are right.
+// app checks the consumer key and secret of a request, in its body or as HTTP Basic, and returns
+// the error for them; "" if they are right.
 func (s *Server) app(r *http.Request, secretRequired bool) (wrong string) {
 	id, secret, basic := r.BasicAuth()
 	if !basic {

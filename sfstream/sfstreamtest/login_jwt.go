@@ -20,8 +20,8 @@ import (
 // Salesforce's documentation says 3 minutes, but it accepts the 5 that many clients use.
 const maxAssertionLife = 5 * time.Minute
 
-// appKey is the key pair of the app. All orgs of the process share it, because making one
-// takes as long as many tests do.
+// appKey is the key pair of the app. All orgs of the process share it, because making one takes as
+// long as many tests do.
 var appKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, _ := rsa.GenerateKey(rand.Reader, 2048) // it fails only for sizes that are too small
 	return key

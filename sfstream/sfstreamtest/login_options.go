@@ -68,8 +68,8 @@ func WithPublicKeys(keys ...*rsa.PublicKey) Option {
 // 127.0.0.1. Default: LoginURL is the org's My Domain. MoveInstance would take the My Domain away.
 func WithLoginHost() Option { return func(c *config) { c.loginHost = true } }
 
-// WithMyDomainAudience accepts only the instance URL as the audience of a JWT bearer assertion, as some
-// sandboxes and External Client Apps do. Default: https://login.salesforce.com,
+// WithMyDomainAudience accepts only the instance URL as the audience of a JWT bearer assertion, as
+// some sandboxes and External Client Apps do. Default: https://login.salesforce.com,
 // https://test.salesforce.com and LoginURL too.
 func WithMyDomainAudience() Option { return func(c *config) { c.myDomainAudience = true } }
 

@@ -22,8 +22,7 @@ func (s *Server) mountSOAP(mux *http.ServeMux) {
 	mux.HandleFunc("POST /services/Soap/u/{version}/{$}", s.soapLogin)
 }
 
-// soapRequest is the envelope of a login(), with any namespace prefixes. Its Header is
-// ignored.
+// soapRequest is the envelope of a login(), with any namespace prefixes. Its Header is ignored.
 type soapRequest struct {
 	XMLName xml.Name `xml:"http://schemas.xmlsoap.org/soap/envelope/ Envelope"`
 	Body    struct {
@@ -37,7 +36,8 @@ type soapRequest struct {
 func (s *Server) soapLogin(w http.ResponseWriter, r *http.Request) {
 	s.logins.Add(1)
 	const most = 1 << 20
-	// The body is read before anything else: the context of a request ends with its connection only after that.
+	// The body is read before anything else: the context of a request ends with its connection only
+	// after that.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if f, ok := s.faults.take(atLogin, ""); ok {
 		failLogin(w, r, f.code, soapDenied)
@@ -79,8 +79,8 @@ var soapErrors = map[string]string{
 	"INSUFFICIENT_ACCESS":           "insufficient access rights: the user needs Use Any API Auth",
 }
 
-// soapDenied answers with a fault, given as "CODE" or "CODE/message". An error of the token endpoint, such as that
-// of LockUser, is an INVALID_LOGIN here: SOAP does not tell more.
+// soapDenied answers with a fault, given as "CODE" or "CODE/message". An error of the token
+// endpoint, such as that of LockUser, is an INVALID_LOGIN here: SOAP does not tell more.
 func soapDenied(w http.ResponseWriter, kind string) {
 	code, message, given := strings.Cut(kind, "/")
 	if code != strings.ToUpper(code) {

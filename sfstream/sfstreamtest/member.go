@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// Member is one kind of event on a channel that carries several kinds, see
-// [Server.DefineMembers].
+// Member is one kind of event on a channel that carries several kinds, see [Server.DefineMembers].
 type Member struct {
 	Channel string `json:"channel"` // the event's own channel, which names its kind: /data/AccountChangeEvent, /event/Order__e
 	// Enriched are the fields that come with every UPDATE and DELETE although they did not change;

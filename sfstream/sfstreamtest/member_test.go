@@ -56,9 +56,9 @@ func recordIDs(body map[string]any) string {
 	return fmt.Sprint(header["recordIds"])
 }
 
-// TestEnrichedFieldsComeAlong is the example of Salesforce's guide (eventbus/PROTOCOL.md,
-// "Enriched and filtered channels"): Fax has changed, and
-// BillingAddress, Industry and External_Account_ID__c come along.
+// TestEnrichedFieldsComeAlong is the example of Salesforce's guide (eventbus/PROTOCOL.md, "Enriched
+// and filtered channels"): Fax has changed, and BillingAddress, Industry and External_Account_ID__c
+// come along.
 func TestEnrichedFieldsComeAlong(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		withMembers(t, r)

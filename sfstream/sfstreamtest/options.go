@@ -64,9 +64,8 @@ func (c config) validate() error {
 	return errors.Join(c.loginConfig.validate(), c.cometd.validate())
 }
 
-// InMemory keeps the network inside the process: no sockets, nothing that a
-// testing/synctest bubble cannot see. LoginURL and PubSubEndpoint are addresses
-// that only HTTPClient and DialOptions reach.
+// InMemory keeps the network inside the process: no sockets, nothing that a testing/synctest bubble
+// cannot see. LoginURL and PubSubEndpoint are addresses that only HTTPClient and DialOptions reach.
 func InMemory() Option { return func(c *config) { c.inMemory = true } }
 
 // WithHTTPAddr sets the address of logins, REST and CometD. Default "127.0.0.1:0", a free port.
@@ -102,8 +101,8 @@ func WithTLS() Option { return func(c *config) { c.tls = true } }
 // CometD has them) and eventIds. A mistake is answered with status 400 and {"error": "text"}.
 func WithControl() Option { return func(c *config) { c.control = true } }
 
-// WithLog keeps definitions and events in a file of JSON lines, so that replay
-// ids stay good across runs. The file is read at the start and appended to.
+// WithLog keeps definitions and events in a file of JSON lines, so that replay ids stay good across
+// runs. The file is read at the start and appended to.
 func WithLog(path string) Option { return func(c *config) { c.logPath = path } }
 
 // WithKeepalive sets how long a stream with credit stays quiet before it gets an empty response.
@@ -137,9 +136,9 @@ func WithClockSkew(d time.Duration) Option { return func(c *config) { c.clockSke
 // counted, without an error. Default 100.
 func WithCreditCap(n int) Option { return func(c *config) { c.creditCap = n } }
 
-// WithOverflowError answers a request beyond the credit cap with
-// subscription.fetch.overflow: Salesforce's table of errors has it, while its guide says
-// that what is beyond the cap does not count.
+// WithOverflowError answers a request beyond the credit cap with subscription.fetch.overflow:
+// Salesforce's table of errors has it, while its guide says that what is beyond the cap does not
+// count.
 func WithOverflowError() Option { return func(c *config) { c.overflow = true } }
 
 // WithBatchEvents sets the most events in one response. Default 100.

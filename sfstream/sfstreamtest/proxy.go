@@ -63,7 +63,8 @@ func (s *Server) ProxyPage(n, status int, body string) {
 		_, _ = io.WriteString(w, body) // it fails only if the client has gone
 		if last {
 			s.servePubSub()
-			// Shutdown returns when the proxy's connections have ended, at the latest when Close cuts them.
+			// Shutdown returns when the proxy's connections have ended, at the latest when Close
+			// cuts them.
 			s.wg.Go(func() { _ = server.Shutdown(context.Background()) })
 		}
 	})
@@ -90,8 +91,8 @@ func (s *Server) ProxyPage(n, status int, body string) {
 	s.network.eachOf(s.pubsubGate, (*conn).cut)
 }
 
-// use counts an answer of the proxy. given is false if it has given all of its answers,
-// last is true for the last one, after which the Pub/Sub API answers again.
+// use counts an answer of the proxy. given is false if it has given all of its answers, last is
+// true for the last one, after which the Pub/Sub API answers again.
 func (p *proxyPage) use(server *http.Server) (given, last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -34,8 +34,8 @@ type pushTopic struct {
 	query query
 }
 
-// DefinePushTopic makes /topic/Name, which gets the changes of its object ([Server.Change]) and what
-// PublishTopic puts on it. A topic that exists has the new definition from now on.
+// DefinePushTopic makes /topic/Name, which gets the changes of its object ([Server.Change]) and
+// what PublishTopic puts on it. A topic that exists has the new definition from now on.
 func (s *Server) DefinePushTopic(p PushTopic) error {
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -162,8 +162,8 @@ func (p *pushTopic) sobject(kind, id string, rec map[string]any, types *avro.Rec
 	return append(b, '}'), nil
 }
 
-// PublishTopic puts an event on the channel of a [PushTopic]. kind is created,
-// updated, deleted or undeleted. [json.RawMessage] in the sobject is sent as it is.
+// PublishTopic puts an event on the channel of a [PushTopic]. kind is created, updated, deleted or
+// undeleted. [json.RawMessage] in the sobject is sent as it is.
 func (s *Server) PublishTopic(name, kind string, sobject map[string]any) (Event, error) {
 	t, ok := s.find("/topic/" + name)
 	if !ok {

@@ -22,8 +22,7 @@ func (s *Server) ResetReplay(channel string, id uint64, accepted bool) error {
 	return nil
 }
 
-// afterLocked returns the index of the first record after a replay id; false if the id is
-// refused.
+// afterLocked returns the index of the first record after a replay id; false if the id is refused.
 func (t *topic) afterLocked(id []byte) (int, bool) {
 	i, ok := t.log.find(id)
 	if !ok && t.acceptOld && len(id) >= 8 && len(id) <= 10 && binary.BigEndian.Uint64(id) > t.log.last {
@@ -48,9 +47,9 @@ func (s *Server) LagKeepalive(channel string, n int) {
 	s.faults.add(fault{at: atLag, channel: channel, left: n})
 }
 
-// HoldKeepaliveID(true) makes keepalives name the replay id of the newest event. By
-// default, and again after HoldKeepaliveID(false), each names a new id ahead of all
-// events, as on a channel whose replay ids are counted together with other channels'.
+// HoldKeepaliveID(true) makes keepalives name the replay id of the newest event. By default, and
+// again after HoldKeepaliveID(false), each names a new id ahead of all events, as on a channel
+// whose replay ids are counted together with other channels'.
 func (s *Server) HoldKeepaliveID(on bool) { s.faults.toggle(atHold, on) }
 
 // latestLocked returns the latest_replay_id of a keepalive that is sent now.

@@ -89,8 +89,8 @@ func (st *stream) seekOn(now time.Time) error {
 	return st.sendEmpty(latest)
 }
 
-// beginSeekLocked makes a subscription wait for the seeking, and wakes a held connect of
-// its session when that is over.
+// beginSeekLocked makes a subscription wait for the seeking, and wakes a held connect of its
+// session when that is over.
 func (sub *subscription) beginSeekLocked(s *Server) {
 	sub.seek = s.seekLocked(sub.topic, sub.cursor)
 	if s.seeks(sub.seek) {

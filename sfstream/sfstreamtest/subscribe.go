@@ -91,8 +91,8 @@ type received struct {
 	err     error // the last value has an error: io.EOF if the client has closed its side
 }
 
-// receive reads the client's requests. The goroutine ends with the stream, at the
-// latest when the handler returns, because that ends the stream's context.
+// receive reads the client's requests. The goroutine ends with the stream, at the latest when the
+// handler returns, because that ends the stream's context.
 func (s *Server) receive(w wire) <-chan received {
 	in := make(chan received)
 	s.wg.Go(func() {

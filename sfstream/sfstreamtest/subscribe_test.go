@@ -57,7 +57,8 @@ func TestOverflowCanBeAnError(t *testing.T) {
 	}, sfstreamtest.WithOverflowError())
 }
 
-// INVALID_ARGUMENT has many reasons, and the error code tells them apart: eventbus/PROTOCOL.md, "Errors".
+// INVALID_ARGUMENT has many reasons, and the error code tells them apart: eventbus/PROTOCOL.md,
+// "Errors".
 func TestRequestsAreValidated(t *testing.T) {
 	type request = eventbus.FetchRequest
 	for name, test := range map[string]struct {

@@ -23,8 +23,9 @@ func WithRetiredVersionsRefused() Option { return func(c *config) { c.cometd.ref
 func WithEventAPIName(since string) Option { return func(c *config) { c.cometd.nameSince = since } }
 
 // WithPingsPunished makes the Pub/Sub API end connections that are pinged over HTTP/2 more often
-// than every 5 minutes, as some servers, or proxies before them, do: it is [WithMinPing](5 minutes),
-// with a keepalive only every 4 minutes, because data between two pings makes up for them.
+// than every 5 minutes, as some servers, or proxies before them, do: it is [WithMinPing](5
+// minutes), with a keepalive only every 4 minutes, because data between two pings makes up for
+// them.
 func WithPingsPunished() Option {
 	return func(c *config) { c.minPing, c.keepalive = 5*time.Minute, 4*time.Minute }
 }

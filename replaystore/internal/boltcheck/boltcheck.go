@@ -11,8 +11,8 @@ import (
 	"os"
 )
 
-// Parts of bbolt's file format, which has been the same since 2013. Numbers are in the byte order of the
-// machine. A file is a row of pages; a page and the overflow pages behind it are one block:
+// Parts of bbolt's file format, which has been the same since 2013. Numbers are in the byte order
+// of the machine. A file is a row of pages; a page and the overflow pages behind it are one block:
 //
 //	page      id u64, flags u16, count u16, overflow u32, then by flags:
 //	meta      magic u32, version u32, pageSize u32, flags u32, root bucket (16 bytes), freelist page u64,
@@ -39,12 +39,13 @@ const (
 
 var order = binary.NativeEndian
 
-// Verify reads all of a bbolt file, which nobody may be writing, and fails unless its pages make sense: each
-// in the file, of the right kind, used once, and with its keys within it and in order.
+// Verify reads all of a bbolt file, which nobody may be writing, and fails unless its pages make
+// sense: each in the file, of the right kind, used once, and with its keys within it and in order.
 //
-// bbolt does not look. What it does with a damaged page is to panic, sometimes on a goroutine of its own, to
-// recurse until the stack ends, or to read past the end of the mapping; the latter two end the process, and
-// no recover prevents that. And a key out of order would be a marker that is not found, which means lost events.
+// bbolt does not look. What it does with a damaged page is to panic, sometimes on a goroutine of
+// its own, to recurse until the stack ends, or to read past the end of the mapping; the latter two
+// end the process, and no recover prevents that. And a key out of order would be a marker that is
+// not found, which means lost events.
 func Verify(file *os.File, pageSize int) error {
 	info, err := file.Stat()
 	if err != nil {
@@ -68,8 +69,8 @@ func Verify(file *os.File, pageSize int) error {
 	return v.tree(order.Uint64(meta[16:]), nil, nil)
 }
 
-// newestMeta returns the content of the meta page that bbolt will use: each transaction writes the older of
-// the two, and a crash may leave that one half written.
+// newestMeta returns the content of the meta page that bbolt will use: each transaction writes the
+// older of the two, and a crash may leave that one half written.
 func newestMeta(file io.ReaderAt, pageSize int) (newest []byte, err error) {
 	for page := range 2 {
 		meta := make([]byte, metaSize)
@@ -155,8 +156,8 @@ func (v *verifier) freelist(id uint64) error {
 	return nil
 }
 
-// tree verifies the tree at page id, whose keys must be at least low and, where high is not nil, below high. It
-// ends because a page that occurs twice is an error.
+// tree verifies the tree at page id, whose keys must be at least low and, where high is not nil,
+// below high. It ends because a page that occurs twice is an error.
 func (v *verifier) tree(id uint64, low, high []byte) error {
 	block, err := v.block(id)
 	if err != nil {

@@ -1,13 +1,12 @@
-// Command sfstream follows Salesforce events from a shell, writes Go structs for
-// them, and serves a simulated org to programs in any language.
+// Command sfstream follows Salesforce events from a shell, writes Go structs for them, and serves a
+// simulated org to programs in any language.
 //
 //	sfstream tail [flags] CHANNEL…    print events as JSON lines
 //	sfstream gen [flags] CHANNEL…     write Go structs for events
 //	sfstream testorg [flags]          serve a simulated org
 //
-// Standard output carries JSON lines or Go only; everything for people goes to
-// standard error. The exit status is 0 after a clean end, 1 after a failure and 2
-// after a mistake on the command line.
+// Standard output carries JSON lines or Go only; everything for people goes to standard error. The
+// exit status is 0 after a clean end, 1 after a failure and 2 after a mistake on the command line.
 package main
 
 import (

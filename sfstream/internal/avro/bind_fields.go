@@ -53,7 +53,8 @@ func (b *Binder) fields(t reflect.Type) []goField {
 	return fields
 }
 
-// throughPointer reports whether a promoted field lies behind an embedded pointer, which may be nil.
+// throughPointer reports whether a promoted field lies behind an embedded pointer, which may be
+// nil.
 func throughPointer(t reflect.Type, index []int) bool {
 	for _, i := range index[:len(index)-1] {
 		if t = t.Field(i).Type; t.Kind() == reflect.Pointer {

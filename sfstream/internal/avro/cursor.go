@@ -106,7 +106,8 @@ func (c *cursor) take(n int) (int, error) {
 	return c.pos - n, nil
 }
 
-// span steps over a length and that many bytes and returns where the bytes begin; they end at c.pos.
+// span steps over a length and that many bytes and returns where the bytes begin; they end at
+// c.pos.
 func (c *cursor) span() (int, error) {
 	n, err := c.size()
 	c.pos += n // size has checked that the payload has n bytes more

@@ -2,8 +2,9 @@ package avro
 
 import "time"
 
-// Date is the event's own time: commitTimestamp of a change event, CreatedDate of another. It is zero where the event
-// has none or cannot be decoded that far. The rest of the payload is not looked at, and nothing is allocated.
+// Date is the event's own time: commitTimestamp of a change event, CreatedDate of another. It is
+// zero where the event has none or cannot be decoded that far. The rest of the payload is not
+// looked at, and nothing is allocated.
 func (s *Schema) Date(payload []byte) time.Time {
 	if s.date < 0 {
 		return time.Time{}

@@ -138,7 +138,8 @@ func (s *Schema) ID() string { return s.id }
 // Name returns the record's name without its namespace, as AccountChangeEvent.
 func (s *Schema) Name() string { return s.name }
 
-// IsChangeEvent reports whether the event is one of Change Data Capture: its field 0 is a ChangeEventHeader.
+// IsChangeEvent reports whether the event is one of Change Data Capture: its field 0 is a
+// ChangeEventHeader.
 func (s *Schema) IsChangeEvent() bool { return s.header != nil }
 
 const headerName = "ChangeEventHeader"

@@ -1,6 +1,6 @@
-// Package eventbus is the wire contract of Salesforce's Pub/Sub API: the
-// generated messages and a hand-written stub with the literal method paths.
-// What Salesforce does beyond the contract is in PROTOCOL.md.
+// Package eventbus is the wire contract of Salesforce's Pub/Sub API: the generated messages and a
+// hand-written stub with the literal method paths. What Salesforce does beyond the contract is in
+// PROTOCOL.md.
 package eventbus
 
 import (
@@ -21,8 +21,8 @@ const (
 	subscribePath   = "/" + service + "/" + subscribeMethod
 )
 
-// SubscribeStream is the client's side of one Subscribe call. One goroutine may
-// send while another receives.
+// SubscribeStream is the client's side of one Subscribe call. One goroutine may send while another
+// receives.
 type SubscribeStream = grpc.BidiStreamingClient[FetchRequest, FetchResponse]
 
 // ResponseStream is a SubscribeStream whose receiver gets Responses.

@@ -12,10 +12,9 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// TestAnInboxDoesWhatItsModelDoes lets consumers of all kinds do random things with
-// two channels, and compares: what comes next, who has it, where the watermarks and
-// the stored markers are, what is asked for. Whenever more is to be asked for, the
-// link must have been woken.
+// TestAnInboxDoesWhatItsModelDoes lets consumers of all kinds do random things with two channels,
+// and compares: what comes next, who has it, where the watermarks and the stored markers are, what
+// is asked for. Whenever more is to be asked for, the link must have been woken.
 func TestAnInboxDoesWhatItsModelDoes(t *testing.T) {
 	for range 60 {
 		seed := rand.Uint64()
@@ -26,8 +25,7 @@ func TestAnInboxDoesWhatItsModelDoes(t *testing.T) {
 	}
 }
 
-// inboxModel is an inbox without server, and what it should do, too simple to
-// be wrong.
+// inboxModel is an inbox without server, and what it should do, too simple to be wrong.
 type inboxModel struct {
 	*testing.T
 	*rand.Rand
@@ -401,8 +399,8 @@ func (m *inboxModel) checkWatermarks() {
 	}
 }
 
-// checkSaved looks at the store when what is handled must be in it: a message is,
-// and nothing beyond it but keepalives.
+// checkSaved looks at the store when what is handled must be in it: a message is, and nothing
+// beyond it but keepalives.
 func (m *inboxModel) checkSaved() {
 	for _, c := range m.channel {
 		all, _, message := m.reached(c.ch)

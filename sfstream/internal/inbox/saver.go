@@ -295,8 +295,8 @@ func (in *Inbox[M]) Flush(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// Close ends the saver after a last Flush, for which also the evidence of the given channels counts.
-// Saves after it happen only where a consumer flushes at the end of its loop.
+// Close ends the saver after a last Flush, for which also the evidence of the given channels
+// counts. Saves after it happen only where a consumer flushes at the end of its loop.
 func (in *Inbox[M]) Close(limit time.Duration, channels ...*Channel[M]) error {
 	in.MarkQuiet(channels...)
 	err := in.Flush(context.Background(), limit)

@@ -48,8 +48,8 @@ func (s *saver[M]) stop() {
 	}
 }
 
-// A process is stopped for an hour between two Saves that fail. Nobody knows yet that
-// the store is broken.
+// A process is stopped for an hour between two Saves that fail. Nobody knows yet that the store is
+// broken.
 func TestAPauseBetweenSavesBreaksNoStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(failingStore)

@@ -7,8 +7,8 @@ import "time"
 const quietSave = time.Hour
 
 // watermark is the contiguous end of what is handled of a channel. Its list holds the slabs that
-// have unhandled messages and, merged into one slab, the handled ones between two of these: it grows
-// with what is unhandled, not with what came after.
+// have unhandled messages and, merged into one slab, the handled ones between two of these: it
+// grows with what is unhandled, not with what came after.
 //
 // Invariant: the message of the head at its index passed is unhandled, and no two neighbours are
 // handled. Inbox.mu guards it.

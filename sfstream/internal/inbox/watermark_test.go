@@ -43,8 +43,8 @@ type watermarkRig struct {
 	model []modelEntry
 }
 
-// modelEntry is one place in the order of arrival, in a model too simple to be
-// wrong: the watermark is at the end of the handled ones that come first.
+// modelEntry is one place in the order of arrival, in a model too simple to be wrong: the watermark
+// is at the end of the handled ones that come first.
 type modelEntry struct {
 	id      string
 	live    time.Time
@@ -73,8 +73,7 @@ func (r *watermarkRig) want() (id string, live time.Time) {
 	return id, live
 }
 
-// check compares the watermark with the model, and its size with what is
-// unhandled.
+// check compares the watermark with the model, and its size with what is unhandled.
 func (r *watermarkRig) check(step int, did string) {
 	r.t.Helper()
 	w := &r.ch.watermark
@@ -213,8 +212,7 @@ func watermarkIsPrefix(t *testing.T, seed uint64) {
 	}
 }
 
-// TestWatermarkStaysSmallBehindOneUnacked acks a million messages above one that
-// is not.
+// TestWatermarkStaysSmallBehindOneUnacked acks a million messages above one that is not.
 func TestWatermarkStaysSmallBehindOneUnacked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newWatermarkRig(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// TestJSForce runs jsforce's streaming client against sfstreamtest: what we take
-// for Salesforce is what a client that others wrote takes for it.
+// TestJSForce runs jsforce's streaming client against sfstreamtest: what we take for Salesforce is
+// what a client that others wrote takes for it.
 func TestJSForce(t *testing.T) {
 	t.Parallel()
 	org := sfstreamtest.NewServer(t)
@@ -148,8 +148,8 @@ func (j *clientProgram) line(want map[string]any) {
 	}
 }
 
-// event is the next line: an event of the PushTopic. One that is replayed may come
-// before the word that the subscription is accepted.
+// event is the next line: an event of the PushTopic. One that is replayed may come before the word
+// that the subscription is accepted.
 func (j *clientProgram) event(n int, replayID uint64) {
 	j.t.Helper()
 	got := j.next()

@@ -84,8 +84,8 @@ func TestJSForceIsRefused(t *testing.T) {
 }
 
 // TestNodePubSubClient runs the Node client of the Pub/Sub API against sfstreamtest, by each of its
-// flows. Its logins trust the org's certificate; its gRPC channel brings authorities of its
-// own, so that it is told not to look.
+// flows. Its logins trust the org's certificate; its gRPC channel brings authorities of its own, so
+// that it is told not to look.
 func TestNodePubSubClient(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

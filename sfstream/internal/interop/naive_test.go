@@ -12,8 +12,8 @@ import (
 )
 
 // TestADroppedConnectLosesItsBatch proves that the servers do what the tests rely on
-// (bayeux/PROTOCOL.md, "Lost replies"): a client that connects again on the same session after a dropped
-// connect never sees what the server wrote into the dead one.
+// (bayeux/PROTOCOL.md, "Lost replies"): a client that connects again on the same session after a
+// dropped connect never sees what the server wrote into the dead one.
 func TestADroppedConnectLosesItsBatch(t *testing.T) {
 	for _, server := range []string{"cometd", "faye"} {
 		t.Run(server, func(t *testing.T) {
@@ -75,8 +75,8 @@ func newNaive(t *testing.T, o *org) *naive {
 	return c
 }
 
-// post sends a message and returns the numbers of the events in the reply: none
-// where the connection breaks.
+// post sends a message and returns the numbers of the events in the reply: none where the
+// connection breaks.
 func (c *naive) post(message string) (numbers []float64) {
 	req, err := http.NewRequest(http.MethodPost, c.url+"/cometd/60.0", strings.NewReader("["+strings.ReplaceAll(message, `"ID"`, `"`+c.clientID+`"`)+"]"))
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 
 const lab = "/topic/Lab"
 
-// TestServers runs our client against Bayeux servers that others wrote: whatever
-// happens to the connection, all that was published comes, once, in order.
+// TestServers runs our client against Bayeux servers that others wrote: whatever happens to the
+// connection, all that was published comes, once, in order.
 func TestServers(t *testing.T) {
 	scenarios := map[string]func(*testing.T, *org){
 		"live":                                   live,

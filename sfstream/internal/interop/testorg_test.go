@@ -70,8 +70,8 @@ func (o *testorg) control(verb string, body any) {
 	}
 }
 
-// exchange publishes numbers until the client has printed three of them, as nothing tells
-// when its subscription is there. After the first one each has to come, in order.
+// exchange publishes numbers until the client has printed three of them, as nothing tells when its
+// subscription is there. After the first one each has to come, in order.
 func (o *testorg) exchange(client *clientProgram) {
 	o.t.Helper()
 	printed := make(chan map[string]any, 1000)

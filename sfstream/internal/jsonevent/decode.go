@@ -32,8 +32,7 @@ var errNoPayload = errors.New("the event has no payload")
 // events, and what came along with a change. unmarshal is what the program wants in place of
 // encoding/json; nil: encoding/json, with exact numbers. The error is an *Error.
 //
-// There is no schema: a text is a DateTime where it has one of the forms that Salesforce
-// writes.
+// There is no schema: a text is a DateTime where it has one of the forms that Salesforce writes.
 func (e Event) Decode(unmarshal func([]byte, any) error) (value any, enriched map[string]any, err error) {
 	if value, err = e.decode(unmarshal); err != nil {
 		return nil, nil, &Error{Err: err}

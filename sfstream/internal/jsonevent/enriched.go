@@ -2,9 +2,8 @@ package jsonevent
 
 import "strings"
 
-// splitEnriched takes out of the decoded payload of the Streaming API what a change
-// event carries although it did not change. Of the Pub/Sub API package avro does it,
-// by the same rules.
+// splitEnriched takes out of the decoded payload of the Streaming API what a change event carries
+// although it did not change. Of the Pub/Sub API package avro does it, by the same rules.
 func splitEnriched(payload any) (enriched map[string]any) {
 	fields, _ := payload.(map[string]any)
 	header, ok := fields[headerName].(map[string]any)
@@ -64,8 +63,8 @@ func splitEnriched(payload any) (enriched map[string]any) {
 	return enriched
 }
 
-// withoutNulls leaves out what is empty: over the Pub/Sub API an enriched field that is
-// null looks as one that is not there.
+// withoutNulls leaves out what is empty: over the Pub/Sub API an enriched field that is null looks
+// as one that is not there.
 func withoutNulls(value any) any {
 	if fields, ok := value.(map[string]any); ok {
 		for name, element := range fields {

@@ -2,8 +2,7 @@ package jsonevent
 
 import "testing"
 
-// Whatever a payload says, nothing is in two places, and of what is not null nothing
-// is lost.
+// Whatever a payload says, nothing is in two places, and of what is not null nothing is lost.
 func FuzzDecode(f *testing.F) {
 	for _, payload := range []string{
 		`{"ChangeEventHeader":{"entityName":"Account","changeType":"UPDATE","changedFields":["Fax","Description","BillingAddress.City"]},"Fax":"1","Description":null,

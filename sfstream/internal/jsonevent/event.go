@@ -1,5 +1,5 @@
-// Package jsonevent reads the events of the Streaming API. It is the twin of package avro, which reads
-// those of the Pub/Sub API: Decode, Date, Header, Identity and Name mean the same in both.
+// Package jsonevent reads the events of the Streaming API. It is the twin of package avro, which
+// reads those of the Pub/Sub API: Decode, Date, Header, Identity and Name mean the same in both.
 //
 //	event.go     the envelope: ids, kinds, and whose the event is
 //	decode.go    Decode: the payload as Go values
@@ -8,7 +8,8 @@
 //	identity.go  Identity: what of the header tells a change from others
 //	time.go      dates, as text and as numbers
 //
-// Nothing but Decode decodes all of an event, and nothing else allocates, but for the texts of a header.
+// Nothing but Decode decodes all of an event, and nothing else allocates, but for the texts of a
+// header.
 package jsonevent
 
 import (
@@ -56,8 +57,8 @@ func (e Event) Envelope() (env Envelope) {
 	return env
 }
 
-// decimal is a replay id as its digits: a number, or the same as text. Of
-// anything else there is none.
+// decimal is a replay id as its digits: a number, or the same as text. Of anything else there is
+// none.
 func decimal(value []byte) []byte {
 	value = bytes.Trim(value, `"`)
 	if !replayid.IsDecimal(value) {
@@ -105,8 +106,8 @@ func member(object []byte, name string) []byte {
 	return nil
 }
 
-// Name is the event's EventApiName, which newer API versions send, or is made of the
-// entity in a change event's header. It is empty where neither is there.
+// Name is the event's EventApiName, which newer API versions send, or is made of the entity in a
+// change event's header. It is empty where neither is there.
 func (e Event) Name() string {
 	_, event := e.split()
 	if name := member(event, "EventApiName"); len(name) > 2 && name[0] == '"' {
@@ -120,8 +121,8 @@ func (e Event) Name() string {
 	return ""
 }
 
-// changeEventName is the name of an entity's change events: Account has
-// AccountChangeEvent, Employee__c has Employee__ChangeEvent.
+// changeEventName is the name of an entity's change events: Account has AccountChangeEvent,
+// Employee__c has Employee__ChangeEvent.
 func changeEventName(entity string) string {
 	if name, custom := strings.CutSuffix(entity, "__c"); custom {
 		return name + "__ChangeEvent"

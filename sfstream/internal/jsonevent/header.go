@@ -38,8 +38,8 @@ type Header struct {
 	NulledFields, DiffFields, ChangedFields []string
 }
 
-// Header reads the header of a change event, which has names in place of bitmaps, and what of
-// the payload the header does not say: nulls and diffs. The error is an *Error.
+// Header reads the header of a change event, which has names in place of bitmaps, and what of the
+// payload the header does not say: nulls and diffs. The error is an *Error.
 func (e Event) Header() (Header, error) {
 	payload, _ := e.split()
 	header := member(payload, headerName)
@@ -121,8 +121,8 @@ func texts(value []byte) (list []string, err error) {
 	return list, err
 }
 
-// readBody finds what the header of the Streaming API does not say: nulls and
-// diffs. The fields of compound ones come last, as in bitmaps.
+// readBody finds what the header of the Streaming API does not say: nulls and diffs. The fields of
+// compound ones come last, as in bitmaps.
 func (h *Header) readBody(payload []byte) {
 	for f := jsonscan.NewFields(payload); f.Next(); {
 		if string(f.Key) != headerName {
@@ -148,8 +148,8 @@ func (h *Header) readField(parent string, name, value []byte) {
 	}
 }
 
-// isDiff reports whether a value is a diff: {"diff": "--- …"}. No compound field
-// has a member of that name.
+// isDiff reports whether a value is a diff: {"diff": "--- …"}. No compound field has a member of
+// that name.
 func isDiff(value []byte) bool {
 	f := jsonscan.NewFields(value)
 	return f.Next() && string(f.Key) == "diff" && f.Value[0] == '"' && !f.Next()

@@ -45,8 +45,8 @@ func (e Event) Identity(ids []byte) (id Identity, ok bool) {
 	return id, f.Closed()
 }
 
-// quoted is what a JSON string holds. One with escapes is none: in a header there is
-// nothing to escape.
+// quoted is what a JSON string holds. One with escapes is none: in a header there is nothing to
+// escape.
 func quoted(value []byte) (text []byte, ok bool) {
 	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
 		return nil, false

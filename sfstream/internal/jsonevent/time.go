@@ -6,9 +6,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/jsonscan"
 )
 
-// Date is when the event happened by its own account: the createdDate of a PushTopic's and
-// a generic event, the commit time of a change event, the CreatedDate of a platform event.
-// It is zero where the event carries none. Nothing is allocated.
+// Date is when the event happened by its own account: the createdDate of a PushTopic's and a
+// generic event, the commit time of a change event, the CreatedDate of a platform event. It is zero
+// where the event carries none. Nothing is allocated.
 func (e Event) Date() time.Time {
 	payload, event := e.split()
 	if date := anyTime(member(event, "createdDate")); !date.IsZero() {
@@ -20,8 +20,8 @@ func (e Event) Date() time.Time {
 	return anyTime(member(payload, "CreatedDate"))
 }
 
-// DatedBySalesforce reports whether Salesforce, and not the publisher, has written the
-// event's date.
+// DatedBySalesforce reports whether Salesforce, and not the publisher, has written the event's
+// date.
 func (e Event) DatedBySalesforce() bool {
 	payload, event := e.split()
 	return member(event, "createdDate") != nil || member(payload, headerName) != nil
@@ -62,9 +62,9 @@ func milliseconds(value []byte) (ms int64, ok bool) {
 	return ms, true
 }
 
-// dateTime reads a DateTime in one of the three forms that Salesforce writes. A text
-// with another zone, or another number of digits, is some program's text, and
-// stays as it is. See internal/bayeux/PROTOCOL.md, "Events".
+// dateTime reads a DateTime in one of the three forms that Salesforce writes. A text with another
+// zone, or another number of digits, is some program's text, and stays as it is. See
+// internal/bayeux/PROTOCOL.md, "Events".
 //
 //	2021-02-09T11:11:12Z
 //	2021-02-09T11:11:12.345Z
@@ -84,8 +84,7 @@ func dateTime(s string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// ParseTime reads a DateTime in more forms than Salesforce writes, where it is
-// known to be one.
+// ParseTime reads a DateTime in more forms than Salesforce writes, where it is known to be one.
 func ParseTime(s string) (time.Time, bool) {
 	if t, ok := dateTime(s); ok {
 		return t, true

@@ -1,4 +1,5 @@
-// Package jsonscan finds its way in JSON text without decoding it. What it finds are parts of the text.
+// Package jsonscan finds its way in JSON text without decoding it. What it finds are parts of the
+// text.
 package jsonscan
 
 import (
@@ -67,8 +68,8 @@ func (f *Fields) nextKey() int {
 	return Space(t, i+1)
 }
 
-// Inside walks the object that is the value of a member of the object that text is,
-// without looking for its end first. Where there is none, it has no members.
+// Inside walks the object that is the value of a member of the object that text is, without looking
+// for its end first. Where there is none, it has no members.
 func Inside(text []byte, name string) Fields {
 	f := NewFields(text)
 	for {
@@ -102,8 +103,7 @@ func Space(t []byte, i int) int {
 	return i
 }
 
-// stringEnd returns the index after the quote that ends the string whose first
-// byte is at i, or -1.
+// stringEnd returns the index after the quote that ends the string whose first byte is at i, or -1.
 func stringEnd(t []byte, i int) int {
 	for {
 		n := bytes.IndexByte(t[i:], '"')
@@ -150,8 +150,8 @@ func valueEnd(t []byte, i int) int {
 	return i
 }
 
-// A Border looks for the end of an object or an array in text that may not all be
-// there yet. The zero value is ready to start at its first byte.
+// A Border looks for the end of an object or an array in text that may not all be there yet. The
+// zero value is ready to start at its first byte.
 type Border struct {
 	depth    int
 	inString bool
@@ -161,8 +161,7 @@ type Border struct {
 // structural are the bytes at which Find must look.
 var structural = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
 
-// Find goes on at i. It returns the index after the end, or -1 where the text
-// ends before.
+// Find goes on at i. It returns the index after the end, or -1 where the text ends before.
 func (b *Border) Find(t []byte, i int) int {
 	for i < len(t) {
 		if b.inString {

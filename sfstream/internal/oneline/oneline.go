@@ -6,8 +6,9 @@ import (
 	"unicode"
 )
 
-// Text replaces line breaks and control characters of a text by spaces. Errors go into logs, and the
-// pages that servers and proxies write have many lines, and may have bytes that control a terminal.
+// Text replaces line breaks and control characters of a text by spaces. Errors go into logs, and
+// the pages that servers and proxies write have many lines, and may have bytes that control a
+// terminal.
 func Text(text string) string {
 	if strings.IndexFunc(text, breaks) < 0 {
 		return text
@@ -20,8 +21,8 @@ func breaks(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == 
 // joined is several errors that print as one line.
 type joined []error
 
-// Join is errors.Join for errors that print as one line, where errors.Join prints a line for each. Of
-// one error it returns that error itself.
+// Join is errors.Join for errors that print as one line, where errors.Join prints a line for each.
+// Of one error it returns that error itself.
 func Join(errs ...error) error {
 	var all joined
 	for _, err := range errs {

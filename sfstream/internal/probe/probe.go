@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// The probes notice a dead network within 60 seconds, on connections that the client dials itself. TCP
-// sends a keep-alive after 15 silent seconds and gives up after three that are 15 seconds apart; data
-// may be unacknowledged for 45 seconds. HTTP/2 sends a ping after PingAfter without a frame, and waits
-// PingTimeout for its answer.
+// The probes notice a dead network within 60 seconds, on connections that the client dials itself.
+// TCP sends a keep-alive after 15 silent seconds and gives up after three that are 15 seconds
+// apart; data may be unacknowledged for 45 seconds. HTTP/2 sends a ping after PingAfter without a
+// frame, and waits PingTimeout for its answer.
 const (
 	PingAfter   = 30 * time.Second
 	PingTimeout = 15 * time.Second
@@ -21,9 +21,9 @@ const (
 
 var tcpProbes = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}
 
-// Client returns http.DefaultClient with a transport of its own, whose connections are
-// probed. The transport is a clone of http.DefaultTransport with all that the program has
-// set there. Any other client is the program's, and is returned as it is.
+// Client returns http.DefaultClient with a transport of its own, whose connections are probed. The
+// transport is a clone of http.DefaultTransport with all that the program has set there. Any other
+// client is the program's, and is returned as it is.
 func Client(client *http.Client) *http.Client {
 	ours, ok := http.DefaultTransport.(*http.Transport)
 	if client != http.DefaultClient || client.Transport != nil || !ok {
@@ -57,8 +57,7 @@ func Client(client *http.Client) *http.Client {
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// probed sets the probes on the connections that dial makes, if they are TCP, also below
-// TLS.
+// probed sets the probes on the connections that dial makes, if they are TCP, also below TLS.
 func probed(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)

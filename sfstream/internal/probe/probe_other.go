@@ -7,6 +7,5 @@ import (
 	"time"
 )
 
-// setUnanswered does nothing: how long a system sends what is not acknowledged is its
-// own affair.
+// setUnanswered does nothing: how long a system sends what is not acknowledged is its own affair.
 func setUnanswered(*net.TCPConn, time.Duration) error { return nil }

@@ -55,8 +55,8 @@ func TestAClientOfTheProgramIsUsedAsItIs(t *testing.T) {
 
 type silent struct{ http.RoundTripper }
 
-// probedConn is a connection that the default client has made, with a dialer of the
-// program's own or without.
+// probedConn is a connection that the default client has made, with a dialer of the program's own
+// or without.
 func probedConn(t *testing.T, theirs *http.Transport) *net.TCPConn {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -4,19 +4,18 @@ package recent
 import "encoding/binary"
 
 const (
-	// Remembered is how many received events of a channel are remembered to know
-	// them again after a reconnect.
+	// Remembered is how many received events of a channel are remembered to know them again after a
+	// reconnect.
 	Remembered = 1000
 
-	// usualKey is room for the key of an event as Salesforce sends them: a replay id
-	// of 10 bytes, an event id of up to 36 characters, and an identity.
+	// usualKey is room for the key of an event as Salesforce sends them: a replay id of 10 bytes,
+	// an event id of up to 36 characters, and an identity.
 	usualKey = 56
 )
 
-// An Event is what tells an event from all others of its channel: two are one only if
-// replay id, event id and, where these are not enough, identity are all the same.
-// Publishers set event ids, several change events may share a replay id, and replay ids
-// begin anew when an org is moved.
+// An Event is what tells an event from all others of its channel: two are one only if replay id,
+// event id and, where these are not enough, identity are all the same. Publishers set event ids,
+// several change events may share a replay id, and replay ids begin anew when an org is moved.
 type Event struct {
 	ReplayID []byte // empty: the event is not remembered
 	ID       string
@@ -30,18 +29,17 @@ func (e *Event) appendKey(key []byte) []byte {
 	return append(key, e.ID...)
 }
 
-// Events knows the events that a server sends again after a reconnect. The zero value
-// knows none.
-// Writing the memory costs no allocation once it is full; it is read after
-// reconnects only. It holds copies: a thousand ids that are parts of as many
-// responses would hold on to these, of 3 MB each at worst.
+// Events knows the events that a server sends again after a reconnect. The zero value knows none.
+// Writing the memory costs no allocation once it is full; it is read after reconnects only. It
+// holds copies: a thousand ids that are parts of as many responses would hold on to these, of 3 MB
+// each at worst.
 type Events struct {
 	ring  [][]byte // keys
 	next  int
 	spare []byte // room for keys to come
 
-	// provisional are the keys of events that came before their turn, however many: all of
-	// them come again if the session ends before that is known to be well.
+	// provisional are the keys of events that came before their turn, however many: all of them
+	// come again if the session ends before that is known to be well.
 	provisional map[string]struct{}
 
 	known map[string]struct{} // nil: no repetition is expected

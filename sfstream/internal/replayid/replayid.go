@@ -1,5 +1,5 @@
-// Package replayid knows the two forms of replay ids: those of the Streaming API are the digits of a
-// number, those of the Pub/Sub API are opaque bytes that begin with a zero byte.
+// Package replayid knows the two forms of replay ids: those of the Streaming API are the digits of
+// a number, those of the Pub/Sub API are opaque bytes that begin with a zero byte.
 package replayid
 
 import (
@@ -16,8 +16,8 @@ func Text(id []byte) string {
 	return hex.EncodeToString(id)
 }
 
-// IsDecimal reports whether id is a replay id of the Streaming API. One of the Pub/Sub API never is:
-// it begins with a zero byte.
+// IsDecimal reports whether id is a replay id of the Streaming API. One of the Pub/Sub API never
+// is: it begins with a zero byte.
 func IsDecimal(id []byte) bool {
 	for _, c := range id {
 		if c < '0' || c > '9' {
@@ -48,8 +48,8 @@ func Before(a, b []byte) bool {
 	return len(a) == len(b) && bytes.Compare(a, b) < 0
 }
 
-// InOrder sorts events by their decimal ids. Those without an id stay behind the event that they came
-// after.
+// InOrder sorts events by their decimal ids. Those without an id stay behind the event that they
+// came after.
 func InOrder[E any](events []E, id func(*E) []byte) []E {
 	type run struct{ first, end int }
 	var runs []run

@@ -19,16 +19,16 @@ const (
 	readingEvery = time.Minute
 )
 
-// Beginning stands for a moment of which Salesforce's clock is not known: nothing that
-// it retains is older.
+// Beginning stands for a moment of which Salesforce's clock is not known: nothing that it retains
+// is older.
 func Beginning() time.Time { return time.Unix(1, 0) }
 
-// A Clock tells Salesforce's time from the Date header of replies plus the
-// time since, and the local time until a reply has come. Only replies of the login
-// host and of the instance count: the other hosts that a login may talk to have
-// clocks of their own. A Date header is cut to whole seconds, so the clock is never
-// fast by more than the network took. Of the last readings the earliest counts: one
-// node whose clock is fast must not make anybody believe that events are old. Use Watch to begin.
+// A Clock tells Salesforce's time from the Date header of replies plus the time since, and the
+// local time until a reply has come. Only replies of the login host and of the instance count: the
+// other hosts that a login may talk to have clocks of their own. A Date header is cut to whole
+// seconds, so the clock is never fast by more than the network took. Of the last readings the
+// earliest counts: one node whose clock is fast must not make anybody believe that events are old.
+// Use Watch to begin.
 type Clock struct {
 	base   http.RoundTripper
 	client *http.Client // over base, and watched
@@ -52,9 +52,8 @@ func (c *Clock) Now() time.Time {
 	return now
 }
 
-// At is what Salesforce's clock showed at a local time: with more readings it may
-// turn out to be earlier than it seemed then. trusted is false where there is no
-// reading, and the time our own.
+// At is what Salesforce's clock showed at a local time: with more readings it may turn out to be
+// earlier than it seemed then. trusted is false where there is no reading, and the time our own.
 func (c *Clock) At(local time.Time) (t time.Time, trusted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,8 +79,8 @@ func (c *Clock) Trusted() time.Time {
 	return time.Time{}
 }
 
-// Live is what a marker may say of a local time less so much: that nothing of before
-// is wanted. Without a reading it says that all is.
+// Live is what a marker may say of a local time less so much: that nothing of before is wanted.
+// Without a reading it says that all is.
 func (c *Clock) Live(local time.Time, less time.Duration) time.Time {
 	if t, trusted := c.At(local); trusted {
 		return t.Add(-less)
@@ -89,9 +88,8 @@ func (c *Clock) Live(local time.Time, less time.Duration) time.Time {
 	return Beginning()
 }
 
-// Latest is the latest that Salesforce's clock can be: by the last reading that is
-// furthest on, and by our wall clock since, which goes on while a computer sleeps.
-// It is zero without a reading.
+// Latest is the latest that Salesforce's clock can be: by the last reading that is furthest on, and
+// by our wall clock since, which goes on while a computer sleeps. It is zero without a reading.
 func (c *Clock) Latest() (latest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,8 +149,8 @@ func (c *Clock) SetInstance(instance string) {
 	c.instance = strings.TrimSuffix(instance, "/")
 }
 
-// Ask makes sure of a reading, if it can: with a token from elsewhere no reply of
-// Salesforce need have come. It takes no more than half of the time that ctx has left.
+// Ask makes sure of a reading, if it can: with a token from elsewhere no reply of Salesforce need
+// have come. It takes no more than half of the time that ctx has left.
 func (c *Clock) Ask(ctx context.Context) {
 	c.mu.Lock()
 	instance := c.instance

@@ -17,8 +17,8 @@ var (
 	ErrSum    = errors.New("the result does not have the SHA-256 that Salesforce gives")
 )
 
-// Apply returns the text that a diff makes of an old one. An old text that is the new one already is
-// returned as it is.
+// Apply returns the text that a diff makes of an old one. An old text that is the new one already
+// is returned as it is.
 func Apply(text, old string) (string, error) {
 	d, err := parse(text)
 	if err != nil {
@@ -141,8 +141,8 @@ func parseRange(text string) (line, count int, ok bool) {
 	return line, count, err == nil && line >= 0 && count >= 0 && line <= 1<<30 && count <= 1<<30
 }
 
-// apply makes the new text. What the format leaves open (which end a new line has,
-// and which line "-5,0" means) is tried: the SHA-256 tells.
+// apply makes the new text. What the format leaves open (which end a new line has, and which line
+// "-5,0" means) is tried: the SHA-256 tells.
 func (d *diff) apply(old string) (string, error) {
 	if sha256.Sum256([]byte(old)) == d.sum {
 		return old, nil // an event that came again
@@ -169,8 +169,8 @@ func (d *diff) apply(old string) (string, error) {
 	return "", err
 }
 
-// textLine is a line and what it ended in: "\n", "\r\n", or "" for the last one and
-// for one that a diff has added.
+// textLine is a line and what it ended in: "\n", "\r\n", or "" for the last one and for one that a
+// diff has added.
 type textLine struct{ text, end string }
 
 // splitLines gives one line at least.
@@ -197,8 +197,8 @@ func joinLines(lines []textLine, end func(textLine) string) string {
 	return b.String()
 }
 
-// patch applies the hunks. insertAfter is how the line of a hunk is meant that covers
-// none: as in diff(1), the line before it, or as in Java's libraries the one after.
+// patch applies the hunks. insertAfter is how the line of a hunk is meant that covers none: as in
+// diff(1), the line before it, or as in Java's libraries the one after.
 func (d *diff) patch(old []textLine, insertAfter bool) ([]textLine, bool) {
 	var patched []textLine
 	next := 0 // the next line of old

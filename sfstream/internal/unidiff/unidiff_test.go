@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzApply gives Apply any diff and any old text: it never panics, and what it returns
-// has the SHA-256 that the diff names. More of it is in the tests of Message.ApplyDiff.
+// FuzzApply gives Apply any diff and any old text: it never panics, and what it returns has the
+// SHA-256 that the diff names. More of it is in the tests of Message.ApplyDiff.
 func FuzzApply(f *testing.F) {
 	diffOf := func(result, hunks string) string {
 		return fmt.Sprintf("--- \n+++ %x\n%s", sha256.Sum256([]byte(result)), hunks)

@@ -1,9 +1,8 @@
-// Command gen writes the Go code of the event bus contract. It needs no protoc:
-// protocompile parses the .proto, and protoc-gen-go, at the version that go.mod
-// pins, writes the code.
+// Command gen writes the Go code of the event bus contract. It needs no protoc: protocompile parses
+// the .proto, and protoc-gen-go, at the version that go.mod pins, writes the code.
 //
-// It also writes upstreamcopy, the same contract under Salesforce's own file
-// and package names, which only a test links.
+// It also writes upstreamcopy, the same contract under Salesforce's own file and package names,
+// which only a test links.
 package main
 
 import (
@@ -51,8 +50,7 @@ func run() error {
 	return generate(salesforce, upstream, "upstreamcopy")
 }
 
-// generate compiles one .proto text under the given registry path and writes
-// its Go code into dir.
+// generate compiles one .proto text under the given registry path and writes its Go code into dir.
 func generate(protoPath, source, dir string) error {
 	compiler := protocompile.Compiler{
 		Resolver: &protocompile.SourceResolver{

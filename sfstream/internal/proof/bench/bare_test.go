@@ -16,8 +16,8 @@ func dialBench(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, opts...)...)
 }
 
-// receiveBare is the floor that clients are compared with: grpc-go with its
-// standard codec and nothing done with the events. It prints its cost.
+// receiveBare is the floor that clients are compared with: grpc-go with its standard codec and
+// nothing done with the events. It prints its cost.
 func receiveBare(args receiveArgs) error {
 	conn, err := dialBench(args.Addr)
 	if err != nil {
@@ -53,9 +53,9 @@ func receiveBare(args receiveArgs) error {
 	return json.NewEncoder(os.Stdout).Encode(started.read(received))
 }
 
-// receiveStream receives until use says that it is enough. It asks as a client
-// does: for what is free of 100, and in steps of 20 at least. It is faster than
-// the network, and so gets its events by the hundred.
+// receiveStream receives until use says that it is enough. It asks as a client does: for what is
+// free of 100, and in steps of 20 at least. It is faster than the network, and so gets its events
+// by the hundred.
 func receiveStream(ctx context.Context, conn *grpc.ClientConn, channel string, use func(*eventbus.FetchResponse) bool) error {
 	stream, err := eventbus.Client{Conn: conn}.Subscribe(ctx)
 	if err != nil {

@@ -22,11 +22,11 @@ import (
 
 const benchWarmup = 10_000 // events before anything is measured
 
-// BenchmarkReceive measures whole programs: the bytes of a stream become messages
-// in a loop that keeps its place in a bbolt file. They are compared with the bare
-// grpc-go loop (nothing decoded, nothing kept): "x-bare" is the ratio of CPU. The
-// server, the program and the bare loop are processes of their own. One op is a
-// round of -bench.events events. .ci/bench makes a table of this and the others.
+// BenchmarkReceive measures whole programs: the bytes of a stream become messages in a loop that
+// keeps its place in a bbolt file. They are compared with the bare grpc-go loop (nothing decoded,
+// nothing kept): "x-bare" is the ratio of CPU. The server, the program and the bare loop are
+// processes of their own. One op is a round of -bench.events events. .ci/bench makes a table of
+// this and the others.
 func BenchmarkReceive(b *testing.B) {
 	addr := startBenchServer(b)
 	for _, shape := range benchShapes {

@@ -22,11 +22,10 @@ import (
 // burst is how many PushTopic events one run receives.
 const burst = 100_000
 
-// BenchmarkCometDBurst measures a burst of 100,000 PushTopic events of about 600
-// bytes, in replies of up to 12 MB: the whole program, with a bbolt file. The
-// server is a process of its own, and so are the two loops that ours is compared
-// with in the same run: net/http and encoding/json that decode all ("x-bare"),
-// and the same with the data left raw ("x-raw").
+// BenchmarkCometDBurst measures a burst of 100,000 PushTopic events of about 600 bytes, in replies
+// of up to 12 MB: the whole program, with a bbolt file. The server is a process of its own, and so
+// are the two loops that ours is compared with in the same run: net/http and encoding/json that
+// decode all ("x-bare"), and the same with the data left raw ("x-raw").
 func BenchmarkCometDBurst(b *testing.B) {
 	addr, err := firstLine(b, child.Command(b, "bench cometd server", nil))
 	if err != nil {

@@ -56,8 +56,8 @@ func (m *meter) read(events int) cost {
 	return c
 }
 
-// peakMemory is VmHWM in MiB, 0 where there is no /proc. (ru_maxrss will not do:
-// a process inherits that of its parent.)
+// peakMemory is VmHWM in MiB, 0 where there is no /proc. (ru_maxrss will not do: a process inherits
+// that of its parent.)
 func peakMemory() float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -83,9 +83,9 @@ func measure(b *testing.B, job string, args any) cost {
 	return c
 }
 
-// compare measures two programs in turns, one round per op, and reports the medians
-// of the second, and how many times the CPU of the first it takes: each time of
-// what the first took just before and just after, as absolute times drift.
+// compare measures two programs in turns, one round per op, and reports the medians of the second,
+// and how many times the CPU of the first it takes: each time of what the first took just before
+// and just after, as absolute times drift.
 func compare(b *testing.B, name string, first, second func() cost) {
 	var floors, costs []cost
 	var ratios []float64

@@ -8,8 +8,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// benchMessage is an event of a benchmark's shape, of a client that has ended: it
-// allocates nothing beside.
+// benchMessage is an event of a benchmark's shape, of a client that has ended: it allocates nothing
+// beside.
 func benchMessage(tb testing.TB, shape benchShape) *sfstream.Message {
 	tb.Helper()
 	org := sfstreamtest.NewServer(tb)

@@ -13,10 +13,10 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
 
-// BenchmarkLatency measures how long a live event takes from the server, which is
-// another process, to the loop's body. The program has been waiting for it: the
-// next one comes a millisecond or two later. The bare grpc-go loop does the same in
-// turns with ours, as much of the time is the machine's.
+// BenchmarkLatency measures how long a live event takes from the server, which is another process,
+// to the loop's body. The program has been waiting for it: the next one comes a millisecond or two
+// later. The bare grpc-go loop does the same in turns with ours, as much of the time is the
+// machine's.
 func BenchmarkLatency(b *testing.B) {
 	addr, events := startBenchServer(b), min(5_000, max(1, *benchEvents/20))
 	var ours, bare []time.Duration
@@ -37,9 +37,9 @@ func sentAgo(payload []byte) time.Duration {
 	return time.Since(time.Unix(0, int64(binary.BigEndian.Uint64(payload))))
 }
 
-// BenchmarkBacklog measures how fast a backlog of 10,000 events arrives over a network
-// that takes 20 ms to the server and back, and how fast in the bare loop. As Salesforce
-// lets a stream have 100 events outstanding, 5,000 events/s is the most that is possible.
+// BenchmarkBacklog measures how fast a backlog of 10,000 events arrives over a network that takes
+// 20 ms to the server and back, and how fast in the bare loop. As Salesforce lets a stream have 100
+// events outstanding, 5,000 events/s is the most that is possible.
 func BenchmarkBacklog(b *testing.B) {
 	const oneWay = 10 * time.Millisecond
 	addr, events := fartherAway(b, startBenchServer(b), oneWay), min(10_000, *benchEvents)
@@ -59,8 +59,8 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 }
 
-// receiveHere receives events in this process. It returns how long that took since
-// the channel was subscribed to.
+// receiveHere receives events in this process. It returns how long that took since the channel was
+// subscribed to.
 func receiveHere(b *testing.B, addr, channel string, events int, use func(payload []byte)) time.Duration {
 	store, err := replaystore.OpenBolt(filepath.Join(b.TempDir(), "replay.db"))
 	if err != nil {
@@ -106,8 +106,8 @@ func receiveBareHere(b *testing.B, addr, channel string, events int, use func(pa
 	return time.Since(start)
 }
 
-// fartherAway is an address that leads to another one over a network that takes so
-// long each way. As much fits through.
+// fartherAway is an address that leads to another one over a network that takes so long each way.
+// As much fits through.
 func fartherAway(b *testing.B, addr string, delay time.Duration) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -24,12 +24,12 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// serveBench is a process that serves the same event of each benchShape again
-// and again, as fast as it is asked for them, and on liveChannel one at a time. It
-// prints its address and ends with stdin.
+// serveBench is a process that serves the same event of each benchShape again and again, as fast as
+// it is asked for them, and on liveChannel one at a time. It prints its address and ends with
+// stdin.
 //
-// The events are made by an sfstreamtest; it does not serve them because its
-// CPU per event would be more than the client's.
+// The events are made by an sfstreamtest; it does not serve them because its CPU per event would be
+// more than the client's.
 func serveBench() error {
 	org, err := sfstreamtest.Start()
 	if err != nil {
@@ -152,8 +152,7 @@ type benchServer struct {
 	schemas map[string]string         // by id
 }
 
-// preparedEvent is an event as it stands in a FetchResponse, with the place of
-// its replay id.
+// preparedEvent is an event as it stands in a FetchResponse, with the place of its replay id.
 type preparedEvent struct {
 	schemaID string
 	encoded  []byte
@@ -272,8 +271,8 @@ func (s *benchServer) Subscribe(stream grpc.BidiStreamingServer[eventbus.FetchRe
 	}
 }
 
-// liveChannel has events that come one by one, with a pause of up to 2 ms between
-// them. What they carry is the time at which they were sent.
+// liveChannel has events that come one by one, with a pause of up to 2 ms between them. What they
+// carry is the time at which they were sent.
 const liveChannel = "/event/Live__e"
 
 func sendLive(stream grpc.ServerStream, like *preparedEvent, n int32) error {

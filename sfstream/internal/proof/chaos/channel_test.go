@@ -2,8 +2,8 @@ package chaos
 
 import "time"
 
-// channelModel is what the model knows of one channel. Events are numbered from
-// 1; slices are indexed by number. The mutex of the model guards it.
+// channelModel is what the model knows of one channel. Events are numbered from 1; slices are
+// indexed by number. The mutex of the model guards it.
 type channelModel struct {
 	name string
 
@@ -51,8 +51,8 @@ const (
 	loadedID
 )
 
-// eraSize is how far apart the replay ids of an org and of the one that it was
-// moved to are here, so that an id tells which it is of.
+// eraSize is how far apart the replay ids of an org and of the one that it was moved to are here,
+// so that an id tells which it is of.
 const eraSize = 1_000_000_000_000
 
 func newChannelModel(name string) *channelModel {
@@ -77,8 +77,8 @@ func (ch *channelModel) publish(replay uint64) {
 	ch.gotIn = append(ch.gotIn, 0)
 }
 
-// numberOf is the number of an event. Of a group the id has several: number says
-// which, if it is not 0.
+// numberOf is the number of an event. Of a group the id has several: number says which, if it is
+// not 0.
 func (ch *channelModel) numberOf(replayID []byte, number int) (int, bool) {
 	id := replayNumber(replayID)
 	n, ok := ch.numbers[id]
@@ -94,8 +94,7 @@ func (ch *channelModel) numberOf(replayID []byte, number int) (int, bool) {
 	return n, true
 }
 
-// upTo is the number of the last event up to a replay id. That of a keepalive is
-// of no event.
+// upTo is the number of the last event up to a replay id. That of a keepalive is of no event.
 func (ch *channelModel) upTo(replayID []byte) int {
 	id := replayNumber(replayID)
 	if n, ok := ch.numbers[id]; ok {
@@ -119,9 +118,9 @@ func (ch *channelModel) handle(n int) {
 	ch.handled[n], ch.handledIn[n] = true, ch.epoch
 }
 
-// handledUpTo is the end of what is handled without a hole. What may be missed and
-// has come all the same is to be handled too, but where the server sends old events again:
-// they do not hold up a marker that is behind them.
+// handledUpTo is the end of what is handled without a hole. What may be missed and has come all the
+// same is to be handled too, but where the server sends old events again: they do not hold up a
+// marker that is behind them.
 func (ch *channelModel) handledUpTo() int {
 	for n := ch.contiguous + 1; n <= ch.published() && (ch.handled[n] || ch.mayMiss[n] && (ch.gotIn[n] != ch.epoch || ch.repeats > 0)); n++ {
 		ch.contiguous = n
@@ -138,8 +137,7 @@ func (ch *channelModel) got(n int) {
 	}
 }
 
-// missing is the first event that must come and has not, or has and is not
-// handled; 0 for none.
+// missing is the first event that must come and has not, or has and is not handled; 0 for none.
 func (ch *channelModel) missing() int {
 	for n := 1; n <= ch.published(); n++ {
 		if !ch.everGot[n] && !ch.mayMiss[n] || ch.gotIn[n] == ch.epoch && ch.handledIn[n] != ch.epoch {
@@ -149,14 +147,14 @@ func (ch *channelModel) missing() int {
 	return 0
 }
 
-// begin starts an epoch at what was loaded: up to floor all is handled, and the server
-// is asked for what is behind number at.
+// begin starts an epoch at what was loaded: up to floor all is handled, and the server is asked for
+// what is behind number at.
 func (ch *channelModel) begin(loaded loadedMarker, floor, at int, replayAll bool) {
 	ch.epoch++
 	ch.loaded, ch.floor = loaded, floor
 	for n := 1; n <= floor; n++ {
-		// Also what was handed out and saved, and killed before the consumer had it
-		// (AckOnReceive): save has judged that it is one message at most.
+		// Also what was handed out and saved, and killed before the consumer had it (AckOnReceive):
+		// save has judged that it is one message at most.
 		ch.handled[n] = ch.handled[n] || !ch.everGot[n]
 		ch.mayMiss[n] = ch.mayMiss[n] || !ch.everGot[n]
 	}
@@ -180,8 +178,8 @@ func (ch *channelModel) end() {
 	ch.subscribed, ch.leaving, ch.leftAt = false, false, time.Now()
 }
 
-// savable is up to where a polite end must have saved: all that this epoch has
-// handled in order. It is 0 where the epoch says nothing about it.
+// savable is up to where a polite end must have saved: all that this epoch has handled in order. It
+// is 0 where the epoch says nothing about it.
 func (ch *channelModel) savable() int {
 	if !ch.subscribed || ch.lied || ch.gapped || !ch.exact || ch.repeats > 0 {
 		return 0

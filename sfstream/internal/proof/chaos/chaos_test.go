@@ -20,13 +20,12 @@ var (
 	chaosEvents = flag.Int("chaos.events", 80, "how `many` events TestChaos publishes per seed")
 )
 
-// TestChaos plays random scenarios: a program follows many channels over both APIs
-// while everything goes wrong that can, in an order that a seed decides. A model
-// of the delivery contract judges each message and each save. One seed is one
-// bubble; hours pass in it.
+// TestChaos plays random scenarios: a program follows many channels over both APIs while everything
+// goes wrong that can, in an order that a seed decides. A model of the delivery contract judges
+// each message and each save. One seed is one bubble; hours pass in it.
 //
-// The seed decides what is done and when, not how goroutines interleave: a
-// failure that needs one interleaving may take a few runs to come again.
+// The seed decides what is done and when, not how goroutines interleave: a failure that needs one
+// interleaving may take a few runs to come again.
 func TestChaos(t *testing.T) {
 	var totals chaosTotals
 	t.Cleanup(func() { totals.report(t) })

@@ -132,8 +132,7 @@ func (l *life) loop(late *sync.WaitGroup) {
 	}
 }
 
-// receiveSome takes some messages with Receive. The last one is acked, as the
-// documentation says.
+// receiveSome takes some messages with Receive. The last one is acked, as the documentation says.
 func (l *life) receiveSome(late *sync.WaitGroup) {
 	n := 1 + l.random.IntN(10)
 	for i := 1; i <= n; i++ {

@@ -2,8 +2,8 @@ package chaos
 
 import "time"
 
-// Limits of a scenario. Not one of them is a promise of the contract; each is far
-// below what a storm would be, and above what chance brings.
+// Limits of a scenario. Not one of them is a promise of the contract; each is far below what a
+// storm would be, and above what chance brings.
 const (
 	chaosDrain    = 3 * time.Hour // within which all must come once the faults are over
 	perLifeLogins = 3

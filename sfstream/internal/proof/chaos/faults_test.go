@@ -50,8 +50,8 @@ func (c *chaos) some(limit time.Duration) time.Duration {
 
 func pick(c *chaos, from []string) string { return from[c.random.IntN(len(from))] }
 
-// loginFault says whether one more fault that asks for a login may happen. Too
-// many within the login budget's ten minutes end a client, as they should.
+// loginFault says whether one more fault that asks for a login may happen. Too many within the
+// login budget's ten minutes end a client, as they should.
 func (c *chaos) loginFault() bool {
 	if time.Since(c.tokenAt) < 4*time.Minute {
 		return false
@@ -61,8 +61,8 @@ func (c *chaos) loginFault() bool {
 	return true
 }
 
-// denial says whether a channel may be denied now: what is denied for ten minutes
-// ends a client, and so do denials without a success between them.
+// denial says whether a channel may be denied now: what is denied for ten minutes ends a client,
+// and so do denials without a success between them.
 func (c *chaos) denial(channel string) bool {
 	if at, before := c.pardoned[channel]; before && time.Since(at) < 30*time.Minute {
 		return false

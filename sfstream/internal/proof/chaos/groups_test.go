@@ -37,8 +37,8 @@ func (c *chaos) defineGrouped(channel string) error {
 // groupMost is the most events of a group, less one.
 const groupMost = 3
 
-// publishGroup changes one to four records at once; the number of an event is in the
-// id of its record. The model is locked.
+// publishGroup changes one to four records at once; the number of an event is in the id of its
+// record. The model is locked.
 func (c *chaos) publishGroup(ch *channelModel) {
 	var ids []string
 	for k := range 1 + c.ids.IntN(1+groupMost) {
@@ -91,8 +91,8 @@ func (ch *channelModel) upToMarker(marker replaystore.Marker) int {
 	return n
 }
 
-// unordered reports whether two events are of one group over the Streaming API: where
-// the group is cut they may come on two connections, and nothing tells their order.
+// unordered reports whether two events are of one group over the Streaming API: where the group is
+// cut they may come on two connections, and nothing tells their order.
 func (ch *channelModel) unordered(k, n int) bool {
 	return ch.name == "/data/Streamed__chn" && ch.replays[k] == ch.replays[n]
 }

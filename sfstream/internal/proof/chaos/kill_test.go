@@ -35,13 +35,13 @@ const (
 
 	killEvery = 200 * time.Millisecond // on average: 2,000 events per second
 
-	// Now and then the program is stuck, so that kills find events that it has
-	// received and not handled.
+	// Now and then the program is stuck, so that kills find events that it has received and not
+	// handled.
 	killStall = 400
 
-	// A kill repeats what was handled since the last completed Save: what came in
-	// within 100 ms and a start of the program, and what had piled up before it,
-	// which is little unless the machine is very slow.
+	// A kill repeats what was handled since the last completed Save: what came in within 100 ms and
+	// a start of the program, and what had piled up before it, which is little unless the machine
+	// is very slow.
 	killRepeats = 400
 	killFresh   = 300
 )
@@ -54,8 +54,8 @@ type followArgs struct {
 	Store, Out         string
 }
 
-// follower is the program that gets killed: it appends the number of each order
-// to a file, until its stdin ends.
+// follower is the program that gets killed: it appends the number of each order to a file, until
+// its stdin ends.
 func follower(args followArgs) (err error) {
 	store, err := replaystore.OpenBolt(args.Store)
 	if err != nil {
@@ -104,9 +104,8 @@ func follower(args followArgs) (err error) {
 	return client.Err()
 }
 
-// TestKill kills a program with SIGKILL over and over while events come in. None
-// is lost, none comes out of order, and only what was handled just before a kill
-// comes again.
+// TestKill kills a program with SIGKILL over and over while events come in. None is lost, none
+// comes out of order, and only what was handled just before a kill comes again.
 func TestKill(t *testing.T) {
 	for _, transport := range []sfstream.Transport{sfstream.PubSub, sfstream.CometD} {
 		t.Run(transport.String(), func(t *testing.T) { kill(t, transport) })
@@ -133,8 +132,8 @@ func kill(t *testing.T, transport sfstream.Transport) {
 	}
 	log := numberLog{path: args.Out}
 
-	// A first run, to its end, tells how fast this machine is: where the program
-	// takes long to start, a stream of the usual speed would pile up meanwhile.
+	// A first run, to its end, tells how fast this machine is: where the program takes long to
+	// start, a stream of the usual speed would pile up meanwhile.
 	start := runOrders(t, args, &log, 1, func() error { return publishOrder(org, 1) })
 	every := min(max(killEvery, 4*start), 3*killEvery)
 	perOrder := every * time.Duration(kills) * 5 / 4 / time.Duration(events) // all kills take 4/5 of the stream
@@ -167,8 +166,8 @@ func kill(t *testing.T, transport sfstream.Transport) {
 	}
 }
 
-// runOrders is a run of the program that ends in peace, after the last order. It
-// returns how long it took to get there.
+// runOrders is a run of the program that ends in peace, after the last order. It returns how long
+// it took to get there.
 func runOrders(t *testing.T, args followArgs, log *numberLog, last int, published func() error) time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -224,9 +223,9 @@ type numberLog struct {
 	repeats []int
 }
 
-// read checks what one run wrote: numbers without a gap, that begin right behind
-// those of the runs before or, by what is repeated, a little earlier. published
-// is how many there were when the run began.
+// read checks what one run wrote: numbers without a gap, that begin right behind those of the runs
+// before or, by what is repeated, a little earlier. published is how many there were when the run
+// began.
 func (l *numberLog) read(t *testing.T, published int) {
 	t.Helper()
 	data := l.data(t)[l.offset:]

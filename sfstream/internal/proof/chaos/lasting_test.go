@@ -14,8 +14,8 @@ func (m *chaosModel) change(channel string, do func(ch *channelModel)) {
 	do(m.channels[channel])
 }
 
-// forget makes a channel forget its events: those that have not come may be
-// missed, and positions become stale.
+// forget makes a channel forget its events: those that have not come may be missed, and positions
+// become stale.
 func (c *chaos) forget(channel string, do func(ch *channelModel) error) {
 	c.model.change(channel, func(ch *channelModel) {
 		ch.missable(ch.published())

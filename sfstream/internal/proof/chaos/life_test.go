@@ -159,8 +159,8 @@ func (l *life) close() {
 	}
 }
 
-// beBusy makes the end of a life, which is next, one with messages that are just
-// being handled, and often with a store that has not answered yet.
+// beBusy makes the end of a life, which is next, one with messages that are just being handled, and
+// often with a store that has not answered yet.
 func (c *chaos) beBusy() {
 	c.slow.Store(int64(c.random.IntN(3)) * int64(300*time.Millisecond))
 	for range c.random.IntN(4) {

@@ -12,9 +12,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
-// chaosModel knows what must come, what may and what must not. It hears of all
-// that is published, handed out, handled and saved, and keeps the first thing that
-// the delivery contract does not allow.
+// chaosModel knows what must come, what may and what must not. It hears of all that is published,
+// handed out, handled and saved, and keeps the first thing that the delivery contract does not
+// allow.
 type chaosModel struct {
 	trace  *chaosTrace
 	failed chan struct{} // closed by the first deviation
@@ -68,9 +68,8 @@ func (m *chaosModel) notifyLocked() {
 	m.changed = make(chan struct{})
 }
 
-// deliver judges a message that a life was given, with the number in it, 0 where that
-// cannot be read. It returns nil for what does
-// not count.
+// deliver judges a message that a life was given, with the number in it, 0 where that cannot be
+// read. It returns nil for what does not count.
 func (m *chaosModel) deliver(life int, channel string, replayID []byte, number int) *taken {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -246,8 +245,7 @@ func (m *chaosModel) gap(life int, g sfstream.Gap, to sfstream.Fallback) {
 	ch.newUntil = time.Now().Add(newAfterGap)
 }
 
-// newAfterGap is within how long after FallbackNew the server must have been
-// asked for new events.
+// newAfterGap is within how long after FallbackNew the server must have been asked for new events.
 const newAfterGap = 3 * time.Second
 
 // save judges a marker.

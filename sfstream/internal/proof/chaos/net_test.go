@@ -14,8 +14,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// fragileNet is the network between a program and its org. Its connections can
-// be cut after some bytes, in the middle of whatever they carry.
+// fragileNet is the network between a program and its org. Its connections can be cut after some
+// bytes, in the middle of whatever they carry.
 type fragileNet struct {
 	*sfstreamtest.Server
 	client *http.Client
@@ -28,8 +28,8 @@ type fragileNet struct {
 	stormed func()       // called once, by far too many of them
 }
 
-// stormWrites is what a client writes that tries again and again without a pause:
-// time would stand still in the bubble. A scenario needs some thousands.
+// stormWrites is what a client writes that tries again and again without a pause: time would stand
+// still in the bubble. A scenario needs some thousands.
 const stormWrites = 50_000
 
 // cut is how much still goes over a connection, in one direction.

@@ -165,8 +165,7 @@ func (c *chaos) key(channel string) replaystore.Key {
 	return replaystore.Key{OrgID: c.Account().OrgID, API: c.apiOf(channel), Channel: channel}
 }
 
-// beginEra gives a channel replay ids that it has never had. It forgets what is
-// retained.
+// beginEra gives a channel replay ids that it has never had. It forgets what is retained.
 func (c *chaos) beginEra(ch *channelModel) { c.beginEraBy(ch, c.RestartReplay) }
 
 // beginEraBy is beginEra by another verb.
@@ -222,8 +221,7 @@ func (c *chaos) publish(channel string) {
 	m.trace.add("published %s %d", channel, n)
 }
 
-// numberIn is the number in a message's payload; ok is false for one that cannot
-// be decoded.
+// numberIn is the number in a message's payload; ok is false for one that cannot be decoded.
 func chaosNumber(m *sfstream.Message) (n int, err error) {
 	if isGrouped(m.Channel) {
 		return groupedNumber(m)

@@ -48,9 +48,9 @@ type soakArgs struct {
 	Events             int
 }
 
-// soakFollower is the program: a process of its own, so that its memory is not
-// that of the org, which keeps all events. It checks that each channel's numbers
-// come one after the other, and prints how many have come.
+// soakFollower is the program: a process of its own, so that its memory is not that of the org,
+// which keeps all events. It checks that each channel's numbers come one after the other, and
+// prints how many have come.
 func soakFollower(args soakArgs) (err error) {
 	store, err := replaystore.OpenBolt(args.Store)
 	if err != nil {
@@ -145,8 +145,8 @@ func (m memory) String() string {
 	return fmt.Sprintf("%.1f MiB (heap %.1f)", float64(m.resident)/(1<<20), float64(m.heap)/(1<<20))
 }
 
-// TestSoak lets many events through real sockets while connections break. All of
-// them come once, in order, and the program's memory does not grow.
+// TestSoak lets many events through real sockets while connections break. All of them come once, in
+// order, and the program's memory does not grow.
 func TestSoak(t *testing.T) {
 	events, faults := *soakEvents, *soakFaults
 	t.Logf("to repeat this run: -run TestSoak -soak.seed=%d -soak.events=%d -soak.faults=%d", *soakSeed, events, faults)

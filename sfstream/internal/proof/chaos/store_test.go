@@ -10,8 +10,8 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// lifeStore is the store as one life of the program has it. When that is killed,
-// what it saves from then on never happened.
+// lifeStore is the store as one life of the program has it. When that is killed, what it saves from
+// then on never happened.
 type lifeStore struct {
 	c      *chaos
 	life   int

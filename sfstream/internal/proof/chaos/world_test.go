@@ -13,8 +13,8 @@ import (
 
 var chaosWorld = flag.Bool("chaos.world", true, "TestChaos has what else real orgs do: server disconnects, moved instances, reset ids, …")
 
-// chaosFaultsNow are the faults of this run. The switch is for who looks for the cause of
-// a deviation.
+// chaosFaultsNow are the faults of this run. The switch is for who looks for the cause of a
+// deviation.
 func chaosFaultsNow() []chaosFault {
 	if *chaosWorld {
 		return slices.Concat(chaosFaults, worldFaults, groupFaults, groupFaults)

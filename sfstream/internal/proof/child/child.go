@@ -16,8 +16,8 @@ const (
 	childArgs = "SFSTREAM_TEST_ARGS"
 )
 
-// Main is the TestMain of a package whose tests need other processes: in one of them it
-// does its job, elsewhere it runs the tests.
+// Main is the TestMain of a package whose tests need other processes: in one of them it does its
+// job, elsewhere it runs the tests.
 func Main(m *testing.M, jobs map[string]func() error) {
 	name := os.Getenv(childEnv)
 	if name == "" {
@@ -57,8 +57,7 @@ func Command(tb testing.TB, job string, args any) *exec.Cmd {
 	return cmd
 }
 
-// Start starts a command that ends when its stdin does, at the latest with
-// the test.
+// Start starts a command that ends when its stdin does, at the latest with the test.
 func Start(tb testing.TB, cmd *exec.Cmd) (stdin io.Closer) {
 	tb.Helper()
 	stdin, err := cmd.StdinPipe()

@@ -13,8 +13,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// Both APIs give the same ChangeEvent for the same change. differs is what the wire
-// of the Streaming API does not tell.
+// Both APIs give the same ChangeEvent for the same change. differs is what the wire of the
+// Streaming API does not tell.
 func TestBothAPIsGiveTheSameChange(t *testing.T) {
 	old := strings.Repeat("a line of the old text\n", 60) + "end"
 	text := strings.Replace(old, "a line", "another line", 1)

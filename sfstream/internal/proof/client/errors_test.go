@@ -19,8 +19,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// failures are what goes wrong in practice: each must give its typed error, with
-// the channel and the next step in its text, and no login in a loop.
+// failures are what goes wrong in practice: each must give its typed error, with the channel and
+// the next step in its text, and no login in a loop.
 var failures = []struct {
 	name   string
 	cause  func(l *lab.Lab) error
@@ -354,8 +354,8 @@ func TestFailuresAreTypedAndSayWhatToDo(t *testing.T) {
 	}
 }
 
-// TestSecretsNeverShow plants secrets and looks for them in everything that a
-// program may print, through every failure.
+// TestSecretsNeverShow plants secrets and looks for them in everything that a program may print,
+// through every failure.
 func TestSecretsNeverShow(t *testing.T) {
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {

@@ -13,15 +13,15 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// onlyPubSub is what an event carries over the Pub/Sub API alone: see
-// internal/bayeux/PROTOCOL.md, "Events".
+// onlyPubSub is what an event carries over the Pub/Sub API alone: see internal/bayeux/PROTOCOL.md,
+// "Events".
 var onlyPubSub = struct{ header, event []string }{
 	header: []string{"nulledFields", "diffFields"},
 	event:  []string{"EventUuid"}, // of change events
 }
 
-// One event log, seen over both APIs: the same bytes, but for the replay id and
-// the schema's id, and for onlyPubSub.
+// One event log, seen over both APIs: the same bytes, but for the replay id and the schema's id,
+// and for onlyPubSub.
 func TestBothAPIsGiveTheSameMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lab.New(t)

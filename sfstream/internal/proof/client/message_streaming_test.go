@@ -20,8 +20,8 @@ const (
 	messageGeneric = "/u/notices/Ops"
 )
 
-// streamed receives one message that send publishes on a PushTopic or a generic
-// channel, as subscribed.
+// streamed receives one message that send publishes on a PushTopic or a generic channel, as
+// subscribed.
 func streamed(t *testing.T, channel string, send func(l *lab.Lab) (sfstreamtest.Event, error), check func(l *lab.Lab, m *sfstream.Message), opts ...sfstream.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

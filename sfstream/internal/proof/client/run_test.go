@@ -23,8 +23,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// TestRun proves what Run says, on both transports, each sentence in a bubble of
-// its own: one that leaves a goroutine behind does not end.
+// TestRun proves what Run says, on both transports, each sentence in a bubble of its own: one that
+// leaves a goroutine behind does not end.
 func TestRun(t *testing.T) {
 	scenarios := []scenario{
 		{name: "messages of a key are handled one by one in order, by 8 workers", run: runInOrder},
@@ -97,8 +97,7 @@ type runs struct {
 	stop   context.CancelFunc
 }
 
-// runUntil runs until n messages are handled. The handler takes a second if it
-// is nil.
+// runUntil runs until n messages are handled. The handler takes a second if it is nil.
 func runUntil(t *testing.T, c *sfstream.Client, n int, handler func(context.Context, *sfstream.Message) error, opts ...sfstream.RunOption) (*runs, error) {
 	ctx, stop := lab.NewStop(t)
 	r := &runs{t: t, began: time.Now(), starts: make(map[string]time.Duration), left: n, stop: stop}
@@ -315,8 +314,7 @@ func runAcrossChannels(t *testing.T) {
 	}
 }
 
-// failing fails the messages of these numbers, at once, and handles others in a
-// second.
+// failing fails the messages of these numbers, at once, and handles others in a second.
 func failingOn(numbers ...string) func(context.Context, *sfstream.Message) error {
 	return func(ctx context.Context, m *sfstream.Message) error {
 		if slices.Contains(numbers, m.ID) {
@@ -722,8 +720,7 @@ func runTurn(t *testing.T) {
 	lab.Must(t, c.Run(t.Context(), func(ctx context.Context, _ *sfstream.Message) error { return nil }, cancelled(t, c)))
 }
 
-// cancelled is no option: it publishes nothing and closes the client, so that a
-// Run ends at once.
+// cancelled is no option: it publishes nothing and closes the client, so that a Run ends at once.
 func cancelled(t *testing.T, c *sfstream.Client) sfstream.RunOption {
 	lab.Must(t, c.Close())
 	return sfstream.Workers(1)
@@ -777,8 +774,8 @@ func runOnReceive(t *testing.T) {
 	}
 }
 
-// runOnReceiveStops has a channel without room when its Run stops: at once, and
-// after its connection was given up for want of demand.
+// runOnReceiveStops has a channel without room when its Run stops: at once, and after its
+// connection was given up for want of demand.
 func runOnReceiveStops(t *testing.T) {
 	for _, took := range []time.Duration{0, 10 * time.Minute} {
 		s := lab.New(t)
@@ -973,9 +970,9 @@ func runMuch(t *testing.T) {
 	}
 }
 
-// runBounds looks, in every handler, at what the server still owes and the client
-// holds. One reply of the Streaming API may pass the bound by its own size, which is
-// all there is here; there the test is that all comes.
+// runBounds looks, in every handler, at what the server still owes and the client holds. One reply
+// of the Streaming API may pass the bound by its own size, which is all there is here; there the
+// test is that all comes.
 func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 	const prefetch = 20
 	s := lab.New(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())

@@ -92,7 +92,8 @@ func plantedCLI(refuse string) string {
 }
 
 // TestNoFlowShowsASecret follows each flow through a refused login, an outage and a token that is
-// refused, and looks for what was planted in the log, the hooks, Status and along the errors' chains.
+// refused, and looks for what was planted in the log, the hooks, Status and along the errors'
+// chains.
 func TestNoFlowShowsASecret(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -192,7 +193,8 @@ func TestNoFlowShowsASecret(t *testing.T) {
 	}
 }
 
-// TestAnUnreadableRefusalStaysWithinTheBudget: whoever cannot tell what was said must not send a password every second.
+// TestAnUnreadableRefusalStaysWithinTheBudget: whoever cannot tell what was said must not send a
+// password every second.
 func TestAnUnreadableRefusalStaysWithinTheBudget(t *testing.T) {
 	for _, test := range []struct {
 		status int
@@ -228,7 +230,8 @@ func TestAnUnreadableRefusalStaysWithinTheBudget(t *testing.T) {
 	}
 }
 
-// TestOpenInALoopSparesTheUser: a program that calls Open until it works. Of SOAP the refusal has HTTP 500.
+// TestOpenInALoopSparesTheUser: a program that calls Open until it works. Of SOAP the refusal has
+// HTTP 500.
 func TestOpenInALoopSparesTheUser(t *testing.T) {
 	fault := `<Envelope><Body><Fault><faultcode>sf:INVALID_LOGIN</faultcode><faultstring>INVALID_LOGIN: Invalid username</faultstring></Fault></Body></Envelope>`
 	synctest.Test(t, func(t *testing.T) {
@@ -255,8 +258,8 @@ func TestOpenInALoopSparesTheUser(t *testing.T) {
 	})
 }
 
-// TestTokenInAnAddress: Salesforce and proxies put the token into addresses, as of
-// frontdoor.jsp, where it is escaped. It must not show there either.
+// TestTokenInAnAddress: Salesforce and proxies put the token into addresses, as of frontdoor.jsp,
+// where it is escaped. It must not show there either.
 func TestTokenInAnAddress(t *testing.T) {
 	escaped := url.QueryEscape(plantedToken)
 	redirect := func(to string) func(scripted.Message) *http.Response {

@@ -47,8 +47,8 @@ func TestARestartInTheMiddleOfATransactionLosesNothing(t *testing.T) {
 	})
 }
 
-// A marker never passes a transaction that is not handled, whatever is saved while
-// its messages are taken.
+// A marker never passes a transaction that is not handled, whatever is saved while its messages are
+// taken.
 func TestACrashInTheMiddleOfATransactionLosesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
 		l.Start()
@@ -129,8 +129,8 @@ func TestTransactionsUnderTheOtherAckPolicies(t *testing.T) {
 	}
 }
 
-// One that was handed out under AckOnReceive is handled, and makes room when its loop
-// is left, also where it had taken all.
+// One that was handed out under AckOnReceive is handled, and makes room when its loop is left, also
+// where it had taken all.
 func TestATransactionLeftUnderAckOnReceiveMakesRoom(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
 		l.Start(sfstream.WithAck(sfstream.AckOnReceive), sfstream.WithPrefetch(2))

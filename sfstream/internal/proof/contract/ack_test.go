@@ -26,8 +26,8 @@ func ackRules() []rule {
 	}
 }
 
-// handledByLoop: in the body of each message the stored marker is that of the
-// one before, however long the body takes.
+// handledByLoop: in the body of each message the stored marker is that of the one before, however
+// long the body takes.
 func handledByLoop(t *testing.T) {
 	s, c := following(t, 5)
 	before := ""

@@ -127,8 +127,8 @@ func ackManualBreak(t *testing.T) {
 	s.ExpectSaved("2")
 }
 
-// ackManualWake: a message that is put back wakes a consumer whose ctx ends just
-// then. The message is for the other one that waits.
+// ackManualWake: a message that is put back wakes a consumer whose ctx ends just then. The message
+// is for the other one that waits.
 func ackManualWake(t *testing.T) {
 	s := lab.New(t)
 	c := s.FollowFromOldest(sfstream.WithAck(sfstream.AckManual))

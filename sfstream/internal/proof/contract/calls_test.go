@@ -102,8 +102,8 @@ func unsubscribeWhileLoading(t *testing.T) {
 	lab.ExpectID(t, c, "1")
 }
 
-// subscribeLeavesNothing ends the ctx of a Subscribe at every moment of it: either
-// it succeeds and the channel is followed, or it fails and leaves nothing.
+// subscribeLeavesNothing ends the ctx of a Subscribe at every moment of it: either it succeeds and
+// the channel is followed, or it fails and leaves nothing.
 func subscribeLeavesNothing(t *testing.T) {
 	s := lab.New(t)
 	c := s.StartFromOldest()

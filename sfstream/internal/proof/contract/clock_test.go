@@ -99,8 +99,8 @@ func startInFarFuture(t *testing.T) {
 	}
 }
 
-// clockOfAnotherHost has a login that asks a vault for its secret, over the same HTTP
-// client. The vault's clock is five hours fast.
+// clockOfAnotherHost has a login that asks a vault for its secret, over the same HTTP client. The
+// vault's clock is five hours fast.
 func clockOfAnotherHost(t *testing.T) {
 	l := lab.New(t)
 	vault := &vaulted{base: l.HTTPClient().Transport}
@@ -131,8 +131,8 @@ func clockOfAnotherHost(t *testing.T) {
 	}
 }
 
-// fastClock is a program with a token from elsewhere, whose own clock is five hours
-// fast, in an org that tells the time or not.
+// fastClock is a program with a token from elsewhere, whose own clock is five hours fast, in an org
+// that tells the time or not.
 func fastClock(t *testing.T, mute bool) {
 	l := lab.New(t, sfstreamtest.WithClockSkew(-5*time.Hour))
 	opts := []sfstream.Option{}

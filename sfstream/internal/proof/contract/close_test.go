@@ -16,8 +16,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// closeRules are rule 11. That Close leaves no goroutine is proved by each
-// bubble: it cannot end with one.
+// closeRules are rule 11. That Close leaves no goroutine is proved by each bubble: it cannot end
+// with one.
 func closeRules() []rule {
 	return []rule{
 		{number: 11, words: "Close ends loops, Receive and C", run: closeEndsConsumers},
@@ -283,9 +283,9 @@ func newLoopbackScene(t *testing.T) *lab.Lab {
 	return s
 }
 
-// stressed calls everything from many goroutines while events come, then takes
-// what is left after a restart. Each event must have come at least once, and
-// none that was handled may be the first thing of the restarted program.
+// stressed calls everything from many goroutines while events come, then takes what is left after a
+// restart. Each event must have come at least once, and none that was handled may be the first
+// thing of the restarted program.
 func stressed(t *testing.T, s *lab.Lab, policy sfstream.AckPolicy) {
 	const total = 400
 	c := s.FollowFromOldest(sfstream.WithPrefetch(16), sfstream.WithAck(policy))
@@ -334,8 +334,8 @@ func stressed(t *testing.T, s *lab.Lab, policy sfstream.AckPolicy) {
 	}
 }
 
-// callEverything makes every call of a client, each on a goroutine of its own and again and
-// again, until ctx ends. It gives take the messages that it gets.
+// callEverything makes every call of a client, each on a goroutine of its own and again and again,
+// until ctx ends. It gives take the messages that it gets.
 func callEverything(ctx context.Context, s *lab.Lab, c *sfstream.Client, take func(*sfstream.Message)) *sync.WaitGroup {
 	var callers sync.WaitGroup
 	pause := func() { <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond) }

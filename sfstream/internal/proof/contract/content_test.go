@@ -19,8 +19,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// contentRules prove that what a message says is what was published, and that it can
-// be known again.
+// contentRules prove that what a message says is what was published, and that it can be known
+// again.
 func contentRules() []rule {
 	return []rule{
 		{number: 7, words: "a key is the same at every delivery of an event, and another one of each event", run: keysOfEvents},
@@ -38,8 +38,8 @@ func contentRules() []rule {
 
 const labTexts = "/event/LabText__e"
 
-// textsLab is a lab that has a channel with a text and one with changes of a name, over
-// the Streaming API also a PushTopic and a generic channel.
+// textsLab is a lab that has a channel with a text and one with changes of a name, over the
+// Streaming API also a PushTopic and a generic channel.
 func textsLab(t *testing.T) *lab.Lab {
 	l := lab.NewStreaming(t)
 	l.Must(l.DefineEvent(labTexts, lab.Schema("LabText__e", `{"name":"Name__c","type":["null","string"],"default":null}`, `{"name":"Text__c","type":["null","string"],"default":null}`)))
@@ -237,8 +237,8 @@ func keysOfEvents(t *testing.T) {
 	}
 }
 
-// keyInDoubt: a publisher that has got no answer publishes again, with the id that it has
-// given the event.
+// keyInDoubt: a publisher that has got no answer publishes again, with the id that it has given the
+// event.
 func keyInDoubt(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()

@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// rule is one sentence of the delivery contract (see the package documentation),
-// and how it is proved. Sub-tests are named TestContract/<number>/<transport>/<words>.
+// rule is one sentence of the delivery contract (see the package documentation), and how it is
+// proved. Sub-tests are named TestContract/<number>/<transport>/<words>.
 type rule struct {
 	number   int
 	words    string
@@ -110,8 +110,8 @@ func expectLogins(l *lab.Lab, want int) {
 	}
 }
 
-// failSubscribe fails the next n subscriptions where they are decided: in
-// GetTopic, or in the answer to the subscribe.
+// failSubscribe fails the next n subscriptions where they are decided: in GetTopic, or in the
+// answer to the subscribe.
 func failSubscribe(t *testing.T, s *sfstreamtest.Server, n int, code string) {
 	if lab.TransportOf(t) == sfstream.CometD {
 		s.Reject("", n, code)

@@ -8,8 +8,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// denialRules are what is refused: tokens, which a new login may cure, and channels, which
-// it may not.
+// denialRules are what is refused: tokens, which a new login may cure, and channels, which it may
+// not.
 func denialRules() []rule {
 	rules := []rule{
 		{number: 10, words: "a wrong password on reconnect ends with an AuthError, after one login", run: wrongPassword},

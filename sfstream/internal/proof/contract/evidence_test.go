@@ -17,8 +17,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// evidenceRules prove what shows that a group is whole where nothing follows it, and what
-// does not.
+// evidenceRules prove what shows that a group is whole where nothing follows it, and what does not.
 func evidenceRules() []rule {
 	rules := []rule{
 		{number: 7, words: "keepalives of the group's own id close it at the second in a row", run: ownKeepalives, only: sfstream.PubSub},
@@ -181,8 +180,9 @@ func besideACall(t *testing.T) {
 	<-subscribed
 }
 
-// leads follows the org after an id, and handles so many events. After a minute the marker is at an id, with
-// what is handled of a group behind it, or nothing. What happens in that minute, then does.
+// leads follows the org after an id, and handles so many events. After a minute the marker is at an
+// id, with what is handled of a group behind it, or nothing. What happens in that minute, then
+// does.
 func leads(s *scripted.Org, t *testing.T, from string, events int, id, group string, then ...func(c *sfstream.Client)) {
 	t.Helper()
 	store := replaystore.NewMemory()
@@ -203,8 +203,8 @@ func leads(s *scripted.Org, t *testing.T, from string, events int, id, group str
 	}
 }
 
-// possibleGaps: a server goes on refusing what it has just sent, of a client that was never away. What is
-// retained must not be sent all the time.
+// possibleGaps: a server goes on refusing what it has just sent, of a client that was never away.
+// What is retained must not be sent all the time.
 func possibleGaps(t *testing.T) {
 	const channel = "/data/AccountChangeEvent" // which has no groups
 	var mu sync.Mutex                          // of what follows
@@ -260,8 +260,8 @@ func possibleGaps(t *testing.T) {
 	}
 }
 
-// numbersAnew: what is retained has numbers up to the position. Those that Salesforce has dated later are new: replay
-// ids may have begun anew.
+// numbersAnew: what is retained has numbers up to the position. Those that Salesforce has dated
+// later are new: replay ids may have begun anew.
 func numbersAnew(t *testing.T) {
 	const channel = "/data/AccountChangeEvent"
 	began := time.Now()

@@ -208,8 +208,7 @@ func knownPassesSilently(t *testing.T) {
 		l.Pass(time.Minute)
 	}
 	l.Stop()
-	// Followed until now, and nothing is proven: the second event is refused as if it
-	// had aged out.
+	// Followed until now, and nothing is proven: the second event is refused as if it had aged out.
 	l.Save(l.Key("cometd", lab.Topic), replaystore.Marker{ReplayID: all[1].ReplayID, Date: all[1].Date, Live: time.Now()})
 	l.FailCometD(staleSubscribe)
 	l.Start()

@@ -23,8 +23,8 @@ var (
 	allRecords = slices.Concat(zero, abc, last)
 )
 
-// groupLab is a lab whose channel sales has an enriched member: a change of several
-// accounts is a group there.
+// groupLab is a lab whose channel sales has an enriched member: a change of several accounts is a
+// group there.
 type groupLab struct{ *lab.Lab }
 
 func newGroupLab(t *testing.T, opts ...sfstreamtest.Option) groupLab {

@@ -56,8 +56,8 @@ func groupComesAtNew(l groupLab) {
 	l.want("001E", "001F")
 }
 
-// groupConsumers are the ways to consume sales under each policy; each calls done with the
-// records that it takes.
+// groupConsumers are the ways to consume sales under each policy; each calls done with the records
+// that it takes.
 var groupConsumers = map[string]func(l groupLab, done func(record string)){
 	"AckAuto": func(l groupLab, done func(string)) {
 		l.follow()
@@ -95,8 +95,8 @@ var groupConsumers = map[string]func(l groupLab, done func(record string)){
 	},
 }
 
-// brokenGroups are streams that end after some events of the group, under each policy and
-// kind of consumer.
+// brokenGroups are streams that end after some events of the group, under each policy and kind of
+// consumer.
 func brokenGroups() (rules []rule) {
 	for name, consume := range groupConsumers {
 		for n := 1; n <= 3; n++ {

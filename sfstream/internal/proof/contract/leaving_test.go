@@ -36,8 +36,7 @@ func leavingRules() []rule {
 	return rules
 }
 
-// leavings are the ways to leave a consumer with message 3 unhandled, after 1
-// and 2 were handled.
+// leavings are the ways to leave a consumer with message 3 unhandled, after 1 and 2 were handled.
 var leavings = map[string]func(t *testing.T, c *sfstream.Client){
 	"break": func(t *testing.T, c *sfstream.Client) {
 		for m := range c.Messages(t.Context()) {

@@ -32,8 +32,8 @@ func loginPause(t *testing.T) {
 	l.ExpireToken()
 	l.DropConnections()
 	l.Pass(10 * time.Minute)
-	// One policy of doubling waits up to a minute, whose waits are 30 s on average:
-	// not one for each channel.
+	// One policy of doubling waits up to a minute, whose waits are 30 s on average: not one for
+	// each channel.
 	if n := l.Logins() - logins; n < 5 || n > 60 {
 		t.Errorf("%d logins", n)
 	}
@@ -97,8 +97,7 @@ func loginBudgetOfCalls(t *testing.T) {
 	l.Must(c.Close())
 }
 
-// oldTokens: sessions end in the course of days, and streams live on until a
-// release ends them all.
+// oldTokens: sessions end in the course of days, and streams live on until a release ends them all.
 func oldTokens(t *testing.T) {
 	s := lab.New(t)
 	c := s.StartFromOldest()

@@ -12,15 +12,16 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// memoryRules are rule 8: WithPrefetch bounds what a client holds, and a slow
-// body costs nothing but time.
+// memoryRules are rule 8: WithPrefetch bounds what a client holds, and a slow body costs nothing
+// but time.
 func memoryRules() []rule {
 	rules := []rule{
 		// Pub/Sub API only: one reply of CometD may pass the bound; it has rules of its own.
 		{number: 8, words: "a blocked body stops the demand after the prefetch", run: blockedBody, only: sfstream.PubSub},
 		{number: 8, words: "a stream that the server closes meanwhile is resumed silently", run: idleClosed},
 		{number: 8, words: "a slow body loses nothing over a day", run: slowBody},
-		// Pub/Sub API only: a CometD session stops polling for all channels; it has rules of its own.
+		// Pub/Sub API only: a CometD session stops polling for all channels; it has rules of its
+		// own.
 		{number: 8, words: "the bound is per channel", run: boundPerChannel, only: sfstream.PubSub},
 		// Pub/Sub API only: CometD has no credit; it has rules of its own.
 		{number: 8, words: "break does not raise the demand", run: breakKeepsBound, only: sfstream.PubSub},
@@ -42,9 +43,8 @@ func memoryRules() []rule {
 	return rules
 }
 
-// prefetchBounds looks, at every message, at what the server still owes and the
-// client holds: never more than the prefetch together, and never more than
-// Salesforce lets a stream have outstanding.
+// prefetchBounds looks, at every message, at what the server still owes and the client holds: never
+// more than the prefetch together, and never more than Salesforce lets a stream have outstanding.
 func prefetchBounds(t *testing.T, prefetch int, policy sfstream.AckPolicy) {
 	s := lab.New(t, sfstreamtest.WithBatchEvents(9), sfstreamtest.WithOverflowError())
 	c := s.FollowFromOldest(sfstream.WithPrefetch(prefetch), sfstream.WithAck(policy))
@@ -376,8 +376,7 @@ func manualGroups(t *testing.T) {
 	s.ExpectSaved(strconv.Itoa(700))
 }
 
-// manualLittleRoom: credit is asked for in steps, but never at the price of
-// standing still.
+// manualLittleRoom: credit is asked for in steps, but never at the price of standing still.
 func manualLittleRoom(t *testing.T) {
 	s, c := following(t, 200, sfstream.WithAck(sfstream.AckManual), sfstream.WithPrefetch(100))
 	var all []*sfstream.Message

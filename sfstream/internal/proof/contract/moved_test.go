@@ -135,9 +135,9 @@ func movedRules() []rule {
 	return rules
 }
 
-// movedInstance moves the org three times. Over the Pub/Sub API, whose endpoint is the
-// same for all instances, the token of the old instance is refused; over the Streaming
-// API the old host answers, as how says.
+// movedInstance moves the org three times. Over the Pub/Sub API, whose endpoint is the same for all
+// instances, the token of the old instance is refused; over the Streaming API the old host answers,
+// as how says.
 func movedInstance(t *testing.T, how, version string) {
 	var org []sfstreamtest.Option
 	if how != "login" { // which is on the same host
@@ -174,8 +174,8 @@ func movedInstance(t *testing.T, how, version string) {
 	}
 }
 
-// namelessInstance: the instance is asked for the time only. A token that is good all the
-// same brings all events, and none is skipped for want of a clock.
+// namelessInstance: the instance is asked for the time only. A token that is good all the same
+// brings all events, and none is skipped for want of a clock.
 func namelessInstance(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(1)
@@ -217,8 +217,8 @@ func movedStatic(t *testing.T) {
 	l.Expect(2)
 }
 
-// nowhereInstance is an org that is not where its logins say: more logins would be of no use,
-// and count.
+// nowhereInstance is an org that is not where its logins say: more logins would be of no use, and
+// count.
 func nowhereInstance(t *testing.T) {
 	o := newMovingOrg(notFound)
 	c := o.start(t, o.login(oldInstance), sfstream.WithAPIVersion("62.0"))

@@ -86,8 +86,8 @@ func orderAcrossReconnects(t *testing.T) {
 	lab.ExpectIDs(t, got, lab.IDs(1, 460))
 }
 
-// orderAcrossConsumers compares random programs with a model: a message comes
-// again, first, if it was left unhandled, else the next one comes.
+// orderAcrossConsumers compares random programs with a model: a message comes again, first, if it
+// was left unhandled, else the next one comes.
 func orderAcrossConsumers(t *testing.T) {
 	s := lab.New(t, sfstreamtest.WithBatchEvents(4))
 	const total = 600

@@ -14,8 +14,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// pageRules are answers of proxies to gRPC: pages. They are no denial, no refused token and
-// no missing channel: it is tried again, and the text says whose page it may be.
+// pageRules are answers of proxies to gRPC: pages. They are no denial, no refused token and no
+// missing channel: it is tried again, and the text says whose page it may be.
 func pageRules() []rule {
 	var rules []rule
 	for _, method := range []string{"GetTopic", "Subscribe", "GetSchema"} {

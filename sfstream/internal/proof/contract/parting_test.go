@@ -16,8 +16,8 @@ import (
 // parting is the server's own end of a session.
 const parting = `{"channel":"/meta/disconnect","clientId":"abc","successful":true,"advice":{"reconnect":"none"}}`
 
-// partingOrg ends its first session by the reply to a request of a kind, the nth of
-// them, after a time. Then it holds connects.
+// partingOrg ends its first session by the reply to a request of a kind, the nth of them, after a
+// time. Then it holds connects.
 func partingOrg(kind string, nth int, after time.Duration, with string, alone bool) *scripted.Org {
 	s := &scripted.Org{}
 	s.Answer = func(r *http.Request, k string, n int, msgs []scripted.Message) (*http.Response, error) {
@@ -44,10 +44,9 @@ func partingOrg(kind string, nth int, after time.Duration, with string, alone bo
 	return s
 }
 
-// partingRules prove what a client does when the server ends the session by a message of its
-// own, alone or beside others, in any reply: what came with it is delivered, and a new session
-// goes on, at once where the old one has lived or has brought something. Nobody is told of
-// trouble.
+// partingRules prove what a client does when the server ends the session by a message of its own,
+// alone or beside others, in any reply: what came with it is delivered, and a new session goes on,
+// at once where the old one has lived or has brought something. Nobody is told of trouble.
 func partingRules() []rule {
 	rules := []rule{
 		{number: 5, words: "a session after the server's disconnect goes on behind what that brought", run: partingPlace, only: sfstream.CometD},
@@ -120,8 +119,8 @@ func (test partingTest) run(t *testing.T) {
 	}
 }
 
-// partingPlace: the event that came beside the disconnect is the place from which the next
-// session goes on.
+// partingPlace: the event that came beside the disconnect is the place from which the next session
+// goes on.
 func partingPlace(t *testing.T) {
 	s := partingOrg("connect", 2, time.Second, scripted.Event("/topic/Lab", 7), false)
 	inner, asked := s.Answer, ""

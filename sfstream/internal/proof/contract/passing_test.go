@@ -20,8 +20,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// failingOrg answers connects with a failure from a moment on, for as long as it is
-// told to: a reply without its braces, such as `"error":"500::x"`.
+// failingOrg answers connects with a failure from a moment on, for as long as it is told to: a
+// reply without its braces, such as `"error":"500::x"`.
 func failingOrg(failure func(since time.Duration) string) *scripted.Org {
 	s := &scripted.Org{}
 	var began time.Time
@@ -40,8 +40,8 @@ func failingOrg(failure func(since time.Duration) string) *scripted.Org {
 	return s
 }
 
-// passingRules are errors that pass by themselves. Salesforce says "none" beside them over
-// the Streaming API: nobody is given up for it.
+// passingRules are errors that pass by themselves. Salesforce says "none" beside them over the
+// Streaming API: nobody is given up for it.
 func passingRules() []rule {
 	rules := each(rule{number: 10, words: "errors that pass are retried for ever, %s", only: sfstream.PubSub}, []string{
 		"UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "service.unavailable", "subscription.internal.error", "topic.api.unavailable",
@@ -152,8 +152,8 @@ func passingSubscribe(t *testing.T) {
 	}
 }
 
-// unknownRules are answers that nobody knows, which are believed when they have been the
-// only ones for ten minutes.
+// unknownRules are answers that nobody knows, which are believed when they have been the only ones
+// for ten minutes.
 func unknownRules() []rule {
 	rules := []rule{{number: 6, words: "a stale id in words that nobody knows is the policy's in the end", run: staleInOtherWords, only: sfstream.PubSub}}
 	for _, test := range []struct {
@@ -214,8 +214,8 @@ func judgeUnknown(t *testing.T, c *sfstream.Client, final bool, attempts func() 
 	}
 }
 
-// staleInOtherWords is the refusal of a stale id whose code is lost on the way, and whose text
-// is another one than today's.
+// staleInOtherWords is the refusal of a stale id whose code is lost on the way, and whose text is
+// another one than today's.
 func staleInOtherWords(t *testing.T) {
 	gaps := 0
 	script := &scripted.Streams{Answer: func(_ int, req *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {
@@ -236,9 +236,9 @@ func staleInOtherWords(t *testing.T) {
 	}
 }
 
-// refusedRules are the answers of the Streaming API that mean something else than they
-// seem to: those of the org's REST API, which answers for it where nothing may be asked,
-// and a handshake that may not create a session.
+// refusedRules are the answers of the Streaming API that mean something else than they seem to:
+// those of the org's REST API, which answers for it where nothing may be asked, and a handshake
+// that may not create a session.
 func refusedRules() []rule {
 	rules := []rule{{number: 10, words: "create_denied on a handshake is a dead token", run: createDenied, only: sfstream.CometD}}
 	for _, test := range []struct {
@@ -283,8 +283,8 @@ func restError(t *testing.T, kind, code, message string, final bool, least int) 
 	lab.Contains(t, fmt.Sprint(c.Status().Channels[0].LastError), code+": "+message)
 }
 
-// createDenied: tokens die one after the other, sooner than a channel that is denied may
-// have another one.
+// createDenied: tokens die one after the other, sooner than a channel that is denied may have
+// another one.
 func createDenied(t *testing.T) {
 	l := lab.New(t, sfstreamtest.WithCreateDenied())
 	l.Follow()

@@ -19,8 +19,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// grpcProxy stands before the Pub/Sub API of an org, in plaintext HTTP/2: on loopback,
-// or for an org in memory in memory too.
+// grpcProxy stands before the Pub/Sub API of an org, in plaintext HTTP/2: on loopback, or for an
+// org in memory in memory too.
 type grpcProxy struct {
 	dial func(context.Context, string) (net.Conn, error)
 
@@ -93,8 +93,8 @@ func (p *grpcProxy) option() sfstream.Option {
 	return sfstream.WithPubSubDialOptions(grpc.WithContextDialer(p.dial))
 }
 
-// queued is a connection whose writes do not wait for the other side, as those of a
-// socket do not: net/http begins with a write on both sides.
+// queued is a connection whose writes do not wait for the other side, as those of a socket do not:
+// net/http begins with a write on both sides.
 type queued struct {
 	net.Conn
 	mu      sync.Mutex

@@ -124,8 +124,8 @@ func saveWhileBusy(t *testing.T) {
 	}
 }
 
-// savesBoundedByTime has a loop that waits after each message, or few: there are a
-// hundred Saves per second at most.
+// savesBoundedByTime has a loop that waits after each message, or few: there are a hundred Saves
+// per second at most.
 func savesBoundedByTime(t *testing.T) {
 	const ticks = 200 // of a millisecond
 	for _, perTick := range []int{1, 10} {
@@ -148,8 +148,8 @@ func savesBoundedByTime(t *testing.T) {
 	}
 }
 
-// saveWhileQuiet: each keepalive has another id, which need not be saved at once. It
-// is about the time that passes, whether anything was ever received or not.
+// saveWhileQuiet: each keepalive has another id, which need not be saved at once. It is about the
+// time that passes, whether anything was ever received or not.
 func saveWhileQuiet(t *testing.T) {
 	for _, received := range []int{0, 3} {
 		s, c := following(t, received)
@@ -246,8 +246,8 @@ func crashRepeats(t *testing.T) {
 	lab.ExpectQuiet(t, c, time.Second)
 }
 
-// crashAnywhere looks, in every body and between, at what a program would do
-// that starts from the store as it is then: it must get all that is unhandled.
+// crashAnywhere looks, in every body and between, at what a program would do that starts from the
+// store as it is then: it must get all that is unhandled.
 func crashAnywhere(t *testing.T) {
 	s := lab.New(t)
 	const total = 150

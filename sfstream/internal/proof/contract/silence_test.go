@@ -19,8 +19,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// silenceRules are the rules about connections that nobody ends: a cable, a
-// firewall that has forgotten them, a server that is stuck.
+// silenceRules are the rules about connections that nobody ends: a cable, a firewall that has
+// forgotten them, a server that is stuck.
 func silenceRules() []rule {
 	return []rule{
 		{number: 5, words: "names that do not resolve for an hour lose nothing", run: namesUnresolved},
@@ -61,8 +61,8 @@ func deadNetwork(t *testing.T) {
 }
 
 func quietIsNotSilent(t *testing.T) {
-	// A keepalive as late as Salesforce promises it, from a server that ends
-	// connections that ask too often.
+	// A keepalive as late as Salesforce promises it, from a server that ends connections that ask
+	// too often.
 	l := lab.New(t, sfstreamtest.WithKeepalive(270*time.Second), sfstreamtest.WithMinPing(5*time.Minute))
 	l.Follow()
 	l.ExpectQuiet(10 * time.Hour)
@@ -184,8 +184,7 @@ func subscribeMany(l *lab.Lab, n int) (channels []string) {
 	return channels
 }
 
-// expectReconnects expects that the program's channels had so many sessions after
-// the first.
+// expectReconnects expects that the program's channels had so many sessions after the first.
 func expectReconnects(l *lab.Lab, want int) {
 	l.T.Helper()
 	for _, c := range l.Client.Status().Channels {

@@ -9,8 +9,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// skippingRules prove what is skipped where a subscription that began at new resumes from the oldest
-// event, having no position.
+// skippingRules prove what is skipped where a subscription that began at new resumes from the
+// oldest event, having no position.
 func skippingRules() []rule {
 	return []rule{
 		{number: 5, words: "platform events are skipped only when an hour older than the start", run: skippedEvents},

@@ -23,7 +23,8 @@ func staleRules() []rule {
 		{number: 6, words: "FallbackNew resumes with new events and reports a gap, after a restart", run: newAfterRestart},
 		{number: 6, words: "FallbackNew resumes with new events and reports a gap, after a reconnect", run: newAfterReconnect},
 		{number: 6, words: "after FallbackNew a drop before any response loses nothing", run: newThenDrop},
-		// Pub/Sub API only: a stale id is CometD's answer to Subscribe, which waits out no such outage.
+		// Pub/Sub API only: a stale id is CometD's answer to Subscribe, which waits out no such
+		// outage.
 		{number: 6, words: "after FallbackNew an outage before the next attempt loses nothing", run: newThenOutage, only: sfstream.PubSub},
 		{number: 6, words: "after FallbackNew an outage of logins loses nothing", run: newThenNoLogins},
 		{number: 6, words: "after FallbackNew a restart begins at its moment", run: newThenRestart},
@@ -392,8 +393,8 @@ func newStaleLab(t *testing.T) *lab.Lab {
 	return l
 }
 
-// quietRestart follows a quiet channel, is down for a while, and comes back when
-// its id is not retained any more.
+// quietRestart follows a quiet channel, is down for a while, and comes back when its id is not
+// retained any more.
 func quietRestart(t *testing.T, down time.Duration, check func(l *lab.Lab)) {
 	l := lab.New(t)
 	l.PublishOrders(1)
@@ -411,8 +412,8 @@ func quietRestart(t *testing.T, down time.Duration, check func(l *lab.Lab)) {
 	check(l)
 }
 
-// followStale starts the program where its position is refused. Over the Pub/Sub
-// API that ends the client; over the Streaming API it is the answer to Subscribe.
+// followStale starts the program where its position is refused. Over the Pub/Sub API that ends the
+// client; over the Streaming API it is the answer to Subscribe.
 func followStale(l *lab.Lab, opts ...sfstream.Option) *sfstream.ReplayError {
 	l.T.Helper()
 	l.Start(opts...)

@@ -316,8 +316,8 @@ func unreadableStore(t *testing.T) {
 	l.Expect(1)
 }
 
-// otherAPI follows a channel of which only the other API has a marker: number 1
-// is 3 hours older than it, 2 half an hour, within the margin, and 3 newer.
+// otherAPI follows a channel of which only the other API has a marker: number 1 is 3 hours older
+// than it, 2 half an hour, within the margin, and 3 newer.
 func otherAPI(t *testing.T, marker func(at time.Time) replaystore.Marker, want ...int) {
 	l := lab.New(t)
 	at := time.Now().Add(3 * time.Hour)

@@ -45,8 +45,8 @@ func subscribeEndsInDeafLoad(t *testing.T) {
 	lab.ExpectID(t, c, "1")
 }
 
-// subscribeEndsInSave: Salesforce has accepted the channel, so the client follows it, and saves
-// the start when the store returns.
+// subscribeEndsInSave: Salesforce has accepted the channel, so the client follows it, and saves the
+// start when the store returns.
 func subscribeEndsInSave(t *testing.T) {
 	for name, save := range map[string]func(release chan struct{}) func(context.Context) error{
 		"which takes no notice": func(release chan struct{}) func(context.Context) error {
@@ -127,9 +127,9 @@ func emptyMarker(t *testing.T) {
 	}
 }
 
-// namesOfNoGroup: a replaystore.Group without ReplayID is none, whatever else a store gives with it.
-// Were it one, the channel would count as one with groups, and the marker would stop before each event
-// until it is known to be alone.
+// namesOfNoGroup: a replaystore.Group without ReplayID is none, whatever else a store gives with
+// it. Were it one, the channel would count as one with groups, and the marker would stop before
+// each event until it is known to be alone.
 func namesOfNoGroup(t *testing.T) {
 	s := lab.New(t)
 	s.SilenceKeepalive(true)

@@ -12,8 +12,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// stormRules prove that all calls may be made by anybody at any time. The race
-// detector looks on.
+// stormRules prove that all calls may be made by anybody at any time. The race detector looks on.
 func stormRules() []rule {
 	return []rule{
 		{number: 12, words: "a storm of all calls", run: storm},
@@ -26,9 +25,8 @@ func storm(t *testing.T) { stormOfCalls(t) }
 
 func stormUnderAckManual(t *testing.T) { stormOfCalls(t, sfstream.WithAck(sfstream.AckManual)) }
 
-// stormOfCalls makes every call of the client on several goroutines, each with a ctx of its
-// own that may end in the middle, while events come and connections break, until
-// Close.
+// stormOfCalls makes every call of the client on several goroutines, each with a ctx of its own
+// that may end in the middle, while events come and connections break, until Close.
 func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
 	s := lab.New(t)
 	c := s.StartFromOldest(opts...)
@@ -99,8 +97,7 @@ func stormOfCalls(t *testing.T, opts ...sfstream.Option) {
 	}
 }
 
-// subscribeBesideUnsubscribe ends the ctx of a Subscribe and the subscription in the
-// same moment.
+// subscribeBesideUnsubscribe ends the ctx of a Subscribe and the subscription in the same moment.
 func subscribeBesideUnsubscribe(t *testing.T) {
 	s := lab.New(t)
 	c := s.StartFromOldest()

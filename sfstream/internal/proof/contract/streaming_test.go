@@ -15,8 +15,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// streamingRules are the rules that the Streaming API needs in words of its
-// own, because all its channels share a session.
+// streamingRules are the rules that the Streaming API needs in words of its own, because all its
+// channels share a session.
 func streamingRules() []rule {
 	return []rule{
 		{number: 5, words: "adding and removing channels leaves the session of the others as it is", run: channelsComeAndGo, only: sfstream.CometD},

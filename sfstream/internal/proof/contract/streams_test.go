@@ -22,8 +22,8 @@ func streamsRules() []rule {
 	return rules
 }
 
-// fewStreams: a proxy lets one or two streams through on a connection. What waits for a
-// place gets a connection of its own: streams live for days.
+// fewStreams: a proxy lets one or two streams through on a connection. What waits for a place gets
+// a connection of its own: streams live for days.
 func fewStreams(t *testing.T, streams, channels int) {
 	s := lab.New(t)
 	proxy, log := newGRPCProxy(t, s.Server, streams), new(lab.Log)

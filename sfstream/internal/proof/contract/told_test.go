@@ -83,8 +83,8 @@ func unknownStreaming(t *testing.T) {
 	lab.Contains(t, c.Subscribe(t.Context(), "/event/Nowhere__e").Error(), "check the channel's spelling")
 }
 
-// outageOfStreams: one outage is one "disconnected", and one "connected again" when the
-// server has really answered.
+// outageOfStreams: one outage is one "disconnected", and one "connected again" when the server has
+// really answered.
 func outageOfStreams(t *testing.T) {
 	var down atomic.Bool
 	script := &scripted.Streams{Answer: func(n int, _ *eventbus.FetchRequest, sent int) (*eventbus.FetchResponse, error) {

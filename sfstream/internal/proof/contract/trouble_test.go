@@ -45,8 +45,8 @@ func troubleRules() []rule {
 	return rules
 }
 
-// hurt publishes a known sequence around some trouble, before and after the
-// first event and with an unhandled one, and expects it back exactly.
+// hurt publishes a known sequence around some trouble, before and after the first event and with an
+// unhandled one, and expects it back exactly.
 func hurt(t *testing.T, trouble func(l *lab.Lab), during ...int) {
 	startAndHurt(lab.New(t), nil, trouble, during...)
 }
@@ -181,8 +181,8 @@ func twentyChannels(t *testing.T, trouble func(l *lab.Lab), logins int) {
 	}
 }
 
-// randomTrouble hurts a client a hundred times and compares all that came out,
-// with what it was told to do being drawn from the test's seed.
+// randomTrouble hurts a client a hundred times and compares all that came out, with what it was
+// told to do being drawn from the test's seed.
 func randomTrouble(t *testing.T) {
 	l := lab.New(t, sfstreamtest.WithBatchEvents(7))
 	l.Start(sfstream.WithPrefetch(20))

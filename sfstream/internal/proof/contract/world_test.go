@@ -23,8 +23,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// worldRules prove that what orgs, networks and proxies do beyond their documentation
-// loses nothing and ends nothing, and that the truth about it is told.
+// worldRules prove that what orgs, networks and proxies do beyond their documentation loses nothing
+// and ends nothing, and that the truth about it is told.
 func worldRules() []rule {
 	rules := []rule{
 		{number: 3, words: "a file of markers that is deleted while it is open fails to save", run: deletedFile},
@@ -38,8 +38,8 @@ func worldRules() []rule {
 	return append(rules, each(rule{number: 10, words: "a policy whose waits are %s storms nobody"}, []time.Duration{0, -2, -time.Hour, time.Nanosecond}, noWaits)...)
 }
 
-// deletedFile: a clean-up job deletes the file under the program. What is handled is not
-// saved any more, and nobody may believe that it is.
+// deletedFile: a clean-up job deletes the file under the program. What is handled is not saved any
+// more, and nobody may believe that it is.
 func deletedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "replay.db")
 	store, err := replaystore.OpenBolt(path)
@@ -127,8 +127,8 @@ func noWaits(t *testing.T, wait time.Duration) {
 	l.Expect(1)
 }
 
-// spreadWaits: clients that failed together must not come back together, also where no
-// policy decides when.
+// spreadWaits: clients that failed together must not come back together, also where no policy
+// decides when.
 func spreadWaits(t *testing.T) {
 	l := lab.New(t)
 	l.Follow(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))

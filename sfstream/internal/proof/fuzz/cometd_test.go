@@ -27,8 +27,8 @@ const (
 	bayeuxLanes
 )
 
-// A server of the Streaming API that says anything cannot make a client panic,
-// hang, storm it, or tell its token.
+// A server of the Streaming API that says anything cannot make a client panic, hang, storm it, or
+// tell its token.
 func FuzzBayeuxReplies(f *testing.F) {
 	event, list := "\x01\x01\x02\x00\x00", "\x01\x02\x01\x01\x00\x00\x02\x00\x00"
 	for _, seed := range [][]byte{
@@ -191,8 +191,8 @@ func (s *hostileOrg) wellFormed(msgs []scripted.Message) []byte {
 	return []byte("[" + strings.Join(replies, ",") + "]")
 }
 
-// odd is a body with what is odd in it. It is busy if it brings events of a channel
-// that the client follows.
+// odd is a body with what is odd in it. It is busy if it brings events of a channel that the client
+// follows.
 func (s *hostileOrg) odd(l *lane, msgs []scripted.Message) (body []byte, busy bool) {
 	if len(msgs) == 0 {
 		return []byte(l.value(3)), false

@@ -35,8 +35,8 @@ const (
 	busLanes
 )
 
-// A server of the Pub/Sub API that says anything cannot make a client panic, hang,
-// storm it, or tell its token.
+// A server of the Pub/Sub API that says anything cannot make a client panic, hang, storm it, or
+// tell its token.
 func FuzzPubSubReplies(f *testing.F) {
 	events := "\x01\x03\x00\x00\x00\x00\x00\x00"
 	for _, seed := range [][]byte{

@@ -20,9 +20,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// A fuzz input is a program that a hostile server follows. It has a lane for each
-// kind of request, so that what one is answered does not depend on which other
-// one came first. At its end a lane says zero: the server behaves then.
+// A fuzz input is a program that a hostile server follows. It has a lane for each kind of request,
+// so that what one is answered does not depend on which other one came first. At its end a lane
+// says zero: the server behaves then.
 const laneEnd = "\xff\xfe"
 
 // program joins lanes.

@@ -16,8 +16,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// TestIDsThatBeginAnewBehindOneReply: the position was reached within a reply that
-// went on. After that, the ids begin anew, and the server accepts the old one.
+// TestIDsThatBeginAnewBehindOneReply: the position was reached within a reply that went on. After
+// that, the ids begin anew, and the server accepts the old one.
 func TestIDsThatBeginAnewBehindOneReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gaps := make(chan sfstream.Gap, 10)
@@ -52,8 +52,8 @@ func TestIDsThatBeginAnewBehindOneReply(t *testing.T) {
 	})
 }
 
-// TestLiveIsNotAheadOfWhatWaits: an event of now is proof for what comes behind it,
-// and not for what came with it and still waits.
+// TestLiveIsNotAheadOfWhatWaits: an event of now is proof for what comes behind it, and not for
+// what came with it and still waits.
 func TestLiveIsNotAheadOfWhatWaits(t *testing.T) {
 	for _, channel := range []string{lab.AllChanges, "/data/AccountChangeEvent"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -143,8 +143,8 @@ func (b *bayeuxServer) call(s *bayeuxSession, m bayeuxMessage) (parts []string, 
 	return append([]string{reply}, parts...), nil
 }
 
-// rideLocked is eventsLocked for what comes with the reply to a call: whole groups.
-// Where one came in parts on both connections, nothing would tell their order.
+// rideLocked is eventsLocked for what comes with the reply to a call: whole groups. Where one came
+// in parts on both connections, nothing would tell their order.
 func (b *bayeuxServer) rideLocked(s *bayeuxSession) (parts []string) {
 	same := func() bool {
 		events := b.log.events

@@ -354,9 +354,9 @@ func (r *program) play() {
 	r.model.begin(r.marker(), true)
 }
 
-// TestGroups lets programs of every kind follow a channel of groups over
-// servers that break off, repeat, keep silent and chat, and ends them in every way.
-// What they see has to be what the model says, event for event.
+// TestGroups lets programs of every kind follow a channel of groups over servers that break off,
+// repeat, keep silent and chat, and ends them in every way. What they see has to be what the model
+// says, event for event.
 func TestGroups(t *testing.T) {
 	for name, via := range map[string]sfstream.Transport{"pubsub": sfstream.PubSub, "cometd": sfstream.CometD} {
 		t.Run(name, func(t *testing.T) {

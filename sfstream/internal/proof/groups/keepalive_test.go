@@ -25,9 +25,9 @@ func eventsOf(at time.Time, ids ...[2]int) *eventbus.FetchResponse {
 	return resp
 }
 
-// TestKeepaliveInsideAnUnexpectedGroup: a keepalive names the event that the server
-// has sent last, and then others of its id come on a channel of which nobody knew
-// that it has groups. From then on none of them may be lost.
+// TestKeepaliveInsideAnUnexpectedGroup: a keepalive names the event that the server has sent last,
+// and then others of its id come on a channel of which nobody knew that it has groups. From then on
+// none of them may be lost.
 func TestKeepaliveInsideAnUnexpectedGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

@@ -13,10 +13,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// TestALongSilenceIsNoProofAfterARestart: a session has had an event of now, and then
-// nothing for longer than the retention, in which the server may have been seeking.
-// When the id is refused, events may be missing, and that is told, be it in the same
-// process or after its end.
+// TestALongSilenceIsNoProofAfterARestart: a session has had an event of now, and then nothing for
+// longer than the retention, in which the server may have been seeking. When the id is refused,
+// events may be missing, and that is told, be it in the same process or after its end.
 func TestALongSilenceIsNoProofAfterARestart(t *testing.T) {
 	for _, end := range []string{"none", "polite", "crash"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -6,8 +6,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 )
 
-// CredentialsOf is an authenticator that logs in for real and gives what it is
-// told to.
+// CredentialsOf is an authenticator that logs in for real and gives what it is told to.
 func CredentialsOf(auth authenticator.Authenticator, change func(*authenticator.Credentials)) authenticator.Authenticator {
 	return authenticator.Func(func(ctx context.Context, login authenticator.Login) (*authenticator.Credentials, error) {
 		c, err := auth.Authenticate(ctx, login)

@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// Store is a replay store in memory that sees each Save, and can fail or hold it. What a test does to
-// its Memory is no Save.
+// Store is a replay store in memory that sees each Save, and can fail or hold it. What a test does
+// to its Memory is no Save.
 type Store struct {
 	*replaystore.Memory
 	t *testing.T

@@ -38,8 +38,7 @@ func followChanges(t *testing.T, fields ...sfstreamtest.Field) *lab.Lab {
 	return l
 }
 
-// commit publishes a change of accounts and receives it: its header and what else it
-// has.
+// commit publishes a change of accounts and receives it: its header and what else it has.
 func commit(l *lab.Lab, c sfstreamtest.Change) (header, body map[string]any) {
 	l.T.Helper()
 	if c.Object = "Account"; c.RecordIDs == nil {

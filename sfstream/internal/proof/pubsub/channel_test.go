@@ -24,8 +24,8 @@ func pubsubChannels() []scenario {
 	}
 }
 
-// unknownChannelName: the caller of Subscribe is told at once, once, and can go on with
-// another channel.
+// unknownChannelName: the caller of Subscribe is told at once, once, and can go on with another
+// channel.
 func unknownChannelName(t *testing.T) {
 	const forbidden = "/event/Forbidden__e"
 	l := lab.New(t)
@@ -75,8 +75,8 @@ func unknownChannelName(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// channelChanged: a request on the stream names another channel, or the first one
-// names none. A client of ours sends no such thing, and would end if it did.
+// channelChanged: a request on the stream names another channel, or the first one names none. A
+// client of ours sends no such thing, and would end if it did.
 func channelChanged(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -155,8 +155,8 @@ func channelOfManyKinds(t *testing.T) {
 	closeStreams(l)
 }
 
-// permissionRemoved: it may be a mistake that an administrator takes back, within the
-// 10 minutes in which such changes show.
+// permissionRemoved: it may be a mistake that an administrator takes back, within the 10 minutes in
+// which such changes show.
 func permissionRemoved(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()

@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// skewed is the org's HTTP with Date headers that have moved on while our
-// monotonic clock stood still: a suspended laptop, a paused VM.
+// skewed is the org's HTTP with Date headers that have moved on while our monotonic clock stood
+// still: a suspended laptop, a paused VM.
 type skewed struct {
 	base  http.RoundTripper
 	ahead atomic.Int64
@@ -29,10 +29,9 @@ func (s *skewed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// A machine is suspended for five days. All that the channel retained has aged out,
-// events among it that nobody got. Awake, the client logs in anew (its session has
-// timed out), hears the time from Salesforce, and is told that its id is stale: that
-// is a Gap, and FallbackFail ends it.
+// A machine is suspended for five days. All that the channel retained has aged out, events among it
+// that nobody got. Awake, the client logs in anew (its session has timed out), hears the time from
+// Salesforce, and is told that its id is stale: that is a Gap, and FallbackFail ends it.
 func TestADaysLongSleepOfTheComputerIsAGap(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -29,8 +29,7 @@ func backlog(t *testing.T, opts ...sfstream.Option) (*lab.Lab, []sfstreamtest.Ev
 	return l, events
 }
 
-// restarted ends a program and starts it again. The marker is at an event, and the
-// next one comes.
+// restarted ends a program and starts it again. The marker is at an event, and the next one comes.
 func restarted(l *lab.Lab, last sfstreamtest.Event, next ...int) {
 	l.T.Helper()
 	closeStreams(l)
@@ -44,8 +43,8 @@ func restarted(l *lab.Lab, last sfstreamtest.Event, next ...int) {
 	finishStream(l, lab.Orders)
 }
 
-// closeWithHandler: the end comes from elsewhere, while a body is at work. What it
-// does is finished, and counts.
+// closeWithHandler: the end comes from elsewhere, while a body is at work. What it does is
+// finished, and counts.
 func closeWithHandler(t *testing.T) {
 	l, events := backlog(t)
 	closed := make(chan error)
@@ -101,8 +100,8 @@ func ctxEndsWithHandler(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// closeWithAcks: what is acked counts up to the first that is not, and acks that come
-// after the end do nothing.
+// closeWithAcks: what is acked counts up to the first that is not, and acks that come after the end
+// do nothing.
 func closeWithAcks(t *testing.T) {
 	l, events := backlog(t, sfstream.WithAck(sfstream.AckManual))
 	var taken []*sfstream.Message

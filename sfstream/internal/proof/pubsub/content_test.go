@@ -48,8 +48,8 @@ func TestATokenInATrailerIsNotPrinted(t *testing.T) {
 	})
 }
 
-// A sandbox is refreshed: the same user logs in to a new org, with another id. Its
-// positions are not those of the old one.
+// A sandbox is refreshed: the same user logs in to a new org, with another id. Its positions are
+// not those of the old one.
 func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -113,8 +113,8 @@ func TestEventsOfAnotherOrgAreNotSavedAsThisOnes(t *testing.T) {
 	})
 }
 
-// GetSchema is down for an hour while a channel has a backlog: what is delivered
-// counts against the org's daily allocation (10,000 of a Developer Edition).
+// GetSchema is down for an hour while a channel has a backlog: what is delivered counts against the
+// org's daily allocation (10,000 of a Developer Edition).
 func TestAChannelThatWaitsForItsSchemaSparesTheAllocation(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

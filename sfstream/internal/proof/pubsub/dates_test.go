@@ -11,9 +11,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// The last event that was handled has a CreatedDate that its publisher wrote wrongly:
-// some hours ahead. The program then changes to the other API. What was published
-// meanwhile, with true dates, is not older than the marker.
+// The last event that was handled has a CreatedDate that its publisher wrote wrongly: some hours
+// ahead. The program then changes to the other API. What was published meanwhile, with true dates,
+// is not older than the marker.
 func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

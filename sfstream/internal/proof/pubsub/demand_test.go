@@ -30,9 +30,9 @@ func pubsubDemand() []scenario {
 	}
 }
 
-// demandAboveTheCap: a server that counts less than it is asked for, silently or as
-// an error, gets no request that it would clamp, and never makes a client wait for
-// events that it believes to have asked for.
+// demandAboveTheCap: a server that counts less than it is asked for, silently or as an error, gets
+// no request that it would clamp, and never makes a client wait for events that it believes to have
+// asked for.
 func demandAboveTheCap(t *testing.T) {
 	for _, opts := range [][]sfstreamtest.Option{nil, {sfstreamtest.WithOverflowError()}, {sfstreamtest.WithCreditCap(60)}} {
 		l := lab.New(t, opts...)
@@ -77,8 +77,8 @@ func demandOfNone(t *testing.T) {
 	}
 }
 
-// slowHandlerIdleClose: a body that takes longer than a stream lives without demand,
-// again and again, with nothing waiting and with something.
+// slowHandlerIdleClose: a body that takes longer than a stream lives without demand, again and
+// again, with nothing waiting and with something.
 func slowHandlerIdleClose(t *testing.T) {
 	l := lab.New(t)
 	l.Follow(sfstream.WithPrefetch(1))
@@ -117,8 +117,8 @@ func slowHandlerIdleClose(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// responsesOfAllSizes: the events of one request come in as many responses as the
-// server likes, with empty ones between them.
+// responsesOfAllSizes: the events of one request come in as many responses as the server likes,
+// with empty ones between them.
 func responsesOfAllSizes(t *testing.T) {
 	const events, size = 400, 32 << 10
 	payload := bytes.Repeat([]byte{0}, size)
@@ -201,8 +201,8 @@ func slowConsumer(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// noStreamLeft: a connection carries so many streams and no more (1,000 at Salesforce).
-// gRPC waits for one without a word; the client opens another connection.
+// noStreamLeft: a connection carries so many streams and no more (1,000 at Salesforce). gRPC waits
+// for one without a word; the client opens another connection.
 func noStreamLeft(t *testing.T) {
 	l, channels, more := fullConnection(t)
 	want := make(map[string][]int)
@@ -225,8 +225,8 @@ func noStreamLeft(t *testing.T) {
 	finishStream(l, more)
 }
 
-// schemaOnAFullConnection: the streams that take all the room there is for calls do
-// not keep the client from asking for a schema.
+// schemaOnAFullConnection: the streams that take all the room there is for calls do not keep the
+// client from asking for a schema.
 func schemaOnAFullConnection(t *testing.T) {
 	l, channels, _ := fullConnection(t)
 	l.Must(l.DefineEvent(channels[0], lab.Schema("Lab__e", `{"name":"New__c","type":["null","string"],"default":null}`)))
@@ -240,8 +240,8 @@ func schemaOnAFullConnection(t *testing.T) {
 	finishStream(l, channels[0])
 }
 
-// fullConnection is a client that follows as many channels as its connection has
-// room for, and one channel more. They have one schema, which is known.
+// fullConnection is a client that follows as many channels as its connection has room for, and one
+// channel more. They have one schema, which is known.
 func fullConnection(t *testing.T) (l *lab.Lab, channels []string, more string) {
 	const most = 10
 	l = lab.New(t, sfstreamtest.WithMaxStreams(most))

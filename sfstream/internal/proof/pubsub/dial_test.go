@@ -17,8 +17,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// The Pub/Sub API is down. How often a client dials must not depend on how many
-// channels it follows: they share the connection.
+// The Pub/Sub API is down. How often a client dials must not depend on how many channels it
+// follows: they share the connection.
 func TestDialsAreNotMultiplied(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -39,8 +39,8 @@ func TestDialsAreNotMultiplied(t *testing.T) {
 					s.Define(fmt.Sprintf("/event/C%d__e", i))
 				}
 				lab.Must(t, c.Close())
-				// All channels of a program that starts while the API is down: each Subscribe
-				// tries for 30 s.
+				// All channels of a program that starts while the API is down: each Subscribe tries
+				// for 30 s.
 				c = s.StartFromOldest(sfstream.WithPubSubDialOptions(grpc.WithContextDialer(refused)))
 				for i := range n {
 					go c.Subscribe(t.Context(), fmt.Sprintf("/event/C%d__e", i))

@@ -25,8 +25,8 @@ func pubsubFlows() []scenario {
 	}
 }
 
-// loginFlowsAndErrors: what ends a client and what is only retried, for a client that
-// needs a new token while it follows a channel.
+// loginFlowsAndErrors: what ends a client and what is only retried, for a client that needs a new
+// token while it follows a channel.
 func loginFlowsAndErrors(t *testing.T) {
 	flows := map[string]func(a sfstreamtest.Account) authenticator.Authenticator{
 		"password": func(a sfstreamtest.Account) authenticator.Authenticator {
@@ -74,8 +74,8 @@ func loginFlowsAndErrors(t *testing.T) {
 	}
 }
 
-// rotatedTokenReused: somebody uses a refresh token that was rotated away. Salesforce
-// takes it for a theft and revokes all there is.
+// rotatedTokenReused: somebody uses a refresh token that was rotated away. Salesforce takes it for
+// a theft and revokes all there is.
 func rotatedTokenReused(t *testing.T) {
 	l := lab.New(t, sfstreamtest.WithRefreshRotation())
 	a := l.Account()
@@ -111,8 +111,8 @@ func rotatedTokenReused(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// instanceMovedStream: the org is elsewhere after a login. An address that was kept
-// would have the new token refused.
+// instanceMovedStream: the org is elsewhere after a login. An address that was kept would have the
+// new token refused.
 func instanceMovedStream(t *testing.T) {
 	l := lab.New(t)
 	var mu sync.Mutex

@@ -25,8 +25,8 @@ func pubsubLogins() []scenario {
 	}
 }
 
-// badTokenAtFirstRecv: the call is accepted, and only what is received first says
-// that the token is bad. By then Subscribe has returned.
+// badTokenAtFirstRecv: the call is accepted, and only what is received first says that the token is
+// bad. By then Subscribe has returned.
 func badTokenAtFirstRecv(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(0)
@@ -131,8 +131,8 @@ func reauthKeepsFailing(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// malformedHeaders: credentials that are another org's are a token that is refused
-// and again refused. Malformed ones are refused at Open.
+// malformedHeaders: credentials that are another org's are a token that is refused and again
+// refused. Malformed ones are refused at Open.
 func malformedHeaders(t *testing.T) {
 	for _, test := range []struct {
 		what   string

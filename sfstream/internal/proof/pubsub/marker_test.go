@@ -9,9 +9,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// Unsubscribe waits for the goodbye of its session. Another goroutine subscribes to
-// the channel meanwhile, handles events and has them saved. Then Unsubscribe's last
-// save comes.
+// Unsubscribe waits for the goodbye of its session. Another goroutine subscribes to the channel
+// meanwhile, handles events and has them saved. Then Unsubscribe's last save comes.
 func TestUnsubscribeTakesNoMarkerBack(t *testing.T) {
 	t.Run("cometd/cometd/", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -31,8 +31,8 @@ func TestADeadConnectionIsTriedAgainBeforeTheReconnectTimeout(t *testing.T) {
 	})
 }
 
-// A body is slow, and the server does not end a stream without demand: rule 8, "a
-// slow loop body costs nothing but time".
+// A body is slow, and the server does not end a stream without demand: rule 8, "a slow loop body
+// costs nothing but time".
 func TestASlowBodyIsNoOutage(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -53,8 +53,8 @@ func TestASlowBodyIsNoOutage(t *testing.T) {
 	})
 }
 
-// A handler fails and is to be tried again in an hour. The channel is unsubscribed
-// and followed again: nothing is left to wait for.
+// A handler fails and is to be tried again in an hour. The channel is unsubscribed and followed
+// again: nothing is left to wait for.
 func TestRunForgetsTheRetriesOfARemovedChannel(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// A server sends more than it was asked for, and a loop body is slow. WithPrefetch
-// bounds memory: what is not asked for can wait in the transport.
+// A server sends more than it was asked for, and a loop body is slow. WithPrefetch bounds memory:
+// what is not asked for can wait in the transport.
 func TestWhatWasNotAskedForIsBounded(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -43,8 +43,8 @@ func TestWhatWasNotAskedForIsBounded(t *testing.T) {
 	})
 }
 
-// AckManual: acks from other goroutines at random, also during Unsubscribe, Close and
-// after; several consumers. Nothing is lost, no marker passes what is not acked.
+// AckManual: acks from other goroutines at random, also during Unsubscribe, Close and after;
+// several consumers. Nothing is lost, no marker passes what is not acked.
 func TestRandomManual(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprintf("%d/pubsub/", seed), func(t *testing.T) {

@@ -15,9 +15,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// TestPubSub plays what servers of the Pub/Sub API do, each scenario in a bubble of
-// its own. Its test proves what the client makes of it: which messages come, and how
-// often it subscribes and logs in meanwhile.
+// TestPubSub plays what servers of the Pub/Sub API do, each scenario in a bubble of its own. Its
+// test proves what the client makes of it: which messages come, and how often it subscribes and
+// logs in meanwhile.
 func TestPubSub(t *testing.T) {
 	scenarios := slices.Concat(
 		pubsubLogins(), pubsubFlows(), pubsubDemand(), pubsubReplay(), pubsubRepeats(), pubsubTrouble(), pubsubChannels(), pubsubSchemas(),
@@ -29,15 +29,15 @@ func TestPubSub(t *testing.T) {
 	}
 }
 
-// endStreams is EndStreams, once the client has heard of it: what is published now
-// does not go over the old streams.
+// endStreams is EndStreams, once the client has heard of it: what is published now does not go over
+// the old streams.
 func endStreams(l *lab.Lab, channel, code string) {
 	l.EndStreams(channel, code)
 	synctest.Wait()
 }
 
-// expectCalls expects how often the orders were subscribed to, and how often a client
-// logged in, so far.
+// expectCalls expects how often the orders were subscribed to, and how often a client logged in, so
+// far.
 func expectCalls(l *lab.Lab, subscribes, logins int) {
 	l.T.Helper()
 	synctest.Wait()
@@ -46,8 +46,8 @@ func expectCalls(l *lab.Lab, subscribes, logins int) {
 	}
 }
 
-// expectPositions expects how the streams of a channel began: the preset, or the
-// event that the stream resumed after.
+// expectPositions expects how the streams of a channel began: the preset, or the event that the
+// stream resumed after.
 func expectPositions(l *lab.Lab, channel string, want ...position) {
 	l.T.Helper()
 	synctest.Wait()
@@ -68,8 +68,8 @@ var latest, earliest = position{preset: "LATEST"}, position{preset: "EARLIEST"}
 // after is the position behind a replay id.
 func after(id []byte) position { return position{"CUSTOM", string(id)} }
 
-// subscribeWaits are the times between Subscribe calls of the orders, from the call
-// with this index on.
+// subscribeWaits are the times between Subscribe calls of the orders, from the call with this index
+// on.
 func subscribeWaits(l *lab.Lab, from int) (waits []time.Duration) {
 	calls := l.Subscribes(lab.Orders)
 	for i := from + 1; i < len(calls); i++ {
@@ -78,8 +78,8 @@ func subscribeWaits(l *lab.Lab, from int) (waits []time.Duration) {
 	return waits
 }
 
-// finishStream uses the client once more after all that happened to it, and ends it.
-// Nothing stays behind at the server.
+// finishStream uses the client once more after all that happened to it, and ends it. Nothing stays
+// behind at the server.
 func finishStream(l *lab.Lab, channel string) {
 	l.T.Helper()
 	l.ExpectStillWorks(channel)
@@ -99,8 +99,8 @@ func closeStreams(l *lab.Lab) {
 	}
 }
 
-// grpcWire sees what goes over streams, and may change it: what a client of ours
-// would never send, and what only few servers do.
+// grpcWire sees what goes over streams, and may change it: what a client of ours would never send,
+// and what only few servers do.
 type grpcWire struct {
 	open     func(ctx context.Context) context.Context // what a call begins with
 	request  func(r *eventbus.FetchRequest)

@@ -10,9 +10,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// A hook drops channels that cannot be followed. The password has changed; streams
-// end in the course of an hour, as Salesforce closes them. Each sends the password
-// that was rejected once more: Salesforce locks a user after 3 to 10.
+// A hook drops channels that cannot be followed. The password has changed; streams end in the
+// course of an hour, as Salesforce closes them. Each sends the password that was rejected once
+// more: Salesforce locks a user after 3 to 10.
 func TestDroppedChannelsRepeatNoRejectedLogin(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -29,8 +29,8 @@ func pubsubReplay() []scenario {
 	}
 }
 
-// keepaliveIDs: the id of a keepalive lies ahead of all events. It is stored, but not
-// before what came earlier is handled.
+// keepaliveIDs: the id of a keepalive lies ahead of all events. It is stored, but not before what
+// came earlier is handled.
 func keepaliveIDs(t *testing.T) {
 	l := lab.New(t)
 	var mu sync.Mutex
@@ -243,8 +243,8 @@ func routingDelay(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// droppedBeforeAnyResponse: there is no id yet to resume after. "New" once more would
-// skip what came meanwhile.
+// droppedBeforeAnyResponse: there is no id yet to resume after. "New" once more would skip what
+// came meanwhile.
 func droppedBeforeAnyResponse(t *testing.T) {
 	l := lab.New(t)
 	l.PublishOrders(0)

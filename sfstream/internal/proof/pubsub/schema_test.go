@@ -11,8 +11,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// pubsubSchemas is about the schemas that events are written with, and events that
-// cannot be read.
+// pubsubSchemas is about the schemas that events are written with, and events that cannot be read.
 func pubsubSchemas() []scenario {
 	return []scenario{
 		{name: "schemas_interleaved", run: schemasInterleaved},
@@ -28,8 +27,8 @@ func withNew(avroType string) string {
 	return lab.Schema("Order__e", `{"name":"New__c","type":["null","`+avroType+`"],"default":null}`)
 }
 
-// schemasInterleaved: fields come and change their type. Each event is read with the
-// schema that it was written with, whatever the channel's is by then.
+// schemasInterleaved: fields come and change their type. Each event is read with the schema that it
+// was written with, whatever the channel's is by then.
 func schemasInterleaved(t *testing.T) {
 	schemas := []string{lab.Schema("Order__e"), withNew("string"), withNew("double"), withNew("boolean")}
 	values := []any{nil, "text", 2.5, true}
@@ -72,8 +71,8 @@ func schemasInterleaved(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// kinds are the events of a channel of several objects, one of which changes: a field
-// moves the bits of the others, or another type comes.
+// kinds are the events of a channel of several objects, one of which changes: a field moves the
+// bits of the others, or another type comes.
 var kinds = []struct {
 	object  string
 	fields  []sfstreamtest.Field
@@ -127,8 +126,8 @@ func expectKind(l *lab.Lab, m *sfstream.Message, n int) {
 	}
 }
 
-// schemasInAResponse: the events of one response are of several objects and schemas, in
-// any order. The channel has no schema of its own.
+// schemasInAResponse: the events of one response are of several objects and schemas, in any order.
+// The channel has no schema of its own.
 func schemasInAResponse(t *testing.T) {
 	const events = 60
 	for _, most := range []int{1, 7, 100} {
@@ -148,8 +147,8 @@ func schemasInAResponse(t *testing.T) {
 	}
 }
 
-// getSchemaFailsInAResponse: what fails for a while holds what is behind it and skips
-// nothing. What fails for good is the error of its messages alone.
+// getSchemaFailsInAResponse: what fails for a while holds what is behind it and skips nothing. What
+// fails for good is the error of its messages alone.
 func getSchemaFailsInAResponse(t *testing.T) {
 	const events = 40
 	for _, test := range []struct {
@@ -181,8 +180,8 @@ func getSchemaFailsInAResponse(t *testing.T) {
 	}
 }
 
-// getSchemaFails: what can pass holds the channel at the event. What cannot is the
-// error of its messages: the stream goes on, which our delivery contract wants.
+// getSchemaFails: what can pass holds the channel at the event. What cannot is the error of its
+// messages: the stream goes on, which our delivery contract wants.
 func getSchemaFails(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
@@ -220,8 +219,8 @@ func getSchemaFails(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// undecodablePayload: an event that nobody can read is in the way of no other, and
-// does not come again.
+// undecodablePayload: an event that nobody can read is in the way of no other, and does not come
+// again.
 func undecodablePayload(t *testing.T) {
 	l := lab.New(t)
 	good := l.Payload(1)

@@ -32,8 +32,8 @@ func slowly() sfstream.Option {
 
 const datedSchema = `{"type":"record","name":"Dated__e","fields":[{"name":"CreatedDate","type":"long","doc":"CreatedDate:DateTime"},{"name":"CreatedById","type":"string"},{"name":"N__c","type":["null","double"],"default":null}]}`
 
-// ReplaySince(T), and a deploy in the middle of what is skipped: what is older than T
-// by a day is not wanted after it either.
+// ReplaySince(T), and a deploy in the middle of what is skipped: what is older than T by a day is
+// not wanted after it either.
 func TestSkippingOutlivesARestart(t *testing.T) {
 	for _, how := range []string{"since", "new"} {
 		t.Run(how+"/pubsub/", func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// The login goes to a node whose clock is five hours fast (or through a proxy that
-// writes its own Date). The program wants new events. Later Dates are right.
+// The login goes to a node whose clock is five hours fast (or through a proxy that writes its own
+// Date). The program wants new events. Later Dates are right.
 func TestAFastFirstDateSkipsNothing(t *testing.T) {
 	for _, how := range []string{"reconnect", "restart"} {
 		t.Run(how+"/pubsub/", func(t *testing.T) {

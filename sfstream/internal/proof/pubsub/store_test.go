@@ -9,9 +9,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// A disk hangs (NFS, a full or broken volume: an fsync that does not return, which
-// Bolt cannot interrupt). Rule 3: a failing store is logged, and ends the client
-// after 5 minutes.
+// A disk hangs (NFS, a full or broken volume: an fsync that does not return, which Bolt cannot
+// interrupt). Rule 3: a failing store is logged, and ends the client after 5 minutes.
 func TestAStoreThatHangsIsTold(t *testing.T) {
 	t.Run("pubsub", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// pubsubTrouble is about streams, connections and servers that break, and about
-// servers that want to be left alone.
+// pubsubTrouble is about streams, connections and servers that break, and about servers that want
+// to be left alone.
 func pubsubTrouble() []scenario {
 	return []scenario{
 		{name: "half_open", run: halfOpen},
@@ -25,8 +25,8 @@ func pubsubTrouble() []scenario {
 	}
 }
 
-// halfOpen: nothing comes any more, and no error either. Salesforce promises a
-// keepalive within 270 s.
+// halfOpen: nothing comes any more, and no error either. Salesforce promises a keepalive within 270
+// s.
 func halfOpen(t *testing.T) {
 	l := lab.New(t)
 	l.Follow()
@@ -67,8 +67,8 @@ func noKeepalives(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// deliveryLimit: the allocation of 24 hours is used up. Asking again does not help,
-// and what waits is retained for longer.
+// deliveryLimit: the allocation of 24 hours is used up. Asking again does not help, and what waits
+// is retained for longer.
 func deliveryLimit(t *testing.T) {
 	const code = "subscription.limit.exceeded"
 	l := lab.New(t)
@@ -123,8 +123,8 @@ func rateLimiter(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// brokenStreams: errors of what stands before the bus. They have no trailers, and a
-// stream that was of use begins the back-off anew.
+// brokenStreams: errors of what stands before the bus. They have no trailers, and a stream that was
+// of use begins the back-off anew.
 func brokenStreams(t *testing.T) {
 	for _, code := range []string{
 		"UNAVAILABLE", "INTERNAL", "UNAVAILABLE: HTTP/2 server reset the stream", "UNKNOWN: upstream sent no trailers", "CANCELLED: proxy",
@@ -202,8 +202,8 @@ func goawayRestartMaintenance(t *testing.T) {
 	finishStream(l, lab.Orders)
 }
 
-// internalUnavailable: INTERNAL, and the code in the trailer means something else. A
-// bus that is down is given 5 s.
+// internalUnavailable: INTERNAL, and the code in the trailer means something else. A bus that is
+// down is given 5 s.
 func internalUnavailable(t *testing.T) {
 	l := lab.New(t)
 	l.Follow(lab.Doubling())

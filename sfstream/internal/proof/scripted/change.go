@@ -38,8 +38,8 @@ func ChangeNumber(raw []byte) int {
 	return n
 }
 
-// ExpectChanges receives and acks the changes with these numbers, in this order. Each
-// has an hour to come.
+// ExpectChanges receives and acks the changes with these numbers, in this order. Each has an hour
+// to come.
 func ExpectChanges(t *testing.T, c *sfstream.Client, numbers ...int) {
 	t.Helper()
 	for _, want := range numbers {
@@ -51,8 +51,8 @@ func ExpectChanges(t *testing.T, c *sfstream.Client, numbers ...int) {
 	}
 }
 
-// now is the value of an enriched field: another one at each delivery, but where the
-// event can only be known by its bytes.
+// now is the value of an enriched field: another one at each delivery, but where the event can only
+// be known by its bytes.
 func (e AccountChange) now() string {
 	if e.Unreadable {
 		return "fixed"
@@ -109,8 +109,8 @@ func (e AccountChange) JSON() string {
 		lab.AllChanges, entity, e.record(), e.Tx, e.Seq, e.At.UnixMilli(), e.ID, e.now(), e.ID)
 }
 
-// ChangeJSON is a change whose number is its replay id, alone in its transaction, as a
-// Bayeux message.
+// ChangeJSON is a change whose number is its replay id, alone in its transaction, as a Bayeux
+// message.
 func ChangeJSON(id int, at time.Time) string {
 	return AccountChange{N: id, ID: uint64(id), At: at, Tx: fmt.Sprint("tx", id), Seq: 1}.JSON()
 }

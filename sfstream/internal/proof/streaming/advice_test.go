@@ -14,8 +14,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// A Save is under way and hangs when the channel is unsubscribed and subscribed
-// again.
+// A Save is under way and hangs when the channel is unsubscribed and subscribed again.
 func TestSubscribeResumesAtWhatIsBeingSaved(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		l := lab.NewStreaming(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// A channel that is not accepted yet stands first in the link. What the session is
-// told is its answer, and not the end of the others.
+// A channel that is not accepted yet stands first in the link. What the session is told is its
+// answer, and not the end of the others.
 func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		s := &scripted.Org{}
@@ -51,8 +51,8 @@ func TestADeniedSessionEndsNoChannelThatWasAccepted(t *testing.T) {
 	})
 }
 
-// A session of new events has received an event and holds it when it breaks. The
-// event is misdated, and not skipped for that in the next session.
+// A session of new events has received an event and holds it when it breaks. The event is misdated,
+// and not skipped for that in the next session.
 func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		const ch = "/event/Lab__e"
@@ -85,8 +85,7 @@ func TestAHeldEventIsNewWhateverItsDate(t *testing.T) {
 	})
 }
 
-// The reply to a subscribe is missing in a list of replies: the server may follow
-// the channel.
+// The reply to a subscribe is missing in a list of replies: the server may follow the channel.
 func TestAMissingReplyIsALostOne(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		s := &scripted.Org{}

@@ -23,8 +23,8 @@ func streamingCalls() []scenario {
 	}
 }
 
-// unsubscribeRace: events that the server has queued before an unsubscribe arrive
-// behind it. They count as never received.
+// unsubscribeRace: events that the server has queued before an unsubscribe arrive behind it. They
+// count as never received.
 func unsubscribeRace(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
@@ -71,8 +71,8 @@ func manualAckCrash(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// concurrentSubscribeUnsubscribe: channels come and go on several goroutines, and
-// one that stays gets all.
+// concurrentSubscribeUnsubscribe: channels come and go on several goroutines, and one that stays
+// gets all.
 func concurrentSubscribeUnsubscribe(t *testing.T) {
 	const goroutines, rounds = 8, 20
 	l := lab.NewStreaming(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// streamingConnects are about the connect: what comes with its reply, when that
-// comes, and what is lost with it.
+// streamingConnects are about the connect: what comes with its reply, when that comes, and what is
+// lost with it.
 func streamingConnects() []scenario {
 	return []scenario{
 		{name: "happy_pushtopic", run: happyPushTopic},
@@ -50,8 +50,7 @@ func happyPushTopic(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// noAdviceSteady: after the first reply none has advice. What the first one said
-// stays good.
+// noAdviceSteady: after the first reply none has advice. What the first one said stays good.
 func noAdviceSteady(t *testing.T) {
 	l := lab.NewStreaming(t, sfstreamtest.WithHold(45*time.Second))
 	l.FollowTopic()
@@ -128,8 +127,8 @@ func eventInSubscribeReply(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// lossyReply is a test of connect replies that are lost, although the server
-// believes that it has sent their events.
+// lossyReply is a test of connect replies that are lost, although the server believes that it has
+// sent their events.
 func lossyReply(fault func(l *lab.Lab)) func(t *testing.T) {
 	return func(t *testing.T) {
 		l := lab.NewStreaming(t)

@@ -112,8 +112,8 @@ func cookieExpiry(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// lbCookieIdle: a channel is quiet for hours, and the load balancer's cookie runs
-// out. That is normal.
+// lbCookieIdle: a channel is quiet for hours, and the load balancer's cookie runs out. That is
+// normal.
 func lbCookieIdle(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()

@@ -14,10 +14,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// TestLostConnectBehindEarlyEvents: of a channel that is set to "new" beside a held
-// connect an event comes with the reply to the subscription. It is let go after a
-// while. Then the connect is lost, and all comes again: nothing that is new may count
-// as old, also after a restart.
+// TestLostConnectBehindEarlyEvents: of a channel that is set to "new" beside a held connect an
+// event comes with the reply to the subscription. It is let go after a while. Then the connect is
+// lost, and all comes again: nothing that is new may count as old, also after a restart.
 func TestLostConnectBehindEarlyEvents(t *testing.T) {
 	written := func(id int, at time.Time) string { // by a publisher whose clock is wrong
 		return fmt.Sprintf(`{"channel":"/event/Order__e","data":{"schema":"S","payload":{"CreatedDate":%q,"N":"001N%09dEAAAA"},"event":{"replayId":%d,"EventUuid":"7c1b2c3d-0000-4000-8000-%012d"}}}`,

@@ -10,8 +10,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// While a call is under way all events are held: the session asks for no more than
-// there is room for.
+// While a call is under way all events are held: the session asks for no more than there is room
+// for.
 func TestWhatIsHeldDuringACallIsBounded(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		s := &scripted.Org{}

@@ -14,8 +14,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// streamingLogins are about tokens: those that are refused, and those that are not,
-// whatever the server says.
+// streamingLogins are about tokens: those that are refused, and those that are not, whatever the
+// server says.
 func streamingLogins() []scenario {
 	return []scenario{
 		{name: "auth_revoked_connect", run: authRevokedConnect},
@@ -27,8 +27,7 @@ func streamingLogins() []scenario {
 	}
 }
 
-// eitherStatus runs a scenario of an error that comes with HTTP status 200 or with
-// its own.
+// eitherStatus runs a scenario of an error that comes with HTTP status 200 or with its own.
 func eitherStatus(t *testing.T, run func(l *lab.Lab)) {
 	for _, opts := range [][]sfstreamtest.Option{nil, {sfstreamtest.WithCometDHTTPStatus()}} {
 		run(lab.NewStreaming(t, opts...))

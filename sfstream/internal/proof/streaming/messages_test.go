@@ -22,8 +22,8 @@ func streamingMessages() []scenario {
 	}
 }
 
-// expectCheckpoint expects that a program that is ended and started again gets what
-// came after an event, and nothing before.
+// expectCheckpoint expects that a program that is ended and started again gets what came after an
+// event, and nothing before.
 func expectCheckpoint(l *lab.Lab, channel string, last sfstreamtest.Event, putNext func(), number int) {
 	l.T.Helper()
 	l.Must(l.Client.Close())

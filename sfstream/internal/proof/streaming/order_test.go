@@ -10,9 +10,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// overtaking is a server that writes event 1 into the held connect, whose reply is
-// slow, and event 2 into the reply to the next subscribe. lost: the slow reply is
-// cut in the end, else it comes.
+// overtaking is a server that writes event 1 into the held connect, whose reply is slow, and event
+// 2 into the reply to the next subscribe. lost: the slow reply is cut in the end, else it comes.
 func overtakingOrg(lost bool, after *string) *scripted.Org {
 	s := &scripted.Org{}
 	s.Answer = func(r *http.Request, kind string, n int, msgs []scripted.Message) (*http.Response, error) {

@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// streamingReplay are about replay ids: those that are refused, large ones, those
-// that go back, and many.
+// streamingReplay are about replay ids: those that are refused, large ones, those that go back, and
+// many.
 func streamingReplay() []scenario {
 	return []scenario{
 		{name: "replay_invalid_first", run: replayInvalidFirst},
@@ -115,8 +115,8 @@ func replayInvalidOnResubscribe(t *testing.T) {
 	replayInvalidThenBusy(t)
 }
 
-// replayInvalidThenBusy: from the fallback to new events on nothing is lost either,
-// however long it takes until the server takes the subscription.
+// replayInvalidThenBusy: from the fallback to new events on nothing is lost either, however long it
+// takes until the server takes the subscription.
 func replayInvalidThenBusy(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic(sfstream.WithReplayFallback(sfstream.FallbackNew), lab.Doubling())
@@ -139,9 +139,9 @@ func replayInvalidThenBusy(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// replayAgedIdle: a channel was followed, and quiet for longer than the retention.
-// Its last id is not known any more, and nothing is missing; but that nobody can know,
-// as the server could have been seeking: it is told as possible, and nothing ends.
+// replayAgedIdle: a channel was followed, and quiet for longer than the retention. Its last id is
+// not known any more, and nothing is missing; but that nobody can know, as the server could have
+// been seeking: it is told as possible, and nothing ends.
 func replayAgedIdle(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()

@@ -12,8 +12,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-// streamingSessions are about sessions that the server has forgotten, and those
-// that the client keeps or gives up.
+// streamingSessions are about sessions that the server has forgotten, and those that the client
+// keeps or gives up.
 func streamingSessions() []scenario {
 	return []scenario{
 		{name: "unknown_client_connect", run: unknownClientConnect},
@@ -45,8 +45,8 @@ func unknownClientConnect(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// unknownClientSubscribe: the caller of Subscribe sees success, with or without
-// advice, in a new session and in one that has other channels.
+// unknownClientSubscribe: the caller of Subscribe sees success, with or without advice, in a new
+// session and in one that has other channels.
 func unknownClientSubscribe(t *testing.T) {
 	for _, opts := range [][]sfstreamtest.Option{nil, {sfstreamtest.WithUnknownClientAdvice()}} {
 		l := lab.NewStreaming(t, opts...)
@@ -155,8 +155,8 @@ func queueFull(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// adviceNonePlain: connects that are told not to retry, for a reason that nobody
-// knows. It may pass; when nothing else has been said for ten minutes, it is final.
+// adviceNonePlain: connects that are told not to retry, for a reason that nobody knows. It may
+// pass; when nothing else has been said for ten minutes, it is final.
 func adviceNonePlain(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()
@@ -206,8 +206,8 @@ func adviceHandshakeLoop(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// adviceHandshakeLoopWithEvents: each session brings an event before its connect
-// fails. Only a connect that succeeds ends the back-off.
+// adviceHandshakeLoopWithEvents: each session brings an event before its connect fails. Only a
+// connect that succeeds ends the back-off.
 func adviceHandshakeLoopWithEvents(t *testing.T) {
 	l := lab.NewStreaming(t)
 	l.FollowTopic()

@@ -9,8 +9,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/scripted"
 )
 
-// A load balancer without stickiness: each session brings an event with its first
-// connect, and is unknown to the next one.
+// A load balancer without stickiness: each session brings an event with its first connect, and is
+// unknown to the next one.
 func TestAServerThatForgetsEachSessionIsNotStormed(t *testing.T) {
 	lab.InStreamingBubble(t, func(t *testing.T) {
 		s := &scripted.Org{}

@@ -19,9 +19,9 @@ type scenario struct {
 	run  func(t *testing.T)
 }
 
-// TestStreaming plays what servers of the Streaming API do, each scenario in a bubble of
-// its own. Its test proves what the client makes of it: which messages come, and how
-// often it shakes hands and logs in meanwhile.
+// TestStreaming plays what servers of the Streaming API do, each scenario in a bubble of its own.
+// Its test proves what the client makes of it: which messages come, and how often it shakes hands
+// and logs in meanwhile.
 func TestStreaming(t *testing.T) {
 	// The transport is part of the name: see TransportOf.
 	t.Run("cometd", func(t *testing.T) {
@@ -64,12 +64,12 @@ func finish(l *lab.Lab, channel string) {
 	leave(l)
 }
 
-// awaitForgotten waits until the server has forgotten sessions whose connections
-// were cut. The client's goodbye may have been cut with them.
+// awaitForgotten waits until the server has forgotten sessions whose connections were cut. The
+// client's goodbye may have been cut with them.
 func awaitForgotten(l *lab.Lab) { l.Pass(3 * time.Minute) }
 
-// leave ends the client, which may have ended before. It takes no time, and
-// nothing stays behind at the server.
+// leave ends the client, which may have ended before. It takes no time, and nothing stays behind at
+// the server.
 func leave(l *lab.Lab) {
 	l.T.Helper()
 	lab.Within(l.T, 300*time.Millisecond, func() { _ = l.Client.Close() })
@@ -95,8 +95,7 @@ func waits(l *lab.Lab, kind string, skip int) (waits []time.Duration) {
 	return waits
 }
 
-// wire is an HTTP transport to the org that shows what goes over it, and may
-// change it.
+// wire is an HTTP transport to the org that shows what goes over it, and may change it.
 type wire struct {
 	*http.Transport
 	request  func(r *http.Request)    // before it is sent

@@ -150,8 +150,8 @@ func noSuchChannel(t *testing.T) {
 	finish(l, lab.Orders)
 }
 
-// bulkPartial: after a reconnect one request asks for three channels, and the
-// second one is refused.
+// bulkPartial: after a reconnect one request asks for three channels, and the second one is
+// refused.
 func bulkPartial(t *testing.T) {
 	l := lab.NewStreaming(t)
 	var refused []string
@@ -189,8 +189,8 @@ func bulkPartial(t *testing.T) {
 	finish(l, lab.Topic)
 }
 
-// oversizeRequest: what is asked for after a reconnect does not fit into a request,
-// because the server takes less, or because it takes no more than all servers do.
+// oversizeRequest: what is asked for after a reconnect does not fit into a request, because the
+// server takes less, or because it takes no more than all servers do.
 func oversizeRequest(t *testing.T) {
 	small := sfstreamtest.WithCometDRequestBytes(2000)
 	for _, opts := range [][]sfstreamtest.Option{{small}, {small, sfstreamtest.WithCometDHTTPStatus()}, nil} {
