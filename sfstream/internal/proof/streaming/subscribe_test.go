@@ -208,6 +208,7 @@ func oversizeRequest(t *testing.T) {
 			want[channel] = []int{i}
 		}
 		before := len(l.CometDRequests())
+		l.Pass(10 * time.Second) // so that a connect is under way, which is torn
 		l.DropConnections()
 		for channel, numbers := range want {
 			l.PublishNumbers(channel, numbers...)
