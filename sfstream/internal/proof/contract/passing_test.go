@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -274,6 +275,7 @@ func restError(t *testing.T, kind, code, message string, final bool, least int) 
 	c := s.Client(t, sfstream.WithHooks(sfstream.Hooks{OnLimit: func(e *sfstream.ServerError) { limits++ }}))
 	lab.Must(t, c.Subscribe(t.Context(), "/topic/Lab"))
 	<-time.After(time.Hour)
+	synctest.Wait() // for the hook
 	if err := c.Err(); (err != nil) != final {
 		t.Errorf("the end is %v", err)
 	}
