@@ -40,7 +40,8 @@ func (ch *channel) deliver(messages []Message, provisional bool) (news bool) {
 		ch.groups.delivered()
 	}
 	ch.sub.Push(slab, now)
-	// A proof is about what comes behind the messages, which are still to be handled.
+	// The proof comes after Push, so that the evidence of the slab is the one from before it: the
+	// marker may say the new Live only once these messages are handled.
 	if len(messages) > 0 {
 		ch.proves(&messages[len(messages)-1], now)
 	}
@@ -137,7 +138,7 @@ func (ch *channel) grouped(slab *slab, i int, m *Message, provisional bool, now 
 	g := gs.find(m.ReplayID)
 	if g == nil {
 		if remembered {
-			slab.Duplicate(i) // its group was whole: it is no evidence that another one is
+			slab.Duplicate(i) // of a group that is closed, and sent again: that closes no open group
 			return false
 		}
 		if ch.gap.wentBack(m, p, ch.streams()) {
@@ -172,8 +173,8 @@ func (ch *channel) opened(m *Message) *group {
 	return ch.groups.add(m.ReplayID, m, ch.progress.position.id)
 }
 
-// resent deals with a message of an open group that has come before. What is known from a stored
-// marker is remembered, too, so that it is known when the group is closed.
+// resent deals with a message of an open group that has come before. An event that the group knows
+// from a stored marker only is remembered as well, because the group forgets it when it is closed.
 func (ch *channel) resent(slab *slab, i int, g *group, event recent.Event, remembered bool) {
 	slab.Repeat(i)
 	if g.old {
@@ -199,7 +200,8 @@ func (ch *channel) crowded(g *group) {
 }
 
 // closed moves the position behind a group that is whole, and lets the marker follow when all of it
-// is handled. slab has the last message of the group, unless an earlier one has.
+// is handled. The last message of the group is in slab where g.last is its index; where g.last is
+// negative, it is in a slab that was pushed before.
 func (ch *channel) closed(g *group, slab *slab) {
 	p := &ch.progress
 	p.moveTo(g.id, nil)
@@ -268,7 +270,8 @@ func (ch *channel) quiet(latest []byte, whole bool) {
 		}
 	}
 	ch.sub.Keepalive(latest, ch.evidence(ch.clock.Trusted()))
-	// A connect that was not held, or that had no leave to bring more, says nothing of what comes.
+	// Without whole this says nothing of what comes: the server did not hold the connect, or the
+	// stream had no credit left for it.
 	p.onlyNew = p.onlyNew || whole && (!p.skipping.exact || !p.skipping.before.After(now))
 	p.moveTo(latest, nil)
 }
@@ -313,7 +316,7 @@ func (ch *channel) sessionEnded() {
 		}
 	}
 	if p := &ch.progress; ch.provisional.isBefore(p.position.id) {
-		p.moveTo(ch.provisional.id, nil) // what follows the old events that the server sends again is to come
+		p.moveTo(ch.provisional.id, nil) // old events are sent again: those after the last one are to come
 	}
 	ch.provisional = provisional{}
 	if ch.groups == nil {

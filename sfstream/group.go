@@ -31,7 +31,7 @@ type group struct {
 	from        []byte           // the position when the group was opened: the id before it
 	known       inbox.Identities // the events that were received
 	stored      bool             // known has events of a stored marker
-	old         bool             // the last event that was new was older than the start of the channel
+	old         bool             // its last event that was new to us was older than the start of the channel
 	provisional bool             // it has only come before its turn: other groups may belong before it
 	last        int              // the index of its last event in the present batch; -1: there is none
 
@@ -236,7 +236,8 @@ func (gs *groups) confirm() (whole []*group) {
 	return whole
 }
 
-// first returns the first open group where what is dated before it is older, nil where that is not
+// first returns the first open group if no event that is still to be delivered belongs before it, so
+// that the next session may skip what is dated before the group. It returns nil where that is not
 // known: other groups may belong before a provisional one, and before one that is awaited.
 func (gs *groups) first() *group {
 	if gs == nil || len(gs.open) == 0 || gs.open[0].provisional || gs.awaited != nil {
@@ -245,7 +246,8 @@ func (gs *groups) first() *group {
 	return gs.open[0]
 }
 
-// newest is the newest replay id that the channel has received, where its position is not.
+// newest is the newest replay id that the channel has received: that of the open group of the last
+// event, to which the position has not moved yet, else the position.
 func (gs *groups) newest(position []byte) []byte {
 	if gs != nil && gs.cursor != nil {
 		return gs.cursor.id

@@ -29,7 +29,7 @@ type link struct {
 
 	inSession map[*subscription]*channel // the channels that the present session was asked for
 	creds     *authenticator.Credentials // of the last attempt
-	refused   *token                     // the last token that Salesforce has refused since a session was heard of
+	refused   *token                     // the last token refused; nil: none since a session was last heard of
 	backOff   backoff.BackOff            // reset when a session was of use
 	course    course
 	outage    outage
@@ -49,7 +49,7 @@ type outage struct {
 	failing bool // an attempt has failed: the next failures are told at Debug only
 	parted  bool // the last session was short, and its server ended it politely
 	told    bool // that the link is connected again
-	doubted bool // a session was heard of and failed all the same
+	doubted bool // a session was heard of and failed all the same: an answer proves nothing now
 }
 
 func newLink(r *roster, t transport) *link {

@@ -128,17 +128,20 @@ func (p *progress) skips(m *Message, now time.Time) (skips, first bool) {
 	return true, first
 }
 
-// newFrom notes the first event of a session of new events, where that event leaves no position:
-// when it comes again, it and what follows is new, whatever the dates say.
+// newFrom notes the id of the first event of a session that began at "new", where the position does
+// not move to that event yet: it came before its turn, its group is open, or it could not be queued.
+// A later session that brings the event again skips neither it nor what follows, whatever the dates
+// say.
 func (p *progress) newFrom(id []byte) {
 	if skip := &p.position.skip; p.onlyNew && len(p.position.id) == 0 && len(skip.until) == 0 {
 		skip.until = id
 	}
 }
 
-// olderThan makes the next session skip what is dated before the first event that was received, the
-// one at which the skipping ends. Until that event has a position, the start of the channel alone
-// would let older events through again.
+// olderThan makes the next session skip what is dated before the event id, which is the first one
+// that was received and the one at which the skipping ends. While the position has not moved to that
+// event, the next session begins at the oldest retained event again; skipping by the start of the
+// channel alone, with its margin, would let events through that are older than the event id.
 func (p *progress) olderThan(id []byte, date time.Time) {
 	skip := &p.position.skip
 	if len(p.position.id) == 0 && !skip.before.IsZero() && bytes.Equal(skip.until, id) && date.After(skip.before) {
@@ -156,7 +159,7 @@ func (p *progress) stepBack(newSince time.Time) {
 	}
 }
 
-// isBefore reports whether a decimal id lies behind the position.
+// isBefore reports whether the position is before a decimal id, so that it may move on to it.
 func (p *progress) isBefore(id []byte) bool {
 	return len(p.position.id) == 0 || replayid.Compare(p.position.id, id) < 0
 }

@@ -17,7 +17,7 @@ type roster struct {
 	pubsub transport
 	cometd transport
 
-	mu        sync.Mutex          // life.mu may be taken under it
+	mu        sync.Mutex          // life.mu, channelStatus.mu and Inbox.mu may be taken under it
 	channels  map[string]*channel // by bare channel name
 	links     map[*channel]*link  // of the channels that have joined one and have not ended
 	streaming *link               // follows all channels of the Streaming API; nil: there are none

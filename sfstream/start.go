@@ -144,7 +144,8 @@ func (ch *channel) startingPoint(ctx context.Context, cfg subscribeConfig) (Repl
 // restored returns a stored marker as this release understands it.
 func restored(api string, marker replaystore.Marker) *replaystore.Marker {
 	if api == apiCometD && marker.Followed.IsZero() && len(marker.ReplayID) > 0 {
-		// A release may have saved the marker that still took a quiet server for proof.
+		// An older release may have saved the marker: it took a quiet server for proof, so its Live
+		// says no more than that the channel was followed.
 		marker.Live, marker.Followed = time.Time{}, marker.Live
 	}
 	return &marker

@@ -19,10 +19,10 @@ type Channel[M any] struct {
 	offers   sync.WaitGroup // messages that are offered and neither taken nor withdrawn
 
 	// Inbox.mu guards the rest.
-	removed   bool // nothing of it is handed out or saved any more, as gone tells others
-	queued    int  // messages that wait for a consumer
-	unacked   int  // messages that are handed out and take room: SettleOnAck, and what is held
-	fullSince time.Time
+	removed   bool      // nothing of it is handed out or settled any more, as gone tells others
+	queued    int       // messages that wait for a consumer
+	unacked   int       // messages that are handed out and take room: SettleOnAck, and what is held
+	fullSince time.Time // since when unacked messages take all its room; zero: they do not
 	watermark watermark[M]
 	evidence  Evidence // of what comes next
 	nextDirty *Channel[M]

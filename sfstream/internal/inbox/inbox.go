@@ -193,8 +193,8 @@ func (in *Inbox[M]) pushLocked(s *Slab[M]) {
 	in.more = true
 }
 
-// popLocked takes the next message that waits. It counts as waiting until handOutLocked, start or
-// putBackLocked.
+// popLocked takes the next message that waits. It counts as waiting until handOutLocked or
+// startLocked; putBackLocked leaves it waiting.
 func (in *Inbox[M]) popLocked() (s Slot[M], ok bool) {
 	for n := len(in.back); n > 0; n = len(in.back) {
 		s := in.back[n-1]
@@ -284,7 +284,7 @@ func (in *Inbox[M]) settleLocked(s Slot[M]) {
 	if ch.removed {
 		return
 	}
-	in.giveRoomLocked(s) // also where it is handled: in a Run under SettleOnHandOut
+	in.giveRoomLocked(s) // also if it is handled already: in a Run under SettleOnHandOut it still has room
 	in.handledLocked(s)
 	ch.roomChangedLocked()
 }

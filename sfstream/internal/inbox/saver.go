@@ -16,7 +16,7 @@ import (
 const (
 	saveDelay   = 100 * time.Millisecond // from handling to a Save, at most
 	saveSpacing = 10 * time.Millisecond  // between two Saves, however slow
-	soonSpacing = 50 * time.Millisecond  // the same for consumers that wait often: a sync takes 0.5 ms
+	soonSpacing = 50 * time.Millisecond  // the same for consumers that wait often: the sync of a file takes 0.5 ms
 	saveTimeout = 30 * time.Second       // of one Save
 	storeBroken = 5 * time.Minute        // no Save succeeded for so long, and
 	brokenAfter = 5                      // so many have failed: the client ends
@@ -122,7 +122,7 @@ func (s *saver[M]) scheduleLocked(at time.Time) {
 	}
 	s.due = at
 	if s.timer == nil {
-		// The timer's goroutine is cycle, which ends with its Save; flush waits for it.
+		// The timer's goroutine is cycle, which ends with its Save; Flush waits for it.
 		s.timer = time.AfterFunc(time.Until(at), s.cycle)
 		return
 	}

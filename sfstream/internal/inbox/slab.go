@@ -32,7 +32,7 @@ const (
 	unacked         // handed out, and takes room until it is settled
 	hasID           // its id is one to resume after, once all up to it is handled
 	duplicate       // received before: it has its place in the order already
-	skipped         // in no open group: older than the wanted start, or of a group that was complete
+	skipped         // no group of a mark names it: older than the wanted start, or of a group that was whole
 )
 
 // Slab makes a slab of messages, all of which are to be delivered until Skip, Duplicate or Repeat
@@ -89,7 +89,8 @@ func (s *Slab[M]) Cut(i int) {
 }
 
 // count counts what is to be delivered, and reports whether the slab has a place in the order: one
-// of nothing but duplicates has none. What is handled of a group is always taken down again.
+// of nothing but duplicates has none. One with identities always has: the mark that passes it takes
+// down which messages of an open group are handled, also those that were before.
 func (s *Slab[M]) count() (placed bool) {
 	placed = len(s.identities) > 0
 	for _, is := range s.states {

@@ -10,8 +10,8 @@ const quietSave = time.Hour
 // have unhandled messages and, merged into one slab, the handled ones between two of these: it
 // grows with what is unhandled, not with what came after.
 //
-// Invariant: the message of the head at its index passed is unhandled, and no two neighbours are
-// handled. Inbox.mu guards it.
+// Invariant: the message of the head at its index passed is unhandled, and of two neighbours in the
+// list at least one has unhandled messages. Inbox.mu guards it.
 type watermark[M any] struct {
 	cfg        *Config[M]
 	head, tail *Slab[M]
