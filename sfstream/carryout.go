@@ -124,7 +124,7 @@ func (l *link) resumeMissed() (err error) {
 	return err
 }
 
-// carryOut does what a verdict says, which is of channel f unless that is nil: it tells of the
+// carryOut does what a verdict says, which is of channel ch unless that is nil: it tells of the
 // failure, ends channels that were never accepted, resumes a channel elsewhere, and drops the token
 // where a new login is wanted. It leaves the wait to the caller, and the end by the fatal error. A
 // wait of zero means at once; renewed says that this is because a new login is to come, so that a
@@ -157,7 +157,7 @@ func (l *link) carryOut(v verdict, ch *channel) (wait time.Duration, renewed boo
 	return wait, renewed, fatal
 }
 
-// tell notes a failure, of channel f where a channel is refused, in the status, and tells the log
+// tell notes a failure, of channel ch where a channel is refused, in the status, and tells the log
 // and the hook of it. Of an outage only the first failure is told at Info.
 func (l *link) tell(v verdict, ch *channel) {
 	log, level := l.log, slog.LevelInfo
@@ -197,7 +197,7 @@ func (l *link) tellLimit(err error) {
 	}
 }
 
-// next drops the token where a verdict, of channel f unless that is nil, wants a new login, and
+// next drops the token where a verdict, of channel ch unless that is nil, wants a new login, and
 // says when the next attempt is to come. The fatal error is that of a login budget that is used up,
 // or of a backoff that says stop.
 func (l *link) next(v verdict, ch *channel) (wait time.Duration, renewed bool, fatal error) {

@@ -59,7 +59,7 @@ func (a action) String() string {
 	return [...]string{"retry", "resume", "reauthorize", "fallback", "relocate", "retry slowly", "retry the unknown", "give up"}[a]
 }
 
-// classify says what an error of either transport calls for. Nothing else looks at codes.
+// classify says what an error of either transport calls for. Nothing else decides by codes.
 func classify(err error) action {
 	if err == errReopen {
 		return actionResume

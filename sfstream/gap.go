@@ -80,7 +80,7 @@ func (g *gapEvidence) isBelow(latest, newest []byte, repeats bool) bool {
 		return true
 	}
 	if g.below++; g.below == belowTried {
-		g.miss(true, errReset, "the server has said %d times in a row that its newest replay id lies behind the position, as %s does: %v",
+		g.miss(true, errReset, "the server has said %d times in a row that its newest replay id is before the position, as %s does: %v",
 			belowTried, replayid.Text(latest), errReset)
 	}
 	return true

@@ -8,10 +8,10 @@ import (
 )
 
 // Hooks are functions that the client calls when something happens that a program may want to count
-// or act on. Nil functions are not called. All but [Hooks.OnSaved] run on the goroutine of the
-// connection: they must not block, and must not call [Client.Close], [Client.Subscribe] or
-// [Client.Unsubscribe] other than on a goroutine of their own (go client.Close()). They may be
-// called on several goroutines at once.
+// or act on. Nil functions are not called. They run on the goroutine to which it happens, mostly
+// that of a connection, and several may run at once: they must not block, and must not call
+// [Client.Close], [Client.Subscribe] or [Client.Unsubscribe] other than on a goroutine of their own
+// (go client.Close()).
 type Hooks struct {
 	// OnState is called when a channel's connection has another state. err is why it is waiting or
 	// has ended, else nil.

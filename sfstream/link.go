@@ -54,7 +54,7 @@ type outage struct {
 
 func newLink(r *roster, t transport) *link {
 	l := &link{
-		services: r.services, roster: r, transport: t, backOff: r.cfg.newBackOff(),
+		services: r.services, roster: r, transport: t,
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(r.life.ctx)
@@ -66,6 +66,8 @@ func (l *link) run() {
 	defer l.life.running.Done()
 	defer close(l.done)
 	l.outage.since = time.Now()
+	// Not before, under roster.mu: the program's function may call the client.
+	l.backOff = l.cfg.newBackOff()
 	rush := 0 // sessions in a row that were short and are to be continued at once
 	for {
 		began := time.Now()

@@ -118,10 +118,10 @@ func ExampleServer_TruncateReplay() {
 		log.Fatal(err)
 	}
 	client, err = program(org, sfstream.WithReplayStore(store))
-	defer client.Close()
 	if err == nil { // Salesforce may have refused it already
 		_, err = client.Receive(context.Background())
 	}
+	client.Close()
 	var stale *sfstream.ReplayError
 	fmt.Println(errors.As(err, &stale))
 	// Output:

@@ -23,6 +23,7 @@ func backOffRules() []rule {
 		{number: 10, words: "the default backoff grows to a minute and no further", run: defaultBackOff},
 		{number: 10, words: "a server that ends every stream at once is not stormed", run: everyStreamEnded},
 		{number: 10, words: "what the server says about when to come back is heeded", run: limitHeeded},
+		{number: 10, words: "the function of WithBackOff may call the client", run: backOffCallsClient},
 	}
 }
 
@@ -75,6 +76,29 @@ func backOffStops(t *testing.T) {
 	if took := time.Since(began).Round(time.Second); took != 3*time.Minute {
 		t.Errorf("it took %v", took)
 	}
+}
+
+// backOffCallsClient hangs where the client calls the function under a lock.
+func backOffCallsClient(t *testing.T) {
+	l := lab.New(t)
+	var client atomic.Pointer[sfstream.Client]
+	var asked atomic.Int64
+	client.Store(l.Start(sfstream.WithBackOff(func() backoff.BackOff {
+		if c := client.Load(); c != nil {
+			asked.Add(1)
+			c.Status()
+			c.Subscriptions()
+		}
+		return backoff.NewConstantBackOff(time.Second)
+	})))
+	l.Subscribe(lab.Orders)
+	l.Must(l.Client.Unsubscribe(t.Context(), lab.Orders))
+	l.Subscribe(lab.Orders) // by a connection of its own, which asks for a second policy
+	if asked.Load() == 0 {
+		t.Error("the function was not called")
+	}
+	l.PublishOrders(1)
+	l.Expect(1)
 }
 
 func customBackOff(t *testing.T) {
