@@ -147,7 +147,7 @@ func (ch *Channel[M]) Keepalive(id []byte, proves Evidence) {
 	}
 }
 
-// Prove takes in what something proves that leaves the place of the channel as it is.
+// Prove adds evidence that does not move the channel's place, such as the date of an event.
 func (ch *Channel[M]) Prove(proves Evidence) {
 	ch.in.mu.Lock()
 	defer ch.in.unlock()
@@ -275,7 +275,7 @@ func (ch *Channel[M]) Stalled() (since time.Time, n int, oldest *M) {
 	return ch.fullSince, n, oldest
 }
 
-// unackedLocked is how many messages are handed out and not acked, and the oldest of them.
+// unackedLocked returns how many messages are handed out and not acked, and the oldest of them.
 func (ch *Channel[M]) unackedLocked() (n int, oldest *M) {
 	for s := ch.watermark.head; s != nil && ch.unacked > 0; s = s.after {
 		for i := s.passed; i < len(s.states); i++ {

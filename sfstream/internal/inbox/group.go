@@ -35,7 +35,7 @@ func (g *handledGroup) size() int {
 	return g.events.Len()
 }
 
-// add takes one more message in, unless the group is as large as a marker can hold.
+// add adds a message, unless the group has as many as a marker can hold (replaystore.MaxHandled).
 func (g *handledGroup) add(identity uint64) {
 	if g.size() < replaystore.MaxHandled {
 		g.events.Add(identity)
@@ -51,12 +51,13 @@ func (g *handledGroup) join(later *handledGroup) {
 	}
 }
 
-// same reports whether two groups say the same. Of one group the larger set says more.
+// same reports whether two groups name the same messages. It compares the id and the number: a
+// group only grows, so two of one id and one size are equal.
 func (g *handledGroup) same(other *handledGroup) bool {
 	return g.size() == other.size() && (g.size() == 0 || bytes.Equal(g.id, other.id))
 }
 
-// snapshot is what g says now.
+// snapshot returns a copy that does not grow with g. The list is shared up to its present length.
 func (g *handledGroup) snapshot() *handledGroup {
 	if g == nil {
 		return nil

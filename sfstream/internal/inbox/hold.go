@@ -19,7 +19,8 @@ func (in *Inbox[M]) Hold() *M {
 	return s.messageLocked()
 }
 
-// Idle says that a consumer that holds messages has nothing to do.
+// Idle says that a consumer that holds messages has nothing to do: what is handled is saved soon,
+// because nobody will ask for the next message for a while.
 func (in *Inbox[M]) Idle() {
 	in.mu.Lock()
 	defer in.unlock()

@@ -219,7 +219,7 @@ func (in *Inbox[M]) popLocked() (s Slot[M], ok bool) {
 	return Slot[M]{}, false
 }
 
-// moreLocked makes unlock wake another consumer where several can take messages.
+// moreLocked makes unlock wake another consumer if several may take messages and some wait.
 func (in *Inbox[M]) moreLocked() {
 	if in.cfg.Policy == SettleOnAck && in.queued > 0 {
 		in.more = true
@@ -246,7 +246,8 @@ func (in *Inbox[M]) handOutLocked(s Slot[M]) {
 	ch.roomChangedLocked()
 }
 
-// takeRoomLocked makes a message take room beyond its hand-out, until giveRoomLocked.
+// takeRoomLocked makes a message that is handed out keep its room, until giveRoomLocked: without
+// that a consumer that never acks would get messages without end.
 func (in *Inbox[M]) takeRoomLocked(s Slot[M]) {
 	s.setLocked(unacked)
 	ch := s.slab.ch
@@ -324,7 +325,7 @@ func (in *Inbox[M]) putBackLocked(s Slot[M]) {
 	in.back = slices.Insert(in.back, i, s)
 }
 
-// forgetLocked drops what waits of a channel.
+// forgetLocked takes the messages of a channel out of the queue.
 func (in *Inbox[M]) forgetLocked(ch *Channel[M]) {
 	in.queued -= ch.queued
 	ch.queued = 0

@@ -56,7 +56,7 @@ func (m *mark[M]) hasIDOf(other *mark[M], cfg *Config[M]) bool {
 	return bytes.Equal(m.replayID(cfg), other.replayID(cfg))
 }
 
-// pass takes in that a message of a slab and all before it are handled.
+// pass moves the mark over a message of a slab: it and all messages before it are handled.
 func (m *mark[M]) pass(cfg *Config[M], s *Slab[M], i int) {
 	switch is := s.states[i]; {
 	case is&hasID != 0:
@@ -73,8 +73,8 @@ func (m *mark[M]) moveBehind(msg *M) {
 	m.msg, m.group = msg, nil
 }
 
-// handle takes in that a message of the group behind the mark is handled. Only the first group is
-// remembered: what comes before its turn comes again.
+// handle notes that a message of the group behind the mark is handled. A mark remembers one group,
+// the first one: messages of a later group came before their turn, and come again after a restart.
 func (m *mark[M]) handle(cfg *Config[M], msg *M, identity uint64, provisional bool) {
 	id := cfg.ID(msg)
 	if len(id) == 0 {
@@ -91,7 +91,8 @@ func (m *mark[M]) handle(cfg *Config[M], msg *M, identity uint64, provisional bo
 	}
 }
 
-// moveTo takes the place of a later mark, if that has one, and its group. The evidence stays.
+// moveTo moves the mark to the place of a later mark, if that has one, and takes over what the
+// later mark remembers of a group. The evidence stays as it is.
 func (m *mark[M]) moveTo(later mark[M]) {
 	switch {
 	case later.msg != nil || len(later.id) > 0 || later.reset:

@@ -170,7 +170,8 @@ func (s *saver[M]) cycle() {
 	}
 }
 
-// beginCycleLocked takes what is dirty, none where a Save is under way already.
+// beginCycleLocked takes the dirty channels and copies their marks. It takes none if a Save is
+// under way already: the end of that one schedules the next.
 func (s *saver[M]) beginCycleLocked() (channels []*Channel[M], marks []mark[M]) {
 	if !s.due.IsZero() && !s.trouble.since.IsZero() {
 		s.trouble.since = s.trouble.since.Add(pause.Since(s.due, time.Now()))
@@ -208,8 +209,8 @@ func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused 
 	return hopeless.Stop(), err
 }
 
-// endCycleLocked takes the result of a Save in. It returns for how long the store has been failing,
-// and when it is tried again, if it is.
+// endCycleLocked notes the result of a Save and schedules the next one. After a failure it returns
+// for how long the store has been failing, and after which time the saver tries again.
 func (s *saver[M]) endCycleLocked(channels []*Channel[M], marks []mark[M], err error) (down, retry time.Duration) {
 	now := time.Now()
 	s.saving, s.last, s.trouble.err = nil, now, err

@@ -46,16 +46,18 @@ func (ch *Channel[M]) Slab(messages []M, provisional bool) *Slab[M] {
 	return s
 }
 
-// Slot is that of the message at an index.
+// Slot returns the slot of the message at an index.
 func (s *Slab[M]) Slot(i int) Slot[M] { return Slot[M]{s, int32(i)} }
 
-// Skip says that a message is not wanted: it counts as handled.
+// Skip says that the program does not want a message, because it is older than the wanted start or
+// was received before a gap: it counts as handled, and is not handed out.
 func (s *Slab[M]) Skip(i int) { s.states[i] = s.states[i]&hasID | handled | skipped }
 
 // Duplicate says that a message was received before: it has its place in the order already.
 func (s *Slab[M]) Duplicate(i int) { s.states[i] = s.states[i]&hasID | handled | duplicate | skipped }
 
-// Repeat is Duplicate for a message of a group that is open: a marker that comes next may name it.
+// Repeat is Duplicate for a message of a group that is open: the mark that passes it still has to
+// name it among the handled ones of the group.
 func (s *Slab[M]) Repeat(i int) { s.states[i] = s.states[i]&hasID | handled | duplicate }
 
 // Place says that the id of a message is one to resume after, once all up to it is handled. It is
@@ -72,7 +74,7 @@ func (s *Slab[M]) Unplace(slot Slot[M]) bool {
 	return true
 }
 
-// Identify gives a message what tells it from others of its replay id.
+// Identify sets the identity of a message, which tells it from others of its replay id.
 func (s *Slab[M]) Identify(i int, identity uint64) {
 	if s.identities == nil {
 		s.identities = make([]uint64, len(s.messages))
@@ -109,15 +111,16 @@ type Slot[M any] struct {
 	place int32
 }
 
-// Channel is the channel of the message.
+// Channel returns the channel of the message.
 func (s Slot[M]) Channel() *Channel[M] { return s.slab.ch }
 
-// messageLocked is the message, as long as it is not handled.
+// messageLocked returns the message. It must not be handled yet: its slab may have let go of it
+// then.
 func (s Slot[M]) messageLocked() *M { return &s.slab.messages[s.place] }
 
 func (s Slot[M]) isLocked(is state) bool { return s.slab.states[s.place]&is != 0 }
 func (s Slot[M]) setLocked(is state)     { s.slab.states[s.place] |= is }
 func (s Slot[M]) clearLocked(is state)   { s.slab.states[s.place] &^= is }
 
-// number is the place of a message in the client's order of arrival.
+// number returns the place of the message in the client's order of arrival, over all channels.
 func (s Slot[M]) number() uint64 { return s.slab.first + uint64(s.place) }

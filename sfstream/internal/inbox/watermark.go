@@ -19,7 +19,8 @@ type watermark[M any] struct {
 	saved      mark[M] // the newest one known to be in the store
 }
 
-// pushLocked appends a slab in order of arrival. It reports what advanceLocked does.
+// pushLocked appends a slab in order of arrival. It reports what advanceLocked reports: a slab
+// whose messages are all handled already, at the head of the list, moves the watermark at once.
 func (w *watermark[M]) pushLocked(s *Slab[M], dirty bool) (save bool) {
 	if s.before = w.tail; w.tail != nil {
 		w.tail.after = s
@@ -36,7 +37,7 @@ func (w *watermark[M]) pushLocked(s *Slab[M], dirty bool) (save bool) {
 	return false
 }
 
-// settleLocked takes in that a message is handled. It reports what advanceLocked does.
+// settleLocked marks a message as handled. It reports what advanceLocked reports.
 func (w *watermark[M]) settleLocked(m Slot[M], dirty bool) (save bool) {
 	s := m.slab
 	m.setLocked(handled)
@@ -53,8 +54,9 @@ func (w *watermark[M]) settleLocked(m Slot[M], dirty bool) (save bool) {
 }
 
 // advanceLocked moves the watermark to the first message that is not handled. It reports whether it
-// has moved far enough to be saved; that is not looked at where the channel is dirty, which means
-// that it will be saved anyway.
+// has moved far enough to be saved. It does not look at that if the channel is dirty, because the
+// saver will then save it anyway. This runs for every message that is handled, so it compares a few
+// fields and allocates nothing.
 func (w *watermark[M]) advanceLocked(dirty bool) (save bool) {
 	current := &w.current
 	for s := w.head; s != nil; s = w.head {
@@ -78,8 +80,9 @@ func (w *watermark[M]) advanceLocked(dirty bool) (save bool) {
 	return save
 }
 
-// isFarLocked reports whether current is to be saved. Of a quiet channel the first id is saved, and
-// others rarely: after a restart from an older id nothing comes again.
+// isFarLocked reports whether current differs enough from what the store has to be saved. On a
+// quiet channel only the first id is, and later ones once in quietSave: nothing has come since the
+// older id, so a restart from it repeats nothing.
 func (w *watermark[M]) isFarLocked(quiet bool) bool {
 	current, saved := &w.current, &w.saved
 	switch {
@@ -92,7 +95,10 @@ func (w *watermark[M]) isFarLocked(quiet bool) bool {
 	return !current.group.same(saved.group)
 }
 
-// mergeLocked makes one slab of a handled one and its handled neighbours. The slab is not the head.
+// mergeLocked makes one slab of a slab whose messages are all handled and of its neighbours if
+// theirs are, too. The slab is not the head of the list. Its messages are let go of, so that one
+// message that is never handled does not keep a million others in memory; only the last place to
+// resume from stays, in end.
 func (w *watermark[M]) mergeLocked(s *Slab[M]) {
 	if s.identities == nil {
 		for i := len(s.states) - 1; i >= s.passed; i-- {
