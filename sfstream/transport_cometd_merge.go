@@ -118,7 +118,7 @@ func (m *merger) ask(sub *subscription) bool {
 	return true
 }
 
-// answered takes in the server's answer to a subscribe; refusal is nil where it accepts.
+// answered handles the server's answer to a subscribe; refusal is nil where it accepts.
 func (m *merger) answered(queue []batch, bare string, refusal *ServerError) []batch {
 	c := m.channels[bare]
 	switch {
@@ -137,7 +137,7 @@ func (m *merger) drop(sub *subscription) {
 	m.channels[sub.Key.Channel] = &mergedChannel{sub: sub, phase: phaseUnsubscribing}
 }
 
-// unsubscribed takes in the server's answer to an unsubscribe. The server may still have events
+// unsubscribed handles the server's answer to an unsubscribe. The server may still have events
 // queued. They come with the connect that is under way, or with later ones, as long as these bring
 // anything: so the second connect to end is the first that counts.
 func (m *merger) unsubscribed(sub *subscription) {
@@ -162,7 +162,7 @@ func (m *merger) almost(bare string) string {
 	return ""
 }
 
-// events takes in events of one channel, which came with the reply to a call or with a connect. It
+// events handles events of one channel, which came with the reply to a call or with a connect. It
 // reports whether the session has ever followed the channel.
 func (m *merger) events(queue []batch, bare string, events []bayeux.Event, withCall bool) ([]batch, bool) {
 	c := m.channels[bare]
@@ -227,8 +227,8 @@ func (m *merger) callBegan() {
 	}
 }
 
-// callEnded takes in that the reply to a call has arrived, to its end. It reports whether events
-// wait for the connect now: overtakeTime later, waitedLong is to be called.
+// callEnded notes that the reply to a call has arrived, to its end. It reports whether events wait
+// for the connect now: overtakeTime later, waitedLong is to be called.
 func (m *merger) callEnded(queue []batch, now time.Time) (_ []batch, waiting bool) {
 	if m.calls--; m.calls > 0 {
 		return queue, false
@@ -283,7 +283,7 @@ func (m *merger) connectBegan(now time.Time) {
 	m.connecting, m.connectAt = true, now
 }
 
-// connectEnded takes in that the reply to a connect has arrived, to its end. It reports whether
+// connectEnded notes that the reply to a connect has arrived, to its end. It reports whether
 // nothing came with it or beside it.
 func (m *merger) connectEnded(queue []batch, now time.Time) (_ []batch, empty bool) {
 	queue = m.parted(queue)
@@ -369,8 +369,8 @@ func (m *merger) report(queue []batch, now time.Time, empty bool) []batch {
 	return queue
 }
 
-// end takes in that the session has failed. Events that are held are not delivered: they come
-// again, after those that may be missing before them.
+// end notes that the session has failed. Events that are held are not delivered: they come again,
+// after those that may be missing before them.
 func (m *merger) end(queue []batch) []batch {
 	m.ended = true
 	for _, c := range m.channels {

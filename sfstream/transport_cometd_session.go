@@ -107,10 +107,10 @@ func (s *cometdSession) close() {
 	s.wg.Wait()
 }
 
-// deliver takes in events that came with a connect.
+// deliver handles events that came with a connect.
 func (s *cometdSession) deliver(events []bayeux.Event) { s.take(events, false) }
 
-// deliverCall takes in events that came with the reply to a call.
+// deliverCall handles events that came with the reply to a call.
 func (s *cometdSession) deliverCall(events []bayeux.Event) { s.take(events, true) }
 
 func (s *cometdSession) take(events []bayeux.Event, withCall bool) {

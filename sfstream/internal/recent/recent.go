@@ -55,13 +55,13 @@ func (r *Events) Seen(e Event) bool {
 	return again
 }
 
-// Remember takes in an event that was not received before.
+// Remember remembers an event that was not received before.
 func (r *Events) Remember(e Event) {
 	if len(e.ReplayID) == 0 {
 		return
 	}
 	if r.known != nil {
-		r.known[string(e.appendKey(nil))] = struct{}{} // what rode on two replies comes twice
+		r.known[string(e.appendKey(nil))] = struct{}{} // an event that is in two replies comes twice
 		if r.left--; r.left <= 0 {
 			r.known = nil
 		}
