@@ -41,6 +41,7 @@ type channelModel struct {
 	lied       bool // a good position was called stale, or may yet be: the order may go back
 	loaded     loadedMarker
 	savedUpTo  int
+	anew       int // the epoch in which the ids of a channel with groups began anew; 0: in none
 }
 
 type loadedMarker int
@@ -179,9 +180,10 @@ func (ch *channelModel) end() {
 }
 
 // savable is up to where a polite end must have saved: all that this epoch has handled in order. It
-// is 0 where the epoch says nothing about it.
+// is 0 where the epoch says nothing about it. After ids have begun anew nothing shows that the last
+// group before that was whole: a marker names this one, and no handled message of the next group.
 func (ch *channelModel) savable() int {
-	if !ch.subscribed || ch.lied || ch.gapped || !ch.exact || ch.repeats > 0 {
+	if !ch.subscribed || ch.anew == ch.epoch || ch.lied || ch.gapped || !ch.exact || ch.repeats > 0 {
 		return 0
 	}
 	n := 0

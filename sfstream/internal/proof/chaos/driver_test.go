@@ -236,6 +236,6 @@ func (c *chaos) report() {
 	if problem == "" && !c.t.Failed() {
 		return
 	}
-	c.t.Errorf("seed %d: %s\n\nto repeat it:\ngo test ./sfstream -run TestChaos -chaos.seed=%d -chaos.events=%d",
+	c.t.Errorf("seed %d: %s\n\nto repeat it:\ngo test ./sfstream/internal/proof/chaos -run TestChaos -chaos.seed=%d -chaos.events=%d",
 		c.seed, problem, c.seed, c.events)
 }

@@ -174,6 +174,9 @@ func (c *chaos) beginEraBy(ch *channelModel, restart func(channel string, id uin
 		era := uint64(1 + c.ids.IntN(1000))
 		if _, used := ch.eras[era]; !used {
 			ch.eras[era], ch.silent = ch.published(), ch.accepts
+			if isGrouped(ch.name) {
+				ch.anew = ch.epoch
+			}
 			lab.Must(c.t, restart(ch.name, era*eraSize+1+uint64(c.ids.IntN(1000))))
 			return
 		}
