@@ -100,3 +100,12 @@ func inGroups(words string, run func(l groupLab)) []rule {
 	}
 	return []rule{in("event ids differ"), in("one event id", sfstreamtest.WithSharedEventID())}
 }
+
+// pubSubOnly says of rules that they are about the Pub/Sub API: over the Streaming API a server that
+// seeks looks as if there were nothing to come.
+func pubSubOnly(rules []rule) []rule {
+	for i := range rules {
+		rules[i].only = sfstream.PubSub
+	}
+	return rules
+}

@@ -28,6 +28,7 @@ func groupRules() []rule {
 		inGroups("a crash inside a group loses nothing", crashInGroup),
 		inGroups("under AckManual the marker waits for the oldest of a group", manualGroup),
 		inGroups("a group whose place before has aged out is sought, and what is handled does not come again", agedOutBefore),
+		pubSubOnly(inGroups("a group that is sought through a backlog is no gap while the server has not come so far", soughtThroughBacklog)),
 		inGroups("a group that has aged out is a gap", agedOutGroup),
 		inGroups("a group that has aged out is a gap also where nothing comes any more", agedOutQuietGroup),
 		[]rule{
@@ -252,6 +253,23 @@ func agedOutBefore(l groupLab) {
 	l.Stop()
 	l.Pass(71 * time.Hour)
 	l.follow()
+	l.want("001B", "001C")
+	expectGaps(l.Lab, 0)
+}
+
+// soughtThroughBacklog: the empty responses of a server that seeks name positions before the group.
+func soughtThroughBacklog(l groupLab) {
+	l.records(zero)
+	l.Pass(2 * time.Hour)
+	l.records(abc)
+	l.follow()
+	l.take("0010", "001A")
+	l.Stop()
+	l.Pass(71 * time.Hour)
+	l.Must(l.PassPositions(sales, 1000))
+	l.SeekBacklog(sales, -1, 5*time.Minute)
+	l.follow()
+	l.Pass(10 * time.Minute)
 	l.want("001B", "001C")
 	expectGaps(l.Lab, 0)
 }
