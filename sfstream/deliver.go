@@ -12,7 +12,7 @@ import (
 
 // This file has what a session brings to a channel: events, keepalives, and its end.
 
-// deliver queues the messages of one batch and moves the position behind them. It reports whether
+// deliver queues the messages of one batch and moves the position past them. It reports whether
 // one of them had not come before. provisional says that messages that belong before these may be
 // still to come.
 func (ch *channel) deliver(messages []Message, provisional bool) (news bool) {
@@ -199,7 +199,7 @@ func (ch *channel) crowded(g *group) {
 	}
 }
 
-// closed moves the position behind a group that is whole, and lets the marker follow when all of it
+// closed moves the position past a group that is whole, and lets the marker follow when all of it
 // is handled. The last message of the group is in slab where g.last is its index; where g.last is
 // negative, it is in a slab that was pushed before.
 func (ch *channel) closed(g *group, slab *slab) {
@@ -225,7 +225,7 @@ func (ch *channel) sharesID(m *Message) bool {
 	return last != nil && len(m.ReplayID) > 0 && bytes.Equal(last.ReplayID, m.ReplayID) && last.identity() != m.identity()
 }
 
-// startGroups makes the channel one that has groups, because the message behind the first ones of a
+// startGroups makes the channel one that has groups, because the message after the first ones of a
 // slab has the id of the last one before it. The position goes back to before that id.
 func (ch *channel) startGroups(slab *slab, first []Message) {
 	p, last := &ch.progress, ch.progress.last
@@ -233,7 +233,7 @@ func (ch *channel) startGroups(slab *slab, first []Message) {
 		"where a connection has ended between two of them, the second one may be missing", "channel", ch.sub.Name, "replay_id", replayid.Text(last.ReplayID))
 	p.stepBack(ch.newSince())
 	if !slab.Unplace(last.slot) && len(p.position.id) > 0 {
-		ch.sub.Reach(p.position.id, time.Time{}) // the marker goes back behind what is queued, too
+		ch.sub.Reach(p.position.id, time.Time{}) // the marker goes back, too, once what is queued is handled
 	}
 	for i := range first {
 		slab.Identify(i, first[i].identity())

@@ -56,7 +56,7 @@ const (
 
 // String names the action for log lines and tests.
 func (a action) String() string {
-	return [...]string{"retry", "resume", "reauthorize", "fallback", "relocate", "retry slowly", "retry the unknown", "give up"}[a]
+	return [...]string{"retry", "resume", "reauthorize", "fallback", "relocate", "denied", "retry the unknown", "give up"}[a]
 }
 
 // classify says what an error of either transport calls for. Nothing else decides by codes.
@@ -157,7 +157,7 @@ const (
 type resumption int
 
 const (
-	resumeAtPosition  resumption = iota // behind what was received
+	resumeAtPosition  resumption = iota // after what was received
 	resumeAtGroup                       // before the events of one replay id that are not all received
 	resumeQuiet                         // at the oldest retained event: nothing has come since the position
 	resumePossibleGap                   // at the oldest retained event: what has come before is skipped
@@ -198,8 +198,8 @@ type situation struct {
 	history   history
 	last      replaystore.Marker // the position; its ReplayID is empty where the session began at a time or at new events
 	latest    time.Time          // the latest that Salesforce's clock can be; zero: not known
-	openGroup bool               // behind the position are events of one replay id that are not all received, nor sought yet
-	behind    bool               // the last keepalive has named a replay id before the position
+	openGroup bool               // after the position are events of one replay id that are not all received, nor sought yet
+	below     bool               // the last keepalive has named a replay id before the position
 	policy    Fallback
 }
 
@@ -287,7 +287,7 @@ func (s *situation) stale(err error) verdict {
 	case s.openGroup:
 		return verdict{resume: resumeAtGroup}
 	case s.isRetained(s.last.Live):
-		// The id is older than what is retained, but nothing came behind it until Live: all that
+		// The id is older than what is retained, but nothing came after it until Live: all that
 		// came since is retained.
 		return verdict{resume: resumeQuiet}
 	case s.isRetained(s.last.Followed):
@@ -356,7 +356,7 @@ func (s situation) judgeRetry(err error) verdict {
 			h.repeated, h.repeatedly = s.last.ReplayID, 0
 		}
 		h.repeatedly++
-		if s.behind || h.repeatedly > repeatsTried {
+		if s.below || h.repeatedly > repeatsTried {
 			v = s.gap(err)
 		}
 	}

@@ -210,7 +210,7 @@ func TestJudgedInARow(t *testing.T) {
 	if s.last.ReplayID = []byte("18"); described(s.judgeRetry(repeated)) != "at the position, backoff of the link" {
 		t.Error("replay ids repeat at another position: no new stream is tried")
 	}
-	if s.behind = true; described(s.judgeRetry(repeated)) != "at the oldest, gap (possible: false)" {
+	if s.below = true; described(s.judgeRetry(repeated)) != "at the oldest, gap (possible: false)" {
 		t.Error("replay ids repeat, and a keepalive was behind the position: a new stream is tried")
 	}
 	if got := described(s.judgeRetry(errTrouble)); got != "at the position, backoff of the link" {
@@ -237,7 +237,7 @@ func TestJudgedSessions(t *testing.T) {
 		{"its token is refused again", link{refused: new(token)}, token401, "reauthorize, disconnected: at the position, backoff of the link, a new login for the token, ends new ones"},
 		{"its instance is gone", link{}, moved, "relocate, disconnected: at the position, backoff of the link, a new login for the move"},
 		{"it fails", link{}, errTrouble, "retry, disconnected: at the position, backoff of the link"},
-		{"its last channel has left", link{}, errNoSuch, "retry slowly, disconnected: at the position, backoff of the link"},
+		{"its last channel has left", link{}, errNoSuch, "denied, disconnected: at the position, backoff of the link"},
 	} {
 		l := &row.link
 		l.roster = new(roster)

@@ -60,7 +60,7 @@ func (g *gapEvidence) wentBack(m *Message, p *progress, streams bool) bool {
 	if !unknown && !date.After(at) || !certain && !streams || unknown && certain {
 		return false
 	}
-	g.miss(!certain, errReset, "an event of replay id %s has come behind %s: %v", replayid.Text(m.ReplayID), replayid.Text(id), errReset)
+	g.miss(!certain, errReset, "an event of replay id %s has come after %s: %v", replayid.Text(m.ReplayID), replayid.Text(id), errReset)
 	return true
 }
 
@@ -80,7 +80,7 @@ func (g *gapEvidence) isBelow(latest, newest []byte, repeats bool) bool {
 		return true
 	}
 	if g.below++; g.below == belowTried {
-		g.miss(true, errReset, "the server has said %d times in a row that its newest replay id is before the position, as %s does: %v",
+		g.miss(true, errReset, "the server has said %d times in a row that its newest replay id precedes the position, as %s does: %v",
 			belowTried, replayid.Text(latest), errReset)
 	}
 	return true

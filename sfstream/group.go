@@ -65,7 +65,7 @@ type groups struct {
 	spare *group // a group that is not used any more, for its memory
 }
 
-// restore opens the group that a stored marker names, behind a position.
+// restore opens the group that a stored marker names, after a position.
 func (gs *groups) restore(stored replaystore.Group, position []byte) {
 	g := &group{id: stored.ReplayID, date: stored.Date, from: position, last: -1, stored: true}
 	for _, identity := range stored.Handled {
@@ -107,7 +107,7 @@ func (gs *groups) find(id []byte) *group {
 	return nil
 }
 
-// add opens the group of an event, behind a position.
+// add opens the group of an event, after a position.
 func (gs *groups) add(id []byte, first *Message, position []byte) *group {
 	g := gs.spare
 	if gs.spare = nil; g == nil {
@@ -227,7 +227,7 @@ func (gs *groups) confirm() (whole []*group) {
 	for _, g := range confirmed {
 		g.last, g.provisional = -1, false
 		if gs.cursor != nil && replayid.Compare(gs.cursor.id, g.id) > 0 {
-			gs.remove(g) // an event of another group has come behind it
+			gs.remove(g) // an event of another group has come after it
 			whole = append(whole, g)
 		} else if closed := gs.moveTo(g); closed != nil {
 			whole = append(whole, closed)

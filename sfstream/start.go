@@ -53,7 +53,7 @@ func (ch *channel) start(ctx context.Context, cfg subscribeConfig) error {
 	return nil
 }
 
-// restoreGroup opens the group of which a stored marker names what was handled: it is behind the
+// restoreGroup opens the group of which a stored marker names what was handled: it is after the
 // position.
 func (ch *channel) restoreGroup(stored replaystore.Group) {
 	if len(stored.ReplayID) == 0 || len(stored.Handled) == 0 {

@@ -375,7 +375,7 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]
 		var err error
 		if m.SchemaID, m.codec, err = in.codecs.get(s.ctx, r.Bytes(event.SchemaID)); err != nil {
-			// The batch is not lost: the next session begins behind the last event that was queued.
+			// The batch is not lost: the next session begins after the last event that was queued.
 			in.failed = err
 			return batch{kind: batchUndeliverable, sub: s.sub, latest: messages[0].ReplayID}
 		}

@@ -154,7 +154,7 @@ func (ch *Channel[M]) Prove(proves Evidence) {
 	ch.evidence.add(proves)
 }
 
-// Reach notes that the channel has come to an id, behind what was received so far.
+// Reach notes that the channel has come to an id, after what was received so far.
 func (ch *Channel[M]) Reach(id []byte, date time.Time) {
 	ch.in.mu.Lock()
 	defer ch.in.unlock()

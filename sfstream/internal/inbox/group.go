@@ -8,7 +8,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// handledGroup is what is handled of several messages that share one replay id, behind a mark: a
+// handledGroup is what is handled of several messages that share one replay id, after a mark: a
 // marker reaches that id only when all of them are handled. Inbox.mu guards it. Marks that are kept
 // elsewhere have a snapshot, because the group of watermark.current grows.
 type handledGroup struct {

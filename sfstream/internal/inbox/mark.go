@@ -7,7 +7,7 @@ import (
 	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// mark is a place to resume from: behind a message, or at an id that was reached without one. It
+// mark is a place to resume from: after a message, or at an id that was reached without one. It
 // refers to its message rather than copying the id, because nearly all marks are passed before
 // anybody asks.
 type mark[M any] struct {
@@ -73,7 +73,7 @@ func (m *mark[M]) moveBehind(msg *M) {
 	m.msg, m.group = msg, nil
 }
 
-// handle notes that a message of the group behind the mark is handled. A mark remembers one group,
+// handle notes that a message of the group after the mark is handled. A mark remembers one group,
 // the first one: messages of a later group came before their turn, and come again after a restart.
 func (m *mark[M]) handle(cfg *Config[M], msg *M, identity uint64, provisional bool) {
 	id := cfg.ID(msg)

@@ -19,7 +19,7 @@ type Slab[M any] struct {
 	passed        int      // the watermark has passed the messages before this index
 	unhandled     int      // how many messages are not handled
 	evidence      Evidence // of the channel, when it came
-	end           mark[M]  // the place behind the messages, once all are handled; may be empty
+	end           mark[M]  // the place after the messages, once all are handled; may be empty
 	quiet         bool     // a keepalive, with nothing else merged into it
 }
 
