@@ -76,7 +76,7 @@ func (r *roster) join(ch *channel) error {
 	ch.sub.Notify(l.changed)
 	l.channels = append(l.channels, ch)
 	if isNew {
-		go l.run() // ends with l.life; Close and Unsubscribe wait for it
+		go l.run() // ends with l.ctx; Close and Unsubscribe wait for it
 	} else {
 		notify(l.changed)
 	}
