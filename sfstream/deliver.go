@@ -259,8 +259,10 @@ func (ch *channel) quiet(latest []byte, whole bool) {
 	}
 	if gs := ch.groups; gs != nil {
 		switch {
-		case gs.awaited != nil && replayid.Before(latest, gs.awaited.id):
-			return // the server is still seeking through events before the group
+		case gs.awaited != nil && replayid.Before(latest, gs.awaited.id) && now.Sub(gs.awaited.date) < believable:
+			// The server is still seeking through events before the group, which it may retain
+			// (eventbus/PROTOCOL.md, "Keepalives").
+			return
 		case gs.awaited != nil && (whole || !streams):
 			ch.gap.missGroup(gs.awaited.id)
 			return

@@ -55,12 +55,12 @@ type progress struct {
 	date       time.Time // the date of that event; zero: not known
 	startedNew time.Time // when the channel was last set to "new", by the local clock; zero: it never was
 	marked     []byte    // the last id that a marker will reach once all up to it is handled
+	told       bool      // the log knows that the channel skips older events
 
 	// Of the present session.
 	resumed  bool     // it began after a replay id
 	onlyNew  bool     // it brings only what is new, whatever the dates say
 	skipping skipper  // what it still skips
-	told     bool     // the log knows that the channel skips older events
 	last     *Message // the last event that it has brought
 }
 

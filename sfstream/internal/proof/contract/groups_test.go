@@ -29,6 +29,7 @@ func groupRules() []rule {
 		inGroups("under AckManual the marker waits for the oldest of a group", manualGroup),
 		inGroups("a group whose place before has aged out is sought, and what is handled does not come again", agedOutBefore),
 		pubSubOnly(inGroups("a group that is sought through a backlog is no gap while the server has not come so far", soughtThroughBacklog)),
+		pubSubOnly(inGroups("a group that is sought where replay ids have begun anew is a gap also where nothing comes any more", soughtAnew)),
 		inGroups("a group that has aged out is a gap", agedOutGroup),
 		inGroups("a group that has aged out is a gap also where nothing comes any more", agedOutQuietGroup),
 		[]rule{
@@ -272,6 +273,23 @@ func soughtThroughBacklog(l groupLab) {
 	l.Pass(10 * time.Minute)
 	l.want("001B", "001C")
 	expectGaps(l.Lab, 0)
+}
+
+// soughtAnew: all keepalives name ids before the group, as those of a server that seeks do. When the
+// group cannot be retained any more, it is lost.
+func soughtAnew(l groupLab) {
+	l.records(zero, abc)
+	l.follow()
+	l.take("0010", "001A")
+	l.Stop()
+	l.Must(l.ResetReplay(sales, 1000, false))
+	l.Start(sfstream.WithReplayFallback(sfstream.FallbackAll))
+	l.Subscribe(sales)
+	l.Pass(74 * time.Hour)
+	expectGaps(l.Lab, 1)
+	l.records(last)
+	l.want("001D")
+	expectGaps(l.Lab, 1)
 }
 
 // agedOutGroup: the rest of the group is gone, and that is told.
