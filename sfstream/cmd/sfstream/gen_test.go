@@ -103,7 +103,6 @@ func TestGenFailures(t *testing.T) {
 		{"a PushTopic", "/topic/Accounts", nil, 2, []string{"/topic/Accounts"}},
 		{"two lines", "has no schema", nil, 2, []string{"/event/Order__e\n"}},
 		{"no package", "-pkg", nil, 2, []string{"-pkg", "my-events", "/event/Order__e"}},
-		{"help", "usage:", nil, 0, []string{"-h"}},
 		{"no account", "SALESFORCE_USERNAME", nil, 1, []string{"/event/Order__e"}},
 		{"wrong password", "authentication failure", append(o.env(), "SALESFORCE_PASSWORD=wrong"), 1, []string{"/event/Order__e"}},
 		{"plaintext", "loopback", append(o.env(), "SALESFORCE_PUBSUB_ENDPOINT=http://pubsub.example.com:80"), 1, []string{"/event/Order__e"}},

@@ -1,32 +1,36 @@
 // Command sfstream follows Salesforce events from a shell, writes Go structs for them, and serves a
-// simulated org to programs in any language.
+// simulated org to programs in any language. "sfstream help" lists what it can do.
 //
-//	sfstream tail [flags] CHANNEL…    print events as JSON lines
-//	sfstream gen [flags] CHANNEL…     write Go structs for events
-//	sfstream testorg [flags]          serve a simulated org
-//
-// Standard output carries JSON lines or Go only; everything for people goes to standard error. The
-// exit status is 0 after a clean end, 1 after a failure and 2 after a mistake on the command line.
+// Standard output carries what programs read; everything for people goes to standard error, but for
+// a help that was asked for. The exit status is 0 after a clean end, 1 after a failure and 2 after
+// a mistake on the command line.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-const usage = `usage: sfstream tail [flags] CHANNEL…    print events as JSON lines
-       sfstream gen [flags] CHANNEL…     write Go structs for events
-       sfstream testorg [flags]          serve a simulated org
-
-"sfstream tail -h" and the like tell the flags.
-`
+// commands returns the table of commands, from which usage, help and completion come.
+func commands() []command {
+	return []command{
+		{name: "tail", args: "CHANNEL…", short: "print events as they happen, as JSON lines", long: tailHelp, more: accountHelp,
+			new: func() runner { return new(tailFlags) }},
+		{name: "gen", args: "CHANNEL…", short: "write Go structs for the events of channels", long: genHelp, more: accountHelp,
+			new: func() runner { return new(genFlags) }},
+		{name: "testorg", short: "serve a simulated org, to test programs against", long: testorgHelp,
+			new: func() runner { return new(testorgFlags) }},
+		{name: "help", args: "[COMMAND]", short: "explain a command, with its flags and variables", long: helpHelp,
+			new: func() runner { return new(helpFlags) }},
+	}
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -35,8 +39,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// usageError is a mistake on the command line. Its text is empty if the flag package has explained
-// it.
+// usageError is a mistake on the command line.
 type usageError struct{ text string }
 
 func (e usageError) Error() string { return e.text }
@@ -46,12 +49,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := dispatch(ctx, args, stdout, stderr)
 	var mistake usageError
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
 		return 0
 	case errors.As(err, &mistake):
-		if mistake.text != "" {
-			fmt.Fprintln(stderr, strings.TrimSuffix(mistake.text, "\n"))
-		}
+		fmt.Fprintln(stderr, strings.TrimSuffix(mistake.text, "\n"))
 		return 2
 	}
 	fmt.Fprintln(stderr, "sfstream:", strings.TrimPrefix(err.Error(), "sfstream: "))
@@ -60,41 +61,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
-		return usageError{usage}
+		return usageError{usage()}
 	}
-	switch args[0] {
-	case "tail":
-		return tail(ctx, args[1:], stdout, stderr)
-	case "gen":
-		return gen(ctx, args[1:], stdout, stderr)
-	case "testorg":
-		return testorg(ctx, args[1:], stdout, stderr)
-	case "-h", "-help", "--help", "help":
-		fmt.Fprint(stderr, usage)
-		return nil
+	name := args[0]
+	if slices.Contains([]string{"-h", "-help", "--help"}, name) {
+		name = "help"
 	}
-	return usageError{fmt.Sprintf("sfstream: no command %q\n%s", args[0], usage)}
-}
-
-// parseChannels reads flags and channels in any order.
-func parseChannels(flags *flag.FlagSet, args []string) (channels []string, err error) {
-	for {
-		if err := parse(flags, args); err != nil {
-			return nil, err
-		}
-		if flags.NArg() == 0 {
-			return channels, nil
-		}
-		channels = append(channels, flags.Arg(0))
-		args = flags.Args()[1:]
-	}
-}
-
-// parse reads flags. The flag package has explained a mistake to the user when parse returns.
-func parse(flags *flag.FlagSet, args []string) error {
-	err := flags.Parse(args)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	c, err := find(name)
+	if err != nil {
 		return err
 	}
-	return usageError{}
+	return c.run(ctx, args[1:], stdout, stderr)
 }

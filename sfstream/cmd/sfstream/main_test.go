@@ -311,7 +311,6 @@ func TestMistakesAndFailures(t *testing.T) {
 		{"odd start", "-from", nil, 2, []string{"tail", "-from", "yesterday", "/event/X__e"}},
 		{"odd ack", "-store-ack", nil, 2, []string{"tail", "-store-ack", "never", "/event/X__e"}},
 		{"odd rate", "-rate", nil, 2, []string{"testorg", "-rate", "-1"}},
-		{"help", "usage:", nil, 0, []string{"tail", "-h"}},
 		{"no account", "SALESFORCE_USERNAME", nil, 1, []string{"tail", "/event/Order__e"}},
 		{"wrong password", "authentication failure", append(o.env(), "SALESFORCE_PASSWORD=wrong"), 1, []string{"tail", "/event/Order__e"}},
 		{"no such channel", "/event/Ordr__e", o.env(), 1, []string{"tail", "/event/Ordr__e"}},

@@ -31,53 +31,26 @@ type tailFlags struct {
 	channels []string
 }
 
-func parseTail(args []string, stderr io.Writer) (tailFlags, error) {
-	var f tailFlags
-	flags := flag.NewFlagSet("sfstream tail", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+const tailHelp = `Prints the events of channels, one JSON object a line, until Ctrl-C.
+
+  sfstream tail /data/AccountChangeEvent
+  sfstream tail -replay replay.db /event/Order__e /topic/Accounts
+  sfstream tail -from all -count 10 /event/Order__e
+`
+
+func (f *tailFlags) register(flags *flag.FlagSet) {
 	flags.StringVar(&f.replay, "replay", "", "keep replay markers in this `file`, and continue from them")
 	flags.StringVar(&f.from, "from", "new", "`where` to start without a marker: new, all, after a replayId as it was printed, or since an RFC 3339 time")
 	flags.BoolVar(&f.rewind, "rewind", false, "start at -from even if there is a marker, as where Salesforce refuses the marker")
-	flags.IntVar(&f.count, "count", 0, "end after this `many` events; 0 means never")
-	flags.StringVar(&f.storeAck, "store-ack", "auto", "`when` an event counts as handled: auto (once it is printed) or receive (before)")
+	flags.IntVar(&f.count, "count", 0, "end after `n` events; 0 means never")
+	flags.Var(choiceOf(&f.storeAck, "auto", "receive"), "store-ack", "when an event counts as handled: auto (once it is printed) or receive (before)")
 	flags.BoolVar(&f.cometd, "cometd", false, "use the Streaming API for /event and /data too")
 	flags.BoolVar(&f.verbose, "v", false, "log at debug level")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, "usage: sfstream tail [flags] CHANNEL…\n\n"+
-			"Prints the events of channels, one JSON object a line. The account comes from\n"+
-			"environment variables, whose names all begin with SALESFORCE_. Where to log in:\n"+
-			"SANDBOX=true, or LOGIN_URL; by default https://login.salesforce.com. One login of:\n\n"+
-			"  jwt_bearer          CONSUMER_KEY, USERNAME, PRIVATE_KEY (PEM); optional AUDIENCE\n"+
-			"  client_credentials  CONSUMER_KEY, CONSUMER_SECRET, and LOGIN_URL, the My Domain URL\n"+
-			"  refresh_token       CONSUMER_KEY, REFRESH_TOKEN; optional CONSUMER_SECRET\n"+
-			"  static              ACCESS_TOKEN, INSTANCE_URL; optional ORG_ID\n"+
-			"  cli                 ORG, an alias or username that the Salesforce CLI (sf) is logged in to\n"+
-			"  password            CONSUMER_KEY, CONSUMER_SECRET, USERNAME, PASSWORD; optional\n"+
-			"                      SECURITY_TOKEN; until 20 February 2027\n"+
-			"  soap                USERNAME, PASSWORD, LOGIN_FLOW=soap; optional SECURITY_TOKEN; until\n"+
-			"                      Summer '27\n\n"+
-			"Where the variables of two logins are set, LOGIN_FLOW names one of the above. Each of these\n"+
-			"variables can also name a file, with _FILE at its end: SALESFORCE_PRIVATE_KEY_FILE=server.key.\n"+
-			"SALESFORCE_PUBSUB_ENDPOINT is the address of the Pub/Sub API where it is not the global one,\n"+
-			"as \"sfstream testorg\" tells it; it has no _FILE.\n\n")
-		flags.PrintDefaults()
-	}
-	var err error
-	if f.channels, err = parseChannels(flags, args); err != nil {
-		return f, err
-	}
-	switch {
-	case len(f.channels) == 0:
-		return f, usageError{"sfstream tail: no channel given"}
-	case f.count < 0:
-		return f, usageError{"sfstream tail: -count is negative"}
-	}
-	return f, nil
 }
 
 // start returns the place that -from names. Replay ids of the Streaming API are numbers, those of
 // the Pub/Sub API are bytes in hex.
-func (f tailFlags) start() (sfstream.Replay, error) {
+func (f *tailFlags) start() (sfstream.Replay, error) {
 	from := f.from
 	switch from {
 	case "new":
@@ -98,13 +71,13 @@ func (f tailFlags) start() (sfstream.Replay, error) {
 }
 
 // streaming reports whether the Streaming API serves all channels.
-func (f tailFlags) streaming() bool {
+func (f *tailFlags) streaming() bool {
 	return f.cometd || !slices.ContainsFunc(f.channels, func(channel string) bool {
 		return !strings.HasPrefix(channel, "/topic/") && !strings.HasPrefix(channel, "/u/")
 	})
 }
 
-func (f tailFlags) options(stderr io.Writer) (options []sfstream.Option, from []sfstream.SubscribeOption, err error) {
+func (f *tailFlags) options(stderr io.Writer) (options []sfstream.Option, from []sfstream.SubscribeOption, err error) {
 	replay, err := f.start()
 	if err != nil {
 		return nil, nil, err
@@ -117,12 +90,8 @@ func (f tailFlags) options(stderr io.Writer) (options []sfstream.Option, from []
 	} else {
 		options = append(options, sfstream.WithReplay(replay))
 	}
-	switch f.storeAck {
-	case "auto":
-	case "receive":
+	if f.storeAck == "receive" {
 		options = append(options, sfstream.WithAck(sfstream.AckOnReceive))
-	default:
-		return nil, nil, usageError{fmt.Sprintf("sfstream tail: -store-ack %q is neither auto nor receive", f.storeAck)}
 	}
 	level := slog.LevelInfo
 	if f.verbose {
@@ -135,11 +104,11 @@ func (f tailFlags) options(stderr io.Writer) (options []sfstream.Option, from []
 	return options, from, nil
 }
 
-func tail(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	f, err := parseTail(args, stderr)
-	if err != nil {
-		return err
+func (f *tailFlags) run(ctx context.Context, channels []string, stdout, stderr io.Writer) (err error) {
+	if f.count < 0 {
+		return usageError{"sfstream tail: -count is negative"}
 	}
+	f.channels = channels
 	options, from, err := f.options(stderr)
 	if err != nil {
 		return err

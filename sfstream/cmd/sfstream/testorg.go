@@ -29,46 +29,49 @@ type orgLine struct {
 	CAFile         string `json:"ca_file,omitempty"`
 }
 
-func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	flags := flag.NewFlagSet("sfstream testorg", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	var (
-		httpAddr   = flags.String("http", "127.0.0.1:8080", "`address` of logins, the Streaming API and /control")
-		pubsubAddr = flags.String("pubsub", "127.0.0.1:7011", "`address` of the Pub/Sub API")
-		tls        = flags.Bool("tls", false, "serve with TLS; the first line names, as ca_file, a file with the certificate authority")
-		demo       = flags.Bool("demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order_Event__e")
-		rate       = flags.Float64("rate", 2, "events per second of -demo")
-		key        = flags.String("key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
-		off        = flags.String("off", "", "`flows` of login that the org has switched off, with commas between: password, soap, client-credentials, jwt-bearer")
-		rotate     = flags.Bool("rotate", false, "rotate refresh tokens: each login brings a new one, and an old one revokes all")
-		log        = flags.String("log", "", "keep the org's events in this `file`, so that they survive a restart")
-	)
-	flags.Usage = func() {
-		fmt.Fprint(stderr, "usage: sfstream testorg [flags]\n\n"+
-			"Serves a simulated Salesforce org until it is interrupted. The first line on standard\n"+
-			"output tells how to connect, as JSON. Without -demo the org has no channels: POST\n"+
-			"requests with JSON to {login_url}/control/define, /control/publish and /control/fault\n"+
-			"define events, publish them, and make things go wrong. \"go doc\n"+
-			"github.com/sfstream/sfstream-go/sfstream/sfstreamtest.WithControl\" has their fields.\n\n")
-		flags.PrintDefaults()
-	}
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	switch {
-	case flags.NArg() > 0:
-		return usageError{fmt.Sprintf("sfstream testorg: unexpected %q", flags.Arg(0))}
-	case !(*rate > 0 && *rate <= 10_000):
+// testorgFlags are the flags of sfstream testorg.
+type testorgFlags struct {
+	http, pubsub string
+	tls, demo    bool
+	rate         float64
+	key, off     string
+	rotate       bool
+	log          string
+}
+
+const testorgHelp = `Serves a simulated Salesforce org until it is interrupted. The first line on
+standard output tells how to connect, as JSON. Without -demo the org has no
+channels: POST requests with JSON to {login_url}/control/define,
+/control/publish and /control/fault define events, publish them, and make things
+go wrong. "go doc
+github.com/sfstream/sfstream-go/sfstream/sfstreamtest.WithControl" has their
+fields.
+`
+
+func (f *testorgFlags) register(flags *flag.FlagSet) {
+	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "`address` of logins, the Streaming API and /control")
+	flags.StringVar(&f.pubsub, "pubsub", "127.0.0.1:7011", "`address` of the Pub/Sub API")
+	flags.BoolVar(&f.tls, "tls", false, "serve with TLS; the first line names, as ca_file, a file with the certificate authority")
+	flags.BoolVar(&f.demo, "demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order_Event__e")
+	flags.Float64Var(&f.rate, "rate", 2, "publish `n` events per second with -demo")
+	flags.StringVar(&f.key, "key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
+	flags.StringVar(&f.off, "off", "", "`flows` of login that the org has switched off, with commas between: password, soap, client-credentials, jwt-bearer")
+	flags.BoolVar(&f.rotate, "rotate", false, "rotate refresh tokens: each login brings a new one, and an old one revokes all")
+	flags.StringVar(&f.log, "log", "", "keep the org's events in this `file`, so that they survive a restart")
+}
+
+func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Writer) (err error) {
+	if !(f.rate > 0 && f.rate <= 10_000) {
 		return usageError{"sfstream testorg: -rate is not between 0 and 10000"}
 	}
 	options := []sfstreamtest.Option{
-		sfstreamtest.WithHTTPAddr(*httpAddr), sfstreamtest.WithPubSubAddr(*pubsubAddr), sfstreamtest.WithControl(),
+		sfstreamtest.WithHTTPAddr(f.http), sfstreamtest.WithPubSubAddr(f.pubsub), sfstreamtest.WithControl(),
 	}
-	if *tls {
+	if f.tls {
 		options = append(options, sfstreamtest.WithTLS())
 	}
-	if *off != "" {
-		for name := range strings.SplitSeq(*off, ",") {
+	if f.off != "" {
+		for name := range strings.SplitSeq(f.off, ",") {
 			flow := sfstreamtest.LoginFlow(strings.TrimSpace(name))
 			switch flow {
 			case sfstreamtest.PasswordFlow, sfstreamtest.SOAPFlow, sfstreamtest.ClientCredentialsFlow, sfstreamtest.JWTBearerFlow:
@@ -78,18 +81,18 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 			options = append(options, sfstreamtest.WithoutLoginFlow(flow))
 		}
 	}
-	if *rotate {
+	if f.rotate {
 		options = append(options, sfstreamtest.WithRefreshRotation())
 	}
-	if *log != "" {
-		options = append(options, sfstreamtest.WithLog(*log))
+	if f.log != "" {
+		options = append(options, sfstreamtest.WithLog(f.log))
 	}
 	dir, err := os.MkdirTemp("", "sfstream-testorg-") // it has mode 0700, for the private key
 	if err != nil {
 		return err
 	}
 	defer func() { err = joined(err, os.RemoveAll(dir)) }()
-	keyFile := cmp.Or(*key, filepath.Join(dir, "key.pem"))
+	keyFile := cmp.Or(f.key, filepath.Join(dir, "key.pem"))
 	public, err := appKey(keyFile)
 	if err != nil {
 		return err
@@ -108,7 +111,7 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		Username: account.Username, Password: account.Password + account.SecurityToken, RefreshToken: account.RefreshToken,
 		PrivateKeyFile: keyFile,
 	}
-	if *tls {
+	if f.tls {
 		line.CAFile = filepath.Join(dir, "ca.pem")
 		if err := writeNew(line.CAFile, org.CertPEM()); err != nil {
 			return err
@@ -118,8 +121,8 @@ func testorg(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		return err
 	}
 	fmt.Fprintln(stderr, "sfstream: serving a simulated org; Ctrl-C ends it")
-	if *demo {
-		return publishDemo(ctx, org, *rate)
+	if f.demo {
+		return publishDemo(ctx, org, f.rate)
 	}
 	<-ctx.Done()
 	return nil

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// command is a row of the table of commands.
+type command struct {
+	name  string
+	args  string // its arguments, as usage shows them: FILE, CHANNEL… (one or more), [NAME]
+	short string // one line about it, without a dot
+	long  string // its help, before the flags: lines of at most 80 columns
+	more  string // its help, after the flags
+	new   func() runner
+}
+
+// runner is one run of a command: it has the values of the flags.
+type runner interface {
+	register(flags *flag.FlagSet)
+
+	// run gets the arguments that are no flags, as many as the table allows. It returns a usageError
+	// for another mistake on the command line, and this before it touches anything.
+	run(ctx context.Context, args []string, stdout, stderr io.Writer) error
+}
+
+// find returns the command of that name.
+func find(name string) (command, error) {
+	var names []string
+	for _, c := range commands() {
+		if c.name == name {
+			return c, nil
+		}
+		names = append(names, c.name)
+	}
+	if near := nearest(name, names); near != "" {
+		return command{}, usageError{fmt.Sprintf(`sfstream: no command %q: did you mean %q? "sfstream help" lists the commands`, name, near)}
+	}
+	return command{}, usageError{fmt.Sprintf(`sfstream: no command %q; "sfstream help" lists the commands`, name)}
+}
+
+func (c command) run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	r := c.new()
+	flags := c.flags(r)
+	args, err := parse(flags, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, err := io.WriteString(stdout, c.help())
+		return err
+	case err != nil:
+		return usageError{fmt.Sprintf(`sfstream %s: %s; "sfstream help %s" tells the flags`, c.name, err, c.name)}
+	}
+	if err := c.count(args); err != nil {
+		return usageError{fmt.Sprintf(`sfstream %s: %s; usage: %s`, c.name, err, c.usage())}
+	}
+	return r.run(ctx, args, stdout, stderr)
+}
+
+// flags returns the flags of a run.
+func (c command) flags(r runner) *flag.FlagSet {
+	flags := flag.NewFlagSet("sfstream "+c.name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the flag package would print all flags below each mistake
+	flags.Usage = func() {}
+	r.register(flags)
+	return flags
+}
+
+// usage returns the form of the command.
+func (c command) usage() string {
+	return strings.TrimSuffix("sfstream "+c.name+" [flags] "+c.args, " ")
+}
+
+// count fails unless there are as many arguments as c.args shows.
+func (c command) count(args []string) error {
+	for _, want := range strings.Fields(c.args) {
+		switch name, many := strings.CutSuffix(strings.Trim(want, "[]"), "…"); {
+		case len(args) == 0 && !strings.HasPrefix(want, "["):
+			return fmt.Errorf("no %s given", strings.ToLower(name))
+		case many:
+			return nil
+		case len(args) > 0:
+			args = args[1:]
+		}
+	}
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// parse reads flags, and returns the other arguments. They come in any order, until -- ends the
+// flags.
+func parse(flags *flag.FlagSet, args []string) (others []string, err error) {
+	var given []string
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		switch {
+		case arg == "--":
+			others, args = append(others, args...), nil
+		case len(arg) < 2 || arg[0] != '-':
+			others = append(others, arg)
+		default:
+			given = append(given, arg)
+			if takesNext(flags, arg) && len(args) > 0 {
+				given, args = append(given, args[0]), args[1:]
+			}
+		}
+	}
+	return others, flags.Parse(given)
+}
+
+// takesNext reports whether the value of the flag in arg is the next argument.
+func takesNext(flags *flag.FlagSet, arg string) bool {
+	name := strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-")
+	f := flags.Lookup(name) // nil if it has a value behind =, too
+	return f != nil && !isBool(f)
+}
+
+// isBool reports whether a flag stands without a value.
+func isBool(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// choice is a flag whose value is one of some words, which help and completion tell.
+type choice struct {
+	value *string
+	words []string
+}
+
+// choiceOf returns a choice of words for a flag. The first word is its default.
+func choiceOf(value *string, words ...string) *choice {
+	*value = words[0]
+	return &choice{value, words}
+}
+
+func (c *choice) String() string {
+	if c.value == nil { // the flag package calls it of a zero choice
+		return ""
+	}
+	return *c.value
+}
+
+func (c *choice) Set(word string) error {
+	if !slices.Contains(c.words, word) {
+		return errors.New("it is none of " + strings.Join(c.words, ", "))
+	}
+	*c.value = word
+	return nil
+}
+
+// nearest returns the word of which name can be a slip of the pen, or "".
+func nearest(name string, words []string) string {
+	best, least := "", 1+max(1, len(name)/3)
+	for _, word := range words {
+		if d := distance(name, word); d < least {
+			best, least = word, d
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to insert, delete, replace or swap with their neighbour that
+// makes b of a.
+func distance(a, b string) int {
+	var before, last []int
+	next := make([]int, len(b)+1)
+	for j := range next {
+		next[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		before, last, next = last, next, make([]int, len(b)+1)
+		next[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := last[j-1]
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			next[j] = min(last[j]+1, next[j-1]+1, change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
+		}
+	}
+	return next[len(b)]
+}
