@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -27,6 +26,8 @@ func commands() []command {
 			new: func() runner { return new(genFlags) }},
 		{name: "testorg", short: "serve a simulated org, to test programs against", long: testorgHelp,
 			new: func() runner { return new(testorgFlags) }},
+		{name: "version", short: "print which release this is", long: versionHelp,
+			new: func() runner { return new(versionFlags) }},
 		{name: "help", args: "[COMMAND]", short: "explain a command, with its flags and variables", long: helpHelp,
 			new: func() runner { return new(helpFlags) }},
 	}
@@ -64,8 +65,11 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return usageError{usage()}
 	}
 	name := args[0]
-	if slices.Contains([]string{"-h", "-help", "--help"}, name) {
+	switch name {
+	case "-h", "-help", "--help":
 		name = "help"
+	case "-version", "--version":
+		name = "version"
 	}
 	c, err := find(name)
 	if err != nil {
