@@ -14,7 +14,11 @@ import (
 )
 
 // genFlags are the flags of sfstream gen.
-type genFlags struct{ pkg, out string }
+type genFlags struct {
+	pkg     string
+	out     string
+	account accountFlags
+}
 
 var schemaChannel = regexp.MustCompile(`^/(event|data)/\w+$`)
 
@@ -30,7 +34,8 @@ them for the package of that file.
 func (f *genFlags) register(flags *flag.FlagSet) {
 	// go generate tells in GOPACKAGE in which package its directive stands.
 	flags.StringVar(&f.pkg, "pkg", cmp.Or(os.Getenv("GOPACKAGE"), "events"), "the `name` of the package")
-	flags.StringVar(&f.out, "o", "", "write to this `file`, once all is well, and not to standard output")
+	flags.Var(filled(&f.out), "o", "write to this `file`, once all is well, and not to standard output")
+	f.account.register(flags)
 }
 
 func (f *genFlags) run(ctx context.Context, channels []string, stdout, _ io.Writer) error {
@@ -42,8 +47,15 @@ func (f *genFlags) run(ctx context.Context, channels []string, stdout, _ io.Writ
 	if !token.IsIdentifier(f.pkg) || f.pkg == "_" {
 		return usageError{fmt.Sprintf("sfstream gen: -pkg %q is no name of a package", f.pkg)}
 	}
+	if err := f.account.check("gen"); err != nil {
+		return err
+	}
+	account, err := f.account.account()
+	if err != nil {
+		return err
+	}
 	slices.Sort(channels)
-	schemas, err := fetchSchemas(ctx, slices.Compact(channels))
+	schemas, err := fetchSchemas(ctx, account, slices.Compact(channels))
 	if ctx.Err() != nil {
 		return errors.New("interrupted: nothing is written")
 	}

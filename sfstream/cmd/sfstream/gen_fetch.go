@@ -1,18 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -34,15 +30,10 @@ type channelSchema struct {
 
 // fetchSchemas logs in and asks for the schemas of channels, in the order of the channels. It makes
 // one attempt.
-func fetchSchemas(ctx context.Context, channels []string) ([]channelSchema, error) {
-	auth, loginURL, err := authenticator.FromEnv()
-	if err != nil {
-		return nil, err
-	}
-	endpoint := cmp.Or(os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"), sfstream.EndpointGlobal)
+func fetchSchemas(ctx context.Context, account account, channels []string) ([]channelSchema, error) {
 	// The client checks the addresses and logs in; its login stays in the cache.
-	cache := authenticator.NewCache(auth)
-	client, err := sfstream.New(cache, sfstream.WithLoginURL(loginURL), sfstream.WithPubSubEndpoint(endpoint))
+	cache := authenticator.NewCache(account.auth)
+	client, err := sfstream.New(cache, account.options()...)
 	if err != nil {
 		return nil, err
 	}
@@ -50,17 +41,13 @@ func fetchSchemas(ctx context.Context, channels []string) ([]channelSchema, erro
 	if err := client.Open(ctx); err != nil {
 		return nil, err
 	}
-	creds, err := cache.Get(ctx, authenticator.Login{URL: loginURL})
+	creds, err := cache.Get(ctx, authenticator.Login{URL: account.loginURL})
 	if err != nil {
 		return nil, err
 	}
 
-	hostport, plaintext := strings.CutPrefix(endpoint, "http://")
-	secured := credentials.NewTLS(nil)
-	if plaintext {
-		secured = insecure.NewCredentials()
-	}
-	conn, err := grpc.NewClient(hostport, grpc.WithTransportCredentials(secured))
+	target, security := account.pubsub()
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(security))
 	if err != nil {
 		return nil, err
 	}

@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 )
@@ -28,6 +26,7 @@ type tailFlags struct {
 	storeAck string
 	cometd   bool
 	verbose  bool
+	account  accountFlags
 	channels []string
 }
 
@@ -39,13 +38,14 @@ const tailHelp = `Prints the events of channels, one JSON object a line, until C
 `
 
 func (f *tailFlags) register(flags *flag.FlagSet) {
-	flags.StringVar(&f.replay, "replay", "", "keep replay markers in this `file`, and continue from them")
+	flags.Var(filled(&f.replay), "replay", "keep replay markers in this `file`, and continue from them")
 	flags.StringVar(&f.from, "from", "new", "`where` to start without a marker: new, all, after a replayId as it was printed, or since an RFC 3339 time")
 	flags.BoolVar(&f.rewind, "rewind", false, "start at -from even if there is a marker, as where Salesforce refuses the marker")
 	flags.IntVar(&f.count, "count", 0, "end after `n` events; 0 means never")
 	flags.Var(choiceOf(&f.storeAck, "auto", "receive"), "store-ack", "when an event counts as handled: auto (once it is printed) or receive (before)")
 	flags.BoolVar(&f.cometd, "cometd", false, "use the Streaming API for /event and /data too")
 	flags.BoolVar(&f.verbose, "v", false, "log at debug level")
+	f.account.register(flags)
 }
 
 // start returns the place that -from names. Replay ids of the Streaming API are numbers, those of
@@ -98,9 +98,6 @@ func (f *tailFlags) options(stderr io.Writer) (options []sfstream.Option, from [
 		level = slog.LevelDebug
 	}
 	options = append(options, sfstream.WithLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))))
-	if endpoint := os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"); endpoint != "" {
-		options = append(options, sfstream.WithPubSubEndpoint(endpoint))
-	}
 	return options, from, nil
 }
 
@@ -108,16 +105,19 @@ func (f *tailFlags) run(ctx context.Context, channels []string, stdout, stderr i
 	if f.count < 0 {
 		return usageError{"sfstream tail: -count is negative"}
 	}
+	if err := f.account.check("tail"); err != nil {
+		return err
+	}
 	f.channels = channels
 	options, from, err := f.options(stderr)
 	if err != nil {
 		return err
 	}
-	auth, loginURL, err := authenticator.FromEnv()
+	account, err := f.account.account()
 	if err != nil {
 		return err
 	}
-	options = append(options, sfstream.WithLoginURL(loginURL))
+	options = append(options, account.options()...)
 	if f.replay != "" {
 		store, err := replaystore.OpenBolt(f.replay)
 		if err != nil {
@@ -126,7 +126,7 @@ func (f *tailFlags) run(ctx context.Context, channels []string, stdout, stderr i
 		defer store.Close()
 		options = append(options, sfstream.WithReplayStore(store))
 	}
-	client, err := sfstream.New(auth, options...)
+	client, err := sfstream.New(account.auth, options...)
 	if err != nil {
 		return err
 	}
