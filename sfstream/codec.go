@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -30,7 +31,19 @@ type preferences struct {
 }
 
 func newPreferences() preferences {
-	return preferences{marshal: json.Marshal, binder: &avro.Binder{Optional: optional, Time: parseTime}}
+	return preferences{marshal: marshalPlain, binder: &avro.Binder{Optional: optional, Time: parseTime}}
+}
+
+// marshalPlain is json.Marshal without its escapes for <, > and &, which are for HTML. Who wants
+// those has them of json.Marshal, which escapes also what a MarshalJSON returns.
+func marshalPlain(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // parseTime reads what Fields gives for times. A time of day is one of 1970-01-01.

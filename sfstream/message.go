@@ -155,8 +155,9 @@ func (m *Message) Raw() []byte { return m.payload }
 // sobject, and that of a generic event is its text. Where Enriched returns any, they
 // are beside the payload as "enriched". The replay id is a number
 // over the Streaming API, and lower-case hex over the Pub/Sub API. Numbers that JSON
-// does not have are the texts "NaN", "Infinity" and "-Infinity". The error is a
-// *[DecodeError].
+// does not have are the texts "NaN", "Infinity" and "-Infinity". The text escapes <, > and & only
+// where json.Marshal is asked for it: a json.Encoder with SetEscapeHTML(false) writes them as they are.
+// The error is a *[DecodeError].
 func (m *Message) MarshalJSON() ([]byte, error) {
 	value, enriched, err := m.value()
 	if err != nil {
@@ -191,7 +192,7 @@ func (m *Message) MarshalJSON() ([]byte, error) {
 	if m.Type != "" {
 		d.Payload, d.SObject = nil, payload
 	}
-	return json.Marshal(struct {
+	return marshalPlain(struct {
 		Channel string `json:"channel"`
 		Data    data   `json:"data"`
 	}{m.Channel, d})

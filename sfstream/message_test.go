@@ -99,6 +99,28 @@ func TestMarshalJSONHasNamesForNumbersThatAreNotFinite(t *testing.T) {
 	}
 }
 
+// What an event says is to be found by grep. HTML is what json.Marshal is careful of, by itself.
+func TestMarshalJSONEscapesForHTMLOnlyWhereAsked(t *testing.T) {
+	m := avroEvent(t, `{"type":"record","name":"A__e","fields":[{"name":"Name__c","type":"string"}]}`, map[string]any{"Name__c": "<Byron> & Sons"})
+	streamed := new(Message)
+	streamed.readEvent(new(codec), "/topic/A?B='c&d'", []byte(`{"sobject":{"Name__c":"<Byron> & Sons"},"event":{"replayId":1,"type":"created"}}`))
+	for _, m := range []*Message{m, streamed} {
+		text, err := m.MarshalJSON()
+		if err != nil || !strings.Contains(string(text), `"Name__c":"<Byron> & Sons"`) || strings.Contains(string(text), `\u0026`) {
+			t.Errorf("%s, %v", text, err)
+		}
+		var line strings.Builder
+		encoder := json.NewEncoder(&line)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(m); err != nil || line.String() != string(text)+"\n" {
+			t.Errorf("an Encoder writes %s, %v", &line, err)
+		}
+		if text, err := json.Marshal(m); err != nil || !strings.Contains(string(text), `"\u003cByron\u003e \u0026 Sons"`) {
+			t.Errorf("json.Marshal gives %s, %v", text, err)
+		}
+	}
+}
+
 func TestAckOfNoMessageDoesNothing(t *testing.T) {
 	(*Message)(nil).Ack()
 	new(Message).Ack()
