@@ -12,6 +12,7 @@ type Account struct {
 	Password       string
 	SecurityToken  string
 	RefreshToken   string // the first one; see WithRefreshRotation
+	CallbackURL    string // of the app; see WithCallbackURLs
 }
 
 func theAccount() Account {
@@ -24,6 +25,7 @@ func theAccount() Account {
 		Password:       "pass&word=100%",
 		SecurityToken:  "sfstreamtestToken",
 		RefreshToken:   "5Aep861sfstreamtest.refresh.token",
+		CallbackURL:    "http://localhost:17170/callback",
 	}
 }
 

@@ -185,6 +185,8 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		s.FailGetSchema(n, req.Code)
 	case "FailLogin":
 		s.FailLogin(n, req.Kind)
+	case "FailAuthorize":
+		s.FailAuthorize(n, req.Kind)
 	case "TruncateReplay":
 		err = s.TruncateReplay(req.Channel)
 	case "Duplicate":

@@ -110,6 +110,7 @@ func TestControlInjectsEveryFault(t *testing.T) {
 			`{"fault":"GoAway"}`, `{"fault":"MoveInstance"}`, `{"fault":"ExpireToken"}`,
 			`{"fault":"FailGetTopic","code":"UNAVAILABLE"}`, `{"fault":"FailGetSchema","n":2,"code":"UNAVAILABLE"}`,
 			`{"fault":"FailLogin","kind":"invalid_grant/user is locked"}`,
+			`{"fault":"FailAuthorize","kind":"access_denied"}`,
 			`{"fault":"TruncateReplay","channel":"` + orders + `"}`,
 		} {
 			must(t, r, "fault", body)

@@ -16,10 +16,12 @@
 //
 // # Logins
 //
-// The token endpoint knows the flows password, refresh token, client credentials and JWT bearer
-// ([Server.PrivateKeyPEM], [WithPublicKeys]: it verifies signature, audience and expiry);
-// /services/Soap/u knows login(), in the versions that have it. The identity URL and userinfo tell
-// which user a token belongs to. An org can refuse flows ([WithoutLoginFlow]), serve logins at a
+// The token endpoint knows the flows password, refresh token, client credentials, JWT bearer
+// ([Server.PrivateKeyPEM], [WithPublicKeys]: it verifies signature, audience and expiry) and
+// authorization code with PKCE, whose page sends a browser on at once to one of the app's callback
+// URLs ([WithCallbackURLs], [Server.FailAuthorize]); /services/Soap/u knows login(), in the versions
+// that have it. The identity URL and userinfo tell which user a token belongs to, and
+// /services/oauth2/revoke ends a token. An org can refuse flows ([WithoutLoginFlow]), serve logins at a
 // host that is not its My Domain ([WithLoginHost]), rotate refresh tokens ([WithRefreshRotation])
 // and issue tokens that only REST accepts ([WithJWTAccessTokens]).
 //

@@ -24,6 +24,7 @@ const (
 	atHold
 	atSeek
 	atLoginPage
+	atAuthorize
 )
 
 // fault is one thing that is to go wrong.

@@ -18,6 +18,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/services/oauth2/token", s.token)
 	s.mountSOAP(mux)
 	s.mountIdentity(mux)
+	s.mountAuthorize(mux)
 	s.mountREST(mux)
 	s.mountCometD(mux)
 	mux.HandleFunc("/maintenance", func(w http.ResponseWriter, _ *http.Request) { maintenance(w, http.StatusOK) })
@@ -107,6 +108,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		s.passwordGrant(w, r)
 	case "refresh_token":
 		s.refreshGrant(w, r)
+	case "authorization_code":
+		s.codeGrant(w, r)
 	case "client_credentials":
 		s.clientCredentialsGrant(w, r)
 	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
@@ -149,11 +152,11 @@ func (s *Server) passwordGrant(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) refreshGrant(w http.ResponseWriter, r *http.Request) {
-	if wrong := s.app(r, false); wrong != "" {
+	if wrong := s.app(r, s.config.requireSecret); wrong != "" {
 		denied(w, wrong)
 		return
 	}
-	next, ok := s.sessions.exchange(r.PostForm.Get("refresh_token"))
+	approved, next, ok := s.sessions.exchange(r.PostForm.Get("refresh_token"))
 	if !ok {
 		denied(w, "invalid_grant/expired access/refresh token")
 		return
@@ -162,7 +165,7 @@ func (s *Server) refreshGrant(w http.ResponseWriter, r *http.Request) {
 	if next != "" {
 		more["refresh_token"] = next
 	}
-	s.grant(w, s.account.UserID, more)
+	s.grantSession(w, &session{user: approved.user, approval: approved}, more)
 }
 
 // clientCredentialsGrant logs the app's run-as user in.
@@ -209,17 +212,23 @@ func (s *Server) user(username string) (id string, ok bool) {
 
 // grant answers with a new session of a user.
 func (s *Server) grant(w http.ResponseWriter, user string, reply map[string]string) {
+	s.grantSession(w, &session{user: user}, reply)
+}
+
+// grantSession begins a session, whose user the caller has set, and answers with it.
+func (s *Server) grantSession(w http.ResponseWriter, ses *session, reply map[string]string) {
 	if reply == nil {
 		reply = make(map[string]string)
 	}
 	now := s.now()
 	instance := s.instanceURL()
-	id := s.identityURL(user)
+	id := s.identityURL(ses.user)
 	issued := strconv.FormatInt(now.UnixMilli(), 10)
 	mac := hmac.New(sha256.New, []byte(s.account.ConsumerSecret))
 	mac.Write([]byte(id + issued))
 
-	reply["access_token"] = s.sessions.issue(&session{instanceURL: instance, user: user, restOnly: s.config.jwtTokens}, now)
+	ses.instanceURL, ses.restOnly = instance, s.config.jwtTokens
+	reply["access_token"] = s.sessions.issue(ses, now)
 	reply["instance_url"] = instance
 	reply["id"] = id
 	reply["token_type"] = "Bearer"

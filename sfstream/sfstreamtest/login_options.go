@@ -24,6 +24,8 @@ type loginConfig struct {
 	myDomainAudience bool
 	passwordExpired  bool
 	jwtTokens        bool
+	requireSecret    bool
+	callbackURLs     []string
 }
 
 func (c loginConfig) validate() error {

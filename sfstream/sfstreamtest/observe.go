@@ -18,6 +18,14 @@ type SubscribeCall struct {
 // Logins returns how often the token endpoint was asked, with or without success.
 func (s *Server) Logins() int { return int(s.logins.Load()) }
 
+// ReusedRefreshTokens counts the logins with a refresh token that was good once: it was rotated away
+// or revoked.
+func (s *Server) ReusedRefreshTokens() int {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	return s.sessions.reused
+}
+
 // GetTopicCalls returns how often GetTopic was called.
 func (s *Server) GetTopicCalls() int { return int(s.topicCalls.Load()) }
 

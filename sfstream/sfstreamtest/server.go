@@ -40,6 +40,7 @@ type Server struct {
 	http                 *http.Server
 	client               *http.Client
 	instances            instances
+	authorizations       authorizations
 	page                 proxyPage
 	wg                   sync.WaitGroup // serve loops, HTTP handlers, stream readers
 

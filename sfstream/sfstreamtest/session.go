@@ -15,6 +15,7 @@ type session struct {
 	instanceURL string
 	user        string
 	restOnly    bool         // the token is in JWT form, which the event APIs refuse
+	approval    *approval    // of the refresh token that it came from; nil if there is none
 	used        atomic.Int64 // when it was used last, in Unix nanoseconds; 0: it has expired
 }
 
@@ -31,16 +32,24 @@ type sessions struct {
 	timeout time.Duration
 	rotate  bool
 
-	mu      sync.Mutex
-	live    map[string]*session // by access token
-	refresh string
-	spent   map[string]bool // refresh tokens that were rotated away
+	mu        sync.Mutex
+	live      map[string]*session  // by access token
+	approvals map[string]*approval // by refresh token, also by those that were rotated away
+	reused    int                  // how often a refresh token was sent that was rotated away or revoked
+}
+
+// approval is a person's approval of the app, which its refresh tokens stand for. sessions.mu guards
+// it.
+type approval struct {
+	user  string
+	token string // the one to use now; empty if the approval was revoked
 }
 
 func newSessions(a Account, c config) *sessions {
 	return &sessions{
 		prefix: a.OrgID[:15] + "!", timeout: c.sessionTimeout, rotate: c.rotate,
-		live: make(map[string]*session), refresh: a.RefreshToken, spent: make(map[string]bool),
+		live:      make(map[string]*session),
+		approvals: map[string]*approval{a.RefreshToken: {a.UserID, a.RefreshToken}},
 	}
 }
 
@@ -105,25 +114,65 @@ func (s *sessions) expireLocked() {
 	clear(s.live)
 }
 
-// exchange uses a refresh token. next is the token to use from now on, empty if there is no
-// rotation. Use of a token that was rotated away counts as theft: everything is revoked.
-func (s *sessions) exchange(token string) (next string, ok bool) {
+// approve begins an approval of the app by a user, and returns its refresh token.
+func (s *sessions) approve(user string) (a *approval, token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.spent[token] {
-		s.refresh = ""
-		s.expireLocked()
-		return "", false
+	a = &approval{user: user}
+	s.renewLocked(a)
+	return a, a.token
+}
+
+func (s *sessions) renewLocked(a *approval) {
+	a.token = "5Aep" + strings.ToLower(rand.Text()+rand.Text())
+	s.approvals[a.token] = a
+}
+
+// exchange uses a refresh token. next is the token to use from now on, empty if there is no
+// rotation. Use of a token that was rotated away counts as theft: everything is revoked.
+func (s *sessions) exchange(token string) (a *approval, next string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a = s.approvals[token]
+	if a == nil {
+		return nil, "", false
 	}
-	if token == "" || token != s.refresh {
-		return "", false
+	if a.token != token {
+		s.reused++
+		if a.token != "" {
+			a.token = ""
+			s.expireLocked()
+		}
+		return nil, "", false
 	}
 	if s.rotate {
-		s.spent[token] = true
-		s.refresh = "5Aep" + strings.ToLower(rand.Text()+rand.Text())
-		next = s.refresh
+		s.renewLocked(a)
+		next = a.token
 	}
-	return next, true
+	return a, next, true
+}
+
+// revoke ends the session of an access token, or the approval of a refresh token with its sessions.
+func (s *sessions) revoke(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ses := s.live[token]; ses != nil {
+		ses.used.Store(0)
+		delete(s.live, token)
+		return true
+	}
+	a := s.approvals[token]
+	if token == "" || a == nil || a.token != token {
+		return false
+	}
+	a.token = ""
+	for token, ses := range s.live {
+		if ses.approval == a {
+			ses.used.Store(0)
+			delete(s.live, token)
+		}
+	}
+	return true
 }
 
 // keep slides the timeout of a session that was in use all the time.
