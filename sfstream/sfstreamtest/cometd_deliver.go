@@ -30,6 +30,9 @@ func (s *Server) take(ses *bayeuxSession, p *poll) []delivery {
 		}
 	}
 	events := s.merge(queues)
+	for i := range events {
+		s.countDelivered(events[i].sub.topic, 1)
+	}
 	if p != nil && len(events) > 0 {
 		ses.poll = nil
 	}

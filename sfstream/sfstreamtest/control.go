@@ -149,6 +149,8 @@ type faultRequest struct {
 
 	CometD *CometDFault `json:"cometd"`
 	Group  *GroupBreak  `json:"group"`
+
+	restFaultRequest
 }
 
 func (s *Server) controlFault(req faultRequest) (struct{}, error) {
@@ -209,6 +211,9 @@ func (s *Server) controlFault(req faultRequest) (struct{}, error) {
 		known := s.controlCometD(req, n, on)
 		if !known {
 			known, err = s.controlWorld(req, n, on)
+		}
+		if !known {
+			known, err = s.controlREST(req, n)
 		}
 		if !known {
 			err = fmt.Errorf("there is no fault %q", req.Fault)

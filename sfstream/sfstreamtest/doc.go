@@ -33,6 +33,15 @@
 // ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is served beside the
 // logins, under /cometd/37.0 and later.
 //
+// # REST
+//
+// The records of objects ([Server.DefineObject]) are what changes have made of them ([Server.Change])
+// and what [Server.SetRecord] says without an event. REST shows them, with deleted ones, under query,
+// queryAll and sobjects, with describe, deleted and updated; a query knows SELECT with fields,
+// FIELDS() or COUNT(), FROM one object, WHERE, ORDER BY, LIMIT and OFFSET, and its result comes in
+// pages ([WithQueryPage]). /limits counts what the org does ([Server.SetLimit]). POST to sobjects
+// publishes platform events. Requests fail by [Server.FailREST] and [Server.FailRESTRequest].
+//
 // # Groups
 //
 // If a member of a channel has enriched fields, or a filter (the fields that a filter names are
@@ -84,7 +93,8 @@
 // # Caveats
 //
 // Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's login(),
-// and of REST only what Streaming API clients need. Sessions live in memory, also with [WithLog],
+// and of REST only what clients of events need: it writes no records but those of PushTopics and
+// generic channels, and joins none. Sessions live in memory, also with [WithLog],
 // and so do the values of records that PushTopics select and that enrich events: after a restart
 // clients log in again, and a replay has the values that came with the event first. A Pub/Sub
 // subscriber gets no answer before its first event, so a test that publishes for a subscriber of

@@ -2,6 +2,7 @@ package sfstreamtest
 
 import (
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/hamba/avro/v2"
@@ -24,11 +25,16 @@ type changedRecord struct {
 	fields []string       // the fields that the change has changed
 }
 
-// apply changes the values that the org knows of the records. A gap event has no values, so it
-// changes none.
+// apply changes the values that the org knows of the records. A gap event has no values: REST shows
+// when its records were changed or that they are deleted, and [Server.SetRecord] says what they are.
 func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
-	if _, ok := topicTypes[c.Type]; !ok {
+	kind, gap := strings.CutPrefix(c.Type, "GAP_")
+	if _, ok := topicTypes[kind]; !ok {
 		return nil
+	}
+	c.Type = kind
+	if gap && kind == "CREATE" {
+		c.Type = "UPDATE" // it keeps what SetRecord gave the record
 	}
 	var types *avro.RecordSchema
 	if _, sc, err := s.publishable(changeChannel(c.Object)); err == nil {
@@ -37,7 +43,9 @@ func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
 	for _, id := range c.RecordIDs {
 		r := changedRecord{id: id}
 		r.values, r.fields = s.records.apply(c, id, types, now, s.account.UserID)
-		changed = append(changed, r)
+		if !gap {
+			changed = append(changed, r)
+		}
 	}
 	return changed
 }

@@ -146,6 +146,7 @@ func (s *Server) ClearFaults() {
 	s.faults.remove(func(fault) bool { return true })
 	s.bayeux.faults.clear()
 	s.groups.clear()
+	s.restFaults.clear()
 	s.endSeeks()
 	s.ProxyPage(0, 0, "")
 	s.DailyLimit(0)
@@ -235,7 +236,8 @@ func (s *Server) RestartReplay(channel string, id uint64) error {
 	return nil
 }
 
-// Revoke takes away the permission to subscribe to a channel and ends its streams.
+// Revoke takes away the permission to subscribe to a channel and ends its streams. The object whose
+// changes the channel has is hidden from REST, too.
 func (s *Server) Revoke(channel string) { s.permit(channel, false) }
 
 // Grant gives the permission back.

@@ -24,6 +24,8 @@ type config struct {
 
 	loginConfig
 	sharedEventID bool
+	sandbox       bool
+	queryPage     int
 	instanceHosts bool
 	groupCut      int
 
@@ -35,7 +37,7 @@ func defaults() config {
 		httpAddr: "127.0.0.1:0", pubsubAddr: "127.0.0.1:0",
 		keepalive: time.Minute, idleClose: time.Minute, retention: 72 * time.Hour,
 		sessionTimeout: 2 * time.Hour, minPing: 20 * time.Second,
-		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20,
+		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20, queryPage: 2000,
 		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
 		cometd: cometdDefaults(),
 	}
@@ -53,6 +55,7 @@ func (c config) validate() error {
 	for name, n := range map[string]int{
 		"WithCreditCap": c.creditCap, "WithBatchEvents": c.batchEvents, "WithBatchBytes": c.batchBytes,
 		"WithEventBytes": c.eventBytes, "WithRequestBytes": c.requestBytes, "WithMaxStreams": c.maxStreams,
+		"WithQueryPage": c.queryPage,
 	} {
 		if n <= 0 {
 			return fmt.Errorf("sfstreamtest: %s(%d): must be positive", name, n)
@@ -96,7 +99,8 @@ func WithTLS() Option { return func(c *config) { c.tls = true } }
 // A fault is named after its method of [Server]. The parameters of the method are in "channel", "n"
 // (default 1), "on" (default true), "code" (also the text of an error), "kind" (also how an
 // instance was left), "status", "body", "seconds", "replay", "accepted" and "alone"; a
-// [CometDFault] is in "cometd", a [GroupBreak] in "group". The answer is JSON: for a definition the
+// [CometDFault] is in "cometd", a [GroupBreak] in "group", a [RESTFault] in "rest", what SetLimit
+// takes in "limit" ("name", "max", "remaining"). The answer is JSON: for a definition the
 // channel and its schemaId; for published events their ids (in hex), their numbers (replay ids as
 // CometD has them) and eventIds. A mistake is answered with status 400 and {"error": "text"}.
 func WithControl() Option { return func(c *config) { c.control = true } }

@@ -116,6 +116,7 @@ func (s *Server) add(t *topic, r record) (Event, error) {
 // post does what add does for a record that may become several records, or none, on the channels
 // that also carry it: split returns the records for a member, which get one replay id.
 func (s *Server) post(t *topic, r record, split func(*member) ([]record, error)) (Event, error) {
+	s.countPublished(t)
 	t.mu.Lock()
 	added, err := s.putLocked(t, []record{r})
 	feeds := slices.Clip(t.feeds)

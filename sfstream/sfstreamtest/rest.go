@@ -9,23 +9,50 @@ import (
 	"strings"
 )
 
-// mountREST adds the parts of the REST API that Streaming API clients use. It accepts any version
-// in the path.
+// restState is what the org keeps for the REST API.
+type restState struct {
+	cursors    cursors
+	usage      usage
+	restFaults restFaults
+}
+
+// mountREST adds the parts of the REST API that clients of events use: records and what is known of
+// objects, limits, and the records of the Streaming API's channels. It accepts any version in the
+// path.
 func (s *Server) mountREST(mux *http.ServeMux) {
-	mux.HandleFunc("GET /services/data/{$}", s.listVersions)
-	mux.HandleFunc("GET /services/data", s.listVersions)
 	const base = "/services/data/{version}/"
-	mux.HandleFunc("GET "+base+"{$}", s.rest(s.listResources))
-	mux.HandleFunc("GET /services/data/{version}", s.rest(s.listResources))
-	mux.HandleFunc("GET "+base+"query/{$}", s.rest(s.queryRecords))
-	mux.HandleFunc("GET "+base+"query", s.rest(s.queryRecords))
-	mux.HandleFunc("POST "+base+"sobjects/{object}/{$}", s.rest(s.createRecord))
-	mux.HandleFunc("POST "+base+"sobjects/{object}", s.rest(s.createRecord))
-	mux.HandleFunc("GET "+base+"sobjects/{object}/{id}", s.rest(s.getRecord))
-	mux.HandleFunc("PATCH "+base+"sobjects/PushTopic/{id}", s.rest(s.updatePushTopic))
-	mux.HandleFunc("DELETE "+base+"sobjects/{object}/{id}", s.rest(s.deleteRecord))
-	mux.HandleFunc("GET "+base+"sobjects/StreamingChannel/{id}/push", s.rest(s.pushTargets))
-	mux.HandleFunc("POST "+base+"sobjects/StreamingChannel/{id}/push", s.rest(s.pushEvents))
+	open := map[string]http.HandlerFunc{"GET /services/data/{$}": s.listVersions, "GET /services/data": s.listVersions}
+	for pattern, do := range open {
+		mux.HandleFunc(pattern, s.faulty(do))
+	}
+	for pattern, do := range map[string]func(*http.Request) (int, any, error){
+		"GET " + base + "{$}":                                  s.listResources,
+		"GET /services/data/{version}":                         s.listResources,
+		"GET " + base + "limits/{$}":                           s.listLimits,
+		"GET " + base + "limits":                               s.listLimits,
+		"GET " + base + "query/{$}":                            s.queryRecords,
+		"GET " + base + "query":                                s.queryRecords,
+		"GET " + base + "query/{locator}":                      s.moreRecords,
+		"GET " + base + "queryAll/{$}":                         s.queryAllRecords,
+		"GET " + base + "queryAll":                             s.queryAllRecords,
+		"GET " + base + "queryAll/{locator}":                   s.moreRecords,
+		"POST " + base + "sobjects/{object}/{$}":               s.createRecord,
+		"POST " + base + "sobjects/{object}":                   s.createRecord,
+		"GET " + base + "sobjects/{object}/describe/{$}":       s.describeObject,
+		"GET " + base + "sobjects/{object}/describe":           s.describeObject,
+		"GET " + base + "sobjects/{object}/deleted/{$}":        s.deletedRecords,
+		"GET " + base + "sobjects/{object}/deleted":            s.deletedRecords,
+		"GET " + base + "sobjects/{object}/updated/{$}":        s.updatedRecords,
+		"GET " + base + "sobjects/{object}/updated":            s.updatedRecords,
+		"GET " + base + "sobjects/{object}/{id}":               s.getRecord,
+		"PATCH " + base + "sobjects/PushTopic/{id}":            s.updatePushTopic,
+		"DELETE " + base + "sobjects/{object}/{id}":            s.deleteRecord,
+		"GET " + base + "sobjects/StreamingChannel/{id}/push":  s.pushTargets,
+		"POST " + base + "sobjects/StreamingChannel/{id}/push": s.pushEvents,
+		base + "{rest...}":                                     func(*http.Request) (int, any, error) { return 0, nil, notFound() },
+	} {
+		mux.HandleFunc(pattern, s.faulty(s.rest(do)))
+	}
 }
 
 // restError is an error of the REST API.
@@ -56,6 +83,8 @@ func (s *Server) rest(do func(*http.Request) (int, any, error)) http.HandlerFunc
 			writeJSON(w, failure.status, []*restError{failure})
 			return
 		}
+		s.usage.use(dailyRequests, 1, s.now())
+		w.Header().Set("Sforce-Limit-Info", s.limitInfo())
 		status, reply, err := do(r)
 		switch {
 		case err != nil && !errors.As(err, &failure):
@@ -115,7 +144,8 @@ func (s *Server) listResources(r *http.Request) (int, any, error) {
 	ses, _ := s.bearer(r)
 	root := "/services/data/" + r.PathValue("version") + "/"
 	return http.StatusOK, map[string]string{
-		"query": root + "query", "sobjects": root + "sobjects", "identity": s.identityURL(ses.user),
+		"query": root + "query", "queryAll": root + "queryAll", "sobjects": root + "sobjects", "limits": root + "limits",
+		"identity": s.identityURL(ses.user),
 	}, nil
 }
 

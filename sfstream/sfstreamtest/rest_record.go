@@ -17,23 +17,6 @@ func (t *topic) recordID() string {
 	return fmt.Sprintf("%s%012dAAA", prefix, t.serial)
 }
 
-// recordsOf returns the records of an object that can be queried.
-func (s *Server) recordsOf(object string) []map[string]any {
-	var list []map[string]any
-	switch object {
-	case "PushTopic", "StreamingChannel":
-		for _, t := range s.channelsOf(object) {
-			list = append(list, t.asRecord())
-		}
-	case "User":
-		list = append(list, map[string]any{"Id": s.account.UserID, "Username": s.account.Username})
-		for name, id := range s.config.cometd.users {
-			list = append(list, map[string]any{"Id": id, "Username": name})
-		}
-	}
-	return list
-}
-
 // channelsOf returns the channels that are records of an object, oldest first.
 func (s *Server) channelsOf(object string) []*topic {
 	var found []*topic
@@ -77,38 +60,6 @@ func (t *topic) asRecord() map[string]any {
 
 func attributes(r *http.Request, object, id string) map[string]any {
 	return map[string]any{"type": object, "url": "/services/data/" + r.PathValue("version") + "/sobjects/" + object + "/" + id}
-}
-
-// queryRecords answers a SOQL query for PushTopics, StreamingChannels and Users.
-func (s *Server) queryRecords(r *http.Request) (int, any, error) {
-	q, err := parseSOQL(r.URL.Query().Get("q"))
-	if err != nil {
-		return 0, nil, &restError{http.StatusBadRequest, err.Error(), "MALFORMED_QUERY", nil}
-	}
-	list := []map[string]any{}
-	for _, rec := range s.recordsOf(q.object) {
-		if q.where != nil && !q.where.holds(rec) {
-			continue
-		}
-		id, _ := rec["Id"].(string)
-		row := map[string]any{"attributes": attributes(r, q.object, id)}
-		for _, name := range q.fields {
-			row[name] = rec[name]
-		}
-		list = append(list, row)
-	}
-	return http.StatusOK, map[string]any{"totalSize": len(list), "done": true, "records": list}, nil
-}
-
-func (s *Server) getRecord(r *http.Request) (int, any, error) {
-	object := r.PathValue("object")
-	t, err := s.channel(object, r.PathValue("id"))
-	if err != nil {
-		return 0, nil, err
-	}
-	rec := t.asRecord()
-	rec["attributes"] = attributes(r, object, t.recordID())
-	return http.StatusOK, rec, nil
 }
 
 func (s *Server) deleteRecord(r *http.Request) (int, any, error) {

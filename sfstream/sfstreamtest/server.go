@@ -34,7 +34,8 @@ type Server struct {
 	journal  *journal
 	bayeux   *bayeux
 	records  records
-	groups   groupFaults
+	restState
+	groups groupFaults
 
 	httpGate, pubsubGate *gate
 	http                 *http.Server

@@ -27,8 +27,9 @@ type (
 	not     struct{ of expr }
 	compare struct {
 		field, op string
-		value     any   // string, float64, bool, time.Time or nil
-		list      []any // for IN
+		value     any      // string, float64, bool, time.Time or nil
+		list      []any    // for IN
+		texts     []string // the values as they stand in the query
 	}
 )
 
@@ -264,13 +265,21 @@ func scanWord(word string) token {
 			t.value = f
 			break
 		}
-		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05.000-0700", "2006-01-02T15:04:05-0700", dateOnly} {
-			if at, err := time.Parse(layout, word); err == nil {
-				t.value = at
-				return t
-			}
+		at, ok := parseTime(word)
+		if !ok {
+			return token{text: word}
 		}
-		return token{text: word}
+		t.value = at
 	}
 	return t
+}
+
+// parseTime reads a date, or a date with a time and a zone.
+func parseTime(text string) (at time.Time, ok bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05.000-0700", "2006-01-02T15:04:05-0700", dateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
 }

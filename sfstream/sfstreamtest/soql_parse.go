@@ -54,22 +54,27 @@ func (p *soqlParser) query() (query, error) {
 		}
 		p.next()
 	}
-	if !p.keyword("FROM") {
-		return q, fmt.Errorf("FROM is missing before %q", p.peek().text)
-	}
-	var err error
-	if q.object, err = p.name(); err != nil {
+	if err := p.from(&q); err != nil {
 		return q, err
-	}
-	if p.keyword("WHERE") {
-		if q.where, err = p.or(); err != nil {
-			return q, err
-		}
 	}
 	if t := p.peek(); len(p.tokens) > 0 {
 		return q, fmt.Errorf("%q is not for PushTopics", t.text)
 	}
 	return q, nil
+}
+
+// from reads the object and the conditions.
+func (p *soqlParser) from(q *query) (err error) {
+	if !p.keyword("FROM") {
+		return fmt.Errorf("FROM is missing before %q", p.peek().text)
+	}
+	if q.object, err = p.name(); err != nil {
+		return err
+	}
+	if p.keyword("WHERE") {
+		q.where, err = p.or()
+	}
+	return err
 }
 
 func (p *soqlParser) or() (expr, error) {
@@ -151,10 +156,10 @@ func (p *soqlParser) comparison() (expr, error) {
 			return nil, fmt.Errorf("%s NOT without IN", name)
 		}
 		c.op = "IN"
-		c.list, err = p.list()
+		c.list, c.texts, err = p.list()
 		return not{c}, err
 	case "IN":
-		c.list, err = p.list()
+		c.list, c.texts, err = p.list()
 		return c, err
 	default:
 		return nil, fmt.Errorf("%q is no comparison", c.op)
@@ -163,27 +168,26 @@ func (p *soqlParser) comparison() (expr, error) {
 	if !t.literal {
 		return nil, fmt.Errorf("%s is compared with %q, which is no value", name, t.text)
 	}
-	c.value = t.value
+	c.value, c.texts = t.value, []string{t.text}
 	return c, nil
 }
 
-func (p *soqlParser) list() ([]any, error) {
+func (p *soqlParser) list() (list []any, texts []string, err error) {
 	if p.next().text != "(" {
-		return nil, errors.New("IN without a list")
+		return nil, nil, errors.New("IN without a list")
 	}
-	var list []any
 	for {
 		t := p.next()
 		if !t.literal {
-			return nil, fmt.Errorf("%q is no value", t.text)
+			return nil, nil, fmt.Errorf("%q is no value", t.text)
 		}
-		list = append(list, t.value)
+		list, texts = append(list, t.value), append(texts, t.text)
 		switch end := p.next(); {
 		case !end.literal && end.text == ",":
 		case !end.literal && end.text == ")":
-			return list, nil
+			return list, texts, nil
 		default:
-			return nil, errors.New("a list does not end")
+			return nil, nil, errors.New("a list does not end")
 		}
 	}
 }

@@ -270,6 +270,7 @@ func (st *stream) sendEvents() (bool, error) {
 		return false, st.failed
 	}
 	st.session.touch(st.server.now())
+	st.server.countDelivered(st.topic, len(st.batch.response.Events))
 	// grpc has encoded the response when Send returns, so the response can be filled again.
 	err := st.wire.Send(&st.batch.response)
 	st.quiet = time.Now()

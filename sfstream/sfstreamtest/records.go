@@ -1,0 +1,124 @@
+package sfstreamtest
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hamba/avro/v2"
+)
+
+// records has the current values of all records that changes told of: PushTopics see whole records,
+// and REST reads them.
+type records struct {
+	mu      sync.Mutex
+	objects map[string]map[string]map[string]any // by object and id
+}
+
+// apply makes a change to a record. It returns the values that the record has then, and the names
+// of the fields that changed. types is nil if the types of the object are not known.
+func (r *records) apply(c Change, id string, types *avro.RecordSchema, now time.Time, user string) (rec map[string]any, changed []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.objects == nil {
+		r.objects = make(map[string]map[string]map[string]any)
+	}
+	byID := r.objects[c.Object]
+	if byID == nil {
+		byID = make(map[string]map[string]any)
+		r.objects[c.Object] = byID
+	}
+	user = or(c.CommitUser, user)
+	if !c.CommitTime.IsZero() {
+		now = c.CommitTime
+	}
+	rec = maps.Clone(byID[id])
+	if rec == nil || c.Type == "CREATE" {
+		rec = map[string]any{"Id": id, "CreatedDate": now, "CreatedById": user}
+	}
+	set := func(name string, value any) {
+		rec[name] = value
+		changed = append(changed, name)
+	}
+	rec["IsDeleted"] = c.Type == "DELETE"
+	set("LastModifiedDate", now)
+	set("SystemModstamp", now)
+	rec["LastModifiedById"] = user
+	for name, value := range c.Set {
+		if members, ok := value.(map[string]any); ok {
+			old, _ := rec[name].(map[string]any)
+			merged := maps.Clone(old)
+			if merged == nil {
+				merged = make(map[string]any)
+			}
+			maps.Copy(merged, members)
+			value = merged
+		}
+		set(name, typed(types, name, value))
+	}
+	for _, name := range c.Null {
+		parent, child, nested := strings.Cut(name, ".")
+		if !nested {
+			set(name, nil)
+			continue
+		}
+		if members, ok := rec[parent].(map[string]any); ok {
+			members = maps.Clone(members)
+			members[child] = nil
+			set(parent, members)
+		}
+	}
+	byID[id] = rec
+	return rec, changed
+}
+
+// all returns the records of an object, deleted ones too, in the order of their ids. They are
+// shared, so never written to.
+func (r *records) all(object string) []map[string]any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	byID := r.objects[object]
+	var all []map[string]any
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		all = append(all, byID[id])
+	}
+	return all
+}
+
+// SetRecord gives a record of an object these values, with no event of it: the record is created
+// unless it is there. It is what has happened where Salesforce sends a gap event, and what was in
+// the org before anyone followed it. CreatedDate, LastModifiedDate, SystemModstamp and IsDeleted can
+// be among the values; LastModifiedDate and SystemModstamp are now unless they are.
+func (s *Server) SetRecord(object, id string, values map[string]any) {
+	var types *avro.RecordSchema
+	if _, sc, err := s.publishable(changeChannel(object)); err == nil {
+		types = sc.avro
+	}
+	kind := "UPDATE"
+	if deleted, _ := values["IsDeleted"].(bool); deleted {
+		kind = "DELETE"
+	}
+	s.records.apply(Change{Object: object, Type: kind, Set: values}, id, types, s.now(), s.account.UserID)
+}
+
+// typed turns a value into the form that PushTopics compare and show: a double if the field is one,
+// a time if it is a date.
+func typed(types *avro.RecordSchema, name string, v any) any {
+	n, ok := float(v)
+	if !ok || types == nil {
+		return v
+	}
+	f, _ := field(types, name)
+	if f == nil {
+		return v
+	}
+	if _, dated := appendDate(nil, fieldType(f), 0, false); dated {
+		return time.UnixMilli(int64(n)).UTC()
+	}
+	if union, ok := f.Type().(*avro.UnionSchema); ok && union.Contains(avro.Double) {
+		return n
+	}
+	return v
+}
