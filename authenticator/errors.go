@@ -73,12 +73,18 @@ func (e *Error) Error() string {
 	if e.err != nil {
 		b.WriteString(": " + e.err.Error())
 	}
-	for _, next := range []string{e.remedy(), e.hint} {
-		if next != "" {
-			b.WriteString("; " + next)
-		}
+	if next := e.Remedy(); next != "" {
+		b.WriteString("; " + next)
 	}
 	return b.String()
+}
+
+// Remedy returns the next step, with which the text of [Error.Error] ends, for programs that show it
+// apart from what happened or in words of their own. It names fields and types as they are called in
+// Go, and is empty if the cause cannot be guessed.
+func (e *Error) Remedy() string {
+	steps := slices.DeleteFunc([]string{e.remedy(), e.hint}, func(step string) bool { return step == "" })
+	return strings.Join(steps, "; ")
 }
 
 // Unwrap returns the underlying error: that of the network, the context, OnRotate, the Signer or a

@@ -90,7 +90,7 @@ func TestErrorTable(t *testing.T) {
 				if strings.HasPrefix(row.code, "invalid_client") && name == "jwt_bearer" {
 					remedy = "check consumer key and private key"
 				}
-				if _, after, found := strings.Cut(err.Error(), "; "); found != (remedy != "") || !strings.Contains(after, remedy) {
+				if _, after, found := strings.Cut(err.Error(), "; "); found != (remedy != "") || !strings.Contains(after, remedy) || e.Remedy() != after {
 					t.Errorf("%v lacks %q", err, remedy)
 				}
 				if where := cmp.Or(flow.url, authenticator.ProductionURL); !strings.Contains(err.Error(), "from "+where+"/services/") {

@@ -109,6 +109,16 @@ func (e *ServerError) Error() string {
 	if about == "" {
 		about = "Streaming API"
 	}
+	fmt.Fprintf(&b, "sfstream: %s: %s: %s", about, e.Code, e.said())
+	if remedy := e.Remedy(); remedy != "" {
+		b.WriteString(": ")
+		b.WriteString(remedy)
+	}
+	return oneline.Text(b.String())
+}
+
+// said returns what the server said, with its id of the call.
+func (e *ServerError) said() string {
 	said := e.Message
 	if said == "" {
 		said = "no reason given"
@@ -116,22 +126,19 @@ func (e *ServerError) Error() string {
 			said += ": " + e.err.Error()
 		}
 	}
-	fmt.Fprintf(&b, "sfstream: %s: %s: %s", about, e.Code, said)
 	if e.RPCID != "" {
-		fmt.Fprintf(&b, " (rpc id %s)", e.RPCID)
+		said += " (rpc id " + e.RPCID + ")"
 	}
-	if hint := e.hint(); hint != "" {
-		b.WriteString(": ")
-		b.WriteString(hint)
-	}
-	return oneline.Text(b.String())
+	return said
 }
 
 // Unwrap returns the gRPC status, or the error of the HTTP request.
 func (e *ServerError) Unwrap() error { return e.err }
 
-// hint returns the next step for the person who reads the error, empty if there is none to tell.
-func (e *ServerError) hint() string {
+// Remedy returns the next step, with which the text of [ServerError.Error] ends, for programs that
+// show it apart from what happened or in words of their own. It names options as they are called in
+// Go, and is empty if there is none to tell.
+func (e *ServerError) Remedy() string {
 	if e.moved {
 		to := "the org's present one (Setup, My Domain)"
 		if e.movedTo != "" {
@@ -215,9 +222,13 @@ func (e *ReplayError) Error() string {
 	if !e.Marker.Date.IsZero() {
 		at = " of " + e.Marker.Date.UTC().Format(time.RFC3339)
 	}
+	said := fmt.Sprint(e.err)
+	if server, ok := errors.AsType[*ServerError](e.err); ok {
+		said = server.said() // the channel is named, and so is the next step
+	}
 	return oneline.Text(fmt.Sprintf("sfstream: %s: replay id %s%s is too old or not of this org (sandboxes begin replay ids anew when they are "+
-		"refreshed or updated, orgs when they are moved): events may have been missed; "+
-		"resume with WithReplayFallback(FallbackAll), or give a start with From: %v", e.Channel, replayid.Text(e.Marker.ReplayID), at, e.err))
+		"refreshed or updated, orgs when they are moved): events may have been missed: %s: "+
+		"resume with WithReplayFallback(FallbackAll), or give a start with From", e.Channel, replayid.Text(e.Marker.ReplayID), at, said))
 }
 
 // Unwrap returns the *[ServerError].

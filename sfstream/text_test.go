@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 )
 
@@ -80,6 +81,17 @@ func TestErrorsAreOneLine(t *testing.T) {
 	} {
 		if text := err.Error(); strings.ContainsFunc(text, unicode.IsControl) || strings.ContainsRune(text, '\u2028') {
 			t.Errorf("%q", text)
+		}
+	}
+}
+
+// A ReplayError says what its *ServerError says, but for what it says itself.
+func TestAReplayErrorSaysEachThingOnce(t *testing.T) {
+	server := &ServerError{API: apiPubSub, Channel: "/event/X__e", Code: ReplayInvalid, Message: "The Replay ID validation failed.", RPCID: "7f"}
+	text := (&ReplayError{Channel: "/event/X__e", Marker: replaystore.Marker{ReplayID: []byte{0, 1}}, err: server}).Error()
+	for _, once := range []string{"/event/X__e", "The Replay ID validation failed.", "rpc id 7f", "WithReplayFallback", "From", "0001"} {
+		if strings.Count(text, once) != 1 {
+			t.Errorf("%q is not once in %s", once, text)
 		}
 	}
 }
