@@ -134,10 +134,11 @@ type choice struct {
 	words []string
 }
 
-// choiceOf returns a choice of words for a flag. The first word is its default.
+// choiceOf returns a choice of words for a flag. The first word is its default; "" means that there
+// is none.
 func choiceOf(value *string, words ...string) *choice {
 	*value = words[0]
-	return &choice{value, words}
+	return &choice{value, slices.DeleteFunc(words, func(word string) bool { return word == "" })}
 }
 
 func (c *choice) String() string {

@@ -26,6 +26,8 @@ func commands() []command {
 			new: func() runner { return new(genFlags) }},
 		{name: "testorg", short: "serve a simulated org, to test programs against", long: testorgHelp,
 			new: func() runner { return new(testorgFlags) }},
+		{name: "markers", args: "FILE", short: "show and change the replay markers in a file", long: markersHelp,
+			new: func() runner { return new(markersFlags) }},
 		{name: "version", short: "print which release this is", long: versionHelp,
 			new: func() runner { return new(versionFlags) }},
 		{name: "help", args: "[COMMAND]", short: "explain a command, with its flags and variables", long: helpHelp,
