@@ -142,7 +142,7 @@ func (s *Server) bearer(r *http.Request) (ses *session, denied string) {
 	if !ok {
 		return nil, authInvalid
 	}
-	if _, host, _ := strings.Cut(ses.instanceURL, "://"); s.movedEver() && r.Host != host {
+	if s.movedEver() && s.authority(r.Host) != hostOf(ses.instanceURL) {
 		return nil, authInvalid
 	}
 	return ses, ""

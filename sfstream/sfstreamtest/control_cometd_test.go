@@ -27,7 +27,7 @@ func TestControlSpeaksCometD(t *testing.T) {
 		if got := sobjects(t, events[:1])[0]; got != `created {"Id":"1","N":1.50}` {
 			t.Errorf("got %s", got)
 		}
-	}, sfstreamtest.WithControl())
+	}, sfstreamtest.WithControlAddr("127.0.0.1:0"))
 }
 
 func TestControlFaultsOnCometD(t *testing.T) {
@@ -50,5 +50,5 @@ func TestControlFaultsOnCometD(t *testing.T) {
 		if code, reply := control(t, r, "fault", `{"fault":"Nonsense"}`); code != http.StatusBadRequest {
 			t.Errorf("%d %v", code, reply)
 		}
-	}, sfstreamtest.WithControl())
+	}, sfstreamtest.WithControlAddr("127.0.0.1:0"))
 }

@@ -157,11 +157,11 @@ func (s *Server) ClearFaults() {
 func (s *Server) ExpireToken() { s.sessions.expire() }
 
 // DropConnections cuts all connections now, without a goodbye.
-func (s *Server) DropConnections() { s.network.each((*conn).cut) }
+func (s *Server) DropConnections() { s.network.strike((*conn).cut) }
 
 // Blackhole makes all connections that are open now go dead: nothing that either side sends arrives
 // any more, and neither side is told. New connections work.
-func (s *Server) Blackhole() { s.network.each(func(c *conn) { c.dead.Store(true) }) }
+func (s *Server) Blackhole() { s.network.strike(func(c *conn) { c.dead.Store(true) }) }
 
 // GoAway sends HTTP/2 GOAWAY on all connections to the Pub/Sub API. Open streams go on; new calls
 // need a new connection.

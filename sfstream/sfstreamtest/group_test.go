@@ -279,11 +279,11 @@ func TestControlDefinesMembers(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		withMembers(t, r)
 		body := `{"channel":"/data/Two__chn","members":["/data/AccountChangeEvent"]}`
-		resp, err := r.HTTPClient().Post(r.LoginURL()+"/control/define", "application/json", strings.NewReader(body))
+		resp, err := r.HTTPClient().Post(r.ControlURL()+"/control/define", "application/json", strings.NewReader(body))
 		check(t, err)
 		check(t, resp.Body.Close())
 		body = `{"channel":"/data/Three__chn","members":[{"channel":"/data/AccountChangeEvent","enriched":["Name"]}]}`
-		resp, err = r.HTTPClient().Post(r.LoginURL()+"/control/define", "application/json", strings.NewReader(body))
+		resp, err = r.HTTPClient().Post(r.ControlURL()+"/control/define", "application/json", strings.NewReader(body))
 		check(t, err)
 		var reply struct{ Channel, Error string }
 		check(t, json.NewDecoder(resp.Body).Decode(&reply))
@@ -292,7 +292,7 @@ func TestControlDefinesMembers(t *testing.T) {
 		if two, three := len(r.Retained("/data/Two__chn")), len(r.Retained("/data/Three__chn")); two != 1 || three != 2 {
 			t.Errorf("%d and %d events; %+v", two, three, reply)
 		}
-	}, sfstreamtest.WithControl())
+	}, sfstreamtest.WithControlAddr("127.0.0.1:0"))
 }
 
 func TestChangeEventsHasMembersToo(t *testing.T) {

@@ -1,9 +1,9 @@
 package sfstreamtest
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -39,24 +39,25 @@ func (s *Server) instanceURL() string {
 }
 
 func (s *Server) instanceURLLocked() string {
-	_, port, err := net.SplitHostPort(s.httpGate.addr.String())
-	switch n := s.instances.moves; {
-	case err != nil:
+	places := s.places.instances
+	n, first := s.instances.moves, places[0]
+	switch {
 	case s.config.instanceHosts && s.cert != nil:
-		return s.scheme() + net.JoinHostPort(fmt.Sprintf("instance-%d.%s", n, instanceDomain), port)
+		return origin{first.scheme, fmt.Sprintf("instance-%d.%s", n, instanceDomain), first.port}.String()
 	case s.config.instanceHosts:
 		const most = 200
-		return s.scheme() + net.JoinHostPort(instanceNetwork+strconv.Itoa(1+n%most), port)
-	case (n%2 == 1) != s.config.loginHost:
-		return s.scheme() + net.JoinHostPort("localhost", port)
+		return origin{first.scheme, instanceNetwork + strconv.Itoa(1+n%most), first.port}.String()
+	case s.config.loginHost:
+		n++
 	}
-	return s.LoginURL()
+	return places[n%len(places)].String()
 }
 
 // MoveInstance moves the org to another instance: later logins name another instance URL (localhost
-// for 127.0.0.1, and back; see [WithInstanceHosts]), older tokens are invalid.
+// for 127.0.0.1, and back; see [WithURL] and [WithInstanceHosts]), older tokens are invalid. If the
+// org has no other URL, only the tokens become invalid.
 func (s *Server) MoveInstance() {
-	_ = s.leaveInstance("") // it fails only for "gone"
+	_ = s.leaveInstance("") // it fails only for others
 }
 
 // LeaveInstance does what MoveInstance does, and the old host does not serve the org any more. how
@@ -75,7 +76,11 @@ func (s *Server) leaveInstance(how string) error {
 	in := &s.instances
 	in.mu.Lock()
 	old := s.instanceURLLocked()
-	if how == "gone" && old == s.LoginURL() {
+	switch {
+	case how != "" && !s.canMove():
+		in.mu.Unlock()
+		return errOneURL
+	case how == "gone" && old == s.LoginURL():
 		in.mu.Unlock()
 		return fmt.Errorf("sfstreamtest: %s has the logins too, it cannot be gone", old)
 	}
@@ -91,10 +96,14 @@ func (s *Server) leaveInstance(how string) error {
 	s.sessions.expire()
 	if how == "gone" {
 		s.client.CloseIdleConnections()
-		s.network.eachOf(s.httpGate, (*conn).cut)
+		s.network.each(s.httpGate, (*conn).cut)
 	}
 	return nil
 }
+
+var errOneURL = errors.New("sfstreamtest: the org tells only one URL, so it cannot move: WithURL gives it others")
+
+func (s *Server) canMove() bool { return s.config.instanceHosts || len(s.places.instances) > 1 }
 
 func hostOf(instanceURL string) string {
 	_, host, _ := strings.Cut(instanceURL, "://")
@@ -123,7 +132,7 @@ func (s *Server) RedirectToLogin(n int) { s.faults.add(fault{at: atLoginPage, le
 func (s *Server) atInstance(org http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data := strings.HasPrefix(r.URL.Path, "/services/data") || strings.HasPrefix(r.URL.Path, "/cometd")
-		how, now := s.leftBehind(r.Host)
+		how, now := s.leftBehind(s.authority(r.Host))
 		switch {
 		case r.URL.Path == "/" && r.URL.Query().Has("ec"):
 			page(w, http.StatusOK, "Login", "<form>Username Password</form>")
@@ -150,20 +159,4 @@ func page(w http.ResponseWriter, status int, title, text string) {
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, "<html>\n<head><title>"+title+"</title></head>\n<body>\n<h1>"+title+"</h1>\n"+text+"\n</body>\n</html>\n")
-}
-
-// resolveHost returns the address of a host that HTTPClient dials.
-func (s *Server) resolveHost(addr string) (string, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", err
-	}
-	if how, _ := s.leftBehind(addr); how == "gone" {
-		return "", &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	}
-	if !s.config.instanceHosts || !strings.HasSuffix(host, "."+instanceDomain) && !strings.HasPrefix(host, instanceNetwork) {
-		return addr, nil
-	}
-	own, _, err := net.SplitHostPort(s.httpGate.addr.String())
-	return net.JoinHostPort(own, port), err
 }

@@ -22,9 +22,6 @@ func (s *Server) routes() http.Handler {
 	s.mountREST(mux)
 	s.mountCometD(mux)
 	mux.HandleFunc("/maintenance", func(w http.ResponseWriter, _ *http.Request) { maintenance(w, http.StatusOK) })
-	if s.config.control {
-		s.mountControl(mux)
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 		mux.ServeHTTP(w, r)
@@ -190,8 +187,8 @@ func (s *Server) isMyDomain(r *http.Request) bool {
 	if err != nil {
 		host = r.Host
 	}
-	own, _, _ := net.SplitHostPort(s.httpGate.addr.String())
-	return host != "login.salesforce.com" && host != "test.salesforce.com" && !(s.config.loginHost && host == own)
+	return host != "login.salesforce.com" && host != "test.salesforce.com" &&
+		!(s.config.loginHost && strings.EqualFold(host, s.places.instances[0].host))
 }
 
 // knows returns the id of the user with this username if password is right: the password followed

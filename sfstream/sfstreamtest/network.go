@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,8 +35,10 @@ func newNetwork(inMemory bool, refused func() bool) *network {
 // A gate is one address. It hands new connections to its current door: a server that says goodbye
 // (GOAWAY) leaves its door, and the address stays.
 type gate struct {
-	addr     net.Addr
-	listener net.Listener // nil in memory
+	addr      net.Addr // where a client of this machine reaches it
+	port      string
+	listeners []net.Listener // none in memory
+	spared    bool           // faults leave its connections alone
 
 	mu   sync.Mutex
 	door *door
@@ -66,33 +69,68 @@ func (d *door) Close() error {
 }
 
 // listen opens an address and returns its gate, without a door yet.
-func (n *network) listen(addr string) (*gate, error) {
-	g := new(gate)
+func (n *network) listen(addr string, spared bool) (*gate, error) {
+	g := &gate{spared: spared}
 	if n.inMemory {
 		n.mu.Lock()
 		g.addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: n.next}
 		n.next++
 		n.mu.Unlock()
 	} else {
-		ln, err := net.Listen("tcp", addr)
-		if err != nil {
+		var err error
+		if g.listeners, err = listenAll(addr); err != nil {
 			return nil, err
 		}
-		g.listener, g.addr = ln, ln.Addr()
+		g.addr = g.listeners[0].Addr()
 		if tcp, ok := g.addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-			g.addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port} // the address that a client can dial
+			g.addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port}
 		}
-		// It ends when close closes the listener; close waits for it.
-		n.wg.Go(func() { n.accept(g) })
+		for _, ln := range g.listeners {
+			// It ends when close closes the listener; close waits for it.
+			n.wg.Go(func() { n.accept(g, ln) })
+		}
 	}
 	_, port, err := net.SplitHostPort(g.addr.String())
 	if err != nil {
 		return nil, err
 	}
+	g.port = port
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.gates[port] = g
 	return g, nil
+}
+
+// listenAll listens on an address. For localhost these are two, because clients differ in whether
+// they try IPv6 or IPv4; a machine without IPv6 has the other one only.
+func listenAll(addr string) ([]net.Listener, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !strings.EqualFold(host, "localhost") {
+		ln, err := net.Listen("tcp", addr)
+		return []net.Listener{ln}, err
+	}
+	const tries = 10 // a port that is free by IPv4 can be taken by IPv6
+	for try := 1; ; try++ {
+		four, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", port))
+		if err != nil {
+			return nil, err
+		}
+		_, chosen, err := net.SplitHostPort(four.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		six, err := net.Listen("tcp6", net.JoinHostPort("::1", chosen))
+		switch {
+		case err == nil:
+			return []net.Listener{four, six}, nil
+		case !errors.Is(err, syscall.EADDRINUSE):
+			return []net.Listener{four}, nil
+		}
+		_ = four.Close()
+		if port != "0" || try == tries {
+			return nil, err
+		}
+	}
 }
 
 // newDoor replaces the door of the gate.
@@ -110,9 +148,9 @@ func (g *gate) current() *door {
 	return g.door
 }
 
-func (n *network) accept(g *gate) {
+func (n *network) accept(g *gate, ln net.Listener) {
 	for {
-		raw, err := g.listener.Accept()
+		raw, err := ln.Accept()
 		if err != nil {
 			return
 		}
@@ -179,7 +217,7 @@ func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 // track takes a connection into the network; it returns nil if the connection was refused.
 func (n *network) track(raw net.Conn, g *gate) *conn {
 	c := &conn{Conn: raw, network: n, gate: g}
-	refused := n.refused()
+	refused := !g.spared && n.refused()
 	n.mu.Lock()
 	refused = refused || n.closed
 	if !refused {
@@ -193,11 +231,14 @@ func (n *network) track(raw net.Conn, g *gate) *conn {
 	return c
 }
 
-func (n *network) each(do func(*conn)) {
+// each calls do for the connections of a gate; nil stands for all gates.
+func (n *network) each(g *gate, do func(*conn)) {
 	n.mu.Lock()
 	conns := make([]*conn, 0, len(n.conns))
 	for c := range n.conns {
-		conns = append(conns, c)
+		if g == nil || c.gate == g {
+			conns = append(conns, c)
+		}
 	}
 	n.mu.Unlock()
 	for _, c := range conns {
@@ -205,10 +246,10 @@ func (n *network) each(do func(*conn)) {
 	}
 }
 
-// eachOf calls do for the connections of one gate.
-func (n *network) eachOf(g *gate, do func(*conn)) {
-	n.each(func(c *conn) {
-		if c.gate == g {
+// strike calls do for the connections that faults can happen to.
+func (n *network) strike(do func(*conn)) {
+	n.each(nil, func(c *conn) {
+		if !c.gate.spared {
 			do(c)
 		}
 	})
@@ -222,14 +263,14 @@ func (n *network) close() {
 	n.gates = nil
 	n.mu.Unlock()
 	for _, g := range gates {
-		if g.listener != nil {
-			_ = g.listener.Close()
+		for _, ln := range g.listeners {
+			_ = ln.Close()
 		}
 		if d := g.current(); d != nil {
 			_ = d.Close()
 		}
 	}
-	n.each((*conn).cut)
+	n.each(nil, (*conn).cut)
 	n.wg.Wait()
 }
 

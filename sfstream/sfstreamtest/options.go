@@ -10,18 +10,18 @@ import (
 type Option func(*config)
 
 type config struct {
-	inMemory             bool
-	httpAddr, pubsubAddr string
-	tls, control         bool
-	logPath              string
-	rotate, overflow     bool
-	clockSkew            time.Duration
+	inMemory         bool
+	tls              bool
+	caPath, logPath  string
+	rotate, overflow bool
+	clockSkew        time.Duration
 
 	keepalive, idleClose, retention, routingDelay time.Duration
 	sessionTimeout, minPing                       time.Duration
 	creditCap, batchEvents, batchBytes            int
 	eventBytes, requestBytes, maxStreams          int
 
+	addressConfig
 	loginConfig
 	sharedEventID bool
 	sandbox       bool
@@ -34,8 +34,8 @@ type config struct {
 
 func defaults() config {
 	return config{
-		httpAddr: "127.0.0.1:0", pubsubAddr: "127.0.0.1:0",
-		keepalive: time.Minute, idleClose: time.Minute, retention: 72 * time.Hour,
+		addressConfig: addressConfig{httpAddr: "127.0.0.1:0", pubsubAddr: "127.0.0.1:0"},
+		keepalive:     time.Minute, idleClose: time.Minute, retention: 72 * time.Hour,
 		sessionTimeout: 2 * time.Hour, minPing: 20 * time.Second,
 		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20, queryPage: 2000,
 		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
@@ -64,46 +64,24 @@ func (c config) validate() error {
 	if c.routingDelay < 0 {
 		return fmt.Errorf("sfstreamtest: WithRoutingDelay(%v): must not be negative", c.routingDelay)
 	}
-	return errors.Join(c.loginConfig.validate(), c.cometd.validate())
+	_, err := c.places("0", "0")
+	return errors.Join(err, c.loginConfig.validate(), c.cometd.validate())
 }
 
 // InMemory keeps the network inside the process: no sockets, nothing that a testing/synctest bubble
 // cannot see. LoginURL and PubSubEndpoint are addresses that only HTTPClient and DialOptions reach.
 func InMemory() Option { return func(c *config) { c.inMemory = true } }
 
-// WithHTTPAddr sets the address of logins, REST and CometD. Default "127.0.0.1:0", a free port.
-func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = addr } }
-
-// WithPubSubAddr sets the address of the Pub/Sub API. Default "127.0.0.1:0", a free port.
-func WithPubSubAddr(addr string) Option { return func(c *config) { c.pubsubAddr = addr } }
-
-// WithTLS serves both addresses with TLS. The certificate is made for this run, for 127.0.0.1, ::1
-// and localhost. HTTPClient and DialOptions trust it; others get it from CertPEM.
+// WithTLS serves both addresses with TLS. The certificate is made for this run, for 127.0.0.1, ::1,
+// localhost, the hosts that the org tells ([WithURL], [WithPubSubURL]) and those of [WithNames].
+// HTTPClient and DialOptions trust its certificate authority; others get that from CertPEM, or keep
+// it with [WithCA].
 func WithTLS() Option { return func(c *config) { c.tls = true } }
 
-// WithControl lets programs in other processes and languages define, publish and inject faults, by
-// POST requests with JSON to the host of the logins. The members of a request are those of the type
-// named here, or the parameters of the method, unless the example shows all of them:
-//
-//	/control/define                {"channel": "/event/Order__e", "schema": {"type": "record", …}}  DefineEvent
-//	                               {"channel": "/data/Sales__chn", "members": ["/data/AccountChangeEvent"]}  Member
-//	                               {"object": "Account", "fields": [{"name": "Phone", "type": "Phone"}]}  Field
-//	/control/publish               {"channel": "/event/Order__e", "payload": {"Number__c": "A-1"}, "count": 1}
-//	                               {"change": {"object": "Account", "type": "UPDATE", …}}  Change
-//	/control/definePushTopic       {"Name": "Accounts", "Query": "SELECT Id, Name FROM Account"}  PushTopic
-//	/control/topic                 {"name": "Accounts", "type": "created", "sobject": {"Id": "…"}, "count": 1}
-//	/control/defineGenericChannel  {"channel": "/u/notices"}
-//	/control/push                  {"channel": "/u/notices", "payload": "text", "userIds": [], "count": 1}
-//	/control/fault                 {"fault": "Reject", "channel": "/event/Order__e", "n": 1, "code": "…"}
-//
-// A fault is named after its method of [Server]. The parameters of the method are in "channel", "n"
-// (default 1), "on" (default true), "code" (also the text of an error), "kind" (also how an
-// instance was left), "status", "body", "seconds", "replay", "accepted" and "alone"; a
-// [CometDFault] is in "cometd", a [GroupBreak] in "group", a [RESTFault] in "rest", what SetLimit
-// takes in "limit" ("name", "max", "remaining"). The answer is JSON: for a definition the
-// channel and its schemaId; for published events their ids (in hex), their numbers (replay ids as
-// CometD has them) and eventIds. A mistake is answered with status 400 and {"error": "text"}.
-func WithControl() Option { return func(c *config) { c.control = true } }
+// WithCA keeps the certificate authority of [WithTLS] in a file, so that clients that trust it once
+// trust each run: its certificate and private key, in PEM. They are made where there is no file,
+// with mode 0600, and are good for ten years. Default: one for this run.
+func WithCA(path string) Option { return func(c *config) { c.caPath = path } }
 
 // WithLog keeps definitions and events in a file of JSON lines, so that replay ids stay good across
 // runs. The file is read at the start and appended to.

@@ -88,7 +88,7 @@ func (s *Server) ProxyPage(n, status int, body string) {
 		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{s.cert.server}}
 		_ = server.ServeTLS(ln, "", "")
 	})
-	s.network.eachOf(s.pubsubGate, (*conn).cut)
+	s.network.each(s.pubsubGate, (*conn).cut)
 }
 
 // use counts an answer of the proxy. given is false if it has given all of its answers, last is

@@ -164,5 +164,5 @@ func TestControlReachesREST(t *testing.T) {
 		if code, reply := control(t, r, "fault", `{"fault":"SetLimit","limit":{"name":"DailyApiRequests","max":1,"remaining":5}}`); code != http.StatusBadRequest {
 			t.Errorf("%d %v", code, reply)
 		}
-	}, sfstreamtest.WithControl())
+	}, sfstreamtest.WithControlAddr("127.0.0.1:0"))
 }

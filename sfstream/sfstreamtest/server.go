@@ -1,15 +1,14 @@
 package sfstreamtest
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"math"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,6 +27,7 @@ type Server struct {
 	config   config
 	account  Account
 	network  *network
+	places   places
 	cert     *certificate // nil without TLS
 	faults   faultTable
 	sessions *sessions
@@ -37,13 +37,13 @@ type Server struct {
 	restState
 	groups groupFaults
 
-	httpGate, pubsubGate *gate
-	http                 *http.Server
-	client               *http.Client
-	instances            instances
-	authorizations       authorizations
-	page                 proxyPage
-	wg                   sync.WaitGroup // serve loops, HTTP handlers, stream readers
+	httpGate, pubsubGate, controlGate *gate // controlGate is nil without the control API
+	http, control                     *http.Server
+	client                            *http.Client
+	instances                         instances
+	authorizations                    authorizations
+	page                              proxyPage
+	wg                                sync.WaitGroup // serve loops, HTTP handlers, stream readers
 
 	logins, schemaCalls, topicCalls atomic.Int64
 	cleared                         atomic.Int64 // how often ClearFaults was called
@@ -72,13 +72,24 @@ func NewServer(tb testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Start starts an org. The caller closes it.
-func Start(opts ...Option) (_ *Server, err error) {
+// Validate returns the error with which [Start] would refuse the options, without opening anything.
+func Validate(opts ...Option) error {
+	_, err := configured(opts)
+	return err
+}
+
+func configured(opts []Option) (config, error) {
 	c := defaults()
 	for _, opt := range opts {
 		opt(&c)
 	}
-	if err := c.validate(); err != nil {
+	return c, c.validate()
+}
+
+// Start starts an org. The caller closes it.
+func Start(opts ...Option) (_ *Server, err error) {
+	c, err := configured(opts)
+	if err != nil {
 		return nil, err
 	}
 	s := &Server{
@@ -93,10 +104,8 @@ func Start(opts ...Option) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if c.tls {
-		if s.cert, err = newCertificate(); err != nil {
-			return nil, err
-		}
+	if err := s.open(); err != nil {
+		return nil, err
 	}
 	s.topic(changeEvents).multi = true
 	if c.logPath != "" {
@@ -104,16 +113,39 @@ func Start(opts ...Option) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	if s.httpGate, err = s.network.listen(c.httpAddr); err != nil {
-		return nil, err
-	}
-	if s.pubsubGate, err = s.network.listen(c.pubsubAddr); err != nil {
-		return nil, err
-	}
-	s.client = s.newHTTPClient()
 	s.serveHTTP()
 	s.servePubSub()
+	s.serveControl()
 	return s, nil
+}
+
+// open opens the org's addresses, behind which nobody serves yet, and settles what it tells of
+// them.
+func (s *Server) open() (err error) {
+	c := s.config
+	if s.httpGate, err = s.network.listen(c.httpAddr, false); err != nil {
+		return fmt.Errorf("sfstreamtest: WithHTTPAddr(%q): %w", c.httpAddr, err)
+	}
+	if s.pubsubGate, err = s.network.listen(c.pubsubAddr, false); err != nil {
+		return fmt.Errorf("sfstreamtest: WithPubSubAddr(%q): %w", c.pubsubAddr, err)
+	}
+	if c.controlAddr != "" {
+		if s.controlGate, err = s.network.listen(c.controlAddr, true); err != nil {
+			return fmt.Errorf("sfstreamtest: WithControlAddr(%q): %w", c.controlAddr, err)
+		}
+	}
+	if s.places, err = c.places(s.httpGate.port, s.pubsubGate.port); err != nil {
+		return err
+	}
+	transport := s.newTransport()
+	if c.tls {
+		if s.cert, err = newCertificate(c.caPath, s.hosts()); err != nil {
+			return err
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: s.cert.pool}
+	}
+	s.client = &http.Client{Transport: transport}
+	return nil
 }
 
 // Close stops the org. It returns when everything that the org started has ended; a second call
@@ -126,7 +158,10 @@ func (s *Server) Close() error {
 	if closed {
 		return nil
 	}
-	// 1. The streams end: Stop cancels their handlers and waits for them.
+	// 1. The control requests end, then the streams: Stop cancels their handlers and waits for them.
+	if s.control != nil {
+		_ = s.control.Close()
+	}
 	s.page.close()
 	for _, g := range servers {
 		g.Stop()
@@ -149,21 +184,6 @@ func (s *Server) Close() error {
 // now returns the time of the org's clock.
 func (s *Server) now() time.Time { return time.Now().Add(s.config.clockSkew) }
 
-func (s *Server) scheme() string {
-	if s.cert != nil {
-		return "https://"
-	}
-	return "http://"
-}
-
-// LoginURL returns where to log in, such as http://127.0.0.1:40001.
-func (s *Server) LoginURL() string { return s.scheme() + s.httpGate.addr.String() }
-
-// PubSubEndpoint returns where the Pub/Sub API is: host:port with TLS, else http://host:port.
-func (s *Server) PubSubEndpoint() string {
-	return strings.TrimPrefix(s.scheme(), "https://") + s.pubsubGate.addr.String()
-}
-
 // CertPEM returns the certificate authority of an org with TLS, else nil.
 func (s *Server) CertPEM() []byte {
 	if s.cert == nil {
@@ -176,33 +196,13 @@ func (s *Server) CertPEM() []byte {
 // call.
 func (s *Server) HTTPClient() *http.Client { return s.client }
 
-func (s *Server) newHTTPClient() *http.Client {
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			addr, err := s.resolveHost(addr)
-			if err != nil {
-				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
-			}
-			return s.network.dial(ctx, addr)
-		},
-	}
-	if s.cert != nil {
-		transport.TLSClientConfig = &tls.Config{RootCAs: s.cert.pool}
-	}
-	return &http.Client{Transport: transport}
-}
-
 // DialOptions returns gRPC options that reach PubSubEndpoint and trust it.
 func (s *Server) DialOptions() []grpc.DialOption {
 	creds := insecure.NewCredentials()
 	if s.cert != nil {
 		creds = credentials.NewTLS(&tls.Config{RootCAs: s.cert.pool})
 	}
-	opts := []grpc.DialOption{grpc.WithTransportCredentials(creds)}
-	if s.config.inMemory {
-		opts = append(opts, grpc.WithContextDialer(s.network.dial))
-	}
-	return opts
+	return append(s.reachPubSub(), grpc.WithTransportCredentials(creds))
 }
 
 func (s *Server) serveHTTP() {

@@ -90,7 +90,7 @@ type org struct {
 func startOrg(t *testing.T, args ...string) *org {
 	t.Helper()
 	o := &org{client: http.DefaultClient}
-	o.child = startProgram(t, program(t, nil, append([]string{"testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0"}, args...)...))
+	o.child = startProgram(t, program(t, nil, append([]string{"testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0", "-control", "127.0.0.1:0"}, args...)...))
 	if err := json.Unmarshal([]byte(o.line(t)), &o.orgLine); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func (o *org) control(t *testing.T, verb string, body any) (ids []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := o.client.Post(o.LoginURL+"/control/"+verb, "application/json", bytes.NewReader(data))
+	resp, err := http.Post(o.ControlURL+"/control/"+verb, "application/json", bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}

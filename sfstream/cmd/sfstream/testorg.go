@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
@@ -19,6 +21,7 @@ type orgLine struct {
 	LoginURL       string `json:"login_url"`
 	InstanceURL    string `json:"instance_url"`
 	PubSub         string `json:"pubsub"` // the value for SALESFORCE_PUBSUB_ENDPOINT
+	ControlURL     string `json:"control_url,omitempty"`
 	OrgID          string `json:"org_id"`
 	ConsumerKey    string `json:"consumer_key"`
 	ConsumerSecret string `json:"consumer_secret"`
@@ -31,61 +34,111 @@ type orgLine struct {
 
 // testorgFlags are the flags of sfstream testorg.
 type testorgFlags struct {
-	http, pubsub string
-	tls, demo    bool
-	rate         float64
-	key, off     string
-	rotate       bool
-	log          string
+	http, pubsub, control string
+	url, pubsubURL, names string
+	tls                   bool
+	ca, key, log          string
+	demo                  bool
+	rate                  float64
+	off                   string
+	rotate                bool
 }
 
 const testorgHelp = `Serves a simulated Salesforce org until it is interrupted. The first line on
 standard output tells how to connect, as JSON. Without -demo the org has no
-channels: POST requests with JSON to {login_url}/control/define,
+channels: POST requests with JSON to {control_url}/control/define,
 /control/publish and /control/fault define events, publish them, and make things
-go wrong. "go doc
-github.com/sfstream/sfstream-go/sfstream/sfstreamtest.WithControl" has their
-fields.
+go wrong. GET {control_url}/control/ tells all of them.
 `
 
 func (f *testorgFlags) register(flags *flag.FlagSet) {
-	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "`address` of logins, the Streaming API and /control")
+	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "`address` of logins, REST and the Streaming API; clients are told its host, such as localhost, see -url")
 	flags.StringVar(&f.pubsub, "pubsub", "127.0.0.1:7011", "`address` of the Pub/Sub API")
+	flags.StringVar(&f.control, "control", "127.0.0.1:8081", "`address` of the control API, which whoever reaches it may use; empty for none")
+	flags.StringVar(&f.url, "url", "", "the `URL` that clients are told in place of -http, such as http://org.test:8080; further ones behind commas are where MoveInstance moves to. Many clients send tokens to loopback only unless it is https: use -tls then")
+	flags.StringVar(&f.pubsubURL, "pubsub-url", "", "the `URL` that clients are told in place of -pubsub (default: the host of -url where -pubsub is 0.0.0.0)")
+	flags.StringVar(&f.names, "names", "", "further host `names`, with commas between, for the certificate and for the control API, which answers to names that it knows")
 	flags.BoolVar(&f.tls, "tls", false, "serve with TLS; the first line names, as ca_file, a file with the certificate authority")
+	flags.StringVar(&f.ca, "ca", "", "keep the certificate authority of -tls, with its key, in this `file`, which is made where there is none; its certificate alone is beside it, with .crt behind the name")
+	flags.StringVar(&f.key, "key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
+	flags.StringVar(&f.log, "log", "", "keep the org's events in this `file`, so that they survive a restart")
 	flags.BoolVar(&f.demo, "demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order_Event__e")
 	flags.Float64Var(&f.rate, "rate", 2, "publish `n` events per second with -demo")
-	flags.StringVar(&f.key, "key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
 	flags.StringVar(&f.off, "off", "", "`flows` of login that the org has switched off, with commas between: password, soap, client-credentials, jwt-bearer")
 	flags.BoolVar(&f.rotate, "rotate", false, "rotate refresh tokens: each login brings a new one, and an old one revokes all")
-	flags.StringVar(&f.log, "log", "", "keep the org's events in this `file`, so that they survive a restart")
 }
 
-func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Writer) (err error) {
-	if !(f.rate > 0 && f.rate <= 10_000) {
-		return usageError{"sfstream testorg: -rate is not between 0 and 10000"}
-	}
-	options := []sfstreamtest.Option{
-		sfstreamtest.WithHTTPAddr(f.http), sfstreamtest.WithPubSubAddr(f.pubsub), sfstreamtest.WithControl(),
-	}
-	if f.tls {
-		options = append(options, sfstreamtest.WithTLS())
-	}
-	if f.off != "" {
-		for name := range strings.SplitSeq(f.off, ",") {
-			flow := sfstreamtest.LoginFlow(strings.TrimSpace(name))
-			switch flow {
-			case sfstreamtest.PasswordFlow, sfstreamtest.SOAPFlow, sfstreamtest.ClientCredentialsFlow, sfstreamtest.JWTBearerFlow:
-			default:
-				return usageError{fmt.Sprintf("sfstream testorg: -off: %q is none of password, soap, client-credentials, jwt-bearer", flow)}
-			}
-			options = append(options, sfstreamtest.WithoutLoginFlow(flow))
+// list returns the parts of a flag's value that commas separate.
+func list(value string) []string {
+	var parts []string
+	for part := range strings.SplitSeq(value, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
 		}
+	}
+	return parts
+}
+
+// options returns what the flags say to sfstreamtest.
+func (f *testorgFlags) options() ([]sfstreamtest.Option, error) {
+	options := []sfstreamtest.Option{
+		sfstreamtest.WithHTTPAddr(f.http), sfstreamtest.WithPubSubAddr(f.pubsub), sfstreamtest.WithControlAddr(f.control),
+		sfstreamtest.WithNames(list(f.names)...),
+	}
+	if urls := list(f.url); len(urls) > 0 {
+		options = append(options, sfstreamtest.WithURL(urls[0], urls[1:]...))
+	}
+	if f.pubsubURL != "" {
+		options = append(options, sfstreamtest.WithPubSubURL(f.pubsubURL))
+	}
+	switch {
+	case f.tls:
+		options = append(options, sfstreamtest.WithTLS(), sfstreamtest.WithCA(f.ca))
+	case f.ca != "":
+		return nil, usageError{"sfstream testorg: -ca is of use with -tls only"}
+	}
+	for _, name := range list(f.off) {
+		flow := sfstreamtest.LoginFlow(name)
+		switch flow {
+		case sfstreamtest.PasswordFlow, sfstreamtest.SOAPFlow, sfstreamtest.ClientCredentialsFlow, sfstreamtest.JWTBearerFlow:
+		default:
+			return nil, usageError{fmt.Sprintf("sfstream testorg: -off: %q is none of password, soap, client-credentials, jwt-bearer", flow)}
+		}
+		options = append(options, sfstreamtest.WithoutLoginFlow(flow))
 	}
 	if f.rotate {
 		options = append(options, sfstreamtest.WithRefreshRotation())
 	}
 	if f.log != "" {
 		options = append(options, sfstreamtest.WithLog(f.log))
+	}
+	if !(f.rate > 0 && f.rate <= 10_000) {
+		return nil, usageError{"sfstream testorg: -rate is not between 0 and 10000"}
+	}
+	if err := sfstreamtest.Validate(options...); err != nil {
+		return nil, usageError{"sfstream testorg: " + inFlags(err)}
+	}
+	return options, nil
+}
+
+// inFlags says an error of sfstreamtest in words of the command line.
+func inFlags(err error) string {
+	flagOf := map[string]string{
+		"WithHTTPAddr": "-http", "WithPubSubAddr": "-pubsub", "WithControlAddr": "-control", "WithURL": "-url",
+		"WithPubSubURL": "-pubsub-url", "WithNames": "-names", "WithCA": "-ca", "WithLog": "-log",
+	}
+	text := regexp.MustCompile(`With\w+(\([^)]*\))?`).ReplaceAllStringFunc(err.Error(), func(option string) string {
+		name, value, _ := strings.Cut(option, "(")
+		name = cmp.Or(flagOf[name], name)
+		return strings.TrimSpace(name + " " + strings.Trim(value, `")`))
+	})
+	return strings.TrimPrefix(text, "sfstreamtest: ")
+}
+
+func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Writer) (err error) {
+	options, err := f.options()
+	if err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp("", "sfstream-testorg-") // it has mode 0700, for the private key
 	if err != nil {
@@ -97,23 +150,21 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	options = append(options, sfstreamtest.WithPublicKeys(public))
-	org, err := sfstreamtest.Start(options...)
+	org, err := sfstreamtest.Start(append(options, sfstreamtest.WithPublicKeys(public))...)
 	if err != nil {
-		return err
+		return fmt.Errorf("testorg: %s", inFlags(err))
 	}
 	defer func() { err = joined(err, org.Close()) }()
 
 	account := org.Account()
 	line := orgLine{
-		LoginURL: org.LoginURL(), InstanceURL: org.LoginURL(), PubSub: org.PubSubEndpoint(), OrgID: account.OrgID,
+		LoginURL: org.LoginURL(), InstanceURL: org.LoginURL(), PubSub: org.PubSubEndpoint(), ControlURL: org.ControlURL(), OrgID: account.OrgID,
 		ConsumerKey: account.ConsumerKey, ConsumerSecret: account.ConsumerSecret,
 		Username: account.Username, Password: account.Password + account.SecurityToken, RefreshToken: account.RefreshToken,
 		PrivateKeyFile: keyFile,
 	}
 	if f.tls {
-		line.CAFile = filepath.Join(dir, "ca.pem")
-		if err := writeNew(line.CAFile, org.CertPEM()); err != nil {
+		if line.CAFile, err = f.writeCA(org, dir); err != nil {
 			return err
 		}
 	}
@@ -126,4 +177,19 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// writeCA writes the certificate of the authority into a file, beside that of -ca if there is one,
+// and returns its path.
+func (f *testorgFlags) writeCA(org *sfstreamtest.Server, dir string) (path string, err error) {
+	path = filepath.Join(dir, "ca.pem")
+	if f.ca == "" {
+		return path, writeNew(path, org.CertPEM())
+	}
+	path = f.ca + ".crt"
+	if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, org.CertPEM()) {
+		return path, nil
+	}
+	// Clients of other users may read it too: a certificate is no secret.
+	return path, os.WriteFile(path, org.CertPEM(), 0o644)
 }

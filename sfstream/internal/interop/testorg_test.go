@@ -2,8 +2,6 @@ package interop
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -18,6 +16,7 @@ import (
 type testorg struct {
 	t              *testing.T
 	LoginURL       string `json:"login_url"`
+	ControlURL     string `json:"control_url"`
 	PubSub         string `json:"pubsub"`
 	OrgID          string `json:"org_id"`
 	ConsumerKey    string `json:"consumer_key"`
@@ -26,14 +25,12 @@ type testorg struct {
 	Password       string `json:"password"`
 	PrivateKeyFile string `json:"private_key_file"`
 	CAFile         string `json:"ca_file"`
-
-	client *http.Client // trusts it
 }
 
 // startTestorg starts the program, which ends with the test, and defines the order event.
 func startTestorg(t *testing.T, program string, args ...string) *testorg {
 	t.Helper()
-	cmd := exec.Command(program, append([]string{"testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0"}, args...)...)
+	cmd := exec.Command(program, append([]string{"testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0", "-control", "127.0.0.1:0"}, args...)...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	check(t, err)
@@ -44,25 +41,18 @@ func startTestorg(t *testing.T, program string, args ...string) *testorg {
 		defer limit.Stop()
 		check(t, cmd.Wait())
 	})
-	org := &testorg{t: t, client: http.DefaultClient}
+	org := &testorg{t: t}
 	check(t, json.NewDecoder(stdout).Decode(org))
-	if org.CAFile != "" {
-		ca, err := os.ReadFile(org.CAFile)
-		check(t, err)
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(ca)
-		org.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
-	}
 	org.control("define", map[string]any{"channel": order, "schema": json.RawMessage(orderSchema)})
 	return org
 }
 
-// control posts to the control face.
+// control posts to the control API.
 func (o *testorg) control(verb string, body any) {
 	o.t.Helper()
 	text, err := json.Marshal(body)
 	check(o.t, err)
-	resp, err := o.client.Post(o.LoginURL+"/control/"+verb, "application/json", bytes.NewReader(text))
+	resp, err := http.Post(o.ControlURL+"/control/"+verb, "application/json", bytes.NewReader(text))
 	check(o.t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
