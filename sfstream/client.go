@@ -2,12 +2,20 @@ package sfstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
+	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
+	"github.com/sfstream/sfstream-go/sfstream/internal/probe"
+	"github.com/sfstream/sfstream-go/sfstream/internal/serverclock"
 )
 
 // A Client follows channels of one Salesforce org and hands their events to a loop. All its methods
@@ -22,6 +30,32 @@ type Client struct {
 
 	closeOnce sync.Once
 	closeErr  error
+}
+
+// services is what a client shares with its links and channels. It is complete before the first of
+// them exists and does not change afterwards.
+type services struct {
+	cfg    *config
+	log    *slog.Logger
+	clock  *serverclock.Clock
+	logins *logins
+	inbox  *inbox.Inbox[Message]
+	life   *lifetime
+
+	http    *http.Client // of all requests: its replies set the clock
+	version *apiVersion
+}
+
+// newServices makes the services and the two transports of a client. It does no I/O.
+func newServices(cfg *config, auth authenticator.Authenticator) (s *services, pubsub, cometd transport) {
+	clock, life := new(serverclock.Clock), newLifetime(cfg.log)
+	httpClient := clock.Watch(probe.Client(cfg.httpClient), cfg.loginURL)
+	version := &apiVersion{client: httpClient, configured: cfg.apiVersion}
+	return &services{
+		cfg: cfg, log: cfg.log, clock: clock, life: life, http: httpClient, version: version,
+		logins: newLogins(cfg, auth, authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}, clock),
+		inbox:  newInbox(cfg, life.fail),
+	}, newPubsub(cfg), newCometd(cfg, httpClient, version)
 }
 
 // New makes a client that logs in with auth. It does no I/O; call [Client.Open] next. A
@@ -99,4 +133,51 @@ func (c *Client) Status() Status {
 	}
 	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })
 	return status
+}
+
+const closeTimeout = 5 * time.Second // of Close in all
+
+// Close ends all subscriptions and loops, saves markers, and returns when nothing that the client
+// started is running: within 5 seconds, whatever the network and the store do. It works inside a
+// loop body and does not wait for one: the message in it is saved when that loop ends, if the store
+// is still open then, else it comes again. Close may be called more than once.
+//
+// The error is the terminal error of the client, if there was one, joined with what Close could not
+// do.
+func (c *Client) Close() error {
+	c.closeOnce.Do(func() { c.closeErr = c.close() })
+	return c.closeErr
+}
+
+func (c *Client) close() error {
+	deadline := time.Now().Add(closeTimeout)
+	// 1. Nothing new starts. Consumers, links and feeders end.
+	terminal := c.life.stop()
+	stopped := make(chan struct{})
+	go func() { c.life.running.Wait(); close(stopped) }() // ends with what it waits for
+	var errs []error
+	timer := time.NewTimer(closeTimeout - time.Second)
+	defer timer.Stop()
+	select {
+	case <-stopped:
+	case <-timer.C:
+		errs = append(errs, errors.New("sfstream: close: a hook, a login or a store does not return"))
+	}
+
+	// 2. The last save, then the connections.
+	var channels []*inbox.Channel[Message]
+	for _, ch := range c.roster.snapshot() {
+		if ch.isAccepted() {
+			channels = append(channels, ch.sub)
+		}
+	}
+	if err := c.inbox.Close(time.Until(deadline), channels...); err != nil {
+		errs = append(errs, notSaved(err))
+	}
+	c.roster.pubsub.close()
+	c.roster.cometd.close()
+	if len(errs) == 0 {
+		return terminal
+	}
+	return oneline.Join(append([]error{terminal}, errs...)...)
 }

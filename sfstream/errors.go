@@ -30,7 +30,8 @@ var (
 	ErrUnsubscribed = errors.New("sfstream: unsubscribed while subscribing")
 
 	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an option or a
-	// channel name that cannot work. The message names it.
+	// channel name that cannot work, and by those of Do, Query and Refetch for a request that
+	// cannot be meant. The message names it. Nothing was sent.
 	ErrInvalidOption = errors.New("sfstream: invalid option")
 )
 
@@ -70,27 +71,32 @@ func (c Code) String() string {
 // A ServerError is what Salesforce, or something on the way to it, answered. It unwraps to the gRPC
 // status, or to the error of the HTTP request.
 type ServerError struct {
-	API     string // "pubsub" or "cometd"
-	Channel string
+	API     string // "pubsub", "cometd" or "rest"
+	Channel string // empty for REST
 	Code    Code
 	// Reason is the server's own code if it gives one, such as
-	// "sfdc.platform.eventbus.grpc.topic.not.found" or "403::Unknown client".
+	// "sfdc.platform.eventbus.grpc.topic.not.found", "403::Unknown client" or
+	// "REQUIRED_FIELD_MISSING".
 	Reason  string
 	Message string
+	Fields  []string // the fields of a record that it is about; REST alone says so
 	// RPCID identifies the call; Salesforce's support asks for it. Answers of proxies have none.
 	RPCID string
 	// RetryAfter is how long the client waits before it tries again, if that is longer than its own
-	// backoff; else zero.
+	// backoff; else zero. For REST it is how long Salesforce wants the program to wait.
 	RetryAfter time.Duration
 
 	session  bool // Streaming API: it concerns the whole session, whichever message it answers
 	restOnly bool // with Unauthenticated: the token was a JWT
 	unknown  unknown
-	oversize bool   // the response is larger than the client accepts
-	moved    bool   // the org's instance is not at the URL that we ask
-	movedTo  string // the instance's new URL, without path; empty: the answer does not say
+	oversize bool       // the response is larger than the client accepts
+	moved    *relocated // the org's instance is not at the URL that we ask; nil: nothing says so
+	request  string     // REST: the method and the path, without the query
 	err      error
 }
+
+// relocated says where the org's instance is now: its URL without path, empty where nobody says.
+type relocated struct{ to string }
 
 // unknown says whether we understand the server's answer. An answer that nobody knows may pass or
 // be final, so the client retries for a while before it believes it.
@@ -102,11 +108,15 @@ const (
 	unknownRefusal         // its code says that the server refuses what we asked for, but its words are not known
 )
 
-// Error returns a text with the channel, the refusal, the rpc id and the next step.
+// Error returns a text with the channel (for REST the method and the path), the refusal, the rpc id
+// and the next step.
 func (e *ServerError) Error() string {
 	var b strings.Builder
 	about := e.Channel
-	if about == "" {
+	switch {
+	case e.API == apiREST:
+		about = e.request
+	case about == "":
 		about = "Streaming API"
 	}
 	fmt.Fprintf(&b, "sfstream: %s: %s: %s", about, e.Code, e.said())
@@ -139,12 +149,15 @@ func (e *ServerError) Unwrap() error { return e.err }
 // show it apart from what happened or in words of their own. It names options as they are called in
 // Go, and is empty if there is none to tell.
 func (e *ServerError) Remedy() string {
-	if e.moved {
+	if e.moved != nil {
 		to := "the org's present one (Setup, My Domain)"
-		if e.movedTo != "" {
-			to = e.movedTo
+		if e.moved.to != "" {
+			to = e.moved.to
 		}
 		return "the org seems to have moved to another instance, which a new login names; authenticator.Static cannot log in: set its InstanceURL to " + to
+	}
+	if e.API == apiREST && e.Code != Unauthenticated {
+		return e.remedyREST()
 	}
 	if e.Code == NotFound || e.Code == PermissionDenied {
 		switch {

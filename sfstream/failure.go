@@ -72,7 +72,7 @@ func classify(err error) action {
 	}
 	var server *ServerError
 	if errors.As(err, &server) {
-		if server.moved {
+		if server.moved != nil {
 			return actionRelocate
 		}
 		if server.unknown != known {

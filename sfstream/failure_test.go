@@ -222,7 +222,7 @@ func TestJudgedInARow(t *testing.T) {
 func TestJudgedSessions(t *testing.T) {
 	parted := fmt.Errorf("%w: %w", errSessionGone, errParted)
 	token401 := &ServerError{Code: Unauthenticated}
-	moved := &ServerError{Code: Unavailable, moved: true}
+	moved := &ServerError{Code: Unavailable, moved: &relocated{}}
 	for _, row := range []struct {
 		name string
 		link link

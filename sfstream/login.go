@@ -28,6 +28,9 @@ const (
 	// renewEvery is the least time between two logins for channels that are denied.
 	renewEvery = time.Minute
 
+	// replacements is how many tokens requests of Do have replaced within the budget's period.
+	replacements = 2
+
 	// relocateEvery is the least time between two logins for an instance that is not where it was.
 	// After so many relocations in a row that is relocateSlowly.
 	relocateEvery  = time.Minute
@@ -39,7 +42,7 @@ const (
 // markers of one org mean nothing in another.
 var errOtherOrg = errors.New("this login is of another org than the first one: its events have other replay ids; make a new client")
 
-// logins gives the links of a client their tokens. All links share one login, and all pause after
+// logins gives the links of a client, and Do, their tokens. They share one login, and all pause after
 // one that failed. Salesforce locks accounts that log in wrongly too often, so WithLoginBudget
 // bounds how many logins Salesforce refuses, and how many give a token that it then refuses.
 type logins struct {
@@ -57,6 +60,7 @@ type logins struct {
 	refused    []token     // that Salesforce has refused, within the budget's period
 	rejected   []time.Time // when Salesforce has refused a login, within the budget's period
 	renewed    time.Time   // when a token was dropped last for a channel that was denied
+	replaced   []token     // that were dropped for requests of Do, within the budget's period
 	pause      loginPause
 }
 
@@ -249,6 +253,28 @@ func (l *logins) invalidate(creds *authenticator.Credentials, again bool) (inVai
 	l.mu.Unlock()
 	l.cache.Invalidate(creds)
 	return inVain
+}
+
+// replace drops credentials that Salesforce has refused to a request of Do, and reports whether the
+// request is to be sent again: there will be another token. Links need what the budget leaves, and
+// a program may send requests without end, so it drops two tokens in a period, and each for once.
+func (l *logins) replace(creds *authenticator.Credentials) bool {
+	if l.fixed {
+		return false
+	}
+	refused := tokenOf(creds)
+	l.mu.Lock()
+	l.replaced = slices.DeleteFunc(l.replaced, func(t token) bool { return refused.at.Sub(t.at) >= l.cfg.loginPeriod })
+	dropped := slices.ContainsFunc(l.replaced, refused.same) || !l.last.same(refused)
+	due := !dropped && len(l.replaced) < min(replacements, l.cfg.loginBudget)
+	if due {
+		l.replaced = append(l.replaced, refused)
+	}
+	l.mu.Unlock()
+	if due {
+		l.invalidate(creds, false)
+	}
+	return due || dropped
 }
 
 // renew drops credentials, which Salesforce has not refused, for a channel that is denied. It

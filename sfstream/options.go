@@ -84,7 +84,7 @@ type config struct {
 	dial       []grpc.DialOption
 	httpClient *http.Client
 	via        Transport
-	apiVersion string // version of the Streaming API; empty: the org's newest
+	apiVersion string // version of the Streaming API and of REST; empty: the org's newest
 
 	store    replaystore.Store
 	volatile bool // there is no store of the program's: markers are only in memory
@@ -272,10 +272,11 @@ func WithKeepaliveTimeout(d time.Duration) Option {
 	}
 }
 
-// WithBackOff sets the waits between attempts to reconnect. Each connection calls policy for a
-// policy of its own and resets that when events flow. The default draws uniformly from (0, d], with
+// WithBackOff sets the waits between attempts to reconnect, and before [Client.Do] repeats a request.
+// Each connection calls policy for a policy of its own and resets that when events flow; so does
+// each request that is repeated. The default draws uniformly from (0, d], with
 // d doubling from 500 ms to 60 s, and never stops. If the policy returns backoff.Stop the client
-// ends with a *[TimeoutError]. Waits of less than 50 ms, including zero and negative ones, last 50
+// ends with a *[TimeoutError], and a request with its last error. Waits of less than 50 ms, including zero and negative ones, last 50
 // ms, because without any wait the client would storm the server. A nil policy is refused.
 func WithBackOff(policy func() backoff.BackOff) Option {
 	return func(c *config) error {
@@ -322,9 +323,9 @@ func WithTransport(t Transport) Option {
 	return func(c *config) error { c.via = t; return t.validate("WithTransport") }
 }
 
-// WithAPIVersion sets the version of the Streaming API, such as "62.0". The default is the org's
-// newest, for which the client asks when it subscribes to the first channel of that API. Versions
-// up to 36.0 know no replay ids and are refused.
+// WithAPIVersion sets the version of the Streaming API and of REST ([Client.Do]), such as "62.0".
+// The default is the org's newest, for which the client asks when it needs one of them first.
+// Versions up to 36.0 know no replay ids and are refused.
 func WithAPIVersion(version string) Option {
 	return func(c *config) error {
 		c.apiVersion = strings.TrimPrefix(version, "v")

@@ -13,6 +13,7 @@ import (
 const (
 	apiPubSub = "pubsub"
 	apiCometD = "cometd"
+	apiREST   = "rest"
 )
 
 const (

@@ -15,17 +15,17 @@ import (
 // cometd is the transport over the Streaming API. All channels share a session.
 type cometd struct {
 	client  *http.Client
-	version apiVersion
+	version *apiVersion
 	raw     func(channel string, message []byte)
 	log     *slog.Logger
 	codec   *codec    // of all events
 	strange sync.Once // of warnStrange
 }
 
-func newCometd(cfg *config, client *http.Client) transport {
+func newCometd(cfg *config, client *http.Client, version *apiVersion) transport {
 	return &cometd{
 		client:  client,
-		version: apiVersion{client: client, configured: cfg.apiVersion},
+		version: version,
 		raw:     cfg.hooks.OnRaw,
 		log:     cfg.log,
 		codec:   &codec{prefs: &cfg.prefs},

@@ -3,13 +3,13 @@ package sfstream
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/rest"
 )
 
 var (
@@ -102,9 +102,9 @@ func translateCometD(channel string, err error) *ServerError {
 		e.RetryAfter = status.RetryAfter
 		switch {
 		case status.Location != nil:
-			e.readRedirect(status)
+			e.readRedirect(status.Location, status.Host)
 		case status.Status == http.StatusNotFound:
-			e.moved = true // Salesforce's own page for an org that is not there any more
+			e.moved = &relocated{} // Salesforce's own page for an org that is not there any more
 		case status.Status == http.StatusUnauthorized, strings.Contains(status.Start, "INVALID_SESSION_ID"):
 			e.Code = Unauthenticated
 		case status.Status == http.StatusTooManyRequests:
@@ -122,40 +122,24 @@ func translateCometD(channel string, err error) *ServerError {
 	case errors.Is(err, bayeux.ErrSilent):
 		e.Message, e.err = err.Error(), errSilent
 	default:
-		e.Message, e.moved = err.Error(), noSuchInstance(err)
+		e.Message = err.Error()
+		if rest.NoSuchHost(err) {
+			e.moved = &relocated{}
+		}
 	}
 	return e
 }
 
-// readRedirect tells whether a redirect means that the session is over, because it leads to a login
-// page, or that the org has moved to another host.
-func (e *ServerError) readRedirect(status *bayeux.StatusError) {
-	to := status.Location
+// readRedirect tells whether a redirect by a host means that the session is over, because it leads
+// to a login page, or that the org has moved to another host.
+func (e *ServerError) readRedirect(to *url.URL, host string) {
 	switch {
-	case isLoginPage(to):
+	case rest.IsLoginPage(to):
 		e.Code, e.session = Unauthenticated, true
 		e.Message += ": a login page"
-	case to.Hostname() != status.Host:
-		e.moved, e.movedTo = true, to.Scheme+"://"+to.Host
+	case to.Hostname() != host:
+		e.moved = &relocated{to.Scheme + "://" + to.Host}
 	}
-}
-
-func isLoginPage(u *url.URL) bool {
-	host, path, query := strings.ToLower(u.Hostname()), strings.ToLower(u.Path), u.Query()
-	return strings.HasPrefix(host, "login.") || host == "test.salesforce.com" || query.Has("startURL") || query.Has("ec") ||
-		strings.Contains(path, "/login") || strings.HasPrefix(path, "/secur/") || strings.HasPrefix(path, "/idp/")
-}
-
-// noSuchInstance reports whether DNS does not know the instance's host. A proxy's host does not
-// count.
-func noSuchInstance(err error) bool {
-	var lookup *net.DNSError
-	var request *url.Error
-	if !errors.As(err, &lookup) || !lookup.IsNotFound || !errors.As(err, &request) {
-		return false
-	}
-	asked, err := url.Parse(request.URL)
-	return err == nil && strings.EqualFold(strings.TrimSuffix(lookup.Name, "."), asked.Hostname())
 }
 
 // readReply fills e from the reply that refuses a request.
@@ -191,7 +175,7 @@ func (e *ServerError) readReply(reply *bayeux.ReplyError) {
 	case passes(reply.Status):
 		e.Code = Unavailable
 	case reply.Channel == "" && reply.Status == http.StatusNotFound:
-		e.Code, e.moved, e.session = Unavailable, true, true
+		e.Code, e.moved, e.session = Unavailable, &relocated{}, true
 	case e.Message == "":
 		e.Code, e.Message = Unavailable, reply.Error() // the server gave no reason
 	case code == http.StatusBadRequest || code == http.StatusMethodNotAllowed || code == http.StatusPreconditionFailed:

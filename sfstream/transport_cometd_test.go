@@ -43,7 +43,7 @@ func newScript(t *testing.T) *script {
 	}
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(t.Context())
-	transport := &cometd{client: &http.Client{Transport: s}, version: apiVersion{configured: "60.0"}}
+	transport := &cometd{client: &http.Client{Transport: s}, version: &apiVersion{configured: "60.0"}}
 	opened := make(chan struct{})
 	go func() {
 		defer close(opened)

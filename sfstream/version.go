@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
+	"github.com/sfstream/sfstream-go/sfstream/internal/rest"
 )
 
 // oldestVersion is the first API version of which events have replay ids:
@@ -30,7 +30,7 @@ func checkAPIVersion(version string) error {
 	return nil
 }
 
-// apiVersion is the API version of the transport's requests.
+// apiVersion is the version of the Streaming API and the REST API.
 type apiVersion struct {
 	client     *http.Client
 	configured string // WithAPIVersion; empty: the org's newest
@@ -38,6 +38,16 @@ type apiVersion struct {
 	mu       sync.Mutex
 	instance string // the instance of which newest is the newest version
 	newest   string
+	asking   *versionQuestion // under way; nil: there is none
+}
+
+// A versionQuestion is shared by all who want the version of one instance.
+type versionQuestion struct {
+	instance string
+	answered chan struct{} // closed when the fields below are set
+	newest   string
+	err      error
+	left     bool // who asked did not wait for the answer
 }
 
 // get returns the configured version, else the newest one that the org has.
@@ -45,16 +55,45 @@ func (v *apiVersion) get(ctx context.Context, instance string) (string, error) {
 	if v.configured != "" {
 		return v.configured, nil
 	}
+	for {
+		v.mu.Lock()
+		if v.instance == instance {
+			defer v.mu.Unlock()
+			return v.newest, nil
+		}
+		q := v.asking
+		if q == nil || q.instance != instance {
+			q = &versionQuestion{instance: instance, answered: make(chan struct{})}
+			v.asking = q
+			v.mu.Unlock()
+			v.answer(ctx, q)
+			return q.newest, q.err
+		}
+		v.mu.Unlock()
+		select {
+		case <-q.answered:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		if !q.left { // else somebody else asks
+			return q.newest, q.err
+		}
+	}
+}
+
+// answer asks the server, for all who share the question.
+func (v *apiVersion) answer(ctx context.Context, q *versionQuestion) {
+	q.newest, q.err = v.ask(ctx, q.instance)
+	q.left = q.err != nil && ctx.Err() != nil
 	v.mu.Lock()
-	defer v.mu.Unlock() // one link at a time asks the server
-	if v.instance == instance {
-		return v.newest, nil
+	if q.err == nil {
+		v.instance, v.newest = q.instance, q.newest
 	}
-	newest, err := v.ask(ctx, instance)
-	if err == nil {
-		v.instance, v.newest = instance, newest
+	if v.asking == q {
+		v.asking = nil
 	}
-	return newest, err
+	v.mu.Unlock()
+	close(q.answered)
 }
 
 // ask asks an instance for the org's newest API version.
@@ -65,24 +104,14 @@ func (v *apiVersion) ask(ctx context.Context, instance string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: instance URL %q: %w", ErrInvalidOption, instance, err)
 	}
-	client := *v.client
-	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if len(via) > 5 || req.URL.Host != via[0].URL.Host || isLoginPage(req.URL) {
-			return http.ErrUseLastResponse // the org has moved
-		}
-		return nil
-	}
-	resp, err := client.Do(req)
+	resp, err := rest.Send(v.client, req, "")
 	if err != nil {
-		return "", translateCometD("", err)
+		return "", v.failed(req, err)
 	}
 	defer resp.Body.Close()
-	if resp.Request == nil { // not every RoundTripper sets it, and ErrorOf needs it
-		resp.Request = req
-	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return "", translateCometD("", err)
+		return "", v.failed(req, err)
 	}
 	var versions []struct {
 		Version string `json:"version"`
@@ -95,9 +124,21 @@ func (v *apiVersion) ask(ctx context.Context, instance string) (string, error) {
 		}
 	}
 	if resp.StatusCode != http.StatusOK || err != nil || newest == "" {
-		e := translateCometD("", bayeux.ErrorOf(resp, text, ""))
-		e.Message = "GET /services/data/ does not tell the org's API versions (WithAPIVersion makes it unnecessary): " + e.Message
-		return "", e
+		return "", v.failed(req, rest.ErrorIn(resp, text, ""))
 	}
 	return newest, nil
+}
+
+// failed makes a *ServerError of an answer that does not tell the versions. Such an answer says
+// nothing about a channel or a record: what is not known of it may pass.
+func (v *apiVersion) failed(req *http.Request, err error) *ServerError {
+	e := translateREST(req, err)
+	if e.Code == NotFound {
+		e.Code, e.moved = Unavailable, &relocated{} // there is no instance
+	}
+	if e.Code == PermissionDenied || e.Code == Internal || e.Code == Invalid && e.Reason != "API_DISABLED_FOR_ORG" {
+		e.unknown = unknownWords
+	}
+	e.Message = "it does not tell the org's API versions (WithAPIVersion makes that unnecessary): " + e.Message
+	return e
 }

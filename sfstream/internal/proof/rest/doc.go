@@ -1,0 +1,2 @@
+// Package rest holds tests of what programs do with an org by REST: Do, Query, records and Refetch.
+package rest
