@@ -40,7 +40,7 @@ type Change struct {
 // PushTopics on the object get it too; if there is one, the object need not be defined, and the
 // Event is that of the first [PushTopic].
 func (s *Server) Change(c Change) (Event, error) {
-	now := s.now()
+	now := s.clock.date()
 	topics := s.followed(c.Object)
 	e, err := s.capture(c, now)
 	if errors.Is(err, errUndefined) && len(topics) > 0 {
@@ -64,6 +64,7 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.TransactionKey = or(c.TransactionKey, s.dice.events.uuid())
 	body, changed, err := c.payload(sc.avro, now, s.account.UserID)
 	if err != nil {
 		return nil, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
@@ -77,7 +78,7 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 	}
 	return &changeEvent{
 		change: c, topic: t, schema: sc, body: body, changed: changed,
-		record: record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data},
+		record: record{at: now.UnixNano(), id: s.dice.events.uuid(), schema: sc.id, payload: data},
 	}, nil
 }
 
@@ -112,7 +113,7 @@ func (c Change) payload(rec *avro.RecordSchema, now time.Time, user string) (map
 		"recordIds":       ids,
 		"changeType":      c.Type,
 		"changeOrigin":    c.Origin,
-		"transactionKey":  or(c.TransactionKey, newUUID()),
+		"transactionKey":  c.TransactionKey,
 		"sequenceNumber":  or(c.SequenceNumber, 1),
 		"commitTimestamp": commit,
 		"commitNumber":    or(c.CommitNumber, commit.UnixNano()),

@@ -138,7 +138,7 @@ func (s *Server) bearer(r *http.Request) (ses *session, denied string) {
 	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "OAuth") || token == "" {
 		return nil, authRequired
 	}
-	ses, ok := s.sessions.use(strings.TrimSpace(token), s.now())
+	ses, ok := s.sessions.use(strings.TrimSpace(token))
 	if !ok {
 		return nil, authInvalid
 	}

@@ -143,5 +143,5 @@ func (s *Server) endRival(ses *bayeuxSession) {
 // keepLogin slides the timeout of the login session that a held connect has used.
 func (s *Server) keepLogin(x *exchange) {
 	_, token, _ := strings.Cut(x.request.Header.Get("Authorization"), " ")
-	s.sessions.keep(strings.TrimSpace(token), s.now())
+	s.sessions.keep(strings.TrimSpace(token))
 }

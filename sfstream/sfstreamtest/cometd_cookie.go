@@ -1,7 +1,6 @@
 package sfstreamtest
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"net/http"
 	"time"
@@ -36,8 +35,8 @@ func (x *exchange) cookie(name string) string {
 // newNode makes a cookie of the load balancer. It expires by the real clock: a skewed one
 // (WithClockSkew) would make the client drop it at once.
 func (x *exchange) newNode() string {
-	b := x.server.bayeux
-	node := "!" + base64.StdEncoding.EncodeToString([]byte(rand.Text()+rand.Text()))
+	b, tokens := x.server.bayeux, x.server.dice.sessions
+	node := "!" + base64.StdEncoding.EncodeToString([]byte(tokens.text()+tokens.text()))
 	now := time.Now()
 	b.mu.Lock()
 	b.nodes[node] = now

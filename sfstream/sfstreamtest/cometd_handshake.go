@@ -1,7 +1,6 @@
 package sfstreamtest
 
 import (
-	"crypto/rand"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ func (x *exchange) handshake(m *bayeuxMessage) {
 	}
 	browser := x.cookie(browserCookie)
 	if browser == "" {
-		browser = strings.ToLower(rand.Text())
+		browser = strings.ToLower(s.dice.sessions.text())
 		s.setCookie(x, browserCookie, "/cometd/", browser, time.Time{})
 		s.setCookie(x, "CookieConsentPolicy", "/", "0:1", time.Time{})
 	}

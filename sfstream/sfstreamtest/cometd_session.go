@@ -2,7 +2,6 @@ package sfstreamtest
 
 import (
 	"context"
-	"crypto/rand"
 	"slices"
 	"strings"
 	"sync"
@@ -97,9 +96,10 @@ func (p *poll) finish(f farewell) {
 
 // newSession begins a session whose window starts now.
 func (s *Server) newSession(browser, user, node string) *bayeuxSession {
+	ids := s.dice.sessions
 	ses := &bayeuxSession{
 		// 25 to 31 characters of base 36.
-		id:      strings.ToLower(rand.Text() + rand.Text())[:25+int(time.Now().UnixNano()/1000%7)],
+		id:      strings.ToLower(ids.text() + ids.text())[:25+ids.below(7)],
 		browser: browser, user: user, node: node,
 		wake: make(chan struct{}, 1),
 	}

@@ -59,8 +59,10 @@
 //
 // # Time
 //
-// The server takes the time from package time only. With [InMemory] it opens no socket, so that it
-// runs in a testing/synctest bubble, where a day of silence takes no time at all.
+// An org with a seed ([WithSeed]) gives the same ids, tokens and dates to the same calls, at any
+// time and in any process. The server takes the time from package time only. With [InMemory] it
+// opens no socket, so that it runs in a testing/synctest bubble, where a day of silence takes no
+// time at all.
 //
 // # Faults
 //

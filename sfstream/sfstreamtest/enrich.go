@@ -53,13 +53,13 @@ func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
 // publishChange puts the event of a change on the object's channel and on those that also carry it.
 func (s *Server) publishChange(e *changeEvent, changed []changedRecord) (Event, error) {
 	return s.post(e.topic, e.record, func(m *member) ([]record, error) {
-		return e.forMember(m, changed, s.config.sharedEventID)
+		return e.forMember(m, changed, s.dice.events, s.config.sharedEventID)
 	})
 }
 
 // forMember returns the records that the event becomes on a channel of which m is the member: one
 // per changed record if the member is enriched, else one, and none if the filter keeps it back.
-func (e *changeEvent) forMember(m *member, changed []changedRecord, shared bool) ([]record, error) {
+func (e *changeEvent) forMember(m *member, changed []changedRecord, ids *dice, shared bool) ([]record, error) {
 	header, _ := e.body["ChangeEventHeader"].(map[string]any)
 	switch {
 	case m == nil || len(changed) == 0:
@@ -94,7 +94,7 @@ func (e *changeEvent) forMember(m *member, changed []changedRecord, shared bool)
 			r.enriched = of
 		}
 		if !shared && len(records) > 0 {
-			r.id = newUUID()
+			r.id = ids.uuid()
 		}
 		records = append(records, r)
 	}

@@ -2,7 +2,6 @@ package sfstreamtest
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"sort"
 	"time"
 )
@@ -43,11 +42,14 @@ type eventLog struct {
 	first, next int
 	last        uint64 // the newest replay id
 	restart     uint64 // the id of the next record, if not 0
+	gaps        *dice
 }
 
 // newEventLog starts at a random replay id, so that ids of another run, channel or org do not fit
 // by chance.
-func newEventLog() eventLog { return eventLog{last: 1_000_000 + rand.Uint64N(100_000_000)} }
+func newEventLog(gaps *dice) eventLog {
+	return eventLog{gaps: gaps, last: 1_000_000 + gaps.below(100_000_000)}
+}
 
 func (l *eventLog) at(i int) *record {
 	i -= l.base
@@ -59,7 +61,7 @@ func (l *eventLog) nextReplay() uint64 {
 	if l.restart != 0 {
 		return l.restart
 	}
-	return l.last + 2 + rand.Uint64N(3)
+	return l.last + 2 + l.gaps.below(3)
 }
 
 func (l *eventLog) append(r record) {

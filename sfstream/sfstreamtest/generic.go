@@ -72,7 +72,7 @@ func (s *Server) Push(channel, payload string, userIDs ...string) (PushResult, e
 		}
 	}
 	ev, err := s.add(t, record{
-		at: s.now().UnixNano(), id: strings.Join(userIDs, ","), payload: appendJSONString(nil, payload),
+		at: s.clock.date().UnixNano(), id: strings.Join(userIDs, ","), payload: appendJSONString(nil, payload),
 	})
 	ev.ID = ""
 	result.Event = ev

@@ -1,7 +1,6 @@
 package sfstreamtest
 
 import (
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -129,6 +128,7 @@ type place struct {
 // parting decides where groups end one response to one subscriber. A nil parting ends none.
 type parting struct {
 	log    *eventLog
+	dice   *dice
 	at     *place
 	known  int // index of the first record that was not sent to any stream
 	cut    int
@@ -142,7 +142,7 @@ func (s *Server) parting(t *topic, at *place) *parting {
 	if !g.active.Load() {
 		return nil
 	}
-	p := &parting{log: &t.log, at: at, known: t.sent}
+	p := &parting{log: &t.log, dice: s.dice.groups, at: at, known: t.sent}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p.cut = g.cut
@@ -157,7 +157,7 @@ func (p *parting) before(i int) bool {
 	if p == nil || p.inside == 0 || p.log.at(i).replay != p.at.replay {
 		return false
 	}
-	return p.cut > 0 && p.inside >= p.cut || p.cut < 0 && rand.IntN(3) == 0
+	return p.cut > 0 && p.inside >= p.cut || p.cut < 0 && p.dice.below(3) == 0
 }
 
 // behind counts the record at index i, which is in the response, and reports whether the stream

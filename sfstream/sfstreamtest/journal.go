@@ -11,7 +11,10 @@ import (
 
 // journal is the file of WithLog: what was defined and published, one JSON object per line. A nil
 // journal keeps nothing.
-type journal struct{ file *os.File }
+type journal struct {
+	file  *os.File
+	lines int // how many there were at the start
+}
 
 type op string
 
@@ -60,7 +63,7 @@ func openJournal(path string, restore func(entry) error) (*journal, error) {
 					return fail(err)
 				}
 			}
-			return &journal{file: file}, nil
+			return &journal{file, line - 1}, nil
 		}
 		if err != nil {
 			return fail(err)
@@ -102,6 +105,14 @@ func (j *journal) writeRecord(channel string, r record) error {
 	})
 }
 
+// restored returns how many lines the file had at the start.
+func (j *journal) restored() int {
+	if j == nil {
+		return 0
+	}
+	return j.lines
+}
+
 func (j *journal) close() error {
 	if j == nil {
 		return nil
@@ -130,6 +141,7 @@ func (s *Server) restore(e entry) error {
 		if e.Replay < t.log.last && t.log.next > 0 { // the events of a group have equal ids
 			return fmt.Errorf("replay id %d of %s is below %d", e.Replay, e.Channel, t.log.last)
 		}
+		s.clock.pass(e.At)
 		t.log.append(record{replay: e.Replay, at: e.At, id: e.ID, schema: e.Schema, payload: e.Payload, kind: e.Kind})
 	case opTruncate:
 		t.log.forget(t.log.next)

@@ -1,7 +1,6 @@
 package sfstreamtest
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -121,7 +120,7 @@ func (s *Server) refusedAuthorization(q url.Values) string {
 // newCode keeps what was approved under a new code. As Salesforce's codes do, it ends in characters
 // that a URL has to escape.
 func (s *Server) newCode(q url.Values) string {
-	code := "aPrx" + rand.Text() + rand.Text() + "=="
+	code := "aPrx" + s.dice.tokens.text() + s.dice.tokens.text() + "=="
 	scopes := strings.Fields(q.Get("scope"))
 	s.authorizations.mu.Lock()
 	defer s.authorizations.mu.Unlock()
@@ -132,7 +131,7 @@ func (s *Server) newCode(q url.Values) string {
 		callback:  q.Get("redirect_uri"),
 		challenge: q.Get("code_challenge"),
 		refresh:   len(scopes) == 0 || slices.Contains(scopes, "refresh_token") || slices.Contains(scopes, "offline_access"),
-		until:     s.now().Add(codeLife),
+		until:     time.Now().Add(codeLife),
 	}
 	return code
 }
@@ -169,7 +168,7 @@ func (s *Server) exchangeCode(form url.Values) (approved authorization, wrong st
 	used := a.used
 	a.used = true
 	switch {
-	case used || s.now().After(a.until):
+	case used || time.Now().After(a.until):
 		return authorization{}, "invalid_grant/expired authorization code"
 	case form.Get("redirect_uri") != a.callback:
 		return authorization{}, "redirect_uri_mismatch/redirect_uri must match configuration"

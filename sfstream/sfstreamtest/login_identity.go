@@ -47,7 +47,7 @@ func (s *Server) tokenOwner(w http.ResponseWriter, r *http.Request) (*session, b
 		idError(w, http.StatusForbidden, "Missing_OAuth_Token")
 		return nil, false
 	}
-	ses, ok := s.sessions.use(strings.TrimSpace(token), s.now())
+	ses, ok := s.sessions.use(strings.TrimSpace(token))
 	if !ok {
 		idError(w, http.StatusForbidden, "Bad_OAuth_Token")
 	}

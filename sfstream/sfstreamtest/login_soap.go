@@ -1,7 +1,6 @@
 package sfstreamtest
 
 import (
-	"crypto/rand"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -139,7 +138,7 @@ func (s *Server) soapGrant(w http.ResponseWriter, version, user string) {
 	now, instance := s.now(), s.instanceURL()
 	var id string
 	if s.config.passwordExpired {
-		id = s.sessions.prefix + "AR" + rand.Text() + rand.Text() // in Salesforce such a session may only call setPassword, which this org does not have
+		id = s.sessions.prefix + "AR" + s.dice.tokens.text() + s.dice.tokens.text() // in Salesforce such a session may only call setPassword, which this org does not have
 	} else {
 		id = s.sessions.issue(&session{instanceURL: instance, user: user}, now)
 	}

@@ -36,7 +36,7 @@ func (s *Server) Publish(channel string, payload map[string]any) (Event, error) 
 	if err != nil {
 		return Event{}, err
 	}
-	now := s.now()
+	now := s.clock.date()
 	payload = withSystemFields(sc.avro, payload, now, s.account.UserID)
 	data, err := sc.encode(payload)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Server) Publish(channel string, payload map[string]any) (Event, error) 
 	if len(data) > s.config.eventBytes {
 		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %d bytes are more than an event can have", channel, len(data))
 	}
-	r := record{at: now.UnixNano(), id: newUUID(), schema: sc.id, payload: data}
+	r := record{at: now.UnixNano(), id: s.dice.events.uuid(), schema: sc.id, payload: data}
 	return s.post(t, r, one(r, payload))
 }
 
@@ -77,9 +77,9 @@ func (s *Server) PublishRaw(channel string, e RawEvent) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	r := record{at: s.now().UnixNano(), id: e.ID, schema: e.SchemaID, payload: e.Payload}
+	r := record{at: s.clock.date().UnixNano(), id: e.ID, schema: e.SchemaID, payload: e.Payload}
 	if r.id == "" {
-		r.id = newUUID()
+		r.id = s.dice.events.uuid()
 	}
 	if r.schema == "" {
 		r.schema = sc.id

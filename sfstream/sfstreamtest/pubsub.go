@@ -17,7 +17,7 @@ type pubsub Server
 
 // GetTopic resolves a channel.
 func (p *pubsub) GetTopic(ctx context.Context, req *eventbus.TopicRequest) (*eventbus.TopicInfo, error) {
-	s, rpcID := (*Server)(p), newUUID()
+	s, rpcID := (*Server)(p), p.dice.calls.uuid()
 	info, err := s.topicInfo(ctx, req)
 	if err != nil {
 		return nil, s.send(err, rpcID, unaryTrailer(ctx))
@@ -70,7 +70,7 @@ func (s *Server) resolve(name string) (*topic, error) {
 
 // GetSchema returns the schema with an id.
 func (p *pubsub) GetSchema(ctx context.Context, req *eventbus.SchemaRequest) (*eventbus.SchemaInfo, error) {
-	s, rpcID := (*Server)(p), newUUID()
+	s, rpcID := (*Server)(p), p.dice.calls.uuid()
 	info, err := s.schemaInfo(ctx, req)
 	if err != nil {
 		return nil, s.send(err, rpcID, unaryTrailer(ctx))
@@ -138,7 +138,7 @@ func (s *Server) authenticate(ctx context.Context) (*session, error) {
 	if token == "" || err != nil || u.Host == "" || instance != u.Scheme+"://"+u.Host || len(org) != 15 && len(org) != 18 {
 		return nil, s.newFailure("service.auth.headers.invalid", "")
 	}
-	session, ok := s.sessions.useForEvents(token, s.now())
+	session, ok := s.sessions.useForEvents(token)
 	if !ok || instance != session.instanceURL || org != s.account.OrgID[:len(org)] {
 		return nil, s.newFailure("service.auth.error", "")
 	}

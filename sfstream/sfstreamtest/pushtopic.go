@@ -173,5 +173,5 @@ func (s *Server) PublishTopic(name, kind string, sobject map[string]any) (Event,
 	if err != nil {
 		return Event{}, err
 	}
-	return s.add(t, record{at: s.now().UnixNano(), schema: kind, payload: text})
+	return s.add(t, record{at: s.clock.date().UnixNano(), schema: kind, payload: text})
 }

@@ -79,7 +79,7 @@ func (st *stream) sendKeepalive() error {
 
 func (st *stream) sendEmpty(latest uint64) error {
 	st.quiet = time.Now()
-	st.session.touch(st.server.now())
+	st.session.touch()
 	return st.wire.Send(&eventbus.FetchResponse{
 		LatestReplayId: replayBytes(latest), RpcId: st.rpcID, PendingNumRequested: int32(st.pending()),
 	})

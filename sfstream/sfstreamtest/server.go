@@ -32,6 +32,8 @@ type Server struct {
 	faults   faultTable
 	sessions *sessions
 	journal  *journal
+	clock    clock
+	dice     orgDice
 	bayeux   *bayeux
 	records  records
 	restState
@@ -97,7 +99,6 @@ func Start(opts ...Option) (_ *Server, err error) {
 		topics: make(map[string]*topic), schemas: make(map[string]*schema),
 	}
 	s.CutGroups(c.groupCut)
-	s.sessions = newSessions(s.account, c)
 	s.network = newNetwork(c.inMemory, func() bool { return s.faults.active(atConnect, "") })
 	defer func() {
 		if err != nil {
@@ -107,12 +108,18 @@ func Start(opts ...Option) (_ *Server, err error) {
 	if err := s.open(); err != nil {
 		return nil, err
 	}
+	s.clock.skew = c.clockSkew
+	if c.seed != nil {
+		s.clock.still.Store(seedStart.UnixNano())
+	}
 	s.topic(changeEvents).multi = true
 	if c.logPath != "" {
 		if s.journal, err = openJournal(c.logPath, s.restore); err != nil {
 			return nil, err
 		}
 	}
+	s.dice = newOrgDice(c.seed, s.journal.restored())
+	s.sessions = newSessions(s.account, c, s.dice.tokens)
 	s.serveHTTP()
 	s.servePubSub()
 	s.serveControl()
@@ -182,7 +189,7 @@ func (s *Server) Close() error {
 }
 
 // now returns the time of the org's clock.
-func (s *Server) now() time.Time { return time.Now().Add(s.config.clockSkew) }
+func (s *Server) now() time.Time { return s.clock.now() }
 
 // CertPEM returns the certificate authority of an org with TLS, else nil.
 func (s *Server) CertPEM() []byte {

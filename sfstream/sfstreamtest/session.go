@@ -1,7 +1,6 @@
 package sfstreamtest
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -20,9 +19,9 @@ type session struct {
 }
 
 // touch slides the session's timeout.
-func (s *session) touch(now time.Time) {
+func (s *session) touch() {
 	if s.used.Load() != 0 {
-		s.used.Store(now.UnixNano())
+		s.used.Store(time.Now().UnixNano())
 	}
 }
 
@@ -30,6 +29,7 @@ func (s *session) touch(now time.Time) {
 type sessions struct {
 	prefix  string // the beginning of access tokens: the org's 15 characters
 	timeout time.Duration
+	dice    *dice
 	rotate  bool
 
 	mu        sync.Mutex
@@ -45,21 +45,21 @@ type approval struct {
 	token string // the one to use now; empty if the approval was revoked
 }
 
-func newSessions(a Account, c config) *sessions {
+func newSessions(a Account, c config, tokens *dice) *sessions {
 	return &sessions{
-		prefix: a.OrgID[:15] + "!", timeout: c.sessionTimeout, rotate: c.rotate,
+		prefix: a.OrgID[:15] + "!", timeout: c.sessionTimeout, dice: tokens, rotate: c.rotate,
 		live:      make(map[string]*session),
 		approvals: map[string]*approval{a.RefreshToken: {a.UserID, a.RefreshToken}},
 	}
 }
 
-// issue begins a session.
+// issue begins a session, which a token in JWT form dates.
 func (s *sessions) issue(ses *session, now time.Time) (token string) {
-	token = s.prefix + "AQ" + rand.Text() + rand.Text()
+	token = s.prefix + "AQ" + s.dice.text() + s.dice.text()
 	if ses.restOnly {
-		token = jwtToken(ses, now)
+		token = s.jwtToken(ses, now)
 	}
-	ses.used.Store(now.UnixNano())
+	ses.used.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live[token] = ses
@@ -68,35 +68,35 @@ func (s *sessions) issue(ses *session, now time.Time) (token string) {
 
 // jwtToken returns an access token in the form of a JWT. Its signature is random and never checked:
 // to a client the token is opaque, and the org looks it up like any other.
-func jwtToken(ses *session, now time.Time) string {
+func (s *sessions) jwtToken(ses *session, now time.Time) string {
 	payload := fmt.Sprintf(`{"scp":"api","aud":[%q],"sub":"uid:%s","iss":%q,"iat":%d,"jti":%q}`,
-		ses.instanceURL, ses.user, ses.instanceURL, now.Unix(), rand.Text())
+		ses.instanceURL, ses.user, ses.instanceURL, now.Unix(), s.dice.text())
 	var parts []string
-	for _, part := range []string{`{"typ":"JWT","alg":"RS256"}`, payload, rand.Text() + rand.Text()} {
+	for _, part := range []string{`{"typ":"JWT","alg":"RS256"}`, payload, s.dice.text() + s.dice.text()} {
 		parts = append(parts, base64.RawURLEncoding.EncodeToString([]byte(part)))
 	}
 	return strings.Join(parts, ".")
 }
 
 // useForEvents does what use does for the Pub/Sub API and CometD, which refuse tokens in JWT form.
-func (s *sessions) useForEvents(token string, now time.Time) (*session, bool) {
-	ses, ok := s.use(token, now)
+func (s *sessions) useForEvents(token string) (*session, bool) {
+	ses, ok := s.use(token)
 	return ses, ok && !ses.restOnly
 }
 
 // use returns the session of a token, and slides its timeout.
-func (s *sessions) use(token string, now time.Time) (*session, bool) {
+func (s *sessions) use(token string) (*session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ses := s.live[token]
 	if ses == nil {
 		return nil, false
 	}
-	if now.Sub(time.Unix(0, ses.used.Load())) > s.timeout {
+	if time.Since(time.Unix(0, ses.used.Load())) > s.timeout {
 		delete(s.live, token)
 		return nil, false
 	}
-	ses.touch(now)
+	ses.touch()
 	return ses, true
 }
 
@@ -124,7 +124,7 @@ func (s *sessions) approve(user string) (a *approval, token string) {
 }
 
 func (s *sessions) renewLocked(a *approval) {
-	a.token = "5Aep" + strings.ToLower(rand.Text()+rand.Text())
+	a.token = "5Aep" + strings.ToLower(s.dice.text()+s.dice.text())
 	s.approvals[a.token] = a
 }
 
@@ -176,10 +176,10 @@ func (s *sessions) revoke(token string) bool {
 }
 
 // keep slides the timeout of a session that was in use all the time.
-func (s *sessions) keep(token string, now time.Time) {
+func (s *sessions) keep(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ses := s.live[token]; ses != nil {
-		ses.touch(now)
+		ses.touch()
 	}
 }

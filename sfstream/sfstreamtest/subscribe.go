@@ -45,7 +45,7 @@ type stream struct {
 
 // Subscribe serves a stream until the client, a fault or silence ends it.
 func (p *pubsub) Subscribe(w wire) error {
-	s, rpcID := (*Server)(p), newUUID()
+	s, rpcID := (*Server)(p), p.dice.calls.uuid()
 	return s.send(s.subscribe(w, rpcID), rpcID, w.SetTrailer)
 }
 
@@ -235,7 +235,7 @@ func (st *stream) fetch(req *eventbus.FetchRequest) error {
 		return s.newFailure("subscription.fetch.request.invalid", t.name)
 	}
 	if req.AuthRefresh != "" {
-		session, ok := s.sessions.useForEvents(req.AuthRefresh, s.now())
+		session, ok := s.sessions.useForEvents(req.AuthRefresh)
 		if !ok {
 			return s.newFailure("service.auth.refresh.invalid", t.name)
 		}
@@ -269,7 +269,7 @@ func (st *stream) sendEvents() (bool, error) {
 	if !st.fill() {
 		return false, st.failed
 	}
-	st.session.touch(st.server.now())
+	st.session.touch()
 	st.server.countDelivered(st.topic, len(st.batch.response.Events))
 	// grpc has encoded the response when Send returns, so the response can be filled again.
 	err := st.wire.Send(&st.batch.response)

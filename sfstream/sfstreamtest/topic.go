@@ -44,7 +44,7 @@ func (s *Server) topic(name string) *topic {
 	t := s.topics[name]
 	if t == nil {
 		t = &topic{
-			name: name, serial: len(s.topics) + 1, log: newEventLog(),
+			name: name, serial: len(s.topics) + 1, log: newEventLog(newDice(s.config.seed, name, 0)),
 			streaming: strings.HasPrefix(name, "/topic/") || strings.HasPrefix(name, "/u/"),
 			streams:   make(map[*stream]struct{}), subs: make(map[*subscription]struct{}),
 			streamsChanged: make(chan struct{}),
