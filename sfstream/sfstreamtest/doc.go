@@ -33,6 +33,9 @@
 // ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is served beside the
 // logins, under /cometd/37.0 and later.
 //
+// The Pub/Sub API also answers gRPC's health service and its server reflection, without a login. The
+// reflection describes eventbus.v1.PubSub as Salesforce's .proto does.
+//
 // # REST
 //
 // The records of objects ([Server.DefineObject]) are what changes have made of them ([Server.Change])

@@ -240,13 +240,24 @@ func (s *Server) RestartReplay(channel string, id uint64) error {
 // changes the channel has is hidden from REST, too.
 func (s *Server) Revoke(channel string) { s.permit(channel, false) }
 
-// Grant gives the permission back.
+// RevokePublish takes away the permission to publish on a channel ("": all): GetTopic says so, and
+// REST refuses. [Server.Publish] is not the user, and goes on.
+func (s *Server) RevokePublish(channel string) {
+	for _, t := range s.matching(channel) {
+		t.mu.Lock()
+		t.readOnly = true
+		t.mu.Unlock()
+	}
+}
+
+// Grant gives both permissions back.
 func (s *Server) Grant(channel string) { s.permit(channel, true) }
 
 func (s *Server) permit(channel string, ok bool) {
 	for _, t := range s.matching(channel) {
 		t.mu.Lock()
 		t.revoked = !ok
+		t.readOnly = t.readOnly && !ok
 		if !ok {
 			t.endLocked(s.newFailure("subscription.topic.cannot.subscribe", t.name))
 		}

@@ -51,7 +51,7 @@ func (s *Server) topicInfo(ctx context.Context, req *eventbus.TopicRequest) (*ev
 	info := &eventbus.TopicInfo{TopicName: name, TenantGuid: s.tenant(), CanSubscribe: !t.revoked}
 	if t.schema != nil {
 		info.SchemaId = t.schema.id
-		info.CanPublish = strings.HasPrefix(name, "/event/") && strings.HasSuffix(name, "__e")
+		info.CanPublish = t.canPublishLocked()
 	}
 	return info, nil
 }

@@ -1,7 +1,9 @@
 package sfstreamtest_test
 
 import (
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -25,6 +27,33 @@ func getSchema(t *testing.T, r *rig, id string, want codes.Code, code string) *e
 	info, err := r.client.GetSchema(r.ctx(), &eventbus.SchemaRequest{SchemaId: id}, grpc.Trailer(&trailer))
 	wantFailure(t, err, trailer, want, code)
 	return info
+}
+
+// TestPublishingIsForWhatAUserMayPublish proves that GetTopic and REST agree on it.
+func TestPublishingIsForWhatAUserMayPublish(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		const standard = "/event/LoginEventStream"
+		check(t, r.DefineEvent(standard, `{"type":"record","name":"LoginEventStream","fields":[]}`))
+		check(t, r.DefineChannel("/event/Sales__chn", orders))
+		may := func(channel string, can bool, status int) {
+			t.Helper()
+			if info := getTopic(t, r, channel, codes.OK, ""); info.CanPublish != can {
+				t.Errorf("%s: can_publish is %v", channel, info.CanPublish)
+			}
+			r.want(status, "POST", "/sobjects/"+strings.TrimPrefix(channel, "/event/"), `{}`)
+		}
+		may(orders, true, http.StatusCreated)
+		may(standard, false, http.StatusForbidden)
+		may("/event/Sales__chn", false, http.StatusNotFound)
+		r.RevokePublish(orders)
+		may(orders, false, http.StatusForbidden)
+		if info := getTopic(t, r, orders, codes.OK, ""); !info.CanSubscribe {
+			t.Error("the permission to subscribe went with it")
+		}
+		r.publish(1) // the org itself may
+		r.Grant(orders)
+		may(orders, true, http.StatusCreated)
+	})
 }
 
 func TestGetTopic(t *testing.T) {

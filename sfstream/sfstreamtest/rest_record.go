@@ -87,8 +87,18 @@ func (s *Server) createRecord(r *http.Request) (int, any, error) {
 		}
 		return s.create(req.Name, func() error { return s.DefineGenericChannel(req.Name) })
 	}
-	if _, ok := s.find("/event/" + object); !ok {
+	t, ok := s.find("/event/" + object)
+	if !ok {
 		return 0, nil, notFound()
+	}
+	t.mu.Lock()
+	single, allowed := t.schema != nil, t.canPublishLocked()
+	t.mu.Unlock()
+	if !single {
+		return 0, nil, notFound()
+	}
+	if !allowed {
+		return 0, nil, &restError{http.StatusForbidden, "insufficient access rights on object id", "INSUFFICIENT_ACCESS_OR_READONLY", nil}
 	}
 	var payload map[string]any
 	if err := readBody(r, &payload); err != nil {

@@ -45,6 +45,7 @@ type Server struct {
 	instances                         instances
 	authorizations                    authorizations
 	page                              proxyPage
+	describer                         describer
 	wg                                sync.WaitGroup // serve loops, HTTP handlers, stream readers
 
 	logins, schemaCalls, topicCalls atomic.Int64
@@ -105,6 +106,9 @@ func Start(opts ...Option) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if s.describer, err = newDescriber(); err != nil {
+		return nil, err
+	}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -253,6 +257,7 @@ func (s *Server) servePubSub() {
 	}
 	g := grpc.NewServer(opts...)
 	eventbus.Register(g, (*pubsub)(s))
+	s.describer.serveTools(g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

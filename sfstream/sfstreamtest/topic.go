@@ -21,6 +21,7 @@ type topic struct {
 	schema    *schema // current; nil if none was defined, and for multi-entity channels
 	multi     bool
 	revoked   bool
+	readOnly  bool       // see RevokePublish
 	reset     bool       // the replay ids have gone back, see ResetReplay
 	acceptOld bool       // replay ids from before the reset are accepted
 	before    uint64     // the replay id before the first event, which seekOn has named to streams
@@ -173,6 +174,13 @@ func (s *Server) defineChannel(channel string, members []string, keep bool) erro
 
 func (t *topic) feedsLocked(c *topic) bool {
 	return slices.ContainsFunc(t.feeds, func(f feed) bool { return f.topic == c })
+}
+
+// canPublishLocked reports whether a client may publish on the channel: it is one platform event that
+// the org has defined. Salesforce alone publishes change events and standard events, and a custom
+// channel has what its members have.
+func (t *topic) canPublishLocked() bool {
+	return t.schema != nil && strings.HasPrefix(t.name, "/event/") && strings.HasSuffix(t.name, "__e") && !t.readOnly
 }
 
 func validChannel(channel string) error {
