@@ -9,11 +9,10 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
-const orderEvent = `{"type": "record", "name": "Order_Event__e", "namespace": "com.sforce.eventbus", "fields": [
+const orderEvent = `{"type": "record", "name": "Order__e", "namespace": "com.sforce.eventbus", "fields": [
 	{"name": "CreatedDate", "type": "long", "doc": "CreatedDate:DateTime"},
 	{"name": "CreatedById", "type": "string", "doc": "CreatedBy:EntityId"},
-	{"name": "Order_Number__c", "type": ["null", "string"], "doc": "Data:Text", "default": null},
-	{"name": "City__c", "type": ["null", "string"], "doc": "Data:Text", "default": null},
+	{"name": "Number__c", "type": ["null", "string"], "doc": "Data:Text", "default": null},
 	{"name": "Amount__c", "type": ["null", "double"], "doc": "Data:Double", "default": null}]}`
 
 // publishDemo publishes account and opportunity changes and orders until ctx ends.
@@ -30,7 +29,7 @@ func publishDemo(ctx context.Context, org *sfstreamtest.Server, rate float64) er
 				sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "StageName", Type: "DynamicEnum"},
 				sfstreamtest.Field{Name: "Amount", Type: "Currency"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"})
 		},
-		func() error { return org.DefineEvent("/event/Order_Event__e", orderEvent) },
+		func() error { return org.DefineEvent("/event/Order__e", orderEvent) },
 	} {
 		if err := define(); err != nil {
 			return err
@@ -77,8 +76,8 @@ func publishOne(org *sfstreamtest.Server) error {
 			Set: map[string]any{"StageName": pick("Prospecting", "Negotiation", "Closed Won"), "Amount": float64(rand.IntN(500)) * 100},
 		})
 	default:
-		_, err = org.Publish("/event/Order_Event__e", map[string]any{
-			"Order_Number__c": fmt.Sprintf("A-%05d", rand.IntN(1e5)), "City__c": city, "Amount__c": float64(rand.IntN(9000)) / 10,
+		_, err = org.Publish("/event/Order__e", map[string]any{
+			"Number__c": fmt.Sprintf("A-%05d", rand.IntN(1e5)), "Amount__c": float64(rand.IntN(9000)) / 10,
 		})
 	}
 	return err

@@ -62,7 +62,7 @@ func (f *testorgFlags) register(flags *flag.FlagSet) {
 	flags.StringVar(&f.ca, "ca", "", "keep the certificate authority of -tls, with its key, in this `file`, which is made where there is none; its certificate alone is beside it, with .crt behind the name")
 	flags.StringVar(&f.key, "key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
 	flags.StringVar(&f.log, "log", "", "keep the org's events in this `file`, so that they survive a restart")
-	flags.BoolVar(&f.demo, "demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order_Event__e")
+	flags.BoolVar(&f.demo, "demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order__e")
 	flags.Float64Var(&f.rate, "rate", 2, "publish `n` events per second with -demo")
 	flags.StringVar(&f.off, "off", "", "`flows` of login that the org has switched off, with commas between: password, soap, client-credentials, jwt-bearer")
 	flags.BoolVar(&f.rotate, "rotate", false, "rotate refresh tokens: each login brings a new one, and an old one revokes all")
