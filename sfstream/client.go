@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -26,6 +27,7 @@ type Client struct {
 	roster *roster
 
 	turn    chan struct{} // capacity 1: held by the consumer whose turn it is
+	waiting atomic.Int32  // consumers that wait for a message
 	crowded sync.Once     // guards the warning that a consumer waits for its turn
 
 	closeOnce sync.Once
@@ -124,11 +126,18 @@ func (c *Client) Pending() int { return c.inbox.Pending() }
 
 // Status returns a snapshot of the client and its channels.
 func (c *Client) Status() Status {
-	status := Status{Volatile: c.cfg.volatile}
-	for _, ch := range c.roster.snapshot() {
+	status := Status{At: time.Now(), Volatile: c.cfg.volatile, Waiting: int(c.waiting.Load())}
+	status.EndedAt, status.Err = c.life.ending()
+	status.StoreFailingSince, status.StoreError = c.inbox.Trouble()
+	status.StoreError = notSaved(status.StoreError)
+	silence := 2 * max(c.cfg.keepaliveTimeout, longestSilence)
+	for _, ch := range c.roster.overview() {
 		report := ch.status.snapshot()
-		report.Channel = ch.sub.Name
+		report.Channel, report.Retention = ch.sub.Name, retention(ch.sub.Name)
 		report.fill(ch.sub.Status(), c.clock.Now())
+		if ch.link != nil {
+			report.LastHeard, report.Overdue = ch.link.pulse.read(status.At, silence)
+		}
 		status.Channels = append(status.Channels, report)
 	}
 	slices.SortFunc(status.Channels, func(a, b ChannelStatus) int { return strings.Compare(a.Channel, b.Channel) })

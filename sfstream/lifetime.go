@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 // A lifetime says whether a client is new, open or closed, and with which error it has stopped. It
@@ -19,8 +20,9 @@ type lifetime struct {
 
 	mu    sync.Mutex
 	state clientState
-	orgID string // empty until the client is open
-	err   error  // the terminal error; nil: there is none
+	orgID string    // empty until the client is open
+	err   error     // the terminal error; nil: there is none
+	over  time.Time // when the client failed or was closed; zero: it was not
 }
 
 type clientState int
@@ -79,6 +81,21 @@ func (l *lifetime) reason() error {
 	return l.err
 }
 
+// ending returns when the client failed or was closed, and why it follows nothing.
+func (l *lifetime) ending() (at time.Time, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return l.over, l.err
+	case l.state == clientNew:
+		return time.Time{}, ErrNotOpen
+	case l.state == clientClosed:
+		return l.over, ErrClosed
+	}
+	return time.Time{}, nil
+}
+
 // org returns the org's id.
 func (l *lifetime) org() string {
 	l.mu.Lock()
@@ -107,7 +124,7 @@ func (l *lifetime) fail(err error) {
 	l.mu.Lock()
 	first := l.err == nil && l.state != clientClosed
 	if first {
-		l.err = err
+		l.err, l.over = err, time.Now()
 		close(l.ended)
 	}
 	l.mu.Unlock()
@@ -123,6 +140,9 @@ func (l *lifetime) stop() (terminal error) {
 	l.mu.Lock()
 	terminal = l.err
 	l.state = clientClosed
+	if l.over.IsZero() {
+		l.over = time.Now()
+	}
 	l.mu.Unlock()
 	close(l.closed)
 	l.cancel()

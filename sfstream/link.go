@@ -33,6 +33,8 @@ type link struct {
 	backOff   backoff.BackOff            // reset when a session was of use
 	course    course
 	outage    outage
+
+	pulse *pulse // any goroutine reads it
 }
 
 // A course is how the present or last session goes.
@@ -41,6 +43,8 @@ type course struct {
 	heard   time.Time // when its server last proved to live; zero: never
 	useful  bool      // it brought something new, or lasted: that ends an outage
 	brought bool      // it brought an event that had not come before
+
+	answered bool // its server has answered on it
 }
 
 // An outage is the time since the link was last heard of, and what has been told of it.
@@ -55,7 +59,7 @@ type outage struct {
 func newLink(r *roster, t transport) *link {
 	l := &link{
 		services: r.services, roster: r, transport: t,
-		changed: make(chan struct{}, 1), done: make(chan struct{}),
+		changed: make(chan struct{}, 1), done: make(chan struct{}), pulse: new(pulse),
 	}
 	l.ctx, l.cancel = context.WithCancel(r.life.ctx)
 	return l
@@ -69,8 +73,10 @@ func (l *link) run() {
 	// Not before, under roster.mu: the program's function may call the client.
 	l.backOff = l.cfg.newBackOff()
 	rush := 0 // sessions in a row that were short and are to be continued at once
+	defer l.pulse.rest()
 	for {
 		began := time.Now()
+		l.pulse.expect()
 		s, err := l.open()
 		if err == nil {
 			err = l.receive(s)
@@ -120,9 +126,11 @@ func (l *link) open() (session, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.pulse.rest() // a login may take its time
 	if l.creds, err = l.logins.token(l.ctx, tokenRequest{channel: l.name()}); err != nil {
 		return nil, err
 	}
+	l.pulse.expect()
 	return l.transport.open(l.ctx, l.creds, l.ask(due))
 }
 
@@ -151,12 +159,14 @@ func (l *link) awaitDue() ([]*channel, error) {
 			}
 			look = time.After(wait)
 		}
+		l.pulse.rest()
 		select {
 		case <-look:
 		case <-l.changed:
 		case <-l.ctx.Done():
 			return nil, l.ctx.Err()
 		}
+		l.pulse.expect()
 		l.outage.since = time.Now()
 	}
 }
@@ -213,6 +223,7 @@ func (l *link) sleep(wait time.Duration, cause error) error {
 	due := time.Now().Add(max(wait, 0))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	l.pulse.rest()
 	select {
 	case <-l.ctx.Done():
 		return nil

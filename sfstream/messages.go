@@ -139,12 +139,14 @@ func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 		if ended {
 			return nil
 		}
+		c.waiting.Add(1)
 		select {
 		case <-c.inbox.Ready():
 		case <-c.life.ended:
 		case <-c.life.closed:
 		case <-ctx.Done():
 		}
+		c.waiting.Add(-1)
 	}
 }
 

@@ -40,13 +40,26 @@ func (l *link) receive(s session) error {
 			continue
 		}
 		c.heard = time.Now()
+		l.pulse.beat(c.heard)
 		c.useful = c.useful || shown == evidenceUseful
 		if err := l.resumeMissed(); err != nil {
 			return err
 		}
 		if shown >= evidenceAnswered {
 			l.connectedAgain()
+			l.answered()
 		}
+	}
+}
+
+// answered notes, once in a session, that its server answers.
+func (l *link) answered() {
+	if l.course.answered {
+		return
+	}
+	l.course.answered = true
+	for _, ch := range l.inSession {
+		ch.status.answered()
 	}
 }
 
@@ -93,6 +106,9 @@ func (l *link) take(s session, b batch) (evidence, error) {
 	switch b.kind {
 	case batchAccepted:
 		ch.accept()
+		if l.course.answered {
+			ch.status.answered()
+		}
 	case batchRefused:
 		return evidenceNone, l.channelRefused(ch, b.err)
 	case batchUndeliverable:

@@ -158,6 +158,23 @@ func (r *roster) snapshot() []*channel {
 	return slices.Collect(maps.Values(r.channels))
 }
 
+// A followed is a channel with the link that follows it, nil where it has not joined one or has
+// ended.
+type followed struct {
+	*channel
+	link *link
+}
+
+// overview returns all channels with their links.
+func (r *roster) overview() (all []followed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ch := range r.channels {
+		all = append(all, followed{ch, r.links[ch]})
+	}
+	return all
+}
+
 // following returns the channels that a link follows.
 func (r *roster) following(l *link) []*channel {
 	r.mu.Lock()

@@ -235,17 +235,32 @@ func (r *runner) dispatch(ctx context.Context) error {
 		if len(r.later) > 0 {
 			retry.Reset(time.Until(r.later[0].retryAt))
 		}
-		select {
-		case j := <-r.done:
-			if err := r.receive(j); err != nil {
-				return err
-			}
-		case <-c.inbox.Ready():
-		case <-retry.C:
-		case <-ended:
-		case <-c.life.closed:
-		case <-ctx.Done():
+		waits := len(r.held) == 0
+		if waits {
+			c.waiting.Add(1)
 		}
+		err := r.await(ctx, retry.C, ended)
+		if waits {
+			c.waiting.Add(-1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits until there is something to do.
+func (r *runner) await(ctx context.Context, retry <-chan time.Time, ended <-chan struct{}) error {
+	c := r.client
+	select {
+	case j := <-r.done:
+		return r.receive(j)
+	case <-c.inbox.Ready():
+	case <-retry:
+	case <-ended:
+	case <-c.life.closed:
+	case <-ctx.Done():
 	}
 	return nil
 }

@@ -293,7 +293,8 @@ type Status[M any] struct {
 	Received, Delivered, Handled uint64
 	LastReceived                 time.Time
 	Pending, Unacked             int
-	Last                         *M // the last message received; nil: none
+	Last                         *M        // the last message received; nil: none
+	HandledUntil                 time.Time // no event of before this moment is unhandled; zero: not known
 	OldestUnhandled              *M
 	OldestUnacked                *M
 }
@@ -311,5 +312,6 @@ func (ch *Channel[M]) Status() Status[M] {
 	if s := ch.watermark.head; s != nil {
 		status.OldestUnhandled = &s.messages[s.passed]
 	}
+	status.HandledUntil = ch.watermark.current.until(&ch.in.cfg)
 	return status
 }

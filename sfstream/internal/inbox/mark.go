@@ -45,6 +45,20 @@ func (m *mark[M]) marker(cfg *Config[M]) replaystore.Marker {
 	return marker
 }
 
+// until is the time of the mark: the date of its event, or when the channel was followed after it.
+func (m *mark[M]) until(cfg *Config[M]) time.Time {
+	until := m.date
+	if m.msg != nil {
+		until = cfg.Date(m.msg)
+	}
+	for _, followed := range []time.Time{m.Live, m.Followed} {
+		if followed.After(until) {
+			until = followed
+		}
+	}
+	return until
+}
+
 func (m *mark[M]) replayID(cfg *Config[M]) []byte {
 	if m.msg != nil {
 		return cfg.ID(m.msg)

@@ -33,6 +33,7 @@ type saver[M any] struct {
 	dirty   dirtyList[M]
 	since   time.Time     // when the first dirty channel came to be so
 	saving  []*Channel[M] // what the Save under way saves; nil: there is none
+	began   time.Time     // when the last Save began
 	timer   *time.Timer   // runs cycle
 	due     time.Time     // when timer fires; zero: it does not
 	urgent  bool          // a consumer waits: save as soon as allowed
@@ -181,7 +182,7 @@ func (s *saver[M]) beginCycleLocked() (channels []*Channel[M], marks []mark[M]) 
 		return nil, nil
 	}
 	s.urgent = false
-	s.saving = s.dirty.take()
+	s.saving, s.began = s.dirty.take(), time.Now()
 	marks = make([]mark[M], len(s.saving))
 	for i, ch := range s.saving {
 		marks[i] = ch.watermark.current
@@ -244,6 +245,21 @@ func (s *saver[M]) endCycleLocked(channels []*Channel[M], marks []mark[M], err e
 		s.scheduleLocked(now.Add(next))
 	}
 	return down, retry
+}
+
+// Trouble returns since when the store fails, zero where it does not, and the last error. A Save
+// that does not return within its time fails, too.
+func (in *Inbox[M]) Trouble() (since time.Time, err error) {
+	in.mu.Lock()
+	defer in.unlock()
+	s := in.saver
+	if t := s.trouble; !t.since.IsZero() {
+		return t.since, t.err
+	}
+	if hung := time.Since(s.began); s.saving != nil && hung > saveTimeout {
+		return s.began, fmt.Errorf("no answer within %s", hung.Round(time.Second))
+	}
+	return time.Time{}, nil
 }
 
 // MarkQuiet notes that the evidence of channels is to be saved although it is recent.
