@@ -158,9 +158,13 @@ func (l *link) carryOut(v verdict, ch *channel) (wait time.Duration, renewed boo
 }
 
 // tell notes a failure, of channel ch where a channel is refused, in the status, and tells the log
-// and the hook of it. Of an outage only the first failure is told at Info.
+// and the hook of it. Of an outage only the first failure is told at Info, and none that ends the
+// channel: that is the error of Subscribe or of the client.
 func (l *link) tell(v verdict, ch *channel) {
 	log, level := l.log, slog.LevelInfo
+	if v.fatal != nil {
+		level = slog.LevelDebug
+	}
 	switch v.notice {
 	case noticeResumed:
 		log.Debug("session ended by the server, resuming", l.attr(), "error", v.err)

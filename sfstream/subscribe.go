@@ -100,7 +100,7 @@ func (c *Client) awaitAccepted(ctx context.Context, ch *channel) error {
 		return c.notAccepted(ctx, ch)
 	}
 	// So that a restart before the first event knows what "new" meant.
-	if err := notSaved(c.inbox.Flush(ctx, lastSaves)); err != nil {
+	if err := notSaved(c.inbox.Flush(ctx, lastSaves)); err != nil && c.life.usable() == nil {
 		c.log.Warn("the start of a subscription is not saved yet", "channel", ch.sub.Name, "error", err)
 	}
 	return nil
