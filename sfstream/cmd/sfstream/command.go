@@ -13,7 +13,7 @@ import (
 // command is a row of the table of commands.
 type command struct {
 	name  string
-	args  string // its arguments, as usage shows them: FILE, CHANNEL… (one or more), [NAME]
+	args  string // its arguments, as usage shows them: FILE, CHANNEL… (one or more), [NAME], one|other
 	short string // one line about it, without a dot
 	long  string // its help, before the flags: lines of at most 80 columns
 	more  string // its help, after the flags
@@ -70,9 +70,19 @@ func (c command) flags(r runner) *flag.FlagSet {
 	return flags
 }
 
+// all returns the flags of a command.
+func (c command) all() (flags []*flag.Flag) {
+	c.flags(c.new()).VisitAll(func(f *flag.Flag) { flags = append(flags, f) })
+	return flags
+}
+
 // usage returns the form of the command.
 func (c command) usage() string {
-	return strings.TrimSuffix("sfstream "+c.name+" [flags] "+c.args, " ")
+	form := "sfstream " + c.name
+	if len(c.all()) > 0 {
+		form += " [flags]"
+	}
+	return strings.TrimSuffix(form+" "+c.args, " ")
 }
 
 // count fails unless there are as many arguments as c.args shows.
@@ -83,6 +93,8 @@ func (c command) count(args []string) error {
 			return fmt.Errorf("no %s given", strings.ToLower(name))
 		case many:
 			return nil
+		case strings.Contains(name, "|") && !slices.Contains(strings.Split(name, "|"), args[0]):
+			return fmt.Errorf("%q is none of %s", args[0], strings.ReplaceAll(name, "|", ", "))
 		case len(args) > 0:
 			args = args[1:]
 		}

@@ -84,9 +84,10 @@ func usage() string {
 
 // help returns the whole help of a command.
 func (c command) help() string {
-	flags := c.flags(c.new())
 	var rows [][2]string
-	flags.VisitAll(func(f *flag.Flag) { rows = append(rows, flagRow(f)) })
+	for _, f := range c.all() {
+		rows = append(rows, flagRow(f))
+	}
 	parts := []string{"usage: " + c.usage() + "\n", c.long}
 	if len(rows) > 0 {
 		parts = append(parts, "Flags:\n\n"+columns(rows))

@@ -26,9 +26,10 @@ func TestHelp(t *testing.T) {
 	if status != 0 || stderr != "" {
 		t.Fatalf("exit status %d: %s", status, stderr)
 	}
+	words := strings.Join(strings.Fields(list), " ")
 	for _, c := range commands() {
 		t.Run(c.name, func(t *testing.T) {
-			if !strings.Contains(list, "\n  "+c.name+" ") || !strings.Contains(list, c.short) {
+			if !strings.Contains(list, "\n  "+c.name+" ") || !strings.Contains(words, c.short) {
 				t.Errorf("the list of commands lacks it: %s", list)
 			}
 			status, help, stderr := printed(t, "help", c.name)
@@ -46,7 +47,7 @@ func TestHelp(t *testing.T) {
 					t.Errorf("too long, or it ends with a space: %q", line)
 				}
 			}
-			c.flags(c.new()).VisitAll(func(f *flag.Flag) {
+			for _, f := range c.all() {
 				if row := flagRow(f); f.Usage == "" || !strings.Contains(help, "\n  "+row[0]) {
 					t.Errorf("the flag -%s lacks help", f.Name)
 				}
@@ -55,7 +56,7 @@ func TestHelp(t *testing.T) {
 						t.Errorf("the value of the flag -%s has no name", f.Name)
 					}
 				}
-			})
+			}
 		})
 	}
 }
@@ -113,6 +114,7 @@ func TestMistakesAreOneLine(t *testing.T) {
 		{`sfstream tail: flag needs an argument: -from; "sfstream help tail" tells the flags`, []string{"tail", "/event/X__e", "-from"}},
 		{`sfstream tail: no channel given; usage: sfstream tail [flags] CHANNEL…`, []string{"tail", "-v"}},
 		{`sfstream gen: channel "-x" has no schema: want /event/Name__e or /data/NameChangeEvent`, []string{"gen", "/event/X__e", "--", "-x"}},
+		{`sfstream completion: "ksh" is none of bash, zsh, fish; usage: sfstream completion bash|zsh|fish`, []string{"completion", "ksh"}},
 		{`sfstream testorg: unexpected argument "x"; usage: sfstream testorg [flags]`, []string{"testorg", "x"}},
 		{`sfstream: no command "tial": did you mean "tail"? "sfstream help" lists the commands`, []string{"tial", "-x"}},
 		{`sfstream: no command "testor": did you mean "testorg"? "sfstream help" lists the commands`, []string{"help", "testor"}},

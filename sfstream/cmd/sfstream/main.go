@@ -28,6 +28,8 @@ func commands() []command {
 			new: func() runner { return new(testorgFlags) }},
 		{name: "markers", args: "FILE", short: "show and change the replay markers in a file", long: markersHelp,
 			new: func() runner { return new(markersFlags) }},
+		{name: "completion", args: "bash|zsh|fish", short: "print a script for completion in a shell", long: completionHelp,
+			new: func() runner { return completionFlags{} }},
 		{name: "version", short: "print which release this is", long: versionHelp,
 			new: func() runner { return new(versionFlags) }},
 		{name: "help", args: "[COMMAND]", short: "explain a command, with its flags and variables", long: helpHelp,
