@@ -28,6 +28,10 @@
 //	                     invalid_client                         another secret
 //	RefreshToken       on behalf of a person who approved the app. An app with the scope refresh_token.
 //	                     expired access/refresh token   revoked, too old, or rotated and not persisted
+//	Saved              on a person's own computer: the login that Authorization (sfstream login) has saved there. An app
+//	                   with that callback URL, PKCE and the scope refresh_token.
+//	                     redirect_uri_mismatch          the app has another callback URL
+//	                     expired access/refresh token   revoked, or too old: sfstream login saves it anew
 //	Static             an access token from elsewhere, such as of a test. It cannot be renewed.
 //	                     INVALID_SESSION_ID   it has ended, as after two hours without calls
 //	Password           old orgs; ends on 20 February 2027. A connected app, and the flow allowed in the org.
@@ -63,6 +67,10 @@
 //     are accepted. Its aud is the login host; some sandboxes and External Client Apps want the My
 //     Domain URL. An exp in milliseconds is answered as an expired authorization code.
 //   - Client credentials are refused at the hosts where all orgs log in.
+//   - An authorization code can be exchanged once, within 15 minutes, with the redirect_uri for which it
+//     was given; that must be a callback URL of the app, letter by letter. A PKCE verifier with "~" is
+//     refused. An error comes to the callback as error and error_description, but on a page of
+//     Salesforce where the app or its callback are in doubt.
 //   - Where refresh tokens are rotated, each login brings a new one. Using an old one revokes the new one
 //     and every access token.
 //   - A SOAP login of a user whose password has expired succeeds: its session can do nothing but set
@@ -74,7 +82,8 @@
 // Error Codes", and the articles 005461976 (end of the password flow) and 005228017 (connected
 // apps); the SOAP API guide, "login()"; the Pub/Sub API guide,
 // https://developer.salesforce.com/docs/platform/pub-sub-api/guide/supported-auth.html; and
-// https://github.com/pozil/pub-sub-api-node-client/issues/58.
+// https://github.com/pozil/pub-sub-api-node-client/issues/58 and
+// https://github.com/cognizant-ai-lab/nsflow/issues/249 (verifiers).
 //
 // # Safety
 //
@@ -94,4 +103,5 @@
 //   - An error that OnRotate or a [Func] returned can be reached with [errors.As] as it was made.
 //   - A rotated refresh token lives only in memory unless [RefreshToken].OnRotate persists it. A refresh that
 //     has been sent runs to its end even if its caller leaves, but not if the process exits meanwhile.
+//     The same is so of a login of [Saved].
 package authenticator

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -44,11 +45,23 @@ import (
 // loginURL is SALESFORCE_LOGIN_URL, or [SandboxURL] if SALESFORCE_SANDBOX is true (as
 // [strconv.ParseBool] reads it), or [ProductionURL]; the first two exclude each other.
 //
+// If no variable is set whose name begins with SALESFORCE_, FromEnv takes the default login that
+// "sfstream login" has saved on this computer for this user, if there is one (see [Saved]), and says
+// so at level Info to [slog.Default]. Any such variable, misspelt ones too, keeps it from that, but
+// for SALESFORCE_PUBSUB_ENDPOINT, which says nothing about the login. In a container or a service
+// there is such a login only if somebody has put its file there.
+//
 // The [*RefreshToken] has no OnRotate: if the app rotates refresh tokens, the one in the
 // environment is dead after the first login. Set OnRotate before use, and start from what it saved.
 //
 // Errors are [*Error] and name every variable that is missing.
 func FromEnv() (a Authenticator, loginURL string, err error) {
+	if !salesforceSet() {
+		a, loginURL, err = fromSaved()
+		if !errors.Is(err, fs.ErrNotExist) {
+			return a, loginURL, err
+		}
+	}
 	env, err := readEnv()
 	if err != nil {
 		return nil, "", err
@@ -62,6 +75,31 @@ func FromEnv() (a Authenticator, loginURL string, err error) {
 		return nil, "", err
 	}
 	return flow.make(env), loginURL, nil
+}
+
+// salesforceSet reports whether a variable is set that may be about a login.
+func salesforceSet() bool {
+	return slices.ContainsFunc(os.Environ(), func(variable string) bool {
+		name, value, _ := strings.Cut(variable, "=")
+		return strings.HasPrefix(strings.ToUpper(name), "SALESFORCE_") && value != "" && name != "SALESFORCE_PUBSUB_ENDPOINT"
+	})
+}
+
+// fromSaved returns the default saved login. If there is none, its error is fs.ErrNotExist.
+func fromSaved() (Authenticator, string, error) {
+	if _, err := os.UserConfigDir(); err != nil { // as where HOME is not set
+		return nil, "", fs.ErrNotExist
+	}
+	s, r, err := openLogin("")
+	if err != nil {
+		if e, ok := err.(*Error); ok {
+			e.Description = "no variable SALESFORCE_… is set, and " + e.Description
+		}
+		return nil, "", err
+	}
+	slog.Default().Info("no variable SALESFORCE_… is set: using the saved login", "name", s.name, "username", r.Username,
+		"url", r.LoginURL, "file", s.dir.file(s.name))
+	return s, r.LoginURL, nil
 }
 
 // environment has the variables that are set, by their names without the prefix SALESFORCE_.
@@ -169,7 +207,8 @@ func (e environment) flow() (*envFlow, error) {
 		"or SALESFORCE_REFRESH_TOKEN and SALESFORCE_CONSUMER_KEY; " +
 		"or SALESFORCE_PRIVATE_KEY, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME; " +
 		"or SALESFORCE_CONSUMER_KEY, SALESFORCE_CONSUMER_SECRET and SALESFORCE_LOGIN_URL (My Domain); " +
-		"or SALESFORCE_ORG, an org that the Salesforce CLI is logged in to; each also as a file, under its name with _FILE")
+		"or SALESFORCE_ORG, an org that the Salesforce CLI is logged in to; each also as a file, under its name with _FILE; " +
+		"or save a login by sfstream login, which is used where no SALESFORCE_ variable is set")
 }
 
 // uses reports whether the flow f uses all variables that the flow other needs. Then other is

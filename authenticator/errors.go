@@ -21,12 +21,15 @@ const (
 	codeSigner     = "signer_failed"
 	codeExpired    = "password_expired"
 	codeCLI        = "cli_failed"
+	codeSaved      = "saved_login_failed"
+	codeState      = "wrong_state"
 )
 
 // Error is a failed login. It holds no secret, not even one that the server echoed.
 type Error struct {
-	// Flow is client_credentials, jwt_bearer, refresh_token, password, soap, static, cli or
-	// environment; empty if the flow is not known, as for [Credentials.Validate].
+	// Flow is client_credentials, jwt_bearer, refresh_token, authorization_code, password, soap,
+	// static, cli, saved (what is wrong with the file of a saved login) or environment; empty if the
+	// flow is not known, as for [Credentials.Validate].
 	Flow string
 
 	// Code is Salesforce's error, such as invalid_grant (or an errorCode of userinfo, or an
@@ -43,6 +46,8 @@ type Error struct {
 	//	signer_failed     JWTBearer.Signer failed: see Unwrap
 	//	password_expired  SOAP: the password is right but has expired
 	//	cli_failed        the Salesforce CLI failed
+	//	saved_login_failed  the file of a saved login, or its lock, cannot be used: see Unwrap
+	//	wrong_state       Authorization: the callback is not that of the authorization under way
 	Code string
 
 	Description string // Salesforce's error_description, or ours; at most 300 bytes of what a server wrote
@@ -113,13 +118,14 @@ func Permanent(err error) bool {
 	case "invalid_client", "invalid_client_id", "invalid_client_credentials", // Salesforce does not know the app by these credentials
 		"unsupported_grant_type", "invalid_request", "invalid_scope", // our request is wrong
 		"invalid_app_access", "inactive_user", "inactive_org", codeExpired, // only a person can cure it
+		"access_denied", "redirect_uri_mismatch", codeState, // a person must act
 		codeConfig:
 		return true
 	case "rate_limit_exceeded", "REQUEST_LIMIT_EXCEEDED", "LOGIN_RATE_EXCEEDED", // limits pass
 		"unknown_error", "server_error", "temporarily_unavailable", // OAuth: the server's trouble
 		"SERVER_UNAVAILABLE", "API_CURRENTLY_DISABLED", "UNKNOWN_EXCEPTION", "UNABLE_TO_LOCK_ROW",
 		"REQUEST_RUNNING_TOO_LONG", "Server", // SOAP: the server's trouble
-		"", codeNoAnswer, codeEmpty, codeHTML, codeMalformed, codeIncomplete, codeOnRotate, codeSigner:
+		"", codeNoAnswer, codeEmpty, codeHTML, codeMalformed, codeIncomplete, codeOnRotate, codeSigner, codeSaved:
 		return false
 	case codeCLI:
 		return slices.ContainsFunc(cliJudged, e.says)

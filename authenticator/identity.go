@@ -36,39 +36,40 @@ func (x *exchange) credentials(ctx context.Context, token *oauth2.Token) (*Crede
 	x.secrets = append(x.secrets, c.AccessToken)
 	c.OrgID, c.UserID = splitIdentity(c.ID)
 	if c.OrgID == "" {
-		if err := x.userinfo(ctx, c); err != nil {
+		if _, err := x.userinfo(ctx, c); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// userinfo asks the org for the ids of the org and the user. It does not retry, because a login is
-// one attempt.
-func (x *exchange) userinfo(ctx context.Context, c *Credentials) error {
+// userinfo asks the org for the ids of the org and the user, and for the username. It does not
+// retry, because a login is one attempt.
+func (x *exchange) userinfo(ctx context.Context, c *Credentials) (username string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.InstanceURL+"/services/oauth2/userinfo", nil)
 	if err != nil {
-		return x.fail(codeConfig, 0, err, "no request can be made for the instance URL")
+		return "", x.fail(codeConfig, 0, err, "no request can be made for the instance URL")
 	}
 	req.Header.Set("Authorization", "Bearer "+c.AccessToken)
 	x.at = req.URL.String()
 	client, rec := x.client()
 	resp, err := client.Do(req)
 	if err != nil {
-		return x.refusal(ctx, req.URL, nil, err)
+		return "", x.refusal(ctx, req.URL, nil, err)
 	}
 	defer resp.Body.Close()
 	var info struct {
-		OrgID  string `json:"organization_id"`
-		UserID string `json:"user_id"`
+		OrgID    string `json:"organization_id"`
+		UserID   string `json:"user_id"`
+		Username string `json:"preferred_username"`
 	}
 	if resp.StatusCode != http.StatusOK || json.Unmarshal(rec.reply.body, &info) != nil || !isOrgID(info.OrgID) {
-		return x.refusal(ctx, req.URL, rec.reply, nil)
+		return "", x.refusal(ctx, req.URL, rec.reply, nil)
 	}
 	c.OrgID, c.UserID = info.OrgID, info.UserID
-	return nil
+	return info.Username, nil
 }
 
 // splitIdentity returns the ids in https://login.salesforce.com/id/<org>/<user>.

@@ -38,6 +38,11 @@ func TestNothingShowsASecret(t *testing.T) {
 	static := authenticator.Static{AccessToken: accessToken, InstanceURL: instance, OrgID: orgID}
 	used := refreshFlow()
 	mustLogin(t, used, always(200, tokenReply("refresh_token", refreshToken+"2")))
+	configDir(t)
+	begun := &authenticator.Authorization{ConsumerKey: "key", ConsumerSecret: consumerSecret, CallbackURL: "http://localhost:1/marker"}
+	if _, err := begun.Begin(); err != nil {
+		t.Fatal(err)
+	}
 	cache := authenticator.NewCache(passwordFlow())
 	mustLogin(t, cache, always(200, tokenReply()))
 	password := passwordFlow()
@@ -69,6 +74,7 @@ func TestNothingShowsASecret(t *testing.T) {
 		"*Static":               &static,
 		"*RefreshToken":         refreshFlow(),
 		"*RefreshToken in use":  used,
+		"*Authorization":        begun,
 		"Cache":                 cache,
 		"TokenSource":           authenticator.TokenSource(context.Background(), password, authenticator.Login{}),
 		"struct by pointer":     &byValue,

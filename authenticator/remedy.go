@@ -38,6 +38,8 @@ func (e *Error) remedy() string {
 		return "check consumer key and username: Salesforce finds the request itself wrong"
 	case "unknown_error":
 		return "Salesforce has trouble of its own: try again later"
+	case "access_denied":
+		return "choose Allow on Salesforce's page; if it has none, an administrator must let the user use the app"
 	case "invalid_app_access":
 		return "an administrator must let the user use the app"
 	case "inactive_user", "inactive_org":
@@ -48,6 +50,8 @@ func (e *Error) remedy() string {
 		return "the access token has expired or is of another org: get a new one"
 	case codeRedirected:
 		return checkHost
+	case codeSaved:
+		return "this user must be able to read and write it, on a disk that has room"
 	case codeHTML, codeEmpty:
 		if e.StatusCode == http.StatusNotFound {
 			return checkHost
@@ -114,6 +118,8 @@ func (e *Error) remedyOfDescription() string {
 			"and ends on 20 February 2027)"
 	case e.says("expired access/refresh token"):
 		return "authorise the app again and use the new refresh token (it was revoked, has expired, or was rotated)"
+	case e.Flow == "authorization_code" && (e.says("authorization code") || e.says("code verifier")):
+		return "begin again: a code is good once, for some minutes and for the program that began"
 	case e.says("expired authorization code"):
 		return "check this computer's clock and the lifetime of the assertion"
 	case e.says("password expired"), e.says("expired password"):

@@ -32,7 +32,7 @@ func (s Static) Authenticate(ctx context.Context, login Login) (*Credentials, er
 	}
 	if c.OrgID == "" {
 		x.hint = "with OrgID set, userinfo is not asked"
-		if err := x.userinfo(ctx, c); err != nil {
+		if _, err := x.userinfo(ctx, c); err != nil {
 			return nil, err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"strings"
 
@@ -89,7 +88,7 @@ type account struct {
 func (f *accountFlags) account() (a account, err error) {
 	a.endpoint = cmp.Or(os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"), sfstream.EndpointGlobal)
 	if f.name != "" {
-		a.auth, a.loginURL, err = savedLogin(f.name)
+		a.auth, a.loginURL, err = authenticator.Saved(f.name)
 		return a, err
 	}
 	a.auth, a.loginURL, err = authenticator.FromEnv()
@@ -119,9 +118,4 @@ func (a account) pubsub() (target string, security credentials.TransportCredenti
 		target += ":443"
 	}
 	return target, credentials.NewTLS(nil)
-}
-
-// savedLogin returns the login of that name which "sfstream login" has saved.
-func savedLogin(name string) (authenticator.Authenticator, string, error) {
-	return nil, "", fmt.Errorf("-account %s: there is no saved login of that name: \"sfstream login\" saves one", name)
 }

@@ -46,7 +46,8 @@ func program(t *testing.T, env []string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, variable)
 		}
 	}
-	cmd.Env = append(append(cmd.Env, "SFSTREAM_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0"), env...)
+	// A login that somebody has saved on this machine is none of the tests' business.
+	cmd.Env = append(append(cmd.Env, "SFSTREAM_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0", "XDG_CONFIG_HOME="+t.TempDir()), env...)
 	return cmd
 }
 
