@@ -46,8 +46,7 @@ func fetchSchemas(ctx context.Context, account account, channels []string) ([]ch
 		return nil, err
 	}
 
-	target, security := account.pubsub()
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(security))
+	conn, err := account.dial()
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +69,12 @@ func fetchSchemas(ctx context.Context, account account, channels []string) ([]ch
 		schemas = append(schemas, channelSchema{[]string{channel}, id, text})
 	}
 	return schemas, nil
+}
+
+// dial returns a connection to the Pub/Sub API, for calls beside those of a client.
+func (a account) dial(options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	target, security := a.pubsub()
+	return grpc.NewClient(target, append([]grpc.DialOption{grpc.WithTransportCredentials(security)}, options...)...)
 }
 
 // schemaClient makes the unary calls of the Pub/Sub API.
