@@ -36,6 +36,8 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 		"GET " + base + "queryAll/{$}":                         s.queryAllRecords,
 		"GET " + base + "queryAll":                             s.queryAllRecords,
 		"GET " + base + "queryAll/{locator}":                   s.moreRecords,
+		"GET " + base + "sobjects/{$}":                         s.listObjects,
+		"GET " + base + "sobjects":                             s.listObjects,
 		"POST " + base + "sobjects/{object}/{$}":               s.createRecord,
 		"POST " + base + "sobjects/{object}":                   s.createRecord,
 		"GET " + base + "sobjects/{object}/describe/{$}":       s.describeObject,
