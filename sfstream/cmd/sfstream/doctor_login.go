@@ -110,6 +110,9 @@ func checkAccount(_ context.Context, p *patient) []finding {
 	options := append(p.account.options(), sfstream.WithHTTPClient(p.world.http), sfstream.WithPubSubDialOptions(p.world.grpc...))
 	client, err := sfstream.New(cache, options...)
 	if err != nil {
+		if strings.Contains(err.Error(), "WithLoginURL") {
+			p.host.url = nil
+		}
 		return []finding{found("account", wrong, "%s", inVariables(err, p.source)).fix("set it anew, or leave it out for the default")}
 	}
 	p.client = client

@@ -56,7 +56,7 @@ func checkOrg(ctx context.Context, p *patient) []finding {
 	if len(org.Records) > 0 {
 		record := org.Records[0]
 		facts.Name, facts.Edition, facts.Instance, facts.Sandbox = record.Name, record.OrganizationType, record.InstanceName, record.IsSandbox
-		if kind = "no sandbox"; record.IsSandbox {
+		if kind = "not a sandbox"; record.IsSandbox {
 			kind = "a sandbox"
 		}
 	}
@@ -185,7 +185,7 @@ func (q quota) judge(l, delivered limit) finding {
 		text += " in this month of the contract"
 		rate = float64(delivered.Max-delivered.Remaining) / 24
 	case time.Hour:
-		text += " in an hour"
+		text += " in the last hour"
 		rate = float64(used)
 	default:
 		text += " in the last 24 hours"

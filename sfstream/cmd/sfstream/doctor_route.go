@@ -179,6 +179,9 @@ func tlsRoadblock(host, addr string, err error) *roadblock {
 		return certificateRoadblock(host, unverified)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+			return &roadblock{text: addr + " does not speak TLS", fix: "write http://" + addr + ", as for a testorg without -tls"}
+		}
 		return &roadblock{text: addr + " does not speak TLS", fix: "check the port, and whether a proxy answers in place of " + host}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

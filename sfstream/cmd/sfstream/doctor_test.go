@@ -475,6 +475,16 @@ func TestDoctorOfADeadNetwork(t *testing.T) {
 		dead: func(org *sfstreamtest.Server, _ *world) { org.FailLogin(-1, "timeout") },
 		text: "still trying to log in\n",
 		want: []symptom{{wrong, "login", "no answer within 12s", "try again"}},
+	}, {
+		name: "the system hangs",
+		dead: func(_ *sfstreamtest.Server, w *world) {
+			w.dial = func(context.Context, string, string) (net.Conn, error) {
+				time.Sleep(doctorTimeout) // in virtual time
+				return nil, context.DeadlineExceeded
+			}
+		},
+		text: "still trying to connect to 127.0.0.1:40001\n",
+		want: []symptom{{wrong, "network", "127.0.0.1:40001 does not answer", "HTTPS_PROXY"}},
 	}} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -488,6 +498,9 @@ func TestDoctorOfADeadNetwork(t *testing.T) {
 					t.Errorf("it took %v", took)
 				}
 				e.expect(t, test.want)
+				if hangs := test.name == "the system hangs"; hangs != slices.Contains(e.untried(), "doctor") {
+					t.Errorf("not tried: %q", e.untried())
+				}
 				if !strings.Contains(e.stderr, test.text) {
 					t.Errorf("stderr is %q, want %q", e.stderr, test.text)
 				}
