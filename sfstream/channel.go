@@ -20,7 +20,7 @@ const unackedWarning = time.Minute
 // its present session. Once it has joined a link, only the goroutine of that link's run touches it,
 // except where a field says otherwise.
 //
-// deliver.go has what a session does to a channel, fallback.go how a channel resumes elsewhere than
+// deliver.go has what a session does to a channel, gap.go how a channel resumes elsewhere than
 // where it was, start.go how it begins.
 type channel struct {
 	*services
