@@ -106,7 +106,7 @@ func TestGenFailures(t *testing.T) {
 		{"no account", "SALESFORCE_USERNAME", nil, 1, []string{"/event/Order__e"}},
 		{"wrong password", "authentication failure", append(o.env(), "SALESFORCE_PASSWORD=wrong"), 1, []string{"/event/Order__e"}},
 		{"plaintext", "loopback", append(o.env(), "SALESFORCE_PUBSUB_ENDPOINT=http://pubsub.example.com:80"), 1, []string{"/event/Order__e"}},
-		{"nobody there", "check the endpoint", append(o.env(), "SALESFORCE_PUBSUB_ENDPOINT=http://127.0.0.1:1"), 1, []string{"/event/Order__e"}},
+		{"nobody there", "check SALESFORCE_PUBSUB_ENDPOINT", append(o.env(), "SALESFORCE_PUBSUB_ENDPOINT=http://127.0.0.1:1"), 1, []string{"/event/Order__e"}},
 		{"no such channel", "/event/Ordr__e: NotFound", o.env(), 1, []string{"/event/Ordr__e"}},
 		{"all changes", "/data/AccountChangeEvent", o.env(), 1, []string{"/data/ChangeEvents"}},
 		{"a custom channel", "several kinds", o.env(), 1, []string{"/event/All__chn"}},

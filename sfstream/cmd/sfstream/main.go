@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -20,7 +21,7 @@ import (
 // commands returns the table of commands, from which usage, help and completion come.
 func commands() []command {
 	return []command{
-		{name: "tail", args: "CHANNEL…", short: "print events as they happen, as JSON lines", long: tailHelp, more: accountHelp,
+		{name: "tail", args: "CHANNEL…", short: "print events as they happen, in lines or as JSON", long: tailHelp, more: accountHelp,
 			new: func() runner { return new(tailFlags) }},
 		{name: "gen", args: "CHANNEL…", short: "write Go structs for the events of channels", long: genHelp, more: accountHelp,
 			new: func() runner { return new(genFlags) }},
@@ -43,6 +44,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second Ctrl-C ends the program at once.
 	context.AfterFunc(ctx, stop)
+	// So that a pipe whose reader has gone is an error of the write, and no sudden death.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	slog.SetDefault(slog.New(newJournal(newConsole(os.Stdout, os.Stderr), slog.LevelInfo)))
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -53,16 +57,16 @@ func (e usageError) Error() string { return e.text }
 
 // run is the whole program; it returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := dispatch(ctx, args, stdout, stderr)
+	err := dispatch(ctx, args, pipe{stdout}, stderr)
 	var mistake usageError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errReaderGone):
 		return 0
 	case errors.As(err, &mistake):
 		fmt.Fprintln(stderr, strings.TrimSuffix(mistake.text, "\n"))
 		return 2
 	}
-	fmt.Fprintln(stderr, "sfstream:", strings.TrimPrefix(err.Error(), "sfstream: "))
+	fmt.Fprintln(stderr, "sfstream:", harmless(sentence(err)))
 	return 1
 }
 
