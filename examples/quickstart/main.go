@@ -3,7 +3,8 @@
 //
 //	go run ./examples/quickstart -count 5
 //
-// Run it again and it continues after the last message it printed.
+// Run it again and it continues after the last message it printed: it keeps its place in a file in
+// the user's cache directory, or in another one that -replay names.
 package main
 
 import (
@@ -27,7 +28,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	count := flag.Int("count", 0, "end after this `many` messages; 0 means never")
-	replay := flag.String("replay", filepath.Join(os.TempDir(), "replay.db"), "keep the place to continue from in this `file`")
+	replay := flag.String("replay", cached(), "keep the place to continue from in this `file`")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), "usage: quickstart [flags] [CHANNEL…]\n")
 		flag.PrintDefaults()
@@ -40,7 +41,24 @@ func main() {
 	}
 }
 
+// cached returns a path in the user's cache directory, or "" if the user has none.
+func cached() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "sfstream-quickstart", "replay.db")
+}
+
 func run(ctx context.Context, count int, path string, channels []string) error {
+	switch path {
+	case "":
+		return errors.New("there is no cache directory: give a file with -replay")
+	case cached():
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+	}
 	store, err := replaystore.OpenBolt(path)
 	if errors.Is(err, replaystore.ErrLocked) {
 		return fmt.Errorf("%w (another quickstart? give this one its own -replay file)", err)
@@ -63,14 +81,17 @@ func run(ctx context.Context, count int, path string, channels []string) error {
 	if err := client.Open(ctx); err != nil {
 		return err
 	}
-	if err := announce(ctx, store); err != nil {
-		return err
-	}
 	for _, channel := range channels {
 		if err := client.Subscribe(ctx, channel); err != nil {
 			return err
 		}
-		fmt.Println("Following", channel)
+	}
+	for _, ch := range client.Status().Channels {
+		if len(ch.ReplayID) > 0 {
+			fmt.Printf("Continuing %s after replay id %x\n", ch.Channel, ch.ReplayID)
+		} else {
+			fmt.Println("Following", ch.Channel)
+		}
 	}
 
 	seen := 0
@@ -119,20 +140,6 @@ func account(ctx context.Context, path string, channels []string) (authenticator
 func isAccount(variable string) bool {
 	name, value, _ := strings.Cut(variable, "=")
 	return strings.HasPrefix(name, "SALESFORCE_") && value != ""
-}
-
-// announce prints where an earlier run ended.
-func announce(ctx context.Context, store *replaystore.Bolt) error {
-	markers, err := store.All(ctx)
-	if err != nil {
-		return err
-	}
-	for key, marker := range markers {
-		if len(marker.ReplayID) > 0 {
-			fmt.Printf("Continuing %s after replay id %x of %s\n", key.Channel, marker.ReplayID, marker.Date.Local().Format("15:04:05"))
-		}
-	}
-	return nil
 }
 
 // show prints a message: its time, replay id, channel, kind and fields.

@@ -19,14 +19,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func quickstart(t *testing.T, args ...string) string {
+// quickstart runs the program, with a home directory of its own.
+func quickstart(t *testing.T, home string, args ...string) string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, args...)
-	cmd.Env = slices.DeleteFunc(append(os.Environ(), "QUICKSTART_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0"), func(v string) bool {
+	cmd.Env = slices.DeleteFunc(append(os.Environ(), "QUICKSTART_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0", "HOME="+home, "LocalAppData="+home, "XDG_CACHE_HOME="), func(v string) bool {
 		return strings.HasPrefix(v, "SALESFORCE_")
 	})
 	out, err := cmd.CombinedOutput()
@@ -49,8 +50,8 @@ func ids(out string) map[string][]string {
 
 func TestTheSecondRunContinuesAfterTheFirst(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "replay.db")
-	first := quickstart(t, "-count", "5", "-replay", file)
-	second := quickstart(t, "-count", "5", "-replay", file)
+	first := quickstart(t, t.TempDir(), "-count", "5", "-replay", file)
+	second := quickstart(t, t.TempDir(), "-count", "5", "-replay", file)
 	if n := len(message.FindAllString(first, -1)); n != 5 {
 		t.Fatalf("the first run printed %d messages: %s", n, first)
 	}
@@ -58,7 +59,7 @@ func TestTheSecondRunContinuesAfterTheFirst(t *testing.T) {
 		t.Fatalf("the second run printed %d messages: %s", n, second)
 	}
 	// The two runs together must print what one run from the beginning prints.
-	all := ids(quickstart(t, "-count", "15", "-replay", filepath.Join(filepath.Dir(linked(t, file)), "other.db")))
+	all := ids(quickstart(t, t.TempDir(), "-count", "15", "-replay", filepath.Join(filepath.Dir(linked(t, file)), "other.db")))
 	for channel, before := range ids(first) {
 		if !strings.Contains(second, "Continuing "+channel+" after replay id "+before[len(before)-1]) {
 			t.Errorf("the second run does not say where it continues on %s: %s", channel, second)
@@ -67,6 +68,30 @@ func TestTheSecondRunContinuesAfterTheFirst(t *testing.T) {
 		if want := all[channel]; len(want) < len(got) || !slices.Equal(got, want[:len(got)]) {
 			t.Errorf("%s: the runs printed %v, in the org are %v", channel, got, want)
 		}
+	}
+}
+
+// By default its file is in the user's cache directory, and it tells of the channels that it follows.
+func TestItKeepsItsPlaceInTheCacheDirectory(t *testing.T) {
+	home := t.TempDir()
+	quickstart(t, home, "-count", "1", accounts)
+	quickstart(t, home, "-count", "1", orders)
+	var files []string
+	err := filepath.WalkDir(home, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, path)
+			if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("others can look into the directory: %v (%v)", info, err)
+			}
+		}
+		return err
+	})
+	if err != nil || len(files) != 2 || !strings.HasSuffix(files[0], filepath.Join("sfstream-quickstart", "replay.db")) {
+		t.Errorf("its files are %v (%v)", files, err)
+	}
+	again := quickstart(t, home, "-count", "1", orders)
+	if !strings.Contains(again, "Continuing "+orders+" after") || strings.Contains(again, accounts) {
+		t.Errorf("it does not tell of %s alone: %s", orders, again)
 	}
 }
 
