@@ -47,13 +47,14 @@ type CometDFault struct {
 // cometdFault is a fault in the table. Some have no public form.
 type cometdFault struct {
 	CometDFault
-	onEvents   bool   // the fault waits for a connect reply that carries events
-	first      bool   // the fault waits for the first connect of a session
-	cut        bool   // the connection is cut without a response
-	empty      bool   // the response has no body
-	truncated  bool   // the response has the first half of the body, and a Content-Length that fits it
-	wordless   bool   // the reply is not successful, and says no error
-	disconnect string // the session ends with a /meta/disconnect of the server
+	as         faultRequest // the control request that would ask for it, but for N
+	onEvents   bool         // the fault waits for a connect reply that carries events
+	first      bool         // the fault waits for the first connect of a session
+	cut        bool         // the connection is cut without a response
+	empty      bool         // the response has no body
+	truncated  bool         // the response has the first half of the body, and a Content-Length that fits it
+	wordless   bool         // the reply is not successful, and says no error
+	disconnect string       // the session ends with a /meta/disconnect of the server
 }
 
 // raw reports whether something else than the org answers.
@@ -68,13 +69,23 @@ type cometdFaults struct {
 	list []cometdFault
 }
 
-func (t *cometdFaults) add(f cometdFault) {
-	if f.Times == 0 {
-		f.Times = 1
+// add takes a fault in, n times. With n 0 it takes those of its name back.
+func (t *cometdFaults) add(n int, f cometdFault) {
+	if n == 0 {
+		t.remove(f.as.Fault)
+		return
 	}
+	f.Times = n
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.list = append(t.list, f)
+}
+
+// remove takes back the faults of a name.
+func (t *cometdFaults) remove(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = slices.DeleteFunc(t.list, func(f cometdFault) bool { return f.as.Fault == name })
 }
 
 func (t *cometdFaults) clear() {
@@ -83,6 +94,30 @@ func (t *cometdFaults) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.list = nil
+}
+
+// requests returns the faults, each as the control request that would ask for it.
+func (t *cometdFaults) requests() []faultRequest {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []faultRequest
+	for _, f := range t.list {
+		req := f.as
+		if req.Fault == failCometD {
+			req.CometD = &f.CometDFault
+		} else {
+			req.N = &f.Times
+		}
+		list = append(list, req)
+	}
+	on := true
+	if t.replyFirst.Load() {
+		list = append(list, faultRequest{Fault: "ConnectReplyFirst", On: &on})
+	}
+	if t.silentDisconnect.Load() {
+		list = append(list, faultRequest{Fault: "SilenceDisconnect", On: &on})
+	}
+	return list
 }
 
 // take returns the fault that is due, and counts it as happened once.

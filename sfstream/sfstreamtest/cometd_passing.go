@@ -37,7 +37,7 @@ func (s *Server) DisconnectSessions(channel string, alone bool) {
 // DisconnectWithEvents puts the /meta/disconnect of DisconnectSessions into the next n connect
 // replies that carry events.
 func (s *Server) DisconnectWithEvents(n int, alone bool) {
-	s.failReplies(n, cometdFault{disconnect: disconnectMode(alone)})
+	s.failReplies(n, "DisconnectWithEvents", cometdFault{disconnect: disconnectMode(alone), as: faultRequest{Alone: alone}})
 }
 
 // isLeaving returns disconnectAlone or disconnectBeside if the server is to end the session, else
@@ -70,21 +70,19 @@ func (x *exchange) sayGoodbye(ses *bayeuxSession, mode string) {
 // although its advice is "reconnect": "none". With an empty text the reply has no error. n < 0:
 // until ClearFaults.
 func (s *Server) PassingError(kind string, n int, text string) {
-	if n == 0 {
-		return
-	}
-	f := cometdFault{CometDFault: CometDFault{Kind: or(kind, "connect"), Times: n, Error: text, Advice: adviceNone}}
-	f.wordless = text == ""
-	s.bayeux.faults.add(f)
+	s.bayeux.faults.add(n, cometdFault{
+		CometDFault: CometDFault{Kind: or(kind, "connect"), Error: text, Advice: adviceNone}, wordless: text == "",
+		as: faultRequest{Fault: "PassingError", Kind: kind, Code: text},
+	})
 }
 
 // CreateDenied answers the next n handshakes with 403:denied_by_security_policy:create_denied. On a
 // handshake that means that the token is dead, on a subscribe that the name of the channel is
 // refused. See also [WithCreateDenied].
 func (s *Server) CreateDenied(n int) {
-	if n != 0 {
-		s.FailCometD(CometDFault{Kind: "handshake", Times: n, Error: createDenied})
-	}
+	s.bayeux.faults.add(n, cometdFault{
+		CometDFault: CometDFault{Kind: "handshake", Error: createDenied}, as: faultRequest{Fault: "CreateDenied"},
+	})
 }
 
 // restMessages are the errors of the REST API, by their codes, with which Salesforce also answers
@@ -100,9 +98,6 @@ var restMessages = map[string]restError{
 // [{"errorCode": …, "message": …}]: API_DISABLED_FOR_ORG, REQUEST_LIMIT_EXCEEDED,
 // INVALID_SESSION_ID, SERVER_UNAVAILABLE, or any other with status 403. n < 0: until ClearFaults.
 func (s *Server) RESTError(n int, code string) {
-	if n == 0 {
-		return
-	}
 	known, ok := restMessages[code]
 	if !ok {
 		known = restError{http.StatusForbidden, code, "", nil}
@@ -112,8 +107,9 @@ func (s *Server) RESTError(n int, code string) {
 	if err != nil {
 		return // not reached: every code can be JSON
 	}
-	s.FailCometD(CometDFault{
-		Times: n, Status: known.status, Body: string(body), ContentType: "application/json;charset=UTF-8",
+	s.bayeux.faults.add(n, cometdFault{
+		CometDFault: CometDFault{Status: known.status, Body: string(body), ContentType: "application/json;charset=UTF-8"},
+		as:          faultRequest{Fault: "RESTError", Code: code},
 	})
 }
 

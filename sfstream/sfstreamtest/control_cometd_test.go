@@ -32,13 +32,6 @@ func TestControlSpeaksCometD(t *testing.T) {
 
 func TestControlFaultsOnCometD(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		for _, name := range []string{
-			"UnknownClient", "LegacyUnknownClient", "LoseResponse", "TruncateResponse", "EmptyReply", "OmitConnectReply",
-			"ConnectReplyFirst", "HTMLError", "Busy503As401", "ConcurrentLimit", "HandshakeAdviceLoop", "DailyLimit", "RotateLBCookie",
-		} {
-			must(t, r, "fault", `{"fault":"`+name+`","n":3,"status":502,"seconds":7200}`)
-		}
-		must(t, r, "fault", `{"fault":"ClearFaults"}`)
 		must(t, r, "fault", `{"fault":"RestartReplay","channel":"`+orders+`","replay":77}`)
 		must(t, r, "fault", `{"fault":"FailCometD","cometd":{"kind":"subscribe","error":"403::x"}}`)
 		b := r.shaken()

@@ -53,17 +53,18 @@ func (s *Server) fromHere(next http.Handler) http.Handler {
 		names := append(s.hosts(), "localhost", toldHost(s.config.controlAddr, "localhost"))
 		isName := func(name string) bool { return strings.EqualFold(name, host) }
 		if net.ParseIP(host) == nil && !slices.ContainsFunc(names, isName) {
-			slices.Sort(names)
-			refuse(w, http.StatusForbidden, "the Host header has the name "+host+", which is not one of this org: WithNames adds it", slices.Compact(names))
+			m := unknown("the Host header has the name "+host+", which is not one of this org: WithNames, or -names of testorg, adds it", names)
+			m.status = http.StatusForbidden
+			refuse(w, m)
 			return
 		}
 		if from := r.Header.Get("Origin"); from != "" && !sameHost(from, r.Host) {
-			refuse(w, http.StatusForbidden, "the Origin header says that the request is from "+from+": pages of other sites cannot control the org", nil)
+			refuse(w, &mistake{status: http.StatusForbidden, Text: "the Origin header says that the request is from " + from + ": pages of other sites cannot control the org"})
 			return
 		}
 		kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 		if r.Method == http.MethodPost && !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
-			refuse(w, http.StatusUnsupportedMediaType, "the Content-Type of a request is application/json", nil)
+			refuse(w, &mistake{status: http.StatusUnsupportedMediaType, Text: "the Content-Type of a request is application/json"})
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -82,16 +83,3 @@ func sameHost(origin, host string) bool {
 	u, err := url.Parse(origin)
 	return err == nil && u.Scheme == "http" && strings.EqualFold(u.Host, host)
 }
-
-// refuse answers a mistake. known has what there is in place of it, if that is a list.
-func refuse(w http.ResponseWriter, status int, text string, known []string) {
-	writeJSON(w, status, mistake{text, known})
-}
-
-// mistake is the answer to a request that is wrong.
-type mistake struct {
-	Text  string   `json:"error"`
-	Known []string `json:"known,omitempty"`
-}
-
-func (m *mistake) Error() string { return m.Text }

@@ -100,7 +100,7 @@ func TestControlInjectsEveryFault(t *testing.T) {
 		for _, body := range []string{
 			`{"fault":"Reject","channel":"` + orders + `","n":0,"code":"topic.not.found"}`,
 			`{"fault":"Reject","channel":"` + orders + `","code":"subscription.limit.exceeded"}`,
-			`{"fault":"Duplicate","channel":"/event/Other__e","n":2}`, `{"fault":"EndStreams","channel":"` + orders + `","code":"OK"}`,
+			`{"fault":"Duplicate","channel":"` + orders + `","n":2}`, `{"fault":"EndStreams","channel":"` + orders + `","code":"OK"}`,
 			`{"fault":"SilenceKeepalive"}`, `{"fault":"SilenceKeepalive","on":false}`,
 			`{"fault":"StripTrailers"}`, `{"fault":"StripTrailers","on":false}`,
 			`{"fault":"Refuse"}`, `{"fault":"Refuse","on":false}`,

@@ -70,7 +70,8 @@
 // # Faults
 //
 // A fault is named after what happens in the world ([Server.ExpireToken], [Server.DropConnections],
-// [Server.TruncateReplay]) and happens once, or as often as the test says. If a fault takes a code,
+// [Server.TruncateReplay]) and happens once, or as often as the test says: n times, until
+// [Server.ClearFaults] if n < 0; n == 0 takes back what is still to happen. If a fault takes a code,
 // it is what Salesforce would put into the error-code trailer, without its prefix:
 //
 //	org.Reject("/event/Order__e", 1, "subscription.limit.exceeded")

@@ -29,6 +29,7 @@ const (
 
 // fault is one thing that is to go wrong.
 type fault struct {
+	name    string // of the method that asked for it
 	at      point
 	channel string // "" matches every channel
 	left    int    // how often it happens; negative: until it is taken back
@@ -43,12 +44,17 @@ type faultTable struct {
 	list []fault
 }
 
+// add takes a fault in. With left 0 it takes those of its name back, on its channel or on all.
 func (t *faultTable) add(f fault) {
+	if f.left == 0 {
+		t.remove(func(other fault) bool {
+			return other.name == f.name && (f.channel == "" || f.channel == other.channel)
+		})
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.left != 0 {
-		t.list = append(t.list, f)
-	}
+	t.list = append(t.list, f)
 }
 
 // take returns the fault that is due, and counts it as happened once.
@@ -88,27 +94,60 @@ func (t *faultTable) remove(match func(fault) bool) {
 }
 
 // toggle turns a lasting fault on or off.
-func (t *faultTable) toggle(at point, on bool) {
-	t.remove(func(f fault) bool { return f.at == at })
+func (t *faultTable) toggle(name string, at point, on bool) {
+	t.add(fault{name: name})
 	if on {
-		t.add(fault{at: at, left: -1})
+		t.add(fault{name: name, at: at, left: -1})
 	}
+}
+
+// requests returns the faults, each as the control request that would ask for it.
+func (t *faultTable) requests() []faultRequest {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []faultRequest
+	for _, f := range t.list {
+		req := faultRequest{Fault: f.name, Channel: f.channel, N: &f.left}
+		switch f.at {
+		case atLogin, atAuthorize:
+			req.Kind = f.code
+		case atReplay:
+			req.N = &f.events
+		default:
+			req.Code, req.Seconds = f.code, int(f.wait.Seconds())
+		}
+		if f.lasts() {
+			req = faultRequest{Fault: f.name, On: new(bool)}
+			*req.On = true
+		}
+		list = append(list, req)
+	}
+	return list
+}
+
+// lasts reports whether the fault is turned on and off, and not counted.
+func (f fault) lasts() bool {
+	switch f.at {
+	case atConnect, atKeepalive, atTrailer, atHold:
+		return true
+	}
+	return f.name == lockUser
 }
 
 // Reject ends the next n Subscribe calls, or fails the next n /meta/subscribe, on a channel ("":
 // any) with a code, see the package documentation. n < 0: all, until ClearFaults.
 func (s *Server) Reject(channel string, n int, code string) {
-	s.faults.add(fault{at: atSubscribe, channel: channel, left: n, code: code})
+	s.faults.add(fault{name: "Reject", at: atSubscribe, channel: channel, left: n, code: code})
 }
 
 // FailGetTopic fails the next n GetTopic calls. n < 0: all, until ClearFaults.
 func (s *Server) FailGetTopic(n int, code string) {
-	s.faults.add(fault{at: atGetTopic, left: n, code: code})
+	s.faults.add(fault{name: "FailGetTopic", at: atGetTopic, left: n, code: code})
 }
 
 // FailGetSchema fails the next n GetSchema calls. n < 0: all, until ClearFaults.
 func (s *Server) FailGetSchema(n int, code string) {
-	s.faults.add(fault{at: atGetSchema, left: n, code: code})
+	s.faults.add(fault{name: "FailGetSchema", at: atGetSchema, left: n, code: code})
 }
 
 // FailLogin fails the next n logins. The kind is "error/description" as in the token endpoint's
@@ -118,27 +157,37 @@ func (s *Server) FailGetSchema(n int, code string) {
 // "CODE/message" of a fault ("LOGIN_MUST_USE_SECURITY_TOKEN"); an error of the token endpoint
 // becomes INVALID_LOGIN. n < 0: all, until ClearFaults.
 func (s *Server) FailLogin(n int, kind string) {
-	s.faults.add(fault{at: atLogin, left: n, code: kind})
+	s.faults.add(fault{name: "FailLogin", at: atLogin, left: n, code: kind})
 }
 
 // LockUser makes all logins fail until ClearFaults. Sessions live on.
-func (s *Server) LockUser() { s.FailLogin(-1, "invalid_grant/user is locked") }
+func (s *Server) LockUser() { s.lockUser(true) }
+
+const lockUser = "LockUser"
+
+func (s *Server) lockUser(on bool) {
+	f := fault{name: lockUser, at: atLogin, code: "invalid_grant/user is locked"}
+	if on {
+		f.left = -1
+	}
+	s.faults.add(f)
+}
 
 // Duplicate makes the next Subscribe with a replay id send the last n events up to that position
 // again.
 func (s *Server) Duplicate(channel string, n int) {
-	s.faults.add(fault{at: atReplay, channel: channel, left: 1, events: n})
+	s.faults.add(fault{name: "Duplicate", at: atReplay, channel: channel, left: min(1, max(0, n)), events: n})
 }
 
 // SilenceKeepalive stops the keepalives of quiet streams, or starts them again.
-func (s *Server) SilenceKeepalive(on bool) { s.faults.toggle(atKeepalive, on) }
+func (s *Server) SilenceKeepalive(on bool) { s.faults.toggle("SilenceKeepalive", atKeepalive, on) }
 
 // StripTrailers leaves error-code and rpc-id out of all failures, as some proxies do.
-func (s *Server) StripTrailers(on bool) { s.faults.toggle(atTrailer, on) }
+func (s *Server) StripTrailers(on bool) { s.faults.toggle("StripTrailers", atTrailer, on) }
 
 // Refuse makes the org unreachable for new connections. Open connections stay: an outage is
 // Refuse(true) and then DropConnections.
-func (s *Server) Refuse(on bool) { s.faults.toggle(atConnect, on) }
+func (s *Server) Refuse(on bool) { s.faults.toggle("Refuse", atConnect, on) }
 
 // ClearFaults takes back all faults that are still to come or that last. Permissions that were
 // revoked, channels that were removed and events that were truncated do not come back.

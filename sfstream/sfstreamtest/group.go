@@ -56,7 +56,7 @@ func (s *Server) BreakGroups(b GroupBreak) {
 // which makes a group on a channel that should have none. An event gets a new id if there is none
 // before it, or if a keepalive has named a later one.
 func (s *Server) RepeatReplayID(channel string, n int) {
-	s.faults.add(fault{at: atPublish, channel: channel, left: n})
+	s.faults.add(fault{name: "RepeatReplayID", at: atPublish, channel: channel, left: n})
 }
 
 // Retained returns the events that a channel can replay, oldest first, with the replay ids that
@@ -97,6 +97,21 @@ type groupFaults struct {
 }
 
 func (g *groupFaults) activeLocked() { g.active.Store(g.cut != 0 || len(g.breaks) > 0) }
+
+// requests returns what is in force, each as the control request that would ask for it.
+func (g *groupFaults) requests() []faultRequest {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []faultRequest
+	if cut := g.cut; cut != 0 {
+		list = append(list, faultRequest{Fault: "CutGroups", N: &cut})
+	}
+	for _, b := range g.breaks {
+		b := *b
+		list = append(list, faultRequest{Fault: "BreakGroups", Group: &b})
+	}
+	return list
+}
 
 // clear takes BreakGroups back, for ClearFaults. CutGroups is no fault and stays.
 func (g *groupFaults) clear() {

@@ -101,7 +101,7 @@ func (s *Server) leaveInstance(how string) error {
 	return nil
 }
 
-var errOneURL = errors.New("sfstreamtest: the org tells only one URL, so it cannot move: WithURL gives it others")
+var errOneURL = errors.New("sfstreamtest: the org tells only one URL, so it cannot move: WithURL, or -url of testorg, gives it others")
 
 func (s *Server) canMove() bool { return s.config.instanceHosts || len(s.places.instances) > 1 }
 
@@ -126,7 +126,9 @@ func (s *Server) leftBehind(host string) (how, now string) {
 
 // RedirectToLogin answers the next n requests of REST and CometD with a redirect to the login page,
 // as for a browser whose session has expired. n < 0: until ClearFaults.
-func (s *Server) RedirectToLogin(n int) { s.faults.add(fault{at: atLoginPage, left: n}) }
+func (s *Server) RedirectToLogin(n int) {
+	s.faults.add(fault{name: "RedirectToLogin", at: atLoginPage, left: n})
+}
 
 // atInstance answers requests to hosts that the org has left, and hands others to org.
 func (s *Server) atInstance(org http.Handler) http.Handler {

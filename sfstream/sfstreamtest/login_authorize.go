@@ -49,7 +49,7 @@ func WithRequiredSecret() Option { return func(c *config) { c.requireSecret = tr
 // the callback gets the error, "error/description" ("access_denied/end-user denied authorization",
 // "OAUTH_APP_BLOCKED/this app is blocked by admin"). n < 0: all, until ClearFaults.
 func (s *Server) FailAuthorize(n int, kind string) {
-	s.faults.add(fault{at: atAuthorize, left: n, code: kind})
+	s.faults.add(fault{name: "FailAuthorize", at: atAuthorize, left: n, code: kind})
 }
 
 // mountAuthorize adds the page at which a person approves the app, and the revocation of tokens.

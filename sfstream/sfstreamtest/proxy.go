@@ -16,6 +16,8 @@ type proxyPage struct {
 	mu     sync.Mutex
 	server *http.Server // nil: there is no proxy
 	left   int
+	status int
+	body   string
 }
 
 // ProxyPage puts a proxy, a firewall or a portal in front of the Pub/Sub API, which answers the
@@ -30,6 +32,7 @@ func (s *Server) ProxyPage(n, status int, body string) {
 	if n == 0 {
 		return
 	}
+	asked := body
 	if body == "" {
 		body = "<html>\n<head><title>" + http.StatusText(status) + "</title></head>\n<body>\n<h1>Blocked by the proxy</h1>\n</body>\n</html>\n"
 	}
@@ -77,7 +80,7 @@ func (s *Server) ProxyPage(n, status int, body string) {
 	ln := s.pubsubGate.newDoor()
 	s.mu.Unlock()
 	s.page.mu.Lock()
-	s.page.server, s.page.left = server, n
+	s.page.server, s.page.left, s.page.status, s.page.body = server, n, status, asked
 	s.page.mu.Unlock()
 	// Both end when close closes the server.
 	s.wg.Go(func() {
@@ -119,4 +122,15 @@ func (p *proxyPage) close() bool {
 	}
 	_ = server.Close()
 	return true
+}
+
+// requests returns the control request that would ask for the proxy, if there is one.
+func (p *proxyPage) requests() []faultRequest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server == nil {
+		return nil
+	}
+	left := p.left
+	return []faultRequest{{Fault: "ProxyPage", N: &left, Status: p.status, Body: p.body}}
 }

@@ -44,13 +44,13 @@ func (st *stream) wentBack(r *record) bool {
 // LagKeepalive makes the next n keepalives of a channel ("": any) name a position before events
 // that the stream has already had, as a server node that lags does.
 func (s *Server) LagKeepalive(channel string, n int) {
-	s.faults.add(fault{at: atLag, channel: channel, left: n})
+	s.faults.add(fault{name: "LagKeepalive", at: atLag, channel: channel, left: n})
 }
 
 // HoldKeepaliveID(true) makes keepalives name the replay id of the newest event. By default, and
 // again after HoldKeepaliveID(false), each names a new id ahead of all events, as on a channel
 // whose replay ids are counted together with other channels'.
-func (s *Server) HoldKeepaliveID(on bool) { s.faults.toggle(atHold, on) }
+func (s *Server) HoldKeepaliveID(on bool) { s.faults.toggle("HoldKeepaliveID", atHold, on) }
 
 // latestLocked returns the latest_replay_id of a keepalive that is sent now.
 func (st *stream) latestLocked() (uint64, error) {

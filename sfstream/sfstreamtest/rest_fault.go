@@ -59,6 +59,7 @@ type restFaults struct {
 // said with [Server.FailRESTRequest].
 func (s *Server) FailREST(n int, code string) {
 	if n == 0 {
+		s.restFaults.remove(func(f RESTFault) bool { return f.Code != "" && f.Method == "" && f.Path == "" })
 		return
 	}
 	code, message, _ := strings.Cut(code, ": ")
@@ -75,10 +76,18 @@ func (s *Server) FailRESTRequest(f RESTFault) {
 	s.restFaults.list = append(s.restFaults.list, f)
 }
 
-func (t *restFaults) clear() {
+func (t *restFaults) clear() { t.remove(func(RESTFault) bool { return true }) }
+
+func (t *restFaults) remove(match func(RESTFault) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.list = nil
+	t.list = slices.DeleteFunc(t.list, match)
+}
+
+func (t *restFaults) inForce() []RESTFault {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.list)
 }
 
 // take returns the fault that a request meets, and counts it as happened once.
@@ -170,36 +179,3 @@ type nowhere struct{}
 func (nowhere) Header() http.Header         { return make(http.Header) }
 func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (nowhere) WriteHeader(int)             {}
-
-// restFaultRequest has what a control request needs for the faults of the REST API.
-type restFaultRequest struct {
-	REST  *RESTFault    `json:"rest"`
-	Limit *limitRequest `json:"limit"`
-}
-
-// limitRequest has the parameters of SetLimit.
-type limitRequest struct {
-	Name      string `json:"name"`
-	Max       int    `json:"max"`
-	Remaining int    `json:"remaining"`
-}
-
-// controlREST injects the faults of the REST API; known is false if none of them has the name in
-// req.Fault.
-func (s *Server) controlREST(req faultRequest, n int) (known bool, err error) {
-	switch req.Fault {
-	case "FailREST":
-		s.FailREST(n, req.Code)
-	case "FailRESTRequest":
-		if req.REST != nil {
-			s.FailRESTRequest(*req.REST)
-		}
-	case "SetLimit":
-		if req.Limit != nil {
-			err = s.SetLimit(req.Limit.Name, req.Limit.Max, req.Limit.Remaining)
-		}
-	default:
-		return false, nil
-	}
-	return true, err
-}

@@ -9,7 +9,7 @@ import "time"
 // responses whose latest_replay_id advances over positions that are no events
 // ([Server.PassPositions]). n < 0: all, until ClearFaults, which also ends the seeking.
 func (s *Server) SeekBacklog(channel string, n int, d time.Duration) {
-	s.faults.add(fault{at: atSeek, channel: channel, left: n, wait: d})
+	s.faults.add(fault{name: "SeekBacklog", at: atSeek, channel: channel, left: n, wait: d})
 }
 
 // seek is the state of a subscriber for which the org seeks through the backlog, see SeekBacklog.

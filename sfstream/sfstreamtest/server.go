@@ -48,8 +48,8 @@ type Server struct {
 	describer                         describer
 	wg                                sync.WaitGroup // serve loops, HTTP handlers, stream readers
 
-	logins, schemaCalls, topicCalls atomic.Int64
-	cleared                         atomic.Int64 // how often ClearFaults was called
+	logins, schemaCalls, topicCalls, httpRequests atomic.Int64
+	cleared                                       atomic.Int64 // how often ClearFaults was called
 
 	mu      sync.Mutex
 	topics  map[string]*topic

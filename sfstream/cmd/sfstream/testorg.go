@@ -168,7 +168,9 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 			return err
 		}
 	}
-	if err := json.NewEncoder(stdout).Encode(line); err != nil {
+	first := json.NewEncoder(stdout)
+	first.SetEscapeHTML(false) // the password has a &
+	if err := first.Encode(line); err != nil {
 		return err
 	}
 	fmt.Fprintln(stderr, "sfstream: serving a simulated org; Ctrl-C ends it")
