@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"strconv"
@@ -27,6 +28,7 @@ const (
 	flowPassword = "password"
 	flowClient   = "client_credentials"
 	flowSOAP     = "soap"
+	flowSaved    = "saved" // what "sfstream login" has saved: no variable names it
 )
 
 // flowVariables are the variables of the flows, without their prefix.
@@ -40,7 +42,7 @@ var flowVariables = map[string][]string{
 	flowSOAP:     {"USERNAME", "PASSWORD", "SECURITY_TOKEN"},
 }
 
-// flowOf names the flow of an authenticator that the variables have made.
+// flowOf names the flow of an authenticator that flags or variables have made.
 func flowOf(auth authenticator.Authenticator) string {
 	switch auth.(type) {
 	case authenticator.Static:
@@ -56,14 +58,17 @@ func flowOf(auth authenticator.Authenticator) string {
 	case authenticator.SOAP:
 		return flowSOAP
 	}
-	return flowCLI
+	if len(variablesOf(flowCLI)) > 0 {
+		return flowCLI
+	}
+	return flowSaved
 }
 
 // source names the flag or variable that says where to log in, empty if none does.
 func (f *accountFlags) source() string {
 	switch {
 	case f.name != "":
-		return "-account"
+		return "the URL of the saved login " + f.name
 	case f.loginURL != "":
 		return "-login-url"
 	case f.sandbox:
@@ -91,19 +96,25 @@ func checkAccount(_ context.Context, p *patient) []finding {
 		return []finding{found("account", wrong, "%s", text).fix(`set the variables of one login: "sfstream help doctor" tells them`)}
 	}
 	p.flow = flowOf(p.account.auth)
-	at := " at " + loginURL
-	switch auth := p.account.auth.(type) {
-	case authenticator.Static:
+	text := fmt.Sprintf("the flow %s at %s", p.flow, loginURL)
+	if p.source != "" {
+		text += " (" + p.source + ")"
+	}
+	switch p.flow {
+	case flowStatic:
+		// There is no login: all goes to the instance.
 		p.host.url, p.source = nil, "SALESFORCE_INSTANCE_URL"
-		if u, err := url.Parse(auth.InstanceURL); err == nil && u.Host != "" {
-			p.host.url, at = u, " for "+auth.InstanceURL
+		instance := p.account.auth.(authenticator.Static).InstanceURL
+		if u, err := url.Parse(instance); err == nil && u.Host != "" {
+			p.host.url, text = u, "an access token for "+instance
 		}
-	default:
-		if p.flow == flowCLI {
-			p.host.url, at = nil, ""
-		} else if p.source != "" {
-			at += " (" + p.source + ")"
-		}
+	case flowCLI:
+		p.host.url, text = nil, "a login of the Salesforce CLI"
+	case flowSaved:
+		text = fmt.Sprintf("%s at %s", cmp.Or(strings.TrimPrefix(p.source, "the URL of "), "the default saved login"), loginURL)
+	}
+	if variables := variablesOf(p.flow); len(variables) > 0 {
+		text += ", from " + strings.Join(variables, ", ")
 	}
 	cache := authenticator.NewCache(p.account.auth)
 	p.account.auth = cache
@@ -116,7 +127,7 @@ func checkAccount(_ context.Context, p *patient) []finding {
 		return []finding{found("account", wrong, "%s", inVariables(err, p.source)).fix("set it anew, or leave it out for the default")}
 	}
 	p.client = client
-	return []finding{found("account", fine, "the flow %s%s, from %s", p.flow, at, variablesOf(p.flow))}
+	return []finding{found("account", fine, "%s", text)}
 }
 
 // inVariables says what is wrong with an option in words of the command line.
@@ -134,9 +145,8 @@ func (p *patient) guessLoginURL() string {
 	return cmp.Or(os.Getenv("SALESFORCE_LOGIN_URL"), authenticator.ProductionURL)
 }
 
-// variablesOf names the variables that are set of a flow.
-func variablesOf(flow string) string {
-	var names []string
+// variablesOf names the variables of a flow that are set.
+func variablesOf(flow string) (names []string) {
 	for _, name := range flowVariables[flow] {
 		for _, name := range []string{"SALESFORCE_" + name, "SALESFORCE_" + name + "_FILE"} {
 			if os.Getenv(name) != "" {
@@ -144,7 +154,7 @@ func variablesOf(flow string) string {
 			}
 		}
 	}
-	return cmp.Or(strings.Join(names, ", "), "a saved login")
+	return names
 }
 
 // loginTime bounds the login, which the library lets take two minutes.

@@ -42,6 +42,7 @@ func setEnv(t *testing.T, variables map[string]string) {
 	for _, names := range flowVariables {
 		for _, name := range names {
 			t.Setenv("SALESFORCE_"+name, "")
+			t.Setenv("SALESFORCE_"+name+"_FILE", "")
 		}
 	}
 	for _, name := range []string{"LOGIN_URL", "SANDBOX", "LOGIN_FLOW", "PUBSUB_ENDPOINT"} {
@@ -355,6 +356,54 @@ func TestDoctorsCuresOfLogins(t *testing.T) {
 					t.Errorf("it found %+v", got)
 				}
 			})
+		})
+	}
+}
+
+// Mistakes in the account are found with no network, and the network is examined all the same.
+func TestDoctorOfAccounts(t *testing.T) {
+	type variables = map[string]string
+	for _, test := range []struct {
+		name    string
+		account variables
+		args    []string
+		text    string // of the finding about the account
+		fix     string
+		untried bool // there is no host to connect to
+	}{
+		{"none", nil, nil, "no login is configured", "set the variables of one login", false},
+		{"half of one", variables{"CONSUMER_KEY": "key"}, nil, "missing: SALESFORCE_CONSUMER_SECRET for the flow client_credentials", "set the variables", false},
+		{"two", variables{"CONSUMER_KEY": "key", "REFRESH_TOKEN": "token", "ACCESS_TOKEN": "token", "INSTANCE_URL": "https://acme.my.salesforce.com"}, nil,
+			"two logins are configured", "set the variables", false},
+		{"a file that is not there", variables{"CONSUMER_KEY": "key", "CONSUMER_SECRET_FILE": "/nowhere/secret"}, nil, "SALESFORCE_CONSUMER_SECRET_FILE: the file cannot be read", "", false},
+		{"no such saved login", nil, []string{"-account", "acme"}, "acme", "", false},
+		{"an address of pages", variables{"CONSUMER_KEY": "key", "CONSUMER_SECRET": "secret", "LOGIN_URL": "http://acme.my.salesforce.com"}, nil,
+			"SALESFORCE_LOGIN_URL: \"http://acme.my.salesforce.com\" is not an https URL", "", true},
+		{"an org as endpoint", variables{"CONSUMER_KEY": "key", "CONSUMER_SECRET": "secret", "PUBSUB_ENDPOINT": "acme.my.salesforce.com:443"}, nil,
+			"SALESFORCE_PUBSUB_ENDPOINT: \"acme.my.salesforce.com:443\" is a host of orgs", "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			setEnv(t, test.account)
+			for _, name := range []string{"XDG_CONFIG_HOME", "HOME", "AppData"} {
+				t.Setenv(name, t.TempDir()) // nobody has saved a login
+			}
+			w := theWorld()
+			w.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+			w.dial = func(_ context.Context, _, addr string) (net.Conn, error) {
+				host, _, _ := net.SplitHostPort(addr)
+				return nil, &net.DNSError{Name: host, IsNotFound: true}
+			}
+			e := examine(t, w, append(test.args, "/event/Order__e")...)
+			first := e.Findings[0]
+			if first.Status != wrong || first.Area != "account" || !strings.Contains(first.Text, test.text) || !strings.Contains(first.Fix, test.fix) || first.Fix == "" {
+				t.Errorf("it found %+v", first)
+			}
+			if got := strings.Contains(e.text, "there is no host login.salesforce.com"); got == test.untried {
+				t.Errorf("the host of the login: %v in\n%s", got, e.text)
+			}
+			if !strings.Contains(e.text, "there is no login") || strings.Contains(e.text, "%!") {
+				t.Errorf("it tells\n%s", e.text)
+			}
 		})
 	}
 }
