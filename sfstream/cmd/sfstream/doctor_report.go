@@ -36,14 +36,14 @@ type finding struct {
 	Facts any `json:"facts,omitempty"`
 }
 
-// found makes a finding. The text is Sprintf's.
+// found makes a finding. The text is Sprintf's, in one line.
 func found(area string, status verdict, format string, args ...any) finding {
-	return finding{Area: area, Status: status, Text: fmt.Sprintf(format, args...)}
+	return finding{Area: area, Status: status, Text: oneline.Text(fmt.Sprintf(format, args...))}
 }
 
 // fix returns the finding with its next step.
 func (f finding) fix(format string, args ...any) finding {
-	f.Fix = fmt.Sprintf(format, args...)
+	f.Fix = oneline.Text(fmt.Sprintf(format, args...))
 	return f
 }
 
@@ -82,9 +82,9 @@ func (r *report) err() error {
 
 // printFinding writes a finding for people: a line, and below it what to fix.
 func printFinding(w io.Writer, f finding) error {
-	_, err := fmt.Fprintf(w, "%-9s  %s: %s\n", f.Status, f.Area, oneline.Text(f.Text))
+	_, err := fmt.Fprintf(w, "%-9s  %s: %s\n", f.Status, f.Area, f.Text)
 	if err == nil && f.Fix != "" {
-		_, err = fmt.Fprintf(w, "%-9s  what to fix: %s\n", "", oneline.Text(f.Fix))
+		_, err = fmt.Fprintf(w, "%-9s  what to fix: %s\n", "", f.Fix)
 	}
 	return err
 }
