@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -248,17 +249,22 @@ func (e *ReplayError) Error() string {
 func (e *ReplayError) Unwrap() error { return e.err }
 
 // A DecodeError says why a payload cannot be read. It concerns one message only: the stream goes
-// on, and [Message.Raw] returns the bytes.
+// on, and [Message.Raw] returns the bytes. Of a [Record] it has the Field alone.
 type DecodeError struct {
 	Channel  string
 	SchemaID string
 	ReplayID []byte
 	Field    string // dotted path, as in "BillingAddress.City"; empty if it concerns the whole payload
+	record   string // of Query and Refetch: the object and the id; empty: it is an event
 	err      error
 }
 
-// Error returns a text with the channel, the replay id, the schema and the field.
+// Error returns a text with the channel, the replay id, the schema and the field, or with the
+// record and the field.
 func (e *DecodeError) Error() string {
+	if e.record != "" {
+		return oneline.Text(fmt.Sprintf("sfstream: %s: cannot decode %s: %v", e.record, cmp.Or(e.Field, "the record"), e.err))
+	}
 	field := ""
 	if e.Field != "" {
 		field = ", field " + e.Field

@@ -58,21 +58,25 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if req == nil || req.URL == nil {
 		return nil, fmt.Errorf("%w: Do: a request without URL", ErrInvalidOption)
 	}
-	call := &restCall{services: c.services, req: req, began: time.Now()}
-	if err := c.life.usable(); err != nil {
-		return nil, call.failed(err)
-	}
-	ctx, cancel := context.WithCancel(req.Context())
-	stop := context.AfterFunc(c.life.ctx, cancel) // Close ends requests under way
-	call.ctx = ctx
-	resp, err := call.run()
+	call := &restCall{services: c.services, req: req}
+	resp, done, err := call.send()
 	if err != nil {
-		stop()
-		cancel()
-		return nil, call.failed(err)
+		return nil, err
 	}
-	resp.Body = &restBody{resp.Body, c.life, func() { stop(); cancel() }}
+	resp.Body = &restBody{resp.Body, c.life, done}
 	return resp, nil
+}
+
+// getJSON reads the answer to a GET into a variable. Where its connection breaks the request is
+// repeated, as a Do would be that got no answer.
+func (s *services) getJSON(ctx context.Context, to *url.URL, into any) error {
+	req := (&http.Request{Method: http.MethodGet, URL: to, Header: make(http.Header)}).WithContext(ctx)
+	call := &restCall{services: s, req: req, into: into}
+	_, done, err := call.send()
+	if err == nil {
+		done()
+	}
+	return err
 }
 
 // restBody is the body of an answer. Its request lives until it is closed.
@@ -95,10 +99,11 @@ func (b *restBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// A restCall is one Do. It belongs to the goroutine of that.
+// A restCall is one Do, or a getJSON. It belongs to the goroutine of that.
 type restCall struct {
 	*services
 	req   *http.Request // the program's: it is not changed
+	into  any           // what reads the answer; nil: the program does
 	ctx   context.Context
 	began time.Time
 
@@ -110,6 +115,22 @@ type restCall struct {
 	relocated bool // a new login was wanted because the instance is elsewhere
 	sent      bool // the last attempt has come so far that the request was sent
 	consumed  bool // an attempt has taken the request's body
+}
+
+// send sends the request, until it is answered or failed. Whoever has read the answer calls done.
+func (r *restCall) send() (resp *http.Response, done func(), err error) {
+	if err := r.life.usable(); err != nil {
+		return nil, nil, r.failed(err)
+	}
+	ctx, cancel := context.WithCancel(r.req.Context())
+	stop := context.AfterFunc(r.life.ctx, cancel) // Close ends requests under way
+	done = func() { stop(); cancel() }
+	r.ctx, r.began = ctx, time.Now()
+	if resp, err = r.run(); err != nil {
+		done()
+		return nil, nil, r.failed(err)
+	}
+	return resp, done, nil
 }
 
 // run makes attempts until one is answered or there is no use in another one.
@@ -156,10 +177,17 @@ func (r *restCall) attempt() (resp *http.Response, err error) {
 	if err != nil {
 		return nil, translateREST(req, err)
 	}
-	if resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusNotModified && isConditional(req) {
-		return resp, nil
+	switch {
+	case resp.StatusCode/100 == 2 && r.into != nil:
+		err = rest.ReadJSON(resp, r.into, r.creds.AccessToken)
+	case resp.StatusCode/100 == 2, resp.StatusCode == http.StatusNotModified && isConditional(req):
+	default:
+		err = rest.ErrorOf(resp, r.creds.AccessToken)
 	}
-	return nil, translateREST(req, rest.ErrorOf(resp, r.creds.AccessToken))
+	if err != nil {
+		return nil, translateREST(req, err)
+	}
+	return resp, nil
 }
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }

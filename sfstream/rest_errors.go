@@ -55,7 +55,7 @@ func translateREST(req *http.Request, err error) *ServerError {
 		e.Code = PermissionDenied
 	case foreign && answer.Status == http.StatusNotFound:
 		e.moved = &relocated{} // Salesforce's own page for an org that is not there any more
-	case foreign && answer.Status == http.StatusForbidden, foreign && answer.Status == http.StatusOK:
+	case foreign && answer.Status == http.StatusForbidden, answer.Status/100 == 2:
 		// A proxy or a firewall has answered.
 	default:
 		e.Code = codeOfStatus(answer.Status)
@@ -87,7 +87,10 @@ func codeOfStatus(status int) Code {
 
 // remedyREST is Remedy of a request's error.
 func (e *ServerError) remedyREST() string {
+	answer, ok := errors.AsType[*rest.Error](e.err)
 	switch {
+	case ok && (answer.Status == http.StatusRequestURITooLong || answer.Status == http.StatusRequestHeaderFieldsTooLarge):
+		return "Salesforce takes 16,384 bytes of URL and headers: shorten the query, or send it in the body of a composite request"
 	case e.Reason == lockedRow:
 		return "other changes hold the record, or one above it: change it less often, or from fewer places at once"
 	case e.Code == NotFound:

@@ -40,11 +40,16 @@ func (e Event) Decode(unmarshal func([]byte, any) error) (value any, enriched ma
 	return value, splitEnriched(value), nil
 }
 
-func (e Event) decode(unmarshal func([]byte, any) error) (value any, err error) {
+func (e Event) decode(unmarshal func([]byte, any) error) (any, error) {
 	payload, _ := e.split()
 	if payload == nil {
 		return nil, errNoPayload
 	}
+	return Value(payload, unmarshal)
+}
+
+// Value gives a JSON value, such as a record of the REST API, in the Go types of Decode.
+func Value(payload []byte, unmarshal func([]byte, any) error) (value any, err error) {
 	if unmarshal != nil {
 		err = unmarshal(payload, &value)
 	} else {

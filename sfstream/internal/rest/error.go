@@ -85,6 +85,20 @@ func ErrorIn(resp *http.Response, body []byte, secret string) *Error {
 	return e
 }
 
+// ReadJSON reads the JSON of a response that is a success into a variable, and closes it. The error is
+// a *Failure of the connection, or an *Error that shows what came in place of JSON.
+func ReadJSON(resp *http.Response, into any, secret string) error {
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		return newFailure(err, true)
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return ErrorIn(resp, body, secret)
+	}
+	return nil
+}
+
 // retryAfter reads the header Retry-After: seconds, or a date by the clock of the same answer.
 func retryAfter(header http.Header) time.Duration {
 	text := header.Get("Retry-After")
