@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream"
 )
 
 // journal is a slog.Handler for people: it writes notes. While it is held it keeps them back:
@@ -65,6 +68,9 @@ func (j *journal) Handle(_ context.Context, record slog.Record) error {
 			channel = a.Value.String()
 		case failed:
 			failure, next = explain(err)
+			if server, ok := errors.AsType[*sfstream.ServerError](err); ok && server.Code == sfstream.ReplayInvalid {
+				next = "" // it is taken: a refused id that is logged has not ended anything
+			}
 		default:
 			others = append(others, attribute(a)...)
 		}

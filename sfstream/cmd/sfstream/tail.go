@@ -290,8 +290,9 @@ func jsonLine(msg *sfstream.Message, console *console) []byte {
 	return line
 }
 
-// plainJSON encodes a value for grep, jq and terminals: <, > and & are as they are, and the control
-// characters that JSON allows in texts, by which some terminals can be driven, are escaped.
+// plainJSON encodes a value for grep, jq and terminals: <, > and & are as they are, and what JSON
+// allows in texts although some terminals can be driven by it is escaped: control characters, and
+// those that turn the direction of a text.
 func plainJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -300,7 +301,9 @@ func plainJSON(v any) ([]byte, error) {
 		return nil, err
 	}
 	line := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	control := func(r rune) bool { return r >= 0x7f && r <= 0x9f }
+	control := func(r rune) bool {
+		return r >= 0x7f && r <= 0x9f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	}
 	if !bytes.ContainsFunc(line, control) {
 		return line, nil
 	}

@@ -82,6 +82,8 @@ func seen(msg *sfstream.Message) sight {
 	} else {
 		s.ids = replayid.Text(msg.ReplayID)
 	}
+	delete(fields, "CreatedDate") // it is shown as the time of the event
+	delete(fields, "CreatedById")
 	s.fields = shown(fields, paths(fields))
 	return s
 }

@@ -5,12 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -302,22 +299,4 @@ func unreadable(e *sfstream.DecodeError) string {
 	}
 	cause, _ := explained(e.Unwrap())
 	return fmt.Sprintf("the event of replay id %s%s cannot be read: %s", replayid.Text(e.ReplayID), of, cause)
-}
-
-// portInUse names the flag by which another port can be chosen, where err says that one is in use.
-// flags are addresses by their flags, such as {"-http": "127.0.0.1:8080"}. It returns other errors
-// as they are.
-func portInUse(err error, flags map[string]string) error {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "listen" || op.Addr == nil || !errors.Is(err, syscall.EADDRINUSE) {
-		return err
-	}
-	_, port, _ := net.SplitHostPort(op.Addr.String())
-	for _, flag := range slices.Sorted(maps.Keys(flags)) {
-		address := flags[flag]
-		if _, asked, err := net.SplitHostPort(address); err == nil && asked == port && asked != "0" {
-			return fmt.Errorf("%s %s: another program has this port; %s takes another address, such as 127.0.0.1:0 for a free port", flag, address, flag)
-		}
-	}
-	return err
 }

@@ -10,13 +10,11 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
-	"net"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"unicode"
 
@@ -288,27 +286,5 @@ func TestFailuresAreToldInTheWordsOfTheCaller(t *testing.T) {
 			}
 			speaks(t, strings.TrimPrefix(text, "sfstream: "), test.once...)
 		})
-	}
-}
-
-func TestAPortInUseNamesItsFlag(t *testing.T) {
-	busy, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	address := busy.Addr().String()
-	_, err = net.Listen("tcp", address)
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		t.Fatal(err)
-	}
-	flags := map[string]string{"-http": "127.0.0.1:0", "-pubsub": address}
-	if text := sentence(portInUse(fmt.Errorf("sfstreamtest: %w", err), flags)); !strings.HasPrefix(text, "-pubsub "+address) {
-		t.Errorf("%s", text)
-	}
-	for _, other := range []error{nil, fs.ErrNotExist, &net.OpError{Op: "dial", Err: syscall.EADDRINUSE}} {
-		if got := portInUse(other, flags); got != other {
-			t.Errorf("%v became %v", other, got)
-		}
 	}
 }
