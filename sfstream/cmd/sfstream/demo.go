@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -15,25 +16,33 @@ const orderEvent = `{"type": "record", "name": "Order__e", "namespace": "com.sfo
 	{"name": "Number__c", "type": ["null", "string"], "doc": "Data:Text", "default": null},
 	{"name": "Amount__c", "type": ["null", "double"], "doc": "Data:Double", "default": null}]}`
 
-// publishDemo publishes account and opportunity changes and orders until ctx ends.
-func publishDemo(ctx context.Context, org *sfstreamtest.Server, rate float64) error {
-	for _, define := range []func() error{
-		func() error {
-			return org.DefineObject("Account",
-				sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"},
-				sfstreamtest.Field{Name: "Industry", Type: "DynamicEnum"}, sfstreamtest.Field{Name: "AnnualRevenue", Type: "Currency"},
-				sfstreamtest.Field{Name: "BillingAddress", Type: "Address"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"})
-		},
-		func() error {
-			return org.DefineObject("Opportunity",
-				sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "StageName", Type: "DynamicEnum"},
-				sfstreamtest.Field{Name: "Amount", Type: "Currency"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"})
-		},
-		func() error { return org.DefineEvent("/event/Order__e", orderEvent) },
-	} {
-		if err := define(); err != nil {
-			return err
-		}
+// demo publishes account and opportunity changes and orders.
+type demo struct {
+	org    *sfstreamtest.Server
+	random *rand.Rand
+}
+
+// newDemo returns a demo, which publishes the same each time if there is a seed.
+func newDemo(org *sfstreamtest.Server, seed *uint64) demo {
+	if seed == nil {
+		return demo{org, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	}
+	return demo{org, rand.New(rand.NewPCG(*seed, 0))}
+}
+
+// publish publishes until ctx ends.
+func (d demo) publish(ctx context.Context, rate float64) error {
+	err := errors.Join(
+		d.org.DefineObject("Account",
+			sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"},
+			sfstreamtest.Field{Name: "Industry", Type: "DynamicEnum"}, sfstreamtest.Field{Name: "AnnualRevenue", Type: "Currency"},
+			sfstreamtest.Field{Name: "BillingAddress", Type: "Address"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"}),
+		d.org.DefineObject("Opportunity",
+			sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "StageName", Type: "DynamicEnum"},
+			sfstreamtest.Field{Name: "Amount", Type: "Currency"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"}),
+		d.org.DefineEvent("/event/Order__e", orderEvent))
+	if err != nil {
+		return err
 	}
 	ticker := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer ticker.Stop()
@@ -42,42 +51,42 @@ func publishDemo(ctx context.Context, org *sfstreamtest.Server, rate float64) er
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			if err := publishOne(org); err != nil {
+			if err := d.publishOne(); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func pick[T any](from ...T) T { return from[rand.IntN(len(from))] }
+func (d demo) pick(from ...string) string { return from[d.random.IntN(len(from))] }
 
-func publishOne(org *sfstreamtest.Server) error {
+func (d demo) publishOne() error {
 	var err error
-	record := rand.IntN(40)
-	city := pick("Lyon", "Porto", "Graz", "Turku", "Ghent")
-	switch rand.IntN(5) {
+	record := d.random.IntN(40)
+	city := d.pick("Lyon", "Porto", "Graz", "Turku", "Ghent")
+	switch d.random.IntN(5) {
 	case 0, 1:
-		_, err = org.Change(sfstreamtest.Change{
-			Object: "Account", Type: "UPDATE", RecordIDs: []string{fmt.Sprintf("001%012dAAA", record)},
-			Set: pick(
-				map[string]any{"Phone": fmt.Sprintf("+33 4 %08d", rand.IntN(1e8))},
-				map[string]any{"BillingAddress": map[string]any{"City": city}},
-				map[string]any{"AnnualRevenue": float64(rand.IntN(900)+100) * 1000, "Industry": pick("Retail", "Energy", "Banking")},
-			),
+		sets := []map[string]any{
+			{"Phone": fmt.Sprintf("+33 4 %08d", d.random.IntN(1e8))},
+			{"BillingAddress": map[string]any{"City": city}},
+			{"AnnualRevenue": float64(d.random.IntN(900)+100) * 1000, "Industry": d.pick("Retail", "Energy", "Banking")},
+		}
+		_, err = d.org.Change(sfstreamtest.Change{
+			Object: "Account", Type: "UPDATE", RecordIDs: []string{fmt.Sprintf("001%012dAAA", record)}, Set: sets[d.random.IntN(len(sets))],
 		})
 	case 2:
-		_, err = org.Change(sfstreamtest.Change{
+		_, err = d.org.Change(sfstreamtest.Change{
 			Object: "Account", Type: "CREATE", RecordIDs: []string{fmt.Sprintf("001%012dAAA", record)},
-			Set: map[string]any{"Name": pick("Acme", "Byron & Sons", "Nordlicht") + " " + city, "Industry": "Retail"},
+			Set: map[string]any{"Name": d.pick("Acme", "Byron & Sons", "Nordlicht") + " " + city, "Industry": "Retail"},
 		})
 	case 3:
-		_, err = org.Change(sfstreamtest.Change{
+		_, err = d.org.Change(sfstreamtest.Change{
 			Object: "Opportunity", Type: "UPDATE", RecordIDs: []string{fmt.Sprintf("006%012dAAA", record)},
-			Set: map[string]any{"StageName": pick("Prospecting", "Negotiation", "Closed Won"), "Amount": float64(rand.IntN(500)) * 100},
+			Set: map[string]any{"StageName": d.pick("Prospecting", "Negotiation", "Closed Won"), "Amount": float64(d.random.IntN(500)) * 100},
 		})
 	default:
-		_, err = org.Publish("/event/Order__e", map[string]any{
-			"Number__c": fmt.Sprintf("A-%05d", rand.IntN(1e5)), "Amount__c": float64(rand.IntN(9000)) / 10,
+		_, err = d.org.Publish("/event/Order__e", map[string]any{
+			"Number__c": fmt.Sprintf("A-%05d", d.random.IntN(1e5)), "Amount__c": float64(d.random.IntN(9000)) / 10,
 		})
 	}
 	return err

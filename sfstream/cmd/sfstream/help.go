@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -84,18 +85,43 @@ func usage() string {
 
 // help returns the whole help of a command.
 func (c command) help() string {
-	var rows [][2]string
-	for _, f := range c.all() {
-		rows = append(rows, flagRow(f))
-	}
+	r := c.new()
+	flags := c.flags(r)
 	parts := []string{"usage: " + c.usage() + "\n", c.long}
-	if len(rows) > 0 {
-		parts = append(parts, "Flags:\n\n"+columns(rows))
+	var groups []flagGroup
+	if g, ok := r.(interface{ flagGroups() []flagGroup }); ok {
+		groups = g.flagGroups()
+	}
+	for _, g := range append([]flagGroup{ungrouped(flags, groups)}, groups...) {
+		var rows [][2]string
+		for _, name := range g.names {
+			rows = append(rows, flagRow(flags.Lookup(name)))
+		}
+		if len(rows) > 0 {
+			parts = append(parts, g.title+":\n\n"+columns(rows))
+		}
 	}
 	if c.more != "" {
 		parts = append(parts, c.more)
 	}
 	return strings.Join(parts, "\n")
+}
+
+// flagGroup is a part of the flags of a command that has many.
+type flagGroup struct {
+	title string
+	names []string
+}
+
+// ungrouped returns the flags that are in none of the groups.
+func ungrouped(flags *flag.FlagSet, groups []flagGroup) flagGroup {
+	rest := flagGroup{title: "Flags"}
+	flags.VisitAll(func(f *flag.Flag) {
+		if !slices.ContainsFunc(groups, func(g flagGroup) bool { return slices.Contains(g.names, f.Name) }) {
+			rest.names = append(rest.names, f.Name)
+		}
+	})
+	return rest
 }
 
 // flagRow returns a flag with the name of its value, and what help says about it.

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
@@ -37,18 +38,30 @@ type testorgFlags struct {
 	http, pubsub, control string
 	url, pubsubURL, names string
 	tls                   bool
-	ca, key, log          string
-	demo                  bool
+	ca, key, keep         string
+	demo, env             bool
 	rate                  float64
 	off                   string
 	rotate                bool
+	seed                  *uint64
+	more                  []sfstreamtest.Option // those of orgOptions
 }
 
-const testorgHelp = `Serves a simulated Salesforce org until it is interrupted. The first line on
-standard output tells how to connect, as JSON. Without -demo the org has no
-channels: POST requests with JSON to {control_url}/control/define,
-/control/publish and /control/fault define events, publish them, and make things
-go wrong. GET {control_url}/control/ tells all of them.
+const testorgHelp = `Serves a simulated Salesforce org until it is interrupted. When it is ready, the
+first line on standard output tells how to connect, as JSON. Without -demo the
+org has no channels: requests to the control API define events, publish them,
+and make things go wrong. GET {control_url}/control/ tells all of them.
+
+In a shell, -env makes other commands use the org:
+
+  sfstream testorg -demo -env >org.env &
+  until [ -s org.env ]; do sleep 0.1; done; . ./org.env
+  sfstream tail /event/Order__e
+  kill "$TESTORG_PID"
+
+With -tls, SSL_CERT_FILE="$TESTORG_CA_FILE" makes tail trust the org.
+https://github.com/sfstream/sfstream-go/blob/main/sfstream/docs/testorg.md is
+about programs in Node, Python and Java.
 `
 
 func (f *testorgFlags) register(flags *flag.FlagSet) {
@@ -61,11 +74,44 @@ func (f *testorgFlags) register(flags *flag.FlagSet) {
 	flags.BoolVar(&f.tls, "tls", false, "serve with TLS; the first line names, as ca_file, a file with the certificate authority")
 	flags.StringVar(&f.ca, "ca", "", "keep the certificate authority of -tls, with its key, in this `file`, which is made where there is none; its certificate alone is beside it, with .crt behind the name")
 	flags.StringVar(&f.key, "key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
-	flags.StringVar(&f.log, "log", "", "keep the org's events in this `file`, so that they survive a restart")
+	flags.StringVar(&f.keep, "keep", "", "keep definitions and events in this `file` of JSON lines, so that they and their replay ids survive a restart")
+	flags.Func("seed", "make the org reproducible: for one `number` the same requests get the same ids, tokens and dates; its clock begins at 2026-01-01 and moves with events only", func(value string) error {
+		seed, err := strconv.ParseUint(value, 10, 64)
+		f.seed = &seed
+		if err != nil {
+			return errors.New("is not a whole number from 0 on")
+		}
+		return nil
+	})
+	flags.BoolVar(&f.env, "env", false, "print, in place of the JSON, lines for a shell that export the variables of other commands")
 	flags.BoolVar(&f.demo, "demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order__e")
 	flags.Float64Var(&f.rate, "rate", 2, "publish `n` events per second with -demo")
 	flags.StringVar(&f.off, "off", "", "`flows` of login that the org has switched off, with commas between: password, soap, client-credentials, jwt-bearer")
 	flags.BoolVar(&f.rotate, "rotate", false, "rotate refresh tokens: each login brings a new one, and an old one revokes all")
+	for _, group := range orgOptions() {
+		for _, o := range group.list {
+			o.register(flags, func(option sfstreamtest.Option) { f.more = append(f.more, option) })
+		}
+	}
+}
+
+// flagGroups returns the groups of the help.
+func (f *testorgFlags) flagGroups() []flagGroup {
+	groups := []flagGroup{
+		{"Where it is", []string{"http", "pubsub", "control", "url", "pubsub-url", "names", "tls", "ca"}},
+		{"What it has, and tells", []string{"demo", "rate", "keep", "seed", "env"}},
+	}
+	for _, options := range orgOptions() {
+		group := flagGroup{title: options.title}
+		if group.title == "Logins" {
+			group.names = []string{"key", "off", "rotate"}
+		}
+		for _, o := range options.list {
+			group.names = append(group.names, o.name)
+		}
+		groups = append(groups, group)
+	}
+	return groups
 }
 
 // list returns the parts of a flag's value that commas separate.
@@ -109,9 +155,13 @@ func (f *testorgFlags) options() ([]sfstreamtest.Option, error) {
 	if f.rotate {
 		options = append(options, sfstreamtest.WithRefreshRotation())
 	}
-	if f.log != "" {
-		options = append(options, sfstreamtest.WithLog(f.log))
+	if f.keep != "" {
+		options = append(options, sfstreamtest.WithLog(f.keep))
 	}
+	if f.seed != nil {
+		options = append(options, sfstreamtest.WithSeed(*f.seed))
+	}
+	options = append(options, f.more...)
 	if !(f.rate > 0 && f.rate <= 10_000) {
 		return nil, usageError{"sfstream testorg: -rate is not between 0 and 10000"}
 	}
@@ -125,11 +175,16 @@ func (f *testorgFlags) options() ([]sfstreamtest.Option, error) {
 func inFlags(err error) string {
 	flagOf := map[string]string{
 		"WithHTTPAddr": "-http", "WithPubSubAddr": "-pubsub", "WithControlAddr": "-control", "WithURL": "-url",
-		"WithPubSubURL": "-pubsub-url", "WithNames": "-names", "WithCA": "-ca", "WithLog": "-log",
+		"WithPubSubURL": "-pubsub-url", "WithNames": "-names", "WithCA": "-ca", "WithLog": "-keep",
+	}
+	for _, group := range orgOptions() {
+		for _, o := range group.list {
+			flagOf[o.goName()] = "-" + o.name
+		}
 	}
 	text := regexp.MustCompile(`With\w+(\([^)]*\))?`).ReplaceAllStringFunc(err.Error(), func(option string) string {
 		name, value, _ := strings.Cut(option, "(")
-		name = cmp.Or(flagOf[name], name)
+		name = cmp.Or(flagOf[name], flagOf[strings.ToLower(name)], name)
 		return strings.TrimSpace(name + " " + strings.Trim(value, `")`))
 	})
 	return strings.TrimPrefix(text, "sfstreamtest: ")
@@ -168,14 +223,12 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 			return err
 		}
 	}
-	first := json.NewEncoder(stdout)
-	first.SetEscapeHTML(false) // the password has a &
-	if err := first.Encode(line); err != nil {
+	if err := f.tell(stdout, line); err != nil {
 		return err
 	}
 	fmt.Fprintln(stderr, "sfstream: serving a simulated org; Ctrl-C ends it")
 	if f.demo {
-		return publishDemo(ctx, org, f.rate)
+		return newDemo(org, f.seed).publish(ctx, f.rate)
 	}
 	<-ctx.Done()
 	return nil
