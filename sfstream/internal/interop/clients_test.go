@@ -104,7 +104,7 @@ func startClient(t *testing.T, env []string, script string, args ...string) *cli
 	stdout, err := cmd.StdoutPipe()
 	check(t, err)
 	check(t, cmd.Start())
-	limit := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() }) // a line that never comes
+	limit := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() }) // a line that never comes
 	t.Cleanup(func() {
 		stdin.Close() // it ends with it
 		_ = cmd.Wait()

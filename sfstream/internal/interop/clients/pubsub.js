@@ -2,7 +2,8 @@
 
 // The Node client of the Pub/Sub API, as its documentation uses it: logs in, subscribes
 // and prints the payloads that it receives, one JSON object a line. It ends with
-// standard input. CONFIG is the JSON of the client's configuration.
+// standard input. CONFIG is the JSON of the client's configuration. It does not
+// subscribe again by itself: with RESUME the program does, after the last event.
 //
 //   node pubsub.js CHANNEL
 
@@ -17,10 +18,13 @@ const print = (line) => console.log(JSON.stringify(line, (_, v) => (typeof v ===
 async function main() {
   const client = new PubSubApiClient(JSON.parse(process.env.CONFIG), silent);
   await client.connect();
-  client.subscribe(channel, (subscription, type, data) => {
+  const callback = (subscription, type, data) => {
     if (type === 'event') print({ replayId: data.replayId, payload: data.payload });
     else if (type === 'error') print({ error: String(data) });
-  });
+    else if (type === 'end' && process.env.RESUME) setTimeout(resume, 300, subscription.lastReplayId);
+  };
+  const resume = (last) => (last === null ? client.subscribe(channel, callback) : client.subscribeFromReplayId(channel, callback, null, last));
+  resume(null);
   print({ subscribed: channel });
 }
 
