@@ -223,7 +223,8 @@ func (p *patient) checkStreaming(ctx context.Context, channel string) finding {
 	}
 	e, ok := errors.AsType[*sfstream.ServerError](err)
 	if !ok {
-		return found(channel, wrong, "the Streaming API: %s", strings.TrimPrefix(err.Error(), "sfstream: ")).
+		what, _ := explain(err)
+		return found(channel, wrong, "the Streaming API: %s", what).
 			fix("a proxy must let requests of the Streaming API to %s wait for two minutes", p.creds.InstanceURL)
 	}
 	said := cmp.Or(e.Message, e.Reason)

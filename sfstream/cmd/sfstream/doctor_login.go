@@ -89,11 +89,11 @@ func checkAccount(_ context.Context, p *patient) []finding {
 		p.host.url = u
 	}
 	if p.accountErr != nil {
-		text := p.accountErr.Error()
-		if e, ok := errors.AsType[*authenticator.Error](p.accountErr); ok {
-			text = e.Description
+		what, next := explain(p.accountErr)
+		if e, ok := errors.AsType[*authenticator.Error](p.accountErr); ok && e.Flow == "environment" {
+			next = `set the variables of one login: "sfstream help doctor" tells them`
 		}
-		return []finding{found("account", wrong, "%s", text).fix(`set the variables of one login: "sfstream help doctor" tells them`)}
+		return []finding{found("account", wrong, "%s", what).fix("%s", cmp.Or(next, `"sfstream login -list" tells the saved logins`))}
 	}
 	p.flow = flowOf(p.account.auth)
 	text := fmt.Sprintf("the flow %s at %s", p.flow, loginURL)
@@ -124,17 +124,11 @@ func checkAccount(_ context.Context, p *patient) []finding {
 		if strings.Contains(err.Error(), "WithLoginURL") {
 			p.host.url = nil
 		}
-		return []finding{found("account", wrong, "%s", inVariables(err, p.source)).fix("set it anew, or leave it out for the default")}
+		what, next := explain(err)
+		return []finding{found("account", wrong, "%s", what).fix("%s", next)}
 	}
 	p.client = client
 	return []finding{found("account", fine, "%s", text)}
-}
-
-// inVariables says what is wrong with an option in words of the command line.
-func inVariables(err error, source string) string {
-	text := strings.TrimPrefix(err.Error(), sfstream.ErrInvalidOption.Error()+": ")
-	return strings.NewReplacer("WithLoginURL", cmp.Or(source, "the login URL"), "WithPubSubEndpoint", "SALESFORCE_PUBSUB_ENDPOINT",
-		"EndpointGlobal", "the default", "EndpointEU", sfstream.EndpointEU).Replace(text)
 }
 
 // guessLoginURL is where the login would be if the variables were complete.
@@ -203,24 +197,20 @@ func (p *patient) loginFailed(err error) finding {
 	case errors.Is(err, context.DeadlineExceeded):
 		return found("login", wrong, "no answer within %s", loginTime).fix("%s", noAnswer)
 	case !ok:
-		return found("login", wrong, "%s", strings.TrimPrefix(err.Error(), "sfstream: ")).fix(`"sfstream help doctor" tells the variables of a login`)
+		what, next := explain(err)
+		return found("login", wrong, "%s", what).fix("%s", cmp.Or(next, noAnswer))
 	}
-	said := e.Code
-	if e.Description != "" {
-		said += ": " + e.Description
+	what, next := explain(e)
+	if e.StatusCode != 0 && !strings.HasSuffix(e.Code, "_reply") { // else the code is not Salesforce's
+		what = "Salesforce refuses it: " + what
 	}
-	text := "Salesforce refuses it: " + said
-	if e.StatusCode == 0 || strings.HasSuffix(e.Code, "_reply") { // the code is not Salesforce's
-		text = cmp.Or(e.Description, e.Code)
-	}
-	return found("login", wrong, "%s", text).fix("%s", p.loginCure(e))
+	return found("login", wrong, "%s", what).fix("%s", cmp.Or(p.loginCure(e), next))
 }
 
 const noAnswer = "Salesforce may be in trouble (status.salesforce.com), or the network stops answers: try again"
 
-// loginCure returns what to do about a login that Salesforce refuses. The same refusals have their
-// remedies in package authenticator, for people who write Go: these are for those who have variables
-// and Setup before them.
+// loginCure returns what to do about a login that Salesforce refuses, where it knows a place in Setup
+// that explain does not name; else nothing.
 func (p *patient) loginCure(e *authenticator.Error) string {
 	const app = "Setup, External Client App Manager (or App Manager), the app"
 	says := func(text string) bool { return strings.Contains(strings.ToLower(e.Code+": "+e.Description), text) }
@@ -246,27 +236,15 @@ func (p *patient) loginCure(e *authenticator.Error) string {
 			return "check SALESFORCE_CONSUMER_KEY: " + app + ", Settings, OAuth Settings, Consumer Key; a new app takes ten minutes"
 		}
 		return "check SALESFORCE_CONSUMER_KEY and SALESFORCE_CONSUMER_SECRET: " + app + ", Settings, OAuth Settings, Consumer Key and Secret; a new app takes ten minutes"
-	case says("locked"):
-		return "an administrator has to unlock the user: Setup, Users"
-	case says("password expired"), says("password_expired"):
-		return "set a new password for the user; jwt_bearer and client_credentials need none"
 	case p.flow == flowPassword && says("authentication failure"):
 		return "either SALESFORCE_USERNAME, SALESFORCE_PASSWORD or SALESFORCE_SECURITY_TOKEN is wrong (a sandbox's user logs in with -sandbox), or the org does not allow " +
 			"this flow (Setup, OAuth and OpenID Connect Settings): Salesforce says the same of both, and Setup, Login History knows more. Better use client_credentials or jwt_bearer"
-	case says("invalid_operation"):
-		return "the org does not allow SOAP logins (off by default since Winter '26): use client_credentials or jwt_bearer"
-	case says("invalid_login"):
-		return "check SALESFORCE_USERNAME, SALESFORCE_PASSWORD and SALESFORCE_SECURITY_TOKEN, and -sandbox for a sandbox's user"
 	case says("unsupported_grant_type"), says("invalid_scope"):
 		return "switch this flow and its scopes (api, and refresh_token for a refresh token) on: " + app + ", Settings, OAuth Settings"
-	case says("rate"), says("limit"):
-		return "there were too many logins: wait some minutes, and let programs keep their login"
-	case says("invalid_config"):
-		return "correct it; \"sfstream help doctor\" tells the variables"
 	case says("no_answer"), says("_reply"), says("server_error"), says("unavailable"), says("unknown_error"):
 		return noAnswer
 	}
-	return "Setup, Login History tells more about it"
+	return ""
 }
 
 // checkPubSubLogin looks whether the Pub/Sub API takes the login. What it says of the channel does
@@ -303,7 +281,7 @@ func checkPubSubLogin(ctx context.Context, p *patient) []finding {
 // saidBy is the text of a failed call, without the id that Salesforce adds.
 func saidBy(err error) string {
 	message, _, _ := strings.Cut(status.Convert(err).Message(), " rpcId: ")
-	return message
+	return dialed.ReplaceAllString(message, "$1")
 }
 
 // isJWT reports whether an access token has the form of a JWT.

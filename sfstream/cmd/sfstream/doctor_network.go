@@ -35,16 +35,18 @@ type loginHost struct {
 
 // checkProxy tells which proxy is used for what.
 func checkProxy(_ context.Context, p *patient) []finding {
+	for _, name := range proxyVariables {
+		if !isProxy(os.Getenv(name)) {
+			p.broken = true
+			// What stands there may hold a password.
+			return []finding{found("network", wrong, "%s is not the address of a proxy, and without a word no proxy is used", name).
+				fix("set %s to an address of the form http://proxy.example:8080, or unset it", name)}
+		}
+	}
 	through := map[string][]string{} // proxies, and the addresses that they are used for
 	for _, addr := range p.addresses() {
 		proxy, err := p.world.proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: addr}})
-		if err != nil {
-			p.broken = true
-			// The error repeats the variable, which may hold a password.
-			return []finding{found("network", wrong, "the proxy variables (%s) cannot be understood", cmp.Or(setOf(proxyVariables...), "HTTPS_PROXY")).
-				fix("set HTTPS_PROXY to an address of the form http://proxy.example:8080")}
-		}
-		if proxy != nil {
+		if err == nil && proxy != nil {
 			through[proxy.Host] = append(through[proxy.Host], addr)
 		}
 	}
@@ -62,6 +64,19 @@ func checkProxy(_ context.Context, p *patient) []finding {
 	}
 	slices.SortFunc(all, func(a, b finding) int { return strings.Compare(a.Text, b.Text) })
 	return all
+}
+
+// isProxy reports whether net/http makes an address of the value of a variable, or nothing of an empty
+// one. It ignores others.
+func isProxy(value string) bool {
+	if value == "" {
+		return true
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		u, err = url.Parse("http://" + value)
+	}
+	return err == nil && u.Host != ""
 }
 
 // addresses are those of the login and of the Pub/Sub API, as far as they are known.
@@ -92,7 +107,7 @@ func checkLoginHost(ctx context.Context, p *patient) []finding {
 	u := p.host.url
 	switch {
 	case p.broken:
-		return []finding{found("network", untried, "the way to the login: the proxy variables come first")}
+		return []finding{found("network", untried, "the way to the login: the variables of the proxy come first")}
 	case u == nil:
 		return nil // the Salesforce CLI knows where it logs in
 	}
@@ -115,7 +130,7 @@ func checkLoginHost(ctx context.Context, p *patient) []finding {
 
 // unusual is about a trusted certificate that Salesforce does not have.
 func unusual(r route, host string) finding {
-	return found("network", warning, "%s, which is no public authority: a proxy opens the TLS of %s and reads along, tokens too", r, host).
+	return found("network", warning, "%s, which is no public authority: probably a proxy opens the TLS of %s, and can read along, tokens too", r, host).
 		fix("nothing, if that is meant; else have %s exempted, as proxies that open TLS often stop gRPC and long requests", host)
 }
 
@@ -246,7 +261,7 @@ func checkClock(_ context.Context, p *patient) []finding {
 // checkPubSub looks for the way to the Pub/Sub API, on both of its ports.
 func checkPubSub(ctx context.Context, p *patient) []finding {
 	if p.broken {
-		return []finding{found("network", untried, "the way to the Pub/Sub API: the proxy variables come first")}
+		return []finding{found("network", untried, "the way to the Pub/Sub API: the variables of the proxy come first")}
 	}
 	target, security := p.account.pubsub()
 	host, port, err := net.SplitHostPort(target)
@@ -332,7 +347,7 @@ func (p *patient) checkGRPC(ctx context.Context, target string) []finding {
 	case st.Code() == codes.DeadlineExceeded:
 		return []finding{found("network", wrong, "gRPC does not get through to %s: the connection stands, and nothing answers", target).fix(bypass)}
 	}
-	return []finding{found("network", wrong, "gRPC does not get through to %s: %s", target, st.Message()).fix(bypass)}
+	return []finding{found("network", wrong, "gRPC does not get through to %s: %s", target, saidBy(err)).fix(bypass)}
 }
 
 // everyChange is a channel that all orgs have.

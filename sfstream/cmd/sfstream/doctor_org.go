@@ -280,7 +280,8 @@ func (p *patient) restFailed(area, what string, err error) finding {
 	switch {
 	case !ok:
 		p.org.noREST = "the org does not answer by REST"
-		return found(area, wrong, "%s: %v", what, bareError(err)).fix("check the way to %s, as a proxy may stop it", p.creds.InstanceURL)
+		said, _ := explain(err)
+		return found(area, wrong, "%s: %s", what, said).fix("check the way to %s, as a proxy may stop it", p.creds.InstanceURL)
 	case e.Reason == requestLimit:
 		p.org.noREST, p.org.exhausted = "the org has no API requests left", true
 		return found("quota", wrong, "the org's API requests of the last 24 hours are used up: REST refuses with %s", requestLimit).

@@ -151,6 +151,7 @@ func TestDoctorBehindAProxy(t *testing.T) {
 		proxy   *connectProxy
 		trusted bool   // this computer trusts corp
 		user    string // in HTTPS_PROXY
+		broken  string // behind the address in HTTPS_PROXY
 		status  int
 		want    []string
 		lacks   []string
@@ -161,6 +162,8 @@ func TestDoctorBehindAProxy(t *testing.T) {
 			lacks: []string{"wrong", "warning"}},
 		{name: "that wants a login", proxy: &connectProxy{login: "Basic dXNlcjpwcm94eXBhc3N3b3Jk"}, user: "user:proxypasswordx@", status: 1,
 			want: []string{"wrong      network: the proxy 127.0.0.1:", "wants a login (407 Proxy Authentication Required)", "into HTTPS_PROXY"}},
+		{name: "that cannot be understood", proxy: &connectProxy{}, user: "user:proxypassword@", broken: "%zz", status: 1,
+			want: []string{"wrong      network: HTTPS_PROXY is not the address of a proxy", "not tried  login: there is no way to the login"}},
 		{name: "that stops gRPC by its host", proxy: &connectProxy{refuse: pubsub}, status: 1,
 			want: []string{"wrong      network: the Pub/Sub API: the proxy 127.0.0.1:", "refuses a connection to pubsub.sfstreamtest.example:443 (403 Forbidden)",
 				"let the proxy allow CONNECT to pubsub.sfstreamtest.example:443", "not tried  /event/Order__e", "ok         login: logged in"}},
@@ -181,7 +184,7 @@ func TestDoctorBehindAProxy(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := program(t, []string{
-				"SSL_CERT_FILE=" + roots, "SSL_CERT_DIR=" + t.TempDir(), "HTTPS_PROXY=http://" + test.user + test.proxy.start(t), "NO_PROXY=", "https_proxy=", "no_proxy=",
+				"SSL_CERT_FILE=" + roots, "SSL_CERT_DIR=" + t.TempDir(), "HTTPS_PROXY=http://" + test.user + test.proxy.start(t) + test.broken, "NO_PROXY=", "https_proxy=", "no_proxy=",
 				"SALESFORCE_LOGIN_URL=https://" + login, "SALESFORCE_PUBSUB_ENDPOINT=" + pubsub + ":443",
 				"SALESFORCE_CONSUMER_KEY=" + org.Account().ConsumerKey, "SALESFORCE_CONSUMER_SECRET=" + org.Account().ConsumerSecret,
 			}, "doctor", "/event/Order__e")

@@ -177,20 +177,46 @@ func TestDoctorOfAHealthyOrg(t *testing.T) {
 		if e.err != nil || e.untried() != nil {
 			t.Errorf("not tried: %v; error %v\n%s", e.untried(), e.err, e.text)
 		}
-		t.Log(e.text, e.stderr)
 	})
+}
+
+// ailment is a set-up that is broken in one way, and its diagnosis: the findings that are neither fine
+// nor untried, and the areas of those that are untried.
+type ailment struct {
+	name    string
+	options []sfstreamtest.Option
+	ill     func(t *testing.T, org *sfstreamtest.Server, w *world, account map[string]string)
+	args    []string // default: a channel of each API
+	want    []symptom
+	untried []string
+}
+
+func (a ailment) diagnose(t *testing.T) {
+	org := newPatientOrg(t, a.options...)
+	w, account := worldOf(org), accountOf(org)
+	if a.ill != nil {
+		a.ill(t, org, &w, account)
+	}
+	setEnv(t, account)
+	args := a.args
+	if args == nil {
+		args = []string{"/event/Order__e", "/topic/Accts"}
+	}
+	e := examine(t, w, args...)
+	e.expect(t, a.want)
+	if got := e.untried(); !slices.Equal(got, a.untried) {
+		t.Errorf("not tried: %q, want %q in\n%s", got, a.untried, e.text)
+	}
+	for _, name := range secretVariables {
+		if secret := account[name]; secret != "" && strings.Contains(e.text+e.stderr, secret) {
+			t.Errorf("it tells %s", name)
+		}
+	}
 }
 
 // A set-up that is broken in one way has the one diagnosis, and nothing else is called wrong.
 func TestDoctorsDiagnoses(t *testing.T) {
-	for _, test := range []struct {
-		name    string
-		options []sfstreamtest.Option
-		ill     func(t *testing.T, org *sfstreamtest.Server, w *world, account map[string]string)
-		args    []string
-		want    []symptom
-		untried []string
-	}{{
+	for _, test := range []ailment{{
 		name: "wrong host: no such name",
 		ill: func(_ *testing.T, _ *sfstreamtest.Server, w *world, account map[string]string) {
 			account["LOGIN_URL"] = "https://acmee.my.salesforce.com"
@@ -285,31 +311,7 @@ func TestDoctorsDiagnoses(t *testing.T) {
 		want:    []symptom{{wrong, "login", "the access token is a JWT", "switch JWT-based access tokens off"}},
 		untried: []string{"/event/Order__e", "/topic/Accts"},
 	}} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				org := newPatientOrg(t, test.options...)
-				w, account := worldOf(org), accountOf(org)
-				if test.ill != nil {
-					test.ill(t, org, &w, account)
-				}
-				setEnv(t, account)
-				args := test.args
-				if args == nil {
-					args = []string{"/event/Order__e", "/topic/Accts"}
-				}
-				e := examine(t, w, args...)
-				e.expect(t, test.want)
-				if got := e.untried(); !slices.Equal(got, test.untried) {
-					t.Errorf("not tried: %q, want %q in\n%s", got, test.untried, e.text)
-				}
-				for _, name := range secretVariables {
-					if secret := account[name]; secret != "" && strings.Contains(e.text+e.stderr, secret) {
-						t.Errorf("it tells %s", name)
-					}
-				}
-				t.Log(e.text)
-			})
-		})
+		t.Run(test.name, func(t *testing.T) { synctest.Test(t, test.diagnose) })
 	}
 }
 
@@ -332,13 +334,13 @@ func TestDoctorsCuresOfLogins(t *testing.T) {
 		}, "", "authentication failure", "SALESFORCE_SECURITY_TOKEN is wrong"},
 		{"SOAP switched off", []sfstreamtest.Option{sfstreamtest.WithoutLoginFlow(sfstreamtest.SOAPFlow)}, func(org *sfstreamtest.Server) variables {
 			return variables{"CONSUMER_KEY": "", "LOGIN_FLOW": "soap", "USERNAME": org.Account().Username, "PASSWORD": org.Account().Password}
-		}, "", "INVALID_OPERATION", "does not allow SOAP logins"},
+		}, "", "INVALID_OPERATION", "does not allow SOAP login"},
 		{"a dead refresh token", nil, func(*sfstreamtest.Server) variables { return variables{"REFRESH_TOKEN": "5Aepdead"} }, "", "expired access/refresh token", "sfstream login"},
 		{"a locked user", nil, withSecret, "invalid_grant/user is locked", "user is locked", "unlock the user"},
 		{"a blocked app", nil, withSecret, "OAUTH_APP_BLOCKED/this app is blocked by admin", "blocked", "Connected Apps OAuth Usage"},
-		{"too many logins", nil, withSecret, "rate_limit_exceeded", "login rate exceeded", "too many logins"},
+		{"too many logins", nil, withSecret, "rate_limit_exceeded", "login rate exceeded", "log in less often"},
 		{"maintenance", nil, withSecret, "html", "sent a page", "Salesforce may be in trouble"},
-		{"what nobody knows", nil, withSecret, "mystery/of the year", "mystery: of the year", "Login History"},
+		{"what nobody knows", nil, withSecret, "mystery/of the year", "mystery: of the year", "login history in Setup"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
