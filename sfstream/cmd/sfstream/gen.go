@@ -38,7 +38,7 @@ func (f *genFlags) register(flags *flag.FlagSet) {
 	f.account.register(flags)
 }
 
-func (f *genFlags) run(ctx context.Context, channels []string, stdout, _ io.Writer) error {
+func (f *genFlags) run(ctx context.Context, channels []string, stdout, stderr io.Writer) error {
 	for _, channel := range channels {
 		if !schemaChannel.MatchString(channel) {
 			return usageError{fmt.Sprintf("sfstream gen: channel %q has no schema: want /event/Name__e or /data/NameChangeEvent", channel)}
@@ -55,7 +55,9 @@ func (f *genFlags) run(ctx context.Context, channels []string, stdout, _ io.Writ
 		return err
 	}
 	slices.Sort(channels)
+	stop := newConsole(stdout, stderr).patience("read the schemas, with a login at "+account.loginURL, nil)
 	schemas, err := fetchSchemas(ctx, account, slices.Compact(channels))
+	stop()
 	if ctx.Err() != nil {
 		return errors.New("interrupted: nothing is written")
 	}

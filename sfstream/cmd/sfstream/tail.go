@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type tailFlags struct {
 	fallback string
 	count    int
 	storeAck string
+	health   string
 	output   string
 	filter   filter
 	cometd   bool
@@ -67,6 +69,7 @@ func (f *tailFlags) register(flags *flag.FlagSet) {
 	flags.Var(&f.filter.types, "type", "print changes of this `type` only: CREATE, UPDATE, DELETE, UNDELETE, GAP_UPDATE …")
 	flags.Var(&f.filter.fields, "field", "print changes of this `field` only: updates that change it, and new records that have it")
 	flags.BoolVar(&f.cometd, "cometd", false, "use the Streaming API for /event and /data too")
+	flags.Var(filled(&f.health), "health", "answer the probes /livez and /readyz at this `address`, as :8080")
 	flags.BoolVar(&f.verbose, "v", false, "log at debug level")
 	f.account.register(flags)
 }
@@ -78,6 +81,9 @@ func (f *tailFlags) check() error {
 	}
 	if f.count < 0 {
 		return mistake("-count is negative")
+	}
+	if _, _, err := net.SplitHostPort(f.health); err != nil && f.health != "" {
+		return mistake("-health %q is no address: want host:port, or :8080 for all of this computer", f.health)
 	}
 	if err := nameChannels(f.channels); err != nil {
 		return mistake("%s", sentence(err))
@@ -174,6 +180,13 @@ func (f *tailFlags) run(ctx context.Context, channels []string, stdout, stderr i
 		return err
 	}
 	defer func() { err = joined(err, client.Close()) }()
+	if f.health != "" {
+		stop, err := serveHealth(f.health, client)
+		if err != nil {
+			return err
+		}
+		defer func() { err = joined(err, stop()) }()
+	}
 	if told := f.start.told(); told != "" {
 		console.note(fmt.Sprintf("sfstream: -from %s is %s", f.from, told))
 	}

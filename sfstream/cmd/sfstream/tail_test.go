@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -272,6 +273,7 @@ func TestMistakesAreFoundBeforeALogin(t *testing.T) {
 		{"-from 12907478 /event/Order__e /event/Other__e", "one channel"},
 		{"-from '' /event/Order__e", "-from"},
 		{"-replay '' /event/Order__e", "-replay"},
+		{"-health 8080 /event/Order__e", "-health"},
 		{"-fallback oldest /event/Order__e", "-fallback"},
 		{"-o xml /event/Order__e", "-o"},
 		{"-store-ack never /event/Order__e", "-store-ack"},
@@ -340,6 +342,41 @@ func TestAPipeMayEnd(t *testing.T) {
 	}
 	if got := o.tailed(t, "-replay", file, "-count", "2", "/event/Order__e"); got != "6 7" {
 		t.Errorf("after 1 to 5 came %s", got)
+	}
+}
+
+func TestTailAnswersProbes(t *testing.T) {
+	o := startOrg(t)
+	o.define(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	cmd := program(t, o.env(), "tail", "-health", address, "-from", "all", "/event/Order__e")
+	out, err := cmd.CombinedOutput()
+	if want := "sfstream: -health " + address + ": another program has this port; choose another one\n"; err == nil || string(out) != want {
+		t.Errorf("%v: %s, want %s", err, out, want)
+	}
+	listener.Close()
+	o.publish(t, 1, 1)
+	tail := startProgram(t, program(t, o.env(), "tail", "-health", address, "-from", "all", "/event/Order__e"))
+	tail.line(t)
+	for _, probe := range []string{"/livez", "/readyz"} {
+		resp, err := http.Get("http://" + address + probe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", probe, resp.Status)
+		}
+	}
+	if err := tail.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := tail.Wait(); err != nil {
+		t.Errorf("%v: %s", err, tail.stderr)
 	}
 }
 

@@ -143,6 +143,10 @@ func idRefused(e *sfstream.ReplayError) (what, next string) {
 }
 
 func answered(e *sfstream.ServerError) (what, next string) {
+	if e.API == "rest" { // the error alone knows of which request it tells
+		what = strings.TrimSuffix(strings.TrimPrefix(e.Error(), "sfstream: "), ": "+e.Remedy())
+		return what, cmp.Or(inWords.Replace(e.Remedy()), "try again later")
+	}
 	where := e.Channel
 	if where == "" {
 		where = map[string]string{"pubsub": "Pub/Sub API", "cometd": "Streaming API"}[e.API]
