@@ -35,14 +35,15 @@ does what its -fallback says. Salesforce keeps events for 72 hours, those of
 /topic and /u for 24. The time left counts from when the channel was last known
 to be complete, which can be later than its last event.
 
-A replay id is written in hexadecimal digits, beginning with 00, as those of the
-Pub/Sub API are; or as a number, as those of the Streaming API are. -import
+-set takes a replay id as "tail -from" does: a number, hex or base64. -import
 takes what -export and -json print, as lines or as an array; and an object with
 an id for each channel, or with a date and the id, as aiosfstream keeps them:
 
   {"/topic/Accounts": 1234, "/u/News": ["2026-11-27T20:00:00.000Z", 12]}
 
-It replaces the markers of those channels and keeps the others. -set and
+There a JSON number is an id of the Streaming API, unless -api pubsub says that
+those of /event and /data are not, and text is as for -set. -import replaces
+the markers of those channels and keeps the others. -set and
 -import save all or, if anything is wrong, nothing. They make the file where
 there is none. -org wants an id: "sfstream doctor" tells it, and so does Setup,
 Company Information, in Salesforce.
@@ -57,10 +58,11 @@ type markersFlags struct {
 	org, api     string
 }
 
-// setting is what -set says.
+// setting is what -set says: the key is without the org, and without the API until check.
 type setting struct {
-	key replaystore.Key // without the org
-	id  []byte
+	key  replaystore.Key
+	text string
+	id   []byte // since check
 }
 
 func (f *markersFlags) register(flags *flag.FlagSet) {
@@ -73,7 +75,7 @@ func (f *markersFlags) register(flags *flag.FlagSet) {
 		f.org, err = orgID(id)
 		return err
 	})
-	flags.Var(choiceOf(&f.api, "", apiPubSub, apiStreaming), "api", "only markers of this API, the Pub/Sub API or the Streaming API; for -set on /event and /data the API over which the channel is followed")
+	flags.Var(choiceOf(&f.api, "", apiPubSub, apiStreaming), "api", "only markers of this API, the Pub/Sub API or the Streaming API; for -set and -import the API over which /event and /data are followed")
 }
 
 // The names of the APIs in markers.
@@ -97,24 +99,20 @@ func once(value *string) func(string) error {
 }
 
 func (f *markersFlags) addSetting(text string) error {
-	i := strings.LastIndex(text, "=") // a channel with a filter has others
+	i := strings.Index(text, "=")
+	if filter := strings.Index(text, "?"); filter >= 0 && filter < i {
+		i = strings.LastIndex(text, "=") // it is behind the filter, and the id is a number
+	}
 	if i < 0 {
 		return errors.New("want CHANNEL=ID")
 	}
-	id, api, err := readID(text[i+1:])
-	if err != nil {
-		return err
-	}
-	key := replaystore.Key{API: api, Channel: text[:i]}.Canonical()
-	if err := checkChannel(key); err != nil {
-		return err
-	}
+	key := replaystore.Key{Channel: text[:i]}.Canonical()
 	for _, other := range f.set {
 		if other.key.Channel == key.Channel {
 			return fmt.Errorf("%s is there twice", key.Channel)
 		}
 	}
-	f.set = append(f.set, setting{key, id})
+	f.set = append(f.set, setting{key: key, text: text[i+1:]})
 	return nil
 }
 
@@ -125,16 +123,18 @@ func (f *markersFlags) check() error {
 			given++
 		}
 	}
-	switch {
-	case given > 1:
+	if given > 1 {
 		return usageError{"sfstream markers: -json, -export, -import, -set and -delete exclude each other: give one"}
-	case f.file != "" && f.api != "":
-		return usageError{"sfstream markers: -api has no meaning with -import"}
 	}
-	for _, s := range f.set {
-		if want := cmp.Or(f.api, usualAPI(s.key.Channel)); want != s.key.API {
-			return usageError{fmt.Sprintf("sfstream markers: -set: %s is a replay id of the %s, but %s is followed over the %s; say -api %s if it is not",
-				idText(s.key.API, s.id), apiName(s.key.API), s.key.Channel, apiName(want), s.key.API)}
+	for i := range f.set {
+		s := &f.set[i]
+		s.key.API = cmp.Or(f.api, usualAPI(s.key.Channel))
+		err := checkChannel(s.key)
+		if err == nil {
+			s.id, err = readID(s.text, s.key.API)
+		}
+		if err != nil {
+			return usageError{fmt.Sprintf("sfstream markers: -set %s=%s: %v", s.key.Channel, s.text, err)}
 		}
 	}
 	return nil
@@ -323,7 +323,7 @@ func checkChannel(key replaystore.Key) error {
 		return fmt.Errorf("%q is no channel: want /event/Name__e, /data/NameChangeEvent, /topic/Name or /u/Name", key.Channel)
 	}
 	if key.API == apiPubSub && usualAPI(key.Channel) == apiStreaming {
-		return fmt.Errorf("%s is a channel of the Streaming API, whose replay ids are numbers", key.Channel)
+		return fmt.Errorf("%s is a channel of the Streaming API, and not of the Pub/Sub API", key.Channel)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -86,17 +87,13 @@ func idBytes(api string, text replayText) ([]byte, error) {
 	return id, nil
 }
 
-// readID reads a replay id of either API as people write it. Those of the Pub/Sub API begin with
-// a zero byte, and the numbers of the Streaming API with another digit, so that neither is taken
-// for the other.
-func readID(text string) (id []byte, api string, err error) {
-	if wholeNumber.MatchString(text) && text != "0" {
-		return []byte(text), apiStreaming, nil
+// readID reads a replay id of an API as people write it.
+func readID(text, api string) ([]byte, error) {
+	id, _, err := parseID(text, api == apiStreaming)
+	if err == nil && id == nil {
+		err = fmt.Errorf("%q is no replay id of the %s", text, apiName(api))
 	}
-	if id, err := hex.DecodeString(text); err == nil && len(id) > 1 && id[0] == 0 {
-		return id, apiPubSub, nil
-	}
-	return nil, "", fmt.Errorf("%q is no replay id: want a number above 0, or hexadecimal digits that begin with 00", text)
+	return id, err
 }
 
 func lineOf(key replaystore.Key, marker replaystore.Marker) markerLine {
@@ -159,7 +156,7 @@ func (f *markersFlags) readFile() (map[replaystore.Key]replaystore.Marker, error
 	if err != nil {
 		return nil, fmt.Errorf("-import: %w", err)
 	}
-	markers, err := readMarkers(data, f.org)
+	markers, err := readMarkers(data, f.org, f.api)
 	switch {
 	case errors.Is(err, errNoOrg):
 		return nil, usageError{fmt.Sprintf("sfstream markers: -import: %s does not tell the org of its markers: give its id with -org", name)}
@@ -174,15 +171,15 @@ func (f *markersFlags) readFile() (map[replaystore.Key]replaystore.Marker, error
 var errNoOrg = errors.New("no org")
 
 // readMarkers reads JSON in any of the forms that the help of markers tells. Markers without an org
-// are of the given one.
-func readMarkers(data []byte, org string) (map[replaystore.Key]replaystore.Marker, error) {
+// are of the given one, ids of /event and /data without an API of the given one.
+func readMarkers(data []byte, org, api string) (map[replaystore.Key]replaystore.Marker, error) {
 	values, err := split(data)
 	if err != nil {
 		return nil, err
 	}
 	markers := make(map[replaystore.Key]replaystore.Marker)
 	for i, value := range values {
-		lines, err := linesOf(value)
+		lines, err := linesOf(value, api)
 		for _, line := range lines {
 			if err != nil {
 				break
@@ -238,7 +235,7 @@ func split(data []byte) (values []json.RawMessage, err error) {
 }
 
 // linesOf returns the markers in an object: itself, or those of its channels in the simple form.
-func linesOf(object json.RawMessage) (lines []markerLine, err error) {
+func linesOf(object json.RawMessage, api string) (lines []markerLine, err error) {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
 		return nil, fmt.Errorf("%.40s is no object with a marker", object)
@@ -256,7 +253,7 @@ func linesOf(object json.RawMessage) (lines []markerLine, err error) {
 		if err := dec.Decode(&value); err != nil {
 			return nil, err
 		}
-		line, err := simpleLine(channel, value)
+		line, err := simpleLine(channel, value, api)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", channel, err)
 		}
@@ -276,7 +273,7 @@ func lineIn(object json.RawMessage) ([]markerLine, error) {
 }
 
 // simpleLine reads the id of a channel, or its date and id as aiosfstream keeps them.
-func simpleLine(channel string, value json.RawMessage) (line markerLine, err error) {
+func simpleLine(channel string, value json.RawMessage, api string) (line markerLine, err error) {
 	line.Channel = channel
 	var pair []json.RawMessage
 	if json.Unmarshal(value, &pair) == nil && len(pair) == 2 {
@@ -289,7 +286,11 @@ func simpleLine(channel string, value json.RawMessage) (line markerLine, err err
 	if err := text.UnmarshalJSON(value); err != nil {
 		return line, err
 	}
-	_, line.API, err = readID(string(text))
-	line.ReplayID = text
+	line.API = cmp.Or(api, usualAPI(channel))
+	if usualAPI(channel) == apiStreaming || api == "" && wholeNumber.Match(value) {
+		line.API = apiStreaming
+	}
+	id, err := readID(string(text), line.API)
+	line.ReplayID = replayText(idText(line.API, id))
 	return line, err
 }

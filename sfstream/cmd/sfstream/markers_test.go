@@ -143,27 +143,32 @@ func TestMarkersGoFromFileToFile(t *testing.T) {
 func TestMarkersThatPeopleWrite(t *testing.T) {
 	date := time.Date(2026, 11, 27, 20, 0, 0, 5e6, time.UTC)
 	for _, test := range []struct {
-		text string
-		want map[replaystore.Key]replaystore.Marker
+		text, api string
+		want      map[replaystore.Key]replaystore.Marker
 	}{
-		{`{"/topic/A": 12, "/event/Order__e": 0012}`, nil},
-		{`{"/topic/A": 12345678901234567890123, "/event/Order__e": "00000000000012D60000", "/event/Other__e": "12"}`, map[replaystore.Key]replaystore.Marker{
-			key(apiStreaming, "/topic/A"):        {ReplayID: []byte("12345678901234567890123")},
+		{`{"/topic/A": 12, "/event/Order__e": 0012}`, "", nil},
+		{`{"/topic/A": 1234567890123456789, "/event/Order__e": "00000000000012D60000", "/event/Other__e": 12}`, "", map[replaystore.Key]replaystore.Marker{
+			key(apiStreaming, "/topic/A"):        {ReplayID: []byte("1234567890123456789")},
 			key(apiPubSub, "/event/Order__e"):    {ReplayID: []byte{0, 0, 0, 0, 0, 0, 0x12, 0xd6, 0, 0}},
 			key(apiStreaming, "/event/Other__e"): {ReplayID: []byte("12")},
 		}},
-		{`{"/topic/A?Name='x=y'": ["2026-11-27T20:00:00.005Z", 12]}`, map[replaystore.Key]replaystore.Marker{
+		{`{"/topic/A": 12, "/event/Order__e": 4822, "/data/ChangeEvents": "AAAAAAAAEtYAAA=="}`, apiPubSub, map[replaystore.Key]replaystore.Marker{
+			key(apiStreaming, "/topic/A"):        {ReplayID: []byte("12")},
+			key(apiPubSub, "/event/Order__e"):    {ReplayID: []byte{0, 0, 0, 0, 0, 0, 0x12, 0xd6, 0, 0}},
+			key(apiPubSub, "/data/ChangeEvents"): {ReplayID: []byte{0, 0, 0, 0, 0, 0, 0x12, 0xd6, 0, 0}},
+		}},
+		{`{"/topic/A?Name='x=y'": ["2026-11-27T20:00:00.005Z", 12]}`, "", map[replaystore.Key]replaystore.Marker{
 			key(apiStreaming, "/topic/A"): {ReplayID: []byte("12"), Date: date},
 		}},
-		{`[{"/topic/A": 12}, {"channel": "/u/B", "api": "cometd", "replay_id": 13}]`, map[replaystore.Key]replaystore.Marker{
+		{`[{"/topic/A": 12}, {"channel": "/u/B", "api": "cometd", "replay_id": 13}]`, "", map[replaystore.Key]replaystore.Marker{
 			key(apiStreaming, "/topic/A"): {ReplayID: []byte("12")},
 			key(apiStreaming, "/u/B"):     {ReplayID: []byte("13")},
 		}},
-		{`{"channel": "/u/B", "api": "cometd", "org": "00D000000000062", "live": "2026-11-27T21:00:00.005+01:00"}`, map[replaystore.Key]replaystore.Marker{
+		{`{"channel": "/u/B", "api": "cometd", "org": "00D000000000062", "live": "2026-11-27T21:00:00.005+01:00"}`, "", map[replaystore.Key]replaystore.Marker{
 			key(apiStreaming, "/u/B"): {Live: date},
 		}},
 	} {
-		got, err := readMarkers([]byte(test.text), markersOrg)
+		got, err := readMarkers([]byte(test.text), markersOrg, test.api)
 		if !maps.EqualFunc(got, test.want, sameMarker) || (err == nil) != (test.want != nil) {
 			t.Errorf("%s: got %+v, %v", test.text, got, err)
 		}
@@ -195,7 +200,7 @@ func TestMarkersThatAreWrong(t *testing.T) {
 		{good + `{"/topic/B": 1, "/topic/B?x": 2}`, "-org"},
 		{good + `17`, "no object"},
 		{good + `{"/topic/B": -1}`, "-1 is no replay id"},
-		{good + `{"/topic/B": "0000000000001234"}`, "of the Streaming API"},
+		{good + `{"/topic/B": "0000000000001234"}`, "the Streaming API has numbers"},
 		{good + `{"/topic/B": "abc"}`, "no replay id"},
 		{good + `{"/topic/B": null}`, "no replay id"},
 		{good + `{"/topic/B": ["yesterday", 1]}`, "no time"},
@@ -261,7 +266,6 @@ func TestMarkersMistakesAndFailures(t *testing.T) {
 		{2, "unexpected argument", []string{path, text}},
 		{2, "exclude each other", []string{path, "-json", "-delete", "/topic/A"}},
 		{2, "exclude each other", []string{path, "-set", set, "-export"}},
-		{2, "no meaning", []string{path, "-import", text, "-api", "pubsub"}},
 		{2, "it is empty", []string{path, "-import", ""}},
 		{2, "it is there twice", []string{path, "-delete", "/topic/A", "-delete", "/topic/B"}},
 		{2, "is there twice", []string{path, "-set", set, "-set", "/event/Order__e?x=0001"}},
@@ -269,7 +273,9 @@ func TestMarkersMistakesAndFailures(t *testing.T) {
 		{2, "no replay id", []string{path, "-set", "/event/Order__e=-1"}},
 		{2, "no replay id", []string{path, "-set", "/event/Order__e=00a"}},
 		{2, "no channel", []string{path, "-set", "Order__e=0001"}},
-		{2, "say -api cometd", []string{path, "-set", "/event/Order__e=1234"}},
+		{2, "has numbers for replay ids", []string{path, "-set", set, "-api", "cometd"}},
+		{2, "has numbers for replay ids", []string{path, "-set", "/topic/A=0000000000001234"}},
+		{2, "not of the Pub/Sub API", []string{path, "-api", "pubsub", "-set", "/topic/A=1234"}},
 		{2, "id of an org", []string{path, "-org", "acme"}},
 		{2, "do not fit", []string{path, "-org", "00D000000000062EAB"}},
 		{2, "several orgs", []string{path, "-set", set}},
@@ -311,7 +317,8 @@ func TestMarkersSetAndDelete(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new.db")
 	for _, args := range [][]string{
 		{path, "-org", "00D000000000062", "-set", "/event/Order__e=0000000000001234", "-set", "/topic/A?Name='x=y'=12"},
-		{"-set=/event/Order__e=0000000000001235", path}, // of the org in the file
+		{"-set=/event/Order__e=AAAAAAAAEtYAAA==", path}, // of the org in the file
+		{"-set=/event/Order__e=4661", path},
 		{path, "-api", "cometd", "-set", "/event/Order__e=13"},
 		{path, "-delete", "/topic/A?Name='z'"},
 	} {
@@ -319,12 +326,12 @@ func TestMarkersSetAndDelete(t *testing.T) {
 		if status != 0 || stdout != "" {
 			t.Fatalf("%v: exit status %d; stdout %q; stderr %s", args, status, stdout, stderr)
 		}
-		if strings.Contains(args[0], "1235") && !strings.Contains(stderr, "goes on after 0000000000001235, no longer after 0000000000001234") {
+		if strings.Contains(args[0], "4661") && !strings.Contains(stderr, "goes on after 00000000000012350000, no longer after 00000000000012d60000") {
 			t.Errorf("it does not say what was there: %s", stderr)
 		}
 	}
 	want := map[replaystore.Key]replaystore.Marker{
-		key(apiPubSub, "/event/Order__e"):    {ReplayID: []byte{0, 0, 0, 0, 0, 0, 0x12, 0x35}},
+		key(apiPubSub, "/event/Order__e"):    {ReplayID: []byte{0, 0, 0, 0, 0, 0, 0x12, 0x35, 0, 0}},
 		key(apiStreaming, "/event/Order__e"): {ReplayID: []byte("13")},
 	}
 	if got := markersIn(t, path); !maps.EqualFunc(got, want, sameMarker) {
@@ -386,7 +393,7 @@ func FuzzMarkerLines(f *testing.F) {
 	f.Add([]byte(`{"/topic/A": ["2026-11-27T20:00:00Z", 12]}`), true, "/event/A__e")
 	f.Add([]byte(`[{"channel": "/u/A", "api": "cometd", "replay_id": 1}]`), true, "/data/ChangeEvents")
 	f.Fuzz(func(t *testing.T, data []byte, pubsub bool, channel string) {
-		if markers, err := readMarkers(data, markersOrg); err == nil {
+		if markers, err := readMarkers(data, markersOrg, ""); err == nil {
 			roundTrip(t, markers)
 		}
 		k := key(apiStreaming, channel).Canonical()
@@ -406,7 +413,7 @@ func roundTrip(t *testing.T, want map[replaystore.Key]replaystore.Marker) {
 	if err := printMarkers(&text, maps.All(want), new(time.Now())); err != nil {
 		return // a year that JSON has no form for
 	}
-	got, err := readMarkers(text.Bytes(), "")
+	got, err := readMarkers(text.Bytes(), "", "")
 	if err != nil || !maps.EqualFunc(got, want, sameMarker) {
 		t.Errorf("%s is read as %+v, want %+v (%v)", &text, got, want, err)
 	}
