@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // command is a row of the table of commands.
@@ -53,7 +55,7 @@ func (c command) run(ctx context.Context, args []string, stdout, stderr io.Write
 		_, err := io.WriteString(stdout, c.help())
 		return err
 	case err != nil:
-		return usageError{fmt.Sprintf(`sfstream %s: %s; "sfstream help %s" tells the flags`, c.name, err, c.name)}
+		return usageError{fmt.Sprintf(`sfstream %s: %s; "sfstream help %s" tells the flags`, c.name, inPlainWords(flags, err), c.name)}
 	}
 	if err := c.count(args); err != nil {
 		return usageError{fmt.Sprintf(`sfstream %s: %s; usage: %s`, c.name, err, c.usage())}
@@ -125,6 +127,31 @@ func parse(flags *flag.FlagSet, args []string) (others []string, err error) {
 		}
 	}
 	return others, flags.Parse(given)
+}
+
+var unreadableValue = regexp.MustCompile(` for (?:flag )?-(\S+): (?:parse error|value out of range)$`)
+
+// inPlainWords returns the error of flags.Parse, with what is wanted in place of "parse error".
+func inPlainWords(flags *flag.FlagSet, err error) string {
+	text := err.Error()
+	m := unreadableValue.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	value, ok := flags.Lookup(m[1]).Value.(flag.Getter)
+	if !ok {
+		return text
+	}
+	want := "want a number"
+	switch value.Get().(type) {
+	case bool:
+		want = "want true or false"
+	case time.Duration:
+		want = "want a duration, as 90s, 5m or 1h30m"
+	case int, int64, uint, uint64:
+		want = "want a whole number"
+	}
+	return text[:strings.LastIndex(text, ": ")+2] + want
 }
 
 // takesNext reports whether the value of the flag in arg is the next argument.
