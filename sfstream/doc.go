@@ -77,6 +77,13 @@
 // Fields gives the whole payload as a map, Change the header of a change event. [Message.Decode]
 // says what goes where. An error names the field, as in BillingAddress.City.
 //
+// # REST
+//
+// [Client.Do] sends requests of the program's own to the org with the client's login, and
+// [Client.Query] reads records. [Client.Refetch] reads those of which a change event says too
+// little: a gap event, an overflow, or a diff that does not fit. [Record.Decode] puts them into the
+// structs that take events.
+//
 // # Errors
 //
 // The client retries with backoff what passes by itself (networks, server faults, expired tokens,

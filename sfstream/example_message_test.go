@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
 	"strings"
 	"time"
 
@@ -144,7 +145,10 @@ func followAccounts(changes ...sfstreamtest.Change) (*sfstreamtest.Server, *sfst
 		log.Fatal(err)
 	}
 	for _, c := range changes {
-		c.Object, c.RecordIDs = "Account", []string{"001000000000001AAA"}
+		c.Object = "Account"
+		if c.RecordIDs == nil {
+			c.RecordIDs = []string{"001000000000001AAA"}
+		}
 		if _, err := org.Change(c); err != nil {
 			log.Fatal(err)
 		}
@@ -179,9 +183,7 @@ func ExampleMessage_Change() {
 		switch {
 		case change.OriginClient() == "demo": // ours: it has set Sforce-Call-Options: client=demo
 			continue
-		case change.IsOverflow():
-			fmt.Println("read all of", change.EntityName)
-		case change.IsGap():
+		case change.IsGap(): // an overflow is one, too: see Client.Refetch
 			fmt.Println("read again", change.EntityName, change.RecordIDs)
 		default:
 			fmt.Println(change.Type, change.EntityName, change.RecordIDs)
@@ -254,4 +256,80 @@ func ExampleClient_Transactions() {
 	// EndNext true
 	// 1 DELETE
 	// EndQuiet false
+}
+
+// A gap event says which record changed, and not how: what is kept of it is read again.
+func ExampleClient_Refetch() {
+	org, client := followAccounts(sfstreamtest.Change{Type: "GAP_UPDATE", RecordIDs: []string{"001000000000001AAA", "001000000000002AAA"}})
+	defer org.Close()
+	defer client.Close()
+	org.SetRecord("Account", "001000000000001AAA", map[string]any{"Name": "Acme", "Phone": "+33 4 72"})
+	org.SetRecord("Account", "001000000000002AAA", map[string]any{"IsDeleted": true})
+
+	ctx := context.Background()
+	msg, err := client.Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	change, err := msg.Change()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for record, err := range client.Refetch(ctx, change) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if record.Deleted {
+			fmt.Println(record.Object, record.ID, "is gone")
+			continue
+		}
+		var account struct{ Name, Phone string }
+		if err := record.Decode(&account); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(record.Object, record.ID, "is", account.Name, account.Phone)
+	}
+	// Output:
+	// Account 001000000000001AAA is Acme +33 4 72
+	// Account 001000000000002AAA is gone
+}
+
+func ExampleClient_Query() {
+	org, client := followAccounts()
+	defer org.Close()
+	defer client.Close()
+	org.SetRecord("Account", "001000000000001AAA", map[string]any{"Name": "Acme"})
+
+	for record, err := range client.Query(context.Background(), "SELECT Id, Name FROM Account WHERE Name LIKE 'A%'") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fields, err := record.Fields()
+		fmt.Println(record.Object, record.ID, fields["Name"], err)
+	}
+	// Output:
+	// Account 001000000000001AAA Acme <nil>
+}
+
+// What Salesforce refuses is an error that says why.
+func ExampleClient_Do() {
+	org, client := followAccounts()
+	defer org.Close()
+	defer client.Close()
+
+	req, err := http.NewRequest(http.MethodGet, "sobjects/Account/001000000000009AAA", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if refused, ok := errors.AsType[*sfstream.ServerError](err); ok {
+		fmt.Println(refused.Code, refused.Reason)
+		return
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	// Output:
+	// NotFound NOT_FOUND
 }
