@@ -1,15 +1,20 @@
 package sfstreamtest_test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
@@ -392,6 +397,41 @@ func TestARequestOfTheControlAPIHasALimit(t *testing.T) {
 			t.Errorf("%d %v", status, reply)
 		}
 	}, sfstreamtest.WithControlAddr("127.0.0.1:0"))
+}
+
+// A client that has gone does not want the rest of what it asked for.
+func TestControlPublishesForClientsThatAreThere(t *testing.T) {
+	const count = 10_000
+	r := newRig(t, sfstreamtest.WithControlAddr("127.0.0.1:0"), sfstreamtest.WithLog(filepath.Join(t.TempDir(), "log")))
+	body := fmt.Sprintf(`{"channel":"%s","count":%d,"payload":{"City__c":"%s"}}`, orders, count, strings.Repeat("x", 6_500))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.ControlURL()+"/control/publish", strings.NewReader(body))
+	check(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	ended := make(chan error, 1)
+	go func() { // ends with ctx
+		resp, err := r.HTTPClient().Do(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		ended <- err
+	}()
+	for len(r.Retained(orders)) < 10 {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("the request was answered")
+	}
+	n := 0
+	for last := -1; n != last; n = len(r.Retained(orders)) {
+		last = n
+		time.Sleep(50 * time.Millisecond) // nothing tells when the org has noticed it
+	}
+	if n < 10 || n >= count {
+		t.Errorf("%d events were published", n)
+	}
 }
 
 // The faults of the network do not happen to the control API.
