@@ -72,7 +72,7 @@ func controlFaults() []controlFault {
 			}},
 		{"SeekBacklog", "channel n seconds!", "", "Lets subscribers that begin before the end of a channel wait until the org has sought through it.",
 			func(s *Server, f faultRequest) error { s.SeekBacklog(f.Channel, f.n(), f.duration()); return nil }},
-		{"CutGroups", "n", "", "Ends each response after n events of a group with one replay id; negative: at random; 0: the fault ends.",
+		{"CutGroups", "n", "", "Ends each response after n events of a group with one replay id; negative: at random; 0: no more. ClearFaults leaves it.",
 			func(s *Server, f faultRequest) error { s.CutGroups(f.n()); return nil }},
 		{"BreakGroups", "group! on", "", "Ends streams inside of groups.",
 			func(s *Server, f faultRequest) error {
