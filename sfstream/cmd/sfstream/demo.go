@@ -30,9 +30,9 @@ func newDemo(org *sfstreamtest.Server, seed *uint64) demo {
 	return demo{org, rand.New(rand.NewPCG(*seed, 0))}
 }
 
-// publish publishes until ctx ends.
-func (d demo) publish(ctx context.Context, rate float64) error {
-	err := errors.Join(
+// define makes the channels.
+func (d demo) define() error {
+	return errors.Join(
 		d.org.DefineObject("Account",
 			sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "Phone", Type: "Phone"},
 			sfstreamtest.Field{Name: "Industry", Type: "DynamicEnum"}, sfstreamtest.Field{Name: "AnnualRevenue", Type: "Currency"},
@@ -41,9 +41,10 @@ func (d demo) publish(ctx context.Context, rate float64) error {
 			sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "StageName", Type: "DynamicEnum"},
 			sfstreamtest.Field{Name: "Amount", Type: "Currency"}, sfstreamtest.Field{Name: "LastModifiedDate", Type: "DateTime"}),
 		d.org.DefineEvent("/event/Order__e", orderEvent))
-	if err != nil {
-		return err
-	}
+}
+
+// publish publishes until ctx ends.
+func (d demo) publish(ctx context.Context, rate float64) error {
 	ticker := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer ticker.Stop()
 	for {

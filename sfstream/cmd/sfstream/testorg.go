@@ -39,6 +39,7 @@ type testorgFlags struct {
 	url, pubsubURL, names string
 	tls                   bool
 	ca, key, keep         string
+	define                []string
 	demo, env             bool
 	rate                  float64
 	off                   string
@@ -48,9 +49,10 @@ type testorgFlags struct {
 }
 
 const testorgHelp = `Serves a simulated Salesforce org until it is interrupted. When it is ready, the
-first line on standard output tells how to connect, as JSON. Without -demo the
-org has no channels: requests to the control API define events, publish them,
-and make things go wrong. GET {control_url}/control/ tells all of them.
+first line on standard output tells how to connect, as JSON. Without -demo or
+-define the org has no channels: requests to the control API define events,
+publish them, and make things go wrong. GET {control_url}/control/ tells all of
+them.
 
 In a shell, -env makes other commands use the org:
 
@@ -84,6 +86,10 @@ func (f *testorgFlags) register(flags *flag.FlagSet) {
 		return nil
 	})
 	flags.BoolVar(&f.env, "env", false, "print, in place of the JSON, lines for a shell that export the variables of other commands")
+	flags.Func("define", "`file` of definitions to begin with, as the control API takes them: a JSON object or an array of objects; or a folder of *.json; the flag can be there several times", func(path string) error {
+		f.define = append(f.define, path)
+		return nil
+	})
 	flags.BoolVar(&f.demo, "demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order__e")
 	flags.Float64Var(&f.rate, "rate", 2, "publish `n` events per second with -demo")
 	flags.StringVar(&f.off, "off", "", "`flows` of login that the org has switched off, with commas between: password, soap, client-credentials, jwt-bearer")
@@ -99,7 +105,7 @@ func (f *testorgFlags) register(flags *flag.FlagSet) {
 func (f *testorgFlags) flagGroups() []flagGroup {
 	groups := []flagGroup{
 		{"Where it is", []string{"http", "pubsub", "control", "url", "pubsub-url", "names", "tls", "ca"}},
-		{"What it has, and tells", []string{"demo", "rate", "keep", "seed", "env"}},
+		{"What it has, and tells", []string{"define", "demo", "rate", "keep", "seed", "env"}},
 	}
 	for _, options := range orgOptions() {
 		group := flagGroup{title: options.title}
@@ -195,12 +201,20 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
+	definitions, err := readDefinitions(f.define)
+	if err != nil {
+		return fmt.Errorf("testorg: %w", err)
+	}
 	dir, err := os.MkdirTemp("", "sfstream-testorg-") // it has mode 0700, for the private key
 	if err != nil {
 		return err
 	}
 	defer func() { err = joined(err, os.RemoveAll(dir)) }()
-	keyFile := cmp.Or(f.key, filepath.Join(dir, "key.pem"))
+	// Who reads the first line may be in another folder.
+	keyFile, err := filepath.Abs(cmp.Or(f.key, filepath.Join(dir, "key.pem")))
+	if err != nil {
+		return err
+	}
 	public, err := appKey(keyFile)
 	if err != nil {
 		return err
@@ -223,12 +237,21 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 			return err
 		}
 	}
+	if err := define(org, definitions); err != nil {
+		return fmt.Errorf("testorg: %w", err)
+	}
+	demo := newDemo(org, f.seed)
+	if f.demo {
+		if err := demo.define(); err != nil {
+			return err
+		}
+	}
 	if err := f.tell(stdout, line); err != nil {
 		return err
 	}
 	fmt.Fprintln(stderr, "sfstream: serving a simulated org; Ctrl-C ends it")
 	if f.demo {
-		return newDemo(org, f.seed).publish(ctx, f.rate)
+		return demo.publish(ctx, f.rate)
 	}
 	<-ctx.Done()
 	return nil
@@ -241,7 +264,9 @@ func (f *testorgFlags) writeCA(org *sfstreamtest.Server, dir string) (path strin
 	if f.ca == "" {
 		return path, writeNew(path, org.CertPEM())
 	}
-	path = f.ca + ".crt"
+	if path, err = filepath.Abs(f.ca + ".crt"); err != nil {
+		return "", err
+	}
 	if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, org.CertPEM()) {
 		return path, nil
 	}
