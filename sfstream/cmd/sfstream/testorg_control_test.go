@@ -43,7 +43,7 @@ func (o *org) retained(t *testing.T) int {
 // A request that publishes much does not outlive the org.
 func TestTestorgEndsWhileItPublishes(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "org.log")
-	o := startOrg(t, "-log", log)
+	o := startOrg(t, "-keep", log)
 	o.control(t, "define", map[string]any{"channel": "/event/Text__e", "schema": map[string]any{
 		"type": "record", "name": "Text__e", "fields": []any{map[string]any{"name": "Text__c", "type": "string"}}}})
 	const count = 10_000
