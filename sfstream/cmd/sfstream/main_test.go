@@ -333,7 +333,7 @@ func TestMistakesAndFailures(t *testing.T) {
 func TestClosedOutputEndsTheProgram(t *testing.T) {
 	o := startOrg(t)
 	o.define(t)
-	o.publish(t, 1, 1)
+	o.publish(t, 1, 2)
 	file := filepath.Join(t.TempDir(), "replay.db")
 	for name, value := range env(o.env()) {
 		t.Setenv(name, value)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,11 +57,14 @@ func orgOfChanges(t *testing.T) *sfstreamtest.Server {
 	return org
 }
 
-// tailOut runs tail, in this process, and returns what it prints.
+// tailOut runs tail, in this process, and returns what it prints. One that would print too little, and
+// wait for more, is interrupted.
 func tailOut(t *testing.T, args ...string) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), append([]string{"tail"}, args...), &stdout, &stderr); status != 0 {
+	if status := run(ctx, append([]string{"tail"}, args...), &stdout, &stderr); status != 0 {
 		t.Fatalf("tail %q: exit status %d: %s", args, status, &stderr)
 	}
 	return stdout.String()
@@ -110,7 +114,7 @@ func TestTailFiltersChangeEvents(t *testing.T) {
 			count := len(strings.Fields(test.want))
 			args := strings.Fields(fmt.Sprintf("%s%s -from all -count %d /data/ChangeEvents", api, test.flags, count))
 			if got := kinds(t, tailOut(t, args...)); got != test.want {
-				t.Errorf("tail %v printed %s, want %s", args, got, test.want)
+				t.Fatalf("tail %v printed %s, want %s", args, got, test.want)
 			}
 		}
 	}
