@@ -78,7 +78,12 @@ func (a *Authorization) config(at oauth2.Endpoint) *oauth2.Config {
 }
 
 // savable finds out whether a login can be saved under a name, which may still be unknown.
-func savable(name string) error {
+func savable(name string) (err error) {
+	if name != "" {
+		if name, err = savedName(name); err != nil {
+			return err
+		}
+	}
 	dir, err := openSaved()
 	if err != nil {
 		return err
@@ -94,9 +99,6 @@ func savable(name string) error {
 	os.Remove(probe.Name())
 	if name == "" {
 		return nil
-	}
-	if name, err = savedName(name); err != nil {
-		return err
 	}
 	if _, err := dir.read(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -144,7 +146,7 @@ func (a *Authorization) Complete(ctx context.Context, callback url.Values) (*Sav
 	username, _ := x.userinfo(ctx, credentials) // the login is good without it
 	r := savedRecord{
 		SavedLogin: SavedLogin{
-			Username: username, OrgID: credentials.OrgID, UserID: credentials.UserID,
+			Username: x.clean(username), OrgID: credentials.OrgID, UserID: credentials.UserID,
 			LoginURL: x.login.base(), InstanceURL: credentials.InstanceURL,
 			ConsumerKey: a.ConsumerKey, SavedAt: time.Now().UTC().Truncate(time.Second),
 		},

@@ -23,6 +23,7 @@ const (
 	codeCLI        = "cli_failed"
 	codeSaved      = "saved_login_failed"
 	codeState      = "wrong_state"
+	codeName       = "invalid_name"
 )
 
 // Error is a failed login. It holds no secret, not even one that the server echoed.
@@ -47,6 +48,7 @@ type Error struct {
 	//	password_expired  SOAP: the password is right but has expired
 	//	cli_failed        the Salesforce CLI failed
 	//	saved_login_failed  the file of a saved login, or its lock, cannot be used: see Unwrap
+	//	invalid_name      no login can be saved under this name
 	//	wrong_state       Authorization: the callback is not that of the authorization under way
 	Code string
 
@@ -118,7 +120,7 @@ func Permanent(err error) bool {
 	case "invalid_client", "invalid_client_id", "invalid_client_credentials", // Salesforce does not know the app by these credentials
 		"unsupported_grant_type", "invalid_request", "invalid_scope", // our request is wrong
 		"invalid_app_access", "inactive_user", "inactive_org", codeExpired, // only a person can cure it
-		"access_denied", "redirect_uri_mismatch", codeState, // a person must act
+		"access_denied", "redirect_uri_mismatch", codeState, codeName, // a person must act
 		codeConfig:
 		return true
 	case "rate_limit_exceeded", "REQUEST_LIMIT_EXCEEDED", "LOGIN_RATE_EXCEEDED", // limits pass

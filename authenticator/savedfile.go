@@ -78,7 +78,7 @@ var savedNames = regexp.MustCompile(`^[a-z0-9_@+][a-z0-9._@+-]{0,99}$`)
 func savedName(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSpace(name))
 	if !savedNames.MatchString(name) {
-		return "", savedError(codeConfig, nil, "the name of a saved login has letters, digits and . _ @ + - only, at most 100 of them")
+		return "", savedError(codeName, nil, "the name of a saved login has letters, digits and . _ @ + - only, at most 100 of them")
 	}
 	return name, nil
 }

@@ -2,7 +2,6 @@ package authenticator
 
 import (
 	"context"
-	"errors"
 	"os"
 	"time"
 )
@@ -13,9 +12,6 @@ const (
 	lockPauseMin = 2 * time.Millisecond
 	lockPauseMax = 100 * time.Millisecond
 )
-
-// errNoLocks says that this operating system cannot lock files as saved logins need it.
-var errNoLocks = errors.New("files cannot be locked on this operating system")
 
 // lockFile waits until it alone, of all processes and goroutines, has the lock of a file, which it
 // makes if need be. The system lets go of the lock of a process that dies. The file stays where it

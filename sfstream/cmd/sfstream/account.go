@@ -91,6 +91,10 @@ func (f *accountFlags) account() (a account, err error) {
 		a.auth, a.loginURL, err = authenticator.Saved(f.name)
 		return a, err
 	}
+	if (f.sandbox || f.loginURL != "") && len(salesforceVariables()) == 0 {
+		// A saved login, which FromEnv would take, has an URL of its own.
+		return a, usageError{"sfstream: -sandbox and -login-url say where the variables log in, but no variable SALESFORCE_… is set: set them, or name a saved login by -account"}
+	}
 	a.auth, a.loginURL, err = authenticator.FromEnv()
 	switch {
 	case f.loginURL != "":

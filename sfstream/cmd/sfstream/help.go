@@ -17,7 +17,9 @@ environment variables that it reads. "sfstream COMMAND -h" does the same.
 `
 
 // accountHelp is about the variables of a command that logs in.
-const accountHelp = `The account comes from environment variables. Where to log in:
+const accountHelp = `The account is one that "sfstream login" has saved, by -account NAME or where no
+variable SALESFORCE_… is set; else it comes from environment variables. Where to
+log in:
 
   SALESFORCE_LOGIN_URL    the org's My Domain URL, such as
                           https://example.my.salesforce.com

@@ -93,8 +93,15 @@ func TestHelpNamesTheVariables(t *testing.T) {
 		for _, name := range regexp.MustCompile(`SALESFORCE_\w+`).FindAllString(c.help(), -1) {
 			named[strings.TrimSuffix(name, "_FILE")] = true
 		}
-		if len(named) > 0 && !maps.Equal(named, read) {
-			t.Errorf("sfstream help %s names %v, the code reads %v", c.name, slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(read)))
+		want := read
+		if c.name == "login" { // it reads some of them by itself
+			want = make(map[string]bool)
+			for _, m := range regexp.MustCompile(`&[\w.]+, "(SALESFORCE_\w+)"`).FindAllStringSubmatch(source("login.go"), -1) {
+				want[m[1]] = true
+			}
+		}
+		if len(named) > 0 && !maps.Equal(named, want) {
+			t.Errorf("sfstream help %s names %v, the code reads %v", c.name, slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(want)))
 		}
 	}
 	if !strings.Contains(accountHelp, "SALESFORCE_LOGIN_URL") {

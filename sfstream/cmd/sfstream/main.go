@@ -27,6 +27,8 @@ func commands() []command {
 			new: func() runner { return new(genFlags) }},
 		{name: "doctor", args: "[CHANNEL…]", short: "say what is wrong, and what to fix", long: doctorHelp, more: accountHelp,
 			new: func() runner { return new(doctorFlags) }},
+		{name: "login", args: "[NAME]", short: "log in at a browser, and save the login", long: loginHelp, more: loginVariables,
+			new: func() runner { return new(loginFlags) }},
 		{name: "testorg", short: "serve a simulated org, to test programs against", long: testorgHelp,
 			new: func() runner { return new(testorgFlags) }},
 		{name: "markers", args: "FILE", short: "show and change the replay markers in a file", long: markersHelp,
