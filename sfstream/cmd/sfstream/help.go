@@ -80,9 +80,12 @@ func usage() string {
 		rows = append(rows, [2]string{strings.TrimSuffix(c.name+" "+c.args, " "), c.short})
 	}
 	return "usage: sfstream COMMAND [flags] [arguments]\n\n" + columns(rows) +
-		"\n\"sfstream help tail\" explains tail, and so on. Flags and arguments may come in\n" +
-		"any order. The exit status is 0 after a clean end, 1 after a failure, and 2\n" +
-		"after a mistake on the command line.\n"
+		"\n\"sfstream help tail\" explains tail, and so on. To begin without a Salesforce\n" +
+		"account see \"sfstream help testorg\". With one, set the variables that \"sfstream\n" +
+		"help tail\" lists, and let \"sfstream doctor\" check them.\n" +
+		"\nFlags and arguments may come in any order; -- ends the flags. The exit status\n" +
+		"is 0 after a clean end, 1 after a failure, and 2 after a mistake on the command\n" +
+		"line.\n"
 }
 
 // help returns the whole help of a command.

@@ -158,3 +158,32 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// The examples in help are command lines without a mistake, as far as that can be told before they
+// run.
+func TestTheExamplesInHelpAreRight(t *testing.T) {
+	indented := regexp.MustCompile(`(?m)^  .*`)
+	example := regexp.MustCompile(`\bsfstream (\w+)((?: [^|>&;"()\s]+)*)`)
+	found := 0
+	for _, c := range commands() {
+		lines := strings.Join(indented.FindAllString(c.long, -1), "\n")
+		for _, m := range example.FindAllStringSubmatch(lines, -1) {
+			of, err := find(m[1])
+			if err != nil {
+				t.Errorf("%s: %v", m[0], err)
+				continue
+			}
+			args, err := parse(of.flags(of.new()), strings.Fields(m[2]))
+			if err == nil {
+				err = of.count(args)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", m[0], err)
+			}
+			found++
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d examples", found)
+	}
+}
