@@ -163,9 +163,10 @@ func (p *patient) print(w io.Writer, do func(io.Writer) error) error {
 
 // isChannel reports whether a channel has the form of one.
 func isChannel(channel string) bool {
+	bare, _, _ := strings.Cut(channel, "?") // the filter of a PushTopic
 	return slices.ContainsFunc([]string{"/event/", "/data/", "/topic/", "/u/"}, func(prefix string) bool {
-		name, ok := strings.CutPrefix(channel, prefix)
-		return ok && name != "" && !strings.ContainsAny(name, "*\n\r\t ") || ok && strings.Contains(name, "?")
+		name, ok := strings.CutPrefix(bare, prefix)
+		return ok && name != "" && !strings.ContainsAny(name, "*\n\r\t ")
 	})
 }
 

@@ -259,8 +259,8 @@ func checkPubSubLogin(ctx context.Context, p *patient) []finding {
 	p.progress.trying("use the login at the Pub/Sub API")
 	_, err := p.topic(ctx, everyChange)
 	switch status.Code(err) {
-	case codes.Unauthenticated:
-	case codes.OK, codes.NotFound, codes.PermissionDenied, codes.InvalidArgument, codes.ResourceExhausted:
+	case codes.Unauthenticated, codes.InvalidArgument: // the latter is about headers: the request is right
+	case codes.OK, codes.NotFound, codes.PermissionDenied, codes.ResourceExhausted:
 		return []finding{found("login", fine, "the Pub/Sub API takes it")}
 	default:
 		return []finding{found("login", warning, "whether the Pub/Sub API takes it does not show: %s", saidBy(err)).

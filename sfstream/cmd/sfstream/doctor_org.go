@@ -118,7 +118,7 @@ var quotas = []quota{
 	{"DailyDurableStreamingApiEvents", "PushTopic events delivered", 24 * time.Hour, "use change events in place of PushTopics, which share a larger allocation"},
 	{"DailyDurableGenericStreamingApiEvents", "generic events delivered", 24 * time.Hour, "use platform events in place of generic ones"},
 	{"DurableStreamingApiConcurrentClients", "clients of the Streaming API", 0, "end clients that nobody needs; the Pub/Sub API does not count here"},
-	{"DailyApiRequests", "API requests", 24 * time.Hour, "REST and the Streaming API refuse requests: find who makes them (Setup, API Usage), or buy more"},
+	{"DailyApiRequests", "API requests", 24 * time.Hour, "REST and the Streaming API refuse requests, at once or soon: find who makes them (Setup, API Usage), or buy more"},
 }
 
 // limit is an allocation as /limits tells it. Remaining may be negative.

@@ -2,17 +2,23 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
+	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -116,6 +122,30 @@ func TestDoctorOfASandbox(t *testing.T) {
 			t.Error(e.text)
 		}
 	})
+}
+
+// Where only the Salesforce CLI knows the org, doctor asks it before it looks at the org's host.
+func TestDoctorOfASalesforceCLI(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the stand-in for sf is a shell script")
+	}
+	org := sfstreamtest.NewServer(t, sfstreamtest.WithClockSkew(-time.Hour))
+	creds, err := org.Authenticator().Authenticate(t.Context(), authenticator.Login{URL: org.LoginURL(), HTTPClient: org.HTTPClient()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\necho '{\"result\": {\"accessToken\": %q, \"instanceUrl\": %q, \"id\": %q}}'\n", creds.AccessToken, creds.InstanceURL, creds.OrgID)
+	if err := os.WriteFile(filepath.Join(dir, "sf"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	setEnv(t, map[string]string{"ORG": "acme", "PUBSUB_ENDPOINT": org.PubSubEndpoint()})
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	e := examine(t, worldOf(org))
+	e.expect(t, []symptom{{warning, "clock", "1h0m ahead of Salesforce's", "set the clock"}})
+	if !strings.Contains(e.text, "account: a login of the Salesforce CLI, from SALESFORCE_ORG\n") || strings.Contains(e.text, creds.AccessToken) {
+		t.Error(e.text)
+	}
 }
 
 // Where one port of the Pub/Sub API is closed, doctor tells of the other.

@@ -45,7 +45,7 @@ func setEnv(t *testing.T, variables map[string]string) {
 			t.Setenv("SALESFORCE_"+name+"_FILE", "")
 		}
 	}
-	for _, name := range []string{"LOGIN_URL", "SANDBOX", "LOGIN_FLOW", "PUBSUB_ENDPOINT"} {
+	for _, name := range []string{"LOGIN_URL", "LOGIN_URL_FILE", "SANDBOX", "LOGIN_FLOW", "PUBSUB_ENDPOINT"} {
 		t.Setenv("SALESFORCE_"+name, "")
 	}
 	for name, value := range variables {
@@ -558,6 +558,38 @@ func TestDoctorOfADeadNetwork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is no channel is a mistake on the command line, found before anything is touched.
+func TestDoctorsMistakes(t *testing.T) {
+	for _, args := range [][]string{{"Order__e"}, {"/event/"}, {"/event/Order__e", "/Order__e"}, {"/data/*"}, {"/event/A B"}, {"-sandbox", "-login-url", "https://acme.my.salesforce.com"}} {
+		if status, stdout, stderr := printed(t, append([]string{"doctor"}, args...)...); status != 2 || stdout != "" || !strings.HasPrefix(stderr, "sfstream doctor: ") {
+			t.Errorf("%q: exit status %d; stdout %q; stderr %q", args, status, stdout, stderr)
+		}
+	}
+	if !isChannel("/topic/Accts?Name='A B'") {
+		t.Error("a filter may have spaces")
+	}
+}
+
+// An interruption is no finding.
+func TestDoctorIsInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		org := newPatientOrg(t)
+		setEnv(t, accountOf(org))
+		ctx, cancel := context.WithCancel(t.Context())
+		w := worldOf(org)
+		w.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			cancel()
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		var stdout, stderr bytes.Buffer
+		err := (&doctorFlags{world: w}).run(ctx, nil, &stdout, &stderr)
+		if err == nil || err.Error() != "doctor: interrupted" || strings.Contains(stdout.String(), "wrong") {
+			t.Errorf("%v; stdout %s", err, &stdout)
+		}
+	})
 }
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
