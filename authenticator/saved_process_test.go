@@ -59,7 +59,8 @@ type worker struct {
 	fails []string
 }
 
-func startWorker(t *testing.T) *worker {
+// startWorker starts a process. failed gets a value if a login of it fails, and is not waited for.
+func startWorker(t *testing.T, failed chan<- struct{}) *worker {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -86,6 +87,10 @@ func startWorker(t *testing.T) *worker {
 				w.done++
 			case strings.HasPrefix(line, "failed"):
 				w.fails = append(w.fails, line)
+				select {
+				case failed <- struct{}{}:
+				default:
+				}
 			}
 		}
 		w.Wait()
@@ -186,13 +191,13 @@ func TestProcessesShareASavedLogin(t *testing.T) {
 		dead    []*worker
 		count   int
 	)
-	enough := make(chan struct{})
+	enough, failed := make(chan struct{}), make(chan struct{}, 1)
 	replace := func(pid int) { // mu is held
 		w := workers[pid]
 		delete(workers, pid)
 		dead = append(dead, w)
 		w.kill(t)
-		w = startWorker(t)
+		w = startWorker(t, failed)
 		workers[w.Process.Pid] = w
 	}
 	// The process that is at the gate has the lock: no other one is between an answer and its file.
@@ -221,12 +226,13 @@ func TestProcessesShareASavedLogin(t *testing.T) {
 	}, answer)
 	mu.Lock()
 	for range crowd {
-		w := startWorker(t)
+		w := startWorker(t, failed)
 		workers[w.Process.Pid] = w
 	}
 	mu.Unlock()
 	select {
 	case <-enough:
+	case <-failed: // what it was is told below
 	case <-time.After(90 * time.Second):
 		t.Error("the processes make no progress")
 	}
@@ -274,7 +280,7 @@ func TestAProcessDiesBeforeItSavesTheToken(t *testing.T) {
 		w.kill(t)
 		close(died)
 	})
-	w = startWorker(t)
+	w = startWorker(t, nil)
 	close(started)
 	<-died
 	a, _, err := authenticator.Saved("it")
