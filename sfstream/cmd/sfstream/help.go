@@ -81,8 +81,8 @@ func usage() string {
 	}
 	return "usage: sfstream COMMAND [flags] [arguments]\n\n" + columns(rows) +
 		"\n\"sfstream help tail\" explains tail, and so on. To begin without a Salesforce\n" +
-		"account see \"sfstream help testorg\". With one, set the variables that \"sfstream\n" +
-		"help tail\" lists, and let \"sfstream doctor\" check them.\n" +
+		"account see \"sfstream help testorg\". With one, log in by \"sfstream login\" or set\n" +
+		"the variables that \"sfstream help tail\" lists; \"sfstream doctor\" checks either.\n" +
 		"\nFlags and arguments may come in any order; -- ends the flags. The exit status\n" +
 		"is 0 after a clean end, 1 after a failure, and 2 after a mistake on the command\n" +
 		"line.\n"
