@@ -56,7 +56,7 @@ func TestDoctorOfOrgs(t *testing.T) {
 			org.FailRESTRequest(sfstreamtest.RESTFault{Path: "/query", Times: -1, NoAnswer: true})
 		},
 		args:    []string{"/event/Order__e"},
-		want:    []symptom{{wrong, "org", "the org by REST", "check the way to https://127.0.0.1:40001"}},
+		want:    []symptom{{wrong, "org", "the org by REST", "check the way to http://127.0.0.1:40001"}},
 		untried: []string{"quota"},
 	}, {
 		name: "a quota that is nearly used up",
@@ -161,32 +161,30 @@ func TestDoctorOfPorts(t *testing.T) {
 		{"443", "443", []symptom{{wrong, "network", "the Pub/Sub API: " + host + ":443 refuses the connection", "allow outgoing connections"}}, "what to fix: set SALESFORCE_PUBSUB_ENDPOINT=" + host + ":7443"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				org := newPatientOrg(t, sfstreamtest.WithNames(host))
-				account := accountOf(org)
-				delete(account, "PUBSUB_ENDPOINT")
-				setEnv(t, account)
-				w := worldOf(org)
-				inside := w.dial
-				w.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					switch name, port, _ := net.SplitHostPort(addr); {
-					case name == host && port == test.closed:
-						return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
-					case name == host:
-						return inside(ctx, network, org.PubSubEndpoint())
-					}
-					return inside(ctx, network, addr)
+			org := newPatientOrgAt(t, sfstreamtest.WithTLS(), sfstreamtest.WithNames(host))
+			account := accountOf(org)
+			delete(account, "PUBSUB_ENDPOINT")
+			setEnv(t, account)
+			w := worldOf(org)
+			inside := w.dial
+			w.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				switch name, port, _ := net.SplitHostPort(addr); {
+				case name == host && port == test.closed:
+					return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+				case name == host:
+					return inside(ctx, network, org.PubSubEndpoint())
 				}
-				names := manual.NewBuilderWithScheme("dns")
-				names.InitialState(resolver.State{Addresses: []resolver.Address{{Addr: host + ":443"}}})
-				w.grpc = append(w.grpc, grpc.WithResolvers(names),
-					grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return w.dial(ctx, "tcp", addr) }))
-				e := examine(t, w, "/topic/Accts")
-				e.expect(t, test.want)
-				if !strings.Contains(e.text, test.text) {
-					t.Errorf("it does not tell %q in\n%s", test.text, e.text)
-				}
-			})
+				return inside(ctx, network, addr)
+			}
+			names := manual.NewBuilderWithScheme("dns")
+			names.InitialState(resolver.State{Addresses: []resolver.Address{{Addr: host + ":443"}}})
+			w.grpc = append(w.grpc, grpc.WithResolvers(names),
+				grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return w.dial(ctx, "tcp", addr) }))
+			e := examine(t, w, "/topic/Accts")
+			e.expect(t, test.want)
+			if !strings.Contains(e.text, test.text) {
+				t.Errorf("it does not tell %q in\n%s", test.text, e.text)
+			}
 		})
 	}
 }
