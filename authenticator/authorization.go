@@ -163,7 +163,7 @@ func (a *Authorization) refused(err error) error {
 		case e.Code == "redirect_uri_mismatch":
 			e.hint = "the app must have the callback URL " + a.CallbackURL + ", letter by letter"
 		case e.Code == "invalid_client" && a.ConsumerSecret == "":
-			e.hint = `the app requires its secret: give it, or untick "Require Secret for Web Server Flow" in the app`
+			e.hint = `the app requires its secret: set SALESFORCE_CONSUMER_SECRET, or untick "Require Secret for Web Server Flow" in the app`
 		}
 	}
 	return err

@@ -116,7 +116,7 @@ func (e *Error) remedyOfDescription() string {
 		return "check username, password and security token, that a sandbox user logs in at SandboxURL, " +
 			"and that the org allows this flow (username-password is blocked by default since Summer '23 " +
 			"and ends on 20 February 2027)"
-	case e.says("expired access/refresh token"):
+	case e.says("expired access/refresh token") && e.hint == "": // a saved login has a next step of its own
 		return "authorise the app again and use the new refresh token (it was revoked, has expired, or was rotated)"
 	case e.Flow == "authorization_code" && (e.says("authorization code") || e.says("code verifier")):
 		return "begin again: a code is good once, for some minutes and for the program that began"

@@ -283,7 +283,7 @@ func (s *saved) login(ctx context.Context, login Login) (*Credentials, error) {
 	if refused, ok := err.(*Error); ok {
 		switch {
 		case refused.says("expired access/refresh token"):
-			refused.hint = "sfstream login " + s.name + " saves it anew"
+			refused.hint = "sfstream login " + s.name + " saves it anew (it was revoked, has expired, or was rotated)"
 		case refused.Code == "invalid_client" && record.ConsumerSecret == "":
 			refused.hint = "no secret is saved with the login: sfstream login " + s.name + " with SALESFORCE_CONSUMER_SECRET set saves one, " +
 				`or untick "Require Secret for Refresh Token Flow" in the app`

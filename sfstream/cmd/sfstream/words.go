@@ -217,7 +217,7 @@ func loginRefused(e *authenticator.Error) (what, next string) {
 // loginCodes are the codes with which package authenticator describes what no server has named. Their
 // descriptions say it all.
 var loginCodes = []string{"invalid_config", "no_answer", "redirected", "html_reply", "empty_reply", "malformed_reply",
-	"incomplete_reply", "on_rotate", "signer_failed", "password_expired", "cli_failed", "saved_login_failed", "wrong_state"}
+	"incomplete_reply", "on_rotate", "signer_failed", "password_expired", "cli_failed", "saved_login_failed", "wrong_state", "invalid_name"}
 
 // loginSteps are the next steps where package authenticator knows none that is in Go's words.
 var loginSteps = map[string]string{
