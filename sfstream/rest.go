@@ -52,8 +52,8 @@ const (
 // Any other status is a *[ServerError], which has Salesforce's errorCode as Reason, Message and
 // Fields, and a path without its query, but for a 304 to a conditional request, which is an answer.
 // Other errors are an *[AuthError], [ErrInvalidOption] for a URL that is not of the instance,
-// [ErrNotOpen], [ErrClosed], and that of the request's context. It bounds the reading of the Body,
-// too, as does [Client.Close].
+// [ErrNotOpen], [ErrClosed], that of a client that has ended ([Client.Err]), and that of the
+// request's context. It bounds the reading of the Body, too, as does [Client.Close].
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if req == nil || req.URL == nil {
 		return nil, fmt.Errorf("%w: Do: a request without URL", ErrInvalidOption)
@@ -122,6 +122,10 @@ func (r *restCall) send() (resp *http.Response, done func(), err error) {
 	if err := r.life.usable(); err != nil {
 		return nil, nil, r.failed(err)
 	}
+	if err := r.life.start(); err != nil {
+		return nil, nil, r.failed(err)
+	}
+	defer r.life.running.Done()
 	ctx, cancel := context.WithCancel(r.req.Context())
 	stop := context.AfterFunc(r.life.ctx, cancel) // Close ends requests under way
 	done = func() { stop(); cancel() }

@@ -153,12 +153,18 @@ func parse(body []byte) []said {
 	}
 	var all []said
 	for _, element := range list {
-		all = append(all, parseObject(element)...)
+		all = append(all, parseObject(element, deepest)...)
 	}
 	return all
 }
 
-func parseObject(text []byte) (all []said) {
+// deepest is how deep errors lie in an answer: a tree has results, and these have errors.
+const deepest = 3
+
+func parseObject(text []byte, depth int) (all []said) {
+	if depth == 0 {
+		return nil
+	}
 	// A member of another type than here is somebody else's, and is passed over.
 	var members map[string]json.RawMessage
 	if json.Unmarshal(text, &members) != nil {
@@ -181,7 +187,7 @@ func parseObject(text []byte) (all []said) {
 		var list []json.RawMessage
 		_ = json.Unmarshal(members[name], &list)
 		for _, element := range list {
-			all = append(all, parseObject(element)...)
+			all = append(all, parseObject(element, depth-1)...)
 		}
 	}
 	return all

@@ -61,7 +61,6 @@ func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%s is not of the instance", Show(req.URL))
 	}
 	sent := req.Clone(req.Context())
-	sent.Header.Del("Authorization")
 	if b.token != "" {
 		sent.Header.Set("Authorization", "Bearer "+b.token)
 	}

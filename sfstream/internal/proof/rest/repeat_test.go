@@ -20,6 +20,7 @@ import (
 	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
 // TestWhatIsRepeated: of each failure, with which methods and bodies Do sends a request again.
@@ -89,6 +90,37 @@ func TestWhatIsRepeated(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestNothingIsDoneTwice: the org has carried a request out, and its answer is lost.
+func TestNothingIsDoneTwice(t *testing.T) {
+	for _, fault := range []sfstreamtest.RESTFault{
+		{Done: true}, {Done: true, Status: 502}, {Done: true, Status: 503}, {Done: true, Status: 503, RetryAfter: "1"}, {Done: true, Status: 504}, {Done: true, Code: "SERVER_UNAVAILABLE"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := lab.New(t)
+			c := l.FollowFromOldest(constant())
+			post := func() error {
+				_, _, err := do(c, newRequest(t, "POST", "sobjects/Order__e", `{"N__c": 1}`))
+				return err
+			}
+			fault.Method = "POST"
+			l.FailRESTRequest(fault)
+			if e := lab.ExpectError[*sfstream.ServerError](t, post()); e.API != "rest" {
+				t.Errorf("%+v: %v", fault, e)
+			}
+			l.Receive()
+			l.ExpectQuiet(time.Minute)
+
+			l.FailREST(1, "UNABLE_TO_LOCK_ROW") // which has not been carried out
+			lab.Must(t, post())
+			l.FailREST(1, "INVALID_SESSION_ID")
+			lab.Must(t, post())
+			l.Receive()
+			l.Receive()
+			l.ExpectQuiet(time.Minute)
+		})
 	}
 }
 
@@ -345,6 +377,33 @@ func TestCloseEndsRequestsAndTheReadingOfAnswers(t *testing.T) {
 	}
 }
 
+// TestCloseWaitsForRequests: after Close none is under way.
+func TestCloseWaitsForRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over := false
+		o := newOrg(fine)
+		slow := lab.RoundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			time.Sleep(time.Second)
+			over = true
+			return nil, r.Context().Err()
+		})
+		c := openWith(t, o.authenticator(), sfstream.WithHTTPClient(&http.Client{Transport: slow}), sfstream.WithAPIVersion("62.0"))
+		ended := make(chan error, 1)
+		go func() {
+			_, _, err := do(c, newRequest(t, "GET", "limits", ""))
+			ended <- err
+		}()
+		synctest.Wait()
+		if err := c.Close(); err != nil || !over {
+			t.Errorf("%v, the request is over: %t", err, over)
+		}
+		if err := <-ended; !errors.Is(err, sfstream.ErrClosed) {
+			t.Error(err)
+		}
+	})
+}
+
 // TestWhoAsksForTheVersionMayLeave: others who wait for the same answer ask themselves.
 func TestWhoAsksForTheVersionMayLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -378,10 +437,11 @@ func TestWhoAsksForTheVersionMayLeave(t *testing.T) {
 			})
 		}
 		synctest.Wait()
+		start := time.Now()
 		cancel()
 		wg.Wait()
-		if asked != 2 || len(o.seen()) != 5 {
-			t.Errorf("asked %d times, %d requests", asked, len(o.seen()))
+		if asked != 2 || len(o.seen()) != 5 || time.Since(start) != time.Second {
+			t.Errorf("asked %d times, %d requests, %v", asked, len(o.seen()), time.Since(start))
 		}
 	})
 }
