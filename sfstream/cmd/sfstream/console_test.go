@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,16 +20,23 @@ func TestPatienceTellsWhatIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		c := newConsole(io.Discard, &out)
-		var why error
-		stop := c.patience("log in at https://acme.my.salesforce.com", func() error { return why })
+		var why atomic.Pointer[sfstream.ServerError]
+		stop := c.patience("log in at https://acme.my.salesforce.com", func() error {
+			if err := why.Load(); err != nil {
+				return err
+			}
+			return nil
+		})
 		time.Sleep(firstPatience - time.Millisecond)
 		synctest.Wait()
+		c.mu.Lock() // it guards out
 		if out.Len() > 0 {
 			t.Errorf("said %q at once", &out)
 		}
+		c.mu.Unlock()
 		time.Sleep(time.Second)
-		why = &sfstream.ServerError{API: "pubsub", Channel: "/event/Order__e", Code: sfstream.Unavailable,
-			Message: `connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:443: i/o timeout"`}
+		why.Store(&sfstream.ServerError{API: "pubsub", Channel: "/event/Order__e", Code: sfstream.Unavailable,
+			Message: `connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:443: i/o timeout"`})
 		time.Sleep(morePatience)
 		stop()
 		want := "sfstream: still trying to log in at https://acme.my.salesforce.com, for 5s\n" +
