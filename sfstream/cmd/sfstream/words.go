@@ -226,6 +226,7 @@ var loginSteps = map[string]string{
 	"malformed_reply":  "check -login-url or SALESFORCE_LOGIN_URL: what answers there is not Salesforce, or a proxy",
 	"incomplete_reply": "check -login-url or SALESFORCE_LOGIN_URL: what answers there is not Salesforce, or a proxy",
 	"on_rotate":        "the new refresh token must be kept, or the next login fails: free its file and disk, and try again",
+	"invalid_name":     "choose another name for the login",
 	"wrong_state":      `begin "sfstream login" again`,
 	"cli_failed":       `"sf org display" tells whether the Salesforce CLI has a login`,
 }
