@@ -18,13 +18,17 @@ const print = (line) => console.log(JSON.stringify(line, (_, v) => (typeof v ===
 async function main() {
   const client = new PubSubApiClient(JSON.parse(process.env.CONFIG), silent);
   await client.connect();
+  // That of the subscription is gone where the one after it fails too.
+  let last = null;
   const callback = (subscription, type, data) => {
-    if (type === 'event') print({ replayId: data.replayId, payload: data.payload });
-    else if (type === 'error') print({ error: String(data) });
-    else if (type === 'end' && process.env.RESUME) setTimeout(resume, 300, subscription.lastReplayId);
+    if (type === 'event') {
+      last = data.replayId;
+      print({ replayId: data.replayId, payload: data.payload });
+    } else if (type === 'error') print({ error: String(data) });
+    else if (type === 'end' && process.env.RESUME) setTimeout(resume, 300);
   };
-  const resume = (last) => (last === null ? client.subscribe(channel, callback) : client.subscribeFromReplayId(channel, callback, null, last));
-  resume(null);
+  const resume = () => (last === null ? client.subscribe(channel, callback) : client.subscribeFromReplayId(channel, callback, null, last));
+  resume();
   print({ subscribed: channel });
 }
 
