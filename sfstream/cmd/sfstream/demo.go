@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
@@ -43,17 +45,21 @@ func (d demo) define() error {
 		d.org.DefineEvent("/event/Order__e", orderEvent))
 }
 
-// publish publishes until ctx ends.
-func (d demo) publish(ctx context.Context, rate float64) error {
+// publish publishes until ctx ends. The channels are those of whoever controls the org, who may give
+// them other fields or remove them: then the demo says so, once, and goes on with the others.
+func (d demo) publish(ctx context.Context, rate float64, stderr io.Writer) {
 	ticker := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer ticker.Stop()
+	told := make(map[string]bool)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-ticker.C:
-			if err := d.publishOne(); err != nil {
-				return err
+			channel, err := d.publishOne()
+			if err != nil && !told[channel] {
+				told[channel] = true
+				fmt.Fprintf(stderr, "sfstream: -demo cannot publish on %s any more: %s\n", channel, harmless(strings.TrimPrefix(err.Error(), "sfstreamtest: ")))
 			}
 		}
 	}
@@ -61,8 +67,7 @@ func (d demo) publish(ctx context.Context, rate float64) error {
 
 func (d demo) pick(from ...string) string { return from[d.random.IntN(len(from))] }
 
-func (d demo) publishOne() error {
-	var err error
+func (d demo) publishOne() (channel string, err error) {
 	record := d.random.IntN(40)
 	city := d.pick("Lyon", "Porto", "Graz", "Turku", "Ghent")
 	switch d.random.IntN(5) {
@@ -72,23 +77,27 @@ func (d demo) publishOne() error {
 			{"BillingAddress": map[string]any{"City": city}},
 			{"AnnualRevenue": float64(d.random.IntN(900)+100) * 1000, "Industry": d.pick("Retail", "Energy", "Banking")},
 		}
+		channel = "/data/AccountChangeEvent"
 		_, err = d.org.Change(sfstreamtest.Change{
 			Object: "Account", Type: "UPDATE", RecordIDs: []string{fmt.Sprintf("001%012dAAA", record)}, Set: sets[d.random.IntN(len(sets))],
 		})
 	case 2:
+		channel = "/data/AccountChangeEvent"
 		_, err = d.org.Change(sfstreamtest.Change{
 			Object: "Account", Type: "CREATE", RecordIDs: []string{fmt.Sprintf("001%012dAAA", record)},
 			Set: map[string]any{"Name": d.pick("Acme", "Byron & Sons", "Nordlicht") + " " + city, "Industry": "Retail"},
 		})
 	case 3:
+		channel = "/data/OpportunityChangeEvent"
 		_, err = d.org.Change(sfstreamtest.Change{
 			Object: "Opportunity", Type: "UPDATE", RecordIDs: []string{fmt.Sprintf("006%012dAAA", record)},
 			Set: map[string]any{"StageName": d.pick("Prospecting", "Negotiation", "Closed Won"), "Amount": float64(d.random.IntN(500)) * 100},
 		})
 	default:
-		_, err = d.org.Publish("/event/Order__e", map[string]any{
+		channel = "/event/Order__e"
+		_, err = d.org.Publish(channel, map[string]any{
 			"Number__c": fmt.Sprintf("A-%05d", d.random.IntN(1e5)), "Amount__c": float64(d.random.IntN(9000)) / 10,
 		})
 	}
-	return err
+	return channel, err
 }

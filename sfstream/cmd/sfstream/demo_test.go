@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestTheDemosOrderIsTheReadmes proves that what the README shows of /event/Order__e is so of the
@@ -52,5 +54,31 @@ func TestTheDemosOrderIsTheReadmes(t *testing.T) {
 	}
 	if err := json.Unmarshal(out, &line); err != nil || len(line.Data.Payload) != len(demo) || line.Data.Payload["Number__c"] == nil {
 		t.Errorf("tail prints %s, %v", out, err)
+	}
+}
+
+// TestTheDemoOutlivesItsChannels proves that the org goes on, and the demo with the channels that it
+// still can, when someone removes a channel of the demo or gives its event other fields.
+func TestTheDemoOutlivesItsChannels(t *testing.T) {
+	for name, change := range map[string]func(o *org){
+		"removed":   func(o *org) { o.control(t, "fault", map[string]any{"fault": "Remove", "channel": "/event/Order__e"}) },
+		"redefined": func(o *org) { o.define(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var o *org
+			t.Cleanup(func() { // when the org has ended
+				if told := o.stderr.String(); strings.Count(told, "-demo cannot publish on /event/Order__e any more: ") != 1 || strings.Contains(told, "sfstreamtest") {
+					t.Errorf("testorg told %s", told)
+				}
+			})
+			o = startOrg(t, "-demo", "-rate", "1000")
+			change(o)
+			cmd := program(t, o.env(), "tail", "-count", "200", "/data/AccountChangeEvent")
+			limit := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+			defer limit.Stop()
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("tail: %v: %s", err, out)
+			}
+		})
 	}
 }

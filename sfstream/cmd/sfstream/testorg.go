@@ -251,7 +251,7 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 	}
 	fmt.Fprintln(stderr, "sfstream: serving a simulated org; Ctrl-C ends it")
 	if f.demo {
-		return demo.publish(ctx, f.rate)
+		demo.publish(ctx, f.rate, stderr)
 	}
 	<-ctx.Done()
 	return nil
