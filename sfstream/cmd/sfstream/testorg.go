@@ -56,14 +56,14 @@ them.
 
 In a shell, -env makes other commands use the org:
 
-  sfstream testorg -demo -env >org.env &
-  until [ -s org.env ]; do sleep 0.1; done; . ./org.env
+  rm -f org.env; sfstream testorg -demo -env >org.env &
+  while kill -0 $! && [ ! -s org.env ]; do sleep 0.1; done; . ./org.env
   sfstream tail /event/Order__e
   kill "$TESTORG_PID"
 
 With -tls, SSL_CERT_FILE="$TESTORG_CA_FILE" makes tail trust the org.
-https://github.com/sfstream/sfstream-go/blob/main/sfstream/docs/testorg.md is
-about programs in Node, Python and Java.
+https://github.com/sfstream/sfstream-go/blob/main/sfstream/docs/testorg.md shows
+how to use the control API with curl.
 `
 
 func (f *testorgFlags) register(flags *flag.FlagSet) {

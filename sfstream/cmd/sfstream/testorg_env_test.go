@@ -25,8 +25,12 @@ func TestTestorgForAShell(t *testing.T) {
 	}
 	dir := t.TempDir()
 	key := filepath.Join(dir, "it's a \"key\" $HOME `x`.pem")
-	script := `"$0" testorg -tls -demo -rate 100 -http 127.0.0.1:0 -pubsub 127.0.0.1:0 -control 127.0.0.1:0 -key "$1" -env >org.env &
-		until [ -s org.env ]; do sleep 0.1; done; . ./org.env
+	// An org.env of an earlier org must not be taken for that of the new one.
+	if err := os.WriteFile(filepath.Join(dir, "org.env"), []byte("export TESTORG_PID=0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := `rm -f org.env; "$0" testorg -tls -demo -rate 100 -http 127.0.0.1:0 -pubsub 127.0.0.1:0 -control 127.0.0.1:0 -key "$1" -env >org.env &
+		while kill -0 $! && [ ! -s org.env ]; do sleep 0.1; done; . ./org.env
 		printf '%s\n' "$SALESFORCE_PRIVATE_KEY_FILE" "$SALESFORCE_PASSWORD"
 		SSL_CERT_FILE="$TESTORG_CA_FILE" "$0" tail -from all -count 1 /event/Order__e
 		unset SALESFORCE_LOGIN_FLOW SALESFORCE_CONSUMER_SECRET SALESFORCE_PASSWORD
