@@ -226,10 +226,13 @@ func (f *loginFlags) login(ctx context.Context, auth *authenticator.Authorizatio
 		if ctx.Err() != nil {
 			return errors.New("login: interrupted: nothing is saved")
 		}
-		return fmt.Errorf("login: no browser came back within %v. If Salesforce showed\n"+
-			"  redirect_uri_mismatch   enter in the app, to the letter, the callback URL %s\n"+
-			"  invalid_client_id       check the consumer key and where you log in; a new app takes up to ten minutes\n"+
-			"\"sfstream help login\" tells all that the app needs", f.timeout, auth.CallbackURL)
+		fmt.Fprintf(stderr, "If Salesforce showed\n"+
+			"  redirect_uri_mismatch   enter in the app, to the letter, the callback URL\n"+
+			"                          %s\n"+
+			"  invalid_client_id       check the consumer key and where you log in; a new\n"+
+			"                          app takes up to ten minutes\n"+
+			"\"sfstream help login\" tells all that the app needs.\n", auth.CallbackURL)
+		return fmt.Errorf("login: no browser came back within %v", f.timeout)
 	}
 }
 

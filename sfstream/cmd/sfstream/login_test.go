@@ -300,7 +300,7 @@ func TestLoginsThatFail(t *testing.T) {
 func TestLoginWaitsOnlySoLong(t *testing.T) {
 	l := newLoginTest(t)
 	told := l.ends(t, l.begin(t, nil, "-timeout", "50ms"), 1)
-	if !strings.Contains(told, "no browser came back within 50ms") || !strings.Contains(told, "the callback URL "+l.callback()) {
+	if !strings.HasSuffix(told, "\nsfstream: login: no browser came back within 50ms\n") || !strings.Contains(told, "\n  redirect_uri_mismatch   ") || !strings.Contains(told, " "+l.callback()+"\n") {
 		t.Errorf("told %s", told)
 	}
 	if runtime.GOOS == "windows" {
