@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -251,7 +252,11 @@ func (f *loginFlags) try(ctx context.Context, saved *authenticator.SavedLogin, s
 	if set := salesforceVariables(); len(set) > 0 {
 		why = ", because variables are set: " + strings.Join(set, ", ")
 	} else if !saved.Default {
-		why = ", because another login is the default; \"sfstream login -default " + saved.Name + "\" changes that"
+		why = ", because no login is the default"
+		if logins, _ := authenticator.SavedLogins(); slices.ContainsFunc(logins, func(l authenticator.SavedLogin) bool { return l.Default }) {
+			why = ", because another login is the default"
+		}
+		why += "; \"sfstream login -default " + saved.Name + "\" changes that"
 	}
 	if why != "" {
 		use = "sfstream tail -account " + saved.Name + " CHANNEL"

@@ -266,6 +266,23 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+func TestLoginTellsHowItComesToBeUsed(t *testing.T) {
+	l := newLoginTest(t)
+	saves := func(name, want string) {
+		t.Helper()
+		p := l.begin(t, nil, name)
+		l.approve(t, p)
+		if told := l.ends(t, p, 0); !strings.HasSuffix(told, want+"\n") {
+			t.Errorf("told %s, want %s", told, want)
+		}
+	}
+	saves("one", `"sfstream tail CHANNEL" uses it.`)
+	saves("two", `"sfstream tail -account two CHANNEL" uses it, because no login is the default; "sfstream login -default two" changes that.`)
+	l.runs(t, 0, nil, "login", "-default", "one")
+	saves("three", `"sfstream tail -account three CHANNEL" uses it, because another login is the default; "sfstream login -default three" changes that.`)
+	saves("one", `"sfstream tail CHANNEL" uses it.`)
+}
+
 func TestLoginsThatFail(t *testing.T) {
 	for name, test := range map[string]struct {
 		refuse  string
