@@ -187,3 +187,16 @@ func TestTheExamplesInHelpAreRight(t *testing.T) {
 		t.Errorf("%d examples", found)
 	}
 }
+
+func TestTheReadmeNamesEachCommand(t *testing.T) {
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands() {
+		row := "| `" + strings.TrimSpace(c.name+" "+strings.ReplaceAll(c.args, "|", `\|`)) + "` |"
+		if !strings.Contains(string(readme), row) {
+			t.Errorf("there is no row %s", row)
+		}
+	}
+}
