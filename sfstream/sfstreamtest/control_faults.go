@@ -167,7 +167,8 @@ func (f faultRequest) checkNumbers() error {
 
 // controlFaultsInForce lists the faults that are still to happen or that last.
 func (s *Server) controlFaultsInForce(context.Context, none) (faultsReply, error) {
-	list := slices.Concat(s.faults.requests(), s.bayeux.faults.requests(), s.groups.requests(), s.page.requests())
+	list := []faultRequest{} // in JSON a list, too, where there is none
+	list = append(list, slices.Concat(s.faults.requests(), s.bayeux.faults.requests(), s.groups.requests(), s.page.requests())...)
 	for _, f := range s.restFaults.inForce() {
 		list = append(list, faultRequest{Fault: "FailRESTRequest", REST: &f})
 	}

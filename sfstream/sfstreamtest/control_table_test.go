@@ -45,6 +45,9 @@ func inForce(t *testing.T, r *rig) (names []string) {
 	t.Helper()
 	var reply struct{ Faults []map[string]any }
 	look(t, r, "/control/faults", &reply)
+	if reply.Faults == nil {
+		t.Error("the faults are no list")
+	}
 	for _, f := range reply.Faults {
 		names = append(names, f["fault"].(string))
 		// It is the request that asks for it.
