@@ -164,6 +164,9 @@ var dialed = regexp.MustCompile(`^connection error: desc = "(?:transport: )?(.*)
 // answer is what a server said, with its reason and the id of the call.
 func answer(e *sfstream.ServerError) string {
 	said := dialed.ReplaceAllString(e.Message, "$1")
+	if said == "name resolver error: produced zero addresses" { // so gRPC words it
+		said = "no such host (DNS)"
+	}
 	if said == "" {
 		said, _ = explained(e.Unwrap())
 	}

@@ -293,3 +293,11 @@ func TestFailuresAreToldInTheWordsOfTheCaller(t *testing.T) {
 		})
 	}
 }
+
+func TestAHostThatIsNotThere(t *testing.T) {
+	got := sentence(&sfstream.ServerError{API: "pubsub", Channel: "/event/X__e", Code: sfstream.Unavailable, Message: "name resolver error: produced zero addresses"})
+	if want := "/event/X__e: Unavailable: no such host (DNS); "; !strings.HasPrefix(got, want) {
+		t.Errorf("said %s, want %s…", got, want)
+	}
+	speaks(t, got)
+}
