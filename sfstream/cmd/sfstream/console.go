@@ -105,7 +105,7 @@ func (c *console) patience(what string, why func() error) (stop func()) {
 			text := fmt.Sprintf("sfstream: still trying to %s, for %s", what, time.Since(began).Round(time.Second))
 			if why != nil && why() != nil {
 				said, _ := explain(why())
-				text += ": " + said
+				text += ": " + said + `; "sfstream doctor" looks for the cause`
 			}
 			c.note(text)
 		}

@@ -40,7 +40,7 @@ func TestPatienceTellsWhatIsTried(t *testing.T) {
 		time.Sleep(morePatience)
 		stop()
 		want := "sfstream: still trying to log in at https://acme.my.salesforce.com, for 5s\n" +
-			"sfstream: still trying to log in at https://acme.my.salesforce.com, for 20s: /event/Order__e: Unavailable: Error while dialing: dial tcp 10.0.0.1:443: i/o timeout\n"
+			"sfstream: still trying to log in at https://acme.my.salesforce.com, for 20s: /event/Order__e: Unavailable: Error while dialing: dial tcp 10.0.0.1:443: i/o timeout; \"sfstream doctor\" looks for the cause\n"
 		if out.String() != want {
 			t.Errorf("said %s, want %s", &out, want)
 		}
