@@ -154,10 +154,7 @@ func (s *services) rows(ctx context.Context, soql string) iter.Seq2[json.RawMess
 	return func(yield func(json.RawMessage, error) bool) {
 		next := &url.URL{Path: "query", RawQuery: url.Values{"q": {soql}}.Encode()}
 		for next != nil {
-			var page struct {
-				Records []json.RawMessage `json:"records"`
-				Next    string            `json:"nextRecordsUrl"`
-			}
+			var page queryPage
 			if err := s.getJSON(ctx, next, &page); err != nil {
 				yield(nil, err)
 				return
@@ -169,8 +166,12 @@ func (s *services) rows(ctx context.Context, soql string) iter.Seq2[json.RawMess
 			}
 			before := next
 			var err error
-			if next, err = nextPage(page.Next); err == nil && next != nil && *next == *before {
+			switch next, err = nextPage(page.Next); {
+			case err != nil:
+			case next != nil && *next == *before:
 				err = errors.New("it leads to the same page")
+			case next == nil && page.Done != nil && !*page.Done:
+				err = errors.New("there is none, but the page is not the last one")
 			}
 			if err != nil {
 				yield(nil, fmt.Errorf("sfstream: query: nextRecordsUrl %.200q: %w", page.Next, err))
@@ -179,6 +180,17 @@ func (s *services) rows(ctx context.Context, soql string) iter.Seq2[json.RawMess
 		}
 	}
 }
+
+// A queryPage is an answer to a query.
+type queryPage struct {
+	Records []json.RawMessage `json:"records"`
+	Done    *bool             `json:"done"`
+	Next    string            `json:"nextRecordsUrl"`
+}
+
+// IsAnswer tells a page without records from an answer that is none, as {} from a proxy: to take
+// that for a page would lose records in silence, and make deletions of them in Refetch.
+func (p *queryPage) IsAnswer() bool { return p.Records != nil }
 
 // nextPage reads a nextRecordsUrl: a path on the instance, to which alone the token goes. It is nil
 // after the last page.

@@ -220,11 +220,7 @@ func (r *refetch) deleted(since time.Time) error {
 	}
 	const form = "2006-01-02T15:04:05+00:00"
 	span := url.Values{"start": {since.Format(form)}, "end": {until.Format(form)}}
-	var answer struct {
-		Records []struct {
-			ID string `json:"id"`
-		} `json:"deletedRecords"`
-	}
+	var answer deletions
 	if err := r.getJSON(r.ctx, &url.URL{Path: "sobjects/" + r.object + "/deleted/", RawQuery: span.Encode()}, &answer); err != nil {
 		return err
 	}
@@ -235,3 +231,13 @@ func (r *refetch) deleted(since time.Time) error {
 	}
 	return nil
 }
+
+// deletions is an answer that tells deleted records.
+type deletions struct {
+	Records []struct {
+		ID string `json:"id"`
+	} `json:"deletedRecords"`
+}
+
+// IsAnswer tells an answer without deletions from one that is none.
+func (d *deletions) IsAnswer() bool { return d.Records != nil }

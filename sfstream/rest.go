@@ -69,7 +69,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 
 // getJSON reads the answer to a GET into a variable. Where its connection breaks the request is
 // repeated, as a Do would be that got no answer.
-func (s *services) getJSON(ctx context.Context, to *url.URL, into any) error {
+func (s *services) getJSON(ctx context.Context, to *url.URL, into rest.Answer) error {
 	req := (&http.Request{Method: http.MethodGet, URL: to, Header: make(http.Header)}).WithContext(ctx)
 	call := &restCall{services: s, req: req, into: into}
 	_, done, err := call.send()
@@ -103,7 +103,7 @@ func (b *restBody) Close() error {
 type restCall struct {
 	*services
 	req   *http.Request // the program's: it is not changed
-	into  any           // what reads the answer; nil: the program does
+	into  rest.Answer   // what reads the answer; nil: the program does
 	ctx   context.Context
 	began time.Time
 

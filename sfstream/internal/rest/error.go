@@ -85,15 +85,19 @@ func ErrorIn(resp *http.Response, body []byte, secret string) *Error {
 	return e
 }
 
+// An Answer is a variable for the JSON of a response. IsAnswer says whether that was what was asked
+// for: a proxy, too, may answer 200 and a JSON object.
+type Answer interface{ IsAnswer() bool }
+
 // ReadJSON reads the JSON of a response that is a success into a variable, and closes it. The error is
-// a *Failure of the connection, or an *Error that shows what came in place of JSON.
-func ReadJSON(resp *http.Response, into any, secret string) error {
+// a *Failure of the connection, or an *Error that shows what came in place of the answer.
+func ReadJSON(resp *http.Response, into Answer, secret string) error {
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
 		return newFailure(err, true)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := json.Unmarshal(body, into); err != nil || !into.IsAnswer() {
 		return ErrorIn(resp, body, secret)
 	}
 	return nil

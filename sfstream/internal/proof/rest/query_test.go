@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"reflect"
 	"slices"
@@ -181,6 +182,30 @@ func TestTheNextPageIsOfTheInstance(t *testing.T) {
 	_, err := take(t, o.open(t).Query(t.Context(), "SELECT Id FROM Account"))
 	if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unavailable || !strings.Contains(err.Error(), "Log in to the network") || len(o.seen()) != 1 {
 		t.Error(err)
+	}
+}
+
+// TestWhatIsNoPageIsNoEmptyPage: a proxy that answers 200 and some JSON loses no records, and
+// deletes none.
+func TestWhatIsNoPageIsNoEmptyPage(t *testing.T) {
+	change := &sfstream.ChangeEvent{EntityName: "Account", RecordIDs: []string{accountID(1)}}
+	overflow := &sfstream.ChangeEvent{EntityName: "Account", Type: sfstream.ChangeGapOverflow, CommitTime: time.Now()}
+	for _, body := range []string{"{}", "null", `{"records":null}`, `{"status":"in maintenance"}`} {
+		c := newOrg(reply(200, body)).open(t)
+		tells := newOrg(reply(200, `{"totalSize":0,"done":true,"records":[]}`), reply(200, body)).open(t)
+		for about, records := range map[string]iter.Seq2[*sfstream.Record, error]{
+			"query": c.Query(t.Context(), "SELECT Id FROM Account"), "refetch": c.Refetch(t.Context(), change), "deletions": tells.Refetch(t.Context(), overflow),
+		} {
+			ids, err := take(t, records)
+			if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unavailable || len(ids) > 0 {
+				t.Errorf("%s of %s: %v, %v", about, body, ids, err)
+			}
+		}
+	}
+	// Nor is a page the last one that says it is not.
+	torn := newOrg(reply(200, `{"totalSize":2,"done":false,"records":[{"Id":"001000000000001AAA"}]}`)).open(t)
+	if ids, err := take(t, torn.Query(t.Context(), "SELECT Id FROM Account")); err == nil || len(ids) != 1 {
+		t.Errorf("%v, %v", ids, err)
 	}
 }
 
