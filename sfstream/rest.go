@@ -39,8 +39,8 @@ const (
 // [WithBackOff] says and as long as Salesforce asks for:
 //
 //   - one with any method that has not been carried out: a token that Salesforce does not take (one
-//     new login), an instance that has moved (likewise), a connection that was not made, or below
-//     /services/data a record that others hold (UNABLE_TO_LOCK_ROW);
+//     new login), an instance that has moved (likewise), a connection that was not made, or a record
+//     that others hold (UNABLE_TO_LOCK_ROW), said below /services/data and not by an action;
 //   - a GET, HEAD, PUT, DELETE or OPTIONS also where it may have been: a connection that broke, or
 //     HTTP 502, 503 and 504, which proxies answer also after they have lost an answer. A DELETE that
 //     was carried out the first time is then answered with NotFound.
@@ -279,9 +279,10 @@ func (r *restCall) passes(err error) bool {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return r.idempotent() && answer.Code != "REQUEST_LIMIT_EXCEEDED"
 	}
-	// Salesforce rolls back what it could not lock. But code in the org, as Apex REST, may answer in
-	// these words after it has changed something elsewhere.
-	return answer.Code == lockedRow && (r.idempotent() || strings.Contains(r.to.Path, "/services/data/"))
+	// Salesforce rolls back what it could not lock. But code in the org, as Apex REST or an action,
+	// may answer in these words after it has changed something elsewhere, or for one of many inputs.
+	ownCode := !strings.Contains(r.to.Path, "/services/data/") || strings.Contains(r.to.Path, "/actions/")
+	return answer.Code == lockedRow && (r.idempotent() || !ownCode)
 }
 
 // idempotent reports whether it is the same to carry the request out once or twice. A PATCH is not:

@@ -49,6 +49,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		{"a locked row, whole URL", locked, instance + "/services/data/v50.0/x", all},
 		{"a locked row, said by Apex", locked, "/services/apexrest/x", idempotent},
 		{"a locked row in a tree", reply(400, `{"hasErrors":true,"results":[{"referenceId":"r","errors":[{"statusCode":"UNABLE_TO_LOCK_ROW","message":"m","fields":[]}]}]}`), "x", all},
+		{"a locked row in one of two actions", reply(400, `[{"isSuccess":true},{"isSuccess":false,"errors":[{"statusCode":"UNABLE_TO_LOCK_ROW","message":"m"}]}]`), "actions/custom/apex/Mail", idempotent},
 		{"too busy", refuse(503, "SERVER_UNAVAILABLE"), "x", idempotent},
 		{"a proxy's 503", reply(503, "<html>upstream connect error or disconnect/reset</html>"), "x", idempotent},
 		{"a proxy's 502", reply(502, ""), "x", idempotent},
