@@ -95,7 +95,7 @@ func ReadJSON(resp *http.Response, into Answer, secret string) error {
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
-		return newFailure(err, true)
+		return newFailure(err, true, secret)
 	}
 	if err := json.Unmarshal(body, into); err != nil || !into.IsAnswer() {
 		return ErrorIn(resp, body, secret)

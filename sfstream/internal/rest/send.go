@@ -31,7 +31,7 @@ func Send(client *http.Client, req *http.Request, token string) (*http.Response,
 	once.CheckRedirect = checkRedirect
 	resp, err := once.Do(req)
 	if err != nil {
-		return nil, newFailure(err, connected.Load())
+		return nil, newFailure(err, connected.Load(), token)
 	}
 	return resp, nil
 }
@@ -67,6 +67,9 @@ func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.base.RoundTrip(sent)
 	if resp != nil {
 		resp.Request = req
+		if _, bad := resp.Location(); bad != nil {
+			resp.Header.Del("Location") // net/http would show all of it in an error
+		}
 	}
 	return resp, err
 }
@@ -78,7 +81,9 @@ type Failure struct {
 	err    error
 }
 
-func newFailure(err error, connected bool) *Failure {
+// newFailure makes a *Failure of an error of net/http, which quotes what it cannot read: nothing of
+// it shows the secret.
+func newFailure(err error, connected bool, secret string) *Failure {
 	cause := err
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		cause = request.Err
@@ -93,6 +98,9 @@ func newFailure(err error, connected bool) *Failure {
 	dial, ok := errors.AsType[*net.OpError](cause)
 	_, network := errors.AsType[net.Error](cause)
 	_, forged := errors.AsType[*tls.CertificateVerificationError](cause)
+	if text := err.Error(); hide(text, secret) != text {
+		err = errors.New(hide(text, secret))
+	}
 	return &Failure{
 		Unsent: ok && !connected && (dial.Op == "dial" || dial.Op == "proxyconnect"),
 		Passes: !forged && (connected || network || errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF)),
@@ -100,10 +108,10 @@ func newFailure(err error, connected bool) *Failure {
 	}
 }
 
-// Error is the error of net/http, without the query of its URL.
+// Error is the error of net/http, without the query of its URL and the secret.
 func (f *Failure) Error() string { return f.err.Error() }
 
-// Unwrap returns the error of net/http, without the query of its URL.
+// Unwrap returns the error of net/http, without the query of its URL and the secret.
 func (f *Failure) Unwrap() error { return f.err }
 
 // NoSuchHost reports whether DNS does not know the host that was asked. A proxy's host does not

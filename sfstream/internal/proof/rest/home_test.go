@@ -227,6 +227,22 @@ func TestNoSecretShows(t *testing.T) {
 			})
 		}
 	}
+	// Nor does net/http show what it cannot read: a broken redirect, or a header that is none.
+	for _, answer := range []func(r *http.Request) (*http.Response, error){
+		func(r *http.Request) (*http.Response, error) {
+			return response(302, "", "Location", "https://x:y/frontdoor.jsp?sid=planted-secret&to="+r.Header.Get("Authorization")), nil
+		},
+		func(r *http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("malformed MIME header: missing colon: %q", r.Header.Get("Authorization"))
+		},
+	} {
+		_, _, err := do(newOrg(answer).open(t), newRequest(t, "POST", "x", ""))
+		for lab.ExpectError[*sfstream.ServerError](t, err); err != nil; err = errors.Unwrap(err) {
+			if strings.Contains(fmt.Sprintf("%v %+v", err, err), "planted") {
+				t.Errorf("%v", err)
+			}
+		}
+	}
 	// Errors of net/http have the URL.
 	o := newOrg(broken)
 	_, _, err := do(o.open(t), newRequest(t, "POST", "query?q=planted-query", ""))
