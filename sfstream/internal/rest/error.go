@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -18,9 +20,10 @@ import (
 )
 
 const (
-	maxBody = 64 << 10 // of an answer that is no success: what is read of it
-	maxText = 2000     // of a message: Apex may write any length
-	maxPage = 200      // of a page: what is shown of it
+	maxBody   = 1 << 20 // of an answer that is no success: what is read of it; that of a tree has 200 errors
+	maxText   = 2000    // of a message: Apex may write any length
+	maxPage   = 200     // of a page: what is shown of it
+	maxFields = 1000    // of an answer: more than an object has
 )
 
 // An Error is an answer that is no success.
@@ -43,12 +46,25 @@ func (e *Error) Error() string {
 // ErrorOf reads the error of a response, and closes it. Nothing in it shows the secret, which some
 // servers repeat.
 func ErrorOf(resp *http.Response, secret string) *Error {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	body, err := io.ReadAll(io.LimitReader(plain(resp), maxBody))
 	_ = resp.Body.Close()
 	if err != nil && len(body) == 0 {
 		body = []byte(err.Error())
 	}
 	return ErrorIn(resp, body, secret)
+}
+
+// plain reads the body of a response, which net/http has not unpacked if the program itself has asked
+// for gzip.
+func plain(resp *http.Response) io.Reader {
+	if resp.Uncompressed || !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		return resp.Body
+	}
+	packed := bufio.NewReader(resp.Body)
+	if unpacked, err := gzip.NewReader(packed); err == nil {
+		return unpacked
+	}
+	return packed // a HEAD has no body
 }
 
 // ErrorIn is ErrorOf for a body that was read.
@@ -63,11 +79,11 @@ func ErrorIn(resp *http.Response, body []byte, secret string) *Error {
 		if e.Code == "" {
 			e.Code = s.ErrorCode
 		}
-		if s.Message != "" && !strings.Contains(e.Message, s.Message) {
+		if s.Message != "" && len(e.Message) <= maxText && !strings.Contains(e.Message, s.Message) {
 			e.Message = strings.TrimPrefix(e.Message+"; "+s.Message, "; ")
 		}
 		for _, field := range s.Fields {
-			if !slices.Contains(e.Fields, field) {
+			if len(e.Fields) < maxFields && !slices.Contains(e.Fields, field) {
 				e.Fields = append(e.Fields, field)
 			}
 		}

@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -462,6 +464,26 @@ func TestConditionalRequests(t *testing.T) {
 }
 
 // TestErrorsSayWhatSalesforceSays: of each form of an answer.
+// TestAPackedErrorIsRead: net/http unpacks no answer to a request that itself asks for gzip.
+func TestAPackedErrorIsRead(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := io.WriteString(z, `[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]`)
+	lab.Must(t, err)
+	lab.Must(t, z.Close())
+	for _, body := range []string{packed.String(), ""} { // none after a HEAD
+		o := newOrg(reply(401, body, "Content-Encoding", "gzip"), fine)
+		req := newRequest(t, "GET", "x", "")
+		req.Header.Set("Accept-Encoding", "gzip")
+		if _, _, err := do(o.open(t), req); err != nil || o.loginCount() != 2 {
+			t.Errorf("%d bytes: %v, after %d logins", len(body), err, o.loginCount())
+		}
+	}
+	o := newOrg(reply(400, packed.String()[:9]+"no gzip", "Content-Encoding", "gzip"))
+	_, _, err = do(o.open(t), newRequest(t, "GET", "x", ""))
+	lab.ExpectError[*sfstream.ServerError](t, err)
+}
+
 func TestErrorsSayWhatSalesforceSays(t *testing.T) {
 	for _, row := range []struct {
 		status int
@@ -496,6 +518,7 @@ func TestErrorsSayWhatSalesforceSays(t *testing.T) {
 		{414, "", sfstream.Invalid, "", "[]", "HTTP 414"},
 		{431, "<h1>Bad Message 431</h1>", sfstream.Invalid, "", "[]", `HTTP 431 Request Header Fields Too Large: "<h1>Bad Message 431</h1>"`},
 		{429, "", sfstream.LimitExceeded, "", "[]", ""},
+		{400, `{"hasErrors":true,"results":[` + strings.TrimSuffix(strings.Repeat(`{"errors":[{"statusCode":"E","message":"`+strings.Repeat("x", 500)+`"}]},`, 200), ",") + "]}", sfstream.Invalid, "E", "[]", ""},
 		{500, "{", sfstream.Internal, "", "[]", ""},
 		{500, "[1,\"x\",null,{\"message\":7,\"errorCode\":{}}]", sfstream.Internal, "", "[]", ""},
 		{500, `[{"message":"` + strings.Repeat("é", 9000) + `","errorCode":"E"}]`, sfstream.Internal, "E", "[]", ""},
