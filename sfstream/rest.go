@@ -259,7 +259,7 @@ func (r *restCall) judge(err error) (wait time.Duration, again bool) {
 // or a login page, is not cured by a login.
 func expired(err error) bool {
 	answer, ok := errors.AsType[*rest.Error](err)
-	return ok && (answer.Code == "INVALID_SESSION_ID" || answer.Status == http.StatusUnauthorized && answer.Empty)
+	return ok && (restCodes[answer.Code] == Unauthenticated || answer.Status == http.StatusUnauthorized && answer.Empty)
 }
 
 // passes reports whether a failure may pass, and the request may be sent again: it has not been

@@ -13,7 +13,9 @@ import (
 // say it.
 var restCodes = map[string]Code{
 	"INVALID_SESSION_ID":     Unauthenticated,
-	"API_DISABLED_FOR_ORG":   Invalid, // a matter of the org's edition
+	"InvalidSessionId":       Unauthenticated, // the Bulk API
+	rest.BadToken:            Unauthenticated, // userinfo, with HTTP 403
+	"API_DISABLED_FOR_ORG":   Invalid,         // a matter of the org's edition
 	"API_CURRENTLY_DISABLED": PermissionDenied,
 	"INVALID_TYPE":           NotFound, // an object
 	"ENTITY_IS_DELETED":      NotFound,

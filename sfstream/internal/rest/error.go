@@ -26,6 +26,9 @@ const (
 	maxFields = 1000    // of an answer: more than an object has
 )
 
+// BadToken is all that userinfo and the identity URL say of a token that has ended.
+const BadToken = "Bad_OAuth_Token"
+
 // An Error is an answer that is no success.
 type Error struct {
 	Status  int
@@ -150,9 +153,13 @@ func parse(body []byte) []said {
 	switch trimmed := bytes.TrimSpace(body); {
 	case len(trimmed) == 0:
 		return nil
+	case string(trimmed) == BadToken:
+		return []said{{ErrorCode: BadToken, Message: BadToken}}
 	case trimmed[0] == '<':
 		var doc struct {
-			Errors []struct {
+			Code    string `xml:"exceptionCode"` // the Bulk API's
+			Message string `xml:"exceptionMessage"`
+			Errors  []struct {
 				Code    string   `xml:"errorCode"`
 				Message string   `xml:"message"`
 				Fields  []string `xml:"fields"`
@@ -162,6 +169,9 @@ func parse(body []byte) []said {
 			return nil
 		}
 		var all []said
+		if doc.Code != "" {
+			all = append(all, said{ErrorCode: doc.Code, Message: doc.Message})
+		}
 		for _, s := range doc.Errors {
 			all = append(all, said{s.Code, s.Message, s.Fields})
 		}

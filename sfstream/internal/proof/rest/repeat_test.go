@@ -45,6 +45,9 @@ func TestWhatIsRepeated(t *testing.T) {
 	}{
 		{"an expired token", expired, "x", all},
 		{"an expired token, Apex", expired, "/services/apexrest/x", all},
+		{"an expired token, identity", reply(403, "Bad_OAuth_Token"), "/services/oauth2/userinfo", all},
+		{"an expired token, Bulk", reply(400, `{"exceptionCode":"InvalidSessionId","exceptionMessage":"m"}`), "/services/async/62.0/job", all},
+		{"an expired token, Bulk, XML", reply(400, `<?xml version="1.0" encoding="UTF-8"?><error xmlns="http://www.force.com/2009/06/asyncapi/dataload"><exceptionCode>InvalidSessionId</exceptionCode><exceptionMessage>m</exceptionMessage></error>`), "/services/async/62.0/job", all},
 		{"a token that a proxy does not take", reply(401, "<html>proxy</html>"), "x", ""},
 		{"a locked row", locked, "x", all},
 		{"a locked row, version in the path", locked, "/services/data/v50.0/x", all},
