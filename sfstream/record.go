@@ -66,7 +66,7 @@ func (r *Record) Decode(v any) error {
 	return nil
 }
 
-// Raw returns the record as it came, in JSON; nil where it is Deleted. It must not be changed.
+// Raw returns the record as it came, with its subqueries complete, in JSON; nil where it is Deleted. It must not be changed.
 func (r *Record) Raw() []byte { return r.raw }
 
 func (r *Record) value() (map[string]any, error) {
@@ -119,7 +119,8 @@ func newRecord(raw []byte, prefs *preferences) *Record {
 }
 
 // Query returns the records of a SOQL query, and asks for the next page (of up to 2,000 records)
-// when the loop has come so far. Only one page is in memory.
+// when the loop has come so far. Only one page is in memory. A record of whose subquery Salesforce
+// gives a part (it has many Contacts) is completed first, by requests of its own.
 //
 //	for account, err := range client.Query(ctx, "SELECT Id, Name, Owner.Name FROM Account") {
 //		if err != nil {
@@ -138,6 +139,9 @@ func newRecord(raw []byte, prefs *preferences) *Record {
 func (c *Client) Query(ctx context.Context, soql string) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		for raw, err := range c.rows(ctx, soql) {
+			if err == nil {
+				raw, err = c.whole(ctx, raw)
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -152,31 +156,38 @@ func (c *Client) Query(ctx context.Context, soql string) iter.Seq2[*Record, erro
 // rows are the records of a query, in JSON.
 func (s *services) rows(ctx context.Context, soql string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		next := &url.URL{Path: "query", RawQuery: url.Values{"q": {soql}}.Encode()}
-		for next != nil {
-			var page queryPage
-			if err := s.getJSON(ctx, next, &page); err != nil {
-				yield(nil, err)
-				return
-			}
+		at := &url.URL{Path: "query", RawQuery: url.Values{"q": {soql}}.Encode()}
+		var page queryPage
+		if err := s.getJSON(ctx, at, &page); err != nil {
+			yield(nil, err)
+			return
+		}
+		s.pages(ctx, at, page)(yield)
+	}
+}
+
+// pages are the records of a page and of those after it. at is where the page came from, nil where
+// it came in a record.
+func (s *services) pages(ctx context.Context, at *url.URL, page queryPage) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		for {
 			for _, raw := range page.Records {
 				if !yield(raw, nil) {
 					return
 				}
 			}
-			before := next
-			var err error
-			switch next, err = nextPage(page.Next); {
-			case err != nil:
-			case next != nil && *next == *before:
-				err = errors.New("it leads to the same page")
-			case next == nil && page.Done != nil && !*page.Done:
-				err = errors.New("there is none, but the page is not the last one")
-			}
-			if err != nil {
-				yield(nil, fmt.Errorf("sfstream: query: nextRecordsUrl %.200q: %w", page.Next, err))
+			next, err := page.next(at)
+			if next == nil && err == nil {
 				return
 			}
+			if page = (queryPage{}); err == nil {
+				err = s.getJSON(ctx, next, &page)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			at = next
 		}
 	}
 }
@@ -191,6 +202,21 @@ type queryPage struct {
 // IsAnswer tells a page without records from an answer that is none, as {} from a proxy: to take
 // that for a page would lose records in silence, and make deletions of them in Refetch.
 func (p *queryPage) IsAnswer() bool { return p.Records != nil }
+
+// next is where the page after this one is, nil after the last one.
+func (p *queryPage) next(at *url.URL) (next *url.URL, err error) {
+	switch next, err = nextPage(p.Next); {
+	case err != nil:
+	case next != nil && at != nil && *next == *at:
+		err = errors.New("it leads to the same page")
+	case next == nil && p.Done != nil && !*p.Done:
+		err = errors.New("there is none, but the page is not the last one")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sfstream: query: nextRecordsUrl %.200q: %w", p.Next, err)
+	}
+	return next, nil
+}
 
 // nextPage reads a nextRecordsUrl: a path on the instance, to which alone the token goes. It is nil
 // after the last page.

@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -205,6 +207,60 @@ func TestWhatIsNoPageIsNoEmptyPage(t *testing.T) {
 	// Nor is a page the last one that says it is not.
 	torn := newOrg(reply(200, `{"totalSize":2,"done":false,"records":[{"Id":"001000000000001AAA"}]}`)).open(t)
 	if ids, err := take(t, torn.Query(t.Context(), "SELECT Id FROM Account")); err == nil || len(ids) != 1 {
+		t.Errorf("%v, %v", ids, err)
+	}
+}
+
+// TestSubqueriesAreComplete: of many children the first ones come in the record, and a path to the
+// others.
+func TestSubqueriesAreComplete(t *testing.T) {
+	pages := map[string]string{
+		"": `{"done":true,"records":[
+			{"Id":"001000000000001AAA","Contacts": {"totalSize":5,"done":false,"nextRecordsUrl":"` + below + `query/a-2","records":[{"Name":"a"},
+				{"Name":"b","Cases":{"done":false,"nextRecordsUrl":"` + below + `query/c-1","records":[{"Id":"500000000000001AAA"}]}}]},
+				"Name":"first \"nextRecordsUrl\"","Owner":{"Name":"o"},"Tasks":null},
+			{"Id":"001000000000002AAA","Contacts":{"totalSize":1,"done":true,"records":[{"Name":"z"}]}}]}`,
+		"a-2": `{"done":false,"nextRecordsUrl":"` + below + `query/a-4","records":[{"Name":"c"},{"Name":"d"}]}`,
+		"a-4": `{"done":true,"records":[{"Name":"e"}]}`,
+		"c-1": `{"done":true,"records":[{"Id":"500000000000002AAA"}]}`,
+	}
+	o := newOrg(func(r *http.Request) (*http.Response, error) {
+		_, page, _ := strings.Cut(r.URL.Path, "/query/")
+		if body, ok := pages[page]; ok {
+			return response(200, body), nil
+		}
+		return refuse(400, "INVALID_QUERY_LOCATOR")(r)
+	})
+	c := o.open(t)
+	var told []string
+	for record, err := range c.Query(t.Context(), "SELECT Id, (SELECT Name FROM Contacts) FROM Account") {
+		lab.Must(t, err)
+		var account struct {
+			Name     string
+			Contacts struct {
+				Size    int `sf:"totalSize"`
+				Records []struct {
+					Name  string
+					Cases struct {
+						Records []struct{ Id string } `sf:"records"`
+					}
+				} `sf:"records"`
+			}
+		}
+		lab.Must(t, record.Decode(&account))
+		told = append(told, fmt.Sprint(account))
+		if bytes.Contains(record.Raw(), []byte(below)) || !json.Valid(record.Raw()) {
+			t.Errorf("%s", record.Raw())
+		}
+	}
+	want := []string{`{first "nextRecordsUrl" {5 [{a {[]}} {b {[{500000000000001AAA} {500000000000002AAA}]}} {c {[]}} {d {[]}} {e {[]}}]}}`, "{ {1 [{z {[]}}]}}"}
+	if !slices.Equal(told, want) {
+		t.Errorf("%q", told)
+	}
+	// Where they cannot be had the loop gets the error, and not a part of the record.
+	delete(pages, "a-4")
+	ids, err := take(t, c.Query(t.Context(), "SELECT Id, (SELECT Name FROM Contacts) FROM Account"))
+	if e := lab.ExpectError[*sfstream.ServerError](t, err); len(ids) != 0 || e.Reason != "INVALID_QUERY_LOCATOR" {
 		t.Errorf("%v, %v", ids, err)
 	}
 }
