@@ -133,7 +133,8 @@ func newRecord(raw []byte, prefs *preferences) *Record {
 // mistake in the query is a *[ServerError] with Reason MALFORMED_QUERY, INVALID_FIELD or
 // INVALID_TYPE. Each page is a request that Do would repeat.
 //
-// Values in a query are the program's to quote. Salesforce takes a query of about 16,000 bytes when
+// SELECT COUNT() gives a number beside the records and no record, so that the loop sees nothing:
+// SELECT COUNT(Id) n gives one record with a field n. Values in a query are the program's to quote. Salesforce takes a query of about 16,000 bytes when
 // it is escaped, and answers HTTP 414 or 431 to a longer one. The composite resource takes those,
 // by Do.
 func (c *Client) Query(ctx context.Context, soql string) iter.Seq2[*Record, error] {
