@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,7 +170,7 @@ func (r *restCall) attempt() (resp *http.Response, err error) {
 		return nil, err
 	}
 	req := r.req.Clone(r.ctx)
-	req.URL, req.Host = r.to, ""
+	req.URL, req.Host, req.Method = r.to, "", cmp.Or(req.Method, http.MethodGet)
 	if r.consumed {
 		if req.Body, err = r.req.GetBody(); err != nil {
 			return nil, fmt.Errorf("sfstream: Do: GetBody: %w", err)
@@ -306,7 +307,7 @@ func (r *restCall) failed(err error) error {
 		}
 	}
 	if ended := r.req.Context().Err(); ended != nil {
-		about := fmt.Sprintf("sfstream: %s %s", r.req.Method, rest.Show(r.req.URL))
+		about := fmt.Sprintf("sfstream: %s %s", cmp.Or(r.req.Method, http.MethodGet), rest.Show(r.req.URL))
 		if errors.Is(err, ended) {
 			return fmt.Errorf("%s: %w", about, ended)
 		}
