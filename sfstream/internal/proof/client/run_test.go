@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/url"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -1005,14 +1007,22 @@ func runBounds(t *testing.T, policy sfstream.AckPolicy) {
 	}
 }
 
-// A panic ends the program with the stack of the handler, as in any goroutine.
+// A panic ends the program with the stack of the handler, as in any goroutine, and with no secret:
+// also where the handler panics with all that it has.
 func TestRunPanicEndsTheProgram(t *testing.T) {
 	cmd := child.Command(t, "panic", struct{}{})
 	cmd.Stderr = nil // of Output
 	_, err := cmd.Output()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), "panic: of a handler") || !strings.Contains(string(exit.Stderr), "panicking.func") {
+	if !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), "panic: of a handler: ") || !strings.Contains(string(exit.Stderr), "panicking.func") {
 		t.Fatalf("got %v, want a panic that shows the handler", err)
+	}
+	account := sfstreamtest.NewServer(t).Account() // it is the same in every org
+	token := account.OrgID[:15] + "!"              // as each token begins
+	for _, secret := range []string{token, account.Password, account.SecurityToken, account.ConsumerSecret, account.RefreshToken} {
+		if strings.Contains(string(exit.Stderr), secret) {
+			t.Errorf("%q is in %s", secret, exit.Stderr)
+		}
 	}
 }
 
@@ -1036,7 +1046,10 @@ func panicking(struct{}) error {
 		return err
 	}
 	defer func() { _ = recover() }() // does not get it
-	return client.Run(ctx, func(context.Context, *sfstream.Message) error { panic("of a handler") })
+	return client.Run(ctx, func(ctx context.Context, msg *sfstream.Message) error {
+		_, refused := client.Do(&http.Request{URL: &url.URL{Path: "nothing"}})
+		panic(fmt.Sprintf("of a handler: %v %+v %#v %+v %+v %+v", client, client, client, msg, client.Status(), refused))
+	})
 }
 
 func TestRunRefusesNonsense(t *testing.T) {
