@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -125,7 +126,7 @@ func ReadJSON(resp *http.Response, into Answer, secret string) error {
 // retryAfter reads the header Retry-After: seconds, or a date by the clock of the same answer.
 func retryAfter(header http.Header) time.Duration {
 	text := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil {
+	if seconds, err := strconv.Atoi(text); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(max(seconds, 0), 1<<20)) * time.Second
 	}
 	at, err := http.ParseTime(text)
@@ -136,7 +137,7 @@ func retryAfter(header http.Header) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return max(at.Sub(now), 0)
+	return min(max(at.Sub(now), 0), 1<<20*time.Second) // there is room to lengthen it
 }
 
 // said is one error in an answer. The REST API has a list of them, and so has each result of an

@@ -151,6 +151,11 @@ func TestWaitsBetweenRepetitions(t *testing.T) {
 			func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }, []time.Duration{20e9}, false},
 		{"longer than Do waits", []func(*http.Request) (*http.Response, error){refuse(503, "SERVER_UNAVAILABLE", "Retry-After", "300"), fine},
 			func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }, nil, true},
+		{"longer than anybody waits", []func(*http.Request) (*http.Response, error){refuse(503, "SERVER_UNAVAILABLE", "Retry-After", "99999999999999999999"), fine},
+			func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }, nil, true},
+		{"a date that nobody lives to see", []func(*http.Request) (*http.Response, error){
+			refuse(503, "SERVER_UNAVAILABLE", "Date", "Fri, 27 Nov 2026 10:00:00 GMT", "Retry-After", "Fri, 31 Dec 9999 10:00:30 GMT"), fine},
+			func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }, nil, true},
 		{"a date", []func(*http.Request) (*http.Response, error){
 			refuse(503, "SERVER_UNAVAILABLE", "Date", "Fri, 27 Nov 2026 10:00:00 GMT", "Retry-After", "Fri, 27 Nov 2026 10:00:30 GMT"), fine},
 			func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }, []time.Duration{30e9}, false},
