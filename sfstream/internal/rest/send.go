@@ -61,6 +61,11 @@ func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%s is not of the instance", Show(req.URL))
 	}
 	sent := req.Clone(req.Context())
+	for key := range sent.Header { // one that was not set by Set may have any case
+		if strings.EqualFold(key, "Authorization") {
+			delete(sent.Header, key)
+		}
+	}
 	if b.token != "" {
 		sent.Header.Set("Authorization", "Bearer "+b.token)
 	}

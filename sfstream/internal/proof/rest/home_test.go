@@ -191,6 +191,7 @@ func TestTheRequestIsNotChanged(t *testing.T) {
 	c := o.open(t)
 	req := newRequest(t, "PATCH", "sobjects/Account/001", "body")
 	req.Header.Set("Authorization", "Bearer the-program's-own")
+	req.Header["authorization"] = []string{"Bearer the-program's-own"}
 	req.Header.Set("X-Mine", "1")
 	before := fmt.Sprint(req.URL, req.Host, req.Header, req.Method, req.ContentLength)
 	resp, err := c.Do(req)
@@ -200,7 +201,7 @@ func TestTheRequestIsNotChanged(t *testing.T) {
 		t.Errorf("it is %s, was %s", after, before)
 	}
 	for i, got := range o.seen() {
-		if got.auth != "Bearer "+token(i+1) {
+		if got.auth != "Bearer "+token(i+1) || got.auths != 1 {
 			t.Errorf("sent with %s", got.auth)
 		}
 	}

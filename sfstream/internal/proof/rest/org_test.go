@@ -38,6 +38,7 @@ type org struct {
 
 type request struct {
 	method, url, host, auth, body string
+	auths                         int // headers of that name
 	at                            time.Time
 }
 
@@ -74,6 +75,11 @@ var (
 
 func (o *org) RoundTrip(r *http.Request) (*http.Response, error) {
 	got := request{method: r.Method, url: r.URL.String(), host: r.Host, auth: r.Header.Get("Authorization"), at: time.Now()}
+	for key := range r.Header {
+		if strings.EqualFold(key, "Authorization") {
+			got.auths++
+		}
+	}
 	if r.Body != nil {
 		body, _ := io.ReadAll(r.Body)
 		_ = r.Body.Close()
