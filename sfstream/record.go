@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,7 +67,8 @@ func (r *Record) Decode(v any) error {
 	return nil
 }
 
-// Raw returns the record as it came, with its subqueries complete, in JSON; nil where it is Deleted. It must not be changed.
+// Raw returns the record as it came, with its subqueries complete, in JSON; nil where it is
+// Deleted. It must not be changed.
 func (r *Record) Raw() []byte { return r.raw }
 
 func (r *Record) value() (map[string]any, error) {
@@ -134,9 +136,9 @@ func newRecord(raw []byte, prefs *preferences) *Record {
 // INVALID_TYPE. Each page is a request that Do would repeat.
 //
 // SELECT COUNT() gives a number beside the records and no record, so that the loop sees nothing:
-// SELECT COUNT(Id) n gives one record with a field n. Values in a query are the program's to quote. Salesforce takes a query of about 16,000 bytes when
-// it is escaped, and answers HTTP 414 or 431 to a longer one. The composite resource takes those,
-// by Do.
+// SELECT COUNT(Id) n gives one record with a field n. Values in a query are the program's to quote.
+// Salesforce takes a query of about 16,000 bytes when it is escaped, and answers HTTP 414 or 431 to
+// a longer one. The composite resource takes those, by Do.
 func (c *Client) Query(ctx context.Context, soql string) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		for raw, err := range c.rows(ctx, soql) {
@@ -230,4 +232,61 @@ func nextPage(text string) (*url.URL, error) {
 		return nil, errors.New("it is no path of the REST API")
 	}
 	return next, nil
+}
+
+// whole returns a record with all records of its subqueries. Of many Salesforce gives the first
+// ones, and a nextRecordsUrl in the record itself: a program that decodes what came would miss the
+// others in silence.
+func (s *services) whole(ctx context.Context, record json.RawMessage) (json.RawMessage, error) {
+	if !isPart(record) {
+		return record, nil
+	}
+	text := []byte{'{'}
+	for f := jsonscan.NewFields(record); f.Next(); {
+		value, err := s.children(ctx, f.Value)
+		if err != nil {
+			return nil, err
+		}
+		if len(text) > 1 {
+			text = append(text, ',')
+		}
+		text = append(append(append(text, '"'), f.Key...), `":`...)
+		text = append(text, value...)
+	}
+	return append(text, '}'), nil
+}
+
+// children returns the value of a field, with all records where it is that of a subquery.
+func (s *services) children(ctx context.Context, value json.RawMessage) (json.RawMessage, error) {
+	var first struct {
+		queryPage
+		Size json.RawMessage `json:"totalSize"`
+	}
+	if !isPart(value) || json.Unmarshal(value, &first) != nil || !first.IsAnswer() {
+		return value, nil
+	}
+	text := []byte(`{"done":true,`)
+	if first.Size != nil {
+		text = append(append(append(text, `"totalSize":`...), first.Size...), ',')
+	}
+	text = append(text, `"records":[`...)
+	n := 0
+	for child, err := range s.pages(ctx, nil, first.queryPage) {
+		if err == nil {
+			child, err = s.whole(ctx, child) // it may have a subquery, too
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n++; n > 1 {
+			text = append(text, ',')
+		}
+		text = append(text, child...)
+	}
+	return append(text, "]}"...), nil
+}
+
+// isPart reports whether an object may have more records elsewhere.
+func isPart(object []byte) bool {
+	return len(object) > 0 && object[0] == '{' && bytes.Contains(object, []byte(`"nextRecordsUrl"`))
 }
