@@ -20,10 +20,10 @@ import (
 // code flow with PKCE (S256), and saves the login for [Saved]. It is what sfstream login uses.
 //
 // The program opens the URL of Begin in a browser, and serves CallbackURL: Salesforce sends the
-// browser there, and Complete takes the parameters that it brings. The app is an External Client App
-// that has CallbackURL letter by letter, the scopes api and refresh_token, offline_access, and "Require
-// Proof Key for Code Exchange (PKCE)". If it requires its secret for the web server flow or the
-// refresh token flow, ConsumerSecret must be set, and is saved with the login.
+// browser there, and Complete takes the parameters that it brings. The app is an External Client
+// App that has CallbackURL letter by letter, the scopes api and refresh_token, offline_access, and
+// "Require Proof Key for Code Exchange (PKCE)". If it requires its secret for the web server flow
+// or the refresh token flow, ConsumerSecret must be set, and is saved with the login.
 //
 // It must be used through a pointer, &Authorization{…}, and its fields must not be changed after
 // Begin. It redacts itself as [Credentials] does.
@@ -40,9 +40,9 @@ type Authorization struct {
 	state, verifier string // of the authorization under way; empty if there is none
 }
 
-// Begin begins an authorization and returns the URL of the page for the person. It sends nothing, but
-// finds out whether the login can be saved: the directory can be written to, and a login that is
-// there under the Name can be read. Its errors are [*Error].
+// Begin begins an authorization and returns the URL of the page for the person. It sends nothing,
+// but finds out whether the login can be saved: the directory can be written to, and a login that
+// is there under the Name can be read. Its errors are [*Error].
 func (a *Authorization) Begin() (pageURL string, err error) {
 	x := newExchange("authorization_code", a.Login, a.ConsumerSecret)
 	if err := x.require("ConsumerKey", a.ConsumerKey, "CallbackURL", a.CallbackURL); err != nil {

@@ -46,10 +46,10 @@ import (
 // [strconv.ParseBool] reads it), or [ProductionURL]; the first two exclude each other.
 //
 // If no variable is set whose name begins with SALESFORCE_, FromEnv takes the default login that
-// "sfstream login" has saved on this computer for this user, if there is one (see [Saved]), and says
-// so at level Info to [slog.Default]. Any such variable, misspelt ones too, keeps it from that, but
-// for SALESFORCE_PUBSUB_ENDPOINT, which says nothing about the login. In a container or a service
-// there is such a login only if somebody has put its file there.
+// "sfstream login" has saved on this computer for this user, if there is one (see [Saved]), and
+// says so at level Info to [slog.Default]. Any such variable, misspelt ones too, keeps it from
+// that, but for SALESFORCE_PUBSUB_ENDPOINT, which says nothing about the login. In a container or a
+// service there is such a login only if somebody has put its file there.
 //
 // The [*RefreshToken] has no OnRotate: if the app rotates refresh tokens, the one in the
 // environment is dead after the first login. Set OnRotate before use, and start from what it saved.

@@ -29,8 +29,8 @@ const (
 // Error is a failed login. It holds no secret, not even one that the server echoed.
 type Error struct {
 	// Flow is client_credentials, jwt_bearer, refresh_token, authorization_code, password, soap,
-	// static, cli, saved (what is wrong with the file of a saved login) or environment; empty if the
-	// flow is not known, as for [Credentials.Validate].
+	// static, cli, saved (what is wrong with the file of a saved login) or environment; empty if
+	// the flow is not known, as for [Credentials.Validate].
 	Flow string
 
 	// Code is Salesforce's error, such as invalid_grant (or an errorCode of userinfo, or an
@@ -86,9 +86,9 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Remedy returns the next step, with which the text of [Error.Error] ends, for programs that show it
-// apart from what happened or in words of their own. It names fields and types as they are called in
-// Go, and is empty if the cause cannot be guessed.
+// Remedy returns the next step, with which the text of [Error.Error] ends, for programs that show
+// it apart from what happened or in words of their own. It names fields and types as they are
+// called in Go, and is empty if the cause cannot be guessed.
 func (e *Error) Remedy() string {
 	steps := slices.DeleteFunc([]string{e.remedy(), e.hint}, func(step string) bool { return step == "" })
 	return strings.Join(steps, "; ")

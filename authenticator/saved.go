@@ -97,9 +97,9 @@ func SetDefaultLogin(name string) error {
 	return nil
 }
 
-// RemoveSaved has Salesforce revoke the refresh token of a saved login, and so the sessions that came
-// of it, and deletes the login. If Salesforce does not revoke the token, the login is deleted all the
-// same, and the error says so. A nil client is [http.DefaultClient].
+// RemoveSaved has Salesforce revoke the refresh token of a saved login, and so the sessions that
+// came of it, and deletes the login. If Salesforce does not revoke the token, the login is deleted
+// all the same, and the error says so. A nil client is [http.DefaultClient].
 func RemoveSaved(ctx context.Context, name string, client *http.Client) error {
 	s, _, err := openLogin(name)
 	if err != nil {
@@ -158,8 +158,8 @@ type saved struct {
 	name string
 	turn chan struct{} // has room for the one goroutine that may lock the file and use what follows
 
-	// unsaved holds a rotated refresh token that could not be saved, in place of the one in the file,
-	// spent. It is nil if there is none.
+	// unsaved holds a rotated refresh token that could not be saved, in place of the one in the
+	// file, spent. It is nil if there is none.
 	unsaved *RefreshToken
 	spent   string
 }
@@ -233,8 +233,8 @@ func (s *saved) Authenticate(ctx context.Context, login Login) (*Credentials, er
 		err         error
 	}
 	done := make(chan result, 1)
-	// This Authenticate waits for the goroutine. If its ctx ends first, the next Authenticate, of any
-	// process, waits for it, through the lock. requestTimeout bounds its requests.
+	// This Authenticate waits for the goroutine. If its ctx ends first, the next Authenticate, of
+	// any process, waits for it, through the lock. requestTimeout bounds its requests.
 	go func() {
 		defer unlock()
 		credentials, err := s.login(context.WithoutCancel(ctx), login)
@@ -248,9 +248,9 @@ func (s *saved) Authenticate(ctx context.Context, login Login) (*Credentials, er
 	}
 }
 
-// login reads the saved login, refreshes, and replaces the file if the refresh token was rotated. The
-// caller has the lock: what is in the file is read only now, because whoever had the lock before may
-// have rotated the token.
+// login reads the saved login, refreshes, and replaces the file if the refresh token was rotated.
+// The caller has the lock: what is in the file is read only now, because whoever had the lock
+// before may have rotated the token.
 func (s *saved) login(ctx context.Context, login Login) (*Credentials, error) {
 	record, err := s.dir.read(s.name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -173,9 +173,9 @@ func (w *worker) kill(t *testing.T) {
 	}
 }
 
-// Processes log in with one saved login, whose app rotates refresh tokens, and some are killed: those
-// that wait for their turn or run freely, and those that hold the lock and have sent the refresh. No
-// process ever sends a token that was used, and the last one still logs in.
+// Processes log in with one saved login, whose app rotates refresh tokens, and some are killed:
+// those that wait for their turn or run freely, and those that hold the lock and have sent the
+// refresh. No process ever sends a token that was used, and the last one still logs in.
 func TestProcessesShareASavedLogin(t *testing.T) {
 	configDir(t)
 	org := sfstreamtest.NewServer(t, sfstreamtest.WithRefreshRotation())
@@ -265,8 +265,8 @@ func TestProcessesShareASavedLogin(t *testing.T) {
 	mustLogin(t, a, authenticator.Login{})
 }
 
-// A process that dies after Salesforce has answered, and before it has saved the new token, takes the
-// login with it. The next one says so.
+// A process that dies after Salesforce has answered, and before it has saved the new token, takes
+// the login with it. The next one says so.
 func TestAProcessDiesBeforeItSavesTheToken(t *testing.T) {
 	configDir(t)
 	org := sfstreamtest.NewServer(t, sfstreamtest.WithRefreshRotation())

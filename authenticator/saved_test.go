@@ -48,7 +48,8 @@ func authorization(org *sfstreamtest.Server, name string) *authenticator.Authori
 		Login: authenticator.Login{URL: org.LoginURL(), HTTPClient: org.HTTPClient()}}
 }
 
-// begin begins an authorization and opens its page. It returns the parameters that the callback gets.
+// begin begins an authorization and opens its page. It returns the parameters that the callback
+// gets.
 func begin(t *testing.T, org *sfstreamtest.Server, a *authenticator.Authorization) url.Values {
 	t.Helper()
 	page, err := a.Begin()

@@ -114,9 +114,9 @@ func (d savedDir) read(name string) (*savedRecord, error) {
 	return &r, nil
 }
 
-// nextFile is the file that will replace that of a saved login. It is made before a refresh token is
-// sent, with room for what may come, so that a full or read-only disk is found while the token is
-// still good.
+// nextFile is the file that will replace that of a saved login. It is made before a refresh token
+// is sent, with room for what may come, so that a full or read-only disk is found while the token
+// is still good.
 type nextFile struct {
 	dir  savedDir
 	name string
@@ -143,8 +143,8 @@ func (d savedDir) prepare(name string) (*nextFile, error) {
 	return n, nil
 }
 
-// replace puts r in place of the saved login; it can be called once. When it returns nil, r survives
-// a crash of the machine. After an error the old login may be there still.
+// replace puts r in place of the saved login; it can be called once. When it returns nil, r
+// survives a crash of the machine. After an error the old login may be there still.
 func (n *nextFile) replace(r savedRecord) error {
 	r.Version = savedVersion
 	text, err := json.MarshalIndent(r, "", "  ")

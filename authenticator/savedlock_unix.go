@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// tryLock takes the lock of an open file, unless somebody has it. The lock is that of this opening of
-// the file, so that goroutines of one process exclude each other too.
+// tryLock takes the lock of an open file, unless somebody has it. The lock is that of this opening
+// of the file, so that goroutines of one process exclude each other too.
 func tryLock(f *os.File) (locked bool, err error) {
 	for {
 		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err {
@@ -25,8 +25,8 @@ func tryLock(f *os.File) (locked bool, err error) {
 	}
 }
 
-// exposed returns why a file, or a directory, with these modes cannot hold a secret of ours, and what
-// to do; empty if it can.
+// exposed returns why a file, or a directory, with these modes cannot hold a secret of ours, and
+// what to do; empty if it can.
 func exposed(path string, info fs.FileInfo) string {
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Getuid() {
 		// Root, which can read it, would replace it by a file that its owner cannot read.

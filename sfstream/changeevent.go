@@ -75,8 +75,8 @@ func (m *Message) Change() (*ChangeEvent, error) {
 }
 
 // IsGap reports whether the event says only that there was a change: its body is empty. The records
-// are to be read again ([Client.Refetch]); what was received about them with an earlier CommitTime is then out
-// of date. An overflow is a gap too: ask IsOverflow first.
+// are to be read again ([Client.Refetch]); what was received about them with an earlier CommitTime
+// is then out of date. An overflow is a gap too: ask IsOverflow first.
 func (c *ChangeEvent) IsGap() bool { return strings.HasPrefix(string(c.Type), "GAP_") }
 
 // IsOverflow reports whether a transaction changed more than Salesforce describes one by one

@@ -38,8 +38,8 @@ func WithMaxLag(d time.Duration) CheckOption {
 }
 
 // WithMaxMarkerAge sets how old a marker may be, as a share of the time for which Salesforce keeps
-// the channel's events: beyond that time a restart loses some. The default is 0.5, which is 36 of 72
-// hours, or 12 of 24 for /topic and /u; 0 means any age, and more than 1 is [ErrInvalidOption].
+// the channel's events: beyond that time a restart loses some. The default is 0.5, which is 36 of
+// 72 hours, or 12 of 24 for /topic and /u; 0 means any age, and more than 1 is [ErrInvalidOption].
 func WithMaxMarkerAge(share float64) CheckOption {
 	return func(c *checkConfig) error {
 		if !(share >= 0 && share <= 1) { // nor NaN

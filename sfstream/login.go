@@ -42,9 +42,10 @@ const (
 // markers of one org mean nothing in another.
 var errOtherOrg = errors.New("this login is of another org than the first one: its events have other replay ids; make a new client")
 
-// logins gives the links of a client, and Do, their tokens. They share one login, and all pause after
-// one that failed. Salesforce locks accounts that log in wrongly too often, so WithLoginBudget
-// bounds how many logins Salesforce refuses, and how many give a token that it then refuses.
+// logins gives the links of a client, and Do, their tokens. They share one login, and all pause
+// after one that failed. Salesforce locks accounts that log in wrongly too often, so
+// WithLoginBudget bounds how many logins Salesforce refuses, and how many give a token that it then
+// refuses.
 type logins struct {
 	cache *authenticator.Cache
 	login authenticator.Login

@@ -151,13 +151,12 @@ func (m *Message) Raw() []byte { return m.payload }
 //
 //	{"channel":"/event/Order__e","data":{"schema":"…","payload":{…},"event":{"EventUuid":"…","replayId":1}}}
 //
-// The payload is what Fields returns; that of a PushTopic's event is called
-// sobject, and that of a generic event is its text. Where Enriched returns any, they
-// are beside the payload as "enriched". The replay id is a number
-// over the Streaming API, and lower-case hex over the Pub/Sub API. Numbers that JSON
-// does not have are the texts "NaN", "Infinity" and "-Infinity". The text escapes <, > and & only
-// where json.Marshal is asked for it: a json.Encoder with SetEscapeHTML(false) writes them as they are.
-// The error is a *[DecodeError].
+// The payload is what Fields returns; that of a PushTopic's event is called sobject, and that of a
+// generic event is its text. Where Enriched returns any, they are beside the payload as "enriched".
+// The replay id is a number over the Streaming API, and lower-case hex over the Pub/Sub API.
+// Numbers that JSON does not have are the texts "NaN", "Infinity" and "-Infinity". The text escapes
+// <, > and & only where json.Marshal is asked for it: a json.Encoder with SetEscapeHTML(false)
+// writes them as they are. The error is a *[DecodeError].
 func (m *Message) MarshalJSON() ([]byte, error) {
 	value, enriched, err := m.value()
 	if err != nil {

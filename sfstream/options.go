@@ -272,12 +272,13 @@ func WithKeepaliveTimeout(d time.Duration) Option {
 	}
 }
 
-// WithBackOff sets the waits between attempts to reconnect, and before [Client.Do] repeats a request.
-// Each connection calls policy for a policy of its own and resets that when events flow; so does
-// each request that is repeated. The default draws uniformly from (0, d], with
-// d doubling from 500 ms to 60 s, and never stops. If the policy returns backoff.Stop the client
-// ends with a *[TimeoutError], and a request with its last error. Waits of less than 50 ms, including zero and negative ones, last 50
-// ms, because without any wait the client would storm the server. A nil policy is refused.
+// WithBackOff sets the waits between attempts to reconnect, and before [Client.Do] repeats a
+// request. Each connection calls policy for a policy of its own and resets that when events flow;
+// so does each request that is repeated. The default draws uniformly from (0, d], with d doubling
+// from 500 ms to 60 s, and never stops. If the policy returns backoff.Stop the client ends with a
+// *[TimeoutError], and a request with its last error. Waits of less than 50 ms, including zero and
+// negative ones, last 50 ms, because without any wait the client would storm the server. A nil
+// policy is refused.
 func WithBackOff(policy func() backoff.BackOff) Option {
 	return func(c *config) error {
 		if policy == nil {

@@ -64,8 +64,8 @@ func (l *link) answered() {
 }
 
 // end notes with which error a session has ended. One that has lasted was of use, and so was one
-// that its server has ended politely after it brought something new, or that the client ends because
-// it needs a new one.
+// that its server has ended politely after it brought something new, or that the client ends
+// because it needs a new one.
 func (c *course) end(err error) {
 	if time.Since(c.began) >= settled && !errors.Is(err, errSilent) {
 		c.useful, c.heard = true, time.Now()

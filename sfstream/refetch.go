@@ -58,8 +58,8 @@ var (
 //
 // What has changed since the event is in the records, too, and its events come yet: what an event
 // with an earlier CommitTime than a record's SystemModstamp says is out of date. Salesforce keeps
-// deletions for 15 days, and tells up to 600,000 of them; an object of which it keeps none
-// gives an error after the records.
+// deletions for 15 days, and tells up to 600,000 of them; an object of which it keeps none gives an
+// error after the records.
 //
 // An error is the last thing in the sequence, with a nil record. It is one of [Client.Do], or
 // [ErrInvalidOption] for a change without an object, for names and ids that are none, or for a

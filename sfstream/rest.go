@@ -256,8 +256,8 @@ func (r *restCall) judge(err error) (wait time.Duration, again bool) {
 	return wait, time.Since(r.began)+wait < restPatience
 }
 
-// expired reports whether Salesforce has said that it does not take the token. A 401 of a proxy,
-// or a login page, is not cured by a login.
+// expired reports whether Salesforce has said that it does not take the token. A 401 of a proxy, or
+// a login page, is not cured by a login.
 func expired(err error) bool {
 	answer, ok := errors.AsType[*rest.Error](err)
 	return ok && (restCodes[answer.Code] == Unauthenticated || answer.Status == http.StatusUnauthorized && answer.Empty)
@@ -281,7 +281,8 @@ func (r *restCall) passes(err error) bool {
 		return r.idempotent() && answer.Code != "REQUEST_LIMIT_EXCEEDED"
 	}
 	// Salesforce rolls back what it could not lock. But code in the org, as Apex REST or an action,
-	// may answer in these words after it has changed something elsewhere, or for one of many inputs.
+	// may answer in these words after it has changed something elsewhere, or for one of many
+	// inputs.
 	ownCode := !strings.Contains(r.to.Path, "/services/data/") || strings.Contains(r.to.Path, "/actions/")
 	return answer.Code == lockedRow && (r.idempotent() || !ownCode)
 }

@@ -37,10 +37,10 @@ type ChannelStatus struct {
 	State      State
 	StateSince time.Time // when State began
 
-	// DisconnectedSince is since when Salesforce has not answered for the channel. An outage that the
-	// log calls "disconnected" lasts until it says "connected again": over the Pub/Sub API that may
-	// take the 270 seconds for which Salesforce may be silent. Zero: the channel is connected, it is
-	// parked, or it has ended.
+	// DisconnectedSince is since when Salesforce has not answered for the channel. An outage that
+	// the log calls "disconnected" lasts until it says "connected again": over the Pub/Sub API that
+	// may take the 270 seconds for which Salesforce may be silent. Zero: the channel is connected,
+	// it is parked, or it has ended.
 	DisconnectedSince time.Time
 	LastHeard         time.Time // when its connection last showed that Salesforce is there; zero: never
 

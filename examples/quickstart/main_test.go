@@ -71,7 +71,8 @@ func TestTheSecondRunContinuesAfterTheFirst(t *testing.T) {
 	}
 }
 
-// By default its file is in the user's cache directory, and it tells of the channels that it follows.
+// By default its file is in the user's cache directory, and it tells of the channels that it
+// follows.
 func TestItKeepsItsPlaceInTheCacheDirectory(t *testing.T) {
 	home := t.TempDir()
 	quickstart(t, home, "-count", "1", accounts)

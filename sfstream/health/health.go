@@ -9,8 +9,8 @@
 // 503 where a restart may help, and only there: the client has ended with an error, or nothing
 // moves although it could, because the program itself is stuck. It does not depend on Salesforce: a
 // restart ends no outage of Salesforce, costs a login, and where many programs restart together
-// their logins may use up what the org allows. It is 200 while a channel is disconnected, refused or
-// quiet, while the consumer is slow, before Open and after Close.
+// their logins may use up what the org allows. It is 200 while a channel is disconnected, refused
+// or quiet, while the consumer is slow, before Open and after Close.
 //
 // # /readyz
 //
@@ -43,7 +43,8 @@ import (
 )
 
 // New returns the handler of /livez and /readyz for a client, whose method Status it is given. The
-// options are those of [sfstream.Status.Check], for /readyz; the error is [sfstream.ErrInvalidOption].
+// options are those of [sfstream.Status.Check], for /readyz; the error is
+// [sfstream.ErrInvalidOption].
 //
 // A program that stands by without an open client gives a function of its own, which returns an
 // empty Status meanwhile: that is well.

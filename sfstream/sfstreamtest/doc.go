@@ -19,11 +19,11 @@
 // The token endpoint knows the flows password, refresh token, client credentials, JWT bearer
 // ([Server.PrivateKeyPEM], [WithPublicKeys]: it verifies signature, audience and expiry) and
 // authorization code with PKCE, whose page sends a browser on at once to one of the app's callback
-// URLs ([WithCallbackURLs], [Server.FailAuthorize]); /services/Soap/u knows login(), in the versions
-// that have it. The identity URL and userinfo tell which user a token belongs to, and
-// /services/oauth2/revoke ends a token. An org can refuse flows ([WithoutLoginFlow]), serve logins at a
-// host that is not its My Domain ([WithLoginHost]), rotate refresh tokens ([WithRefreshRotation])
-// and issue tokens that only REST accepts ([WithJWTAccessTokens]).
+// URLs ([WithCallbackURLs], [Server.FailAuthorize]); /services/Soap/u knows login(), in the
+// versions that have it. The identity URL and userinfo tell which user a token belongs to, and
+// /services/oauth2/revoke ends a token. An org can refuse flows ([WithoutLoginFlow]), serve logins
+// at a host that is not its My Domain ([WithLoginHost]), rotate refresh tokens
+// ([WithRefreshRotation]) and issue tokens that only REST accepts ([WithJWTAccessTokens]).
 //
 // # Two APIs
 //
@@ -33,17 +33,18 @@
 // ([Server.DefineGenericChannel], [Server.Push]) are on CometD only. CometD is served beside the
 // logins, under /cometd/37.0 and later.
 //
-// The Pub/Sub API also answers gRPC's health service and its server reflection, without a login. The
-// reflection describes eventbus.v1.PubSub as Salesforce's .proto does.
+// The Pub/Sub API also answers gRPC's health service and its server reflection, without a login.
+// The reflection describes eventbus.v1.PubSub as Salesforce's .proto does.
 //
 // # REST
 //
-// The records of objects ([Server.DefineObject]) are what changes have made of them ([Server.Change])
-// and what [Server.SetRecord] says without an event. REST shows them, with deleted ones, under query,
-// queryAll and sobjects, with describe, deleted and updated; a query knows SELECT with fields,
-// FIELDS() or COUNT(), FROM one object, WHERE, ORDER BY, LIMIT and OFFSET, and its result comes in
-// pages ([WithQueryPage]). /limits counts what the org does ([Server.SetLimit]). POST to sobjects
-// publishes platform events. Requests fail by [Server.FailREST] and [Server.FailRESTRequest].
+// The records of objects ([Server.DefineObject]) are what changes have made of them
+// ([Server.Change]) and what [Server.SetRecord] says without an event. REST shows them, with
+// deleted ones, under query, queryAll and sobjects, with describe, deleted and updated; a query
+// knows SELECT with fields, FIELDS() or COUNT(), FROM one object, WHERE, ORDER BY, LIMIT and
+// OFFSET, and its result comes in pages ([WithQueryPage]). /limits counts what the org does
+// ([Server.SetLimit]). POST to sobjects publishes platform events. Requests fail by
+// [Server.FailREST] and [Server.FailRESTRequest].
 //
 // # Groups
 //
@@ -71,8 +72,8 @@
 //
 // A fault is named after what happens in the world ([Server.ExpireToken], [Server.DropConnections],
 // [Server.TruncateReplay]) and happens once, or as often as the test says: n times, until
-// [Server.ClearFaults] if n < 0; n == 0 takes back what is still to happen. If a fault takes a code,
-// it is what Salesforce would put into the error-code trailer, without its prefix:
+// [Server.ClearFaults] if n < 0; n == 0 takes back what is still to happen. If a fault takes a
+// code, it is what Salesforce would put into the error-code trailer, without its prefix:
 //
 //	org.Reject("/event/Order__e", 1, "subscription.limit.exceeded")
 //	org.Reject("/event/Order__e", 2, "UNAVAILABLE")                 // infrastructure: no trailers
@@ -100,11 +101,11 @@
 //
 // Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's login(),
 // and of REST only what clients of events need: it writes no records but those of PushTopics and
-// generic channels, and joins none. Sessions live in memory, also with [WithLog],
-// and so do the values of records that PushTopics select and that enrich events: after a restart
-// clients log in again, and a replay has the values that came with the event first. A Pub/Sub
-// subscriber gets no answer before its first event, so a test that publishes for a subscriber of
-// new events waits with [Server.AwaitStreams].
+// generic channels, and joins none. Sessions live in memory, also with [WithLog], and so do the
+// values of records that PushTopics select and that enrich events: after a restart clients log in
+// again, and a replay has the values that came with the event first. A Pub/Sub subscriber gets no
+// answer before its first event, so a test that publishes for a subscriber of new events waits with
+// [Server.AwaitStreams].
 //
 // CometD forgets events when it writes a response, whether that arrives or not, and a held connect
 // does not notice that its client has gone. The session of a client that left without a disconnect

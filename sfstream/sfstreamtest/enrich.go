@@ -26,7 +26,8 @@ type changedRecord struct {
 }
 
 // apply changes the values that the org knows of the records. A gap event has no values: REST shows
-// when its records were changed or that they are deleted, and [Server.SetRecord] says what they are.
+// when its records were changed or that they are deleted, and [Server.SetRecord] says what they
+// are.
 func (s *Server) apply(c Change, now time.Time) (changed []changedRecord) {
 	kind, gap := strings.CutPrefix(c.Type, "GAP_")
 	if _, ok := topicTypes[kind]; !ok {

@@ -30,8 +30,8 @@ const (
 	concurrentClients  = "DurableStreamingApiConcurrentClients"
 )
 
-// defaultLimits are those of an org of middling size. An org that has bought no more platform events
-// has a monthly entitlement of 0, which is not the same as one that is used up.
+// defaultLimits are those of an org of middling size. An org that has bought no more platform
+// events has a monthly entitlement of 0, which is not the same as one that is used up.
 func defaultLimits() map[string]*limit {
 	const hour, day = time.Hour, 24 * time.Hour
 	return map[string]*limit{
@@ -78,8 +78,8 @@ func (u *usage) use(name string, n int, now time.Time) {
 
 // SetLimit sets a limit of the org, by its name in the REST API, and how much of it is left now.
 // What happens from now on is taken from what is left, where the org counts it: REST requests,
-// events delivered and published, and Bayeux sessions, of which remaining is always what max leaves.
-// A limit that is used up refuses nothing: [Server.FailREST] and [Server.DailyLimit] do.
+// events delivered and published, and Bayeux sessions, of which remaining is always what max
+// leaves. A limit that is used up refuses nothing: [Server.FailREST] and [Server.DailyLimit] do.
 func (s *Server) SetLimit(name string, max, remaining int) error {
 	if max < 0 || remaining < 0 || remaining > max {
 		return fmt.Errorf("sfstreamtest: SetLimit(%q, %d, %d): remaining is between 0 and max", name, max, remaining)

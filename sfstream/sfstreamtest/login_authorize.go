@@ -156,8 +156,8 @@ func (s *Server) codeGrant(w http.ResponseWriter, r *http.Request) {
 	s.grantSession(w, ses, more)
 }
 
-// exchangeCode uses a code up, and returns the error if it cannot be exchanged. A code that was sent
-// with another callback or a wrong verifier is used up too.
+// exchangeCode uses a code up, and returns the error if it cannot be exchanged. A code that was
+// sent with another callback or a wrong verifier is used up too.
 func (s *Server) exchangeCode(form url.Values) (approved authorization, wrong string) {
 	s.authorizations.mu.Lock()
 	defer s.authorizations.mu.Unlock()

@@ -106,9 +106,9 @@ func (s *Server) judgeAssertion(claims assertion) (wrong string) {
 	return ""
 }
 
-// isTimely reports whether an assertion with this exp is good now, by the org's clock
-// (one that stands still would refuse those of our time). An exp in
-// milliseconds lies thousands of years ahead.
+// isTimely reports whether an assertion with this exp is good now, by the org's clock (one that
+// stands still would refuse those of our time). An exp in milliseconds lies thousands of years
+// ahead.
 func (s *Server) isTimely(exp float64) bool {
 	left := exp - float64(time.Now().Add(s.clock.skew).UnixMilli())/1000
 	return left > 0 && left <= maxAssertionLife.Seconds()

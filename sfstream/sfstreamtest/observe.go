@@ -18,8 +18,8 @@ type SubscribeCall struct {
 // Logins returns how often the token endpoint was asked, with or without success.
 func (s *Server) Logins() int { return int(s.logins.Load()) }
 
-// ReusedRefreshTokens counts the logins with a refresh token that was good once: it was rotated away
-// or revoked.
+// ReusedRefreshTokens counts the logins with a refresh token that was good once: it was rotated
+// away or revoked.
 func (s *Server) ReusedRefreshTokens() int {
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()

@@ -116,11 +116,11 @@ func WithMinPing(d time.Duration) Option { return func(c *config) { c.minPing = 
 func WithClockSkew(d time.Duration) Option { return func(c *config) { c.clockSkew = d } }
 
 // WithSeed makes the org reproducible: with the same seed, the same calls in the same order get the
-// same ids of events, replay ids, tokens, session ids and dates. Its clock begins at 2026-01-01 00:00
-// UTC and stands still, but for a second with each event, so events age out only as others come;
-// sessions, cookies and assertions of the JWT bearer flow are judged by our clock. A keepalive takes
-// a replay id, so what comes after one depends on how long clients wait. Default: a new org each
-// time, whose clock is ours.
+// same ids of events, replay ids, tokens, session ids and dates. Its clock begins at 2026-01-01
+// 00:00 UTC and stands still, but for a second with each event, so events age out only as others
+// come; sessions, cookies and assertions of the JWT bearer flow are judged by our clock. A
+// keepalive takes a replay id, so what comes after one depends on how long clients wait. Default: a
+// new org each time, whose clock is ours.
 func WithSeed(seed uint64) Option { return func(c *config) { c.seed = &seed } }
 
 // WithCreditCap sets how many events a stream can have asked for. Requests for more are not

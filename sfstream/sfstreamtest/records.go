@@ -89,8 +89,8 @@ func (r *records) all(object string) []map[string]any {
 
 // SetRecord gives a record of an object these values, with no event of it: the record is created
 // unless it is there. It is what has happened where Salesforce sends a gap event, and what was in
-// the org before anyone followed it. CreatedDate, LastModifiedDate, SystemModstamp and IsDeleted can
-// be among the values; LastModifiedDate and SystemModstamp are now unless they are.
+// the org before anyone followed it. CreatedDate, LastModifiedDate, SystemModstamp and IsDeleted
+// can be among the values; LastModifiedDate and SystemModstamp are now unless they are.
 func (s *Server) SetRecord(object, id string, values map[string]any) {
 	var types *avro.RecordSchema
 	if _, sc, err := s.publishable(changeChannel(object)); err == nil {

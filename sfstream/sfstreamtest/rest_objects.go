@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// listObjects answers with the objects that the user may see. Platform events are among them, and the
-// change events of the objects whose changes are captured, as AccountChangeEvent.
+// listObjects answers with the objects that the user may see. Platform events are among them, and
+// the change events of the objects whose changes are captured, as AccountChangeEvent.
 func (s *Server) listObjects(*http.Request) (int, any, error) {
 	queryable := make(map[string]bool) // by name
 	for name := range systemObjects {

@@ -38,8 +38,8 @@ type sessions struct {
 	reused    int                  // how often a refresh token was sent that was rotated away or revoked
 }
 
-// approval is a person's approval of the app, which its refresh tokens stand for. sessions.mu guards
-// it.
+// approval is a person's approval of the app, which its refresh tokens stand for. sessions.mu
+// guards it.
 type approval struct {
 	user  string
 	token string // the one to use now; empty if the approval was revoked

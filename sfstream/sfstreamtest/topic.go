@@ -176,9 +176,9 @@ func (t *topic) feedsLocked(c *topic) bool {
 	return slices.ContainsFunc(t.feeds, func(f feed) bool { return f.topic == c })
 }
 
-// canPublishLocked reports whether a client may publish on the channel: it is one platform event that
-// the org has defined. Salesforce alone publishes change events and standard events, and a custom
-// channel has what its members have.
+// canPublishLocked reports whether a client may publish on the channel: it is one platform event
+// that the org has defined. Salesforce alone publishes change events and standard events, and a
+// custom channel has what its members have.
 func (t *topic) canPublishLocked() bool {
 	return t.schema != nil && strings.HasPrefix(t.name, "/event/") && strings.HasSuffix(t.name, "__e") && !t.readOnly
 }

@@ -47,7 +47,8 @@ func (f *accountFlags) check(command string) error {
 	return nil
 }
 
-// text is a flag whose value must not be empty, as that of -replay "$FILE" is where FILE is not set.
+// text is a flag whose value must not be empty, as that of -replay "$FILE" is where FILE is not
+// set.
 type text struct{ value *string }
 
 // filled returns a flag that sets value. Without the flag value is empty.
@@ -110,8 +111,8 @@ func (a account) options() []sfstream.Option {
 	return []sfstream.Option{sfstream.WithLoginURL(a.loginURL), sfstream.WithPubSubEndpoint(a.endpoint)}
 }
 
-// pubsub returns the address of the Pub/Sub API as grpc.NewClient takes it, for calls beside those of
-// a client. The client has checked the endpoint.
+// pubsub returns the address of the Pub/Sub API as grpc.NewClient takes it, for calls beside those
+// of a client. The client has checked the endpoint.
 func (a account) pubsub() (target string, security credentials.TransportCredentials) {
 	target, plaintext := strings.CutPrefix(strings.TrimSuffix(a.endpoint, "/"), "http://")
 	if plaintext {

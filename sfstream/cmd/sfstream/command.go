@@ -26,8 +26,8 @@ type command struct {
 type runner interface {
 	register(flags *flag.FlagSet)
 
-	// run gets the arguments that are no flags, as many as the table allows. It returns a usageError
-	// for another mistake on the command line, and this before it touches anything.
+	// run gets the arguments that are no flags, as many as the table allows. It returns a
+	// usageError for another mistake on the command line, and this before it touches anything.
 	run(ctx context.Context, args []string, stdout, stderr io.Writer) error
 }
 

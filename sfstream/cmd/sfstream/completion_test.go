@@ -147,7 +147,8 @@ func TestCompletionInFish(t *testing.T) {
 		end`, script(t, "fish"))
 }
 
-// zsh completes on a terminal only: it gets one, and a start file that completes the lines and ends.
+// zsh completes on a terminal only: it gets one, and a start file that completes the lines and
+// ends.
 func TestCompletionInZsh(t *testing.T) {
 	if _, err := exec.LookPath("zsh"); err != nil {
 		t.Skip("zsh is not installed")

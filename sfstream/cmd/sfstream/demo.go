@@ -45,8 +45,8 @@ func (d demo) define() error {
 		d.org.DefineEvent("/event/Order__e", orderEvent))
 }
 
-// publish publishes until ctx ends. The channels are those of whoever controls the org, who may give
-// them other fields or remove them: then the demo says so, once, and goes on with the others.
+// publish publishes until ctx ends. The channels are those of whoever controls the org, who may
+// give them other fields or remove them: then the demo says so, once, and goes on with the others.
 func (d demo) publish(ctx context.Context, rate float64, stderr io.Writer) {
 	ticker := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer ticker.Stop()

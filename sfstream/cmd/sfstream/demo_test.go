@@ -57,8 +57,8 @@ func TestTheDemosOrderIsTheReadmes(t *testing.T) {
 	}
 }
 
-// TestTheDemoOutlivesItsChannels proves that the org goes on, and the demo with the channels that it
-// still can, when someone removes a channel of the demo or gives its event other fields.
+// TestTheDemoOutlivesItsChannels proves that the org goes on, and the demo with the channels that
+// it still can, when someone removes a channel of the demo or gives its event other fields.
 func TestTheDemoOutlivesItsChannels(t *testing.T) {
 	for name, change := range map[string]func(o *org){
 		"removed":   func(o *org) { o.control(t, "fault", map[string]any{"fault": "Remove", "channel": "/event/Order__e"}) },

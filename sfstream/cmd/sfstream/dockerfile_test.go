@@ -38,7 +38,8 @@ func TestTheDockerfileBuilds(t *testing.T) {
 	if build == nil || !strings.Contains(file, "COPY --from=build /out/sfstream /sfstream\n") {
 		t.Fatal("it does not build /out/sfstream")
 	}
-	// To build everything once more, without cgo, would take a minute. What it would build is known.
+	// To build everything once more, without cgo, would take a minute. What it would build is
+	// known.
 	for _, line := range []string{
 		strings.Replace(build[1], "go build", "go build -n", 1) + " -o /dev/null " + build[2],
 		"CGO_ENABLED=0 go list -deps " + build[2],

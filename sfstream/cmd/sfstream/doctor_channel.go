@@ -210,8 +210,8 @@ func (p *patient) names(ctx context.Context, prefix, name string) (names []strin
 // subscribe and what the client repeats of them.
 const subscribeTime = 8 * time.Second
 
-// checkStreaming subscribes to a channel of the Streaming API, because nothing else tells whether the
-// user may, and unsubscribes.
+// checkStreaming subscribes to a channel of the Streaming API, because nothing else tells whether
+// the user may, and unsubscribes.
 func (p *patient) checkStreaming(ctx context.Context, channel string) finding {
 	ctx, cancel := context.WithTimeout(ctx, subscribeTime)
 	defer cancel()
@@ -248,8 +248,8 @@ func (p *patient) checkStreaming(ctx context.Context, channel string) finding {
 		fix("a proxy must let requests of the Streaming API to %s wait for two minutes", p.creds.InstanceURL)
 }
 
-// refusedStreaming says why the Streaming API refuses a channel. Its errors hardly tell a channel that
-// does not exist from one that the user may not see: the records of channels do.
+// refusedStreaming says why the Streaming API refuses a channel. Its errors hardly tell a channel
+// that does not exist from one that the user may not see: the records of channels do.
 func (p *patient) refusedStreaming(ctx context.Context, channel string, missing bool) finding {
 	bare, _, _ := strings.Cut(channel, "?")
 	kind, name, soql := "PushTopic", strings.TrimPrefix(bare, "/topic/"), "SELECT Name, IsActive FROM PushTopic"

@@ -209,8 +209,8 @@ func (p *patient) loginFailed(err error) finding {
 
 const noAnswer = "Salesforce may be in trouble (status.salesforce.com), or the network stops answers: try again"
 
-// loginCure returns what to do about a login that Salesforce refuses, where it knows a place in Setup
-// that explain does not name; else nothing.
+// loginCure returns what to do about a login that Salesforce refuses, where it knows a place in
+// Setup that explain does not name; else nothing.
 func (p *patient) loginCure(e *authenticator.Error) string {
 	const app = "Setup, External Client App Manager (or App Manager), the app"
 	says := func(text string) bool { return strings.Contains(strings.ToLower(e.Code+": "+e.Description), text) }

@@ -66,8 +66,8 @@ func checkProxy(_ context.Context, p *patient) []finding {
 	return all
 }
 
-// isProxy reports whether net/http makes an address of the value of a variable, or nothing of an empty
-// one. It ignores others.
+// isProxy reports whether net/http makes an address of the value of a variable, or nothing of an
+// empty one. It ignores others.
 func isProxy(value string) bool {
 	if value == "" {
 		return true
@@ -309,7 +309,8 @@ func judgeRoute(r route, block *roadblock, host string, secure bool) (list []fin
 	return []finding{found("network", fine, "%s", r)}, true
 }
 
-// judgeOther is about the port of the Pub/Sub API that is not configured: it or the other one is open.
+// judgeOther is about the port of the Pub/Sub API that is not configured: it or the other one is
+// open.
 func judgeOther(port string, open, otherOpen bool, host string) finding {
 	switch {
 	case !otherOpen:
@@ -353,8 +354,8 @@ func (p *patient) checkGRPC(ctx context.Context, target string) []finding {
 // everyChange is a channel that all orgs have.
 const everyChange = "/data/ChangeEvents"
 
-// proxyPage returns the HTTP status of an answer that is not gRPC. grpc-go tells of it in the text of
-// the error only.
+// proxyPage returns the HTTP status of an answer that is not gRPC. grpc-go tells of it in the text
+// of the error only.
 func proxyPage(st *status.Status) (page string, ok bool) {
 	_, rest, ok := strings.Cut(st.Message(), "unexpected HTTP status code received from server: ")
 	page, _, _ = strings.Cut(rest, ";")

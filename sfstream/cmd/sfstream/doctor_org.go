@@ -105,9 +105,9 @@ type quota struct {
 
 const month = 30 * 24 * time.Hour
 
-// quotas are those that events and their clients use. Salesforce counts what it calls daily over the
-// last 24 hours: nothing is reset at midnight. The monthly entitlement begins anew on a day of the
-// contract that /limits does not tell.
+// quotas are those that events and their clients use. Salesforce counts what it calls daily over
+// the last 24 hours: nothing is reset at midnight. The monthly entitlement begins anew on a day of
+// the contract that /limits does not tell.
 var quotas = []quota{
 	{"DailyDeliveredPlatformEvents", "events delivered", 24 * time.Hour,
 		"nothing is delivered until less was delivered in the last 24 hours; events can be replayed for 72 hours. Every subscriber of an event counts: end those that nobody " +
@@ -270,8 +270,8 @@ const noLoginByREST = "REST does not take the login"
 // requestLimit is Salesforce's code for a org without API requests.
 const requestLimit = "REQUEST_LIMIT_EXCEEDED"
 
-// restFailed says why a request by REST failed. What fails for a reason that concerns all requests is
-// told once.
+// restFailed says why a request by REST failed. What fails for a reason that concerns all requests
+// is told once.
 func (p *patient) restFailed(area, what string, err error) finding {
 	if p.org.noREST != "" {
 		return found(area, untried, "%s", p.org.noREST)
@@ -309,8 +309,8 @@ func (p *patient) query(ctx context.Context, soql string, into any) error {
 // restTime bounds a request.
 const restTime = 8 * time.Second
 
-// get asks the org by REST for something in JSON. A path without a leading slash is one of the newest
-// API version.
+// get asks the org by REST for something in JSON. A path without a leading slash is one of the
+// newest API version.
 func (p *patient) get(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, restTime)
 	defer cancel()

@@ -131,8 +131,8 @@ func environmentSecrets() (s secrets) {
 	return s
 }
 
-// add adds a secret in all forms that a text may have it in. What is shorter than four bytes hides nothing, and would
-// blot out half of a report.
+// add adds a secret in all forms that a text may have it in. What is shorter than four bytes hides
+// nothing, and would blot out half of a report.
 func (s secrets) add(secret string) secrets {
 	secret = strings.TrimSpace(secret)
 	if len(secret) < 4 {

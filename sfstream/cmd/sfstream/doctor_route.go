@@ -49,7 +49,8 @@ type route struct {
 	unusual  bool     // the certificate of a host of Salesforce comes from no public authority
 }
 
-// roadblock is where a route ends. Its fix does not know what named the address: the check adds that.
+// roadblock is where a route ends. Its fix does not know what named the address: the check adds
+// that.
 type roadblock struct {
 	text, fix string
 	name      bool // the name of the host is not known
@@ -236,7 +237,8 @@ func isSalesforce(host string) bool {
 }
 
 // publicAuthorities are the authorities from which hosts of Salesforce can be expected to have
-// their certificates: DigiCert has issued all of them for years, the others are what large sites use.
+// their certificates: DigiCert has issued all of them for years, the others are what large sites
+// use.
 var publicAuthorities = []string{"DigiCert", "Amazon", "Google Trust Services", "Internet Security Research Group", "Sectigo", "GlobalSign", "Entrust", "IdenTrust"}
 
 func isPublic(c *x509.Certificate) bool {

@@ -144,9 +144,10 @@ func (e examined) untried() (areas []string) {
 	return areas
 }
 
-// newPatientOrg starts an org with a channel of each kind, in memory and without TLS. In a bubble TLS
-// could hang: where both ends of a connection close at once, each writes its goodbye into a pipe
-// that nobody reads, which ends with time, and there is none while net/http holds a mutex meanwhile.
+// newPatientOrg starts an org with a channel of each kind, in memory and without TLS. In a bubble
+// TLS could hang: where both ends of a connection close at once, each writes its goodbye into a
+// pipe that nobody reads, which ends with time, and there is none while net/http holds a mutex
+// meanwhile.
 func newPatientOrg(t *testing.T, options ...sfstreamtest.Option) *sfstreamtest.Server {
 	t.Helper()
 	return newPatientOrgAt(t, append(options, sfstreamtest.InMemory())...)
@@ -188,8 +189,8 @@ func TestDoctorOfAHealthyOrg(t *testing.T) {
 	})
 }
 
-// ailment is a set-up that is broken in one way, and its diagnosis: the findings that are neither fine
-// nor untried, and the areas of those that are untried.
+// ailment is a set-up that is broken in one way, and its diagnosis: the findings that are neither
+// fine nor untried, and the areas of those that are untried.
 type ailment struct {
 	name    string
 	options []sfstreamtest.Option

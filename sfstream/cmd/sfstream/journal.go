@@ -11,8 +11,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
-// journal is a slog.Handler for people: it writes notes. While it is held it keeps them back:
-// a command that fails at its start says so in its error, and need not say it twice.
+// journal is a slog.Handler for people: it writes notes. While it is held it keeps them back: a
+// command that fails at its start says so in its error, and need not say it twice.
 type journal struct {
 	console *console
 	level   slog.Level

@@ -265,7 +265,8 @@ func (f *loginFlags) try(ctx context.Context, saved *authenticator.SavedLogin, s
 	return nil
 }
 
-// salesforceVariables returns the names of the variables that keep other commands from a saved login.
+// salesforceVariables returns the names of the variables that keep other commands from a saved
+// login.
 func salesforceVariables() (names []string) {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")

@@ -101,7 +101,8 @@ func (c *callback) close() {
 func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, port, err := net.SplitHostPort(r.Host)
 	switch {
-	// A page of another site can have a name of its own stand for this computer. Then its Host tells.
+	// A page of another site can have a name of its own stand for this computer. Then its Host
+	// tells.
 	case err != nil || port != c.port || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host):
 		writePage(w, http.StatusForbidden, "Not here", "This address is for the login of sfstream on this computer.")
 	case r.URL.Path != callbackPath:

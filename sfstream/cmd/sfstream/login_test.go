@@ -452,8 +452,8 @@ func TestListOfBrokenLogins(t *testing.T) {
 	l.keepsSecrets(t)
 }
 
-// The callback URL serves nobody but the browser of the login under way, and nothing of what comes is
-// on its pages.
+// The callback URL serves nobody but the browser of the login under way, and nothing of what comes
+// is on its pages.
 func TestCallbacksThatAreRefused(t *testing.T) {
 	port := freePort(t)
 	var told bytes.Buffer

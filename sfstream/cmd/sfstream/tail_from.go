@@ -23,8 +23,8 @@ type start struct {
 // clockSlack is how far ahead a time may be: nobody's clock is quite right.
 const clockSlack = 5 * time.Minute
 
-// parseStart reads -from for channels of the Streaming API or of the Pub/Sub API. Its errors say what
-// it wants in place of text.
+// parseStart reads -from for channels of the Streaming API or of the Pub/Sub API. Its errors say
+// what it wants in place of text.
 func parseStart(text string, streaming bool, now time.Time) (start, error) {
 	switch text {
 	case "new", "-1":
@@ -48,8 +48,8 @@ func parseStart(text string, streaming bool, now time.Time) (start, error) {
 	return start{replay: sfstream.ReplaySince(since)}, nil
 }
 
-// parseID reads a replay id as either API, or a client of it, prints it. It returns nil where text is
-// none at all, and an error where it looks like one and cannot be one of the API.
+// parseID reads a replay id as either API, or a client of it, prints it. It returns nil where text
+// is none at all, and an error where it looks like one and cannot be one of the API.
 //
 // Ids of the Streaming API are numbers. Those of the Pub/Sub API are bytes that begin with a zero
 // byte: a number of 8 bytes, followed by two zero bytes since 2022 (eventbus/PROTOCOL.md, "Replay

@@ -57,8 +57,8 @@ func orgOfChanges(t *testing.T) *sfstreamtest.Server {
 	return org
 }
 
-// tailOut runs tail, in this process, and returns what it prints. One that would print too little, and
-// wait for more, is interrupted.
+// tailOut runs tail, in this process, and returns what it prints. One that would print too little,
+// and wait for more, is interrupted.
 func tailOut(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

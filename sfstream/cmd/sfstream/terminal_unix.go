@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// columnsOf returns the width of the terminal that file is, in columns, and false if it is none. The
-// width is 0 where the terminal does not know it.
+// columnsOf returns the width of the terminal that file is, in columns, and false if it is none.
+// The width is 0 where the terminal does not know it.
 func columnsOf(file *os.File) (width int, ok bool) {
 	conn, err := file.SyscallConn()
 	if err != nil {

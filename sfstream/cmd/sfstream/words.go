@@ -217,8 +217,8 @@ func loginRefused(e *authenticator.Error) (what, next string) {
 	return cmp.Or(said, "refused"), cmp.Or(inWords.Replace(e.Remedy()), loginSteps[e.Code], "the user's login history in Setup tells more")
 }
 
-// loginCodes are the codes with which package authenticator describes what no server has named. Their
-// descriptions say it all.
+// loginCodes are the codes with which package authenticator describes what no server has named.
+// Their descriptions say it all.
 var loginCodes = []string{"invalid_config", "no_answer", "redirected", "html_reply", "empty_reply", "malformed_reply",
 	"incomplete_reply", "on_rotate", "signer_failed", "password_expired", "cli_failed", "saved_login_failed", "wrong_state", "invalid_name"}
 
@@ -244,8 +244,8 @@ var variables = map[string]string{
 
 var fieldName = regexp.MustCompile(`\b(ConsumerKey|ConsumerSecret|Username|Password|SecurityToken|RefreshToken|PrivateKey|Audience|AccessToken|InstanceURL|OrgID)\b`)
 
-// inWords replaces what the library says to programs in its own texts. It is for next steps, and for
-// texts in which no server had a part.
+// inWords replaces what the library says to programs in its own texts. It is for next steps, and
+// for texts in which no server had a part.
 var inWords = strings.NewReplacer(
 	// Package sfstream.
 	"authenticator.Static cannot log in: set its InstanceURL to", "a given access token cannot follow it: set SALESFORCE_INSTANCE_URL to",

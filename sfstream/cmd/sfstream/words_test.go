@@ -84,8 +84,8 @@ func texts(node ast.Node) (all []string) {
 // loginFlows are the flows of errors, and none.
 var loginFlows = []string{"", "client_credentials", "jwt_bearer", "refresh_token", "authorization_code", "password", "soap", "static", "cli", "saved", "environment"}
 
-// Whatever Salesforce answers to a login: each string of the tables of package authenticator is a code
-// or a description of some error.
+// Whatever Salesforce answers to a login: each string of the tables of package authenticator is a
+// code or a description of some error.
 func TestRefusedLoginsSpeakOfVariables(t *testing.T) {
 	known := texts(source(t, "authenticator", "remedy.go"))
 	known = append(known, texts(source(t, "authenticator", "errors.go"))...)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestTheDocumentOfTestorg runs what docs/testorg.md shows, unchanged: its commands for a shell, one
-// after the other, and each program that a comment gives a name.
+// TestTheDocumentOfTestorg runs what docs/testorg.md shows, unchanged: its commands for a shell,
+// one after the other, and each program that a comment gives a name.
 func TestTheDocumentOfTestorg(t *testing.T) {
 	t.Parallel()
 	node(t, "") // skips the test where it cannot run

@@ -101,7 +101,8 @@ func (f *follower) says(member string) {
 	})
 }
 
-// flows publishes until the newest number comes, because nothing tells when a client has subscribed.
+// flows publishes until the newest number comes, because nothing tells when a client has
+// subscribed.
 func (f *follower) flows() {
 	f.t.Helper()
 	seen := len(f.seen)
@@ -237,8 +238,8 @@ func buildProgram(t *testing.T) string {
 	return program
 }
 
-// TestClientsThatOthersWroteAndFaults runs each client unchanged against the program, over two names,
-// with faults that the control API switches on and off again. What a client cannot do is in
+// TestClientsThatOthersWroteAndFaults runs each client unchanged against the program, over two
+// names, with faults that the control API switches on and off again. What a client cannot do is in
 // README.md and is not asked of it.
 func TestClientsThatOthersWroteAndFaults(t *testing.T) {
 	t.Parallel()

@@ -58,8 +58,8 @@ func ErrorOf(resp *http.Response, secret string) *Error {
 	return ErrorIn(resp, body, secret)
 }
 
-// plain reads the body of a response, which net/http has not unpacked if the program itself has asked
-// for gzip.
+// plain reads the body of a response, which net/http has not unpacked if the program itself has
+// asked for gzip.
 func plain(resp *http.Response) io.Reader {
 	if resp.Uncompressed || !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		return resp.Body
@@ -109,8 +109,8 @@ func ErrorIn(resp *http.Response, body []byte, secret string) *Error {
 // for: a proxy, too, may answer 200 and a JSON object.
 type Answer interface{ IsAnswer() bool }
 
-// ReadJSON reads the JSON of a response that is a success into a variable, and closes it. The error is
-// a *Failure of the connection, or an *Error that shows what came in place of the answer.
+// ReadJSON reads the JSON of a response that is a success into a variable, and closes it. The error
+// is a *Failure of the connection, or an *Error that shows what came in place of the answer.
 func ReadJSON(resp *http.Response, into Answer, secret string) error {
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()

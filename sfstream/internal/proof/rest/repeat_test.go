@@ -471,8 +471,8 @@ func TestConditionalRequests(t *testing.T) {
 	}
 }
 
-// TestErrorsSayWhatSalesforceSays: of each form of an answer.
-// TestAPackedErrorIsRead: net/http unpacks no answer to a request that itself asks for gzip.
+// TestErrorsSayWhatSalesforceSays: of each form of an answer. TestAPackedErrorIsRead: net/http
+// unpacks no answer to a request that itself asks for gzip.
 func TestAPackedErrorIsRead(t *testing.T) {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
