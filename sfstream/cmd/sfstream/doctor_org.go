@@ -255,6 +255,9 @@ func checkEnds(_ context.Context, p *patient) []finding {
 		list = append(list, found("login", warning, "the access token is a JWT, which Salesforce documents for REST only").
 			fix("switch JWT-based access tokens off in the app's OAuth settings"))
 	}
+	if list == nil && p.flow == flowSaved {
+		return []finding{found("end of life", fine, "no end is announced of saved logins")}
+	}
 	if list == nil && p.flow != "" {
 		return []finding{found("end of life", fine, "no end is announced of the login flow %s", p.flow)}
 	}

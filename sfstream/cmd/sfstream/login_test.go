@@ -224,6 +224,10 @@ func TestLogin(t *testing.T) {
 		t.Errorf("printed %s, %s", stdout, stderr)
 	}
 	tokens = append(tokens, l.saved(t, name))
+	if stdout, _ := l.runs(t, 0, endpoint, "doctor"); !strings.Contains(stdout, "no end is announced of saved logins") {
+		t.Errorf("doctor printed %s", stdout)
+	}
+	tokens = append(tokens, l.saved(t, name))
 	// With -account the variables do not count.
 	stdout, _ = l.runs(t, 0, append(endpoint, "SALESFORCE_USERNAME=somebody", "SALESFORCE_PASSWORD=wrong"), append(tail, "-account", name)...)
 	if numbers(t, []byte(stdout)) != "1" {
