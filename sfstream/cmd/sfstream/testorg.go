@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
@@ -220,6 +221,10 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 		return err
 	}
 	org, err := sfstreamtest.Start(append(options, sfstreamtest.WithPublicKeys(public))...)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		address, _, _ := strings.Cut(inFlags(err), ": listen ")
+		return fmt.Errorf("testorg: %s: another program has this port; choose another one, or 0 for a free one", address)
+	}
 	if err != nil {
 		return fmt.Errorf("testorg: %s", inFlags(err))
 	}

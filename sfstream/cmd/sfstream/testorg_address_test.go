@@ -96,8 +96,9 @@ func TestAddressesOfTestorg(t *testing.T) {
 		{"-url http://org.test: with TLS it begins with https://", 2, []string{"-url", "http://org.test", "-tls"}},
 		{"-ca is of use with -tls only", 2, []string{"-ca", "ca.pem"}},
 		{"-names a/b: is neither", 2, []string{"-names", "a/b"}},
-		{"-http " + taken.Addr().String() + ": listen tcp", 1, []string{"-http", taken.Addr().String()}},
-		{"-control " + taken.Addr().String() + ": listen tcp", 1, []string{"-control", taken.Addr().String()}},
+		{"-http " + taken.Addr().String() + ": another program has this port; choose", 1, []string{"-http", taken.Addr().String()}},
+		{"-pubsub " + taken.Addr().String() + ": another program has this port; choose", 1, []string{"-pubsub", taken.Addr().String()}},
+		{"-control " + taken.Addr().String() + ": another program has this port; choose", 1, []string{"-control", taken.Addr().String()}},
 		{"-pubsub nonsense: is not like host:port", 2, []string{"-pubsub", "nonsense"}},
 	} {
 		args := append(free, test.args...)
