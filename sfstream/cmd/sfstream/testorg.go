@@ -63,8 +63,8 @@ In a shell, -env makes other commands use the org:
   kill "$TESTORG_PID"
 
 With -tls, SSL_CERT_FILE="$TESTORG_CA_FILE" makes tail trust the org.
-https://github.com/sfstream/sfstream-go/blob/main/sfstream/docs/testorg.md shows
-how to use the control API with curl.
+https://github.com/sfstream/sfstream-go/blob/main/sfstream/docs/testorg.md is
+about programs in Node, Python and Java, and about the control API.
 `
 
 func (f *testorgFlags) register(flags *flag.FlagSet) {
