@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// savedPatience is how long a login waits, when its context has ended, for a refresh that has begun.
+const savedPatience = 5 * time.Second
+
 // SavedLogin describes a login that [Authorization] has saved on this computer. It has no secrets.
 type SavedLogin struct {
 	Name        string    `json:"name"`         // lower case
@@ -58,9 +61,10 @@ func SavedLogins() ([]SavedLogin, error) {
 // The Authenticator logs in by the refresh-token flow at the URL of the saved login, whatever
 // [Login].URL is. All processes of a user can share a saved login, even if the app rotates refresh
 // tokens: each login locks it, reads the newest refresh token, and has the file replaced before it
-// returns. So a login waits while another process logs in. When ctx ends it returns at once; a
-// refresh that has begun runs to its end, a minute at most. If the process is killed between
-// Salesforce's answer and the replacing, a rotated token is lost, and a person must log in again.
+// returns. So a login waits while another process logs in. When ctx ends it returns at once, unless a
+// refresh has begun: that runs to its end, a minute at most, and the login waits five seconds for it.
+// If the process ends between Salesforce's answer and the replacing, a rotated token is lost, and a
+// person must log in again: a program should let its logins return before it exits.
 //
 // The files are in the directory sfstream of [os.UserConfigDir]. A file that others can read is
 // refused.
@@ -244,8 +248,13 @@ func (s *saved) Authenticate(ctx context.Context, login Login) (*Credentials, er
 	case got := <-done:
 		return got.credentials, got.err
 	case <-ctx.Done():
-		return nil, interrupted(ctx.Err())
 	}
+	// A program whose context ends is likely to exit, before the rotated token is saved.
+	select {
+	case <-done:
+	case <-time.After(savedPatience):
+	}
+	return nil, interrupted(ctx.Err())
 }
 
 // login reads the saved login, refreshes, and replaces the file if the refresh token was rotated.

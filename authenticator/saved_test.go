@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -584,34 +585,61 @@ func TestAnUnsavedTokenYieldsToANewLogin(t *testing.T) {
 func TestASavedRefreshOutlivesItsCaller(t *testing.T) {
 	dir := configDir(t)
 	write(t, dir, "it", refreshToken)
-	a, loginURL, err := authenticator.Saved("it")
-	if err != nil || loginURL != authenticator.SandboxURL {
-		t.Fatal(loginURL, err)
-	}
-	asked, answer := make(chan int, 9), make(chan bool)
-	login, sent := rotatingHost(t, func(n int) { asked <- n; <-answer })
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-asked; cancel() }()
-	c, err := a.Authenticate(ctx, login)
-	if e := loginError(t, c, err); !errors.Is(e, context.Canceled) {
-		t.Errorf("got %v", e)
-	}
-	// Who comes next waits for the refresh under way, and can leave.
-	for _, a := range []authenticator.Authenticator{a, func() authenticator.Authenticator { a, _, _ := authenticator.Saved("it"); return a }()} {
-		short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		c, err := a.Authenticate(short, login)
-		if e := loginError(t, c, err); !errors.Is(e, context.DeadlineExceeded) || e.Code != "no_answer" || !strings.Contains(e.Error(), "login-it.lock") {
+	synctest.Test(t, func(t *testing.T) {
+		a, loginURL, err := authenticator.Saved("it")
+		if err != nil || loginURL != authenticator.SandboxURL {
+			t.Fatal(loginURL, err)
+		}
+		asked, answer := make(chan int, 9), make(chan bool)
+		login, sent := rotatingHost(t, func(n int) { asked <- n; <-answer })
+		ctx, cancel := context.WithCancel(t.Context())
+		begun := time.Now()
+		go func() { <-asked; cancel() }()
+		c, err := a.Authenticate(ctx, login)
+		if e := loginError(t, c, err); !errors.Is(e, context.Canceled) {
 			t.Errorf("got %v", e)
 		}
-		cancel()
-	}
-	close(answer)
-	if _, err := a.Authenticate(t.Context(), login); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{refreshToken, refreshToken + "-1"}; fmt.Sprint(*sent) != fmt.Sprint(want) {
-		t.Errorf("sent %v, want %v", *sent, want)
-	}
+		if waited := time.Since(begun); waited != 5*time.Second {
+			t.Errorf("it returned %v after its context had ended", waited)
+		}
+		// Who comes next waits for the refresh under way, and can leave.
+		for _, a := range []authenticator.Authenticator{a, func() authenticator.Authenticator { a, _, _ := authenticator.Saved("it"); return a }()} {
+			short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			c, err := a.Authenticate(short, login)
+			if e := loginError(t, c, err); !errors.Is(e, context.DeadlineExceeded) || e.Code != "no_answer" || !strings.Contains(e.Error(), "login-it.lock") {
+				t.Errorf("got %v", e)
+			}
+			cancel()
+		}
+		close(answer)
+		if _, err := a.Authenticate(t.Context(), login); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{refreshToken, refreshToken + "-1"}; fmt.Sprint(*sent) != fmt.Sprint(want) {
+			t.Errorf("sent %v, want %v", *sent, want)
+		}
+	})
+}
+
+func TestASavedRefreshIsAwaitedThoughItsContextHasEnded(t *testing.T) {
+	dir := configDir(t)
+	write(t, dir, "it", refreshToken)
+	synctest.Test(t, func(t *testing.T) {
+		a, _, err := authenticator.Saved("it")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		login, _ := rotatingHost(t, func(int) { cancel(); time.Sleep(time.Second) })
+		c, err := a.Authenticate(ctx, login)
+		if e := loginError(t, c, err); !errors.Is(e, context.Canceled) {
+			t.Errorf("got %v", e)
+		}
+		// A program can exit now.
+		if got := token(t, filepath.Join(dir, "login-it.json")); got != refreshToken+"-1" {
+			t.Errorf("saved is %s", got)
+		}
+	})
 }
 
 func TestASavedLoginSaysHowToSaveItAnew(t *testing.T) {
