@@ -2,10 +2,12 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"os"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -19,6 +21,8 @@ type accountFlags struct {
 	sandbox  bool
 	loginURL string
 	name     string
+
+	refreshes sync.WaitGroup // of a saved login, see finishing
 }
 
 func (f *accountFlags) register(flags *flag.FlagSet) {
@@ -90,13 +94,18 @@ func (f *accountFlags) account() (a account, err error) {
 	a.endpoint = cmp.Or(os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"), sfstream.EndpointGlobal)
 	if f.name != "" {
 		a.auth, a.loginURL, err = authenticator.Saved(f.name)
+		a.auth = finishing{a.auth, &f.refreshes}
 		return a, err
 	}
-	if (f.sandbox || f.loginURL != "") && len(salesforceVariables()) == 0 {
+	saved := len(salesforceVariables()) == 0
+	if (f.sandbox || f.loginURL != "") && saved {
 		// A saved login, which FromEnv would take, has an URL of its own.
 		return a, usageError{"sfstream: -sandbox and -login-url say where the variables log in, but no variable SALESFORCE_… is set: set them, or name a saved login by -account"}
 	}
 	a.auth, a.loginURL, err = authenticator.FromEnv()
+	if saved {
+		a.auth = finishing{a.auth, &f.refreshes}
+	}
 	switch {
 	case f.loginURL != "":
 		a.loginURL = f.loginURL
@@ -104,6 +113,24 @@ func (f *accountFlags) account() (a account, err error) {
 		a.loginURL = authenticator.SandboxURL
 	}
 	return a, err
+}
+
+// finish waits for the refreshes that have begun and whose callers have left. It is what a command
+// does last, and takes a few seconds at most.
+func (f *accountFlags) finish() { f.refreshes.Wait() }
+
+// finishing is the Authenticator of a saved login in a program that Ctrl-C may end at any time. If the
+// program were gone before the answer to a refresh is saved, a rotated refresh token would be lost,
+// and a person would have to log in again.
+type finishing struct {
+	authenticator.Authenticator
+	refreshes *sync.WaitGroup
+}
+
+func (l finishing) Authenticate(ctx context.Context, login authenticator.Login) (*authenticator.Credentials, error) {
+	l.refreshes.Add(1)
+	defer l.refreshes.Done()
+	return l.Authenticator.Authenticate(ctx, login)
 }
 
 // options are those of a client that logs in to the account.

@@ -11,8 +11,8 @@ import (
 )
 
 // parsedAccount reads flags as a command does.
-func parsedAccount(args ...string) (accountFlags, error) {
-	var f accountFlags
+func parsedAccount(args ...string) (*accountFlags, error) {
+	f := new(accountFlags)
 	flags := flag.NewFlagSet("sfstream tail", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	f.register(flags)

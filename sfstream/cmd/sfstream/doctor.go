@@ -70,6 +70,7 @@ func (f *doctorFlags) run(ctx context.Context, channels []string, stdout, stderr
 		p.world = theWorld()
 	}
 	p.source = f.account.source()
+	defer f.account.finish()
 	p.account, p.accountErr = f.account.account()
 	defer p.close()
 

@@ -50,6 +50,7 @@ func (f *genFlags) run(ctx context.Context, channels []string, stdout, stderr io
 	if err := f.account.check("gen"); err != nil {
 		return err
 	}
+	defer f.account.finish()
 	account, err := f.account.account()
 	if err != nil {
 		return err

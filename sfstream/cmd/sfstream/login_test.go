@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -333,6 +335,59 @@ func TestLoginWaitsOnlySoLong(t *testing.T) {
 	}
 	if told := l.ends(t, p, 1); !strings.Contains(told, "interrupted: nothing is saved") {
 		t.Errorf("told %s", told)
+	}
+}
+
+// With an app that rotates refresh tokens, a login whose new token is not saved is lost.
+func TestCtrlCLeavesARefreshThatHasBegunToEnd(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signal can be sent there")
+	}
+	l := newLoginTest(t, sfstreamtest.WithRefreshRotation())
+	p := l.begin(t, nil, "it")
+	l.approve(t, p)
+	l.ends(t, p, 0)
+	before := l.saved(t, "it")
+
+	target, err := url.Parse(l.LoginURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan bool, 9)
+	org := httputil.NewSingleHostReverseProxy(target)
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/services/oauth2/token" {
+			asked <- true
+			time.Sleep(300 * time.Millisecond)
+		}
+		org.ServeHTTP(w, r)
+	}))
+	t.Cleanup(slow.Close)
+	file := filepath.Join(l.dir(), "login-it.json")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"login_url": "`+l.LoginURL()), []byte(`"login_url": "`+slow.URL), 1)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, args := range [][]string{{"tail"}, {"gen"}, {"doctor"}} {
+		cmd := l.program(t, nil, append(args, "-account", "it", "/event/Order__e")...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-asked
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		after := l.saved(t, "it")
+		if after == before {
+			t.Errorf("%v ended before the rotated token was saved", args)
+		}
+		before = after
 	}
 }
 

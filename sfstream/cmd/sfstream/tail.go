@@ -157,6 +157,7 @@ func (f *tailFlags) run(ctx context.Context, channels []string, stdout, stderr i
 	if err := f.check(); err != nil {
 		return err
 	}
+	defer f.account.finish()
 	account, err := f.account.account()
 	if err != nil {
 		return err
