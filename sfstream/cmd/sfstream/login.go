@@ -219,22 +219,37 @@ func (f *loginFlags) login(ctx context.Context, auth *authenticator.Authorizatio
 	}
 	select {
 	case got := <-answers.outcome:
-		if got.err != nil {
-			return got.err
-		}
-		return f.try(ctx, got.saved, stderr)
+		return f.ended(ctx, got, stderr)
 	case <-waiting.Done():
-		if ctx.Err() != nil {
-			return errors.New("login: interrupted: nothing is saved")
-		}
-		fmt.Fprintf(stderr, "If Salesforce showed\n"+
-			"  redirect_uri_mismatch   enter in the app, to the letter, the callback URL\n"+
-			"                          %s\n"+
-			"  invalid_client_id       check the consumer key and where you log in; a new\n"+
-			"                          app takes up to ten minutes\n"+
-			"\"sfstream help login\" tells all that the app needs.\n", auth.CallbackURL)
-		return fmt.Errorf("login: no browser came back within %v", f.timeout)
 	}
+	if got, came := answers.end(); came {
+		return f.ended(ctx, got, stderr)
+	}
+	if ctx.Err() != nil {
+		return errNothingSaved
+	}
+	fmt.Fprintf(stderr, "If Salesforce showed\n"+
+		"  redirect_uri_mismatch   enter in the app, to the letter, the callback URL\n"+
+		"                          %s\n"+
+		"  invalid_client_id       check the consumer key and where you log in; a new\n"+
+		"                          app takes up to ten minutes\n"+
+		"\"sfstream help login\" tells all that the app needs.\n", auth.CallbackURL)
+	return fmt.Errorf("login: no browser came back within %v", f.timeout)
+}
+
+var errNothingSaved = errors.New("login: interrupted: nothing is saved")
+
+// ended tells how a login at the browser ended.
+func (f *loginFlags) ended(ctx context.Context, got outcome, stderr io.Writer) error {
+	switch {
+	case got.err == nil && ctx.Err() != nil:
+		return fmt.Errorf("login: interrupted: the login %s is saved", got.saved.Name)
+	case ctx.Err() != nil:
+		return errNothingSaved
+	case got.err != nil:
+		return got.err
+	}
+	return f.try(ctx, got.saved, stderr)
 }
 
 // try logs in with a login that was just saved, as the other commands will do, and tells how these

@@ -150,6 +150,20 @@ func (c *callback) take(values callbackValues) (got outcome, mine bool) {
 	return got, true
 }
 
+// end takes no further callback. If one was being handled, end waits for its outcome: the login may
+// be saved by then.
+func (c *callback) end() (got outcome, came bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	select {
+	case got = <-c.outcome:
+		return got, true
+	default:
+		return outcome{}, false
+	}
+}
+
 // readPasted takes the addresses that a person pastes, line by line.
 func (c *callback) readPasted(r io.Reader) {
 	for lines := bufio.NewScanner(r); lines.Scan(); {

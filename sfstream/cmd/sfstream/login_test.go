@@ -391,6 +391,29 @@ func TestCtrlCLeavesARefreshThatHasBegunToEnd(t *testing.T) {
 	}
 }
 
+// The time is for the browser to come: what Salesforce takes then does not count.
+func TestLoginDoesNotLeaveACallbackThatCame(t *testing.T) {
+	came, answer := make(chan bool), make(chan bool)
+	c, err := listenForCallback(freePort(t), func(callbackValues) (*authenticator.SavedLogin, error) {
+		close(came)
+		<-answer
+		return &authenticator.SavedLogin{Name: "it"}, nil
+	}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	go c.take(nil)
+	<-came
+	time.AfterFunc(50*time.Millisecond, func() { close(answer) })
+	if got, came := c.end(); !came || got.err != nil || got.saved.Name != "it" {
+		t.Errorf("got %+v, %v", got, came)
+	}
+	if _, mine := c.take(nil); mine {
+		t.Error("a callback is taken after the end")
+	}
+}
+
 func TestLoginOpensTheBrowser(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the browser of this test is a shell script")
