@@ -285,7 +285,7 @@ func (f *loginFlags) try(ctx context.Context, saved *authenticator.SavedLogin, s
 func salesforceVariables() (names []string) {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(name, "SALESFORCE_") && value != "" && name != "SALESFORCE_PUBSUB_ENDPOINT" {
+		if strings.HasPrefix(strings.ToUpper(name), "SALESFORCE_") && value != "" && name != "SALESFORCE_PUBSUB_ENDPOINT" {
 			names = append(names, name)
 		}
 	}

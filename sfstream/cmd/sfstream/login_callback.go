@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,11 +100,12 @@ func (c *callback) close() {
 }
 
 func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	host, port, err := net.SplitHostPort(r.Host)
+	at := url.URL{Host: r.Host}
+	host := at.Hostname()
 	switch {
 	// A page of another site can have a name of its own stand for this computer. Then its Host
 	// tells.
-	case err != nil || port != c.port || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host):
+	case portOf(&at) != c.port || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, host):
 		writePage(w, http.StatusForbidden, "Not here", "This address is for the login of sfstream on this computer.")
 	case r.URL.Path != callbackPath:
 		writePage(w, http.StatusNotFound, "Nothing here", "This address is for the login of sfstream on this computer.")
@@ -114,6 +116,9 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, r.URL.Query())
 	}
 }
+
+// portOf returns the port of an address of http, from which browsers leave out the usual one.
+func portOf(u *url.URL) string { return cmp.Or(u.Port(), "80") }
 
 // answer takes a callback, and shows its outcome to the browser.
 func (c *callback) answer(w http.ResponseWriter, values callbackValues) {
@@ -172,7 +177,7 @@ func (c *callback) readPasted(r io.Reader) {
 			continue
 		}
 		u, err := url.Parse(pasted)
-		if err != nil || u.Path != callbackPath || u.Port() != c.port || u.RawQuery == "" {
+		if err != nil || u.Path != callbackPath || portOf(u) != c.port || u.RawQuery == "" {
 			fmt.Fprintf(c.stderr, "That is not the whole address: it begins with http://localhost:%s%s? and has a code or an error.\n", c.port, callbackPath)
 			continue
 		}

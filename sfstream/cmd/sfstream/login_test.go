@@ -414,6 +414,31 @@ func TestLoginDoesNotLeaveACallbackThatCame(t *testing.T) {
 	}
 }
 
+func TestTheCallbackKnowsItsAddress(t *testing.T) {
+	for _, test := range []struct {
+		port, host string
+		status     int
+	}{
+		{"17170", "localhost:17170", http.StatusBadRequest}, // it is the callback's, of another login
+		{"17170", "[::1]:17170", http.StatusBadRequest},
+		{"80", "localhost", http.StatusBadRequest},
+		{"80", "localhost:80", http.StatusBadRequest},
+		{"80", "[::1]", http.StatusBadRequest},
+		{"17170", "localhost", http.StatusForbidden},
+		{"17170", "localhost:80", http.StatusForbidden},
+		{"80", "evil.example", http.StatusForbidden},
+		{"17170", "evil.example:17170", http.StatusForbidden},
+		{"17170", "", http.StatusForbidden},
+	} {
+		c := &callback{port: test.port, ended: true}
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, callbackPath+"?code=c", nil)
+		r.Host = test.host
+		if c.ServeHTTP(w, r); w.Code != test.status {
+			t.Errorf("port %s, Host %q: got %d, want %d", test.port, test.host, w.Code, test.status)
+		}
+	}
+}
+
 func TestLoginOpensTheBrowser(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the browser of this test is a shell script")
