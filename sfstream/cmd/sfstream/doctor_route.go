@@ -73,6 +73,9 @@ func (w world) reach(ctx context.Context, addr string, secure bool) (route, *roa
 	host, _, _ := net.SplitHostPort(addr)
 	secured := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: w.roots, NextProtos: []string{"h2", "http/1.1"}})
 	if err := secured.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil { // whatever ended the handshake then, the time was over
+			err = ctx.Err()
+		}
 		return r, tlsRoadblock(host, addr, err)
 	}
 	state := secured.ConnectionState()
