@@ -133,10 +133,19 @@ func TestCompletionInBash(t *testing.T) {
 		complete -p sfstream >/dev/null`, script(t, "bash"))
 }
 
-func TestCompletionInFish(t *testing.T) {
-	if _, err := exec.LookPath("fish"); err != nil {
-		t.Skip("fish is not installed")
+// needsShell skips the test where there is no such shell, but never in CI, which installs it.
+func needsShell(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
 	}
+}
+
+func TestCompletionInFish(t *testing.T) {
+	needsShell(t, "fish")
 	t.Setenv("HOME", t.TempDir())
 	withValue := typed{"sfstream markers -api=pub", []string{"-api=pubsub"}}
 	inShell(t, append(lines(), withValue), "fish", "--no-config", "-c", `
@@ -150,9 +159,7 @@ func TestCompletionInFish(t *testing.T) {
 // zsh completes on a terminal only: it gets one, and a start file that completes the lines and
 // ends.
 func TestCompletionInZsh(t *testing.T) {
-	if _, err := exec.LookPath("zsh"); err != nil {
-		t.Skip("zsh is not installed")
-	}
+	needsShell(t, "zsh")
 	const start = `
 		autoload -Uz compinit && compinit -C -D
 		source $SCRIPT
@@ -210,9 +217,7 @@ func TestCompletionInZsh(t *testing.T) {
 
 // Both ways to install the script for zsh: as a file in $fpath it is the body of the function.
 func TestTheScriptForZshIsAnAutoloadedFunction(t *testing.T) {
-	if _, err := exec.LookPath("zsh"); err != nil {
-		t.Skip("zsh is not installed")
-	}
+	needsShell(t, "zsh")
 	dir := t.TempDir()
 	text, err := os.ReadFile(script(t, "zsh"))
 	if err != nil {
