@@ -79,21 +79,10 @@ func (s *Server) deletedRecords(r *http.Request) (int, any, error) {
 		ID          string `json:"id"`
 		DeletedDate string `json:"deletedDate"`
 	}
-	start, end, err := s.span(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	o, err := s.object(r)
-	if err != nil {
-		return 0, nil, err
-	}
 	gone := []deletion{}
-	for _, row := range o.rows() {
-		id, _ := row["Id"].(string)
-		at, _ := row["SystemModstamp"].(time.Time)
-		if deleted, _ := row["IsDeleted"].(bool); deleted && !at.Before(start) && at.Before(end) {
-			gone = append(gone, deletion{id, restTime(at)})
-		}
+	end, err := s.modified(r, true, func(id string, at time.Time) { gone = append(gone, deletion{id, restTime(at)}) })
+	if err != nil {
+		return 0, nil, err
 	}
 	return http.StatusOK, map[string]any{
 		"deletedRecords": gone, "earliestDateAvailable": restTime(s.now().AddDate(0, 0, -30)), "latestDateCovered": restTime(end),
@@ -102,23 +91,33 @@ func (s *Server) deletedRecords(r *http.Request) (int, any, error) {
 
 // updatedRecords answers with the ids of records that were created or changed in a span of time.
 func (s *Server) updatedRecords(r *http.Request) (int, any, error) {
-	start, end, err := s.span(r)
+	ids := []string{}
+	end, err := s.modified(r, false, func(id string, _ time.Time) { ids = append(ids, id) })
 	if err != nil {
 		return 0, nil, err
+	}
+	return http.StatusOK, map[string]any{"ids": ids, "latestDateCovered": restTime(end)}, nil
+}
+
+// modified calls give with each record that was last modified in the span of time that a request
+// names, and is deleted or not. It returns the end of the span.
+func (s *Server) modified(r *http.Request, deleted bool, give func(id string, at time.Time)) (end time.Time, err error) {
+	start, end, err := s.span(r)
+	if err != nil {
+		return end, err
 	}
 	o, err := s.object(r)
 	if err != nil {
-		return 0, nil, err
+		return end, err
 	}
-	ids := []string{}
 	for _, row := range o.rows() {
 		id, _ := row["Id"].(string)
 		at, _ := row["SystemModstamp"].(time.Time)
-		if deleted, _ := row["IsDeleted"].(bool); !deleted && !at.Before(start) && at.Before(end) {
-			ids = append(ids, id)
+		if gone, _ := row["IsDeleted"].(bool); gone == deleted && !at.Before(start) && at.Before(end) {
+			give(id, at)
 		}
 	}
-	return http.StatusOK, map[string]any{"ids": ids, "latestDateCovered": restTime(end)}, nil
+	return end, nil
 }
 
 // described is a field as describe shows it.
