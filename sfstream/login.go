@@ -98,10 +98,12 @@ func (l *logins) credentials(ctx context.Context, req tokenRequest) (*authentica
 	if err := l.pausing(req); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	limited, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	creds, err := l.cache.Get(ctx, l.login)
+	creds, err := l.cache.Get(limited, l.login)
 	switch {
+	case err != nil && ctx.Err() != nil && !req.open && errors.Is(err, context.DeadlineExceeded):
+		return nil, err // the time of a request of Do is over: that says nothing about the login
 	case err != nil:
 		l.failed(err, req)
 		return nil, err

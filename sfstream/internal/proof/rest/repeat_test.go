@@ -331,6 +331,45 @@ func TestFailingLoginsAreErrorsOfDo(t *testing.T) {
 	})
 }
 
+// TestADeadlineIsNoFailedLogin: a request whose time is over leaves the login to those that have
+// time.
+func TestADeadlineIsNoFailedLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrg(expired, fine)
+		wait := time.Duration(0)
+		slow := authenticator.Func(func(ctx context.Context, login authenticator.Login) (*authenticator.Credentials, error) {
+			select {
+			case <-time.After(wait):
+				return o.authenticator().Authenticate(ctx, login)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		})
+		failed := 0
+		c := openWith(t, slow, sfstream.WithHTTPClient(&http.Client{Transport: o}), sfstream.WithAPIVersion("68.0"),
+			constant(), sfstream.WithHooks(sfstream.Hooks{OnLogin: func(e sfstream.LoginEvent) {
+				if e.Err != nil {
+					failed++
+				}
+			}}))
+		wait = 2 * time.Second
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _, err := do(c, newRequest(t, "GET", "limits", "").WithContext(ctx))
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			cancel()
+		}
+		began := time.Now()
+		_, _, err := do(c, newRequest(t, "GET", "limits", ""))
+		lab.Must(t, err)
+		if took := time.Since(began); took != wait || failed > 0 {
+			t.Errorf("the next request took %v, and %d logins failed", took, failed)
+		}
+	})
+}
+
 func TestCloseEndsRequestsAndTheReadingOfAnswers(t *testing.T) {
 	var begun atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
