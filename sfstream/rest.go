@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -44,7 +45,8 @@ const (
 //     that others hold (UNABLE_TO_LOCK_ROW), said below /services/data and not by an action;
 //   - a GET, HEAD, PUT, DELETE or OPTIONS also where it may have been: a connection that broke, or
 //     HTTP 502, 503 and 504, which proxies answer also after they have lost an answer. A DELETE that
-//     was carried out the first time is then answered with NotFound.
+//     was carried out the first time is then answered with NotFound. A GET of the Tooling API that
+//     runs Apex (executeAnonymous, runTests…) is like a POST.
 //
 // A body is sent again only if the request has GetBody, as http.NewRequest sets it for bytes and
 // texts. What an answer with status 2xx says of single records, as that of composite/sobjects, is
@@ -291,11 +293,17 @@ func (r *restCall) passes(err error) bool {
 // it may create a record, by an external id, and it runs the org's triggers again.
 func (r *restCall) idempotent() bool {
 	switch r.req.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
+	case "", http.MethodGet:
+		return !runsApex.MatchString(r.to.Path)
+	case http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
 		return true
 	}
 	return false
 }
+
+// runsApex matches the path of the Tooling API's resources that do something when they are got:
+// they run Apex, which may change anything.
+var runsApex = regexp.MustCompile(`(?i)/tooling/(executeAnonymous|runTests(S|As)ynchronous)/?$`)
 
 // failed is the error of Do, after which nobody sends the request any more.
 func (r *restCall) failed(err error) error {

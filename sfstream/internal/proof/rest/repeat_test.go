@@ -130,6 +130,28 @@ func TestNothingIsDoneTwice(t *testing.T) {
 	}
 }
 
+// TestAGetThatRunsApexIsNotRepeated: executeAnonymous changes what its Apex changes, though it is a
+// GET.
+func TestAGetThatRunsApexIsNotRepeated(t *testing.T) {
+	for path, want := range map[string]int{
+		"tooling/executeAnonymous/?anonymousBody=insert+new+Account();": 1,
+		"/services/data/v68.0/tooling/executeanonymous?anonymousBody=x": 1,
+		"tooling/runTestsSynchronous/?classnames=X":                     1,
+		"tooling/runTestsAsynchronous?classids=01p":                     1,
+		"tooling/query/?q=SELECT+Id+FROM+ApexClass":                     2,
+	} {
+		for _, lost := range []func(*http.Request) (*http.Response, error){broken, reply(502, "")} {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOrg(lost, fine)
+				_, _, err := do(o.open(t, constant()), newRequest(t, "GET", path, ""))
+				if n := len(o.seen()); n != want || (err == nil) != (want > 1) {
+					t.Errorf("%s: sent %d times, %v", path, n, err)
+				}
+			})
+		}
+	}
+}
+
 func TestWaitsBetweenRepetitions(t *testing.T) {
 	busy := refuse(503, "SERVER_UNAVAILABLE")
 	for _, row := range []struct {
