@@ -165,21 +165,21 @@ func (s *services) rows(ctx context.Context, soql string) iter.Seq2[json.RawMess
 			yield(nil, err)
 			return
 		}
-		s.pages(ctx, at, page)(yield)
+		s.pages(ctx, page)(yield)
 	}
 }
 
-// pages are the records of a page and of those after it. at is where the page came from, nil where
-// it came in a record.
-func (s *services) pages(ctx context.Context, at *url.URL, page queryPage) iter.Seq2[json.RawMessage, error] {
+// pages are the records of a page and of those after it.
+func (s *services) pages(ctx context.Context, page queryPage) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
+		seen := make(map[string]bool) // pages that have been asked for
 		for {
 			for _, raw := range page.Records {
 				if !yield(raw, nil) {
 					return
 				}
 			}
-			next, err := page.next(at)
+			next, err := page.next(seen)
 			if next == nil && err == nil {
 				return
 			}
@@ -190,7 +190,6 @@ func (s *services) pages(ctx context.Context, at *url.URL, page queryPage) iter.
 				yield(nil, err)
 				return
 			}
-			at = next
 		}
 	}
 }
@@ -206,15 +205,17 @@ type queryPage struct {
 // that for a page would lose records in silence, and make deletions of them in Refetch.
 func (p *queryPage) IsAnswer() bool { return p.Records != nil }
 
-// next is where the page after this one is, nil after the last one.
-func (p *queryPage) next(at *url.URL) (next *url.URL, err error) {
+// next is where the page after this one is, nil after the last one. It is added to those that were
+// seen: no page comes twice.
+func (p *queryPage) next(seen map[string]bool) (next *url.URL, err error) {
 	switch next, err = nextPage(p.Next); {
 	case err != nil:
-	case next != nil && at != nil && *next == *at:
-		err = errors.New("it leads to the same page")
+	case next != nil && seen[p.Next]:
+		err = errors.New("it leads to a page that was read")
 	case next == nil && p.Done != nil && !*p.Done:
 		err = errors.New("there is none, but the page is not the last one")
 	}
+	seen[p.Next] = true
 	if err != nil {
 		return nil, fmt.Errorf("sfstream: query: nextRecordsUrl %.200q: %w", p.Next, err)
 	}
@@ -271,7 +272,7 @@ func (s *services) children(ctx context.Context, value json.RawMessage) (json.Ra
 	}
 	text = append(text, `"records":[`...)
 	n := 0
-	for child, err := range s.pages(ctx, nil, first.queryPage) {
+	for child, err := range s.pages(ctx, first.queryPage) {
 		if err == nil {
 			child, err = s.whole(ctx, child) // it may have a subquery, too
 		}

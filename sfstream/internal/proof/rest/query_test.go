@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -184,6 +186,23 @@ func TestTheNextPageIsOfTheInstance(t *testing.T) {
 	_, err := take(t, o.open(t).Query(t.Context(), "SELECT Id FROM Account"))
 	if e := lab.ExpectError[*sfstream.ServerError](t, err); e.Code != sfstream.Unavailable || !strings.Contains(err.Error(), "Log in to the network") || len(o.seen()) != 1 {
 		t.Error(err)
+	}
+}
+
+// TestNoPageComesTwice: an org, or a cache before it, whose pages lead in a circle.
+func TestNoPageComesTwice(t *testing.T) {
+	o := &org{at: instance}
+	o.answer = func(r *http.Request, n int) (*http.Response, error) {
+		if n > 10 {
+			return response(200, `{"records":[],"done":true}`), nil
+		}
+		next := map[string]string{"a": "b", "b": "c", "c": "a"}[path.Base(r.URL.Path)]
+		return response(200, fmt.Sprintf(`{"records":[{"Id":%q}],"done":false,"nextRecordsUrl":"/services/data/v68.0/query/%s"}`,
+			accountID(n), cmp.Or(next, "a"))), nil
+	}
+	ids, err := take(t, o.open(t).Query(t.Context(), "SELECT Id FROM Account"))
+	if err == nil || len(ids) != 4 || len(o.seen()) != 4 {
+		t.Errorf("%d records, %d requests, %v", len(ids), len(o.seen()), err)
 	}
 }
 
