@@ -86,6 +86,10 @@ func savedName(name string) (string, error) {
 // read reads a saved login. If there is none, its error is fs.ErrNotExist.
 func (d savedDir) read(name string) (*savedRecord, error) {
 	path := d.file(name)
+	// Whoever opens a named pipe waits for a writer, whatever ends meanwhile.
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return nil, savedError(codeConfig, nil, "%s is a named pipe: move it away and log in again (sfstream login %s)", path, name)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, savedError(codeSaved, err, "the saved login cannot be read")
