@@ -49,8 +49,9 @@ func NewCache(a Authenticator) *Cache {
 
 // Get returns a copy of the cached credentials or logs in. However many calls come meanwhile, only
 // one login is under way. If ctx ends, Get returns ctx.Err() at once; the login goes on for the
-// other callers, and is cancelled when none is left. Other errors are those of the Authenticator,
-// and go to all callers that waited.
+// other callers, and is cancelled when none is left. With a login of [Saved] the last one to leave
+// waits for a refresh that has begun, five seconds at most. Other errors are those of the
+// Authenticator, and go to all callers that waited.
 func (c *Cache) Get(ctx context.Context, login Login) (*Credentials, error) {
 	return c.get(ctx, login, 0)
 }
@@ -103,7 +104,10 @@ func (c *Cache) get(ctx context.Context, login Login, maxAge time.Duration) (*Cr
 	case <-f.done:
 		return clone(f.credentials), f.err
 	case <-ctx.Done():
-		c.leave(s, f)
+		// A program whose context ends is likely to exit: see Saved.
+		if _, rotates := c.auth.(*saved); c.leave(s, f) && rotates {
+			<-f.done // savedPatience bounds it
+		}
 		return nil, ctx.Err()
 	}
 }
@@ -155,10 +159,10 @@ func (c *Cache) authenticate(ctx context.Context, login Login) (*Credentials, er
 
 // leave takes one waiter from f. The last one also takes f out of its slot, so that nobody joins a
 // cancelled login.
-func (c *Cache) leave(s *slot, f *flight) {
+func (c *Cache) leave(s *slot, f *flight) (last bool) {
 	c.mu.Lock()
 	f.waiters--
-	last := f.waiters == 0
+	last = f.waiters == 0
 	if last && s.flight == f {
 		s.flight = nil
 	}
@@ -166,6 +170,7 @@ func (c *Cache) leave(s *slot, f *flight) {
 	if last {
 		f.cancel()
 	}
+	return last
 }
 
 // clone returns a copy, so that no caller can change the cached credentials.

@@ -642,6 +642,41 @@ func TestASavedRefreshIsAwaitedThoughItsContextHasEnded(t *testing.T) {
 	})
 }
 
+// TestTheLastToLeaveACacheAwaitsASavedRefresh: a client's logins come through a Cache.
+func TestTheLastToLeaveACacheAwaitsASavedRefresh(t *testing.T) {
+	dir := configDir(t)
+	write(t, dir, "it", refreshToken)
+	synctest.Test(t, func(t *testing.T) {
+		a, _, err := authenticator.Saved("it")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache, asked := authenticator.NewCache(a), make(chan bool)
+		login, _ := rotatingHost(t, func(int) { close(asked); time.Sleep(4 * time.Second) })
+		leave := func(after time.Duration) (waited time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			defer cancel()
+			begun := time.Now()
+			if _, err := cache.Get(ctx, login); err != context.DeadlineExceeded {
+				t.Errorf("got %v", err)
+			}
+			return time.Since(begun)
+		}
+		var first time.Duration
+		var group sync.WaitGroup
+		group.Go(func() { first = leave(time.Second) })
+		<-asked
+		last := leave(2 * time.Second)
+		// A program can exit now.
+		if got := token(t, filepath.Join(dir, "login-it.json")); got != refreshToken+"-1" {
+			t.Errorf("saved is %s", got)
+		}
+		if group.Wait(); first != time.Second || last != 4*time.Second {
+			t.Errorf("the first one left after %v, the last one after %v", first, last)
+		}
+	})
+}
+
 func TestASavedLoginSaysHowToSaveItAnew(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"error":"invalid_grant","error_description":"expired access/refresh token"}`: "sfstream login it saves it anew",
