@@ -122,10 +122,11 @@ func ended(status sfstream.Status) (all []problem) {
 
 // stuck returns what does not move although it could.
 func (p *probes) stuck(status sfstream.Status) (all []problem) {
-	var pending int
+	var pending, unacked int
 	var delivered uint64
 	for _, ch := range status.Channels {
 		pending += ch.Pending
+		unacked += ch.Unacked
 		delivered += ch.Delivered
 		if ch.Overdue > 0 {
 			last := ch.LastHeard
@@ -136,7 +137,8 @@ func (p *probes) stuck(status sfstream.Status) (all []problem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case status.Waiting == 0 || pending == 0:
+	case status.Waiting == 0 || pending == 0,
+		unacked > 0: // under AckManual a Run whose handlers are slow may hold those that are pending
 		p.since = time.Time{}
 	case p.since.IsZero() || p.delivered != delivered:
 		p.since, p.delivered = status.At, delivered

@@ -255,6 +255,35 @@ func TestMessagesAndAConsumerThatBothWait(t *testing.T) {
 	expect(200, time.Hour)
 }
 
+// TestASlowRunBesideAnIdleConsumer: under AckManual one consumer waits for what another one holds.
+func TestASlowRunBesideAnIdleConsumer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t)
+		c := l.Follow(sfstream.WithAck(sfstream.AckManual))
+		p := probe(l)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 2)
+		run := func(ctx context.Context) {
+			ended <- c.Run(ctx, func(context.Context, *sfstream.Message) error {
+				time.Sleep(5 * time.Minute)
+				return nil
+			}, sfstream.Workers(1))
+		}
+		go run(ctx)
+		l.Pass(time.Second)
+		l.PublishOrders(1, 2, 3)
+		l.Pass(time.Second)
+		go run(ctx)
+		for range 10 {
+			p.expect("/livez")
+			l.Pass(70 * time.Second)
+		}
+		cancel()
+		<-ended
+		<-ended
+	})
+}
+
 func TestAnswers(t *testing.T) {
 	since := time.Date(2026, 11, 27, 11, 0, 0, 0, time.FixedZone("", 3600))
 	status := sfstream.Status{At: since.Add(time.Hour), Channels: []sfstream.ChannelStatus{{Channel: "/event/A__e", State: sfstream.StateWaiting, DisconnectedSince: since}}}
