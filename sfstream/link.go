@@ -59,7 +59,7 @@ type outage struct {
 func newLink(r *roster, t transport) *link {
 	l := &link{
 		services: r.services, roster: r, transport: t,
-		changed: make(chan struct{}, 1), done: make(chan struct{}), pulse: new(pulse),
+		changed: make(chan struct{}, 1), done: make(chan struct{}), pulse: newPulse(),
 	}
 	l.ctx, l.cancel = context.WithCancel(r.life.ctx)
 	return l

@@ -102,28 +102,37 @@ func (ch *ChannelStatus) fill(in inbox.Status[Message], now time.Time) {
 // connect for 110 seconds, over the Pub/Sub API it says something every 270.
 const longestSilence = 5 * time.Minute
 
-// A pulse tells any goroutine whether a link moves. Both are in Unix nanoseconds, 0 for none.
+// A pulse tells any goroutine whether a link moves. Its times are counted from when the link was
+// made, by the monotonic clock: a wall clock that is set forward, as when a virtual machine wakes
+// up, must not make a link look stuck.
 type pulse struct {
-	heard   atomic.Int64 // when its server was last heard of
+	made    time.Time
+	heard   atomic.Int64 // when its server was last heard of; 0: never
 	awaited atomic.Int64 // since when something is to happen on the link; 0 while it may wait as long as it likes
 }
 
+func newPulse() *pulse { return &pulse{made: time.Now()} }
+
+// at is a time as the fields have it, never 0.
+func (p *pulse) at(t time.Time) int64 { return max(1, int64(t.Sub(p.made))) }
+
 func (p *pulse) beat(now time.Time) {
-	p.heard.Store(now.UnixNano())
-	p.awaited.Store(now.UnixNano())
+	p.heard.Store(p.at(now))
+	p.awaited.Store(p.at(now))
 }
 
-func (p *pulse) expect() { p.awaited.Store(time.Now().UnixNano()) }
+func (p *pulse) expect() { p.awaited.Store(p.at(time.Now())) }
 func (p *pulse) rest()   { p.awaited.Store(0) }
 
 // read returns when the server was last heard of, and by how much longer than limit the link has
 // been waiting.
 func (p *pulse) read(now time.Time, limit time.Duration) (heard time.Time, overdue time.Duration) {
+	since := func(at int64) time.Duration { return time.Duration(p.at(now) - at) }
 	if at := p.heard.Load(); at != 0 {
-		heard = time.Unix(0, at)
+		heard = now.Add(-since(at)) // by the wall clock of now
 	}
-	if since := p.awaited.Load(); since != 0 {
-		overdue = max(0, now.Sub(time.Unix(0, since))-limit)
+	if at := p.awaited.Load(); at != 0 {
+		overdue = max(0, since(at)-limit)
 	}
 	return heard, overdue
 }
