@@ -113,7 +113,9 @@ func queryMembers(query string, takes []parameter) (members, error) {
 			return nil, err
 		}
 		if i := slices.Index(namesOf(takes), name); i >= 0 && takes[i].Type == "number" {
-			text = []byte(list[0])
+			if text = []byte(list[0]); !json.Valid(text) { // else it might begin with a number
+				return nil, fmt.Errorf("%s is a number, and cannot be %q", name, list[0])
+			}
 		}
 		m[name] = text
 	}

@@ -339,6 +339,7 @@ func TestControlTellsWhatThereIs(t *testing.T) {
 			{"events?channel=/event/No__e", "", `no channel`, orders},
 			{"events?channel=" + orders + "&limit=1001", "", "1 to 1000", ""},
 			{"events?channel=" + orders + "&after=x", "", "after", ""},
+			{"events?channel=" + orders + "&limit=5%2010", "", "limit", ""},
 			{"events?channel=" + orders + "&limit=1&limit=2", "", "2 times", ""},
 			{"channels?x=1", "", `does not take "x"`, ""},
 		} {
