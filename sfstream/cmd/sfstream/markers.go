@@ -147,7 +147,7 @@ func (f *markersFlags) run(ctx context.Context, args []string, stdout, stderr io
 	path := args[0]
 	var read map[replaystore.Key]replaystore.Marker
 	if f.file != "" {
-		if read, err = f.readFile(); err != nil {
+		if read, err = f.readFile(ctx); err != nil {
 			return err
 		}
 	}

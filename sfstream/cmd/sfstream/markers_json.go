@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -141,18 +142,12 @@ func (l markerLine) marker() (key replaystore.Key, marker replaystore.Marker, er
 }
 
 // readFile reads the markers in the file of -import.
-func (f *markersFlags) readFile() (map[replaystore.Key]replaystore.Marker, error) {
-	name, in := "standard input", io.Reader(os.Stdin)
-	if f.file != "-" {
-		name = f.file
-		file, err := os.Open(f.file)
-		if err != nil {
-			return nil, fmt.Errorf("-import: %w", err)
-		}
-		defer file.Close()
-		in = file
+func (f *markersFlags) readFile(ctx context.Context) (map[replaystore.Key]replaystore.Marker, error) {
+	name, read := f.file, func() ([]byte, error) { return os.ReadFile(f.file) }
+	if f.file == "-" {
+		name, read = "standard input", func() ([]byte, error) { return io.ReadAll(os.Stdin) }
 	}
-	data, err := io.ReadAll(in)
+	data, err := readInput(ctx, read)
 	if err != nil {
 		return nil, fmt.Errorf("-import: %w", err)
 	}

@@ -202,7 +202,7 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	definitions, err := readDefinitions(f.define)
+	definitions, err := readDefinitions(ctx, f.define)
 	if err != nil {
 		return fmt.Errorf("testorg: %w", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ type definition struct {
 
 // readDefinitions reads files, and the *.json files of folders. A file has an object as the control
 // API takes it, or an array of them.
-func readDefinitions(paths []string) (list []definition, err error) {
+func readDefinitions(ctx context.Context, paths []string) (list []definition, err error) {
 	for _, path := range paths {
 		files := []string{path}
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
@@ -36,7 +37,7 @@ func readDefinitions(paths []string) (list []definition, err error) {
 			}
 		}
 		for _, file := range files {
-			entries, err := readDefinitionFile(file)
+			entries, err := readDefinitionFile(ctx, file)
 			if err != nil {
 				return nil, err
 			}
@@ -56,8 +57,8 @@ func readDefinitions(paths []string) (list []definition, err error) {
 	return list, nil
 }
 
-func readDefinitionFile(file string) (list []definition, err error) {
-	text, readErr := os.ReadFile(file)
+func readDefinitionFile(ctx context.Context, file string) (list []definition, err error) {
+	text, readErr := readInput(ctx, func() ([]byte, error) { return os.ReadFile(file) })
 	wrong := func(err error) error {
 		if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
 			return fmt.Errorf("-define %s: line %d: %w", file, 1+bytes.Count(text[:min(int(syntax.Offset), len(text))], []byte("\n")), err)
@@ -66,6 +67,9 @@ func readDefinitionFile(file string) (list []definition, err error) {
 	}
 	if at := new(fs.PathError); errors.As(readErr, &at) {
 		return nil, wrong(at.Err)
+	}
+	if readErr != nil {
+		return nil, wrong(readErr)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	var whole json.RawMessage

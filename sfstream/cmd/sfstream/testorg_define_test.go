@@ -47,6 +47,14 @@ func TestTestorgDefinesWhatItsFilesHave(t *testing.T) {
 	}
 }
 
+func TestADefinitionFileOfWindowsIsRead(t *testing.T) {
+	dir := files(t, map[string]string{"bom.json": "\ufeff{\"channel\": \"/u/notices\"}"})
+	list, err := readDefinitions(t.Context(), []string{dir})
+	if err != nil || len(list) != 1 {
+		t.Errorf("%d definitions, %v, want 1", len(list), err)
+	}
+}
+
 func TestTestorgNamesTheDefinitionThatIsWrong(t *testing.T) {
 	dir := files(t, map[string]string{
 		"empty.json": " ", "syntax.json": "[\n{},\n}", "two.json": `{} {}`,
