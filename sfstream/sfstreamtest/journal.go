@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -46,13 +47,23 @@ type entry struct {
 // openJournal restores what the file has and makes ready to append. If the last line does not end,
 // a crash cut off a write that nobody was told of: openJournal removes it.
 func openJournal(path string, restore func(entry) error) (*journal, error) {
+	wrong := func(err error) error {
+		if at, ok := errors.AsType[*fs.PathError](err); ok {
+			err = at.Err // it names the file again
+		}
+		return fmt.Errorf("sfstreamtest: WithLog(%q): %w", path, err)
+	}
+	// A pipe or a device may have no end.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, wrong(errors.New("it is no regular file"))
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("sfstreamtest: log: %w", err)
+		return nil, wrong(err)
 	}
 	fail := func(err error) (*journal, error) {
 		_ = file.Close()
-		return nil, fmt.Errorf("sfstreamtest: log %s: %w", path, err)
+		return nil, wrong(err)
 	}
 	var good int64
 	for r, line := bufio.NewReaderSize(file, 1<<16), 1; ; line++ {

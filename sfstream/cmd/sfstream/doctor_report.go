@@ -82,9 +82,9 @@ func (r *report) err() error {
 
 // printFinding writes a finding for people: a line, and below it what to fix.
 func printFinding(w io.Writer, f finding) error {
-	_, err := fmt.Fprintf(w, "%-9s  %s: %s\n", f.Status, f.Area, f.Text)
+	_, err := fmt.Fprintf(w, "%-9s  %s: %s\n", f.Status, f.Area, harmless(f.Text))
 	if err == nil && f.Fix != "" {
-		_, err = fmt.Fprintf(w, "%-9s  what to fix: %s\n", "", f.Fix)
+		_, err = fmt.Fprintf(w, "%-9s  what to fix: %s\n", "", harmless(f.Fix))
 	}
 	return err
 }

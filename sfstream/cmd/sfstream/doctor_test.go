@@ -657,3 +657,13 @@ func (p pipes) Accept() (net.Conn, error) {
 
 func (pipes) Close() error   { return nil }
 func (pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestAReportTurnsNoTextAround(t *testing.T) {
+	var out strings.Builder
+	if err := printFinding(&out, finding{Status: wrong, Area: "login", Text: "user\u202emoc.emca", Fix: "ask\u2066them"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), "wrong      login: user\\u202emoc.emca\n           what to fix: ask\\u2066them\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -262,7 +262,7 @@ func (f *loginFlags) try(ctx context.Context, saved *authenticator.SavedLogin, s
 	if _, err := auth.Authenticate(ctx, authenticator.Login{}); err != nil {
 		return fmt.Errorf("the login %s is saved, but does not work: %w", saved.Name, err)
 	}
-	fmt.Fprintf(stderr, "Logged in as %s of org %s, at %s; saved as %s.\n", cmp.Or(saved.Username, saved.UserID), saved.OrgID, saved.InstanceURL, saved.Name)
+	fmt.Fprintf(stderr, "Logged in as %s of org %s, at %s; saved as %s.\n", harmless(cmp.Or(saved.Username, saved.UserID)), harmless(saved.OrgID), harmless(saved.InstanceURL), saved.Name)
 	use, why := "sfstream tail CHANNEL", ""
 	if set := salesforceVariables(); len(set) > 0 {
 		why = ", because variables are set: " + strings.Join(set, ", ")
@@ -306,7 +306,7 @@ func listLogins(stdout, stderr io.Writer) error {
 		if l.Default {
 			standard = "default"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, cmp.Or(l.Username, "-"), l.OrgID, l.LoginURL, l.InstanceURL, l.SavedAt.Format(time.RFC3339), standard)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, harmless(cmp.Or(l.Username, "-")), harmless(l.OrgID), harmless(l.LoginURL), harmless(l.InstanceURL), l.SavedAt.Format(time.RFC3339), standard)
 	}
 	return errors.Join(w.Flush(), broken)
 }

@@ -75,9 +75,9 @@ func (f *testorgFlags) register(flags *flag.FlagSet) {
 	flags.StringVar(&f.pubsubURL, "pubsub-url", "", "the `URL` that clients are told in place of -pubsub (default: the host of -url where -pubsub is 0.0.0.0)")
 	flags.StringVar(&f.names, "names", "", "further host `names`, with commas between, for the certificate and for the control API, which answers to names that it knows")
 	flags.BoolVar(&f.tls, "tls", false, "serve with TLS; the first line names, as ca_file, a file with the certificate authority")
-	flags.StringVar(&f.ca, "ca", "", "keep the certificate authority of -tls, with its key, in this `file`, which is made where there is none; its certificate alone is beside it, with .crt behind the name")
-	flags.StringVar(&f.key, "key", "", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
-	flags.StringVar(&f.keep, "keep", "", "keep definitions and events in this `file` of JSON lines, so that they and their replay ids survive a restart")
+	flags.Var(filled(&f.ca), "ca", "keep the certificate authority of -tls, with its key, in this `file`, which is made where there is none; its certificate alone is beside it, with .crt behind the name")
+	flags.Var(filled(&f.key), "key", "`file` of the app's private key for the JWT bearer flow (PEM, RSA); it is made where there is none (default a file that is deleted when the org ends)")
+	flags.Var(filled(&f.keep), "keep", "keep definitions and events in this `file` of JSON lines, so that they and their replay ids survive a restart")
 	flags.Func("seed", "make the org reproducible: for one `number` the same requests get the same ids, tokens and dates; its clock begins at 2026-01-01 and moves with events only", func(value string) error {
 		seed, err := strconv.ParseUint(value, 10, 64)
 		f.seed = &seed
@@ -89,7 +89,7 @@ func (f *testorgFlags) register(flags *flag.FlagSet) {
 	flags.BoolVar(&f.env, "env", false, "print, in place of the JSON, lines for a shell that export the variables of other commands")
 	flags.Func("define", "`file` of definitions to begin with, as the control API takes them: a JSON object or an array of objects; or a folder of *.json; the flag can be there several times", func(path string) error {
 		f.define = append(f.define, path)
-		return nil
+		return filled(&path).Set(path)
 	})
 	flags.BoolVar(&f.demo, "demo", false, "publish a stream on /data/AccountChangeEvent, /data/OpportunityChangeEvent and /event/Order__e")
 	flags.Float64Var(&f.rate, "rate", 2, "publish `n` events per second with -demo")
@@ -218,7 +218,7 @@ func (f *testorgFlags) run(ctx context.Context, _ []string, stdout, stderr io.Wr
 	}
 	public, err := appKey(keyFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("testorg: -key: %w", err)
 	}
 	org, err := sfstreamtest.Start(append(options, sfstreamtest.WithPublicKeys(public))...)
 	if errors.Is(err, syscall.EADDRINUSE) {
