@@ -5,9 +5,9 @@ import (
 	"context"
 )
 
-// readInput returns what read reads, without the mark with which programs of Windows begin a file of
-// UTF-8. Ctrl-C ends the wait for a terminal or a pipe that tells nothing; the read itself goes on
-// until the program ends.
+// readInput returns what read reads, without the mark with which programs of Windows begin a file
+// of UTF-8. Ctrl-C ends the wait for a terminal or a pipe that tells nothing; the read itself goes
+// on until the program ends.
 func readInput(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
 	type result struct {
 		data []byte
