@@ -14,16 +14,27 @@ import (
 // The method paths are Salesforce's, the names of the generated messages are our own (see the
 // .proto). protoc-gen-go-grpc would use one name for both, so this file is written by hand.
 const (
-	service         = "eventbus.v1.PubSub"
-	getTopicPath    = "/" + service + "/GetTopic"
-	getSchemaPath   = "/" + service + "/GetSchema"
-	subscribeMethod = "Subscribe"
-	subscribePath   = "/" + service + "/" + subscribeMethod
+	service       = "eventbus.v1.PubSub"
+	getTopicPath  = "/" + service + "/GetTopic"
+	getSchemaPath = "/" + service + "/GetSchema"
+	publishPath   = "/" + service + "/Publish"
+
+	subscribeMethod        = "Subscribe"
+	publishStreamMethod    = "PublishStream"
+	managedSubscribeMethod = "ManagedSubscribe"
 )
 
 // SubscribeStream is the client's side of one Subscribe call. One goroutine may send while another
 // receives.
 type SubscribeStream = grpc.BidiStreamingClient[FetchRequest, FetchResponse]
+
+// PublishStream is the client's side of one PublishStream call. One goroutine may send while
+// another receives.
+type PublishStream = grpc.BidiStreamingClient[PublishRequest, PublishResponse]
+
+// ManagedStream is the client's side of one ManagedSubscribe call. One goroutine may send while
+// another receives.
+type ManagedStream = grpc.BidiStreamingClient[ManagedFetchRequest, ManagedFetchResponse]
 
 // ResponseStream is a SubscribeStream whose receiver gets Responses.
 type ResponseStream struct{ grpc.ClientStream }
@@ -56,10 +67,40 @@ func (c Client) GetSchema(ctx context.Context, req *SchemaRequest, opts ...grpc.
 	return info, nil
 }
 
+// Publish publishes events of one channel. Its results are those of the events, in their order: a
+// call that succeeds may have published some of them only.
+func (c Client) Publish(ctx context.Context, req *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error) {
+	resp := new(PublishResponse)
+	if err := c.Conn.Invoke(ctx, publishPath, req, resp, opts...); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// PublishStream opens a stream for events of one channel. Each request is answered by one response,
+// in their order; several may be under way. As with Subscribe, a refusal comes from the first Recv.
+func (c Client) PublishStream(ctx context.Context, opts ...grpc.CallOption) (PublishStream, error) {
+	stream, err := c.stream(ctx, publishStreamMethod, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &grpc.GenericClientStream[PublishRequest, PublishResponse]{ClientStream: stream}, nil
+}
+
+// ManagedSubscribe opens a stream whose position the server keeps. As with Subscribe, a refusal
+// comes from the first Recv.
+func (c Client) ManagedSubscribe(ctx context.Context, opts ...grpc.CallOption) (ManagedStream, error) {
+	stream, err := c.stream(ctx, managedSubscribeMethod, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &grpc.GenericClientStream[ManagedFetchRequest, ManagedFetchResponse]{ClientStream: stream}, nil
+}
+
 // Subscribe opens a stream. It returns before the server has checked anything: if the server
 // refuses, the first Recv returns the error.
 func (c Client) Subscribe(ctx context.Context, opts ...grpc.CallOption) (SubscribeStream, error) {
-	stream, err := c.subscribe(ctx, opts)
+	stream, err := c.stream(ctx, subscribeMethod, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -69,21 +110,25 @@ func (c Client) Subscribe(ctx context.Context, opts ...grpc.CallOption) (Subscri
 // SubscribeResponses does what Subscribe does, with a Codec: a response costs a few allocations,
 // and not a few for each of its events.
 func (c Client) SubscribeResponses(ctx context.Context, opts ...grpc.CallOption) (ResponseStream, error) {
-	stream, err := c.subscribe(ctx, append(opts, grpc.ForceCodecV2(Codec{})))
+	stream, err := c.stream(ctx, subscribeMethod, append(opts, grpc.ForceCodecV2(Codec{})))
 	return ResponseStream{stream}, err
 }
 
-func (c Client) subscribe(ctx context.Context, opts []grpc.CallOption) (grpc.ClientStream, error) {
+// stream opens a stream on which both sides send.
+func (c Client) stream(ctx context.Context, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
 	return c.Conn.NewStream(ctx, &grpc.StreamDesc{
-		StreamName: subscribeMethod, ClientStreams: true, ServerStreams: true,
-	}, subscribePath, opts...)
+		StreamName: method, ClientStreams: true, ServerStreams: true,
+	}, "/"+service+"/"+method, opts...)
 }
 
-// Server is the server's side of the contract. grpc answers all other methods with Unimplemented.
+// Server is the server's side of the contract.
 type Server interface {
 	GetTopic(context.Context, *TopicRequest) (*TopicInfo, error)
 	GetSchema(context.Context, *SchemaRequest) (*SchemaInfo, error)
+	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
+	PublishStream(grpc.BidiStreamingServer[PublishRequest, PublishResponse]) error
 	Subscribe(grpc.BidiStreamingServer[FetchRequest, FetchResponse]) error
+	ManagedSubscribe(grpc.BidiStreamingServer[ManagedFetchRequest, ManagedFetchResponse]) error
 }
 
 // Register serves srv under Salesforce's service name.
@@ -94,13 +139,13 @@ func Register(r grpc.ServiceRegistrar, srv Server) {
 		Methods: []grpc.MethodDesc{
 			{MethodName: "GetTopic", Handler: unary(getTopicPath, Server.GetTopic)},
 			{MethodName: "GetSchema", Handler: unary(getSchemaPath, Server.GetSchema)},
+			{MethodName: "Publish", Handler: unary(publishPath, Server.Publish)},
 		},
-		Streams: []grpc.StreamDesc{{
-			StreamName: subscribeMethod, ClientStreams: true, ServerStreams: true,
-			Handler: func(srv any, stream grpc.ServerStream) error {
-				return srv.(Server).Subscribe(&grpc.GenericServerStream[FetchRequest, FetchResponse]{ServerStream: stream})
-			},
-		}},
+		Streams: []grpc.StreamDesc{
+			bidi(publishStreamMethod, Server.PublishStream),
+			bidi(subscribeMethod, Server.Subscribe),
+			bidi(managedSubscribeMethod, Server.ManagedSubscribe),
+		},
 	}, srv)
 }
 
@@ -118,5 +163,15 @@ func unary[Req, Resp any](path string, call func(Server, context.Context, *Req) 
 		return intercept(ctx, req, info, func(ctx context.Context, req any) (any, error) {
 			return call(srv.(Server), ctx, req.(*Req))
 		})
+	}
+}
+
+// bidi returns what grpc wants to know of a method on which both sides send.
+func bidi[Req, Resp any](method string, call func(Server, grpc.BidiStreamingServer[Req, Resp]) error) grpc.StreamDesc {
+	return grpc.StreamDesc{
+		StreamName: method, ClientStreams: true, ServerStreams: true,
+		Handler: func(srv any, stream grpc.ServerStream) error {
+			return call(srv.(Server), &grpc.GenericServerStream[Req, Resp]{ServerStream: stream})
+		},
 	}
 }

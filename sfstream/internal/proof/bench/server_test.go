@@ -148,8 +148,9 @@ func publishAccount(org *sfstreamtest.Server, kind string, set map[string]any) (
 }
 
 type benchServer struct {
-	events  map[string]*preparedEvent // by the channel's format
-	schemas map[string]string         // by id
+	eventbus.Server                           // the methods that no benchmark calls
+	events          map[string]*preparedEvent // by the channel's format
+	schemas         map[string]string         // by id
 }
 
 // preparedEvent is an event as it stands in a FetchResponse, with the place of its replay id.
