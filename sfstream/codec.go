@@ -31,7 +31,7 @@ type preferences struct {
 }
 
 func newPreferences() preferences {
-	return preferences{marshal: marshalPlain, binder: &avro.Binder{Optional: optional, Time: parseTime}}
+	return preferences{marshal: marshalPlain, binder: &avro.Binder{Optional: optional, Value: optionalValue, Time: parseTime}}
 }
 
 // marshalPlain is json.Marshal without its escapes for <, > and &, which are for HTML. Who wants

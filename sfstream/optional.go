@@ -151,3 +151,31 @@ func optional(dst reflect.Value, as avro.Mark) (reflect.Value, bool) {
 	}
 	return reflect.ValueOf(o.mark(as)).Elem(), true
 }
+
+// give returns what the Optional says and a pointer to the value, for the encoder. What came along
+// unchanged says nothing, as in JSON.
+func (o *Optional[T]) give() (value any, as avro.Mark) {
+	switch o.state {
+	case optionalSet:
+		return &o.value, avro.Set
+	case optionalNull:
+		return nil, avro.Null
+	}
+	return nil, avro.Unset
+}
+
+// optionalValue is what avro.Binder calls for each value that may be an Optional.
+func optionalValue(src reflect.Value) (value reflect.Value, as avro.Mark, ok bool) {
+	o, ok := src.Addr().Interface().(interface {
+		itself() reflect.Type
+		give() (any, avro.Mark)
+	})
+	if !ok || o.itself() != src.Type() {
+		return reflect.Value{}, avro.Unset, false
+	}
+	pointer, as := o.give()
+	if as == avro.Set {
+		value = reflect.ValueOf(pointer).Elem()
+	}
+	return value, as, true
+}

@@ -80,7 +80,7 @@ func (d *binding) plan(n *node, t reflect.Type) *plan {
 	p := make([]step, len(n.fields))
 	wants := false
 	for _, g := range d.binder.fields(t) {
-		if i := n.indexOf(g.nameIn(n.has)); i >= 0 {
+		if i := n.indexOf(g.nameIn(n.has)); i >= 0 && !g.behind {
 			p[i].wanted = append(p[i].wanted, target{g.index, d.binder.isDirect(t.FieldByIndex(g.index).Type)})
 			wants = true
 		}

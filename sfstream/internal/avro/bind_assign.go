@@ -18,13 +18,17 @@ type Binder struct {
 	// null from a value, Optional marks it and returns the variable for the value (the zero
 	// reflect.Value if as is Null) and true; else it returns false. dst is addressable.
 	Optional func(dst reflect.Value, as Mark) (value reflect.Value, ok bool)
+	// Value is the reverse of Optional: if src is an optional, it returns true, what src says, and the
+	// variable with its value if that is Set. src is addressable, and neither a pointer nor a
+	// time.Time.
+	Value func(src reflect.Value) (value reflect.Value, as Mark, ok bool)
 	// Time parses a text that is a time.
 	Time func(text string) (t time.Time, ok bool)
 
 	structs sync.Map // reflect.Type → []goField
 }
 
-// Mark says what an event tells about a variable.
+// Mark says what an event tells about a variable, or a variable about an event.
 type Mark uint8
 
 // The marks.
@@ -32,6 +36,7 @@ const (
 	Null     Mark = iota
 	Set           // it has a value, which is new
 	Enriched      // it has a value that did not change, sent along with a change of others
+	Unset         // it says nothing; only Binder.Value gives that
 )
 
 // Assign puts a value that Decode returned, or the same types decoded from JSON, into dst, if Go's
@@ -101,6 +106,9 @@ func (b *Binder) assignRecord(dst reflect.Value, src, enriched map[string]any, a
 		return ok || came
 	}
 	for _, field := range b.fields(dst.Type()) {
+		if field.behind {
+			continue
+		}
 		name := field.nameIn(has)
 		value, ok := src[name]
 		more, came := enriched[name]

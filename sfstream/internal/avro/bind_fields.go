@@ -11,7 +11,20 @@ type goField struct {
 	name  string // of the event's field: from the tag sf, else the Go name
 	json  string // the name in the tag json, preferred if the event has such a field; empty: none
 	index []int
+
+	behind  bool     // it lies behind an embedded pointer, which may be nil: Bind and Assign leave it alone
+	unnamed bool     // its tag json is "-": an event without such a field does not lack one
+	omit    omission // when Append leaves it out
 }
+
+// omission is what the tag json says of values that are to be left out.
+type omission uint8
+
+const (
+	omitNothing omission = iota
+	omitEmpty
+	omitZero
+)
 
 // nameIn returns the name of the event's field that g is for. has reports whether the event has a
 // field of a name.
@@ -24,7 +37,7 @@ func (g *goField) nameIn(has func(name string) bool) string {
 
 // fields returns the fields of a struct type that an event's fields can go into. A field's tag sf
 // names the event's field; without it the name in the tag json does, if the event has such a field,
-// else the Go name.
+// else the Go name. Those behind an embedded pointer are among them, for Append alone.
 func (b *Binder) fields(t reflect.Type) []goField {
 	if known, ok := b.structs.Load(t); ok {
 		return known.([]goField)
@@ -35,22 +48,37 @@ func (b *Binder) fields(t reflect.Type) []goField {
 		if n := len(inside); n > 0 && len(field.Index) > n && slices.Equal(field.Index[:n], inside) {
 			continue
 		}
-		name, inJSON := field.Tag.Get("sf"), ""
+		name := field.Tag.Get("sf")
+		inJSON, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		g := goField{index: field.Index, behind: throughPointer(t, field.Index), omit: omissionOf(options)}
 		tagged := name != ""
 		if !tagged {
 			name = field.Name
-			if inJSON, _, _ = strings.Cut(field.Tag.Get("json"), ","); inJSON == "-" || inJSON == name {
-				inJSON = ""
+			if g.unnamed = inJSON == "-"; !g.unnamed && inJSON != name {
+				g.json = inJSON
 			}
 		} else if field.Anonymous {
 			inside = field.Index
 		}
-		if field.IsExported() && (tagged || !field.Anonymous) && name != "-" && !throughPointer(t, field.Index) {
-			fields = append(fields, goField{name, inJSON, field.Index})
+		if g.name = name; field.IsExported() && (tagged || !field.Anonymous) && name != "-" {
+			fields = append(fields, g)
 		}
 	}
 	b.structs.Store(t, fields)
 	return fields
+}
+
+// omissionOf returns what the options of a tag json say.
+func omissionOf(options string) omission {
+	for option := range strings.SplitSeq(options, ",") {
+		switch option {
+		case "omitempty":
+			return omitEmpty
+		case "omitzero":
+			return omitZero
+		}
+	}
+	return omitNothing
 }
 
 // throughPointer reports whether a promoted field lies behind an embedded pointer, which may be
@@ -66,7 +94,7 @@ func throughPointer(t reflect.Type, index []int) bool {
 
 // wants reports whether any field of a struct is for a field of record n.
 func (b *Binder) wants(t reflect.Type, n *node) bool {
-	return slices.ContainsFunc(b.fields(t), func(g goField) bool { return n.has(g.nameIn(n.has)) })
+	return slices.ContainsFunc(b.fields(t), func(g goField) bool { return !g.behind && n.has(g.nameIn(n.has)) })
 }
 
 func (n *node) has(name string) bool { return n.indexOf(name) >= 0 }

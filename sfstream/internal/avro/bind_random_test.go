@@ -28,8 +28,26 @@ func (o *maybe[T]) mark(as Mark) any {
 	return &o.value
 }
 
+func (o *maybe[T]) give() (any, Mark) {
+	switch o.state {
+	case "set":
+		return &o.value, Set
+	case "null":
+		return nil, Null
+	}
+	return nil, Unset
+}
+
 func newBinder() *Binder {
 	return &Binder{
+		Value: func(src reflect.Value) (reflect.Value, Mark, bool) {
+			o, ok := src.Addr().Interface().(interface{ give() (any, Mark) })
+			if !ok {
+				return reflect.Value{}, Unset, false
+			}
+			value, as := o.give()
+			return reflect.ValueOf(value), as, true
+		},
 		Optional: func(dst reflect.Value, as Mark) (reflect.Value, bool) {
 			o, ok := dst.Addr().Interface().(interface{ mark(as Mark) any })
 			if !ok {

@@ -20,6 +20,10 @@
 //	bind_fields.go  which field of a struct is for which of an event
 //	bind_nulled.go  its nulls, and what nulledFields says of a struct
 //	bind_assign.go  Assign: map to struct, and what fits into what
+//	encode.go       Append: struct or map to payload, the reverse of Bind and Decode
+//	encode_record.go  the fields of a record, and where they come from
+//	encode_value.go   numbers, texts, bytes: what fits without loss
+//	encode_time.go    the times among the longs
 //	bitmap.go       changedFields, nulledFields and diffFields as names
 //	times.go        which fields are a DateTime, and how they are given
 //	date.go         Date: the event's own time, without decoding

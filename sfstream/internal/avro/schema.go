@@ -89,6 +89,9 @@ func Parse(schemaJSON string) (*Schema, error) {
 	for _, n := range named {
 		s.number(n)
 	}
+	for i := range root.fields {
+		root.fields[i].system = systemNames[root.fields[i].name]
+	}
 	s.date = dated.indexOf(dateName)
 	s.paths = len(root.fields)
 	for i := range root.fields {
@@ -221,7 +224,14 @@ type node struct {
 	first    int     // enum: index of its first symbol in Schema.symbols
 	size     int     // fixed
 
+	null   int   // index of the branch of a union that is null, 0 for null itself, -1 if there is none
+	only   *node // the branch of a union that is not null, if it is the only one
+	onlyAt int   // its index
+
 	plans *sync.Map // record: reflect.Type → *plan
+
+	outlines sync.Map                // record: reflect.Type → *outline
+	outline  atomic.Pointer[outline] // the one that Append used last
 }
 
 type field struct {
@@ -235,7 +245,20 @@ type field struct {
 	place    int    // if this is a field of the event: the number of record's first field; see binding.record
 	timeForm string // the layout of a long that is a time, else empty
 	part     part   // which field of the header this is
+	system   system // what Salesforce wants to be told of the event
+	fallback []byte // the encoding of its default, nil if it has none, or null
 }
+
+// system says which field of an event tells of its publication.
+type system uint8
+
+const (
+	systemNone system = iota
+	systemDate
+	systemUser
+)
+
+var systemNames = map[string]system{"CreatedDate": systemDate, "CreatedById": systemUser}
 
 func (n *node) indexOf(name string) int {
 	for i := range n.fields {
@@ -252,7 +275,7 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 	if ref, ok := schema.(*hamba.RefSchema); ok {
 		schema = ref.Schema()
 	}
-	n := &node{}
+	n := &node{null: -1}
 	if s, ok := schema.(hamba.NamedSchema); ok {
 		if met := named[s.FullName()]; met != nil {
 			return met, nil
@@ -289,6 +312,7 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 			}
 			n.branches = append(n.branches, child)
 		}
+		n.sortBranches()
 	case *hamba.ArraySchema:
 		n.kind = kindArray
 		n.items, err = compile(s.Items(), named)
@@ -305,9 +329,25 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 	case nil:
 		return nil, errors.New("a type is missing")
 	default:
-		n.kind, err = primitive(s.Type())
+		if n.kind, err = primitive(s.Type()); n.kind == kindNull {
+			n.null = 0
+		}
 	}
 	return n, err
+}
+
+// sortBranches finds out which branch of a union is null, and which one is not.
+func (n *node) sortBranches() {
+	for i, branch := range n.branches {
+		if branch.kind == kindNull {
+			n.null = i
+		} else {
+			n.only, n.onlyAt = branch, i
+		}
+	}
+	if others := len(n.branches); others > 2 || others == 2 && n.null < 0 {
+		n.only = nil
+	}
 }
 
 func primitive(t hamba.Type) (kind, error) {
