@@ -25,7 +25,8 @@ type Binder struct {
 	// Time parses a text that is a time.
 	Time func(text string) (t time.Time, ok bool)
 
-	structs sync.Map // reflect.Type → []goField
+	structs   sync.Map // reflect.Type → []goField
+	optionals sync.Map // reflect.Type → bool
 }
 
 // Mark says what an event tells about a variable, or a variable about an event.

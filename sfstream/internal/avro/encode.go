@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -21,8 +20,8 @@ var (
 )
 
 // Append appends the encoding of v with schema s to dst: the reverse of Bind and Decode, which give
-// of it what v has. If dst has no memory, what Append returns has just as much as it needs. The
-// error is an *Error, and dst is as it was then.
+// of it what v has. If dst has no memory, it gets as much as other events of s needed. The error is an
+// *Error, and dst is as it was then.
 //
 // v is a struct, a map with string keys, or a pointer to one of them. A struct's fields are matched
 // as in Assign, by the tags sf and json and by their names, and those behind an embedded pointer
@@ -52,34 +51,43 @@ func (b *Binder) Append(dst []byte, s *Schema, v any, with System) ([]byte, erro
 	if s.err != nil {
 		return dst, &Error{Err: s.err}
 	}
+	e := encoding{binder: b, user: with.CreatedByID, dated: !with.CreatedDate.IsZero()}
+	if e.dated {
+		e.date = with.CreatedDate.UnixMilli()
+	}
 	if cap(dst) > 0 {
-		return b.append(dst, s, v, with)
+		return e.append(dst, s, v)
 	}
-	buffer := buffers.Get().(*[]byte)
-	out, err := b.append((*buffer)[:0], s, v, with)
-	if err == nil {
-		dst = append(dst, out...)
+	likely := s.size.Load()
+	out, err := e.append(make([]byte, 0, likely), s, v)
+	if err != nil {
+		return dst, err
 	}
-	if cap(out) <= maxBuffer {
-		*buffer = out
-		buffers.Put(buffer)
+	switch size := min(int64(len(out)), maxLikely); {
+	case size > likely:
+		s.size.Store(size)
+	case size < likely-likely/4:
+		s.size.Store(likely - 1) // few small events among large ones change little
 	}
-	return dst, err
+	return out, nil
 }
 
-// buffers has memory for payloads whose length is not known yet.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+// maxLikely bounds the memory that a payload gets at once because others had as much, in bytes.
+const maxLikely = 4 << 10
 
-// maxBuffer is the most bytes that a buffer of the pool has: few events are larger.
-const maxBuffer = 64 << 10
-
-func (b *Binder) append(dst []byte, s *Schema, v any, with System) ([]byte, error) {
-	e := encoding{binder: b, with: with}
-	src, is := e.reach(reflect.ValueOf(v))
-	if is != given || !isRecord(src) && !isMap(src) {
-		return dst, &Error{Err: fmt.Errorf("%w, not %s", errNoEvent, describe(reflect.ValueOf(v)))}
+// append appends the event v to dst.
+func (e *encoding) append(dst []byte, s *Schema, v any) ([]byte, error) {
+	src := reflect.ValueOf(v)
+	if src.Kind() == reflect.Pointer && !src.IsNil() {
+		src = src.Elem()
 	}
-	out, err := e.record(dst, s.root, src)
+	var out []byte
+	var err error
+	if o := s.root.outline.Load(); o != nil && src.IsValid() && o.typ == src.Type() {
+		out, err = e.fromStruct(dst, s.root, o, src)
+	} else {
+		out, err = e.event(dst, s, src)
+	}
 	if err == nil {
 		return out, nil
 	}
@@ -89,10 +97,21 @@ func (b *Binder) append(dst []byte, s *Schema, v any, with System) ([]byte, erro
 	return dst, &Error{Err: err}
 }
 
+// event encodes an event of a type that is not that of the one before.
+func (e *encoding) event(dst []byte, s *Schema, v reflect.Value) ([]byte, error) {
+	src, is := e.reach(v)
+	if is != given || !isRecord(src) && !isMap(src) {
+		return dst, fmt.Errorf("%w, not %s", errNoEvent, describe(v))
+	}
+	return e.record(dst, s.root, src)
+}
+
 // encoding is the state of one call of Append.
 type encoding struct {
 	binder *Binder
-	with   System
+	date   int64 // of System, in milliseconds, if dated
+	dated  bool
+	user   string // of System
 	depth  int
 }
 
@@ -129,7 +148,15 @@ func (e *encoding) reach(v reflect.Value) (reflect.Value, presence) {
 				}
 				return v, given
 			}
-			value, as, ok := e.binder.Value(addressable(v))
+			if !v.CanAddr() {
+				if !e.binder.isOptional(v.Type()) {
+					return v, given
+				}
+				copied := reflect.New(v.Type()).Elem()
+				copied.Set(v)
+				v = copied
+			}
+			value, as, ok := e.binder.Value(v)
 			switch {
 			case !ok:
 				return v, given
@@ -146,14 +173,14 @@ func (e *encoding) reach(v reflect.Value) (reflect.Value, presence) {
 	return reflect.Value{}, null
 }
 
-// addressable returns v, or a copy of it that is addressable.
-func addressable(v reflect.Value) reflect.Value {
-	if v.CanAddr() {
-		return v
+// isOptional reports whether a type of structs is an optional one.
+func (b *Binder) isOptional(t reflect.Type) bool {
+	if known, ok := b.optionals.Load(t); ok {
+		return known.(bool)
 	}
-	copied := reflect.New(v.Type()).Elem()
-	copied.Set(v)
-	return copied
+	_, _, is := b.Value(reflect.New(t).Elem())
+	b.optionals.Store(t, is)
+	return is
 }
 
 func isMap(v reflect.Value) bool {
@@ -181,17 +208,35 @@ func (e *encoding) field(dst []byte, f *field, v reflect.Value, is presence) ([]
 
 // nothing encodes a field without a value.
 func (e *encoding) nothing(dst []byte, f *field, is presence) ([]byte, error) {
+	if f.system != systemNone {
+		if out, ok := e.told(dst, f); ok {
+			return out, nil
+		}
+	}
 	switch {
-	case f.system == systemDate && !e.with.CreatedDate.IsZero():
-		return e.field(dst, f, reflect.ValueOf(&e.with.CreatedDate).Elem(), given)
-	case f.system == systemUser && e.with.CreatedByID != "":
-		return e.field(dst, f, reflect.ValueOf(&e.with.CreatedByID).Elem(), given)
 	case f.node.null >= 0 && (is == null || f.fallback == nil):
 		return appendNull(dst, f.node), nil
 	case f.fallback != nil:
 		return append(dst, f.fallback...), nil
 	}
 	return dst, within(f.name, errRequired)
+}
+
+// told encodes what is told of the event, where it is to be told. There is no reflect.Value of it,
+// which would need memory.
+func (e *encoding) told(dst []byte, f *field) (out []byte, ok bool) {
+	n := f.node
+	if n.only != nil {
+		dst, n = appendLong(dst, int64(n.onlyAt)), n.only
+	}
+	switch {
+	case f.system == systemDate && n.kind == kindLong && e.dated:
+		return appendLong(dst, e.date), true
+	case f.system == systemUser && n.kind == kindString && e.user != "":
+		out, err := appendString(dst, e.user)
+		return out, err == nil
+	}
+	return nil, false
 }
 
 // appendNull encodes null, which n takes: its branch of a union, or nothing.

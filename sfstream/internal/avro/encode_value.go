@@ -30,10 +30,32 @@ func appendLong(dst []byte, v int64) []byte {
 }
 
 func appendString(dst []byte, text string) ([]byte, error) {
-	if !utf8.ValidString(text) {
+	dst = append(appendLong(dst, int64(len(text))), text...)
+	if !isASCII(dst[len(dst)-len(text):]) && !utf8.ValidString(text) {
 		return dst, errNotUTF8
 	}
-	return append(appendLong(dst, int64(len(text))), text...), nil
+	return dst, nil
+}
+
+// isASCII is what most texts are. For short ones it takes half the time of [utf8.Valid]: it reads
+// eight or four bytes at once, the last of them twice.
+func isASCII(text []byte) bool {
+	const high = 0x8080808080808080
+	n := len(text)
+	switch {
+	case n >= 8:
+		all := binary.LittleEndian.Uint64(text[n-8:])
+		for ; len(text) > 8; text = text[8:] {
+			all |= binary.LittleEndian.Uint64(text)
+		}
+		return all&high == 0
+	case n >= 4:
+		all := binary.LittleEndian.Uint32(text) | binary.LittleEndian.Uint32(text[n-4:])
+		return all&(high>>32) == 0
+	case n > 0:
+		return (text[0]|text[n/2]|text[n-1])&0x80 == 0
+	}
+	return true
 }
 
 // appendTexts encodes what becomes a text without being one: a time, or a list of texts.
@@ -169,6 +191,14 @@ func float(v reflect.Value, bits int) (f float64, err error) {
 func appendDouble(dst []byte, v reflect.Value) ([]byte, error) {
 	f, err := float(v, 64)
 	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f)), err
+}
+
+// appendFinite encodes a double that is not NaN nor infinite.
+func appendFinite(dst []byte, f float64) ([]byte, error) {
+	if f-f != 0 {
+		return dst, fmt.Errorf("%v: %w", f, errNoNumber)
+	}
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f)), nil
 }
 
 func appendFloat(dst []byte, v reflect.Value) ([]byte, error) {

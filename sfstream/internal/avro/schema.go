@@ -26,6 +26,8 @@ type Schema struct {
 	symbols  []any     // those of all enums, one enum after the other
 	locators sync.Pool // of *locator
 
+	size atomic.Int64 // how many bytes Append makes room for
+
 	lastEntity, lastOrigin, lastUser atomic.Pointer[string] // the texts that Header read last
 }
 
