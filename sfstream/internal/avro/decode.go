@@ -1,6 +1,6 @@
 package avro
 
-// Error says that a payload does not fit its schema.
+// Error says that a payload, or a value that is to become one, does not fit its schema.
 type Error struct {
 	Field string // dotted path of the field, as BillingAddress.City; empty if the error concerns the record as a whole
 	Err   error

@@ -21,7 +21,8 @@
 //	bind_nulled.go  its nulls, and what nulledFields says of a struct
 //	bind_assign.go  Assign: map to struct, and what fits into what
 //	encode.go       Append: struct or map to payload, the reverse of Bind and Decode
-//	encode_record.go  the fields of a record, and where they come from
+//	encode_record.go  a record from a map
+//	encode_struct.go  a record from a struct, by an outline of its type
 //	encode_value.go   numbers, texts, bytes: what fits without loss
 //	encode_time.go    the times among the longs
 //	bitmap.go       changedFields, nulledFields and diffFields as names
@@ -42,5 +43,7 @@
 // to lose an event; encoding/json writes U+FFFD in its place. A double may be NaN or infinite,
 // which encoding/json refuses.
 //
-// Parse drops the defaults of a schema, and says why.
+// Append refuses both: no event can have them.
+//
+// Parse drops most defaults of a schema, and says why.
 package avro

@@ -189,21 +189,32 @@ func isMap(v reflect.Value) bool {
 
 // field encodes the field f of a record with what reach has found.
 func (e *encoding) field(dst []byte, f *field, v reflect.Value, is presence) ([]byte, error) {
-	if f.system != systemNone && is == given && v.IsZero() {
-		is = absent
-	}
 	n := f.node
+	if n.only != nil && n.only.kind == kindEnum && is == given && v.Kind() == reflect.String && v.Len() == 0 {
+		is = null // Bind gives null like that
+	}
 	switch {
 	case is == given:
 	case is == null && n.null < 0 && v.IsValid(): // a nil slice or map
 	default:
 		return e.nothing(dst, f, is)
 	}
-	dst, err := e.value(dst, n, f.timeForm, v)
+	out, err := e.value(dst, n, f.timeForm, v)
 	if err != nil {
 		return dst, within(f.name, err)
 	}
-	return dst, nil
+	if f.system != systemNone && isZero(out[len(dst):], n) {
+		return e.nothing(dst, f, absent)
+	}
+	return out, nil
+}
+
+// isZero reports whether an encoding is that of 0 or of the empty text.
+func isZero(encoding []byte, n *node) bool {
+	if n.kind == kindUnion {
+		encoding = encoding[1:]
+	}
+	return len(encoding) == 1 && encoding[0] == 0
 }
 
 // nothing encodes a field without a value.

@@ -193,14 +193,6 @@ func appendDouble(dst []byte, v reflect.Value) ([]byte, error) {
 	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f)), err
 }
 
-// appendFinite encodes a double that is not NaN nor infinite.
-func appendFinite(dst []byte, f float64) ([]byte, error) {
-	if f-f != 0 {
-		return dst, fmt.Errorf("%v: %w", f, errNoNumber)
-	}
-	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f)), nil
-}
-
 func appendFloat(dst []byte, v reflect.Value) ([]byte, error) {
 	f, err := float(v, 32)
 	return binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(f))), err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -58,8 +59,8 @@ func (e *SchemaError) Unwrap() error { return e.Err }
 // Parse parses the schema of an event, which is a record. Two schemas may define the same name
 // differently, as two versions of one event do. The error is a *SchemaError.
 //
-// Parse drops defaults. Who reads with the schema that the payload was written with never needs
-// them, and hamba is strict with them: it rejects a union whose default is not of the first branch,
+// Parse keeps defaults for Append alone, and those only that are a text, a number or a boolean. Who
+// reads with the schema that the payload was written with never needs them, and hamba is strict with them: it rejects a union whose default is not of the first branch,
 // and allocates the default of a fixed at whatever size the schema claims.
 func Parse(schemaJSON string) (*Schema, error) {
 	tree, err := parse(schemaJSON)
@@ -173,7 +174,10 @@ func parse(schemaJSON string) (tree hamba.Schema, err error) {
 	return hamba.ParseBytesWithCache(text, "", &hamba.SchemaCache{})
 }
 
-// prepare drops the defaults from a schema's JSON. It refuses JSON that is nested too deep, because
+// keptDefault is where prepare puts the default of a field, so that hamba does not look at it.
+const keptDefault = "sfstream.default"
+
+// prepare drops the defaults from a schema's JSON, but for plain values. It refuses JSON that is nested too deep, because
 // nobody can recover from a stack overflow.
 func prepare(v any, depth int) error {
 	if depth > 4*maxDepth { // a record in a record is four levels of JSON
@@ -181,7 +185,13 @@ func prepare(v any, depth int) error {
 	}
 	switch v := v.(type) {
 	case map[string]any:
-		delete(v, "default")
+		if value, ok := v["default"]; ok {
+			delete(v, "default")
+			switch value.(type) {
+			case string, bool, float64:
+				v[keptDefault] = value
+			}
+		}
 		for _, child := range v {
 			if err := prepare(child, depth+1); err != nil {
 				return err
@@ -288,23 +298,7 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 	var err error
 	switch s := schema.(type) {
 	case *hamba.RecordSchema:
-		n.kind, n.plans = kindRecord, new(sync.Map)
-		n.fields = make([]field, len(s.Fields()))
-		for i, f := range s.Fields() {
-			child, err := compile(f.Type(), named)
-			if err != nil {
-				return nil, err
-			}
-			n.fields[i] = field{name: f.Name(), label: f.Name(), node: child, record: recordOf(child), timeForm: timeForm(f.Doc())}
-		}
-		for i := len(n.fields) - 1; i >= 0; i-- {
-			if f := &n.fields[i]; f.node.nullFirst() {
-				f.nullable = 1
-				if i+1 < len(n.fields) {
-					f.nullable += n.fields[i+1].nullable
-				}
-			}
-		}
+		err = n.compileFields(s, named)
 	case *hamba.UnionSchema:
 		n.kind = kindUnion
 		for _, t := range s.Types() {
@@ -338,6 +332,31 @@ func compile(schema hamba.Schema, named map[string]*node) (*node, error) {
 	return n, err
 }
 
+// compileFields makes n the node of a record.
+func (n *node) compileFields(s *hamba.RecordSchema, named map[string]*node) error {
+	n.kind, n.plans = kindRecord, new(sync.Map)
+	n.fields = make([]field, len(s.Fields()))
+	for i, f := range s.Fields() {
+		child, err := compile(f.Type(), named)
+		if err != nil {
+			return err
+		}
+		n.fields[i] = field{name: f.Name(), label: f.Name(), node: child, record: recordOf(child), timeForm: timeForm(f.Doc())}
+		if value := f.Prop(keptDefault); value != nil {
+			n.fields[i].fallback = plainDefault(child, value)
+		}
+	}
+	for i := len(n.fields) - 1; i >= 0; i-- {
+		if f := &n.fields[i]; f.node.nullFirst() {
+			f.nullable = 1
+			if i+1 < len(n.fields) {
+				f.nullable += n.fields[i+1].nullable
+			}
+		}
+	}
+	return nil
+}
+
 // sortBranches finds out which branch of a union is null, and which one is not.
 func (n *node) sortBranches() {
 	for i, branch := range n.branches {
@@ -350,6 +369,23 @@ func (n *node) sortBranches() {
 	if others := len(n.branches); others > 2 || others == 2 && n.null < 0 {
 		n.only = nil
 	}
+}
+
+// plainDefault encodes the default of a field, which is of a union's first branch; nil if it cannot
+// be.
+func plainDefault(n *node, value any) []byte {
+	var before []byte
+	if n.kind == kindUnion {
+		if len(n.branches) == 0 {
+			return nil
+		}
+		before, n = []byte{0}, n.branches[0]
+	}
+	encoding, err := (&encoding{}).value(before, n, "", reflect.ValueOf(value))
+	if err != nil || n.kind == kindUnion {
+		return nil
+	}
+	return encoding
 }
 
 func primitive(t hamba.Type) (kind, error) {
