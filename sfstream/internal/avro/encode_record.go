@@ -55,19 +55,28 @@ func (e *encoding) fromMap(dst []byte, n *node, v reflect.Value) ([]byte, error)
 		}
 		var err error
 		if dst, err = e.field(dst, f, from, is); err != nil {
+			if strange := strangeKey(v, n); strange != "" { // the value that is missing may have this name
+				return dst, within(strange, unknown(strange, n))
+			}
 			return dst, err
 		}
 	}
-	if known == v.Len() {
-		return dst, nil
+	if known < v.Len() {
+		strange := strangeKey(v, n)
+		return dst, within(strange, unknown(strange, n))
 	}
+	return dst, nil
+}
+
+// strangeKey returns a key of a map that names no field of a record; empty if there is none.
+func strangeKey(v reflect.Value, n *node) string {
 	var strange string // the first one by name: the error shall not depend on the map's order
 	for keys := v.MapRange(); keys.Next(); {
 		if key := keys.Key().String(); !n.has(key) && (strange == "" || key < strange) {
 			strange = key
 		}
 	}
-	return dst, within(strange, unknown(strange, n))
+	return strange
 }
 
 // unknown says that a record has no field of that name, and which one may be meant.

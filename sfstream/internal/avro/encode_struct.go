@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 )
 
@@ -35,7 +36,8 @@ type source struct {
 	branch   uint8   // what comes before a value, if the field is a union
 	null     uint8   // the encoding of null
 	union    bool
-	nullable bool // null can be written without more ado
+	form     string // the layout of a time
+	nullable bool   // null can be written without more ado
 }
 
 // shortcut says how fromFields reads a value without reflect.
@@ -125,7 +127,9 @@ func (s *source) take(b *Binder, t reflect.Type, g goField, f *field) {
 	} else if s.omit != omitNothing {
 		s.drop = true
 	}
+	s.form = f.timeForm
 	s.shortcut = shortcutOf(n, f.timeForm, of)
+	s.pointer = s.pointer && s.shortcut != shortcutNone
 	for at := t; len(g.index) > 0; g.index = g.index[1:] {
 		step := at.Field(g.index[0])
 		s.offset, at = s.offset+step.Offset, step.Type
@@ -192,60 +196,54 @@ func (e *encoding) fromFields(dst []byte, n *node, o *outline, v reflect.Value) 
 	var err error
 	for i := range o.sources {
 		s := &o.sources[i]
-		if s.shortcut == shortcutNull {
-			dst = append(dst, s.null)
-			continue
-		}
 		p := unsafe.Add(base, s.offset)
-		if s.pointer && s.shortcut != shortcutNone {
-			p = *(*unsafe.Pointer)(p)
-		}
-		if p == nil || s.shortcut == shortcutNone {
-			if p == nil && s.nullable {
+		if s.pointer {
+			if p = *(*unsafe.Pointer)(p); p == nil && s.nullable {
 				dst = append(dst, s.null)
-			} else if dst, err = e.fromField(dst, &n.fields[i], s, v); err != nil {
-				return dst, err
+				continue
 			}
-			continue
 		}
-		before := len(dst)
-		if s.union {
-			dst = append(dst, s.branch)
-		}
-		none := false
-		switch s.shortcut {
-		case shortcutText:
-			text := *(*string)(p)
-			none = text == ""
-			dst, err = appendString(dst, text)
-		case shortcutLong:
-			i := *(*int64)(p)
-			none = i == 0
-			dst = appendLong(dst, i)
-		case shortcutDouble:
-			f := *(*float64)(p)
-			if none = f == 0; f-f != 0 {
-				err = fmt.Errorf("%v: %w", f, errNoNumber)
-			}
-			dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
-		case shortcutBoolean:
-			none = !*(*bool)(p)
-			dst = append(dst, *(*byte)(p))
-		case shortcutTime:
-			t := (*time.Time)(p)
-			none = t.IsZero()
-			dst = appendLong(dst, milliseconds(*t, n.fields[i].timeForm))
-		}
-		if err != nil {
-			return dst, within(n.fields[i].name, err)
-		}
-		if none && (s.drop || s.shortcut == shortcutTime) {
-			if dst, err = e.fromField(dst[:before], &n.fields[i], s, v); err != nil {
-				return dst, err
-			}
+		if out, ok := s.read(dst, p); ok {
+			dst = out
+		} else if dst, err = e.fromField(dst, &n.fields[i], s, v); err != nil {
+			return dst, err
 		}
 	}
 	return dst, nil
+}
+
+// read encodes the value that p points to. It leaves to reflect what it has no shortcut for, what
+// counts as none, and what is an error.
+func (s *source) read(dst []byte, p unsafe.Pointer) (out []byte, ok bool) {
+	if p == nil {
+		return dst, false
+	}
+	out = dst
+	if s.union {
+		out = append(out, s.branch)
+	}
+	switch s.shortcut {
+	case shortcutNull:
+		return append(dst, s.null), true
+	case shortcutText:
+		text := *(*string)(p)
+		out = append(appendLong(out, int64(len(text))), text...)
+		return out, (text != "" || !s.drop) && (isASCII(out[len(out)-len(text):]) || utf8.ValidString(text))
+	case shortcutLong:
+		i := *(*int64)(p)
+		return appendLong(out, i), i != 0 || !s.drop
+	case shortcutDouble:
+		f := *(*float64)(p)
+		return binary.LittleEndian.AppendUint64(out, math.Float64bits(f)), f-f == 0 && (f != 0 || !s.drop)
+	case shortcutBoolean:
+		b := *(*bool)(p)
+		return append(out, *(*byte)(p)), b || !s.drop
+	case shortcutTime:
+		t := (*time.Time)(p)
+		ms := milliseconds(*t, s.form)
+		return appendLong(out, ms), writable(ms) && !t.IsZero()
+	}
+	return dst, false
 }
 
 // fromField encodes one field of a record. v is the struct.

@@ -21,7 +21,11 @@ func timeOf(v reflect.Value) time.Time {
 func (e *encoding) time(dst []byte, form string, v reflect.Value) ([]byte, error) {
 	switch {
 	case v.Kind() == reflect.Struct && v.Type() == timeType:
-		return appendLong(dst, milliseconds(timeOf(v), form)), nil
+		t := timeOf(v)
+		if year := t.UTC().Year(); year < 0 || year > 9999 {
+			return dst, fmt.Errorf("the year %d is not one of four digits", year)
+		}
+		return appendLong(dst, milliseconds(t, form)), nil
 	case v.Kind() == reflect.String && v.Type() != numberType:
 		ms, err := e.timeText(v.String(), form)
 		return appendLong(dst, ms), err

@@ -13,8 +13,13 @@ import (
 // encodeField encodes v as the field F of type typ, whose doc is Data:of, and decodes it.
 func encodeField(t *testing.T, typ, of string, v any) (any, error) {
 	t.Helper()
+	return encodeEvent(t, typ, of, m{"F": v})
+}
+
+func encodeEvent(t *testing.T, typ, of string, v any) (any, error) {
+	t.Helper()
 	s := mustParse(t, `{"type":"record","name":"X__e","fields":[{"name":"F","type":`+typ+`,"doc":"Data:`+of+`"}]}`)
-	payload, err := newBinder().Append(nil, s, m{"F": v}, System{})
+	payload, err := newBinder().Append(nil, s, v, System{})
 	if err != nil {
 		if e, ok := errors.AsType[*Error](err); !ok || e.Field != "F" && !strings.HasPrefix(e.Field, "F.") {
 			t.Errorf("%v does not name the field", err)
@@ -101,6 +106,9 @@ func TestAppendTakesWhatFitsWithoutLoss(t *testing.T) {
 		{`["null","long"]`, "DateTime", night, "2025-05-31T14:02:03.004Z"},
 		{`["null","long"]`, "DateTime", time.Time{}, nil},
 		{`["null","long"]`, "DateTime", "2025-05-31T14:02:03.004Z", "2025-05-31T14:02:03.004Z"},
+		{`["null","long"]`, "DateTime", time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), refused{}},
+		{`["null","long"]`, "DateTime", time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC), refused{}},
+		{`["null","long"]`, "DateTime", time.Unix(1<<60, 0), refused{}},
 		{`["null","long"]`, "DateTime", "2025-06-01", refused{}},
 		{`["null","long"]`, "DateTime", "10:30:00.000Z", refused{}},
 		{`["null","long"]`, "DateTime", json.Number("1000"), "1970-01-01T00:00:01.000Z"},
@@ -148,6 +156,21 @@ func TestAppendTakesWhatFitsWithoutLoss(t *testing.T) {
 	}
 	for _, l := range list {
 		got, err := encodeField(t, l.typ, l.of, l.v)
+		if l.v != nil { // a struct with the value, and one with a pointer to it
+			for _, of := range []reflect.Type{reflect.TypeOf(l.v), reflect.PointerTo(reflect.TypeOf(l.v))} {
+				event := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "F", Type: of}}))
+				if of.Kind() == reflect.Pointer && of.Elem() == reflect.TypeOf(l.v) {
+					event.Elem().Field(0).Set(reflect.New(of.Elem()))
+					event.Elem().Field(0).Elem().Set(reflect.ValueOf(l.v))
+				} else {
+					event.Elem().Field(0).Set(reflect.ValueOf(l.v))
+				}
+				same, bad := encodeEvent(t, l.typ, l.of, event.Interface())
+				if (bad != nil) != (err != nil) || bad != nil && bad.Error() != err.Error() || !reflect.DeepEqual(same, got) {
+					t.Errorf("%s %s in a struct as %s: %v %v, in a map %v %v", l.typ, l.of, of, same, bad, got, err)
+				}
+			}
+		}
 		if (err != nil) != (l.want == refused{}) || err == nil && !reflect.DeepEqual(got, l.want) {
 			t.Errorf("%s %s of %T %v: %#v, %v", l.typ, l.of, l.v, l.v, got, err)
 		}
