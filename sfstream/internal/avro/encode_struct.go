@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"sync"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -227,8 +226,10 @@ func (s *source) read(dst []byte, p unsafe.Pointer) (out []byte, ok bool) {
 		return append(dst, s.null), true
 	case shortcutText:
 		text := *(*string)(p)
-		out = append(appendLong(out, int64(len(text))), text...)
-		return out, (text != "" || !s.drop) && (isASCII(out[len(out)-len(text):]) || utf8.ValidString(text))
+		if text == "" && s.drop || !isUTF8(text) {
+			return dst, false
+		}
+		return append(appendLong(out, int64(len(text))), text...), true
 	case shortcutLong:
 		i := *(*int64)(p)
 		return appendLong(out, i), i != 0 || !s.drop
