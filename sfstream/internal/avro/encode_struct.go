@@ -100,8 +100,7 @@ func newSource(f *field) source {
 		return s // the index of a branch takes more than one byte
 	}
 	s.branch, s.null = uint8(2*f.node.onlyAt), uint8(2*f.node.null)
-	s.nullable = s.union && f.node.null >= 0 && f.system == systemNone
-	if s.nullable && f.fallback == nil {
+	if s.nullable = s.union && f.node.null >= 0 && f.system == systemNone && f.fallback == nil; s.nullable {
 		s.shortcut = shortcutNull
 	}
 	return s
@@ -197,54 +196,55 @@ func (e *encoding) fromFields(dst []byte, n *node, o *outline, v reflect.Value) 
 		s := &o.sources[i]
 		p := unsafe.Add(base, s.offset)
 		if s.pointer {
-			if p = *(*unsafe.Pointer)(p); p == nil && s.nullable {
-				dst = append(dst, s.null)
+			if p = *(*unsafe.Pointer)(p); p == nil {
+				if s.nullable {
+					dst = append(dst, s.null)
+				} else if dst, err = e.fromField(dst, &n.fields[i], s, v); err != nil {
+					return dst, err
+				}
 				continue
 			}
 		}
-		if out, ok := s.read(dst, p); ok {
-			dst = out
-		} else if dst, err = e.fromField(dst, &n.fields[i], s, v); err != nil {
+		before := len(dst)
+		if s.union {
+			dst = append(dst, s.branch)
+		}
+		switch s.shortcut { // a case that ends without continue leaves the value to reflect
+		case shortcutNull:
+			dst[before] = s.null
+			continue
+		case shortcutText:
+			if text := *(*string)(p); (text != "" || !s.drop) && isUTF8(text) {
+				dst = append(appendLong(dst, int64(len(text))), text...)
+				continue
+			}
+		case shortcutLong:
+			if i := *(*int64)(p); i != 0 || !s.drop {
+				dst = appendLong(dst, i)
+				continue
+			}
+		case shortcutDouble:
+			if f := *(*float64)(p); f-f == 0 && (f != 0 || !s.drop) {
+				dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
+				continue
+			}
+		case shortcutBoolean:
+			if b := *(*bool)(p); b || !s.drop {
+				dst = append(dst, *(*byte)(p))
+				continue
+			}
+		case shortcutTime:
+			t := (*time.Time)(p)
+			if ms := milliseconds(*t, s.form); writable(ms) && !t.IsZero() {
+				dst = appendLong(dst, ms)
+				continue
+			}
+		}
+		if dst, err = e.fromField(dst[:before], &n.fields[i], s, v); err != nil {
 			return dst, err
 		}
 	}
 	return dst, nil
-}
-
-// read encodes the value that p points to. It leaves to reflect what it has no shortcut for, what
-// counts as none, and what is an error.
-func (s *source) read(dst []byte, p unsafe.Pointer) (out []byte, ok bool) {
-	if p == nil {
-		return dst, false
-	}
-	out = dst
-	if s.union {
-		out = append(out, s.branch)
-	}
-	switch s.shortcut {
-	case shortcutNull:
-		return append(dst, s.null), true
-	case shortcutText:
-		text := *(*string)(p)
-		if text == "" && s.drop || !isUTF8(text) {
-			return dst, false
-		}
-		return append(appendLong(out, int64(len(text))), text...), true
-	case shortcutLong:
-		i := *(*int64)(p)
-		return appendLong(out, i), i != 0 || !s.drop
-	case shortcutDouble:
-		f := *(*float64)(p)
-		return binary.LittleEndian.AppendUint64(out, math.Float64bits(f)), f-f == 0 && (f != 0 || !s.drop)
-	case shortcutBoolean:
-		b := *(*bool)(p)
-		return append(out, *(*byte)(p)), b || !s.drop
-	case shortcutTime:
-		t := (*time.Time)(p)
-		ms := milliseconds(*t, s.form)
-		return appendLong(out, ms), writable(ms) && !t.IsZero()
-	}
-	return dst, false
 }
 
 // fromField encodes one field of a record. v is the struct.

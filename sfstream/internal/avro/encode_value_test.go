@@ -182,7 +182,7 @@ func TestAppendFillsInWhatTheEventDoesNotSay(t *testing.T) {
 		{"name":"CreatedDate","type":"long","doc":"CreatedDate:DateTime"},
 		{"name":"CreatedById","type":"string","doc":"CreatedBy:EntityId"},
 		{"name":"Kind__c","type":"string","default":"none"},
-		{"name":"Level__c","type":["int","null"],"default":3},
+		{"name":"Level__c","type":["long","null"],"default":3},
 		{"name":"Note__c","type":["null","string"],"default":null}]}`)
 	with := System{time.UnixMilli(1735689660000), "005"}
 	filled := m{"CreatedDate": "2025-01-01T00:01:00.000Z", "CreatedById": "005", "Kind__c": "none", "Level__c": int64(3), "Note__c": nil}
@@ -191,7 +191,7 @@ func TestAppendFillsInWhatTheEventDoesNotSay(t *testing.T) {
 		CreatedDate time.Time
 		CreatedById string
 		Kind__c     string  `json:",omitempty"`
-		Level__c    *int    `json:"Level__c,omitzero"`
+		Level__c    *int64  `json:"Level__c,omitzero"`
 		Note        *string `sf:"Note__c" json:"n,omitempty"`
 		Ignored     string  `json:"-"`
 		AlsoIgnored string  `sf:"-"`
@@ -217,7 +217,7 @@ func TestAppendFillsInWhatTheEventDoesNotSay(t *testing.T) {
 			Note__c  any
 		}{&base{"006", ""}, 0, ""}, m{"CreatedDate": filled["CreatedDate"], "CreatedById": "006", "Kind__c": "", "Level__c": int64(0), "Note__c": ""}},
 		{set, set},
-		{event{CreatedDate: time.UnixMilli(1), CreatedById: "006", Kind__c: "x", Level__c: new(0), Note: new("")},
+		{event{CreatedDate: time.UnixMilli(1), CreatedById: "006", Kind__c: "x", Level__c: new(int64(0)), Note: new("")},
 			m{"CreatedDate": set["CreatedDate"], "CreatedById": "006", "Kind__c": "x", "Level__c": int64(0), "Note__c": ""}},
 	} {
 		payload, err := newBinder().Append(nil, s, l.v, with)
