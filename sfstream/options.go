@@ -99,6 +99,7 @@ type config struct {
 	keepaliveTimeout time.Duration
 	reconnectTimeout time.Duration
 	newBackOff       func() backoff.BackOff
+	inDoubt          DoubtPolicy
 
 	log   *slog.Logger
 	hooks Hooks
