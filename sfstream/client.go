@@ -49,7 +49,7 @@ type services struct {
 }
 
 // newServices makes the services and the two transports of a client. It does no I/O.
-func newServices(cfg *config, auth authenticator.Authenticator) (s *services, pubsub, cometd transport) {
+func newServices(cfg *config, auth authenticator.Authenticator) (s *services, bus *pubsub, cometd transport) {
 	clock, life := new(serverclock.Clock), newLifetime(cfg.log)
 	httpClient := clock.Watch(probe.Client(cfg.httpClient), cfg.loginURL)
 	version := &apiVersion{client: httpClient, configured: cfg.apiVersion}
@@ -76,9 +76,9 @@ func New(auth authenticator.Authenticator, opts ...Option) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	services, pubsub, cometd := newServices(&cfg, auth)
+	services, bus, cometd := newServices(&cfg, auth)
 	return &Client{
-		services: services, roster: newRoster(services, pubsub, cometd),
+		services: services, roster: newRoster(services, bus, cometd),
 		turn: make(chan struct{}, 1),
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -92,9 +93,12 @@ type ServerError struct {
 	unknown  unknown
 	oversize bool       // the response is larger than the client accepts
 	moved    *relocated // the org's instance is not at the URL that we ask; nil: nothing says so
-	request  string     // REST: the method and the path, without the query
+	request  string     // REST: the method and the path, without the query; else publishRequest where it is of publishing
 	err      error
 }
+
+// publishRequest is ServerError.request of publishing over the Pub/Sub API.
+const publishRequest = "publish"
 
 // relocated says where the org's instance is now: its URL without path, empty where nobody says.
 type relocated struct{ to string }
@@ -166,6 +170,16 @@ func (e *ServerError) Remedy() string {
 			return "check the PushTopic's name and case, that it is active, and that the user may read its object and the fields of its query"
 		case strings.HasPrefix(e.Channel, "/u/"):
 			return "check the name and case of the StreamingChannel record and that the user may read it, or let the org create channels dynamically"
+		}
+	}
+	if e.request == publishRequest {
+		switch e.Code {
+		case NotFound:
+			return "check the channel's spelling and case, and that the user may see the event"
+		case PermissionDenied:
+			return "give the user Create on the event; Salesforce alone publishes most standard events"
+		case Invalid, Internal:
+			return ""
 		}
 	}
 	switch e.Code {
@@ -274,6 +288,131 @@ func (e *DecodeError) Error() string {
 
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.err }
+
+// A PublishError says that not all events of a call were published, which they are, and why. It
+// unwraps to the errors of these events and, where the call was ended before its time, to what has
+// ended it: the error of its context, or [ErrClosed].
+type PublishError struct {
+	Channel string
+	// Failed are the indexes of the events that were not published, or of which that is not known,
+	// in ascending order.
+	Failed []int
+
+	results []PublishResult
+	ended   error // what has ended the call; nil: nothing
+}
+
+// shownFailures is how many events the text of a PublishError tells of.
+const shownFailures = 5
+
+// Error returns a text with the channel, how many events have which outcome, and the reasons of the
+// first ones.
+func (e *PublishError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sfstream: %s: %d of %d events not published", e.Channel, len(e.Failed), len(e.results))
+	if doubt := e.count(InDoubt); doubt > 0 {
+		fmt.Fprintf(&b, " (%d in doubt)", doubt)
+	}
+	if e.ended != nil {
+		fmt.Fprintf(&b, ": %v", e.ended)
+	}
+	shown := 0
+	for at := 0; at < len(e.Failed) && shown < shownFailures; shown++ {
+		i, next := e.Failed[at], at+1
+		r := e.results[i]
+		for next < len(e.Failed) && sameError(e.results[e.Failed[next]].Err, r.Err) {
+			next++ // one reason for many is told once
+		}
+		what := fmt.Sprintf("event %d", i)
+		if next-at > 1 {
+			what = fmt.Sprintf("events %d to %d", i, e.Failed[next-1])
+		}
+		if r.Err != nil && !sameError(r.Err, e.ended) {
+			reason := strings.TrimPrefix(r.Err.Error(), "sfstream: "+e.Channel+": ")
+			fmt.Fprintf(&b, ": %s %s: %s", what, outcomeWords[r.Outcome], reason)
+		}
+		at = next
+		if shown == shownFailures-1 && at < len(e.Failed) {
+			b.WriteString("; …")
+		}
+	}
+	return oneline.Text(b.String())
+}
+
+var outcomeWords = map[Outcome]string{NotSent: "not sent", Refused: "refused", InDoubt: "in doubt"}
+
+func (e *PublishError) count(o Outcome) (n int) {
+	for _, i := range e.Failed {
+		if e.results[i].Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// Unwrap returns what has ended the call, if anything has, and the error of each event that was not
+// published; an error of several events once.
+func (e *PublishError) Unwrap() []error {
+	var errs []error
+	if e.ended != nil {
+		errs = append(errs, e.ended)
+	}
+	seen := map[error]bool{}
+	for _, i := range e.Failed {
+		err := e.results[i].Err
+		if err == nil || sameError(err, e.ended) || reflect.ValueOf(err).Comparable() && seen[err] {
+			continue
+		}
+		if errs = append(errs, err); reflect.ValueOf(err).Comparable() {
+			seen[err] = true
+		}
+	}
+	return errs
+}
+
+// sameError reports whether two errors are one.
+func sameError(a, b error) bool {
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	return !x.IsValid() && !y.IsValid() || x.IsValid() && y.IsValid() && x.Comparable() && y.Comparable() && a == b
+}
+
+// publishError returns the *PublishError of results, nil where all events are published.
+func publishError(channel string, results []PublishResult, ended error) error {
+	e := &PublishError{Channel: channel, results: results, ended: ended}
+	for i := range results {
+		if results[i].Outcome != Published {
+			e.Failed = append(e.Failed, i)
+		}
+	}
+	if len(e.Failed) == 0 {
+		return nil
+	}
+	return e
+}
+
+// An EncodeError says why a value cannot be published. It is found before anything is sent.
+type EncodeError struct {
+	Channel  string
+	SchemaID string // empty over REST
+	Field    string // dotted path, as in "Address__c.City"; empty if it concerns the whole event
+	Index    int    // of the event in the call
+	err      error
+}
+
+// Error returns a text with the channel, the event's index, the schema and the field.
+func (e *EncodeError) Error() string {
+	about := fmt.Sprintf("event %d", e.Index)
+	if e.SchemaID != "" {
+		about += fmt.Sprintf(" (schema %q)", e.SchemaID)
+	}
+	if e.Field != "" {
+		about += ": field " + e.Field
+	}
+	return oneline.Text(fmt.Sprintf("sfstream: %s: cannot encode %s: %v", e.Channel, about, e.err))
+}
+
+// Unwrap returns the cause.
+func (e *EncodeError) Unwrap() error { return e.err }
 
 // A StoreError says that the replay store failed. A client ends with it after five minutes in which
 // it could save no marker.

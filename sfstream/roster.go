@@ -14,7 +14,7 @@ import (
 // A roster knows which channels a client follows, and by which links.
 type roster struct {
 	*services
-	pubsub transport
+	pubsub *pubsub
 	cometd transport
 
 	mu        sync.Mutex          // life.mu, channelStatus.mu and Inbox.mu may be taken under it
@@ -23,8 +23,8 @@ type roster struct {
 	streaming *link               // follows all channels of the Streaming API; nil: there are none
 }
 
-func newRoster(s *services, pubsub, cometd transport) *roster {
-	return &roster{services: s, pubsub: pubsub, cometd: cometd, channels: make(map[string]*channel), links: make(map[*channel]*link)}
+func newRoster(s *services, bus *pubsub, cometd transport) *roster {
+	return &roster{services: s, pubsub: bus, cometd: cometd, channels: make(map[string]*channel), links: make(map[*channel]*link)}
 }
 
 // add reserves a channel. Nothing follows it before join.

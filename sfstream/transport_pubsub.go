@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -52,6 +53,7 @@ type pubsub struct {
 	silence time.Duration // WithKeepaliveTimeout
 	raw     func(channel string, response []byte)
 	schemas avro.Registry
+	topics  topics
 	prefs   *preferences
 }
 
@@ -163,7 +165,7 @@ func (s *pubsubSession) start(req request) (err error) {
 // internal/eventbus/PROTOCOL.md, "Opening a stream".
 func (s *pubsubSession) verify() error {
 	var info *eventbus.TopicInfo
-	trailer, err := s.transport.conns.call(s.ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+	trailer, err := s.transport.conns.call(s.ctx, s.conn, unaryTimeout, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
 		info, err = client.GetTopic(outgoing(ctx, s.creds), &eventbus.TopicRequest{TopicName: s.sub.Name}, opts...)
 		return err
 	})
@@ -172,7 +174,7 @@ func (s *pubsubSession) verify() error {
 	}
 	if !info.CanSubscribe {
 		return &ServerError{
-			API: apiPubSub, Channel: s.sub.Name, Code: PermissionDenied, RPCID: clip(s.hide(info.RpcId)),
+			API: apiPubSub, Channel: s.sub.Name, Code: PermissionDenied, RPCID: clip(bayeux.Hide(info.RpcId, s.creds.AccessToken)),
 			Message: "this user cannot subscribe to the channel",
 		}
 	}
@@ -182,7 +184,7 @@ func (s *pubsubSession) verify() error {
 // fetchSchema asks the server for a schema.
 func (s *pubsubSession) fetchSchema(ctx context.Context, id string) (schema string, err error) {
 	var info *eventbus.SchemaInfo
-	trailer, err := s.transport.conns.call(ctx, s.conn, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+	trailer, err := s.transport.conns.call(ctx, s.conn, unaryTimeout, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
 		info, err = client.GetSchema(outgoing(ctx, s.creds), &eventbus.SchemaRequest{SchemaId: id}, opts...)
 		return err
 	})
@@ -219,6 +221,64 @@ type inbound struct {
 	begun    bool              // recv has reported that the channel is accepted
 	failed   error             // what recv returns next: a schema could not be fetched
 	codecs   codecs
+}
+
+// topicOf returns a channel's topic, for publishing. Salesforce is asked for it once; stale is one that
+// is not to be believed any more, nil where there is none.
+func (t *pubsub) topicOf(ctx context.Context, creds *authenticator.Credentials, channel string, stale *topic) (*topic, error) {
+	return t.topics.get(ctx, channel, stale, func() (*topic, error) { return t.askTopic(ctx, creds, channel) })
+}
+
+// askTopic asks Salesforce for a channel's topic.
+func (t *pubsub) askTopic(ctx context.Context, creds *authenticator.Credentials, channel string) (*topic, error) {
+	var info *eventbus.TopicInfo
+	_, err := t.call(ctx, creds, channel, unaryTimeout, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+		info, err = client.GetTopic(outgoing(ctx, creds), &eventbus.TopicRequest{TopicName: channel}, opts...)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.CanPublish:
+		return nil, &ServerError{API: apiPubSub, Channel: channel, Code: PermissionDenied, RPCID: clip(info.RpcId),
+			Message: "this user cannot publish on the channel", request: publishRequest}
+	case info.SchemaId == "":
+		return nil, fmt.Errorf("%w: channel %q carries events of several kinds: publish on the channel of the event's own kind", ErrInvalidOption, channel)
+	}
+	schemas := codecs{channel: channel, schemas: &t.schemas, prefs: t.prefs, fetch: func(ctx context.Context, id string) (string, error) {
+		var schema *eventbus.SchemaInfo
+		_, err := t.call(ctx, creds, channel, unaryTimeout, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
+			schema, err = client.GetSchema(outgoing(ctx, creds), &eventbus.SchemaRequest{SchemaId: id}, opts...)
+			return err
+		})
+		return schema.GetSchemaJson(), err
+	}}
+	schema, err := schemas.schema(ctx, info.SchemaId)
+	if err != nil {
+		return nil, err
+	}
+	return &topic{channel, info.SchemaId, schema}, nil
+}
+
+// call makes a unary call for publishing, which has no session. sent says that the request may have left. The error is a
+// *ServerError.
+func (t *pubsub) call(ctx context.Context, creds *authenticator.Credentials, channel string, limit time.Duration, do unaryCall) (sent bool, err error) {
+	conn, err := t.conns.acquire()
+	if err != nil {
+		return false, err
+	}
+	defer t.conns.release(conn)
+	var to peer.Peer // set as soon as the call has a stream
+	trailer, err := t.conns.call(ctx, conn, limit, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) error {
+		to = peer.Peer{}
+		return do(ctx, client, append(opts, grpc.Peer(&to))...)
+	})
+	if err == nil {
+		return true, nil
+	}
+	failed := t.translate(conn, creds, channel, err, trailer)
+	failed.request = publishRequest
+	return to.Addr != nil, failed
 }
 
 // sendCredit asks the server for more events as the program takes them, also while recv blocks.
@@ -272,23 +332,25 @@ func (s *pubsubSession) giveUp() {
 	s.cancel()
 }
 
-// translate makes a *ServerError of a failed RPC. It removes the token, which some servers repeat
-// in their error texts.
+// translate makes a *ServerError of a failed RPC.
 func (s *pubsubSession) translate(err error, trailer metadata.MD) *ServerError {
-	if strings.Contains(err.Error(), "too_many_pings") { // of a GOAWAY grpc-go keeps the text only
-		s.transport.conns.punished(s.conn)
-	}
-	if text := err.Error(); s.hide(text) != text {
-		st := status.Convert(err)
-		err = status.Error(st.Code(), s.hide(st.Message()))
-	}
-	e := translate(s.sub.Name, err, trailer)
-	e.RPCID, e.Reason = clip(s.hide(e.RPCID)), clip(s.hide(e.Reason))
-	return e
+	return s.transport.translate(s.conn, s.creds, s.sub.Name, err, trailer)
 }
 
-func (s *pubsubSession) hide(text string) string {
-	return bayeux.Hide(text, s.creds.AccessToken)
+// translate makes a *ServerError of a failed RPC. It removes the token, which some servers repeat
+// in their error texts.
+func (t *pubsub) translate(conn *connection, creds *authenticator.Credentials, channel string, err error, trailer metadata.MD) *ServerError {
+	hide := func(text string) string { return bayeux.Hide(text, creds.AccessToken) }
+	if strings.Contains(err.Error(), "too_many_pings") { // of a GOAWAY grpc-go keeps the text only
+		t.conns.punished(conn)
+	}
+	if text := err.Error(); hide(text) != text {
+		st := status.Convert(err)
+		err = status.Error(st.Code(), hide(st.Message()))
+	}
+	e := translate(channel, err, trailer)
+	e.RPCID, e.Reason = clip(hide(e.RPCID)), clip(hide(e.Reason))
+	return e
 }
 
 // silentError is the error of a stream that giveUp has ended.

@@ -157,34 +157,37 @@ func broken(conn *grpc.ClientConn) bool {
 	return state == connectivity.TransientFailure || state == connectivity.Shutdown
 }
 
+// A unaryCall makes one unary call.
+type unaryCall func(context.Context, eventbus.Client, ...grpc.CallOption) error
+
 // call makes a unary call for a session: on the session's connection, or on the one for calls where
 // streams may take all that a connection carries.
-func (p *connections) call(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (metadata.MD, error) {
+func (p *connections) call(ctx context.Context, c *connection, limit time.Duration, do unaryCall) (metadata.MD, error) {
 	own, err := p.forCalls()
 	if err != nil {
 		return nil, err
 	}
 	if own != nil {
 		defer p.release(own)
-		trailer, _, err := p.try(ctx, own, do)
+		trailer, _, err := p.try(ctx, own, limit, do)
 		return trailer, err
 	}
-	trailer, waited, err := p.try(ctx, c, do)
+	trailer, waited, err := p.try(ctx, c, limit, do)
 	if !waited || !p.crowded(c) {
 		return trailer, err
 	}
-	return p.call(ctx, c, do) // the request has not been sent
+	return p.call(ctx, c, limit, do) // the request has not been sent
 }
 
 // try makes one attempt at a unary call. waited says that the connection works but had no free
 // stream for the call.
-func (p *connections) try(ctx context.Context, c *connection, do func(context.Context, eventbus.Client, ...grpc.CallOption) error) (trailer metadata.MD, waited bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
+func (p *connections) try(caller context.Context, c *connection, limit time.Duration, do unaryCall) (trailer metadata.MD, waited bool, err error) {
+	ctx, cancel := context.WithTimeout(caller, limit)
 	defer cancel()
 	var to peer.Peer // set as soon as the call has a stream
 	err = do(ctx, eventbus.Client{Conn: c}, grpc.Trailer(&trailer), grpc.Peer(&to))
-	if status.Code(err) != codes.DeadlineExceeded {
-		return trailer, false, err
+	if status.Code(err) != codes.DeadlineExceeded || caller.Err() != nil {
+		return trailer, false, err // of a caller's own limit no connection is to blame
 	}
 	if to.Addr == nil && c.GetState() == connectivity.Ready && ctx.Err() != nil {
 		return trailer, true, err

@@ -3,6 +3,8 @@ package sfstream
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -84,4 +86,82 @@ func permanentSchemaError(err error) bool {
 			server.Code == PermissionDenied || server.Code == Invalid
 	}
 	return false
+}
+
+// A topic is a channel on which events can be published, and its present schema.
+type topic struct {
+	channel  string
+	schemaID string
+	schema   *avro.Schema
+}
+
+// topics are what is known for publishing: the topics of channels, and who the user is. The zero
+// value is empty. It is safe for concurrent use.
+type topics struct {
+	mu     sync.Mutex
+	places map[string]*topicPlace // by channel
+	user   string                 // the id of the user who has token
+	token  token
+}
+
+// topicPlace is where a channel's topic is kept.
+type topicPlace struct {
+	asking chan struct{} // a lock: whoever asks Salesforce has put something in (capacity 1)
+	known  atomic.Pointer[topic]
+}
+
+// get returns a channel's topic, and asks for it where it is not known, or known as stale. Of several
+// calls at once one asks. A failure is not kept.
+func (t *topics) get(ctx context.Context, channel string, stale *topic, ask func() (*topic, error)) (*topic, error) {
+	place := t.place(channel)
+	if found := place.known.Load(); found != nil && found != stale {
+		return found, nil
+	}
+	select {
+	case place.asking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-place.asking }()
+	if found := place.known.Load(); found != nil && found != stale {
+		return found, nil // somebody else has asked meanwhile
+	}
+	found, err := ask()
+	if err == nil {
+		place.known.Store(found)
+	}
+	return found, err
+}
+
+func (t *topics) place(channel string) *topicPlace {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	place := t.places[channel]
+	if place == nil {
+		if t.places == nil {
+			t.places = make(map[string]*topicPlace)
+		}
+		place = &topicPlace{asking: make(chan struct{}, 1)}
+		t.places[channel] = place
+	}
+	return place
+}
+
+// forget makes the next get of a topic ask: Salesforce says that it has changed.
+func (t *topics) forget(old *topic) { t.place(old.channel).known.CompareAndSwap(old, nil) }
+
+// userOf returns the id of the user who has a token, empty where it is not known.
+func (t *topics) userOf(of token) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.token.same(of) {
+		return ""
+	}
+	return t.user
+}
+
+func (t *topics) setUser(id string, of token) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.user, t.token = id, of
 }

@@ -58,12 +58,17 @@ func (b *Box[T]) FailAll(request []*Event[T], s Setback, err error) {
 	}
 }
 
-// Return puts the events of a request that are not done back to the head, in their order. Of several
-// requests the last one is returned first.
+// Return puts the events of a request that are not done back to the head, in their order, but for one
+// that was reset by itself: the others go first, to tell whether it is at fault. Of several requests
+// the last one is returned first.
 func (b *Box[T]) Return(request []*Event[T]) {
 	n := 0
 	for _, e := range request {
-		if !e.Done {
+		switch {
+		case e.Done:
+		case e.suspect():
+			b.Add(e)
+		default:
 			n++
 		}
 	}
@@ -75,7 +80,7 @@ func (b *Box[T]) Return(request []*Event[T]) {
 	b.head -= n
 	at := b.head
 	for _, e := range request {
-		if !e.Done {
+		if !e.Done && !e.suspect() {
 			b.events[at] = e
 			at++
 		}

@@ -106,3 +106,6 @@ func (e *Event[T]) shrink(s Setback, n int, answered uint64) {
 		e.Done = surely || e.resets >= resetsAlone || others && e.resets >= resetsBorne
 	}
 }
+
+// suspect reports whether requests with the event alone were reset so often that it may be at fault.
+func (e *Event[T]) suspect() bool { return e.most == 1 && e.resets >= resetsBorne }

@@ -1,0 +1,2 @@
+// Package publish holds tests of Client.Publish, over both APIs.
+package publish
