@@ -24,7 +24,7 @@ type failure struct {
 func (f *failure) Error() string { return f.status.String() + " " + f.code + ": " + f.text }
 
 // knownFailures are the rows of the error table. {org} and {topic} are filled in. If the status is
-// not known from the wire, it is a plausible one.
+// not known from the wire, it is a plausible one; so is the code publish.topic.cannot.publish.
 var knownFailures = map[string]failure{
 	"service.unavailable":                       {status: codes.Internal, text: "The service is unavailable. Try again later."},
 	"service.auth.error":                        {status: codes.Unauthenticated, text: "An authentication exception occurred. Provide valid authentication via metadata headers."},
@@ -53,6 +53,13 @@ var knownFailures = map[string]failure{
 	"subscription.topic.cannot.subscribe":           {status: codes.PermissionDenied, text: "The user doesn't have permission to subscribe to topic {topic}."},
 	"subscription.limit.exceeded":                   {status: codes.ResourceExhausted, text: "You have exceeded the event delivery limit for your org."},
 	"subscription.internal.error":                   {status: codes.Internal, text: "An internal error occurred."},
+
+	"publish.topic.validation.empty": {status: codes.InvalidArgument, text: "The topic name can't be blank."},
+	"publish.topic.mismatch":         {status: codes.InvalidArgument, text: "The topic can't change within a stream."},
+	"publish.topic.cannot.publish":   {status: codes.PermissionDenied, text: "The user doesn't have permission to publish to topic {topic}."},
+	"publish.event.count.invalid":    {status: codes.InvalidArgument, text: "A publish request must have at least one event."},
+	"publish.auth.refresh.invalid":   {status: codes.InvalidArgument, text: "The first publish request can't have an auth_refresh value."},
+	"publish.stream.sweeper.timeout": {status: codes.DeadlineExceeded, text: "The publish stream was idle for too long."},
 }
 
 // infrastructure has the texts of errors of which the bus itself never heard.

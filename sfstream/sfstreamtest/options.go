@@ -17,10 +17,11 @@ type config struct {
 	clockSkew        time.Duration
 	seed             *uint64 // nil: nothing is reproducible
 
-	keepalive, idleClose, retention, routingDelay time.Duration
-	sessionTimeout, minPing                       time.Duration
-	creditCap, batchEvents, batchBytes            int
-	eventBytes, requestBytes, maxStreams          int
+	keepalive, idleClose, publishIdle    time.Duration
+	retention, routingDelay              time.Duration
+	sessionTimeout, minPing              time.Duration
+	creditCap, batchEvents, batchBytes   int
+	eventBytes, requestBytes, maxStreams int
 
 	addressConfig
 	loginConfig
@@ -36,7 +37,7 @@ type config struct {
 func defaults() config {
 	return config{
 		addressConfig: addressConfig{httpAddr: "127.0.0.1:0", pubsubAddr: "127.0.0.1:0"},
-		keepalive:     time.Minute, idleClose: time.Minute, retention: 72 * time.Hour,
+		keepalive:     time.Minute, idleClose: time.Minute, publishIdle: 70 * time.Second, retention: 72 * time.Hour,
 		sessionTimeout: 2 * time.Hour, minPing: 20 * time.Second,
 		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20, queryPage: 2000,
 		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
@@ -47,7 +48,7 @@ func defaults() config {
 func (c config) validate() error {
 	for name, d := range map[string]time.Duration{
 		"WithKeepalive": c.keepalive, "WithIdleClose": c.idleClose, "WithRetention": c.retention,
-		"WithSessionTimeout": c.sessionTimeout, "WithMinPing": c.minPing,
+		"WithSessionTimeout": c.sessionTimeout, "WithPublishIdle": c.publishIdle, "WithMinPing": c.minPing,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("sfstreamtest: %s(%v): must be positive", name, d)

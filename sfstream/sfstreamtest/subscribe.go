@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
@@ -54,8 +55,8 @@ func (s *Server) subscribe(w wire, rpcID string) error {
 	if err != nil {
 		return err
 	}
-	in := s.receive(w)
-	var first received
+	in := receive(s, w)
+	var first received[eventbus.FetchRequest]
 	select {
 	case first = <-in:
 	case <-w.Context().Done():
@@ -86,21 +87,22 @@ func (s *Server) subscribe(w wire, rpcID string) error {
 	return st.run(in)
 }
 
-type received struct {
-	request *eventbus.FetchRequest
+// received is a request of a client, or why there are no more.
+type received[Req any] struct {
+	request *Req
 	err     error // the last value has an error: io.EOF if the client has closed its side
 }
 
 // receive reads the client's requests. The goroutine ends with the stream, at the latest when the
 // handler returns, because that ends the stream's context.
-func (s *Server) receive(w wire) <-chan received {
-	in := make(chan received)
+func receive[Req, Resp any](s *Server, w grpc.BidiStreamingServer[Req, Resp]) <-chan received[Req] {
+	in := make(chan received[Req])
 	s.wg.Go(func() {
 		for {
-			var r received
+			var r received[Req]
 			r.request, r.err = w.Recv()
-			if r.err == nil {
-				r.err = s.checkSize(r.request)
+			if message, ok := any(r.request).(proto.Message); ok && r.err == nil {
+				r.err = s.checkSize(message)
 			}
 			select {
 			case in <- r:
@@ -175,7 +177,7 @@ func (st *stream) close() {
 }
 
 // run sends the events that there are, as far as the client has asked for them, and waits for more.
-func (st *stream) run(in <-chan received) error {
+func (st *stream) run(in <-chan received[eventbus.FetchRequest]) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -36,6 +36,10 @@ type topic struct {
 	streamsChanged chan struct{} // closed and replaced when streams or subs changes
 	subscribes     []SubscribeCall
 	maxOutstanding int
+
+	schemas        []*schema // all that the channel has had, for what clients publish
+	publishes      []PublishCall
+	publishStreams map[*publishStream]struct{}
 }
 
 // topic returns a channel, new if there is none.
@@ -48,7 +52,7 @@ func (s *Server) topic(name string) *topic {
 			name: name, serial: len(s.topics) + 1, log: newEventLog(newDice(s.config.seed, name, 0)),
 			streaming: strings.HasPrefix(name, "/topic/") || strings.HasPrefix(name, "/u/"),
 			streams:   make(map[*stream]struct{}), subs: make(map[*subscription]struct{}),
-			streamsChanged: make(chan struct{}),
+			streamsChanged: make(chan struct{}), publishStreams: make(map[*publishStream]struct{}),
 		}
 		s.topics[name] = t
 	}
@@ -127,6 +131,9 @@ func (s *Server) define(channel, schemaJSON string, keep bool) error {
 		}
 	}
 	t.schema = sc
+	if !slices.Contains(t.schemas, sc) {
+		t.schemas = append(t.schemas, sc)
+	}
 	if strings.HasPrefix(channel, "/data/") && !t.feedsLocked(all) {
 		t.feedLocked(all, nil)
 	}
@@ -225,7 +232,7 @@ func (t *topic) markLocked(now time.Time, age time.Duration, j *journal) error {
 
 // removeLocked ends the channel; a later definition begins it anew.
 func (t *topic) removeLocked() {
-	t.schema, t.multi, t.feeds = nil, false, nil
+	t.schema, t.schemas, t.multi, t.feeds = nil, nil, false, nil
 	t.push, t.generic = nil, false
 	t.log.forget(t.log.next)
 }
