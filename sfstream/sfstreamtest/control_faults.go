@@ -19,6 +19,7 @@ type faultRequest struct {
 	Kind     string       `json:"kind,omitempty" about:"which kind"`
 	Status   int          `json:"status,omitempty" about:"an HTTP status, 200 to 599"`
 	Body     string       `json:"body,omitempty" about:"of the answer; default a page"`
+	Text     string       `json:"text,omitempty" about:"of the error"`
 	Seconds  int          `json:"seconds,omitempty" about:"how long; 0 ends it"`
 	Replay   uint64       `json:"replay,omitempty" about:"the number of a replay id"`
 	Accepted bool         `json:"accepted,omitempty" about:"subscriptions from old replay ids are accepted"`
@@ -168,7 +169,7 @@ func (f faultRequest) checkNumbers() error {
 // controlFaultsInForce lists the faults that are still to happen or that last.
 func (s *Server) controlFaultsInForce(context.Context, none) (faultsReply, error) {
 	list := []faultRequest{} // in JSON a list, too, where there is none
-	list = append(list, slices.Concat(s.faults.requests(), s.bayeux.faults.requests(), s.groups.requests(), s.page.requests())...)
+	list = append(list, slices.Concat(s.faults.requests(), s.bayeux.faults.requests(), s.groups.requests(), s.eventRules.requests(), s.page.requests())...)
 	for _, f := range s.restFaults.inForce() {
 		list = append(list, faultRequest{Fault: "FailRESTRequest", REST: &f})
 	}

@@ -109,7 +109,9 @@ type countersReply struct {
 	Logins            int `json:"logins"` // with or without success
 	GetTopicCalls     int `json:"getTopicCalls"`
 	GetSchemaCalls    int `json:"getSchemaCalls"`
-	Subscribes        int `json:"subscribes"` // of both APIs
+	Subscribes        int `json:"subscribes"`     // of both APIs
+	PublishCalls      int `json:"publishCalls"`   // requests that publish over the Pub/Sub API
+	PublishStreams    int `json:"publishStreams"` // now
 	Handshakes        int `json:"handshakes"`
 	Connects          int `json:"connects"`
 	OpenConnects      int `json:"openConnects"` // held now
@@ -123,6 +125,7 @@ type countersReply struct {
 func (s *Server) controlCounters(context.Context, none) (countersReply, error) {
 	return countersReply{
 		Logins: s.Logins(), GetTopicCalls: s.GetTopicCalls(), GetSchemaCalls: s.GetSchemaCalls(), Subscribes: len(s.Subscribes("")),
+		PublishCalls: len(s.PublishCalls("")), PublishStreams: s.PublishStreams(""),
 		Handshakes: s.Handshakes(), Connects: s.Connects(), OpenConnects: s.OpenConnects(), DuplicateConnects: s.DuplicateConnects(),
 		Disconnects: s.Disconnects(), Sessions: s.Sessions(), Streams: s.Streams(""), HTTPRequests: int(s.httpRequests.Load()),
 	}, nil

@@ -87,7 +87,7 @@ type faultDoc struct {
 // values are good ones for each parameter.
 var values = map[string]string{
 	"channel": `"` + orders + `"`, "n": "2", "on": "true", "code": `"UNAVAILABLE"`, "kind": `"x"`, "status": "503", "body": `"{}"`,
-	"seconds": "60", "replay": "77", "accepted": "true", "alone": "true",
+	"text": `"no"`, "seconds": "60", "replay": "77", "accepted": "true", "alone": "true",
 	"cometd": `{"kind":"connect","error":"x"}`, "group": `{"after":1}`, "rest": `{"method":"GET","code":"x"}`,
 	"limit": `{"name":"DailyApiRequests","max":5,"remaining":1}`,
 }
@@ -175,10 +175,10 @@ func TestEveryFaultOfTheTableHappensIsShownAndTakenBack(t *testing.T) {
 func TestClearFaultsTakesBackWhatIsShown(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		for _, f := range []string{`"Refuse"`, `"LockUser"`, `"Reject","n":-1,"code":"x"`, `"ProxyPage","status":403`, `"DailyLimit","seconds":60`,
-			`"FailCometD","cometd":{"error":"x"}`, `"FailREST","code":"x"`, `"BreakGroups","group":{"after":1}`, `"SilenceDisconnect"`} {
+			`"FailCometD","cometd":{"error":"x"}`, `"FailREST","code":"x"`, `"FailEvents","n":2`, `"BreakGroups","group":{"after":1}`, `"SilenceDisconnect"`} {
 			must(t, r, "fault", `{"fault":`+f+`}`)
 		}
-		if shown := inForce(t, r); len(shown) != 9 {
+		if shown := inForce(t, r); len(shown) != 10 {
 			t.Errorf("in force: %v", shown)
 		}
 		must(t, r, "fault", `{"fault":"ClearFaults"}`)

@@ -1,6 +1,6 @@
 // Package sfstreamtest is a simulated Salesforce org in the process of a test: its logins, and the
 // Pub/Sub API and the Streaming API (CometD) over one event log per channel. It is for tests of
-// programs that receive Salesforce events.
+// programs that receive and publish Salesforce events.
 //
 //	org := sfstreamtest.NewServer(t)
 //	org.DefineEvent("/event/Order__e", schema)
@@ -35,6 +35,18 @@
 //
 // The Pub/Sub API also answers gRPC's health service and its server reflection, without a login.
 // The reflection describes eventbus.v1.PubSub as Salesforce's .proto does.
+//
+// # Publishing
+//
+// Clients publish platform events by Publish and PublishStream of the Pub/Sub API. An event that is
+// too large, is not of a schema of its channel, or has no CreatedDate or CreatedById has an error
+// in its result, and its siblings are published. What is published is on the channel like what
+// [Server.Publish] puts there ([Server.Retained]), with the id that the client gave it.
+// [Server.FailPublish] fails requests, [Server.FailEvents] refuses events, [Server.LosePublish]
+// leaves the client in doubt, and [Server.PublishCalls] tells what has come:
+//
+//	org.LosePublish("/event/Order__e", 1)                                       // published, and no answer
+//	org.FailEvents("/event/Order__e", sfstreamtest.EveryNth(10, "not this one")) // 1 of 10
 //
 // # REST
 //
@@ -99,7 +111,7 @@
 //
 // # Caveats
 //
-// Publish over gRPC and managed subscriptions are not here, of SOAP only the Partner API's login(),
+// Managed subscriptions are not here, of SOAP only the Partner API's login(),
 // and of REST only what clients of events need: it writes no records but those of PushTopics and
 // generic channels, and joins none. Sessions live in memory, also with [WithLog], and so do the
 // values of records that PushTopics select and that enrich events: after a restart clients log in

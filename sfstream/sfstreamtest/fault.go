@@ -25,6 +25,9 @@ const (
 	atSeek
 	atLoginPage
 	atAuthorize
+	atPublishRequest
+	atPublishAnswer
+	atPublishDelay
 )
 
 // fault is one thing that is to go wrong.
@@ -196,6 +199,7 @@ func (s *Server) ClearFaults() {
 	s.bayeux.faults.clear()
 	s.groups.clear()
 	s.restFaults.clear()
+	s.eventRules.remove("")
 	s.endSeeks()
 	s.ProxyPage(0, 0, "")
 	s.DailyLimit(0)

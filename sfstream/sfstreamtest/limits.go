@@ -67,6 +67,20 @@ func (u *usage) limitLocked(name string, now time.Time) (*limit, bool) {
 	return l, ok
 }
 
+// take counts one thing against a limit, unless the limit is used up.
+func (u *usage) take(name string, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l, ok := u.limitLocked(name, now)
+	if ok && l.used >= l.max {
+		return false
+	}
+	if ok {
+		l.used++
+	}
+	return true
+}
+
 // use counts n things against a limit.
 func (u *usage) use(name string, n int, now time.Time) {
 	u.mu.Lock()
@@ -79,7 +93,9 @@ func (u *usage) use(name string, n int, now time.Time) {
 // SetLimit sets a limit of the org, by its name in the REST API, and how much of it is left now.
 // What happens from now on is taken from what is left, where the org counts it: REST requests,
 // events delivered and published, and Bayeux sessions, of which remaining is always what max
-// leaves. A limit that is used up refuses nothing: [Server.FailREST] and [Server.DailyLimit] do.
+// leaves. Where HourlyPublishedPlatformEvents is used up, events that clients publish over the
+// Pub/Sub API have the error LIMIT_EXCEEDED. The other limits refuse nothing: [Server.FailREST] and
+// [Server.DailyLimit] do.
 func (s *Server) SetLimit(name string, max, remaining int) error {
 	if max < 0 || remaining < 0 || remaining > max {
 		return fmt.Errorf("sfstreamtest: SetLimit(%q, %d, %d): remaining is between 0 and max", name, max, remaining)

@@ -282,6 +282,15 @@ type conn struct {
 	dead    atomic.Bool
 }
 
+// peerAddr is the address of a client, and the connection to it.
+type peerAddr struct {
+	net.Addr
+	conn *conn
+}
+
+// RemoteAddr returns an address by which the handler of a call finds its connection.
+func (c *conn) RemoteAddr() net.Addr { return peerAddr{c.Conn.RemoteAddr(), c} }
+
 // cut ends the connection, with a reset if it is TCP.
 func (c *conn) cut() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {

@@ -18,6 +18,8 @@ type config struct {
 	seed             *uint64 // nil: nothing is reproducible
 
 	keepalive, idleClose, publishIdle    time.Duration
+	publishKeepalive                     time.Duration
+	currentSchemaOnly, missingFailsCall  bool
 	retention, routingDelay              time.Duration
 	sessionTimeout, minPing              time.Duration
 	creditCap, batchEvents, batchBytes   int
@@ -63,8 +65,10 @@ func (c config) validate() error {
 			return fmt.Errorf("sfstreamtest: %s(%d): must be positive", name, n)
 		}
 	}
-	if c.routingDelay < 0 {
-		return fmt.Errorf("sfstreamtest: WithRoutingDelay(%v): must not be negative", c.routingDelay)
+	for name, d := range map[string]time.Duration{"WithRoutingDelay": c.routingDelay, "WithPublishKeepalive": c.publishKeepalive} {
+		if d < 0 {
+			return fmt.Errorf("sfstreamtest: %s(%v): must not be negative", name, d)
+		}
 	}
 	_, err := c.places("0", "0")
 	return errors.Join(err, c.loginConfig.validate(), c.cometd.validate())

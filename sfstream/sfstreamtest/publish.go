@@ -117,6 +117,11 @@ func (s *Server) add(t *topic, r record) (Event, error) {
 // that also carry it: split returns the records for a member, which get one replay id.
 func (s *Server) post(t *topic, r record, split func(*member) ([]record, error)) (Event, error) {
 	s.countPublished(t)
+	return s.put(t, r, split)
+}
+
+// put does what post does for an event that is counted already.
+func (s *Server) put(t *topic, r record, split func(*member) ([]record, error)) (Event, error) {
 	t.mu.Lock()
 	added, err := s.putLocked(t, []record{r})
 	feeds := slices.Clip(t.feeds)

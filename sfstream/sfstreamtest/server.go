@@ -37,7 +37,8 @@ type Server struct {
 	bayeux   *bayeux
 	records  records
 	restState
-	groups groupFaults
+	groups     groupFaults
+	eventRules eventRules
 
 	httpGate, pubsubGate, controlGate *gate // controlGate is nil without the control API
 	http, control                     *http.Server
