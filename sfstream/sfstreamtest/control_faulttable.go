@@ -111,6 +111,8 @@ func controlFaults() []controlFault {
 			func(s *Server, f faultRequest) error { s.LagKeepalive(f.Channel, f.n()); return nil }},
 		{"HoldKeepaliveID", "on", "", "Lets keepalives name the newest event, and no later position.",
 			func(s *Server, f faultRequest) error { s.HoldKeepaliveID(f.on()); return nil }},
+		{"FailCommits", "channel n body", "", "Fails commits of managed subscriptions, in band, with the text in body. Their streams go on.",
+			func(s *Server, f faultRequest) error { s.FailCommits(f.Channel, f.n(), f.Body); return nil }},
 		{"StripTrailers", "on", "", "Leaves error-code and rpc-id out of failures, as some proxies do.",
 			func(s *Server, f faultRequest) error { s.StripTrailers(f.on()); return nil }},
 

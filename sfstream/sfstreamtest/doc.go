@@ -111,9 +111,9 @@
 //
 // # Caveats
 //
-// Managed subscriptions are not here, of SOAP only the Partner API's login(),
-// and of REST only what clients of events need: it writes no records but those of PushTopics and
-// generic channels, and joins none. Sessions live in memory, also with [WithLog], and so do the
+// Of SOAP only the Partner API's login() is here, and of REST only what
+// clients of events need: it writes no records but those of PushTopics and generic channels, and
+// joins none. Sessions live in memory, also with [WithLog], and so do the
 // values of records that PushTopics select and that enrich events: after a restart clients log in
 // again, and a replay has the values that came with the event first. A Pub/Sub subscriber gets no
 // answer before its first event, so a test that publishes for a subscriber of new events waits with

@@ -62,6 +62,14 @@ var knownFailures = map[string]failure{
 	"publish.stream.sweeper.timeout": {status: codes.DeadlineExceeded, text: "The publish stream was idle for too long."},
 }
 
+func knownFailure(code string) (failure, bool) {
+	known, ok := knownFailures[code]
+	if !ok {
+		known, ok = managedFailures[code]
+	}
+	return known, ok
+}
+
 // infrastructure has the texts of errors of which the bus itself never heard.
 var infrastructure = map[codes.Code]string{
 	codes.Unavailable:   "RST_STREAM closed stream",
@@ -88,7 +96,7 @@ func (s *Server) newFailure(spec, topic string) error {
 	}
 	if f.code == "" {
 		f.text = infrastructure[given]
-	} else if known, ok := knownFailures[f.code]; ok {
+	} else if known, ok := knownFailure(f.code); ok {
 		f.status, f.text = known.status, known.text
 	} else {
 		f.status, f.text = codes.Unknown, "An error occurred."

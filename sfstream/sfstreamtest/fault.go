@@ -28,6 +28,7 @@ const (
 	atPublishRequest
 	atPublishAnswer
 	atPublishDelay
+	atCommit
 )
 
 // fault is one thing that is to go wrong.
@@ -116,6 +117,8 @@ func (t *faultTable) requests() []faultRequest {
 			req.Kind = f.code
 		case atReplay:
 			req.N = &f.events
+		case atCommit:
+			req.Body = f.code
 		default:
 			req.Code, req.Seconds = f.code, int(f.wait.Seconds())
 		}
@@ -214,7 +217,12 @@ func (s *Server) DropConnections() { s.network.strike((*conn).cut) }
 
 // Blackhole makes all connections that are open now go dead: nothing that either side sends arrives
 // any more, and neither side is told. New connections work.
-func (s *Server) Blackhole() { s.network.strike(func(c *conn) { c.dead.Store(true) }) }
+//
+// The org does not notice the loss of a managed subscription's stream: see [WithManagedExpiry].
+func (s *Server) Blackhole() {
+	s.managed.lose(time.Now())
+	s.network.strike(func(c *conn) { c.dead.Store(true) })
+}
 
 // GoAway sends HTTP/2 GOAWAY on all connections to the Pub/Sub API. Open streams go on; new calls
 // need a new connection.

@@ -217,7 +217,7 @@ func (st *stream) breakOff(b *GroupBreak) error {
 	select {
 	case <-timer.C:
 		st.server.DropConnections()
-	case <-st.wire.Context().Done():
+	case <-st.ctx.Done():
 	}
-	return status.FromContextError(st.wire.Context().Err()).Err()
+	return status.FromContextError(st.ctx.Err()).Err()
 }

@@ -28,6 +28,7 @@ const (
 	opMember    op = "member"
 	opPushTopic op = "pushTopic"
 	opGeneric   op = "generic"
+	opManaged   op = "managed"
 )
 
 // entry is one line of the journal.
@@ -42,6 +43,7 @@ type entry struct {
 	Payload []byte   `json:"payload,omitempty"`
 	Kind    kind     `json:"kind,omitempty"`
 	Member  *Member  `json:"member,omitempty"`
+	Managed *managed `json:"managed,omitempty"`
 }
 
 // openJournal restores what the file has and makes ready to append. If the last line does not end,
@@ -161,6 +163,8 @@ func (s *Server) restore(e entry) error {
 		}
 	case opRemove:
 		t.removeLocked()
+	case opManaged:
+		s.managed.restore(e)
 	default:
 		return fmt.Errorf("unknown op %q", e.Op)
 	}

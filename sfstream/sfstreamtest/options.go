@@ -32,6 +32,7 @@ type config struct {
 	queryPage     int
 	instanceHosts bool
 	groupCut      int
+	managed       managedConfig
 
 	cometd cometdConfig
 }
@@ -43,7 +44,7 @@ func defaults() config {
 		sessionTimeout: 2 * time.Hour, minPing: 20 * time.Second,
 		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20, queryPage: 2000,
 		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
-		cometd: cometdDefaults(),
+		cometd: cometdDefaults(), managed: managedDefaults(),
 	}
 }
 
@@ -71,7 +72,7 @@ func (c config) validate() error {
 		}
 	}
 	_, err := c.places("0", "0")
-	return errors.Join(err, c.loginConfig.validate(), c.cometd.validate())
+	return errors.Join(err, c.loginConfig.validate(), c.cometd.validate(), c.managed.validate())
 }
 
 // InMemory keeps the network inside the process: no sockets, nothing that a testing/synctest bubble

@@ -22,7 +22,18 @@ func (st *stream) deadline() time.Time {
 	if st.server.seeks(st.seek) && (st.pending() > 0 || st.seek.next.Before(at)) {
 		at = st.seek.next // in place of keepalives seekOn sends empty responses
 	}
+	if st.managed != nil {
+		at = earliest(at, st.managed.deadline())
+	}
 	return at
+}
+
+// earliest returns the earlier of two times.
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (st *stream) pending() int {
@@ -34,6 +45,11 @@ func (st *stream) pending() int {
 // elapsed acts on the deadline: the stream is routed, ends, or is kept alive.
 func (st *stream) elapsed() (done bool, err error) {
 	now := time.Now()
+	if st.managed != nil {
+		if err := st.managed.elapsed(now); err != nil {
+			return false, err
+		}
+	}
 	if !st.routed.IsZero() && !now.Before(st.routed) {
 		st.routed = time.Time{}
 		st.topic.mu.Lock()
@@ -80,7 +96,7 @@ func (st *stream) sendKeepalive() error {
 func (st *stream) sendEmpty(latest uint64) error {
 	st.quiet = time.Now()
 	st.session.touch()
-	return st.wire.Send(&eventbus.FetchResponse{
+	return st.answer(&eventbus.FetchResponse{
 		LatestReplayId: replayBytes(latest), RpcId: st.rpcID, PendingNumRequested: int32(st.pending()),
 	})
 }

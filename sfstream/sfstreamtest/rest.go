@@ -36,6 +36,8 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 		"GET " + base + "queryAll/{$}":                         s.queryAllRecords,
 		"GET " + base + "queryAll":                             s.queryAllRecords,
 		"GET " + base + "queryAll/{locator}":                   s.moreRecords,
+		"GET " + base + "tooling/query/{$}":                    s.toolingQuery,
+		"GET " + base + "tooling/query":                        s.toolingQuery,
 		"GET " + base + "sobjects/{$}":                         s.listObjects,
 		"GET " + base + "sobjects":                             s.listObjects,
 		"POST " + base + "sobjects/{object}/{$}":               s.createRecord,

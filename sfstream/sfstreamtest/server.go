@@ -39,6 +39,7 @@ type Server struct {
 	restState
 	groups     groupFaults
 	eventRules eventRules
+	managed    managedTable
 
 	httpGate, pubsubGate, controlGate *gate // controlGate is nil without the control API
 	http, control                     *http.Server

@@ -1,6 +1,7 @@
 package sfstreamtest
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -16,13 +17,15 @@ import (
 // wire is the server's side of a Subscribe call.
 type wire = grpc.BidiStreamingServer[eventbus.FetchRequest, eventbus.FetchResponse]
 
-// stream is one Subscribe call: a place in a channel, and what the client has asked for. Only the
-// handler's goroutine uses it, except for the fields named below.
+// stream is one Subscribe or ManagedSubscribe call: a place in a channel, and what the client has
+// asked for. Only the handler's goroutine uses it, except for the fields named below.
 type stream struct {
 	server  *Server
 	topic   *topic
 	session *session
-	wire    wire
+	ctx     context.Context
+	answer  func(*eventbus.FetchResponse) error
+	managed *managedStream // nil: it is a Subscribe call
 	rpcID   string
 
 	wake chan struct{} // has room for one: there may be something to send
@@ -77,14 +80,14 @@ func (s *Server) subscribe(w wire, rpcID string) error {
 		return err
 	}
 	st := &stream{
-		server: s, topic: t, session: session, wire: w, rpcID: rpcID,
+		server: s, topic: t, session: session, ctx: w.Context(), answer: w.Send, rpcID: rpcID,
 		wake: make(chan struct{}, 1), end: make(chan error, 1),
 	}
 	if ended, err := st.open(req, call); ended || err != nil {
 		return err
 	}
 	defer st.close()
-	return st.run(in)
+	return run(st, in, st.fetch)
 }
 
 // received is a request of a client, or why there are no more.
@@ -159,14 +162,19 @@ func (st *stream) open(req *eventbus.FetchRequest, call SubscribeCall) (ended bo
 			st.routed = time.Now().Add(s.config.routingDelay)
 		}
 	}
-	if err := st.askLocked(int(req.NumRequested)); err != nil {
-		return false, err
+	return false, st.joinLocked(int(req.NumRequested))
+}
+
+// joinLocked makes the stream one of the channel, at its cursor.
+func (st *stream) joinLocked(n int) error {
+	if err := st.askLocked(n); err != nil {
+		return err
 	}
 	st.quiet = time.Now()
-	st.seek = s.seekLocked(t, st.cursor)
-	t.streams[st] = struct{}{}
-	t.notifyLocked()
-	return false, nil
+	st.seek = st.server.seekLocked(st.topic, st.cursor)
+	st.topic.streams[st] = struct{}{}
+	st.topic.notifyLocked()
+	return nil
 }
 
 func (st *stream) close() {
@@ -177,7 +185,8 @@ func (st *stream) close() {
 }
 
 // run sends the events that there are, as far as the client has asked for them, and waits for more.
-func (st *stream) run(in <-chan received[eventbus.FetchRequest]) error {
+// fetch handles a further request.
+func run[Req any](st *stream, in <-chan received[Req], fetch func(*Req) error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -200,7 +209,7 @@ func (st *stream) run(in <-chan received[eventbus.FetchRequest]) error {
 			if r.err != nil {
 				return r.err
 			}
-			if err := st.fetch(r.request); err != nil {
+			if err := fetch(r.request); err != nil {
 				return err
 			}
 		case <-st.wake:
@@ -211,8 +220,8 @@ func (st *stream) run(in <-chan received[eventbus.FetchRequest]) error {
 			if done || err != nil {
 				return err
 			}
-		case <-st.wire.Context().Done():
-			return status.FromContextError(st.wire.Context().Err()).Err()
+		case <-st.ctx.Done():
+			return status.FromContextError(st.ctx.Err()).Err()
 		}
 	}
 }
@@ -236,8 +245,14 @@ func (st *stream) fetch(req *eventbus.FetchRequest) error {
 	case req.NumRequested == 0 && req.AuthRefresh == "":
 		return s.newFailure("subscription.fetch.request.invalid", t.name)
 	}
-	if req.AuthRefresh != "" {
-		session, ok := s.sessions.useForEvents(req.AuthRefresh)
+	return st.more(int(req.NumRequested), req.AuthRefresh)
+}
+
+// more takes the demand of a further request, and the token in it unless that is empty.
+func (st *stream) more(n int, token string) error {
+	s, t := st.server, st.topic
+	if token != "" {
+		session, ok := s.sessions.useForEvents(token)
 		if !ok {
 			return s.newFailure("service.auth.refresh.invalid", t.name)
 		}
@@ -245,10 +260,10 @@ func (st *stream) fetch(req *eventbus.FetchRequest) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if st.outstanding == 0 {
+	if st.outstanding == 0 && n > 0 {
 		st.quiet = time.Now()
 	}
-	return st.askLocked(int(req.NumRequested))
+	return st.askLocked(n)
 }
 
 // askLocked adds to the number of events that the client asked for.
@@ -274,7 +289,7 @@ func (st *stream) sendEvents() (bool, error) {
 	st.session.touch()
 	st.server.countDelivered(st.topic, len(st.batch.response.Events))
 	// grpc has encoded the response when Send returns, so the response can be filled again.
-	err := st.wire.Send(&st.batch.response)
+	err := st.answer(&st.batch.response)
 	st.quiet = time.Now()
 	return true, err
 }
