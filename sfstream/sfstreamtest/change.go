@@ -40,7 +40,13 @@ type Change struct {
 // PushTopics on the object get it too; if there is one, the object need not be defined, and the
 // Event is that of the first [PushTopic].
 func (s *Server) Change(c Change) (Event, error) {
-	now := s.clock.date()
+	s.records.turn.Lock()
+	defer s.records.turn.Unlock()
+	return s.change(c, s.clock.date())
+}
+
+// change does what Change does, for who holds the turn.
+func (s *Server) change(c Change, now time.Time) (Event, error) {
 	topics := s.followed(c.Object)
 	e, err := s.capture(c, now)
 	if errors.Is(err, errUndefined) && len(topics) > 0 {
@@ -74,7 +80,7 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 		return nil, fmt.Errorf("sfstreamtest: %s of %s: %w", c.Type, c.Object, err)
 	}
 	if len(data) > s.config.eventBytes {
-		return nil, fmt.Errorf("sfstreamtest: %s of %s: %d bytes: Salesforce sends a GAP event instead", c.Type, c.Object, len(data))
+		return nil, fmt.Errorf("sfstreamtest: %s of %s: %w (%d bytes): Salesforce sends a GAP event instead", c.Type, c.Object, errTooLarge, len(data))
 	}
 	return &changeEvent{
 		change: c, topic: t, schema: sc, body: body, changed: changed,

@@ -42,11 +42,12 @@ func controlRequests() []controlRequest {
 }
 
 type defineRequest struct {
-	Channel string          `json:"channel" about:"such as /event/Order__e, or /event/Orders__chn with members"`
-	Schema  json.RawMessage `json:"schema" about:"the Avro schema of the event, as an object or as text"`
-	Members []Member        `json:"members" about:"the channels whose events a custom channel carries, each as a name or with enriched fields and a filter"`
-	Object  string          `json:"object" about:"such as Account or Order__c, in place of channel"`
-	Fields  []Field         `json:"fields" about:"of the object: the type is Text, Phone, Email, Url, Boolean, Integer, Double, Currency, Percent, DateTime, DateOnly, DynamicEnum, EntityId, Address, PersonName …"`
+	Channel  string          `json:"channel" about:"such as /event/Order__e, or /event/Orders__chn with members"`
+	Schema   json.RawMessage `json:"schema" about:"the Avro schema of the event, as an object or as text"`
+	Members  []Member        `json:"members" about:"the channels whose events a custom channel carries, each as a name or with enriched fields and a filter"`
+	Object   string          `json:"object" about:"such as Account or Order__c, in place of channel"`
+	Fields   []Field         `json:"fields" about:"of the object: the type is Text, Phone, Email, Url, Boolean, Integer, Double, Currency, Percent, DateTime, DateOnly, DynamicEnum, EntityId, Address, PersonName …; Account and Opportunity have fields without any"`
+	Required []string        `json:"required" about:"the fields without which the REST API creates no record or event"`
 }
 
 type defineReply struct {
@@ -83,6 +84,15 @@ func (s *Server) controlDefine(_ context.Context, req defineRequest) (defineRepl
 	}
 	if err != nil {
 		return defineReply{}, err
+	}
+	if req.Required != nil {
+		object := req.Object
+		if object == "" {
+			object = strings.TrimPrefix(req.Channel, "/event/")
+		}
+		if err := s.RequireFields(object, req.Required...); err != nil {
+			return defineReply{}, err
+		}
 	}
 	reply := defineReply{Channel: req.Channel}
 	if _, sc, err := s.publishable(req.Channel); err == nil {

@@ -182,6 +182,12 @@ func controlFaults() []controlFault {
 				s.FailRESTRequest(*f.REST)
 				return nil
 			}},
+		{"HideEventUUIDs", "on", "", "Replies to published events hold no UUID, as those of standard-volume events.",
+			func(s *Server, f faultRequest) error { s.HideEventUUIDs(f.on()); return nil }},
+		{"SkipEmptyUpdates", "on", "", "Updates that change nothing leave no trace: no change event, no other LastModifiedDate.",
+			func(s *Server, f faultRequest) error { s.SkipEmptyUpdates(f.on()); return nil }},
+		{"RefuseCollections", "on", "", "A record that is not of its object's form fails the whole request of composite/sobjects.",
+			func(s *Server, f faultRequest) error { s.RefuseCollections(f.on()); return nil }},
 		{"SetLimit", "limit!", "", "Sets a limit of the org, as /limits tells it, such as DailyApiRequests.",
 			func(s *Server, f faultRequest) error { return s.SetLimit(f.Limit.Name, f.Limit.Max, f.Limit.Remaining) }},
 	}

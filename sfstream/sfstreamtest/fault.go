@@ -29,6 +29,9 @@ const (
 	atPublishAnswer
 	atPublishDelay
 	atCommit
+	atEnqueued
+	atEmptyUpdate
+	atCollection
 )
 
 // fault is one thing that is to go wrong.
@@ -134,7 +137,7 @@ func (t *faultTable) requests() []faultRequest {
 // lasts reports whether the fault is turned on and off, and not counted.
 func (f fault) lasts() bool {
 	switch f.at {
-	case atConnect, atKeepalive, atTrailer, atHold:
+	case atConnect, atKeepalive, atTrailer, atHold, atEnqueued, atEmptyUpdate, atCollection:
 		return true
 	}
 	return f.name == lockUser

@@ -30,6 +30,8 @@ type rig struct {
 	conn   *grpc.ClientConn
 	client eventbus.Client
 	auth   metadata.MD
+
+	options string // the header Sforce-Call-Options of requests of the REST API
 }
 
 // bubble runs a test in virtual time against an org in memory.

@@ -29,6 +29,7 @@ const (
 	opPushTopic op = "pushTopic"
 	opGeneric   op = "generic"
 	opManaged   op = "managed"
+	opRequire   op = "require" // Channel is an object
 )
 
 // entry is one line of the journal.
@@ -135,6 +136,10 @@ func (j *journal) close() error {
 
 // restore does again what a line says was done.
 func (s *Server) restore(e entry) error {
+	if e.Op == opRequire {
+		s.records.require(e.Channel, e.Members)
+		return nil
+	}
 	t := s.topic(e.Channel)
 	switch e.Op {
 	case opDefine:

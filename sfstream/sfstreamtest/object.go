@@ -46,26 +46,36 @@ type avroEnum struct {
 
 // DefineObject captures the changes of an object: Account on /data/AccountChangeEvent, Foo__c on
 // /data/Foo__ChangeEvent, and both on /data/ChangeEvents. The schema has the fields given, in their
-// order, with system fields only if they are among them. Defining it again is a schema change.
+// order, with system fields only if they are among them. Without any, Account and Opportunity, which
+// the REST API knows without being defined, have those of a new org. Defining an object again is a
+// schema change.
 func (s *Server) DefineObject(name string, fields ...Field) error {
-	channel := changeChannel(name)
+	if len(fields) == 0 {
+		fields = standardObjects[name]
+	}
+	text, err := objectSchema(name, fields)
+	if err != nil {
+		return fmt.Errorf("sfstreamtest: object %s: %w", name, err)
+	}
+	return s.DefineEvent(changeChannel(name), text)
+}
+
+// objectSchema returns the schema of an object's change events.
+func objectSchema(name string, fields []Field) (string, error) {
 	rec := avroRecord{
-		Type: "record", Name: strings.TrimPrefix(channel, "/data/"), Namespace: "com.sforce.eventbus",
+		Type: "record", Name: strings.TrimPrefix(changeChannel(name), "/data/"), Namespace: "com.sforce.eventbus",
 		Fields: []avroField{changeEventHeader()},
 	}
 	defined := make(map[string]bool)
 	for i, f := range fields {
 		built, err := f.avro(defined, i+1)
 		if err != nil {
-			return fmt.Errorf("sfstreamtest: object %s: %w", name, err)
+			return "", err
 		}
 		rec.Fields = append(rec.Fields, built)
 	}
 	text, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("sfstreamtest: object %s: %w", name, err)
-	}
-	return s.DefineEvent(channel, string(text))
+	return string(text), err
 }
 
 // changeChannel returns the channel of an object's changes.

@@ -32,18 +32,23 @@ type RawEvent struct {
 // booleans, numbers ([json.Number] too), a [time.Time] for epoch milliseconds, map[string]any for a
 // compound. Fields that are left out have their default; CreatedDate and CreatedById are filled in.
 func (s *Server) Publish(channel string, payload map[string]any) (Event, error) {
+	return s.publishAs(s.account.UserID, channel, payload)
+}
+
+// publishAs does what Publish does, in the name of a user.
+func (s *Server) publishAs(user, channel string, payload map[string]any) (Event, error) {
 	t, sc, err := s.publishable(channel)
 	if err != nil {
 		return Event{}, err
 	}
 	now := s.clock.date()
-	payload = withSystemFields(sc.avro, payload, now, s.account.UserID)
+	payload = withSystemFields(sc.avro, payload, now, user)
 	data, err := sc.encode(payload)
 	if err != nil {
 		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %w", channel, err)
 	}
 	if len(data) > s.config.eventBytes {
-		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %d bytes are more than an event can have", channel, len(data))
+		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %w (%d bytes)", channel, errTooLarge, len(data))
 	}
 	r := record{at: now.UnixNano(), id: s.dice.events.uuid(), schema: sc.id, payload: data}
 	return s.post(t, r, one(r, payload))
@@ -90,7 +95,10 @@ func (s *Server) PublishRaw(channel string, e RawEvent) (Event, error) {
 	return s.add(t, r)
 }
 
-var errUndefined = errors.New("is not defined")
+var (
+	errUndefined = errors.New("is not defined")
+	errTooLarge  = errors.New("the event is too large")
+)
 
 // publishable returns a channel of one kind of event, and its schema.
 func (s *Server) publishable(channel string) (*topic, *schema, error) {

@@ -1,7 +1,9 @@
 package sfstreamtest
 
 import (
+	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -13,8 +15,15 @@ import (
 // records has the current values of all records that changes told of: PushTopics see whole records,
 // and REST reads them.
 type records struct {
-	mu      sync.Mutex
-	objects map[string]map[string]map[string]any // by object and id
+	// turn is held while records change and their events are published, so that the events are in
+	// the order of the changes. mu may be taken under it.
+	turn sync.Mutex
+
+	mu       sync.Mutex
+	objects  map[string]map[string]map[string]any // by object and id
+	required map[string][]string                  // by object, see RequireFields
+	prefixes map[string]string                    // of ids, by custom object
+	made     int                                  // ids that newID has given out
 }
 
 // apply makes a change to a record. It returns the values that the record has then, and the names
@@ -85,6 +94,70 @@ func (r *records) all(object string) []map[string]any {
 		all = append(all, byID[id])
 	}
 	return all
+}
+
+// keyPrefixes begin the ids of the records of an object.
+var keyPrefixes = map[string]string{
+	"Account": "001", "Contact": "003", "Opportunity": "006", "Lead": "00Q", "Case": "500", "Task": "00T",
+	"Event": "00U", "Contract": "800", "Order": "801", "Product2": "01t", "Asset": "02i", "Campaign": "701",
+}
+
+// newID returns an id that no record of the object has. restored is how many lines the org has
+// found in its log, which may tell of records that it has had before.
+func (r *records) newID(object string, restored int) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	prefix, ok := keyPrefixes[object]
+	if !ok {
+		if prefix, ok = r.prefixes[object]; !ok {
+			if r.prefixes == nil {
+				r.prefixes = make(map[string]string)
+			}
+			prefix = fmt.Sprintf("a%02d", len(r.prefixes))
+			r.prefixes[object] = prefix
+		}
+	}
+	const first = 1_000_000 // above the ids that people write down
+	for {
+		r.made++
+		id := longID(fmt.Sprintf("%s%012d", prefix, first+restored+r.made))
+		if _, taken := r.objects[object][id]; !taken {
+			return id
+		}
+	}
+}
+
+// find returns a record by its id, which may have 15 characters, and the id as the org has it.
+func (r *records) find(object, id string) (own string, rec map[string]any, err error) {
+	if len(id) != 15 && len(id) != 18 {
+		return "", nil, &restError{http.StatusBadRequest, object + " ID: id value of incorrect type: " + id, "MALFORMED_ID", []string{"Id"}}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, own := range []string{id, longID(id)} {
+		rec, ok := r.objects[object][own]
+		switch {
+		case ok && rec["IsDeleted"] == true:
+			return own, nil, &restError{http.StatusNotFound, "entity is deleted", "ENTITY_IS_DELETED", []string{}}
+		case ok:
+			return own, rec, nil
+		}
+	}
+	return "", nil, notFound()
+}
+
+// owner returns the object of which the org has a record with this id.
+func (r *records) owner(id string) (object string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for object, byID := range r.objects {
+		for _, own := range []string{id, longID(id)} {
+			if _, ok := byID[own]; ok {
+				return object, true
+			}
+		}
+	}
+	return "", false
 }
 
 // SetRecord gives a record of an object these values, with no event of it: the record is created

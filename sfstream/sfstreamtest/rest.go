@@ -50,7 +50,15 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 		"GET " + base + "sobjects/{object}/updated":            s.updatedRecords,
 		"GET " + base + "sobjects/{object}/{id}":               s.getRecord,
 		"PATCH " + base + "sobjects/PushTopic/{id}":            s.updatePushTopic,
+		"PATCH " + base + "sobjects/{object}/{id}":             s.updateRecord,
 		"DELETE " + base + "sobjects/{object}/{id}":            s.deleteRecord,
+		"POST " + base + "sobjects/{object}/{id}":              s.overriddenMethod,
+		"POST " + base + "composite/sobjects/{$}":              s.createRecords,
+		"POST " + base + "composite/sobjects":                  s.createRecords,
+		"PATCH " + base + "composite/sobjects/{$}":             s.updateRecords,
+		"PATCH " + base + "composite/sobjects":                 s.updateRecords,
+		"DELETE " + base + "composite/sobjects/{$}":            s.deleteRecords,
+		"DELETE " + base + "composite/sobjects":                s.deleteRecords,
 		"GET " + base + "sobjects/StreamingChannel/{id}/push":  s.pushTargets,
 		"POST " + base + "sobjects/StreamingChannel/{id}/push": s.pushEvents,
 		base + "{rest...}":                                     func(*http.Request) (int, any, error) { return 0, nil, notFound() },
@@ -112,20 +120,6 @@ func readBody(r *http.Request, into any) error {
 		return &restError{http.StatusBadRequest, err.Error(), "JSON_PARSER_ERROR", nil}
 	}
 	return nil
-}
-
-// created is the answer to a request that created a record.
-type created struct {
-	ID      string        `json:"id"`
-	Success bool          `json:"success"`
-	Errors  []restWarning `json:"errors"`
-}
-
-// restWarning comes with success: it is Salesforce's way to return an event's UUID.
-type restWarning struct {
-	StatusCode string   `json:"statusCode"`
-	Message    string   `json:"message"`
-	Fields     []string `json:"fields"`
 }
 
 type apiVersion struct {

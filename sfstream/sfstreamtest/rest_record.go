@@ -63,14 +63,18 @@ func attributes(r *http.Request, object, id string) map[string]any {
 }
 
 func (s *Server) deleteRecord(r *http.Request) (int, any, error) {
-	t, err := s.channel(r.PathValue("object"), r.PathValue("id"))
+	object := r.PathValue("object")
+	if object != "PushTopic" && object != "StreamingChannel" {
+		return s.writeRecord(r, write{kind: "DELETE", object: object, id: r.PathValue("id")}, http.StatusNoContent)
+	}
+	t, err := s.channel(object, r.PathValue("id"))
 	if err != nil {
 		return 0, nil, err
 	}
 	return http.StatusNoContent, nil, s.Remove(t.name)
 }
 
-// createRecord creates a PushTopic or a StreamingChannel, or publishes a platform event.
+// createRecord creates a PushTopic, a StreamingChannel or a record, or publishes a platform event.
 func (s *Server) createRecord(r *http.Request) (int, any, error) {
 	object := r.PathValue("object")
 	switch object {
@@ -87,31 +91,47 @@ func (s *Server) createRecord(r *http.Request) (int, any, error) {
 		}
 		return s.create(req.Name, func() error { return s.DefineGenericChannel(req.Name) })
 	}
-	t, ok := s.find("/event/" + object)
-	if !ok {
-		return 0, nil, notFound()
-	}
-	t.mu.Lock()
-	single, allowed := t.schema != nil, t.canPublishLocked()
-	t.mu.Unlock()
-	if !single {
-		return 0, nil, notFound()
-	}
-	if !allowed {
-		return 0, nil, &restError{http.StatusForbidden, "insufficient access rights on object id", "INSUFFICIENT_ACCESS_OR_READONLY", nil}
-	}
-	var payload map[string]any
-	if err := readBody(r, &payload); err != nil {
+	w := write{kind: "CREATE", object: object}
+	if err := readBody(r, &w.body); err != nil {
 		return 0, nil, err
 	}
-	ev, err := s.Publish("/event/"+object, payload)
-	if err != nil {
+	return s.writeRecord(r, w, http.StatusCreated)
+}
+
+// updateRecord changes those fields of a record that the request has.
+func (s *Server) updateRecord(r *http.Request) (int, any, error) {
+	w := write{kind: "UPDATE", object: r.PathValue("object"), id: r.PathValue("id")}
+	if err := readBody(r, &w.body); err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, created{
-		ID: "e01xx0000000001AAA", Success: true,
-		Errors: []restWarning{{StatusCode: "OPERATION_ENQUEUED", Message: ev.ID, Fields: []string{}}},
-	}, nil
+	return s.writeRecord(r, w, http.StatusNoContent)
+}
+
+// overriddenMethod does what a method does that a POST names because its client, or a proxy on the
+// way, does not know it.
+func (s *Server) overriddenMethod(r *http.Request) (int, any, error) {
+	switch r.URL.Query().Get("_HttpMethod") {
+	case http.MethodPatch:
+		if r.PathValue("object") == "PushTopic" {
+			return s.updatePushTopic(r)
+		}
+		return s.updateRecord(r)
+	case http.MethodDelete:
+		return s.deleteRecord(r)
+	}
+	return 0, nil, &restError{http.StatusMethodNotAllowed, "HTTP Method 'POST' not allowed. Allowed are DELETE,GET,HEAD,PATCH", "METHOD_NOT_ALLOWED", nil}
+}
+
+// writeRecord answers a request that writes one record with the status, if it succeeds.
+func (s *Server) writeRecord(r *http.Request, w write, status int) (int, any, error) {
+	done, errs := s.carryOut(r, []write{w}, false)
+	if errs[0] != nil {
+		return 0, nil, errs[0]
+	}
+	if status == http.StatusNoContent {
+		return status, nil, nil
+	}
+	return status, done[0], nil
 }
 
 // create defines a channel. It fails if the channel exists.
@@ -122,7 +142,7 @@ func (s *Server) create(channel string, define func() error) (int, any, error) {
 	if err := define(); err != nil {
 		return 0, nil, badField(err.Error(), "Name")
 	}
-	return http.StatusCreated, created{ID: s.topic(channel).recordID(), Success: true, Errors: []restWarning{}}, nil
+	return http.StatusCreated, written{ID: s.topic(channel).recordID(), Success: true, Errors: []restWarning{}}, nil
 }
 
 // restPushTopic is a PushTopic in the form that REST clients send.

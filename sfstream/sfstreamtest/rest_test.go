@@ -17,6 +17,9 @@ func (r *rig) rest(method, path, body string) (status int, reply any) {
 	req, err := http.NewRequestWithContext(r.tb.Context(), method, r.LoginURL()+"/services/data/v60.0"+path, strings.NewReader(body))
 	check(r.tb, err)
 	req.Header.Set("Authorization", "Bearer "+r.auth.Get("accesstoken")[0])
+	if r.options != "" {
+		req.Header.Set("Sforce-Call-Options", r.options)
+	}
 	resp, err := r.HTTPClient().Do(req)
 	check(r.tb, err)
 	defer resp.Body.Close()

@@ -13,6 +13,7 @@ type sobject struct {
 	name   string
 	event  bool // a platform event, which has no records
 	fields []sobjectField
+	types  *avro.RecordSchema      // of its change events; nil if none is known
 	rows   func() []map[string]any // one value per field, by its name; deleted records too
 }
 
@@ -20,6 +21,7 @@ type sobjectField struct {
 	name string
 	typ  string // as describe names it
 
+	composed         bool   // a compound of which requests write only the members
 	compound, member string // where a record keeps it, if it is a member of a compound
 }
 
@@ -68,11 +70,11 @@ func (s *Server) sobject(name string) (*sobject, bool) {
 		case revoked:
 			return nil, false
 		}
-		o := &sobject{name: object, event: isEvent, fields: fieldsOf(sc.avro)}
+		o := &sobject{name: object, event: isEvent, fields: fieldsOf(sc.avro), types: sc.avro}
 		o.rows = func() []map[string]any { return s.records.rows(o) }
 		return o, true
 	}
-	return s.records.untyped(name)
+	return s.uncaptured(name)
 }
 
 // fieldsOf returns the fields of an object with this schema.
@@ -86,9 +88,9 @@ func fieldsOf(rec *avro.RecordSchema) []sobjectField {
 		if f.Name() == "ChangeEventHeader" || known[f.Name()] {
 			continue
 		}
-		typ := or(describeTypes[fieldType(f)], "string")
-		fields = append(fields, sobjectField{name: f.Name(), typ: typ})
-		members, _ := compound(f.Type())
+		typ := or(describeTypes[fieldType(f)], plainType(f.Type()))
+		members, only := compound(f.Type())
+		fields = append(fields, sobjectField{name: f.Name(), typ: typ, composed: only})
 		if members == nil {
 			continue
 		}
@@ -101,6 +103,26 @@ func fieldsOf(rec *avro.RecordSchema) []sobjectField {
 		}
 	}
 	return fields
+}
+
+// plainType returns describe's name for the type of a field whose doc names none.
+func plainType(s avro.Schema) string {
+	union, _ := s.(*avro.UnionSchema)
+	for _, typ := range []avro.Type{avro.Boolean, avro.Int, avro.Long, avro.Double} {
+		if s.Type() == typ || union != nil && union.Contains(typ) {
+			return string(typ)
+		}
+	}
+	return "string"
+}
+
+// captures reports whether the change events of the object have a field.
+func (o *sobject) captures(name string) bool {
+	if o.types == nil {
+		return false
+	}
+	f, _ := field(o.types, name)
+	return f != nil
 }
 
 // memberName returns the name that a member of a compound has as a field: BillingStreet of
@@ -188,10 +210,15 @@ func (r *records) rows(o *sobject) []map[string]any {
 	return rows
 }
 
-// untyped returns an object of which records are known and no schema: its changes are followed by
-// PushTopics only. Its fields are those that its records have.
-func (r *records) untyped(name string) (*sobject, bool) {
-	o := &sobject{fields: standardFields()}
+// uncaptured returns an object whose changes are not captured: one that every org has, or one of
+// which records are known, because PushTopics follow it. Beside the standard fields of such an
+// object it has those that its records have.
+func (s *Server) uncaptured(name string) (*sobject, bool) {
+	o, r := &sobject{fields: standardFields()}, &s.records
+	if standard, fields, ok := standardObject(name); ok {
+		o.name, o.types = standard, fields
+		o.fields = fieldsOf(fields)
+	}
 	r.mu.Lock()
 	for object := range r.objects {
 		if strings.EqualFold(object, name) {

@@ -1,0 +1,64 @@
+package sfstreamtest
+
+import (
+	"strings"
+
+	"github.com/hamba/avro/v2"
+)
+
+// standardObjects are objects that an org has without being told, with their fields in the order of
+// the schema. An org that is new has custom fields on Account, as an example.
+var standardObjects = map[string][]Field{
+	"Account": {
+		{Name: "Name", Type: "Switchable_PersonName"}, {Name: "Type", Type: "DynamicEnum"},
+		{Name: "ParentId", Type: "EntityId"}, {Name: "BillingAddress", Type: "Address"},
+		{Name: "ShippingAddress", Type: "Address"}, {Name: "Phone", Type: "Phone"},
+		{Name: "Fax", Type: "Fax"}, {Name: "AccountNumber", Type: "Text"},
+		{Name: "Website", Type: "Url"}, {Name: "Sic", Type: "Text"},
+		{Name: "Industry", Type: "DynamicEnum"}, {Name: "AnnualRevenue", Type: "Currency"},
+		{Name: "NumberOfEmployees", Type: "Integer"}, {Name: "Ownership", Type: "DynamicEnum"},
+		{Name: "TickerSymbol", Type: "Content"}, {Name: "Description", Type: "StringPlusClob"},
+		{Name: "Rating", Type: "DynamicEnum"}, {Name: "Site", Type: "Text"},
+		{Name: "OwnerId", Type: "EntityId"}, {Name: "CreatedDate", Type: "DateTime"},
+		{Name: "CreatedById", Type: "EntityId"}, {Name: "LastModifiedDate", Type: "DateTime"},
+		{Name: "LastModifiedById", Type: "EntityId"}, {Name: "Active__c", Type: "Boolean"},
+		{Name: "Contract_Start__c", Type: "DateOnly"}, {Name: "Site_Location__c", Type: "Location"},
+	},
+	"Opportunity": {
+		{Name: "AccountId", Type: "EntityId"}, {Name: "IsPrivate", Type: "Boolean"},
+		{Name: "Name", Type: "Text"}, {Name: "Description", Type: "StringPlusClob"},
+		{Name: "StageName", Type: "DynamicEnum"}, {Name: "Amount", Type: "Currency"},
+		{Name: "Probability", Type: "Percent"}, {Name: "ExpectedRevenue", Type: "Currency"},
+		{Name: "TotalOpportunityQuantity", Type: "Double"}, {Name: "CloseDate", Type: "DateOnly"},
+		{Name: "Type", Type: "DynamicEnum"}, {Name: "NextStep", Type: "Text"},
+		{Name: "LeadSource", Type: "DynamicEnum"}, {Name: "IsClosed", Type: "Boolean"},
+		{Name: "IsWon", Type: "Boolean"}, {Name: "ForecastCategory", Type: "StaticEnum"},
+		{Name: "ForecastCategoryName", Type: "DynamicEnum"}, {Name: "CampaignId", Type: "EntityId"},
+		{Name: "HasOpportunityLineItem", Type: "Boolean"}, {Name: "Pricebook2Id", Type: "EntityId"},
+		{Name: "OwnerId", Type: "EntityId"}, {Name: "CreatedDate", Type: "DateTime"},
+		{Name: "CreatedById", Type: "EntityId"}, {Name: "LastModifiedDate", Type: "DateTime"},
+		{Name: "LastModifiedById", Type: "EntityId"}, {Name: "LastStageChangeDate", Type: "DateTime"},
+		{Name: "ContactId", Type: "EntityId"}, {Name: "ContractId", Type: "EntityId"},
+		{Name: "LastAmountChangedHistoryId", Type: "EntityId"},
+		{Name: "LastCloseDateChangedHistoryId", Type: "EntityId"},
+	},
+}
+
+// standardObject returns the name and the fields of a standard object by its name in any case.
+func standardObject(name string) (object string, fields *avro.RecordSchema, ok bool) {
+	for object, fields := range standardObjects {
+		if !strings.EqualFold(object, name) {
+			continue
+		}
+		text, err := objectSchema(object, fields)
+		if err != nil {
+			return "", nil, false
+		}
+		sc, err := parseSchema(text)
+		if err != nil {
+			return "", nil, false
+		}
+		return object, sc.avro, true
+	}
+	return "", nil, false
+}

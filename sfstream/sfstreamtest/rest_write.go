@@ -1,0 +1,203 @@
+package sfstreamtest
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// SkipEmptyUpdates(true) makes updates by REST that change nothing leave no trace. By default
+// Salesforce modifies the record all the same: its change event names LastModifiedDate alone.
+func (s *Server) SkipEmptyUpdates(on bool) { s.faults.toggle("SkipEmptyUpdates", atEmptyUpdate, on) }
+
+// write is what a request does to one record, or the event that it publishes.
+type write struct {
+	kind   string // CREATE, UPDATE or DELETE
+	object string
+	id     string
+	body   map[string]any // as its JSON has it
+}
+
+// written is the result of a write.
+type written struct {
+	ID      string        `json:"id,omitempty"`
+	Success bool          `json:"success"`
+	Errors  []restWarning `json:"errors"`
+}
+
+// restWarning is an error of a write. It comes with success too: it is Salesforce's way to return
+// an event's UUID.
+type restWarning struct {
+	StatusCode string   `json:"statusCode"`
+	Message    string   `json:"message"`
+	Fields     []string `json:"fields"`
+}
+
+// transaction has what the changes of one request have in common.
+type transaction struct {
+	server            *Server
+	user, origin, key string
+	at                time.Time
+	ids               map[string]bool // the records that it updates or deletes
+	changes           []Change
+}
+
+// carryOut makes the writes of a request, in one transaction, and returns the result of each, or
+// its error. allOrNone is of no matter to events, which are published at once.
+func (s *Server) carryOut(r *http.Request, writes []write, allOrNone bool) ([]written, []error) {
+	ses, _ := s.bearer(r)
+	s.records.turn.Lock()
+	defer s.records.turn.Unlock()
+	tx := &transaction{
+		server: s, user: ses.user, origin: changeOrigin(r), key: s.dice.events.uuid(), at: s.clock.date(), ids: make(map[string]bool),
+	}
+	done, errs := make([]written, len(writes)), make([]error, len(writes))
+	failed := false
+	for i, w := range writes {
+		if t, o, ok := s.eventObject(w.object); ok && w.kind == "CREATE" {
+			done[i], errs[i] = s.publishRecord(t, o, w.body, ses.user)
+			continue
+		}
+		var c Change
+		if c, errs[i] = tx.plan(w); errs[i] != nil {
+			failed = true
+			continue
+		}
+		done[i] = written{ID: c.RecordIDs[0], Success: true, Errors: []restWarning{}}
+		tx.add(c)
+	}
+	if failed && allOrNone {
+		for i := range writes {
+			if _, _, event := s.eventObject(writes[i].object); errs[i] == nil && !event {
+				done[i], errs[i] = written{}, &restError{http.StatusBadRequest, "Record rolled back because not all records were valid and the " +
+					"request was using AllOrNone header", "ALL_OR_NONE_OPERATION_ROLLED_BACK", nil}
+			}
+		}
+		return done, errs
+	}
+	if err := tx.commit(); err != nil {
+		for i := range writes {
+			if errs[i] == nil {
+				done[i], errs[i] = written{}, &restError{http.StatusInternalServerError, err.Error(), "UNKNOWN_EXCEPTION", nil}
+			}
+		}
+	}
+	return done, errs
+}
+
+// changeOrigin returns where the changes of a request come from, as change events tell it.
+func changeOrigin(r *http.Request) string {
+	origin := "com/salesforce/api/rest/" + strings.TrimPrefix(r.PathValue("version"), "v")
+	for option := range strings.SplitSeq(r.Header.Get("Sforce-Call-Options"), ",") {
+		if name, value, _ := strings.Cut(strings.TrimSpace(option), "="); strings.EqualFold(name, "client") {
+			origin += ";client=" + strings.TrimSpace(value)
+		}
+	}
+	return origin
+}
+
+// plan returns the change that a write is. Nothing has happened yet.
+func (tx *transaction) plan(w write) (Change, error) {
+	s := tx.server
+	o, ok := s.writable(w.object)
+	if !ok {
+		return Change{}, notFound()
+	}
+	c := Change{Object: o.name, Type: w.kind}
+	values, nested, err := o.values(w.body)
+	if err == nil && w.kind != "DELETE" {
+		err = missing(s.required(o.name), values, w.kind == "CREATE")
+	}
+	if err != nil {
+		return c, err
+	}
+	if w.kind == "CREATE" {
+		c.RecordIDs = []string{s.records.newID(o.name, s.journal.restored())}
+		c.Set = nested
+		maps.DeleteFunc(c.Set, func(_ string, v any) bool { return v == nil })
+		for _, name := range []string{"CreatedDate", "LastModifiedDate", "CreatedById", "LastModifiedById", "OwnerId"} {
+			if _, given := c.Set[name]; !given && o.captures(name) {
+				c.Set[name] = tx.user
+				if strings.HasSuffix(name, "Date") {
+					c.Set[name] = tx.at
+				}
+			}
+		}
+		return c, nil
+	}
+	id, rec, err := s.records.find(o.name, w.id)
+	switch {
+	case err != nil:
+		return c, err
+	case tx.ids[id]:
+		return c, &restError{http.StatusBadRequest, "Duplicate id in list: " + id, "DUPLICATE_VALUE", []string{}}
+	}
+	tx.ids[id] = true
+	c.RecordIDs = []string{id}
+	if w.kind == "UPDATE" {
+		c.Set = differing(nested, rec)
+		if by := rec["LastModifiedById"]; by != nil && by != tx.user && o.captures("LastModifiedById") {
+			c.Set["LastModifiedById"] = tx.user
+		}
+	}
+	return c, nil
+}
+
+// differing returns those of the values that a record does not have yet.
+func differing(values, rec map[string]any) map[string]any {
+	changed := make(map[string]any)
+	for name, v := range values {
+		members, compound := v.(map[string]any)
+		if !compound {
+			if !same(v, rec[name]) {
+				changed[name] = v
+			}
+			continue
+		}
+		have, _ := rec[name].(map[string]any)
+		if members = differing(members, have); len(members) > 0 {
+			changed[name] = members
+		}
+	}
+	return changed
+}
+
+// add notes a change. The same change of several records of an object becomes one.
+func (tx *transaction) add(c Change) {
+	if c.Type == "UPDATE" && len(c.Set) == 0 && tx.server.faults.active(atEmptyUpdate, "") {
+		return
+	}
+	for i := range tx.changes {
+		had := &tx.changes[i]
+		if had.Object == c.Object && had.Type == c.Type && reflect.DeepEqual(had.Set, c.Set) {
+			had.RecordIDs = append(had.RecordIDs, c.RecordIDs...)
+			return
+		}
+	}
+	tx.changes = append(tx.changes, c)
+}
+
+// commit makes the changes. It fails only if the org cannot keep its log.
+func (tx *transaction) commit() error {
+	for i, c := range tx.changes {
+		c.Origin, c.TransactionKey, c.SequenceNumber = tx.origin, tx.key, i+1
+		c.CommitTime, c.CommitUser = tx.at, tx.user
+		_, err := tx.server.change(c, tx.at)
+		switch {
+		case errors.Is(err, errUndefined): // nobody follows the object
+			tx.server.apply(c, tx.at)
+			err = nil
+		case errors.Is(err, errTooLarge):
+			tx.server.apply(c, tx.at)
+			c.Type, c.Set = "GAP_"+c.Type, nil
+			_, err = tx.server.change(c, tx.at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
