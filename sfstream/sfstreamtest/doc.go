@@ -55,8 +55,15 @@
 // deleted ones, under query, queryAll and sobjects, with describe, deleted and updated; a query
 // knows SELECT with fields, FIELDS() or COUNT(), FROM one object, WHERE, ORDER BY, LIMIT and
 // OFFSET, and its result comes in pages ([WithQueryPage]). /limits counts what the org does
-// ([Server.SetLimit]). POST to sobjects publishes platform events. Requests fail by
-// [Server.FailREST] and [Server.FailRESTRequest].
+// ([Server.SetLimit]).
+//
+// Requests create, change and delete records, one under sobjects, also by a field's value, or up to
+// 200 under composite/sobjects: one request is one transaction. Its change events name the client
+// (Sforce-Call-Options) and the user, one event tells of all records with the same change, and
+// PushTopics are notified. Account and Opportunity are there without a definition, but
+// [Server.DefineObject] makes their changes events. In the same way requests publish platform
+// events; allOrNone does not concern these. [Server.RequireFields] says which fields are required.
+// Requests fail by [Server.FailREST] and [Server.FailRESTRequest].
 //
 // # Groups
 //
@@ -111,13 +118,12 @@
 //
 // # Caveats
 //
-// Of SOAP only the Partner API's login() is here, and of REST only what
-// clients of events need: it writes no records but those of PushTopics and generic channels, and
-// joins none. Sessions live in memory, also with [WithLog], and so do the
-// values of records that PushTopics select and that enrich events: after a restart clients log in
-// again, and a replay has the values that came with the event first. A Pub/Sub subscriber gets no
-// answer before its first event, so a test that publishes for a subscriber of new events waits with
-// [Server.AwaitStreams].
+// Of SOAP only the Partner API's login() is here, and of REST only what clients of events need: it
+// joins no records, undeletes none (Salesforce does that by SOAP and Apex) and knows no other
+// composite resource. Sessions live in memory, also with [WithLog], and so do records: after a
+// restart clients log in again, requests find no record of before, and a replay has the values that
+// came with the event first. A Pub/Sub subscriber gets no answer before its first event, so a test
+// that publishes for a subscriber of new events waits with [Server.AwaitStreams].
 //
 // CometD forgets events when it writes a response, whether that arrives or not, and a held connect
 // does not notice that its client has gone. The session of a client that left without a disconnect

@@ -62,3 +62,37 @@ func standardObject(name string) (object string, fields *avro.RecordSchema, ok b
 	}
 	return "", nil, false
 }
+
+// stages are the stages of an opportunity in a new org, with the probability of each in percent.
+var stages = map[string]float64{
+	"Prospecting": 10, "Qualification": 10, "Needs Analysis": 20, "Value Proposition": 50, "Id. Decision Makers": 60,
+	"Perception Analysis": 70, "Proposal/Price Quote": 75, "Negotiation/Review": 90, "Closed Won": 100, "Closed Lost": 0,
+}
+
+// derive adds to the changes of an opportunity what Salesforce changes with them. rec is what it was
+// before; nil: it is created.
+func (tx *transaction) derive(o *sobject, set, rec map[string]any) {
+	if o.name != "Opportunity" {
+		return
+	}
+	add := func(name string, v any) {
+		if _, given := set[name]; !given && o.captures(name) && !same(v, rec[name]) {
+			set[name] = v
+		}
+	}
+	stage, moved := set["StageName"].(string)
+	if probability, known := stages[stage]; known {
+		add("Probability", probability)
+	}
+	if rec == nil {
+		return
+	}
+	if moved {
+		add("LastStageChangeDate", tx.at)
+	}
+	for _, name := range []string{"Amount", "CloseDate"} {
+		if _, changed := set[name]; changed {
+			add("Last"+name+"ChangedHistoryId", tx.server.records.newID("OpportunityHistory", tx.server.journal.restored()))
+		}
+	}
+}

@@ -98,7 +98,7 @@ func (r *records) all(object string) []map[string]any {
 
 // keyPrefixes begin the ids of the records of an object.
 var keyPrefixes = map[string]string{
-	"Account": "001", "Contact": "003", "Opportunity": "006", "Lead": "00Q", "Case": "500", "Task": "00T",
+	"Account": "001", "Contact": "003", "Opportunity": "006", "OpportunityHistory": "008", "Lead": "00Q", "Case": "500", "Task": "00T",
 	"Event": "00U", "Contract": "800", "Order": "801", "Product2": "01t", "Asset": "02i", "Campaign": "701",
 }
 

@@ -51,6 +51,7 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 		"GET " + base + "sobjects/{object}/{id}":               s.getRecord,
 		"PATCH " + base + "sobjects/PushTopic/{id}":            s.updatePushTopic,
 		"PATCH " + base + "sobjects/{object}/{id}":             s.updateRecord,
+		"PATCH " + base + "sobjects/{object}/{field}/{value}":  s.upsertRecord,
 		"DELETE " + base + "sobjects/{object}/{id}":            s.deleteRecord,
 		"POST " + base + "sobjects/{object}/{id}":              s.overriddenMethod,
 		"POST " + base + "composite/sobjects/{$}":              s.createRecords,
@@ -143,7 +144,8 @@ func (s *Server) listResources(r *http.Request) (int, any, error) {
 	root := "/services/data/" + r.PathValue("version") + "/"
 	return http.StatusOK, map[string]string{
 		"query": root + "query", "queryAll": root + "queryAll", "sobjects": root + "sobjects", "limits": root + "limits",
-		"identity": s.identityURL(ses.user),
+		"composite": root + "composite",
+		"identity":  s.identityURL(ses.user),
 	}, nil
 }
 

@@ -14,6 +14,9 @@ func (s *Server) listObjects(*http.Request) (int, any, error) {
 	for name := range systemObjects {
 		queryable[name] = true
 	}
+	for name := range standardObjects {
+		queryable[name] = true
+	}
 	s.records.mu.Lock()
 	for name := range s.records.objects {
 		queryable[name] = true

@@ -153,7 +153,8 @@ func (s *Server) describeObject(r *http.Request) (int, any, error) {
 	return http.StatusOK, map[string]any{
 		"name": o.name, "label": o.name, "custom": strings.HasSuffix(o.name, "__c") || strings.HasSuffix(o.name, "__e"),
 		"queryable": !o.event, "retrieveable": !o.event, "replicateable": !o.event && !system,
-		"createable": o.event || o.name == "PushTopic" || o.name == "StreamingChannel",
+		"createable": !system || o.name == "PushTopic" || o.name == "StreamingChannel",
+		"updateable": !o.event && (!system || o.name == "PushTopic"),
 		"fields":     fields,
 	}, nil
 }

@@ -107,6 +107,22 @@ func (s *Server) updateRecord(r *http.Request) (int, any, error) {
 	return s.writeRecord(r, w, http.StatusNoContent)
 }
 
+// upsertRecord changes the record of which a field has the value that the path names, or creates it.
+func (s *Server) upsertRecord(r *http.Request) (int, any, error) {
+	w := write{kind: "UPSERT", object: r.PathValue("object"), field: r.PathValue("field"), id: r.PathValue("value")}
+	if err := readBody(r, &w.body); err != nil {
+		return 0, nil, err
+	}
+	done, errs := s.carryOut(r, []write{w}, false)
+	switch {
+	case errs[0] != nil:
+		return 0, nil, errs[0]
+	case *done[0].Created:
+		return http.StatusCreated, done[0], nil
+	}
+	return http.StatusOK, done[0], nil
+}
+
 // overriddenMethod does what a method does that a POST names because its client, or a proxy on the
 // way, does not know it.
 func (s *Server) overriddenMethod(r *http.Request) (int, any, error) {

@@ -15,9 +15,10 @@ func (s *Server) SkipEmptyUpdates(on bool) { s.faults.toggle("SkipEmptyUpdates",
 
 // write is what a request does to one record, or the event that it publishes.
 type write struct {
-	kind   string // CREATE, UPDATE or DELETE
+	kind   string // CREATE, UPDATE, DELETE, or UPSERT
 	object string
-	id     string
+	id     string         // of an UPSERT the value of its field
+	field  string         // that finds the record of an UPSERT
 	body   map[string]any // as its JSON has it
 }
 
@@ -26,6 +27,7 @@ type written struct {
 	ID      string        `json:"id,omitempty"`
 	Success bool          `json:"success"`
 	Errors  []restWarning `json:"errors"`
+	Created *bool         `json:"created,omitempty"` // of an UPSERT
 }
 
 // restWarning is an error of a write. It comes with success too: it is Salesforce's way to return
@@ -67,6 +69,9 @@ func (s *Server) carryOut(r *http.Request, writes []write, allOrNone bool) ([]wr
 			continue
 		}
 		done[i] = written{ID: c.RecordIDs[0], Success: true, Errors: []restWarning{}}
+		if w.kind == "UPSERT" {
+			done[i].Created = new(c.Type == "CREATE")
+		}
 		tx.add(c)
 	}
 	if failed && allOrNone {
@@ -106,6 +111,11 @@ func (tx *transaction) plan(w write) (Change, error) {
 	if !ok {
 		return Change{}, notFound()
 	}
+	if w.kind == "UPSERT" {
+		if err := w.settle(o); err != nil {
+			return Change{}, err
+		}
+	}
 	c := Change{Object: o.name, Type: w.kind}
 	values, nested, err := o.values(w.body)
 	if err == nil && w.kind != "DELETE" {
@@ -118,14 +128,8 @@ func (tx *transaction) plan(w write) (Change, error) {
 		c.RecordIDs = []string{s.records.newID(o.name, s.journal.restored())}
 		c.Set = nested
 		maps.DeleteFunc(c.Set, func(_ string, v any) bool { return v == nil })
-		for _, name := range []string{"CreatedDate", "LastModifiedDate", "CreatedById", "LastModifiedById", "OwnerId"} {
-			if _, given := c.Set[name]; !given && o.captures(name) {
-				c.Set[name] = tx.user
-				if strings.HasSuffix(name, "Date") {
-					c.Set[name] = tx.at
-				}
-			}
-		}
+		tx.stamp(o, c.Set)
+		tx.derive(o, c.Set, nil)
 		return c, nil
 	}
 	id, rec, err := s.records.find(o.name, w.id)
@@ -139,11 +143,56 @@ func (tx *transaction) plan(w write) (Change, error) {
 	c.RecordIDs = []string{id}
 	if w.kind == "UPDATE" {
 		c.Set = differing(nested, rec)
+		tx.derive(o, c.Set, rec)
 		if by := rec["LastModifiedById"]; by != nil && by != tx.user && o.captures("LastModifiedById") {
 			c.Set["LastModifiedById"] = tx.user
 		}
 	}
 	return c, nil
+}
+
+// settle makes an UPSERT the CREATE or the UPDATE that it is.
+func (w *write) settle(o *sobject) error {
+	f, ok := o.field(w.field)
+	if !ok {
+		return &restError{http.StatusNotFound, "Provided external ID field does not exist or is not accessible: " + w.field, "NOT_FOUND", nil}
+	}
+	want, err := f.fromJSON(w.id)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, row := range o.rows() {
+		if id, _ := row["Id"].(string); same(row[f.name], want) && row["IsDeleted"] != true {
+			ids = append(ids, id)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		w.kind, w.body = "CREATE", maps.Clone(w.body)
+		if w.body == nil {
+			w.body = make(map[string]any)
+		}
+		w.body[f.name] = want
+	case 1:
+		w.kind, w.id = "UPDATE", ids[0]
+	default:
+		return &restError{http.StatusMultipleChoices, "more than one record found for external id field: " + strings.Join(ids, ", "), "DUPLICATE_EXTERNAL_ID", nil}
+	}
+	return nil
+}
+
+// stamp gives a record that is created what Salesforce knows of its creation.
+func (tx *transaction) stamp(o *sobject, set map[string]any) {
+	for _, name := range []string{"CreatedDate", "LastModifiedDate", "CreatedById", "LastModifiedById", "OwnerId"} {
+		if _, given := set[name]; given || !o.captures(name) {
+			continue
+		}
+		set[name] = tx.user
+		if strings.HasSuffix(name, "Date") {
+			set[name] = tx.at
+		}
+	}
 }
 
 // differing returns those of the values that a record does not have yet.
