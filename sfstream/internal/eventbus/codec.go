@@ -15,37 +15,49 @@ import (
 // slice is dropped, so that one large response does not hold memory for ever.
 const manyEvents = 1000
 
-var errMalformed = errors.New("a malformed FetchResponse")
+var errMalformed = errors.New("a malformed response")
 
-// Codec is the gRPC codec of a Subscribe stream whose receiver gets Responses. It leaves all other
-// messages to the standard codec.
+// Codec is the gRPC codec of a Subscribe stream whose receiver gets Responses, and of a
+// PublishStream that sends Requests and whose receiver gets Results. It leaves all other messages to
+// the standard codec.
 type Codec struct{}
 
 // Name returns an empty name. The content type is plain application/grpc then, as it is with the
 // standard codec if nobody asks for that by name.
 func (Codec) Name() string { return "" }
 
-// Marshal encodes with the standard codec.
+// Marshal hands out the frame of a *Request.
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+	if r, ok := v.(*Request); ok {
+		return mem.BufferSlice{r.frame()}, nil
+	}
 	return encoding.GetCodecV2(proto.Name).Marshal(v)
 }
 
-// Unmarshal reads a *Response. It accepts exactly what the standard codec accepts as a
-// FetchResponse, and reads the same values.
+// Unmarshal reads a *Response or *Results. It accepts exactly what the standard codec accepts as a
+// FetchResponse or PublishResponse, and reads the same values.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
-	r, ok := v.(*Response)
-	if !ok {
-		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
+	switch r := v.(type) {
+	case *Response:
+		return r.read(collect(&r.buffer, data))
+	case *Results:
+		return r.read(collect(&r.buffer, data))
 	}
-	if r.buffer == nil {
-		r.buffer = buffers.Get().(*[]byte)
+	return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
+}
+
+// collect copies a message, which comes in pieces, into a buffer. It takes one from the pool where
+// there is none yet.
+func collect(buffer **[]byte, data mem.BufferSlice) (frame []byte) {
+	if *buffer == nil {
+		*buffer = buffers.Get().(*[]byte)
 	}
-	frame := (*r.buffer)[:0]
+	frame = (**buffer)[:0]
 	for _, piece := range data {
 		frame = append(frame, piece.ReadOnlyData()...)
 	}
-	*r.buffer = frame
-	return r.read(frame)
+	**buffer = frame
+	return frame
 }
 
 // read parses a frame.
