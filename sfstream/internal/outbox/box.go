@@ -1,5 +1,7 @@
 package outbox
 
+import "cmp"
+
 const (
 	// MaxEvents is how many events a request has at most, as Salesforce recommends.
 	MaxEvents = 200
@@ -13,21 +15,35 @@ const (
 // goes back to its head. The zero value is empty, and gives up what is in doubt.
 type Box[T any] struct {
 	Resend bool // what is in doubt is sent again, with the same id
+	Most   int  // events in a request; 0: MaxEvents
 
 	events   []*Event[T]
 	head     int    // of events: what is before was cut off
+	bytes    int    // of the events that wait
 	answered uint64 // how many requests were answered
 }
 
 // Len returns how many events wait.
 func (b *Box[T]) Len() int { return len(b.events) - b.head }
 
+// Full reports whether a request's worth of events waits.
+func (b *Box[T]) Full() bool { return b.Len() >= b.most() || b.bytes >= MaxBytes }
+
+func (b *Box[T]) most() int { return cmp.Or(b.Most, MaxEvents) }
+
 // Add puts an event to the end.
-func (b *Box[T]) Add(e *Event[T]) { b.events = append(b.events, e) }
+func (b *Box[T]) Add(e *Event[T]) {
+	if b.head > 0 && len(b.events) == cap(b.events) {
+		b.events = b.events[:copy(b.events, b.events[b.head:])]
+		b.head = 0
+	}
+	b.events = append(b.events, e)
+	b.bytes += e.size()
+}
 
 // Cut takes a request's worth of events off the head, and appends them to dst.
 func (b *Box[T]) Cut(dst []*Event[T]) []*Event[T] {
-	most, bytes, n := MaxEvents, 0, 0
+	most, bytes, n := b.most(), 0, 0
 	for ; b.head < len(b.events); b.head++ {
 		e := b.events[b.head]
 		if e.most > 0 {
@@ -37,6 +53,7 @@ func (b *Box[T]) Cut(dst []*Event[T]) []*Event[T] {
 			break
 		}
 		dst, b.events[b.head] = append(dst, e), nil
+		b.bytes -= e.size()
 		n++
 	}
 	if b.head == len(b.events) {
@@ -82,6 +99,7 @@ func (b *Box[T]) Return(request []*Event[T]) {
 	for _, e := range request {
 		if !e.Done && !e.suspect() {
 			b.events[at] = e
+			b.bytes += e.size()
 			at++
 		}
 	}
@@ -92,5 +110,5 @@ func (b *Box[T]) End(err error) {
 	for _, e := range b.events[b.head:] {
 		e.End(err)
 	}
-	b.events, b.head = nil, 0
+	b.events, b.head, b.bytes = nil, 0, 0
 }

@@ -6,6 +6,7 @@
 //     goes back there.
 //   - match.go: which result of an answer is that of which event.
 //   - id.go: ids of events.
+//   - room.go: how many events and bytes there may be at once, and who waits for room.
 //
 // Nothing here sends, waits, logs or takes a lock: the goroutine that sends owns its Box.
 //
