@@ -313,8 +313,9 @@ func (e *encoding) union(dst []byte, n *node, form string, v reflect.Value) ([]b
 		if err == nil {
 			return out, nil
 		}
-		// What is wrong with a record is told by the branch that is one.
-		if first == nil || branch.kind == kindRecord && (isRecord(v) || isMap(v)) {
+		// A branch that has found a fault within the value is the one for values of its kind.
+		_, within := err.(*Error)
+		if first == nil || within || branch.kind == kindRecord && (isRecord(v) || isMap(v)) {
 			first = err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 )
@@ -89,19 +90,91 @@ func TestWhatDecodeGivesGoesBackIn(t *testing.T) {
 func TestAppendNamesTheFieldAtFault(t *testing.T) {
 	s := load(t, "account")
 	h := vectorHeader("", "", "CREATE", "")
-	for field, v := range map[string]any{
-		"AnnualRevenue":           m{headerName: h, "AnnualRevenue": "1"},
-		"BillingAddress.Latitude": m{headerName: h, "BillingAddress": m{"Latitude": true}},
-		"ChangeEventHeader":       m{},
-		"Naem":                    m{headerName: h, "Naem": nil},
-		"ChangeEventHeader.commitNumber": m{headerName: m{
-			"entityName": "", "recordIds": []string(nil), "changeType": "CREATE", "changeOrigin": "", "transactionKey": "", "sequenceNumber": 1, "commitTimestamp": 1}},
-		"": 1,
-	} {
-		dst := []byte("before")
-		got, err := newBinder().Append(dst, s, v, System{})
-		if e, ok := errors.AsType[*Error](err); !ok || e.Field != field || string(got) != "before" {
-			t.Errorf("%q: %q, %v", field, got, err)
+	type address struct{ Latitude bool }
+	type typo struct {
+		ChangeEventHeader m
+		Fon               string `json:"Fone"`
+	}
+	type twice struct {
+		ChangeEventHeader m
+		Phone             string
+		Mobile            string `sf:"Phone"`
+	}
+	list := []struct {
+		v    any
+		want string
+	}{
+		{m{headerName: h, "AnnualRevenue": "1"}, `field AnnualRevenue: the text "1" is not a number`},
+		{m{headerName: h, "BillingAddress": m{"Latitude": true}}, "field BillingAddress.Latitude: true is not a number"},
+		{m{headerName: h, "BillingAddress": address{}}, "field BillingAddress.Latitude: false is not a number"},
+		{m{headerName: h, "BillingAddress": &address{}}, "field BillingAddress.Latitude: false is not a number"},
+		{m{headerName: h, "BillingAddress": "Lyon"}, `field BillingAddress: the text "Lyon" is not a record`},
+		{m{headerName: h, "BillingAddress": m{"Ctiy": "Lyon"}}, "field BillingAddress.Ctiy: the schema has no such field; is it City?"},
+		{m{headerName: h, "Name": struct{ Firstname string }{}}, "field Name: no field of the Go struct struct { Firstname string } is in the schema: their tags `sf` or `json`, or their names, are to be those of the event's fields"},
+		{m{}, "field ChangeEventHeader: it has no value, and it may not be null"},
+		{m{headerName: h, "Naem": nil}, "field Naem: the schema has no such field; is it Name?"},
+		{m{headerName: h, "contractStart": 0, "active": nil}, "field active: the schema has no such field; is it Active__c?"},
+		{m{headerName: h, "Something_Else__c": 1}, "field Something_Else__c: the schema has no such field"},
+		{m{"ChangeHeader": h}, "field ChangeHeader: the schema has no such field"},
+		{typo{ChangeEventHeader: h}, "field Fone: the schema has no such field; is it Phone?; a field of the Go struct avro.typo that is not the event's wants the tag `sf:\"-\"`"},
+		{twice{ChangeEventHeader: h}, "field Phone: the fields Phone and Mobile of the Go struct avro.twice are both for it"},
+		{struct{ x int }{1}, "no field of the Go struct struct { x int } is in the schema: their tags `sf` or `json`, or their names, are to be those of the event's fields"},
+		{1, "an event is a struct or a map with string keys, or a pointer to one, not 1"},
+		{nil, "an event is a struct or a map with string keys, or a pointer to one, not nil"},
+		{[]any{m{}}, "an event is a struct or a map with string keys, or a pointer to one, not a Go []interface {}"},
+		{(*typo)(nil), "an event is a struct or a map with string keys, or a pointer to one, not a Go *avro.typo"},
+		{time.Time{}, "an event is a struct or a map with string keys, or a pointer to one, not a Go time.Time"},
+	}
+	for range 2 { // what is known of a struct then is the same error
+		for _, l := range list {
+			dst := []byte("before")
+			got, err := newBinder().Append(dst, s, l.v, System{})
+			if e, ok := errors.AsType[*Error](err); !ok || e.Error() != "avro: payload: "+l.want || string(got) != "before" {
+				t.Errorf("%q: %v\nwant %s", got, err, l.want)
+			}
 		}
 	}
+	if _, err := newBinder().Append(nil, Unusable(errTrailing), m{}, System{}); !errors.Is(err, errTrailing) {
+		t.Error(err)
+	}
+}
+
+func TestAppendEndsInValuesThatContainThemselves(t *testing.T) {
+	s := mustParse(t, `{"type":"record","name":"R","fields":[{"name":"N","type":"int"},{"name":"R","type":["null","R",{"type":"array","items":"R"}]}]}`)
+	type r struct {
+		N int
+		R any
+	}
+	round := &r{N: 1}
+	round.R = round
+	circle := m{"N": 1}
+	circle["R"] = []any{circle}
+	for _, v := range []any{round, circle} {
+		if _, err := newBinder().Append(nil, s, v, System{}); !errors.Is(err, errDepth) {
+			t.Error(err)
+		}
+	}
+	if got := encode(t, s, r{1, []r{{2, &r{3, nil}}, {4, nil}}}, System{}); got != "0204040402060008"+"0000" {
+		t.Error(got)
+	}
+}
+
+// Many goroutines publish events of the same types.
+func TestAppendIsForManyGoroutines(t *testing.T) {
+	s, b := mustParse(t, tenFields), newBinder()
+	plain, timed, asMap := orders()
+	want := encode(t, s, plain, System{})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				for _, v := range []any{plain, &plain, timed, &timed, asMap} {
+					if got, err := b.Append(nil, s, v, System{}); err != nil || hex.EncodeToString(got) != want {
+						t.Errorf("%T: %x, %v", v, got, err)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
 }
