@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -251,6 +252,52 @@ func TestOptionalIsOneOfThree(t *testing.T) {
 		if o.IsSet() != ok || o.IsNull() != (o == null) || o.IsZero() != (o == unchanged) {
 			t.Errorf("%v: set %v, null %v, zero %v", o, o.IsSet(), o.IsNull(), o.IsZero())
 		}
+	}
+}
+
+// What Decode and Fields give of an event can be published as it is.
+func TestWhatDecodeGivesCanBeEncoded(t *testing.T) {
+	type place struct {
+		City Optional[string] `sf:"City__c"`
+	}
+	type event struct {
+		CreatedDate Optional[int64]
+		Number      Optional[string] `sf:"Number__c"`
+		Amount      Optional[*float64]
+		Lower       Optional[float64] `sf:"amount"`
+		Place       *Optional[place]
+	}
+	binder := newPreferences().binder
+	for _, values := range []map[string]any{
+		{"CreatedDate": int64(1735689600000), "Number__c": "A-1", "Amount": 1.5, "amount": nil, "Place": map[string]any{"Place": map[string]any{"City__c": nil}}},
+		{"CreatedDate": int64(1735689600000), "Number__c": "", "Amount": nil, "amount": 0.0, "Place": nil},
+	} {
+		m := avroEvent(t, namesSchema, values)
+		typed, err := Decode[event](m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields, err := m.Fields()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range []any{typed, &typed, fields} {
+			got, err := binder.Append(nil, m.codec.schema, v, avro.System{})
+			if err != nil || !bytes.Equal(got, m.payload) {
+				t.Errorf("%T: %v\n got %x\nwant %x", v, err, got, m.payload)
+			}
+		}
+		room := make([]byte, 0, 100)
+		if n := testing.AllocsPerRun(100, func() { _, _ = binder.Append(room, m.codec.schema, &typed, avro.System{}) }); n > 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+	enriched := Optional[string]{"old", optionalEnriched}
+	if _, as, ok := optionalValue(reflect.ValueOf(&enriched).Elem()); as != avro.Unset || !ok {
+		t.Errorf("what came along unchanged is to be left out: %v, %v", as, ok)
+	}
+	if _, _, ok := optionalValue(reflect.ValueOf(&struct{ Optional[string] }{}).Elem()); ok {
+		t.Error("a struct that embeds an Optional is one")
 	}
 }
 
