@@ -178,7 +178,7 @@ func checkEncode(t *testing.T, r *rand.Rand) encodeCase {
 }
 
 func TestAppendAgreesWithHamba(t *testing.T) {
-	for seed := range uint64(250) {
+	for seed := range uint64(150) {
 		checkEncode(t, rand.New(rand.NewPCG(seed, 3)))
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -243,7 +243,7 @@ func isNull(fields any, err error) bool {
 
 func TestWhatIsEncodedIsDecodedAgain(t *testing.T) {
 	done := 0
-	const seeds = 300
+	const seeds = 200
 	for seed := range uint64(seeds) {
 		if roundTrips(t, 2*seed) {
 			done++

@@ -35,8 +35,8 @@ type source struct {
 	branch   uint8   // what comes before a value, if the field is a union
 	null     uint8   // the encoding of null
 	union    bool
+	nullable bool   // what is not there is null
 	form     string // the layout of a time
-	nullable bool   // null can be written without more ado
 }
 
 // shortcut says how fromFields reads a value without reflect.
