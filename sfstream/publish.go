@@ -119,6 +119,13 @@ func WithInDoubt(p DoubtPolicy) Option {
 // published in order, but for those that are sent again: they may come after later ones of their
 // request.
 //
+// A channel /u/… takes texts of at most 3,000 characters, or values that become such a text as JSON.
+// They go over REST, and with [WithTransport] CometD platform events do, too, 200 in a request. There
+// Salesforce sets the ids, an [Event] with one is an error, and nothing is sent again that is in
+// doubt. What is Published over REST is but Enqueued ([PublishResult]). Unknown fields and wrong
+// types are refused by Salesforce itself, event by event. Times are sent as DateTime; write a date or
+// a time of day as a text. CreatedDate and CreatedById, which Salesforce sets itself, are left out.
+//
 // There is one result for each event, whatever the error. The error is nil if all are published.
 // Else it is a *[PublishError], also where ctx or [Client.Close] has ended the call; or, before
 // anything is sent, [ErrInvalidOption], [ErrNotOpen], [ErrClosed] or that of a client that has ended.
@@ -160,8 +167,8 @@ func (c *config) publishAPI(channel string) (string, error) {
 	case strings.HasPrefix(channel, "/event/") && strings.HasSuffix(channel, "__chn"):
 		return "", fmt.Errorf("%w: channel %q: a custom channel carries the events of other channels: publish on theirs, as /event/Name__e", ErrInvalidOption, channel)
 	}
-	if api == apiCometD {
-		return "", fmt.Errorf("%w: channel %q: events are published over the Pub/Sub API only", ErrInvalidOption, channel)
+	if strings.HasPrefix(channel, "/u/") || api == apiCometD {
+		return apiREST, nil
 	}
 	return api, nil
 }
@@ -234,6 +241,10 @@ func (p *publication) take(bus *pubsub, api string, events []any) error {
 		}
 		seen[e.ID] = i
 	}
+	if api == apiREST {
+		p.route = &restRoute{services: p.services, channel: p.channel, values: values, known: &bus.topics, enqueued: make(map[int]bool)}
+		return nil
+	}
 	p.route = &pubsubRoute{services: p.services, bus: bus, channel: p.channel, values: values}
 	p.box.Resend = p.cfg.inDoubt == Resend
 	ids := outbox.IDs(len(events) - len(seen))
@@ -289,6 +300,9 @@ func (p *publication) publish() ([]PublishResult, error) {
 	for i := range p.events {
 		e := &p.events[i]
 		results[i] = PublishResult{ID: e.ID, ReplayID: e.ReplayID, Outcome: Outcome(e.Outcome), Err: e.Err}
+	}
+	if rest, ok := p.route.(*restRoute); ok {
+		rest.complete(results)
 	}
 	return results, publishError(p.channel, results, p.ended)
 }
@@ -381,7 +395,7 @@ func (p *publication) refused(e *outgoingEvent, err error) {
 		p.box.Fail(e, outbox.Setback{Outcome: outbox.InDoubt, Next: outbox.AFewMore}, p.noResult())
 		return
 	}
-	_, s := judgeEvent(server.Reason + " " + server.Message)
+	_, s := judgeEvent(server.Reason, server.Message)
 	if p.route.isOutdated() && s.Next != outbox.Again {
 		s.cure = cureEncode // it may be for the schema
 	}

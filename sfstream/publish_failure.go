@@ -1,8 +1,10 @@
 package sfstream
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -104,9 +106,11 @@ func judgeRESTPublish(e *ServerError) setback {
 	answer, answered := errors.AsType[*rest.Error](e.err)
 	failure, failed := errors.AsType[*rest.Failure](e.err)
 	switch {
+	case !failed && !answered: // it is the client's own
+		return judgeRefusal(e)
 	case failed && failure.Unsent:
 		s.Outcome = outbox.NotSent
-	case !answered || answer.Status/100 == 2 || answer.Status == http.StatusRequestTimeout:
+	case failed, answer.Status/100 == 2, answer.Status == http.StatusRequestTimeout:
 	case e.Code == LimitExceeded, answer.Code == lockedRow:
 		s.Outcome = outbox.Refused
 	case answer.Status < 500:
@@ -115,31 +119,30 @@ func judgeRESTPublish(e *ServerError) setback {
 	return s
 }
 
-// publishWords are words in what Salesforce says of a single event that was not published. Its
-// texts are not documented: internal/eventbus/PROTOCOL.md, "Publishing".
+// publishWords find out what Salesforce says of a single event that was not published: by its code,
+// which REST has, or by its text. The texts of the Pub/Sub API are not documented:
+// internal/eventbus/PROTOCOL.md, "Publishing".
 var publishWords = []struct {
-	words []string
+	words *regexp.Regexp
 	code  Code
 	next  outbox.Next
 	cure  cure
 }{
-	{words: []string{"size", "too large", "encryption"}, code: Invalid},
-	{words: []string{"limit"}, code: LimitExceeded, next: outbox.Again},
-	{words: []string{"unavailable", "try again", "temporar", "throttl"}, code: Unavailable, next: outbox.Again},
-	{words: []string{"schema", "avro", "decod", "serializ"}, code: Invalid, next: outbox.Again, cure: cureEncode},
-	{words: []string{"permission", "insufficient", "access", "privilege"}, code: PermissionDenied},
-	{words: []string{"required", "invalid", "no such column"}, code: Invalid},
+	{words: regexp.MustCompile(`\b(max\w* size|size limit|too (large|long|big))\b|\bsize\b.*exceed|exceed.*\bsize\b|encryption`), code: Invalid},
+	{words: regexp.MustCompile(`limit exceeded|exceed.*limit|limit.*exceed`), code: LimitExceeded, next: outbox.Again},
+	{words: regexp.MustCompile(`unavailable|try again|temporar|throttl|unable to lock row`), code: Unavailable, next: outbox.Again},
+	{words: regexp.MustCompile(`schema|avro|deserializ|\bdecod`), code: Invalid, next: outbox.Again, cure: cureEncode},
+	{words: regexp.MustCompile(`permission|insufficient|access|privilege`), code: PermissionDenied},
+	{words: regexp.MustCompile(`required|invalid|missing|malformed`), code: Invalid},
 }
 
-// judgeEvent says what the refusal of a single event means, by Salesforce's code where it gives one
-// and its text. Words that nobody knows are believed when they come again.
-func judgeEvent(text string) (Code, setback) {
-	text = strings.ToLower(strings.ReplaceAll(text, "_", " "))
+// judgeEvent says what the refusal of a single event means. Words that nobody knows are believed
+// when they come again.
+func judgeEvent(reason, text string) (Code, setback) {
+	said := strings.ToLower(strings.ReplaceAll(cmp.Or(reason, text), "_", " "))
 	for _, row := range publishWords {
-		for _, word := range row.words {
-			if strings.Contains(text, word) {
-				return row.code, setback{Setback: outbox.Setback{Outcome: outbox.Refused, Next: row.next}, cure: row.cure}
-			}
+		if row.words.MatchString(said) {
+			return row.code, setback{Setback: outbox.Setback{Outcome: outbox.Refused, Next: row.next}, cure: row.cure}
 		}
 	}
 	return Internal, setback{Setback: outbox.Setback{Outcome: outbox.Refused, Next: outbox.AFewMore}}

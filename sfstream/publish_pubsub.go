@@ -173,7 +173,7 @@ var errNoPlace = errors.New("the answer names neither a replay id nor an error")
 
 // eventRefused is the error of an event that Salesforce has not published.
 func eventRefused(creds *authenticator.Credentials, channel, text, rpcID string) *ServerError {
-	code, _ := judgeEvent(text)
+	code, _ := judgeEvent("", text)
 	return &ServerError{
 		API: apiPubSub, Channel: channel, Code: code, request: publishRequest,
 		Message: clip(bayeux.Hide(text, creds.AccessToken)), RPCID: clip(bayeux.Hide(rpcID, creds.AccessToken)),

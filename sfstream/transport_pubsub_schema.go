@@ -95,11 +95,12 @@ type topic struct {
 	schema   *avro.Schema
 }
 
-// topics are what is known for publishing: the topics of channels, and who the user is. The zero
-// value is empty. It is safe for concurrent use.
+// topics are what is known for publishing: the topics of channels, the ids of generic channels, and
+// who the user is. The zero value is empty. It is safe for concurrent use.
 type topics struct {
 	mu     sync.Mutex
 	places map[string]*topicPlace // by channel
+	ids    map[string]string      // of StreamingChannels, by channel
 	user   string                 // the id of the user who has token
 	token  token
 }
@@ -164,4 +165,20 @@ func (t *topics) setUser(id string, of token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.user, t.token = id, of
+}
+
+// channelID returns the id of a generic channel's StreamingChannel, empty where it is not known.
+func (t *topics) channelID(channel string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ids[channel]
+}
+
+func (t *topics) setChannelID(channel, id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ids == nil {
+		t.ids = make(map[string]string)
+	}
+	t.ids[channel] = id
 }
