@@ -3,7 +3,6 @@ package sfstream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -246,21 +245,10 @@ func (l *link) backOffFor(policy backoff.BackOff, since time.Time, least time.Du
 }
 
 // replaceToken drops a token that Salesforce has refused. It returns the least wait before the next
-// login where the one before was in vain, too: Salesforce may need minutes, and the budget is
-// spread over its period. The error is that of a budget that is used up.
+// login.
 func (l *link) replaceToken(err error) (least time.Duration, fatal error) {
-	before, refused := l.refused, tokenOf(l.creds)
-	l.refused = &refused
-	cfg := l.cfg
-	inVain := l.logins.invalidate(l.creds, before != nil && before.same(refused))
-	switch {
-	case inVain > cfg.loginBudget:
-		return 0, &AuthError{LoginURL: cfg.loginURL, Channel: l.name(),
-			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", cfg.loginBudget, cfg.loginPeriod, err)}
-	case inVain > 1:
-		return cfg.loginPeriod / time.Duration(cfg.loginBudget), nil
-	}
-	return 0, nil
+	l.refused, least, fatal = l.logins.refuse(l.creds, l.refused, l.name(), err)
+	return least, fatal
 }
 
 // explain adds to the refusal of a token what is known of the token. The error is the caller's

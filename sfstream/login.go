@@ -258,6 +258,23 @@ func (l *logins) invalidate(creds *authenticator.Credentials, again bool) (inVai
 	return inVain
 }
 
+// refuse drops credentials that Salesforce has refused to a stream, which had refused before since it
+// was last heard of; nil: none. It returns the least wait before the next login where the one before
+// was in vain, too: Salesforce may need minutes, and the budget is spread over its period. The error
+// is that of a budget that is used up.
+func (l *logins) refuse(creds *authenticator.Credentials, before *token, channel string, err error) (now *token, least time.Duration, fatal error) {
+	refused := tokenOf(creds)
+	inVain := l.invalidate(creds, before != nil && before.same(refused))
+	switch {
+	case inVain > l.cfg.loginBudget:
+		fatal = &AuthError{LoginURL: l.cfg.loginURL, Channel: channel,
+			err: fmt.Errorf("%d logins within %s gave no token that Salesforce takes: %w", l.cfg.loginBudget, l.cfg.loginPeriod, err)}
+	case inVain > 1:
+		least = l.cfg.loginPeriod / time.Duration(l.cfg.loginBudget)
+	}
+	return &refused, least, fatal
+}
+
 // replace drops credentials that Salesforce has refused to a request of Do, and reports whether the
 // request is to be sent again: there will be another token. Links need what the budget leaves, and
 // a program may send requests without end, so it drops two tokens in a period, and each for once.

@@ -14,8 +14,6 @@ import (
 // no events. One goroutine at a time may use it.
 type Request struct {
 	buffer *[]byte    // the frame; from the pool frames
-	ends   []uint32   // where each event of the frame ends
-	begin  uint32     // where the first one begins
 	sent   mem.Buffer // the frame as grpc gets it; nil: it was not sent yet
 }
 
@@ -27,59 +25,18 @@ func (r *Request) Begin(topic string, size int) {
 	r.buffer = frames.Get(size + len(topic) + requestHead)
 	*r.buffer = protowire.AppendTag((*r.buffer)[:0], 1, protowire.BytesType)
 	*r.buffer = protowire.AppendString(*r.buffer, topic)
-	r.begin, r.ends = uint32(len(*r.buffer)), r.ends[:0]
 }
 
 // Append adds an event. What it refers to is copied.
-func (r *Request) Append(id []byte, schemaID string, payload []byte) {
+func (r *Request) Append(id, schemaID string, payload []byte) {
 	size := 3 + protowire.SizeBytes(len(id)) + protowire.SizeBytes(len(schemaID)) + protowire.SizeBytes(len(payload))
 	frame := protowire.AppendTag(*r.buffer, 2, protowire.BytesType)
 	frame = protowire.AppendVarint(frame, uint64(size))
-	frame = protowire.AppendBytes(protowire.AppendTag(frame, 1, protowire.BytesType), id)
+	frame = protowire.AppendString(protowire.AppendTag(frame, 1, protowire.BytesType), id)
 	frame = protowire.AppendString(protowire.AppendTag(frame, 2, protowire.BytesType), schemaID)
 	frame = protowire.AppendBytes(protowire.AppendTag(frame, 3, protowire.BytesType), payload)
 	*r.buffer = frame
-	r.ends = append(r.ends, uint32(len(frame)))
 }
-
-// EventSize is how many bytes of a request an event takes.
-func EventSize(id, schemaID, payload int) int {
-	size := 3 + protowire.SizeBytes(id) + protowire.SizeBytes(schemaID) + protowire.SizeBytes(payload)
-	return 1 + protowire.SizeBytes(size)
-}
-
-// Copy adds event i of another request, as it is.
-func (r *Request) Copy(other *Request, i int) {
-	*r.buffer = append(*r.buffer, other.event(i)...)
-	r.ends = append(r.ends, uint32(len(*r.buffer)))
-}
-
-// event returns the part of the frame that is event i, with its tag.
-func (r *Request) event(i int) []byte {
-	from := r.begin
-	if i > 0 {
-		from = r.ends[i-1]
-	}
-	return (*r.buffer)[from:r.ends[i]]
-}
-
-// Payload returns the payload of event i. It is read-only.
-func (r *Request) Payload(i int) []byte {
-	event, _ := protowire.ConsumeBytes(r.event(i)[1:])
-	for num := protowire.Number(0); num != 3; {
-		var n int
-		num, _, n = protowire.ConsumeTag(event)
-		value, size := protowire.ConsumeBytes(event[n:])
-		if num == 3 {
-			return value
-		}
-		event = event[n+size:]
-	}
-	return nil
-}
-
-// Len is the number of events.
-func (r *Request) Len() int { return len(r.ends) }
 
 // Size is the number of bytes of the frame.
 func (r *Request) Size() int {
@@ -97,7 +54,7 @@ func (r *Request) Free() {
 	case r.buffer != nil:
 		frames.Put(r.buffer)
 	}
-	r.buffer, r.sent, r.ends = nil, nil, r.ends[:0]
+	r.buffer, r.sent = nil, nil
 }
 
 // frame returns the frame for one Send, which frees it.

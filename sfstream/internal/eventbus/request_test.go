@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -64,7 +65,7 @@ func serve(t *testing.T, srv eventbus.Server) eventbus.Client {
 }
 
 // What a server gets of a Request is what it gets of the standard codec's PublishRequest, also where
-// the request is sent again, and where its events go on in another one.
+// the request is sent again.
 func TestRequestsAreWhatTheStandardCodecSends(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	srv := publishServer{got: make(chan *eventbus.PublishRequest, 1), md: make(chan metadata.MD, 2)}
@@ -83,8 +84,8 @@ func TestRequestsAreWhatTheStandardCodecSends(t *testing.T) {
 		if got := <-srv.got; !proto.Equal(got, want) {
 			t.Fatalf("the server got %v, want %v", got, want)
 		}
-		if size := proto.Size(want); r.Size() != size || r.Len() != len(want.Events) {
-			t.Fatalf("%d bytes, %d events; want %d, %d", r.Size(), r.Len(), size, len(want.Events))
+		if size := proto.Size(want); r.Size() != size {
+			t.Fatalf("%d bytes, want %d", r.Size(), size)
 		}
 		if err := stream.Recv(&results); err != nil {
 			t.Fatal(err)
@@ -93,35 +94,23 @@ func TestRequestsAreWhatTheStandardCodecSends(t *testing.T) {
 			if key := string(results.Bytes(result.CorrelationKey)); key != want.Events[i].Id || !result.Failed {
 				t.Errorf("result %d is of %q, failed: %v", i, key, result.Failed)
 			}
-			if got := r.Payload(i); !bytes.Equal(got, want.Events[i].Payload) {
-				t.Errorf("payload %d is %x", i, got)
-			}
 		}
 		if schema := string(results.Bytes(results.SchemaID)); schema != "new" || len(results.Results) != len(want.Events) {
 			t.Errorf("schema %q, %d results", schema, len(results.Results))
 		}
 	}
-	var r, other eventbus.Request
+	var r eventbus.Request
 	for range 100 {
 		want := &eventbus.PublishRequest{TopicName: fmt.Sprintf("/event/%0*d__e", random.IntN(200), 1)}
 		r.Begin(want.TopicName, random.IntN(5000))
-		size := r.Size()
 		for range 1 + random.IntN(20) {
 			event := &eventbus.ProducerEvent{Id: fmt.Sprintf("%0*d", random.IntN(150), 1), SchemaId: "schema", Payload: bytes.Repeat([]byte{7}, 1+random.IntN(20_000)/(1+random.IntN(200)))}
 			want.Events = append(want.Events, event)
-			r.Append([]byte(event.Id), event.SchemaId, event.Payload)
-			if size += eventbus.EventSize(len(event.Id), len(event.SchemaId), len(event.Payload)); size != r.Size() {
-				t.Fatalf("an event has taken %d bytes more than EventSize says", r.Size()-size)
-			}
+			r.Append(event.Id, event.SchemaId, event.Payload)
 		}
 		roundTrip(&r, want)
 		roundTrip(&r, want)
-		i := random.IntN(r.Len())
-		other.Begin(want.TopicName, 0)
-		other.Copy(&r, i)
 		r.Free()
-		roundTrip(&other, &eventbus.PublishRequest{TopicName: want.TopicName, Events: want.Events[i : i+1]})
-		other.Free()
 	}
 	results.Free()
 	if err := stream.CloseSend(); err != nil {
@@ -142,7 +131,7 @@ func TestRequestsAreWhatTheStandardCodecSends(t *testing.T) {
 
 // A Request costs no allocation for each of its events.
 func TestRequestsAllocateOncePerRequestOnly(t *testing.T) {
-	id, payload := bytes.Repeat([]byte("0"), 36), make([]byte, 300)
+	id, payload := strings.Repeat("0", 36), make([]byte, 300)
 	var r eventbus.Request
 	n := testing.AllocsPerRun(100, func() {
 		r.Begin("/event/Order__e", 200*400)
