@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -92,6 +93,7 @@ func TestJSForce(t *testing.T) {
 type clientProgram struct {
 	t   *testing.T
 	out *bufio.Scanner
+	in  io.Writer
 }
 
 func startClient(t *testing.T, env []string, script string, args ...string) *clientProgram {
@@ -110,7 +112,7 @@ func startClient(t *testing.T, env []string, script string, args ...string) *cli
 		_ = cmd.Wait()
 		limit.Stop()
 	})
-	return &clientProgram{t, bufio.NewScanner(stdout)}
+	return &clientProgram{t, bufio.NewScanner(stdout), stdin}
 }
 
 func startJSForce(t *testing.T, org *sfstreamtest.Server, args ...string) *clientProgram {

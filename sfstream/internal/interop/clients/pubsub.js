@@ -5,8 +5,12 @@
 // standard input. CONFIG is the JSON of the client's configuration. It does not
 // subscribe again by itself: with RESUME the program does, after the last event.
 //
+// Lines of standard input are published on the channel: an object {id, payload} by publish, and a
+// list of them by publishBatch, whose stream the client keeps.
+//
 //   node pubsub.js CHANNEL
 
+const readline = require('readline');
 const { default: PubSubApiClient } = require('salesforce-pubsub-api-client');
 
 const [channel] = process.argv.slice(2);
@@ -30,7 +34,21 @@ async function main() {
   const resume = () => (last === null ? client.subscribe(channel, callback) : client.subscribeFromReplayId(channel, callback, null, last));
   resume();
   print({ subscribed: channel });
+  for await (const line of readline.createInterface({ input: process.stdin })) await publish(client, JSON.parse(line));
+  process.exit();
 }
 
-main().catch((error) => print({ error: `${error}: ${error.cause}` }));
-process.stdin.resume().on('end', () => process.exit());
+async function publish(client, what) {
+  const shown = (results) => results.map(({ replayId, correlationKey }) => ({ replayId, correlationKey }));
+  if (Array.isArray(what)) {
+    await client.publishBatch(channel, what, (_, type, data) => {
+      if (type === 'publishResponse') print({ published: shown(data.results) });
+      else if (type === 'error') print({ error: String(data) });
+    });
+  } else print({ published: shown([await client.publish(channel, what.payload, what.id)]) });
+}
+
+main().catch((error) => {
+  print({ error: `${error}: ${error.cause}` });
+  process.stdin.resume().on('end', () => process.exit());
+});
