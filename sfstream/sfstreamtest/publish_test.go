@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
 // orderEvent returns an order as a client publishes it.
@@ -134,4 +137,27 @@ func TestAStreamPublishesUntilTheClientEndsIt(t *testing.T) {
 			t.Errorf("%v", events)
 		}
 	})
+}
+
+// TestPublishedEventsSurviveARestart proves that what clients publish is in the log of the org, and
+// that older schemas of the channel are good afterwards, too.
+func TestPublishedEventsSurviveARestart(t *testing.T) {
+	log := sfstreamtest.WithLog(filepath.Join(t.TempDir(), "org.log"))
+	var before []sfstreamtest.Event
+	var old *eventbus.ProducerEvent
+	bubble(t, func(t *testing.T, r *rig) {
+		old = r.orderEvent("a", "1")
+		r.send(old, r.orderEvent("", "2"))
+		check(t, r.DefineEvent(orders, carrier(t)))
+		before = r.Retained(orders)
+	}, log)
+	bubble(t, func(t *testing.T, r *rig) {
+		if resp := r.send(old); resp.Results[0].Error != nil {
+			t.Errorf("an event of the older schema: %v", resp)
+		}
+		after := r.Retained(orders)
+		if len(after) != 3 || len(before) != 2 || !reflect.DeepEqual(after[:2], before) {
+			t.Errorf("before: %v, after: %v", before, after)
+		}
+	}, log)
 }
