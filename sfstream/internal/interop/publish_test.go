@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -57,7 +58,7 @@ func (j *clientProgram) received(line map[string]any, got *[]float64) {
 }
 
 // TestNodePubSubClientPublishes publishes with the Node client, by a call and by batches on a
-// stream, and receives the same events with it.
+// stream, and receives the same events with it and with ours; and it receives what ours publishes.
 func TestNodePubSubClientPublishes(t *testing.T) {
 	t.Parallel()
 	org := sfstreamtest.NewServer(t, sfstreamtest.WithTLS())
@@ -90,6 +91,27 @@ func TestNodePubSubClientPublishes(t *testing.T) {
 	for _, e := range retained {
 		if replay[e.ID] != float64(e.Number) {
 			t.Errorf("event %s was confirmed as %v and is %d", e.ID, replay[e.ID], e.Number)
+		}
+	}
+	ours, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll))
+	check(t, err)
+	defer ours.Close()
+	check(t, ours.Open(ctx))
+	check(t, ours.Subscribe(ctx, order))
+	for _, e := range retained {
+		msg, err := ours.Receive(ctx)
+		check(t, err)
+		if fields, err := msg.Fields(); err != nil || msg.ID != e.ID || fields["CreatedById"] != org.Account().UserID {
+			t.Errorf("ours receives %s: %v %v", msg.ID, fields, err)
+		}
+	}
+	results, err := ours.Publish(ctx, order, map[string]any{"N__c": 8}, map[string]any{"N__c": 9.5})
+	check(t, err)
+	for i, want := range []float64{8, 9.5} {
+		line := client.next()
+		payload, _ := line["payload"].(map[string]any)
+		if payload["N__c"] != want || payload["CreatedById"] != org.Account().UserID || results[i].Outcome != sfstream.Published {
+			t.Errorf("the result %v is %v there", results[i], line)
 		}
 	}
 	if n := org.PublishStreams(order); n != 1 {
