@@ -150,7 +150,7 @@ func TestAnEventIsRefusedAloneAndInItsPlace(t *testing.T) {
 			if (result.Error != nil) != bad || len(result.ReplayId) > 0 == bad || result.CorrelationKey != req.Events[i].Id {
 				t.Errorf("event %d has the result %v", i, result)
 			}
-			if bad && (result.Error.Code != eventbus.ErrorCode_PUBLISH || result.Error.Msg == "") {
+			if result.Error != nil && (result.Error.Code != eventbus.ErrorCode_PUBLISH || result.Error.Msg == "") {
 				t.Errorf("event %d: %v", i, result.Error)
 			}
 		}
