@@ -36,11 +36,17 @@ type channel struct {
 	groups      *groups // nil: the channel is not known to have any
 	provisional provisional
 	duplicates  recent.Events
+	managed     *managed // nil: the channel is no managed subscription
 
 	history history // of its failures
 	refusal refusal
-	parked  bool      // the channel had no room when the link last looked
-	warned  time.Time // since when the channel was waiting for Ack when the log last warned of it
+	standstill
+}
+
+// standstill is what the link knows of a channel that has no room for more.
+type standstill struct {
+	parked bool      // the channel had no room when the link last looked
+	warned time.Time // since when the channel was waiting for Ack when the log last warned of it
 }
 
 // refusal is the trouble of a channel that the server refuses while its session lives on.
@@ -108,12 +114,18 @@ func (ch *channel) request() request {
 		p.olderThan(g.id, g.date)
 	}
 	p.begin()
+	from := p.position.id
+	if ch.managed != nil {
+		// The session begins after what is committed. That may be before the position, so that what
+		// comes again is no sign that replay ids have begun anew.
+		p.resumed, from = false, nil
+	}
 	ch.catchUp.begin(p.onlyNew)
 	if ch.groups != nil {
-		ch.groups.begin(p.position.id)
+		ch.groups.begin(from)
 	}
 	ch.set(StateOpening)
-	return request{sub: &ch.sub.Credit, verify: !ch.isAccepted(), position: p.position}
+	return request{sub: &ch.sub.Credit, verify: !ch.isAccepted(), position: p.position, managed: ch.managed}
 }
 
 // accept notes that Salesforce follows the channel from the requested position on.

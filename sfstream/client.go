@@ -134,6 +134,9 @@ func (c *Client) Status() Status {
 	for _, ch := range c.roster.overview() {
 		report := ch.status.snapshot()
 		report.Channel, report.Retention = ch.sub.Name, retention(ch.sub.Name)
+		if ch.managed != nil {
+			report.Managed = ch.managed.snapshot()
+		}
 		report.fill(ch.sub.Status(), c.clock.Now())
 		if ch.link != nil {
 			report.LastHeard, report.Overdue = ch.link.pulse.read(status.At, silence)
@@ -144,7 +147,10 @@ func (c *Client) Status() Status {
 	return status
 }
 
-const closeTimeout = 5 * time.Second // of Close in all
+const (
+	closeTimeout = 5 * time.Second // of Close in all
+	lastCommits  = 2 * time.Second // of them, for the last commits of managed subscriptions
+)
 
 // Close ends all subscriptions and loops, saves markers, and returns when nothing that the client
 // started is running: within 5 seconds, whatever the network and the store do. It works inside a
@@ -160,12 +166,15 @@ func (c *Client) Close() error {
 
 func (c *Client) close() error {
 	deadline := time.Now().Add(closeTimeout)
+	// 0. The last commits, while their streams are open.
+	c.inbox.FlushKept(context.Background(), lastCommits)
+
 	// 1. Nothing new starts. Consumers, links and feeders end.
 	terminal := c.life.stop()
 	stopped := make(chan struct{})
 	go func() { c.life.running.Wait(); close(stopped) }() // ends with what it waits for
 	var errs []error
-	timer := time.NewTimer(closeTimeout - time.Second)
+	timer := time.NewTimer(time.Until(deadline) - time.Second)
 	defer timer.Stop()
 	select {
 	case <-stopped:

@@ -164,6 +164,9 @@ func (e *ServerError) Remedy() string {
 	if e.API == apiREST && e.Code != Unauthenticated {
 		return e.remedyREST()
 	}
+	if remedy := managedRemedy(e.Reason); remedy != "" {
+		return remedy
+	}
 	if e.Code == NotFound || e.Code == PermissionDenied {
 		switch {
 		case strings.HasPrefix(e.Channel, "/topic/"):
@@ -209,6 +212,23 @@ func (e *ServerError) Remedy() string {
 	default:
 		return ""
 	}
+}
+
+// managedReason begins what Salesforce gives as reason for managed subscriptions.
+const managedReason = "managed.subscription."
+
+// managedRemedy is ServerError.Remedy for a reason that is one of managed subscriptions.
+func managedRemedy(reason string) string {
+	_, what, _ := strings.Cut(reason, managedReason)
+	switch what {
+	case "already.active":
+		return "another client follows the managed subscription, or has lost its connection: then Salesforce frees it after about 15 minutes"
+	case "config.stopped":
+		return "set the state of the managed subscription to RUN; what was committed is deleted, and it begins at its defaultReplay"
+	case "config.deleted", "developer.name.not.found", "subscription.id.not.found":
+		return "check the developer name or id in ManagedEventSubscription of the Tooling API, and that the login is of the same org"
+	}
+	return ""
 }
 
 const restOnlyAdvice = "the access token is a JWT, which Salesforce takes for REST only: turn off JWT-based access tokens in the app's settings"

@@ -31,6 +31,13 @@ const (
 	// that replay ids repeat.
 	repeatsTried = 3
 
+	// managedLag is how long a managed subscription may be unknown: Salesforce may know it only some
+	// time after it was made.
+	managedLag = 15 * time.Second
+
+	// managedLagEvery is the pause between two attempts meanwhile.
+	managedLagEvery = 2 * time.Second
+
 	// firstPossibleGap is the pause before a channel resumes after its second possible gap within
 	// the retention.
 	firstPossibleGap = time.Minute
@@ -84,6 +91,9 @@ func classify(err error) action {
 		case ReplayInvalid:
 			return actionFallback
 		case PermissionDenied, NotFound:
+			if strings.HasSuffix(server.Reason, "managed.subscription.config.deleted") {
+				return actionGiveUp
+			}
 			return actionDenied // permission and channel changes show within 10 minutes, releases pass
 		case Invalid:
 			return actionGiveUp // our request is wrong: the same one fails again
@@ -163,6 +173,7 @@ const (
 	resumePossibleGap                   // at the oldest retained event: what has come before is skipped
 	resumeOldest                        // at the oldest retained event, as FallbackAll says
 	resumeNew                           // at what comes from now on, as FallbackNew says
+	resumeServers                       // where the managed subscription says
 )
 
 // A history is what a channel remembers of its failures.
@@ -201,6 +212,7 @@ type situation struct {
 	openGroup bool               // after the position are events of one replay id that are not all received, nor sought yet
 	below     bool               // the last keepalive has named a replay id before the position
 	policy    Fallback
+	managed   bool // the server keeps the position
 }
 
 // judge says what follows from a failure of the channel.
@@ -233,6 +245,9 @@ func (s situation) sign(v verdict, act action, err error) verdict {
 
 // denied gives a channel that was accepted before time to come back.
 func (s *situation) denied(err error) verdict {
+	if s.managed {
+		return s.unknownManaged(err)
+	}
 	if !s.accepted {
 		return verdict{fatal: err} // the answer to Subscribe
 	}
@@ -249,6 +264,20 @@ func (s *situation) denied(err error) verdict {
 		return verdict{fatal: err}
 	}
 	return verdict{wait: deniedEvery}
+}
+
+// unknownManaged gives a managed subscription that Salesforce does not know a little time, because
+// one that was just made may not be known everywhere.
+func (s *situation) unknownManaged(err error) verdict {
+	h := &s.history
+	if s.now.Sub(h.deniedLast) > managedLag {
+		h.denied = s.now
+	}
+	h.deniedLast = s.now
+	if s.now.Sub(h.denied) >= managedLag {
+		return verdict{fatal: err}
+	}
+	return verdict{wait: managedLagEvery}
 }
 
 // unknown gives an answer in words that nobody knows time to pass: the link tries again soon, then
@@ -282,6 +311,9 @@ func (s *situation) unknown(err error) verdict {
 // stale says where a channel resumes whose replay id Salesforce does not know any more.
 func (s *situation) stale(err error) verdict {
 	switch {
+	case s.managed:
+		// What is committed has aged out. The next stream begins where the subscription says.
+		return verdict{resume: resumeServers, gap: &Gap{Channel: s.channel, After: s.last, Reason: err, Possible: true}}
 	case len(s.last.ReplayID) == 0: // a fallback is refused, too
 		return verdict{fatal: &ReplayError{Channel: s.channel, Marker: s.last, err: err}}
 	case s.openGroup:
@@ -351,7 +383,7 @@ func (s situation) judgeMissed(err error, possible bool) verdict {
 func (s situation) judgeRetry(err error) verdict {
 	v, h := verdict{pacing: byLink}, &s.history
 	var server *ServerError
-	if errors.As(err, &server) && strings.HasSuffix(server.Reason, "subscription.fetch.replay.repeated") && len(s.last.ReplayID) > 0 {
+	if errors.As(err, &server) && strings.HasSuffix(server.Reason, "subscription.fetch.replay.repeated") && len(s.last.ReplayID) > 0 && !s.managed {
 		if !bytes.Equal(h.repeated, s.last.ReplayID) {
 			h.repeated, h.repeatedly = s.last.ReplayID, 0
 		}

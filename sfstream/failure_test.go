@@ -33,7 +33,7 @@ func ago(d time.Duration) time.Time { return judgedAt.Add(-d) }
 // described is what a verdict says, in words.
 func described(v verdict) string {
 	var replay *ReplayError
-	s := [...]string{"at the position", "at the group", "quiet", "at the oldest, for a possible gap", "at the oldest", "at new"}[v.resume]
+	s := [...]string{"at the position", "at the group", "quiet", "at the oldest, for a possible gap", "at the oldest", "at new", "where the subscription says"}[v.resume]
 	switch {
 	case errors.As(v.fatal, &replay):
 		s = "ends as stale"
@@ -338,5 +338,27 @@ func TestAReplayErrorSaysEachThingOnce(t *testing.T) {
 		if strings.Count(text, once) != 1 {
 			t.Errorf("%q is not once in %s", once, text)
 		}
+	}
+}
+
+// What Salesforce says of a managed subscription: the server keeps its position, so that a stale one
+// is no end; one that is not known may be new.
+func TestJudgedManagedSubscriptions(t *testing.T) {
+	s := situation{now: judgedAt, accepted: true, managed: true, policy: FallbackFail, last: replaystore.Marker{ReplayID: []byte("1")}}
+	if got := described(s.judge(actionFallback, errStale)); !strings.HasPrefix(got, "where the subscription says, gap (possible: true)") {
+		t.Errorf("stale: %s", got)
+	}
+	v := s.judge(actionDenied, errNoSuch)
+	if v.fatal != nil || v.wait != managedLagEvery {
+		t.Errorf("not found: %s", described(v))
+	}
+	s.history = v.history
+	for range 20 {
+		s.now = s.now.Add(managedLagEvery)
+		v = s.judge(actionDenied, errNoSuch)
+		s.history = v.history
+	}
+	if v.fatal == nil {
+		t.Errorf("not found for long: %s", described(v))
 	}
 }

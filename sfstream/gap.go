@@ -133,6 +133,10 @@ func (ch *channel) resume(v verdict) {
 		ch.sub.Restart(time.Time{}, ch.groups != nil)
 		ch.forgetReceived()
 		ch.tellGap(*v.gap, FallbackAll.String())
+	case resumeServers:
+		p.position = position{}
+		ch.sub.Restart(ch.clock.Live(time.Now(), believable), ch.groups != nil)
+		ch.tellGap(*v.gap, "where the managed subscription says")
 	case resumeNew:
 		p.position, p.startedNew, p.told = position{latest: true}, time.Now(), false
 		ch.sub.Restart(ch.clock.Live(p.startedNew, 0), ch.groups != nil)

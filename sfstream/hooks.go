@@ -23,8 +23,9 @@ type Hooks struct {
 	// OnLogin is called after each login, and after each login that failed.
 	OnLogin func(LoginEvent)
 
-	// OnSaved is called for each marker that the store has saved. It must not block: the next Save
-	// waits for it.
+	// OnSaved is called for each marker that the store has saved, and for each one that a managed
+	// subscription has committed: its key has "managed" as API and the given name as Channel. It must
+	// not block: the next Save waits for it.
 	OnSaved func(key replaystore.Key, marker replaystore.Marker)
 
 	// OnGap is called when events of a channel may have been missed: Salesforce refused its stored

@@ -58,7 +58,7 @@ func (r *roster) join(ch *channel) error {
 		return errUnsubscribed(ch.sub.Name) // while its marker was loaded
 	}
 	l := r.streaming
-	if ch.sub.Key.API == apiPubSub {
+	if ch.sub.Key.API != apiCometD {
 		l = newLink(r, r.pubsub)
 	} else if l == nil {
 		l = newLink(r, r.cometd)

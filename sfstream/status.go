@@ -69,6 +69,8 @@ type ChannelStatus struct {
 	// it; 0 where that is not known. Retention is how long Salesforce keeps the channel's events.
 	MarkerAge, Retention time.Duration
 
+	Managed *ManagedStatus // nil: the channel is no managed subscription
+
 	Unacked       int      // AckManual and Run: handed out and not acked
 	OldestUnacked *Message // of them, the one that the marker waits for; nil: none
 
@@ -77,6 +79,14 @@ type ChannelStatus struct {
 	Gaps        int    // calls of Hooks.OnGap for it, also of gaps that are only possible
 	LastError   error
 	LastErrorAt time.Time
+}
+
+// ManagedStatus is what [ChannelStatus] has of a managed subscription.
+type ManagedStatus struct {
+	Topic       string    // as the Tooling API names it; empty: not known
+	Committed   []byte    // the replay id that Salesforce has confirmed last; empty: none yet
+	CommittedAt time.Time // when
+	CommitError error     // why the last commit has failed; nil: it has not
 }
 
 // fill fills in what the inbox knows.

@@ -136,6 +136,9 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	}
 	ch.sub.Remove()
 	c.inbox.MarkQuiet(ch.sub) // before another Subscribe can have its place
+	if ch.managed != nil {
+		c.inbox.FlushKept(ctx, lastSaves) // while its stream is open
+	}
 	if l := c.roster.end(ch, nil); l != nil {
 		select {
 		case <-l.done:

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	apiPubSub = "pubsub"
-	apiCometD = "cometd"
-	apiREST   = "rest"
+	apiPubSub  = "pubsub"
+	apiManaged = "managed" // of markers: the Pub/Sub API, where the server keeps the position
+	apiCometD  = "cometd"
+	apiREST    = "rest"
 )
 
 const (
@@ -68,6 +69,7 @@ type request struct {
 	sub      *subscription
 	verify   bool // ask first whether the channel exists and the user may subscribe to it
 	position position
+	managed  *managed // nil: the channel is no managed subscription
 }
 
 // batch is something that a session tells its link, mostly a slab of messages.

@@ -71,9 +71,11 @@ var pubsubErrors = []struct {
 	{"publish.event.count.invalid", codes.InvalidArgument, Invalid, actionGiveUp, Invalid, 0},
 	{"publish.topic.mismatch", codes.InvalidArgument, Invalid, actionGiveUp, Invalid, 0},
 	{"publish.topic.validation.empty", codes.InvalidArgument, Invalid, actionGiveUp, Invalid, 0},
-	{"managed.subscription.already.active", codes.FailedPrecondition, Internal, actionRetry, Internal, 0},
-	{"managed.subscription.already.active", codes.AlreadyExists, Internal, actionRetry, Internal, 0},
-	{"managed.subscription.config.deleted", codes.NotFound, NotFound, actionDenied, NotFound, 0},
+	{"managed.subscription.already.active", codes.FailedPrecondition, Unavailable, actionRetry, Internal, 0},
+	{"managed.subscription.already.active", codes.AlreadyExists, Unavailable, actionRetry, Unavailable, 0},
+	{"managed.subscription.config.stopped", codes.FailedPrecondition, Invalid, actionGiveUp, Internal, 0},
+	{"managed.subscription.config.deleted", codes.NotFound, NotFound, actionGiveUp, NotFound, 0},
+	{"managed.subscription.developer.name.not.found", codes.NotFound, NotFound, actionDenied, NotFound, 0},
 	{"managed.subscription.subscription.id.invalid", codes.InvalidArgument, Invalid, actionGiveUp, Invalid, 0},
 
 	// Codes of next year: the status decides.

@@ -106,7 +106,11 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 		transport: t, conn: conn, creds: creds, sub: req.sub,
 		creditDone: make(chan struct{}), sending: make(chan struct{}, 1),
 	}
-	s.inbound.codecs = codecs{channel: req.sub.Name, schemas: &t.schemas, prefs: t.prefs, fetch: s.fetchSchema}
+	s.channel = req.sub.Name
+	if req.managed != nil {
+		s.channel = req.managed.channel()
+	}
+	s.inbound.codecs = codecs{channel: s.channel, schemas: &t.schemas, prefs: t.prefs, fetch: s.fetchSchema}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if err := s.start(req); err != nil {
 		s.cancel()
@@ -120,7 +124,7 @@ func (t *pubsub) open(ctx context.Context, creds *authenticator.Credentials, req
 
 // start opens the stream and asks for the first events.
 func (s *pubsubSession) start(req request) (err error) {
-	if req.verify {
+	if req.verify && req.managed == nil {
 		if err := s.verify(); err != nil {
 			return err
 		}
@@ -130,8 +134,7 @@ func (s *pubsubSession) start(req request) (err error) {
 	}
 	// A connection that takes no more streams makes a new one wait, and nothing says so.
 	s.watchdog = time.AfterFunc(openTimeout, s.giveUp)
-	client := eventbus.Client{Conn: s.conn}
-	s.stream, err = client.SubscribeResponses(outgoing(s.ctx, s.creds))
+	err = s.openStream(req.managed)
 	if !s.watchdog.Stop() {
 		if s.conn.GetState() == connectivity.Ready {
 			s.transport.conns.crowded(s.conn)
@@ -143,21 +146,47 @@ func (s *pubsubSession) start(req request) (err error) {
 	}
 	s.counted = true
 	s.transport.conns.counted(s.conn, 1)
-	first := &eventbus.FetchRequest{TopicName: s.sub.Name, NumRequested: int32(s.sub.First())}
+	// Send fails with io.EOF where the server has already ended the stream; recv then returns the
+	// server's reason.
+	if err := s.askFirst(req.position); err != nil && !errors.Is(err, io.EOF) {
+		return s.translate(err, nil)
+	}
+	return nil
+}
+
+// openStream opens the stream, of a managed subscription unless m is nil.
+func (s *pubsubSession) openStream(m *managed) (err error) {
+	client := eventbus.Client{Conn: s.conn}
+	if m == nil {
+		s.stream, err = client.SubscribeResponses(outgoing(s.ctx, s.creds))
+		return err
+	}
+	s.stream, err = client.ManagedResponses(outgoing(s.ctx, s.creds))
+	s.managed = &managedStream{
+		managed: m, ctx: s.ctx, stream: s.stream, sending: s.sending, response: &s.inbound.response, sent: time.Now(),
+		refusal: func(text string) error {
+			return &ServerError{API: apiPubSub, Channel: s.sub.Name, Code: Internal, Message: clip(bayeux.Hide(text, s.creds.AccessToken))}
+		},
+	}
+	return err
+}
+
+// askFirst sends the first request, which says where the stream begins.
+func (s *pubsubSession) askFirst(at position) error {
+	n := s.sub.First()
+	if s.managed != nil {
+		return s.managed.demand(n)
+	}
+	first := &eventbus.FetchRequest{TopicName: s.sub.Name, NumRequested: int32(n)}
 	switch {
-	case len(req.position.id) > 0:
-		first.ReplayPreset, first.ReplayId = eventbus.ReplayPreset_CUSTOM, req.position.id
-	case req.position.latest:
+	case len(at.id) > 0:
+		first.ReplayPreset, first.ReplayId = eventbus.ReplayPreset_CUSTOM, at.id
+	case at.latest:
 		first.ReplayPreset = eventbus.ReplayPreset_LATEST
 	default:
 		first.ReplayPreset = eventbus.ReplayPreset_EARLIEST
 	}
-	// Send fails with io.EOF where the server has already ended the stream; recv then returns the
-	// server's reason.
-	if err := s.stream.Send(first); err != nil && !errors.Is(err, io.EOF) {
-		return s.translate(err, nil)
-	}
-	return nil
+	return s.stream.Send(first)
 }
 
 // verify asks whether the channel exists and this user may subscribe to it. A stream would say so
@@ -201,6 +230,8 @@ type pubsubSession struct {
 	counted   bool // conn.streams includes this stream
 	creds     *authenticator.Credentials
 	sub       *subscription
+	channel   string         // of the messages
+	managed   *managedStream // nil: the channel is no managed subscription
 
 	ctx    context.Context // of the stream; cancelled by close and giveUp
 	cancel context.CancelFunc
@@ -320,7 +351,11 @@ func (s *pubsubSession) askNow() {
 // releases it. A failure is not reported here: the stream has ended, and recv returns the reason.
 func (s *pubsubSession) ask(credit func() int) {
 	if n := credit(); n > 0 {
-		_ = s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.Name, NumRequested: int32(n)})
+		if s.managed != nil {
+			_ = s.managed.demand(n)
+		} else {
+			_ = s.stream.Send(&eventbus.FetchRequest{TopicName: s.sub.Name, NumRequested: int32(n)})
+		}
 	}
 	<-s.sending
 }
@@ -364,6 +399,9 @@ func (s *pubsubSession) close() {
 	s.watchdog.Stop()
 	s.cancel()
 	<-s.creditDone
+	if s.managed != nil {
+		s.managed.close()
+	}
 	s.leave()
 }
 
@@ -382,7 +420,9 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	in := &s.inbound
 	if !in.begun {
 		in.begun = true // the server itself would say so only with its first event
-		return batch{kind: batchAccepted, sub: s.sub}, nil
+		if s.managed == nil || !s.managed.isRefused() {
+			return batch{kind: batchAccepted, sub: s.sub}, nil
+		}
 	}
 	if in.failed != nil {
 		return batch{}, in.failed
@@ -390,11 +430,11 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	s.watchdog.Reset(s.transport.silence)
 	s.askNow()
 	defer in.response.Free()
-	err := s.stream.Recv(&in.response)
+	err := s.receive()
 	s.watchdog.Stop()
 	switch {
 	case err == nil:
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), s.managed != nil && isWithoutCommits(err):
 		return batch{}, io.EOF
 	case s.silent.Load() && s.sub.Outstanding() == 0:
 		return batch{}, io.EOF // where no event was asked for, silence means nothing
@@ -408,7 +448,12 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 		return batch{}, failed
 	}
 	if s.transport.raw != nil {
-		s.transport.raw(s.sub.Name, in.response.Frame)
+		s.transport.raw(s.channel, in.response.Frame)
+	}
+	if s.managed != nil {
+		if alone, err := s.managed.takeAnswer(); alone || err != nil {
+			return batch{kind: batchAnswered, sub: s.sub}, err
+		}
 	}
 	if len(in.response.Events) == 0 {
 		// Only with demand left does a keepalive mean that nothing more is to come: without it the
@@ -423,6 +468,14 @@ func (s *pubsubSession) recv(<-chan struct{}) (batch, error) {
 	return s.messages(&in.response), nil
 }
 
+// receive receives the next response.
+func (s *pubsubSession) receive() error {
+	if s.managed != nil {
+		return s.managed.receive()
+	}
+	return s.stream.Recv(&s.inbound.response)
+}
+
 // messages makes one slab of messages of a response. What the messages refer to is copied in few
 // allocations, because the response's frame is used again.
 func (s *pubsubSession) messages(r *eventbus.Response) batch {
@@ -431,7 +484,7 @@ func (s *pubsubSession) messages(r *eventbus.Response) batch {
 	ids, copier := r.IDs(), r.Copier()
 	for i := range r.Events {
 		event, m := &r.Events[i], &messages[i]
-		m.Channel = s.sub.Name
+		m.Channel = s.channel
 		m.ReplayID = copier.Copy(event.ReplayID)
 		m.payload = copier.Copy(event.Payload)
 		m.ID, ids = ids[:event.ID.Len()], ids[event.ID.Len():]

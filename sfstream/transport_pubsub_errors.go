@@ -57,6 +57,11 @@ var reasons = map[string]struct {
 	"publish.topic.mismatch":                        {code: Invalid},
 	"publish.topic.validation.empty":                {code: Invalid},
 
+	"managed.subscription.already.active":                          {code: Unavailable}, // passes, if the other client does
+	"managed.subscription.config.stopped":                          {code: Invalid},
+	"managed.subscription.config.deleted":                          {code: NotFound},
+	"managed.subscription.developer.name.not.found":                {code: NotFound},
+	"managed.subscription.subscription.id.not.found":               {code: NotFound},
 	"managed.subscription.subscription.id.invalid":                 {code: Invalid},
 	"managed.subscription.id.or.developer.name.empty":              {code: Invalid},
 	"managed.subscription.fetch.request.events.invalid":            {code: Invalid},
@@ -130,7 +135,7 @@ func codeOf(st *status.Status) Code {
 		return Invalid
 	case codes.ResourceExhausted:
 		return LimitExceeded
-	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Unknown: // Unknown: a proxy's page
+	case codes.Unavailable, codes.AlreadyExists, codes.Canceled, codes.DeadlineExceeded, codes.Unknown: // Unknown: a proxy's page
 		return Unavailable
 	default:
 		return Internal

@@ -35,7 +35,8 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 // Unmarshal reads a *Response or *Results. It accepts exactly what the standard codec accepts as a
-// FetchResponse or PublishResponse, and reads the same values.
+// FetchResponse or PublishResponse, and reads the same values. Of a
+// ManagedFetchResponse it does not look into the answer to a commit.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch r := v.(type) {
 	case *Response:
@@ -68,7 +69,7 @@ func (r *Response) read(frame []byte) error {
 	if cap(r.Events) > manyEvents {
 		r.Events = nil
 	}
-	r.Frame, r.Events, r.LatestReplayID, r.RPCID, r.Pending = frame, r.Events[:0], Span{}, Span{}, 0
+	r.Frame, r.Events, r.LatestReplayID, r.RPCID, r.Pending, r.commit = frame, r.Events[:0], Span{}, Span{}, 0, Span{}
 	for at := 0; at < len(frame); {
 		num, typ, next := readTag(frame, at)
 		if next < 0 {
@@ -82,7 +83,7 @@ func (r *Response) read(frame []byte) error {
 			r.Pending, at = int32(n), next+size
 			continue
 		}
-		if num > 3 || typ != protowire.BytesType {
+		if num > 5 || typ != protowire.BytesType {
 			if at = skip(num, typ, frame, next); at < 0 {
 				return errMalformed
 			}
@@ -101,6 +102,8 @@ func (r *Response) read(frame []byte) error {
 			r.LatestReplayID = value
 		case 3:
 			r.RPCID, ok = value, validText(frame, value)
+		case 5:
+			r.commit = value // of a ManagedFetchResponse; a FetchResponse has no such field
 		}
 		if !ok {
 			return errMalformed

@@ -3,9 +3,11 @@ package eventbus
 import (
 	"strings"
 	"sync"
+
+	"google.golang.org/protobuf/proto"
 )
 
-// Response is a FetchResponse as a subscriber reads it: a frame, and where in it things are. Free
+// Response is a FetchResponse or a ManagedFetchResponse as a subscriber reads it: a frame, and where in it things are. Free
 // and the next response overwrite all of it; what the program is to keep must be copied with a
 // Copier or IDs.
 type Response struct {
@@ -15,6 +17,7 @@ type Response struct {
 	RPCID          Span
 	Pending        int32
 
+	commit Span
 	buffer *[]byte // the memory of Frame, from the pool buffers
 }
 
@@ -30,6 +33,18 @@ func (s Span) Len() int { return int(s.to - s.from) }
 
 // Bytes returns a part of the frame.
 func (r *Response) Bytes(s Span) []byte { return r.Frame[s.from:s.to] }
+
+// Commit returns the answer to a commit that a ManagedFetchResponse has, nil where there is none.
+func (r *Response) Commit() (*CommitReplayResponse, error) {
+	if r.commit == (Span{}) {
+		return nil, nil
+	}
+	answer := new(CommitReplayResponse)
+	if err := proto.Unmarshal(r.Bytes(r.commit), answer); err != nil {
+		return nil, errMalformed
+	}
+	return answer, nil
+}
 
 // Free gives the memory of the frame back to the pool.
 func (r *Response) Free() {

@@ -36,11 +36,14 @@ type PublishStream = grpc.BidiStreamingClient[PublishRequest, PublishResponse]
 // another receives.
 type ManagedStream = grpc.BidiStreamingClient[ManagedFetchRequest, ManagedFetchResponse]
 
-// ResponseStream is a SubscribeStream whose receiver gets Responses.
+// ResponseStream is a SubscribeStream, or a ManagedStream, whose receiver gets Responses.
 type ResponseStream struct{ grpc.ClientStream }
 
 // Send asks for events.
 func (s ResponseStream) Send(req *FetchRequest) error { return s.SendMsg(req) }
+
+// SendManaged asks for events of a managed subscription, or commits.
+func (s ResponseStream) SendManaged(req *ManagedFetchRequest) error { return s.SendMsg(req) }
 
 // Recv reads the next response into r. At the end of the stream the error is io.EOF.
 func (s ResponseStream) Recv(r *Response) error { return s.RecvMsg(r) }
@@ -95,6 +98,12 @@ func (c Client) ManagedSubscribe(ctx context.Context, opts ...grpc.CallOption) (
 		return nil, err
 	}
 	return &grpc.GenericClientStream[ManagedFetchRequest, ManagedFetchResponse]{ClientStream: stream}, nil
+}
+
+// ManagedResponses does what ManagedSubscribe does, with a Codec.
+func (c Client) ManagedResponses(ctx context.Context, opts ...grpc.CallOption) (ResponseStream, error) {
+	stream, err := c.stream(ctx, managedSubscribeMethod, append(opts, grpc.ForceCodecV2(Codec{})))
+	return ResponseStream{stream}, err
 }
 
 // Subscribe opens a stream. It returns before the server has checked anything: if the server

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"bytes"
+	"context"
 	"sync"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 // it, pushes what comes and says what that proves; consumers get its messages from the Inbox.
 type Channel[M any] struct {
 	Credit[M]
-	in *Inbox[M]
+	in    *Inbox[M]
+	saver *saver[M] // the store's, or that of the channel alone: it is a kept one
 
 	accepted chan struct{}  // closed when Salesforce follows it for the first time
 	gone     chan struct{}  // closed when it is removed
@@ -55,10 +57,43 @@ func (e *Evidence) add(newer Evidence) {
 
 // Channel makes a channel, of which nothing is known yet.
 func (in *Inbox[M]) Channel(name string, key replaystore.Key) *Channel[M] {
-	ch := &Channel[M]{in: in, accepted: make(chan struct{}), gone: make(chan struct{})}
+	ch := &Channel[M]{in: in, saver: in.saver, accepted: make(chan struct{}), gone: make(chan struct{})}
 	ch.Credit = Credit[M]{Name: name, Key: key, ch: ch, due: make(chan struct{}, 1)}
 	ch.watermark.cfg = &in.cfg
 	return ch
+}
+
+// Keep makes the channel a kept one, before it begins: it has no marker in the store, because its
+// server keeps its place. save tells the server. Its failures are no store's; ErrLater is none.
+func (ch *Channel[M]) Keep(save func(context.Context, replaystore.Marker) error) {
+	in := ch.in
+	in.mu.Lock()
+	defer in.unlock()
+	ch.saver = newSaver(in, func(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {
+		return save(ctx, markers[ch.Key])
+	})
+	ch.saver.kept = ch
+	in.keepers = append(in.keepers, ch.saver)
+}
+
+// SaveNow makes a kept channel try to save what is not saved yet.
+func (ch *Channel[M]) SaveNow() {
+	ch.in.mu.Lock()
+	defer ch.in.unlock()
+	s := ch.saver
+	if s.asked = true; s.later {
+		s.later = false
+		s.scheduleLocked(time.Now())
+	}
+}
+
+// SaveAgain makes a kept channel save its place though the server has it.
+func (ch *Channel[M]) SaveAgain() {
+	ch.in.mu.Lock()
+	defer ch.in.unlock()
+	if !ch.removed {
+		ch.saver.markLocked(ch)
+	}
 }
 
 // Notify makes the inbox wake the receiver of changed whenever the channel has room again.
@@ -97,7 +132,7 @@ func (ch *Channel[M]) Accept(live time.Time) bool {
 		ch.evidence.Live, w.current.Live = live, live
 	}
 	if !w.current.hasIDOf(&w.saved, w.cfg) || w.current.Live.After(w.saved.Live) {
-		ch.in.saver.markLocked(ch)
+		ch.saver.markLocked(ch)
 	}
 	return true
 }
@@ -142,8 +177,11 @@ func (ch *Channel[M]) Keepalive(id []byte, proves Evidence) {
 	}
 	ch.evidence.add(proves)
 	ch.reachLocked(mark[M]{id: id}, true)
+	if ch.saver.kept != nil {
+		ch.saver.markLocked(ch) // also what is saved: a server may end a session in which nothing is
+	}
 	if ch.totals.received == 0 {
-		ch.in.saver.soonLocked() // nobody else will ask for it
+		ch.saver.soonLocked() // nobody else will ask for it
 	}
 }
 
@@ -186,8 +224,8 @@ func (ch *Channel[M]) reachLocked(end mark[M], quiet bool) {
 
 // appendLocked gives a slab its place in the watermark's order.
 func (ch *Channel[M]) appendLocked(s *Slab[M]) {
-	if ch.watermark.pushLocked(s, ch.in.saver.dirty.has(ch)) {
-		ch.in.saver.markLocked(ch)
+	if ch.watermark.pushLocked(s, ch.saver.dirty.has(ch)) {
+		ch.saver.markLocked(ch)
 	}
 }
 

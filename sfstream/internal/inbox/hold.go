@@ -24,7 +24,7 @@ func (in *Inbox[M]) Hold() *M {
 func (in *Inbox[M]) Idle() {
 	in.mu.Lock()
 	defer in.unlock()
-	in.saver.soonLocked()
+	in.soonLocked()
 }
 
 // Start hands a held message out: it takes room until Ack or PutBack. It reports false where there

@@ -40,15 +40,16 @@ type Config[M any] struct {
 // what is asked for.
 type Inbox[M any] struct {
 	cfg   Config[M]
-	saver *saver[M]
+	saver *saver[M]     // of the store
 	ready chan struct{} // capacity 1
 
 	mu          sync.Mutex
-	first, last *Slab[M]  // the queue
-	back        []Slot[M] // taken and put back: next to go, the last one first
-	queued      int       // waiting in all
-	arrivals    uint64    // how many messages were queued so far
-	current     Slot[M]   // SettleOnNext: handed out last, handled when the next one is asked for
+	first, last *Slab[M]    // the queue
+	back        []Slot[M]   // taken and put back: next to go, the last one first
+	queued      int         // waiting in all
+	arrivals    uint64      // how many messages were queued so far
+	keepers     []*saver[M] // of the kept channels
+	current     Slot[M]     // SettleOnNext: handed out last, handled when the next one is asked for
 
 	// Whom unlock wakes.
 	due  []*Credit[M] // channels that came to have room
@@ -58,7 +59,7 @@ type Inbox[M any] struct {
 // New makes an inbox without channels.
 func New[M any](cfg Config[M]) *Inbox[M] {
 	in := &Inbox[M]{cfg: cfg, ready: make(chan struct{}, 1)}
-	in.saver = newSaver(in)
+	in.saver = newSaver(in, cfg.Save)
 	return in
 }
 
@@ -105,7 +106,7 @@ func (in *Inbox[M]) Next() *M {
 	in.settleCurrentLocked()
 	s, ok := in.popLocked()
 	if !ok {
-		in.saver.soonLocked()
+		in.soonLocked()
 		in.unlock()
 		return nil
 	}
@@ -143,7 +144,7 @@ func (in *Inbox[M]) Offer() *M {
 	defer in.unlock()
 	s, ok := in.popLocked()
 	if !ok {
-		in.saver.soonLocked()
+		in.soonLocked()
 		return nil
 	}
 	s.slab.ch.offers.Add(1)
@@ -297,8 +298,8 @@ func (in *Inbox[M]) handledLocked(s Slot[M]) {
 	in.waitsNoMoreLocked(s) // put back, and acked after all
 	ch := s.slab.ch
 	ch.totals.handled++
-	if ch.watermark.settleLocked(s, in.saver.dirty.has(ch)) {
-		in.saver.markLocked(ch)
+	if ch.watermark.settleLocked(s, ch.saver.dirty.has(ch)) {
+		ch.saver.markLocked(ch)
 	}
 }
 

@@ -22,10 +22,16 @@ const (
 	brokenAfter = 5                      // so many have failed: the client ends
 )
 
+// ErrLater is what the save of a kept channel returns where nothing can be saved now: it is no
+// failure, and the saver tries again at Channel.SaveNow.
+var ErrLater = errors.New("not now")
+
 // saver writes watermarks to the store: one Save at a time, in the order of each watermark, beside
-// delivery and never in its way. Its goroutine exists only while there is something to save.
+// delivery and never in its way. Its goroutine exists only while there is something to save. A kept
+// channel has a saver of its own.
 type saver[M any] struct {
-	in     *Inbox[M]
+	in *Inbox[M]
+	keeper[M]
 	ctx    context.Context // of Saves; cancelled when Close has waited long enough
 	cancel context.CancelFunc
 
@@ -41,6 +47,14 @@ type saver[M any] struct {
 	last    time.Time     // end of the last Save
 	done    chan struct{} // closed and replaced at the end of each cycle
 	trouble trouble
+}
+
+// A keeper is who saves. Inbox.mu guards what changes of it.
+type keeper[M any] struct {
+	keep  func(context.Context, map[replaystore.Key]replaystore.Marker) error // Config.Save, or that of the kept channel
+	kept  *Channel[M]                                                         // nil: keep is the store's
+	later bool                                                                // keep has returned ErrLater: nothing is tried but by SaveNow and Flush
+	asked bool                                                                // SaveNow was called since the last Save began
 }
 
 // trouble is what a saver knows of a store that fails.
@@ -88,8 +102,8 @@ func (l *dirtyList[M]) take() []*Channel[M] {
 	return all
 }
 
-func newSaver[M any](in *Inbox[M]) *saver[M] {
-	s := &saver[M]{in: in, done: make(chan struct{})}
+func newSaver[M any](in *Inbox[M], keep func(context.Context, map[replaystore.Key]replaystore.Marker) error) *saver[M] {
+	s := &saver[M]{in: in, keeper: keeper[M]{keep: keep}, done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -110,11 +124,27 @@ func (s *saver[M]) markLocked(ch *Channel[M]) {
 // soonLocked saves what there is without further delay: a consumer is about to wait, but does not
 // wait for the Save.
 func (s *saver[M]) soonLocked() {
-	if s.dirty.isEmpty() || s.urgent || !s.trouble.since.IsZero() {
+	if s.dirty.isEmpty() || s.urgent || s.later || !s.trouble.since.IsZero() {
 		return
 	}
 	s.urgent = true
-	s.scheduleLocked(s.last.Add(soonSpacing))
+	s.scheduleLocked(s.last.Add(s.spacing(soonSpacing)))
+}
+
+// spacing is the least time between two Saves: a server gets no more commits than that.
+func (s *saver[M]) spacing(ofStore time.Duration) time.Duration {
+	if s.kept != nil {
+		return saveDelay
+	}
+	return ofStore
+}
+
+// soonLocked saves what there is of all channels without further delay.
+func (in *Inbox[M]) soonLocked() {
+	in.saver.soonLocked()
+	for _, s := range in.keepers {
+		s.soonLocked()
+	}
 }
 
 func (s *saver[M]) scheduleLocked(at time.Time) {
@@ -146,7 +176,9 @@ func (s *saver[M]) cycle() {
 	cfg := &s.in.cfg
 	if err == nil && cfg.Saved != nil {
 		for key, marker := range markers {
-			cfg.Saved(key, marker)
+			if s.kept == nil || len(marker.ReplayID) > 0 {
+				cfg.Saved(key, marker)
+			}
 		}
 	}
 
@@ -161,7 +193,7 @@ func (s *saver[M]) cycle() {
 		level = slog.LevelDebug
 	}
 	s.in.unlock()
-	if err == nil {
+	if err == nil || s.kept != nil { // who keeps the channel tells of failures, and none of them is fatal
 		return
 	}
 	cfg.Log.Log(context.Background(), level, "replay markers not saved, trying again",
@@ -181,7 +213,7 @@ func (s *saver[M]) beginCycleLocked() (channels []*Channel[M], marks []mark[M]) 
 	if s.saving != nil || s.dirty.isEmpty() {
 		return nil, nil
 	}
-	s.urgent = false
+	s.urgent, s.later, s.asked = false, false, false
 	s.saving, s.began = s.dirty.take(), time.Now()
 	marks = make([]mark[M], len(s.saving))
 	for i, ch := range s.saving {
@@ -197,6 +229,9 @@ func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused 
 	cfg := &s.in.cfg
 	ctx, cancel := context.WithTimeout(s.ctx, saveTimeout)
 	defer cancel()
+	if s.kept != nil {
+		return 0, s.keep(ctx, markers)
+	}
 	began := time.Now()
 	hangs := time.AfterFunc(saveTimeout+time.Second, func() {
 		cfg.Log.Warn("the replay store does not return from Save, in spite of its context",
@@ -205,7 +240,7 @@ func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused 
 	hopeless := pause.AfterFunc(storeBroken, func() {
 		cfg.Broken(fmt.Errorf("no answer within %s", storeBroken))
 	})
-	err = cfg.Save(ctx, markers)
+	err = s.keep(ctx, markers)
 	hangs.Stop()
 	return hopeless.Stop(), err
 }
@@ -215,22 +250,22 @@ func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused 
 func (s *saver[M]) endCycleLocked(channels []*Channel[M], marks []mark[M], err error) (down, retry time.Duration) {
 	now := time.Now()
 	s.saving, s.last, s.trouble.err = nil, now, err
-	next := max(saveSpacing, saveDelay-now.Sub(s.since))
-	if err == nil {
+	next := max(s.spacing(saveSpacing), saveDelay-now.Sub(s.since))
+	switch {
+	case err == nil:
 		s.trouble = trouble{}
 		for i, ch := range channels {
 			m := &marks[i]
 			ch.watermark.saved = mark[M]{id: bytes.Clone(m.replayID(&s.in.cfg)), Evidence: m.Evidence, group: m.group}
 		}
 		if s.urgent {
-			next = min(next, soonSpacing)
+			next = min(next, s.spacing(soonSpacing))
 		}
-	} else {
-		// Still to be saved, before what became dirty meanwhile.
-		newer := s.dirty.take()
-		for _, ch := range slices.Concat(channels, newer) {
-			s.dirty.add(ch)
-		}
+	case errors.Is(err, ErrLater):
+		s.saveAgainLocked(channels)
+		s.later = !s.asked
+	default:
+		s.saveAgainLocked(channels)
 		if s.trouble.since.IsZero() {
 			s.trouble.since = now
 		}
@@ -241,10 +276,18 @@ func (s *saver[M]) endCycleLocked(channels []*Channel[M], marks []mark[M], err e
 	}
 	close(s.done)
 	s.done = make(chan struct{})
-	if !s.dirty.isEmpty() {
+	if !s.dirty.isEmpty() && !s.later {
 		s.scheduleLocked(now.Add(next))
 	}
 	return down, retry
+}
+
+// saveAgainLocked notes that channels are still to be saved, before what became dirty meanwhile.
+func (s *saver[M]) saveAgainLocked(channels []*Channel[M]) {
+	newer := s.dirty.take()
+	for _, ch := range slices.Concat(channels, newer) {
+		s.dirty.add(ch)
+	}
 }
 
 // Trouble returns since when the store fails, zero where it does not, and the last error. A Save
@@ -270,22 +313,63 @@ func (in *Inbox[M]) MarkQuiet(channels ...*Channel[M]) {
 		w := &ch.watermark
 		newer := w.current.Live.After(w.saved.Live) || w.current.Followed.After(w.saved.Followed)
 		if newer && ch.isAccepted() {
-			in.saver.markLocked(ch)
+			ch.saver.markLocked(ch)
 		}
 	}
 }
 
 // Flush saves what there is and waits for it, until ctx ends and at most for limit. A store that
-// fails twice in it is left to the timer.
+// fails twice in it is left to the timer. The error is the store's.
 func (in *Inbox[M]) Flush(ctx context.Context, limit time.Duration) error {
-	expired := time.NewTimer(limit)
-	defer expired.Stop()
-	s := in.saver
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+	defer cancel()
 	in.mu.Lock()
 	defer in.unlock()
+	in.commitLocked()
+	err := in.saver.flushLocked(ctx)
+	in.awaitKeepersLocked(ctx)
+	return err
+}
+
+// FlushKept is Flush for kept channels alone.
+func (in *Inbox[M]) FlushKept(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	in.mu.Lock()
+	defer in.unlock()
+	in.commitLocked()
+	in.awaitKeepersLocked(ctx)
+}
+
+// commitLocked begins to save what there is of kept channels.
+func (in *Inbox[M]) commitLocked() {
+	for _, s := range in.keepers {
+		if s.saving == nil && !s.dirty.isEmpty() {
+			go s.cycle() // ends with its save, for which awaitKeepersLocked waits
+		}
+	}
+}
+
+// awaitKeepersLocked saves what is left of kept channels, and forgets those that are removed.
+func (in *Inbox[M]) awaitKeepersLocked(ctx context.Context) {
+	for _, s := range slices.Clone(in.keepers) {
+		_ = s.flushLocked(ctx) // told by who keeps the channel
+	}
+	in.keepers = slices.DeleteFunc(in.keepers, func(s *saver[M]) bool {
+		if !s.kept.removed || s.saving != nil {
+			return false
+		}
+		s.stopLocked()
+		return true
+	})
+}
+
+// flushLocked saves what there is and waits for it, until ctx ends.
+func (s *saver[M]) flushLocked(ctx context.Context) error {
+	in := s.in
 	for attempts := 0; !s.dirty.isEmpty() || s.saving != nil; {
 		if s.saving == nil {
-			if err := s.trouble.err; attempts == 2 || attempts == 1 && errors.Is(err, replaystore.ErrClosed) {
+			if err := s.trouble.err; attempts == 2 || attempts == 1 && (s.later || errors.Is(err, replaystore.ErrClosed)) {
 				return err
 			}
 			attempts++
@@ -303,10 +387,7 @@ func (in *Inbox[M]) Flush(ctx context.Context, limit time.Duration) error {
 			}
 		case <-ctx.Done():
 			in.mu.Lock()
-			return ctx.Err()
-		case <-expired.C:
-			in.mu.Lock()
-			return fmt.Errorf("no answer within %s", limit)
+			return context.Cause(ctx)
 		}
 	}
 	return nil
@@ -317,18 +398,23 @@ func (in *Inbox[M]) Flush(ctx context.Context, limit time.Duration) error {
 func (in *Inbox[M]) Close(limit time.Duration, channels ...*Channel[M]) error {
 	in.MarkQuiet(channels...)
 	err := in.Flush(context.Background(), limit)
-	s := in.saver
 	in.mu.Lock()
+	defer in.unlock()
+	for _, s := range append(in.keepers, in.saver) {
+		s.stopLocked()
+	}
+	return err
+}
+
+// stopLocked lets no cycle start by itself any more, and ends one that is under way.
+func (s *saver[M]) stopLocked() {
 	s.closed = true
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	stuck := s.saving != nil
-	in.unlock()
-	if stuck {
+	if s.saving != nil {
 		s.cancel()
 	}
-	return err
 }
 
 // Unsaved returns the marker that a removed channel of key left behind and the store does not have.

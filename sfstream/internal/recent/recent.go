@@ -36,6 +36,7 @@ func (e *Event) appendKey(key []byte) []byte {
 type Events struct {
 	ring  [][]byte // keys
 	next  int
+	more  int    // how many are remembered beyond Remembered
 	spare []byte // room for keys to come
 
 	// provisional are the keys of events that came before their turn, however many: all of them
@@ -66,7 +67,7 @@ func (r *Events) Remember(e Event) {
 			r.known = nil
 		}
 	}
-	if len(r.ring) < Remembered {
+	if len(r.ring) < Remembered+r.more {
 		if len(r.spare) == 0 {
 			r.spare = make([]byte, 100*usualKey)
 		}
@@ -75,7 +76,7 @@ func (r *Events) Remember(e Event) {
 		return
 	}
 	r.ring[r.next] = e.appendKey(r.ring[r.next][:0])
-	r.next = (r.next + 1) % Remembered
+	r.next = (r.next + 1) % len(r.ring)
 }
 
 // RememberProvisional is Remember for an event that came before its turn.
@@ -110,11 +111,14 @@ func (r *Events) Expect() {
 	for key := range r.provisional {
 		r.known[key] = struct{}{}
 	}
-	r.left = Remembered
+	r.left = Remembered + r.more
 }
 
 // Expecting reports whether the session may still repeat what came before.
 func (r *Events) Expecting() bool { return r.known != nil }
 
 // Forget starts anew: after a fallback, the same ids may mean other events.
-func (r *Events) Forget() { *r = Events{} }
+func (r *Events) Forget() { *r = Events{more: r.more} }
+
+// Keep makes so many more events be remembered than Remembered. It is called before the first event.
+func (r *Events) Keep(more int) { r.more = more }

@@ -1,0 +1,3 @@
+// Package managed plays what happens to programs that follow managed subscriptions, whose position
+// the org keeps.
+package managed
