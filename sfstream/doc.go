@@ -84,6 +84,12 @@
 // little: a gap event, an overflow, or a diff that does not fit. [Record.Decode] puts them into the
 // structs that take events.
 //
+// # Publishing
+//
+// [Client.Publish] publishes structs and maps as platform events, and texts on generic channels. Its
+// results say of each event whether it is there, is not, or may be ([Outcome]); [WithInDoubt] says
+// what becomes of the last.
+//
 // # Errors
 //
 // The client retries with backoff what passes by itself (networks, server faults, expired tokens,

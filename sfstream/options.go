@@ -273,8 +273,8 @@ func WithKeepaliveTimeout(d time.Duration) Option {
 	}
 }
 
-// WithBackOff sets the waits between attempts to reconnect, and before [Client.Do] repeats a
-// request. Each connection calls policy for a policy of its own and resets that when events flow;
+// WithBackOff sets the waits between attempts to reconnect, before [Client.Do] repeats a request, and
+// before [Client.Publish] sends events again. Each connection calls policy for a policy of its own and resets that when events flow;
 // so does each request that is repeated. The default draws uniformly from (0, d], with d doubling
 // from 500 ms to 60 s, and never stops. If the policy returns backoff.Stop the client ends with a
 // *[TimeoutError], and a request with its last error. Waits of less than 50 ms, including zero and

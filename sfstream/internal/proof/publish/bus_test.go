@@ -28,7 +28,6 @@ import (
 const (
 	channel = "/event/Order__e"
 	user    = "005000000000001AAA"
-	userRow = `{"user_id":"005000000000009AAA"}`
 )
 
 // orderSchema is the schema of an order, with more fields at its end.
