@@ -153,7 +153,7 @@ func TestWhatIsRefusedForItsSchemaIsEncodedAnew(t *testing.T) {
 					resp.Results = append(resp.Results, refuse(e, "The schema of the event is not the current one"))
 				}
 				if whole {
-					return nil, failure(b.ctx, codes.InvalidArgument, "schema.validation.failed", "Schema validation failed.")
+					return nil, failure(b.last(), codes.InvalidArgument, "schema.validation.failed", "Schema validation failed.")
 				}
 				return resp, nil
 			}

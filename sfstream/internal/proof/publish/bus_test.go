@@ -138,6 +138,13 @@ func (b *bus) clientOf(auth authenticator.Authenticator, opts ...sfstream.Option
 	return c
 }
 
+// last is the context of the last request.
+func (b *bus) last() context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ctx
+}
+
 func (b *bus) GetTopic(ctx context.Context, req *eventbus.TopicRequest) (*eventbus.TopicInfo, error) {
 	b.mu.Lock()
 	b.asked++

@@ -75,7 +75,7 @@ func TestAFailedRequestIsWhatItsErrorSays(t *testing.T) {
 						if row.want == doubt {
 							b.publish(req) // it is carried out, and the answer is lost
 						}
-						return nil, failure(b.ctx, row.code, row.reason, row.text)
+						return nil, failure(b.last(), row.code, row.reason, row.text)
 					}
 					c := b.client(sfstream.WithInDoubt(policy))
 					results, err := c.Publish(t.Context(), channel, orders(3)...)
@@ -218,7 +218,7 @@ func TestTheEndOfACallLeavesTrueResults(t *testing.T) {
 			b.script = func(n int, req *eventbus.PublishRequest) (*eventbus.PublishResponse, error) {
 				if n == 2 {
 					b.publish(req)
-					<-b.ctx.Done()
+					<-b.last().Done()
 					time.Sleep(time.Second) // no answer comes at the last moment
 				}
 				return nil, nil
@@ -258,7 +258,7 @@ func TestALimitIsWaitedForWithinTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t)
 		b.script = func(int, *eventbus.PublishRequest) (*eventbus.PublishResponse, error) {
-			return nil, failure(b.ctx, codes.ResourceExhausted, "service.protection.triggered", "too many")
+			return nil, failure(b.last(), codes.ResourceExhausted, "service.protection.triggered", "too many")
 		}
 		c := b.client()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
