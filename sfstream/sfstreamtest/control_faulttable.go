@@ -182,6 +182,8 @@ func controlFaults() []controlFault {
 				s.FailRESTRequest(*f.REST)
 				return nil
 			}},
+		{"FailRecords", "kind n code!", "", `Fails records and events, of the object that kind names, such as Order__e, that requests write: "CODE" or "CODE: message", such as LIMIT_EXCEEDED or PLATFORM_EVENT_PUBLISHING_UNAVAILABLE.`,
+			func(s *Server, f faultRequest) error { s.FailRecords(f.Kind, f.n(), f.Code); return nil }},
 		{"HideEventUUIDs", "on", "", "Replies to published events hold no UUID, as those of standard-volume events.",
 			func(s *Server, f faultRequest) error { s.HideEventUUIDs(f.on()); return nil }},
 		{"SkipEmptyUpdates", "on", "", "Updates that change nothing leave no trace: no change event, no other LastModifiedDate.",

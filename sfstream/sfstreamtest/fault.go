@@ -32,6 +32,7 @@ const (
 	atEnqueued
 	atEmptyUpdate
 	atCollection
+	atRecord
 )
 
 // fault is one thing that is to go wrong.
@@ -122,6 +123,8 @@ func (t *faultTable) requests() []faultRequest {
 			req.N = &f.events
 		case atCommit:
 			req.Body = f.code
+		case atRecord: // its channel is an object
+			req.Kind, req.Channel, req.Code = f.channel, "", f.code
 		default:
 			req.Code, req.Seconds = f.code, int(f.wait.Seconds())
 		}

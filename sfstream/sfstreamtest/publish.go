@@ -32,11 +32,11 @@ type RawEvent struct {
 // booleans, numbers ([json.Number] too), a [time.Time] for epoch milliseconds, map[string]any for a
 // compound. Fields that are left out have their default; CreatedDate and CreatedById are filled in.
 func (s *Server) Publish(channel string, payload map[string]any) (Event, error) {
-	return s.publishAs(s.account.UserID, channel, payload)
+	return s.publishAs(s.account.UserID, channel, payload, false)
 }
 
-// publishAs does what Publish does, in the name of a user.
-func (s *Server) publishAs(user, channel string, payload map[string]any) (Event, error) {
+// publishAs does what Publish does, in the name of a user. limited: not if the org's limit is used up.
+func (s *Server) publishAs(user, channel string, payload map[string]any, limited bool) (Event, error) {
 	t, sc, err := s.publishable(channel)
 	if err != nil {
 		return Event{}, err
@@ -51,7 +51,13 @@ func (s *Server) publishAs(user, channel string, payload map[string]any) (Event,
 		return Event{}, fmt.Errorf("sfstreamtest: publishing on %s: %w (%d bytes)", channel, errTooLarge, len(data))
 	}
 	r := record{at: now.UnixNano(), id: s.dice.events.uuid(), schema: sc.id, payload: data}
-	return s.post(t, r, one(r, payload))
+	if !limited {
+		return s.post(t, r, one(r, payload))
+	}
+	if !s.usage.take(hourlyPublished, now) {
+		return Event{}, errLimit
+	}
+	return s.put(t, r, one(r, payload))
 }
 
 // withSystemFields fills in the fields that Salesforce requires of publishers.
@@ -97,6 +103,7 @@ func (s *Server) PublishRaw(channel string, e RawEvent) (Event, error) {
 
 var (
 	errUndefined = errors.New("is not defined")
+	errLimit     = errors.New("the limit of published events is used up")
 	errTooLarge  = errors.New("the event is too large")
 )
 

@@ -83,9 +83,9 @@ func (s *Server) writeRecords(r *http.Request, writes []write, allOrNone bool) (
 			}
 		}
 	}
-	done, errs := s.carryOut(r, writes, allOrNone)
-	for i, err := range errs {
-		if err != nil {
+	done := s.carryOut(r, writes, allOrNone)
+	for i := range done {
+		if err := done[i].err; err != nil {
 			done[i] = refused(writes[i], err)
 		}
 	}

@@ -40,9 +40,13 @@ func (s *Server) publishRecord(t *topic, o *sobject, body map[string]any, user s
 	if err != nil {
 		return written{}, err
 	}
-	ev, err := s.publishAs(user, t.name, nested)
+	ev, err := s.publishAs(user, t.name, nested, true)
 	if errors.Is(err, errTooLarge) {
 		return written{}, &restError{http.StatusBadRequest, "The event exceeds the maximum event size.", "LIMIT_EXCEEDED", nil}
+	}
+	if errors.Is(err, errLimit) {
+		e := knownRESTError("LIMIT_EXCEEDED")
+		return written{}, &e
 	}
 	if err != nil {
 		return written{}, &restError{http.StatusBadRequest, strings.TrimPrefix(err.Error(), "sfstreamtest: "), "UNKNOWN_EXCEPTION", nil}

@@ -35,16 +35,19 @@ type RESTFault struct {
 
 // restErrors are further errors of the REST API, besides restMessages, by their codes.
 var restErrors = map[string]restError{
-	"UNABLE_TO_LOCK_ROW":      {http.StatusBadRequest, "unable to obtain exclusive access to this record or 1 records", "", []string{}},
-	"INSUFFICIENT_ACCESS":     {http.StatusForbidden, "insufficient access rights on cross-reference id", "", []string{}},
-	"NOT_FOUND":               {http.StatusNotFound, "The requested resource does not exist", "", nil},
-	"INVALID_TYPE":            {http.StatusBadRequest, "sObject type is not supported.", "", nil},
-	"MALFORMED_QUERY":         {http.StatusBadRequest, "unexpected token: '<EOF>'", "", nil},
-	"INVALID_QUERY_LOCATOR":   {http.StatusBadRequest, "invalid query locator", "", nil},
-	"QUERY_TIMEOUT":           {http.StatusBadRequest, "Your query request was running for too long.", "", nil},
-	"UNKNOWN_EXCEPTION":       {http.StatusInternalServerError, "An unexpected error occurred.", "", nil},
-	"API_CURRENTLY_DISABLED":  {http.StatusForbidden, "API is currently disabled for this user.", "", nil},
-	"UNSUPPORTED_API_VERSION": {http.StatusGone, "This version of the API is retired.", "", nil},
+	"UNABLE_TO_LOCK_ROW":                    {http.StatusBadRequest, "unable to obtain exclusive access to this record or 1 records", "", []string{}},
+	"LIMIT_EXCEEDED":                        {http.StatusBadRequest, "The limit of events published per hour is exceeded.", "", []string{}},
+	"PLATFORM_EVENT_PUBLISHING_UNAVAILABLE": {http.StatusServiceUnavailable, "The event could not be published. Try again later.", "", []string{}},
+	"PLATFORM_EVENT_ENCRYPTION_ERROR":       {http.StatusBadRequest, "The event could not be encrypted.", "", []string{}},
+	"INSUFFICIENT_ACCESS":                   {http.StatusForbidden, "insufficient access rights on cross-reference id", "", []string{}},
+	"NOT_FOUND":                             {http.StatusNotFound, "The requested resource does not exist", "", nil},
+	"INVALID_TYPE":                          {http.StatusBadRequest, "sObject type is not supported.", "", nil},
+	"MALFORMED_QUERY":                       {http.StatusBadRequest, "unexpected token: '<EOF>'", "", nil},
+	"INVALID_QUERY_LOCATOR":                 {http.StatusBadRequest, "invalid query locator", "", nil},
+	"QUERY_TIMEOUT":                         {http.StatusBadRequest, "Your query request was running for too long.", "", nil},
+	"UNKNOWN_EXCEPTION":                     {http.StatusInternalServerError, "An unexpected error occurred.", "", nil},
+	"API_CURRENTLY_DISABLED":                {http.StatusForbidden, "API is currently disabled for this user.", "", nil},
+	"UNSUPPORTED_API_VERSION":               {http.StatusGone, "This version of the API is retired.", "", nil},
 }
 
 // restFaults are the faults of REST requests that are to happen, oldest first.
@@ -64,6 +67,39 @@ func (s *Server) FailREST(n int, code string) {
 	}
 	code, message, _ := strings.Cut(code, ": ")
 	s.FailRESTRequest(RESTFault{Times: n, Code: code, Message: message})
+}
+
+// FailRecords makes the next n records of an object, or events such as Order__e ("": of any), fail
+// that requests of the REST API write, each by itself: with LIMIT_EXCEEDED,
+// PLATFORM_EVENT_PUBLISHING_UNAVAILABLE, UNABLE_TO_LOCK_ROW or any other code, or "CODE: message".
+// n < 0: all, until ClearFaults.
+func (s *Server) FailRecords(object string, n int, code string) {
+	s.faults.add(fault{name: "FailRecords", at: atRecord, channel: object, left: n, code: code})
+}
+
+// recordFault returns the error with which a record of an object is to fail now.
+func (s *Server) recordFault(object string) error {
+	f, ok := s.faults.take(atRecord, object)
+	if !ok {
+		return nil
+	}
+	code, message, _ := strings.Cut(f.code, ": ")
+	e := knownRESTError(code)
+	e.Message = or(message, e.Message)
+	return &e
+}
+
+// knownRESTError returns the error of a code.
+func knownRESTError(code string) restError {
+	e, ok := restErrors[code]
+	if !ok {
+		e, ok = restMessages[code]
+	}
+	if !ok {
+		e = restError{status: http.StatusBadRequest, Message: code}
+	}
+	e.Code = code
+	return e
 }
 
 // FailRESTRequest makes requests of the REST API fail.
@@ -150,14 +186,8 @@ func (f RESTFault) answer(w http.ResponseWriter, r *http.Request, do http.Handle
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 	case f.Code != "":
-		known, ok := restErrors[f.Code]
-		if !ok {
-			known, ok = restMessages[f.Code]
-		}
-		if !ok {
-			known = restError{status: http.StatusBadRequest, Message: f.Code}
-		}
-		e := restError{or(f.Status, known.status), or(f.Message, known.Message), f.Code, known.Fields}
+		e := knownRESTError(f.Code)
+		e.status, e.Message = or(f.Status, e.status), or(f.Message, e.Message)
 		if f.Fields != nil {
 			e.Fields = f.Fields
 		}

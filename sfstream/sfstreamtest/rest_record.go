@@ -113,14 +113,12 @@ func (s *Server) upsertRecord(r *http.Request) (int, any, error) {
 	if err := readBody(r, &w.body); err != nil {
 		return 0, nil, err
 	}
-	done, errs := s.carryOut(r, []write{w}, false)
-	switch {
-	case errs[0] != nil:
-		return 0, nil, errs[0]
-	case *done[0].Created:
-		return http.StatusCreated, done[0], nil
+	done := s.carryOut(r, []write{w}, false)[0]
+	status := http.StatusOK
+	if done.Created != nil && *done.Created {
+		status = http.StatusCreated
 	}
-	return http.StatusOK, done[0], nil
+	return status, done, done.err
 }
 
 // overriddenMethod does what a method does that a POST names because its client, or a proxy on the
@@ -140,14 +138,11 @@ func (s *Server) overriddenMethod(r *http.Request) (int, any, error) {
 
 // writeRecord answers a request that writes one record with the status, if it succeeds.
 func (s *Server) writeRecord(r *http.Request, w write, status int) (int, any, error) {
-	done, errs := s.carryOut(r, []write{w}, false)
-	if errs[0] != nil {
-		return 0, nil, errs[0]
-	}
+	done := s.carryOut(r, []write{w}, false)[0]
 	if status == http.StatusNoContent {
-		return status, nil, nil
+		return status, nil, done.err
 	}
-	return status, done[0], nil
+	return status, done, done.err
 }
 
 // create defines a channel. It fails if the channel exists.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -259,4 +260,40 @@ func TestRequiredFieldsAreKept(t *testing.T) {
 	r = newRig(t, sfstreamtest.WithLog(path))
 	r.want(http.StatusBadRequest, "POST", "/sobjects/Order_Event__e", `{}`)
 	r.want(http.StatusCreated, "POST", "/sobjects/Order_Event__e", `{"City__c":"Lyon"}`)
+}
+
+// Requests that write one record at once take turns, from reading what it has to its event: each
+// event of a phone that has two numbers by turns has the other one than the event before.
+func TestRESTWritesOfARecordTakeTurns(t *testing.T) {
+	r := newRig(t)
+	check(t, r.DefineObject("Account"))
+	r.SkipEmptyUpdates(true)
+	id := r.made("/sobjects/Account", `{"Name":"Acme"}`)
+	const writers, each = 4, 24
+	var group sync.WaitGroup
+	for range writers {
+		group.Go(func() {
+			for n := range each {
+				if status, reply := r.rest("PATCH", "/sobjects/Account/"+id, fmt.Sprintf(`{"Phone":"%d"}`, n%2)); status != http.StatusNoContent {
+					t.Errorf("%d %v", status, reply)
+				}
+			}
+		})
+	}
+	group.Wait()
+	r.want(http.StatusNoContent, "PATCH", "/sobjects/Account/"+id, `{"Rating":"end"}`)
+	stream := r.open(earliest("/data/AccountChangeEvent", 100))
+	var events []map[string]any
+	for len(events) == 0 || events[len(events)-1]["Rating"] != "end" {
+		events = append(events, r.decoded(stream, 1)...)
+	}
+	events = events[1 : len(events)-1] // without the first and the last, which are about others
+	for n, e := range events {
+		if n > 0 && e["Phone"] == events[n-1]["Phone"] {
+			t.Errorf("event %d: %v again", n, e["Phone"])
+		}
+	}
+	if len(events) < each {
+		t.Errorf("%d events", len(events))
+	}
 }

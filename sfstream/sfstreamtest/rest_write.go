@@ -28,6 +28,9 @@ type written struct {
 	Success bool          `json:"success"`
 	Errors  []restWarning `json:"errors"`
 	Created *bool         `json:"created,omitempty"` // of an UPSERT
+
+	event bool  // it was to be published
+	err   error // why it has failed; then nothing else is set
 }
 
 // restWarning is an error of a write. It comes with success too: it is Salesforce's way to return
@@ -40,57 +43,70 @@ type restWarning struct {
 
 // transaction has what the changes of one request have in common.
 type transaction struct {
-	server            *Server
-	user, origin, key string
-	at                time.Time
-	ids               map[string]bool // the records that it updates or deletes
-	changes           []Change
+	server       *Server
+	user, origin string
+	at           time.Time
+	ids          map[string]bool // the records that it updates or deletes
+	changes      []Change
 }
 
-// carryOut makes the writes of a request, in one transaction, and returns the result of each, or
-// its error. allOrNone is of no matter to events, which are published at once.
-func (s *Server) carryOut(r *http.Request, writes []write, allOrNone bool) ([]written, []error) {
+// carryOut makes the writes of a request, in one transaction, and returns the result of each.
+// allOrNone is of no matter to events, which are published at once.
+func (s *Server) carryOut(r *http.Request, writes []write, allOrNone bool) []written {
 	ses, _ := s.bearer(r)
 	s.records.turn.Lock()
 	defer s.records.turn.Unlock()
-	tx := &transaction{
-		server: s, user: ses.user, origin: changeOrigin(r), key: s.dice.events.uuid(), at: s.clock.date(), ids: make(map[string]bool),
-	}
-	done, errs := make([]written, len(writes)), make([]error, len(writes))
+	tx := &transaction{server: s, user: ses.user, origin: changeOrigin(r), ids: make(map[string]bool)}
+	done := make([]written, len(writes))
 	failed := false
 	for i, w := range writes {
-		if t, o, ok := s.eventObject(w.object); ok && w.kind == "CREATE" {
-			done[i], errs[i] = s.publishRecord(t, o, w.body, ses.user)
-			continue
+		t, o, event := s.eventObject(w.object)
+		event = event && w.kind == "CREATE"
+		err := s.recordFault(w.object)
+		switch {
+		case err != nil:
+		case event:
+			done[i], err = s.publishRecord(t, o, w.body, ses.user)
+		default:
+			done[i], err = tx.write(w)
 		}
-		var c Change
-		if c, errs[i] = tx.plan(w); errs[i] != nil {
-			failed = true
-			continue
+		if err != nil {
+			done[i] = written{err: err}
 		}
-		done[i] = written{ID: c.RecordIDs[0], Success: true, Errors: []restWarning{}}
-		if w.kind == "UPSERT" {
-			done[i].Created = new(c.Type == "CREATE")
-		}
-		tx.add(c)
+		done[i].event = event
+		failed = failed || err != nil && !event
 	}
-	if failed && allOrNone {
-		for i := range writes {
-			if _, _, event := s.eventObject(writes[i].object); errs[i] == nil && !event {
-				done[i], errs[i] = written{}, &restError{http.StatusBadRequest, "Record rolled back because not all records were valid and the " +
-					"request was using AllOrNone header", "ALL_OR_NONE_OPERATION_ROLLED_BACK", nil}
-			}
-		}
-		return done, errs
+	var err error
+	switch {
+	case failed && allOrNone:
+		err = &restError{http.StatusBadRequest, "Record rolled back because not all records were valid and the request was using " +
+			"AllOrNone header", "ALL_OR_NONE_OPERATION_ROLLED_BACK", nil}
+	default:
+		err = tx.commit()
 	}
-	if err := tx.commit(); err != nil {
-		for i := range writes {
-			if errs[i] == nil {
-				done[i], errs[i] = written{}, &restError{http.StatusInternalServerError, err.Error(), "UNKNOWN_EXCEPTION", nil}
-			}
+	for i := range done {
+		if err != nil && done[i].err == nil && !done[i].event {
+			done[i] = written{err: err}
 		}
 	}
-	return done, errs
+	return done
+}
+
+// write plans one write and notes the change that it is.
+func (tx *transaction) write(w write) (written, error) {
+	if tx.at.IsZero() {
+		tx.at = tx.server.clock.date()
+	}
+	c, err := tx.plan(w)
+	if err != nil {
+		return written{}, err
+	}
+	tx.add(c)
+	done := written{ID: c.RecordIDs[0], Success: true, Errors: []restWarning{}}
+	if w.kind == "UPSERT" {
+		done.Created = new(c.Type == "CREATE")
+	}
+	return done, nil
 }
 
 // changeOrigin returns where the changes of a request come from, as change events tell it.
@@ -231,8 +247,12 @@ func (tx *transaction) add(c Change) {
 
 // commit makes the changes. It fails only if the org cannot keep its log.
 func (tx *transaction) commit() error {
+	key := ""
 	for i, c := range tx.changes {
-		c.Origin, c.TransactionKey, c.SequenceNumber = tx.origin, tx.key, i+1
+		if i == 0 {
+			key = tx.server.dice.events.uuid()
+		}
+		c.Origin, c.TransactionKey, c.SequenceNumber = tx.origin, key, i+1
 		c.CommitTime, c.CommitUser = tx.at, tx.user
 		_, err := tx.server.change(c, tx.at)
 		switch {

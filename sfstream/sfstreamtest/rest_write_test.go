@@ -184,6 +184,23 @@ func TestRESTPublishKnobs(t *testing.T) {
 		if lacking["errorCode"] != "REQUIRED_FIELD_MISSING" || lacking["message"] != "Required fields are missing: [City__c]" {
 			t.Errorf("%v", lacking)
 		}
+		check(t, r.RequireFields("Order_Event__e"))
+		r.FailRecords("Order_Event__e", 2, "LIMIT_EXCEEDED")
+		r.FailRecords("Account", 1, "UNABLE_TO_LOCK_ROW: wait")
+		codes, _ := r.results("POST", "", `{"allOrNone":true,"records":[`+one+`,{"attributes":{"type":"Account"},"Name":"Acme"},`+one+`,`+one+`]}`)
+		if want := []string{"LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "LIMIT_EXCEEDED", "enqueued"}; !slices.Equal(codes, want) {
+			t.Errorf("%v, want %v", codes, want)
+		}
+		r.FailRecords("", 1, "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE: later")
+		later := r.want(http.StatusServiceUnavailable, "POST", "/sobjects/Order_Event__e", `{}`).([]any)[0].(object)
+		if later["errorCode"] != "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE" || later["message"] != "later" {
+			t.Errorf("%v", later)
+		}
+		check(t, r.SetLimit("HourlyPublishedPlatformEvents", 10, 1))
+		codes, _ = r.results("POST", "", `{"records":[`+one+`,`+one+`]}`)
+		if want := []string{"enqueued", "LIMIT_EXCEEDED"}; !slices.Equal(codes, want) {
+			t.Errorf("%v, want %v", codes, want)
+		}
 		r.RevokePublish(orders)
 		r.want(http.StatusForbidden, "POST", "/sobjects/Order_Event__e", `{"Amount__c":1,"City__c":"Lyon"}`)
 	})
