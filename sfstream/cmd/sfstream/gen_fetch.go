@@ -31,27 +31,11 @@ type channelSchema struct {
 // fetchSchemas logs in and asks for the schemas of channels, in the order of the channels. It makes
 // one attempt.
 func fetchSchemas(ctx context.Context, account account, channels []string) ([]channelSchema, error) {
-	// The client checks the addresses and logs in; its login stays in the cache.
-	cache := authenticator.NewCache(account.auth)
-	client, err := sfstream.New(cache, account.options()...)
+	bus, hangUp, err := account.schemas(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	if err := client.Open(ctx); err != nil {
-		return nil, err
-	}
-	creds, err := cache.Get(ctx, authenticator.Login{URL: account.loginURL})
-	if err != nil {
-		return nil, err
-	}
-
-	conn, err := account.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	bus := schemaClient{eventbus.Client{Conn: conn}, creds}
+	defer hangUp()
 	var schemas []channelSchema
 	for _, channel := range channels {
 		id, err := bus.schemaID(ctx, channel)
@@ -71,6 +55,29 @@ func fetchSchemas(ctx context.Context, account account, channels []string) ([]ch
 	return schemas, nil
 }
 
+// schemas logs in, and connects to the Pub/Sub API to ask about channels.
+func (a account) schemas(ctx context.Context) (bus schemaClient, hangUp func() error, err error) {
+	// The client checks the addresses and logs in; its login stays in the cache.
+	cache := authenticator.NewCache(a.auth)
+	client, err := sfstream.New(cache, a.options()...)
+	if err != nil {
+		return bus, nil, err
+	}
+	defer client.Close()
+	if err := client.Open(ctx); err != nil {
+		return bus, nil, err
+	}
+	creds, err := cache.Get(ctx, authenticator.Login{URL: a.loginURL})
+	if err != nil {
+		return bus, nil, err
+	}
+	conn, err := a.dial()
+	if err != nil {
+		return bus, nil, err
+	}
+	return schemaClient{eventbus.Client{Conn: conn}, creds}, conn.Close, nil
+}
+
 // dial returns a connection to the Pub/Sub API, for calls beside those of a client.
 func (a account) dial(options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	target, security := a.pubsub()
@@ -83,12 +90,20 @@ type schemaClient struct {
 	creds *authenticator.Credentials
 }
 
-func (c schemaClient) schemaID(ctx context.Context, channel string) (string, error) {
+func (c schemaClient) topic(ctx context.Context, channel string) (*eventbus.TopicInfo, error) {
 	ctx, cancel := c.outgoing(ctx)
 	defer cancel()
 	info, err := c.bus.GetTopic(ctx, &eventbus.TopicRequest{TopicName: channel})
 	if err != nil {
-		return "", c.translate(channel, err)
+		return nil, c.translate(channel, err)
+	}
+	return info, nil
+}
+
+func (c schemaClient) schemaID(ctx context.Context, channel string) (string, error) {
+	info, err := c.topic(ctx, channel)
+	if err != nil {
+		return "", err
 	}
 	if info.SchemaId == "" {
 		return "", fmt.Errorf("%s carries events of several kinds and has no schema of its own: "+

@@ -23,6 +23,8 @@ func commands() []command {
 	return []command{
 		{name: "tail", args: "CHANNEL…", short: "print events as they happen, in lines or as JSON", long: tailHelp, more: accountHelp,
 			new: func() runner { return new(tailFlags) }},
+		{name: "topic", args: "CHANNEL", short: "tell who may use a channel, and the fields of its events", long: topicHelp, more: accountHelp,
+			new: func() runner { return new(topicFlags) }},
 		{name: "gen", args: "CHANNEL…", short: "write Go structs for the events of channels", long: genHelp, more: accountHelp,
 			new: func() runner { return new(genFlags) }},
 		{name: "doctor", args: "[CHANNEL…]", short: "say what is wrong, and what to fix", long: doctorHelp, more: accountHelp,
