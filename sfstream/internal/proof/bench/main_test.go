@@ -13,5 +13,8 @@ func TestMain(m *testing.M) {
 		"bench bare":          child.Job(receiveBare),
 		"bench cometd server": serveBurst,
 		"bench cometd":        child.Job(receiveBurst),
+		"bench publish":       child.Job(publishOurs),
+		"bench publish bare":  child.Job(publishBare),
+		"bench encode":        child.Job(encodeOnly),
 	})
 }

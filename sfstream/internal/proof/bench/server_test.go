@@ -228,7 +228,7 @@ func (s *benchServer) GetTopic(_ context.Context, req *eventbus.TopicRequest) (*
 	if event == nil {
 		return nil, errors.New("no such channel")
 	}
-	return &eventbus.TopicInfo{TopicName: req.TopicName, CanSubscribe: true, SchemaId: event.schemaID}, nil
+	return &eventbus.TopicInfo{TopicName: req.TopicName, CanSubscribe: true, CanPublish: true, SchemaId: event.schemaID}, nil
 }
 
 func (s *benchServer) GetSchema(_ context.Context, req *eventbus.SchemaRequest) (*eventbus.SchemaInfo, error) {
