@@ -138,34 +138,61 @@ func (r *pubsubRoute) again(ctx context.Context, creds *authenticator.Credential
 func (r *pubsubRoute) isOutdated() bool { return r.outdated }
 
 func (r *pubsubRoute) send(ctx context.Context, creds *authenticator.Credentials, request []*outbox.Event[int]) (results []outbox.Result, sent bool, err error) {
-	events, refs := make([]eventbus.ProducerEvent, len(request)), make([]*eventbus.ProducerEvent, len(request))
-	for i, e := range request {
-		refs[i] = &events[i]
-		refs[i].Id, refs[i].SchemaId, refs[i].Payload = e.ID, e.Schema, e.Payload
+	var (
+		req  eventbus.Request
+		resp eventbus.Results
+	)
+	defer req.Free()
+	defer resp.Free()
+	req.Begin(r.channel, size(request))
+	for _, e := range request {
+		req.Append(e.ID, e.Schema, e.Payload)
 	}
-	var resp *eventbus.PublishResponse
-	sent, err = r.bus.call(ctx, creds, r.channel, publishTimeout, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) (err error) {
-		resp, err = client.Publish(outgoing(ctx, creds), &eventbus.PublishRequest{TopicName: r.channel, Events: refs}, opts...)
-		return err
+	sent, err = r.bus.call(ctx, creds, r.channel, publishTimeout, func(ctx context.Context, client eventbus.Client, opts ...grpc.CallOption) error {
+		return client.PublishRequest(outgoing(ctx, creds), &req, &resp, opts...)
 	})
 	if err != nil {
 		return nil, sent, err
 	}
-	if resp.SchemaId != "" && resp.SchemaId != r.encoding.schemaID {
+	if id := resp.Bytes(resp.SchemaID); len(id) > 0 && string(id) != r.encoding.schemaID {
 		r.outdated = true
 		r.bus.topics.forget(r.encoding.topic)
 	}
-	results = make([]outbox.Result, len(resp.Results))
-	for i, result := range resp.Results {
-		results[i] = outbox.Result{Key: result.CorrelationKey, ReplayID: result.ReplayId}
+	return r.results(creds, request, &resp), sent, nil
+}
+
+// results are the results of a response, with nothing of its memory.
+func (r *pubsubRoute) results(creds *authenticator.Credentials, request []*outbox.Event[int], resp *eventbus.Results) []outbox.Result {
+	results, ids := make([]outbox.Result, len(resp.Results)), resp.ReplayIDs()
+	for i := range resp.Results {
+		from, to := &resp.Results[i], &results[i]
+		key := resp.Bytes(from.CorrelationKey)
+		if i < len(request) && string(key) == request[i].ID {
+			to.Key = request[i].ID
+		} else {
+			to.Key = string(key)
+		}
+		n := from.ReplayID.Len()
+		to.ReplayID, ids = ids[:n:n], ids[n:]
 		switch {
-		case result.Error != nil:
-			results[i].Err = eventRefused(creds, r.channel, result.Error.Msg, resp.RpcId)
-		case len(result.ReplayId) == 0:
-			results[i].Err = errNoPlace
+		case from.Failed:
+			to.Err = eventRefused(creds, r.channel, string(resp.Bytes(from.Message)), string(resp.Bytes(resp.RPCID)))
+		case n == 0:
+			to.Err = errNoPlace
 		}
 	}
-	return results, sent, nil
+	return results
+}
+
+// roomOfEvent is what an event takes of the bound in bytes beside its payload.
+const roomOfEvent = 100
+
+// size is about how many bytes the events of a request have.
+func size[T any](request []*outbox.Event[T]) (bytes int) {
+	for _, e := range request {
+		bytes += len(e.Payload) + roomOfEvent
+	}
+	return bytes
 }
 
 // errNoPlace stands for a result that has neither a place on the channel nor an error.

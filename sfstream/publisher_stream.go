@@ -112,9 +112,6 @@ type publisherConfig struct {
 	bytes  int
 }
 
-// roomOfEvent is what an event takes of the bound in bytes beside its payload.
-const roomOfEvent = 100
-
 // publisherRun is what only the goroutine of run knows.
 type publisherRun struct {
 	backOff  backoff.BackOff // of the stream; reset by an answer
@@ -239,7 +236,7 @@ type publishSession struct {
 	watchdog *time.Timer   // runs giveUp while an answer or the opening is due
 	silent   atomic.Bool   // giveUp has ended the stream
 	idle     atomic.Bool   // send has ended it, because there was nothing to send
-	answered bool          // Salesforce has answered on it
+	answered bool          // Salesforce has answered on it; Publisher.mu guards it
 
 	flight [][]*queuedEvent // requests that are not answered, in their order; Publisher.mu guards it
 }
@@ -321,7 +318,7 @@ func (s *publishSession) send() {
 		p.mu.Lock()
 		var request []*queuedEvent
 		wait := time.Duration(-1)
-		if len(s.flight) < maxUnderWay {
+		if len(s.flight) < s.windowLocked() {
 			request, wait = p.cutLocked(time.Now())
 		}
 		if len(request) > 0 {
@@ -351,11 +348,20 @@ func (s *publishSession) send() {
 	}
 }
 
+// windowLocked is how many requests may be under way. The first one of a stream goes alone: if
+// Salesforce refuses the stream, for its token or a limit, nothing is in doubt.
+func (s *publishSession) windowLocked() int {
+	if !s.answered {
+		return 1
+	}
+	return maxUnderWay
+}
+
 // post sends a request.
 func (s *publishSession) post(request []*queuedEvent) error {
 	var frame eventbus.Request
 	defer frame.Free()
-	frame.Begin(s.p.channel, size(request)+len(request)*roomOfEvent)
+	frame.Begin(s.p.channel, size(request))
 	for _, e := range request {
 		frame.Append(e.ID, e.Schema, e.Payload)
 	}
@@ -424,25 +430,46 @@ func (s *publishSession) take(r *publisherRun, results *eventbus.Results) error 
 		s.watchdog.Reset(answerTimeout)
 	}
 	s.answered = true
-	p.answeredLocked(r)
 	stale := s.settleLocked(r, request, results)
 	p.mu.Unlock()
 
-	if e := p.encoding.Load(); len(stale) > 0 {
-		_ = p.learn(p.ctx, s.creds, e.topic) // else the refusal stands
-	} else if id := results.Bytes(results.SchemaID); len(id) > 0 && string(id) != e.schemaID {
-		p.bus.topics.forget(e.topic)
-		p.encoding.CompareAndSwap(e, nil) // the next Publish asks
-	}
+	p.follow(s.creds, results.Bytes(results.SchemaID), len(stale) > 0)
 	p.mu.Lock()
 	for _, e := range stale {
 		p.encodeAgainLocked(e)
 	}
-	p.holdLocked(r, request)
+	var again []*queuedEvent
+	for _, e := range request {
+		if !e.Done {
+			again = append(again, e)
+		}
+	}
+	if len(p.queue.spare) < maxUnderWay {
+		p.queue.spare = append(p.queue.spare, request)
+	}
 	p.resolveLocked()
 	p.mu.Unlock()
+	p.answered(r)
+	if len(again) > 0 {
+		p.hold(r, again)
+	}
 	p.notify()
 	return nil
+}
+
+// follow notes which schema of the channel an answer names. Where that is another one the next
+// Publish asks for it; stale says that events are to be encoded by it now.
+func (p *Publisher) follow(creds *authenticator.Credentials, schemaID []byte, stale bool) {
+	e := p.encoding.Load()
+	switch {
+	case stale && e == nil:
+		_ = p.learn(p.ctx, creds, nil) // if it fails the refusal stands
+	case stale:
+		_ = p.learn(p.ctx, creds, e.topic) // likewise
+	case e != nil && len(schemaID) > 0 && string(schemaID) != e.schemaID:
+		p.bus.topics.forget(e.topic)
+		p.encoding.CompareAndSwap(e, nil)
+	}
 }
 
 // settleLocked notes what an answer says of each event of a request. It returns those that are
@@ -450,11 +477,7 @@ func (s *publishSession) take(r *publisherRun, results *eventbus.Results) error 
 func (s *publishSession) settleLocked(r *publisherRun, request []*queuedEvent, results *eventbus.Results) (stale []*queuedEvent) {
 	box := &s.p.queue.box
 	box.Answered()
-	size := 0
-	for _, result := range results.Results {
-		size += result.ReplayID.Len()
-	}
-	ids := make([]byte, 0, size) // one allocation for all replay ids
+	ids := results.ReplayIDs()
 	each := func(e *queuedEvent, result *eventbus.Result) {
 		switch {
 		case result == nil:
@@ -471,10 +494,12 @@ func (s *publishSession) settleLocked(r *publisherRun, request []*queuedEvent, r
 		case result.ReplayID.Len() == 0:
 			box.Fail(e, outbox.Setback{Outcome: outbox.InDoubt, Next: outbox.AFewMore}, s.unclear(errNoPlace.Error()))
 		default:
-			from := len(ids)
-			ids = append(ids, results.Bytes(result.ReplayID)...)
-			e.Publish(ids[from:len(ids):len(ids)])
-			r.published = true
+			if result.ReplayID.Len() > len(ids) { // events with one id have one result
+				ids = make([]byte, result.ReplayID.Len())
+			}
+			n := copy(ids, results.Bytes(result.ReplayID)) // they may be in another order
+			e.Publish(ids[:n:n])
+			ids, r.published = ids[n:], true
 		}
 	}
 	r.published = false
@@ -541,46 +566,46 @@ func (p *Publisher) transcode(e *queuedEvent, now *encoding) ([]byte, error) {
 	return own.encode(value)
 }
 
-// holdLocked sets the events of a request aside that are to be sent again. Where none of the request
-// is published nothing else is sent meanwhile.
-func (p *Publisher) holdLocked(r *publisherRun, request []*queuedEvent) {
-	q := &p.queue
-	if r.published {
-		r.worked = true
-		r.refusals.Reset()
-	}
-	var err error
+// hold sets events aside that are to be sent again. Where none of their request is published nothing
+// else is sent meanwhile.
+func (p *Publisher) hold(r *publisherRun, again []*queuedEvent) {
+	q, err := &p.queue, again[0].Err
+	p.mu.Lock()
 	waits := len(q.held) > 0
-	for _, e := range request {
-		if !e.Done {
-			q.held, err = append(q.held, e), e.Err
+	p.mu.Unlock()
+	var wait time.Duration
+	if renew := !waits || !r.published; renew {
+		if wait = r.refusals.NextBackOff(); wait != backoff.Stop {
+			wait = max(wait, retryAfter(err), 1)
 		}
+		p.log.Debug("events are sent again", "channel", p.channel, "events", len(again), "wait", wait, "error", err)
 	}
-	if len(q.spare) < maxUnderWay {
-		q.spare = append(q.spare, request)
-	}
-	if err == nil || waits && r.published {
-		return
-	}
-	wait := r.refusals.NextBackOff()
-	if wait == backoff.Stop {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q.held = append(q.held, again...)
+	switch {
+	case wait == backoff.Stop:
 		for _, e := range q.held {
 			e.End(err)
 		}
 		q.held = nil
-		return
+		p.resolveLocked()
+	case wait > 0:
+		q.until = time.Now().Add(wait)
+		if !r.published {
+			q.pause = q.until
+		}
 	}
-	q.until = time.Now().Add(max(wait, retryAfter(err), 1))
-	if !r.published {
-		q.pause = q.until
-	}
-	p.log.Debug("events are sent again", "channel", p.channel, "events", len(q.held), "wait", wait, "error", err)
 }
 
-// answeredLocked notes that Salesforce has answered.
-func (p *Publisher) answeredLocked(r *publisherRun) {
+// answered notes that Salesforce has answered.
+func (p *Publisher) answered(r *publisherRun) {
 	r.backOff.Reset()
 	r.refused, r.denied, r.since = nil, time.Time{}, time.Now()
+	if r.published {
+		r.worked = true
+		r.refusals.Reset()
+	}
 	if r.failing {
 		r.failing = false
 		p.log.Info("publishing again", "channel", p.channel)
@@ -647,13 +672,6 @@ func (s *publishSession) end(back setback, err error) {
 	p.resolveLocked()
 }
 
-func size(request []*queuedEvent) (bytes int) {
-	for _, e := range request {
-		bytes += len(e.Payload)
-	}
-	return bytes
-}
-
 // judge says what follows from the end of a session: after which wait the next one is opened, or why
 // there is none.
 func (p *Publisher) judge(r *publisherRun, s *publishSession, err error) (wait time.Duration, fatal error) {
@@ -673,7 +691,7 @@ func (p *Publisher) judge(r *publisherRun, s *publishSession, err error) (wait t
 		back.all, denied = false, false
 	}
 	if s.answered && back.Outcome == outbox.Refused {
-		back.Outcome = outbox.InDoubt // of requests before the one that is refused, answers may be lost
+		back.Outcome = outbox.InDoubt // several may be under way: which is refused nobody says
 	}
 	if back.cure == cureEncode {
 		if e := p.encoding.Load(); e != nil && p.learn(p.ctx, s.creds, e.topic) == nil {

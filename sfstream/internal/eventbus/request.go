@@ -99,3 +99,8 @@ func (c Client) PublishRequests(ctx context.Context, opts ...grpc.CallOption) (R
 	stream, err := c.stream(ctx, publishStreamMethod, append(opts, grpc.ForceCodecV2(Codec{})))
 	return RequestStream{stream}, err
 }
+
+// PublishRequest does what Publish does, with a Codec.
+func (c Client) PublishRequest(ctx context.Context, req *Request, resp *Results, opts ...grpc.CallOption) error {
+	return c.Conn.Invoke(ctx, publishPath, req, resp, append(opts, grpc.ForceCodecV2(Codec{}))...)
+}

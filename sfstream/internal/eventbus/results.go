@@ -28,6 +28,19 @@ type Result struct {
 // Bytes returns a part of the frame.
 func (r *Results) Bytes(s Span) []byte { return r.Frame[s.from:s.to] }
 
+// ReplayIDs returns a copy of all replay ids, one after the other.
+func (r *Results) ReplayIDs() []byte {
+	n := 0
+	for i := range r.Results {
+		n += r.Results[i].ReplayID.Len()
+	}
+	ids := make([]byte, 0, n)
+	for i := range r.Results {
+		ids = append(ids, r.Bytes(r.Results[i].ReplayID)...)
+	}
+	return ids
+}
+
 // Free gives the memory of the frame back to the pool.
 func (r *Results) Free() {
 	if r.buffer != nil {

@@ -24,7 +24,7 @@ func trouble(l *lab.Lab, random *rand.Rand) {
 		func() { l.FailPublish(lab.Orders, 1, "service.unavailable") },
 		func() { l.EndPublishStreams(lab.Orders, "") },
 		func() { l.EndPublishStreams(lab.Orders, "publish.stream.sweeper.timeout") },
-		func() { l.ExpireToken(); l.EndPublishStreams(lab.Orders, "service.auth.error") },
+		func() { l.ExpireToken(); l.EndPublishStreams(lab.Orders, "") },
 		func() { l.DelayPublish(lab.Orders, 3, time.Second) },
 	}
 	faults[random.IntN(len(faults))]()
@@ -137,19 +137,32 @@ func TestARefusalForGoodIsOfItsEventAlone(t *testing.T) {
 
 // Old schemas end: what is refused for its schema is sent by the present one.
 func TestAChangedSchemaLosesNothing(t *testing.T) {
+	for _, opts := range [][]sfstreamtest.Option{{sfstreamtest.WithCurrentSchemaOnly()}, nil} {
+		t.Run(fmt.Sprint(len(opts)), func(t *testing.T) { testChangedSchema(t, opts...) })
+	}
+}
+
+func testChangedSchema(t *testing.T, opts ...sfstreamtest.Option) {
 	synctest.Test(t, func(t *testing.T) {
-		l := lab.New(t, sfstreamtest.WithCurrentSchemaOnly())
+		l := lab.New(t, opts...)
 		l.Start()
 		p := start(t, l)
 		receipts := publish(t, p, 0, 9)
 		l.Must(p.Flush(t.Context()))
-		receipts = append(receipts, publish(t, p, 10, 19)...)
+		l.DelayPublish(lab.Orders, 3, time.Second)
+		receipts = append(receipts, publish(t, p, 10, 609)...) // three requests are under way
 		l.Must(l.DefineEvent(lab.Orders, lab.Schema("Order__e", `{"name":"More__c","type":["null","string"],"default":null}`)))
 		l.Must(p.Flush(t.Context()))
 		r, err := p.Publish(t.Context(), map[string]any{"N__c": 1, "More__c": "x"})
+		if err != nil { // the program learns of the change from the next answer
+			receipts = append(receipts, publish(t, p, 0, 0)...)
+			l.Must(p.Flush(t.Context()))
+			r, err = p.Publish(t.Context(), map[string]any{"N__c": 1, "More__c": "x"})
+			receipts = receipts[:len(receipts)-1]
+		}
 		l.Must(err)
 		l.Must(p.Close(t.Context()))
-		if got := check(t, l, append(receipts, r)); got[sfstream.Published] != 21 {
+		if got := check(t, l, append(receipts, r)); got[sfstream.Published] != 611 {
 			t.Errorf("%v", got)
 		}
 	})
@@ -209,4 +222,36 @@ func TestAnOutageIsBorne(t *testing.T) {
 			})
 		})
 	}
+}
+
+// With Report, a token that has ended leaves nothing in doubt, and what may be there is never sent
+// again, though a later request of the stream is refused before the answer comes.
+func TestReportSendsNothingAgainThatMayBeThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t)
+		l.Start(sfstream.WithInDoubt(sfstream.Report))
+		p := start(t, l, sfstream.WithBatchSize(10))
+		receipts := publish(t, p, 0, 9)
+		l.Must(p.Flush(t.Context()))
+		time.Sleep(5 * time.Minute)
+		l.ExpireToken()
+		logins := l.Logins()
+		receipts = append(receipts, publish(t, p, 10, 29)...)
+		l.Must(p.Flush(t.Context()))
+		if l.Logins() != logins+1 {
+			t.Errorf("%d logins", l.Logins()-logins)
+		}
+		time.Sleep(5 * time.Minute)
+		l.DelayPublish(lab.Orders, 1, 5*time.Second)
+		receipts = append(receipts, publish(t, p, 30, 39)...)
+		time.Sleep(time.Second)
+		l.FailPublish(lab.Orders, 1, "service.protection.triggered")
+		receipts = append(receipts, publish(t, p, 40, 49)...)
+		_ = p.Flush(t.Context())
+		got := check(t, l, receipts)
+		if n := len(l.Retained(lab.Orders)); n != got[sfstream.Published] || got[sfstream.Published] != 40 || got[sfstream.InDoubt] != 10 {
+			t.Errorf("%v, %d are there", got, n)
+		}
+		l.Must(p.Close(t.Context()))
+	})
 }
