@@ -263,3 +263,30 @@ func codeOf(err error) sfstream.Code {
 	}
 	return server.Code
 }
+
+// A receipt that is resolved says that all before it are.
+func TestReceiptsAreResolvedInTheOrderOfPublish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t)
+		l.Start()
+		p := start(t, l, sfstream.WithBatchSize(1))
+		l.FailEvents(lab.Orders, func(id string, _ []byte) string {
+			if id == "first" && len(l.Retained(lab.Orders)) < 20 {
+				return "LIMIT_EXCEEDED"
+			}
+			return ""
+		})
+		first, err := p.Publish(t.Context(), sfstream.Event{ID: "first", Value: order{}})
+		l.Must(err)
+		receipts := append([]*sfstream.Receipt{first}, publish(t, p, 1, 20)...)
+		for _, r := range receipts {
+			go func() { <-r.Done() }()
+		}
+		<-receipts[20].Done()
+		check(t, l, receipts)
+		if l.Retained(lab.Orders)[0].ID == "first" {
+			t.Error("the first event was not refused")
+		}
+		l.Must(p.Close(t.Context()))
+	})
+}
