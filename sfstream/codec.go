@@ -31,7 +31,7 @@ type preferences struct {
 }
 
 func newPreferences() preferences {
-	return preferences{marshal: marshalPlain, binder: &avro.Binder{Optional: optional, Value: optionalValue, Time: parseTime}}
+	return preferences{marshal: marshalPlain, binder: &avro.Binder{Optional: optional, Value: optionalValue, Time: jsonevent.ParseField}}
 }
 
 // marshalPlain is json.Marshal without its escapes for <, > and &, which are for HTML. Who wants
@@ -44,20 +44,6 @@ func marshalPlain(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// parseTime reads what Fields gives for times. A time of day is one of 1970-01-01.
-func parseTime(s string) (time.Time, bool) {
-	if t, ok := jsonevent.ParseTime(s); ok {
-		return t, true
-	}
-	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		return t, true
-	}
-	if t, err := time.Parse("15:04:05.000Z", s); err == nil {
-		return t.AddDate(1970, 0, 0), true
-	}
-	return time.Time{}, false
 }
 
 func (c *codec) preferences() *preferences {

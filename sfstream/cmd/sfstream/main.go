@@ -1,5 +1,5 @@
-// Command sfstream follows Salesforce events from a shell, writes Go structs for them, and serves a
-// simulated org to programs in any language. "sfstream help" lists what it can do.
+// Command sfstream follows and publishes Salesforce events from a shell, writes Go structs for them,
+// and serves a simulated org to programs in any language. "sfstream help" lists what it can do.
 //
 // Standard output carries what programs read; everything for people goes to standard error, but for
 // a help that was asked for. The exit status is 0 after a clean end, 1 after a failure and 2 after
@@ -23,6 +23,8 @@ func commands() []command {
 	return []command{
 		{name: "tail", args: "CHANNEL…", short: "print events as they happen, in lines or as JSON", long: tailHelp, more: accountHelp,
 			new: func() runner { return new(tailFlags) }},
+		{name: "publish", args: "CHANNEL", short: "publish events, one for each line of JSON", long: publishHelp, more: accountHelp,
+			new: func() runner { return new(publishFlags) }},
 		{name: "topic", args: "CHANNEL", short: "tell who may use a channel, and the fields of its events", long: topicHelp, more: accountHelp,
 			new: func() runner { return new(topicFlags) }},
 		{name: "gen", args: "CHANNEL…", short: "write Go structs for the events of channels", long: genHelp, more: accountHelp,

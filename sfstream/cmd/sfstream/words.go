@@ -53,6 +53,12 @@ func explained(err error) (what, next string) {
 	case *sfstream.TimeoutError:
 		what, next = explained(e.Unwrap())
 		return concerning(e.Channel, fmt.Sprintf("disconnected for %s: %s", e.Down.Round(time.Second), strings.TrimPrefix(what, e.Channel+": "))), next
+	case *sfstream.EncodeError:
+		what, next = explained(e.Unwrap())
+		if e.Field != "" {
+			what = e.Field + ": " + what
+		}
+		return concerning(e.Channel, what), next
 	case *sfstream.DecodeError:
 		return concerning(e.Channel, unreadable(e)), "-o json prints the bytes of the event"
 	}

@@ -99,3 +99,18 @@ func ParseTime(s string) (time.Time, bool) {
 	}
 	return time.Time{}, false
 }
+
+// ParseField reads a text that stands for a DateTime, a date or a time of day. A time of day is one
+// of 1970-01-01.
+func ParseField(s string) (time.Time, bool) {
+	if t, ok := ParseTime(s); ok {
+		return t, true
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t, true
+	}
+	if t, err := time.Parse("15:04:05.000Z", s); err == nil {
+		return t.AddDate(1970, 0, 0), true
+	}
+	return time.Time{}, false
+}
