@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -16,6 +16,10 @@ import (
 
 // listenerName is the client id with which the listener writes. Change events repeat it.
 const listenerName = "InventoryListener"
+
+// recordID matches the ids of opportunities. Others are allowed to publish confirmations, too, and
+// what they write becomes a part of a URL here.
+var recordID = regexp.MustCompile(`^006[0-9A-Za-z]{12}([0-9A-Za-z]{3})?$`)
 
 // listener is the side of Salesforce: it writes confirmed dates to the opportunities.
 type listener struct{ client *sfstream.Client }
@@ -27,7 +31,11 @@ func (l listener) handle(ctx context.Context, msg *sfstream.Message) error {
 		return nil
 	}
 	id, date := *order.OpptyRecordId, order.EstimatedDeliveryDate.Format(time.DateOnly)
-	path := "sobjects/Opportunity/" + url.PathEscape(id)
+	if !recordID.MatchString(id) {
+		slog.Error("a confirmation is of no record", "id", msg.ID, "record", id)
+		return nil
+	}
+	path := "sobjects/Opportunity/" + id
 	// The confirmation comes again after a crash, of this program or of the app. The record itself
 	// knows best whether the order is written.
 	written, err := l.date(ctx, path)

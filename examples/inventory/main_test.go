@@ -81,9 +81,9 @@ func TestNothingIsLostOrDoneTwiceWhenAHalfIsKilled(t *testing.T) {
 	}
 }
 
-// startApp runs the app in this process until the test ends, and returns a client that follows what
-// it publishes.
-func startApp(t *testing.T, org *sfstreamtest.Server) *sfstream.Client {
+// start runs one of the two in this process until the test ends, and returns a client that follows a
+// channel.
+func start(t *testing.T, org *sfstreamtest.Server, name, channel string, handle func(*sfstream.Client) handler, follow string) *sfstream.Client {
 	t.Helper()
 	for _, variable := range os.Environ() {
 		if name, _, _ := strings.Cut(variable, "="); isAccount(variable) {
@@ -99,14 +99,12 @@ func startApp(t *testing.T, org *sfstreamtest.Server) *sfstream.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	if err := errors.Join(client.Open(t.Context()), client.Subscribe(t.Context(), confirmations)); err != nil {
+	if err := errors.Join(client.Open(t.Context()), client.Subscribe(t.Context(), follow)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	file, ended := filepath.Join(t.TempDir(), "app.db"), make(chan error, 1)
-	go func() { // the cleanup waits for it
-		ended <- run(ctx, "app", file, opportunities, func(client *sfstream.Client) handler { return app{client}.handle })
-	}()
+	file, ended := filepath.Join(t.TempDir(), "replay.db"), make(chan error, 1)
+	go func() { ended <- run(ctx, name, file, channel, handle) }() // the cleanup waits for it
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -127,7 +125,7 @@ func TestOnlyASaleIsAnOrder(t *testing.T) {
 	won, open := map[string]any{"StageName": closedWon}, map[string]any{"StageName": "Prospecting"}
 	org.SetRecord("Opportunity", record("8"), won)
 	org.SetRecord("Opportunity", record("9"), map[string]any{"StageName": closedWon, "EstimatedDeliveryDate__c": "2026-01-06"})
-	client := startApp(t, org)
+	client := start(t, org, "app", opportunities, func(client *sfstream.Client) handler { return app{client}.handle }, confirmations)
 	for _, test := range []struct {
 		change sfstreamtest.Change
 		want   []string
@@ -165,6 +163,41 @@ func TestOnlyASaleIsAnOrder(t *testing.T) {
 	}
 	if n := len(org.Retained(confirmations)); n != 4 {
 		t.Errorf("%d orders, want 4", n)
+	}
+}
+
+// Confirmations that are wrong are passed over, and those that come twice are written once.
+func TestTheListenerWritesEachOrderOnce(t *testing.T) {
+	org, err := startOrg()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { org.Close() }) // after the listener
+	const id, last = "006000000000001AAA", "006000000000002AAA"
+	for _, id := range []string{id, last} {
+		org.SetRecord("Opportunity", id, map[string]any{"StageName": closedWon})
+	}
+	client := start(t, org, "listener", confirmations, func(client *sfstream.Client) handler { return listener{client}.handle }, opportunities)
+	date := time.Date(2026, 1, 6, 0, 0, 0, 0, time.UTC)
+	for _, record := range []any{"", "../Account/001000000000001AAA", "006000000000009AAA", nil, id, id, last} {
+		if _, err := org.Publish(confirmations, map[string]any{"OpptyRecordId__c": record, "EstimatedDeliveryDate__c": date}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := make(map[string]int)
+	for seen[last] == 0 || seen[id] == 0 {
+		msg, err := client.Receive(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		change, err := msg.Change()
+		if err != nil || change.OriginClient() != listenerName {
+			t.Fatalf("%+v, %v", change, err)
+		}
+		seen[change.RecordIDs[0]]++
+	}
+	if n := len(org.Retained(opportunities)); n != 2 {
+		t.Errorf("%d changes of 2 opportunities", n)
 	}
 }
 

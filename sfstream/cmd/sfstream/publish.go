@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
@@ -114,7 +115,8 @@ func (f *publishFlags) run(ctx context.Context, args []string, stdout, stderr io
 	log := newJournal(console, level)
 	log.hold()
 	policy := map[string]sfstream.DoubtPolicy{"resend": sfstream.Resend, "report": sfstream.Report}[f.inDoubt]
-	client, err := sfstream.New(account.auth, append(account.options(), sfstream.WithLogger(slog.New(log)), sfstream.WithInDoubt(policy))...)
+	client, err := sfstream.New(account.auth, append(account.options(), sfstream.WithLogger(slog.New(log)), sfstream.WithInDoubt(policy),
+		sfstream.WithReplayStore(replaystore.NewMemory()))...) // there are no markers, and nothing to warn of
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func TestPublishAndTailAreTheReverseOfEachOther(t *testing.T) {
 {"Text__c":null,"CreatedDate":"2020-01-01T00:00:00.000Z"}
 `
 	status, results, stderr := o.published(t, input, "/event/Wide__e")
-	if status != 0 || len(results) != 3 || !strings.Contains(stderr, "/event/Wide__e: 3 events published in ") {
+	if status != 0 || len(results) != 3 || !strings.Contains(stderr, "/event/Wide__e: 3 events published in ") || strings.Contains(stderr, "warning") {
 		t.Fatalf("exit status %d: %v: %s", status, results, stderr)
 	}
 	first := o.printsAll(t, 3, "/event/Wide__e")
