@@ -109,12 +109,12 @@ func (p *publishResults) print(r publishResult) {
 
 // why says an error of a line, without what is the same for all lines.
 func (p *publishResults) why(err error) string {
-	if bad, ok := errors.AsType[*avro.Error](err); ok && bad.Field != "" {
-		return bad.Field + ": " + sentence(bad.Err)
-	} else if ok {
-		return sentence(bad.Err)
+	field := ""
+	if bad, ok := errors.AsType[*avro.Error](err); ok { // of -dry-run
+		field, err = bad.Field, bad.Err
 	}
-	return strings.TrimPrefix(sentence(err), p.flags.channel+": ")
+	what, _ := explain(err)
+	return concerning(field, strings.TrimPrefix(what, p.flags.channel+": "))
 }
 
 // watch shows how far it is, once a second, until stop.
