@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-	"unsafe"
 )
 
 var (
@@ -41,22 +40,32 @@ func appendString(dst []byte, text string) ([]byte, error) {
 // this reads eight or four bytes at once, the last of them twice.
 func isUTF8(text string) bool {
 	const high = 0x8080808080808080
-	bytes, n := unsafe.Slice(unsafe.StringData(text), len(text)), len(text)
-	ascii := true
+	ascii, n := true, len(text)
 	switch {
 	case n >= 8:
-		all := binary.LittleEndian.Uint64(bytes[n-8:])
-		for ; len(bytes) > 8; bytes = bytes[8:] {
-			all |= binary.LittleEndian.Uint64(bytes)
+		all := eight(text[n-8:])
+		for rest := text; len(rest) > 8; rest = rest[8:] {
+			all |= eight(rest)
 		}
 		ascii = all&high == 0
 	case n >= 4:
-		all := binary.LittleEndian.Uint32(bytes) | binary.LittleEndian.Uint32(bytes[n-4:])
-		ascii = all&(high>>32) == 0
+		ascii = (four(text)|four(text[n-4:]))&(high>>32) == 0
 	case n > 0:
 		ascii = (text[0]|text[n/2]|text[n-1])&0x80 == 0
 	}
 	return ascii || utf8.ValidString(text)
+}
+
+// eight is the first eight bytes of a text. The compiler makes one load of it, as of four.
+func eight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func four(s string) uint32 {
+	_ = s[3]
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
 
 // appendTexts encodes what becomes a text without being one: a time, or a list of texts.
