@@ -700,3 +700,88 @@ func ExampleClient_Do() {
 	// Output:
 	// NotFound NOT_FOUND
 }
+
+// Order is an /event/Order__e of demoOrg.
+type Order struct {
+	Number string  `sf:"Number__c"`
+	Amount float64 `sf:"Amount__c"`
+}
+
+// Events that cannot be what their channel has are refused before anything is sent.
+func ExampleClient_Publish() {
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+	ctx := context.Background()
+
+	results, err := client.Publish(ctx, "/event/Order__e", Order{Number: "A-17", Amount: 99.5}, map[string]any{"Number__c": "A-18"})
+	for _, result := range results {
+		fmt.Println(result.Outcome, result.Err)
+	}
+	fmt.Println(err)
+
+	_, err = client.Publish(ctx, "/event/Order__e", map[string]any{"Number__c": "A-19", "Amount__c": "much"})
+	if refused, ok := errors.AsType[*sfstream.EncodeError](err); ok {
+		fmt.Println(refused.Index, refused.Field)
+	}
+	// Output:
+	// Published <nil>
+	// Published <nil>
+	// <nil>
+	// 0 Amount__c
+}
+
+// A publisher takes events faster than Salesforce answers. Its receipts tell what became of them.
+func ExampleClient_Publisher() {
+	org := demoOrg()
+	defer org.Close()
+	client := follow(org)
+	defer client.Close()
+	ctx := context.Background()
+
+	publisher, err := client.Publisher("/event/Order__e")
+	if err != nil {
+		log.Fatal(err)
+	}
+	var last *sfstream.Receipt
+	for i := range 1000 {
+		if last, err = publisher.Publish(ctx, Order{Number: fmt.Sprint("B-", i)}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	<-last.Done() // all before it are done, too
+	fmt.Println(last.Err(), publisher.Close(ctx))
+	// Output:
+	// <nil> <nil>
+}
+
+// The org keeps the position of a managed subscription: a second program goes on where the first
+// one has ended.
+func ExampleClient_SubscribeManaged() {
+	org := demoOrg()
+	defer org.Close()
+	if _, err := org.DefineManagedSubscription(sfstreamtest.ManagedSubscription{DeveloperName: "Orders", TopicName: "/event/Order__e", DefaultReplay: "EARLIEST"}); err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org), sfstream.WithAck(sfstream.AckOnReceive))
+		if err != nil {
+			log.Fatal(err)
+		}
+		ctx := context.Background()
+		if err := errors.Join(client.Open(ctx), client.SubscribeManaged(ctx, "Orders")); err != nil {
+			log.Fatal(err)
+		}
+		msg, err := client.Receive(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		order, err := sfstream.Decode[Order](msg)
+		fmt.Println(msg.Channel, order.Number, err)
+		client.Close()
+	}
+	// Output:
+	// /event/Order__e A-1 <nil>
+	// /event/Order__e A-2 <nil>
+}
