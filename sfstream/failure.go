@@ -243,9 +243,11 @@ func (s situation) sign(v verdict, act action, err error) verdict {
 	return v
 }
 
-// denied gives a channel that was accepted before time to come back.
+// denied gives a channel that was accepted before time to come back, and so the topic of a managed
+// subscription.
 func (s *situation) denied(err error) verdict {
-	if s.managed {
+	var server *ServerError
+	if errors.As(err, &server) && strings.Contains(server.Reason, managedReason) {
 		return s.unknownManaged(err)
 	}
 	if !s.accepted {

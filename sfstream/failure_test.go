@@ -342,23 +342,28 @@ func TestAReplayErrorSaysEachThingOnce(t *testing.T) {
 }
 
 // What Salesforce says of a managed subscription: the server keeps its position, so that a stale one
-// is no end; one that is not known may be new.
+// is no end; one that is not known may be new, and its topic or the permission may come back.
 func TestJudgedManagedSubscriptions(t *testing.T) {
 	s := situation{now: judgedAt, accepted: true, managed: true, policy: FallbackFail, last: replaystore.Marker{ReplayID: []byte("1")}}
 	if got := described(s.judge(actionFallback, errStale)); !strings.HasPrefix(got, "where the subscription says, gap (possible: true)") {
 		t.Errorf("stale: %s", got)
 	}
-	v := s.judge(actionDenied, errNoSuch)
+	unknown := &ServerError{Code: NotFound, Reason: "sfdc.platform.eventbus.grpc.managed.subscription.developer.name.not.found"}
+	v := s.judge(actionDenied, unknown)
 	if v.fatal != nil || v.wait != managedLagEvery {
 		t.Errorf("not found: %s", described(v))
 	}
 	s.history = v.history
 	for range 20 {
 		s.now = s.now.Add(managedLagEvery)
-		v = s.judge(actionDenied, errNoSuch)
+		v = s.judge(actionDenied, unknown)
 		s.history = v.history
 	}
 	if v.fatal == nil {
 		t.Errorf("not found for long: %s", described(v))
+	}
+	s.history = history{}
+	if v := s.judge(actionDenied, errNoSuch); v.fatal != nil || v.wait != deniedEvery {
+		t.Errorf("its topic is not found: %s", described(v))
 	}
 }
