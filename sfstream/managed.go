@@ -35,7 +35,7 @@ import (
 // After a reconnect Salesforce sends again what is not committed. The client knows the last 1,000
 // messages and as many as [WithPrefetch] allows, and hands none of these out twice. While nothing
 // has been committed, a subscription with defaultReplay LATEST misses what is published between two
-// streams; EARLIEST closes that.
+// streams, or gets it later, out of order; EARLIEST closes that.
 //
 // Managed subscriptions are a beta feature of Salesforce, for up to 200 subscriptions in an org, and
 // so is SubscribeManaged: it may change. The errors are those of [Client.Subscribe]; a subscription

@@ -24,24 +24,27 @@ type channelModel struct {
 	repeats  int       // how many events the server may send again before a position
 
 	// An epoch is from a Subscribe to the end of that subscription.
-	epoch      int
-	subscribed bool
-	started    bool      // a Subscribe has succeeded before
-	leaving    bool      // Unsubscribe is under way
-	leftAt     time.Time // when it returned
-	last       int       // delivered last in this epoch
-	floor      int       // the loaded marker's number
-	exact      bool      // all after the floor comes again, handled or not
-	rewinds    int       // how often the order may go back: FallbackAll
-	rewound    bool
-	gapped     bool // a fallback has left the order
-	since      int  // how many have come since
-	accepts    bool // the server takes replay ids that lie ahead of its own
-	silent     bool // ids have begun anew, and nobody has noticed: what comes may be missed until then
-	lied       bool // a good position was called stale, or may yet be: the order may go back
-	loaded     loadedMarker
-	savedUpTo  int
-	anew       int // the epoch in which the ids of a channel with groups began anew; 0: in none
+	epoch       int
+	subscribed  bool
+	started     bool      // a Subscribe has succeeded before
+	leaving     bool      // Unsubscribe is under way
+	leftAt      time.Time // when it returned
+	last        int       // delivered last in this epoch
+	floor       int       // the loaded marker's number
+	exact       bool      // all after the floor comes again, handled or not
+	rewinds     int       // how often the order may go back: FallbackAll
+	rewound     bool
+	gapped      bool // a fallback has left the order
+	since       int  // how many have come since
+	newAfter    int  // the fallback began at new events: up to here what comes was received before it
+	accepts     bool // the server takes replay ids that lie ahead of its own
+	silent      bool // ids have begun anew, and nobody has noticed: what comes may be missed until then
+	lied        bool // a good position was called stale, or may yet be: the order may go back
+	loaded      loadedMarker
+	savedUpTo   int
+	committed   []byte // of a managed subscription: what the org was seen to have
+	beginsAtNew bool   // of a managed subscription: its next stream misses what is published now
+	anew        int    // the epoch in which the ids of a channel with groups began anew; 0: in none
 }
 
 type loadedMarker int
@@ -71,7 +74,7 @@ func (ch *channelModel) publish(replay uint64) {
 	n := len(ch.replays)
 	ch.numbers[replay] = n
 	ch.replays = append(ch.replays, replay)
-	ch.mayMiss = append(ch.mayMiss, ch.silent || !time.Now().After(ch.newUntil))
+	ch.mayMiss = append(ch.mayMiss, ch.silent || ch.beginsAtNew || !time.Now().After(ch.newUntil))
 	ch.everGot = append(ch.everGot, false)
 	ch.handled = append(ch.handled, false)
 	ch.handledIn = append(ch.handledIn, 0)
@@ -131,7 +134,9 @@ func (ch *channelModel) handledUpTo() int {
 
 func (ch *channelModel) got(n int) {
 	ch.deliveries++
-	ch.since++
+	if n > ch.newAfter {
+		ch.since++
+	}
 	ch.everGot[n], ch.gotIn[n] = true, ch.epoch
 	if !ch.handled[n] {
 		ch.contiguous = min(ch.contiguous, n-1)
@@ -160,7 +165,7 @@ func (ch *channelModel) begin(loaded loadedMarker, floor, at int, replayAll bool
 		ch.mayMiss[n] = ch.mayMiss[n] || !ch.everGot[n]
 	}
 	ch.exact = loaded == loadedID || loaded == loadedNone && replayAll
-	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.leaving = 0, 0, false, false, false
+	ch.last, ch.rewinds, ch.rewound, ch.gapped, ch.leaving, ch.newAfter = 0, 0, false, false, false, 0
 	ch.savedUpTo = floor
 	ch.subscribed = true
 	newest := 0

@@ -41,6 +41,7 @@ func (l *life) closedErr() error {
 // take lets the model judge a message, and works on it.
 func (l *life) take(m *sfstream.Message) *taken {
 	n, err := chaosNumber(m)
+	l.judge(m.Channel)
 	tk := l.model.deliver(l.number, m.Channel, m.ReplayID, n)
 	if tk == nil {
 		return nil
@@ -95,6 +96,7 @@ func (l *life) handleLater(late *sync.WaitGroup, m *sfstream.Message, tk *taken)
 }
 
 func (l *life) settle(m *sfstream.Message, tk *taken) {
+	l.judge(m.Channel)
 	l.model.handle(tk) // before: the save may come at once
 	m.Ack()
 }
@@ -120,6 +122,7 @@ func (l *life) loop(late *sync.WaitGroup) {
 			} else if leave {
 				l.settle(m, tk)
 			} else {
+				l.judge(m.Channel)
 				l.model.handle(tk) // asking for the next one
 			}
 		}
@@ -150,6 +153,7 @@ func (l *life) receiveSome(late *sync.WaitGroup) {
 		case i == n:
 			l.settle(m, tk)
 		default:
+			l.judge(m.Channel)
 			l.model.handle(tk)
 		}
 	}

@@ -174,13 +174,14 @@ func (c *chaos) compare() {
 		lost[name] = ch.gapped && ch.since == 0 || (ch.gapped || ch.mayMiss[ch.published()]) && ch.gotIn[ch.published()] != ch.epoch
 	}
 	m.mu.Unlock()
+	known := c.live.knownTopics()
 	c.quit()
 	m.mu.Lock()
 	for name, ch := range m.channels {
 		if lost[name] || isGrouped(name) && c.apiOf(name) == "cometd" {
 			continue
 		}
-		if at := c.live.store.at(c.key(name), ch); at < ch.published() && ch.repeats == 0 {
+		if at := c.savedAt(ch); at < ch.savedAtLeast(known) && ch.repeats == 0 {
 			m.deviateLocked("%s: all %d events are handled, the marker of a polite end is at %d", name, ch.published(), at)
 		}
 	}
@@ -225,7 +226,7 @@ func (c *chaos) end() {
 		<-l.done
 	}
 	c.wg.Wait()
-	c.net.client.CloseIdleConnections()
+	c.net.close()
 }
 
 // report fails the test with the first deviation.

@@ -16,8 +16,11 @@ func isGrouped(channel string) bool { return strings.HasSuffix(channel, "__chn")
 
 // groupedObject is whose changes a channel has.
 func groupedObject(channel string) string {
-	if channel == "/data/Sales__chn" {
+	switch channel {
+	case "/data/Sales__chn":
 		return "Lead"
+	case "/data/Managed__chn":
+		return "Contract"
 	}
 	return "Case"
 }

@@ -18,6 +18,7 @@ type life struct {
 	number int
 	client *sfstream.Client
 	store  *lifeStore
+	net    *lifeNet
 	ack    sfstream.AckPolicy
 	random *rand.Rand // of the consumer
 
@@ -41,11 +42,12 @@ func (c *chaos) start(cause string) bool {
 		done:   make(chan struct{}), ended: make(chan error, 1),
 	}
 	l.store = &lifeStore{c: c, life: l.number, memory: c.memory, slow: &c.slow}
+	l.net = newLifeNet(c.net)
 	l.ctx, l.cancel = context.WithCancel(c.lasting)
 	c.model.born(l.number, l.ack, cause)
 	c.trace.add("life %d begins after %s: ack %d, prefetch %d", l.number, cause, l.ack, prefetch)
 	client, err := sfstream.New(c.Authenticator(),
-		sfstream.WithOrg(c.net), sfstream.WithReplayStore(l.store), sfstream.WithAck(l.ack), sfstream.WithPrefetch(prefetch),
+		sfstream.WithOrg(l.net), sfstream.WithReplayStore(l.store), sfstream.WithAck(l.ack), sfstream.WithPrefetch(prefetch),
 		sfstream.WithReplay(c.replay()), sfstream.WithReplayFallback(c.fallback),
 		sfstream.WithHooks(sfstream.Hooks{OnGap: func(g sfstream.Gap) { c.model.gap(l.number, g, c.fallback) }}),
 		sfstream.WithLogger(slog.New(traceLog{c.trace, l.number})),
@@ -96,11 +98,12 @@ func (l *life) subscribe(name string) bool {
 	if followed {
 		return true
 	}
+	l.beginManaged(name)
 	var opts []sfstream.SubscribeOption
 	if via := l.via[name]; via != sfstream.Auto {
 		opts = append(opts, sfstream.Via(via))
 	}
-	err := l.client.Subscribe(l.ctx, name, opts...)
+	err := l.follow(name, opts)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
@@ -131,7 +134,8 @@ func (l *life) unsubscribe(name string) {
 		m.putBack = nil
 	}
 	m.mu.Unlock()
-	err := l.client.Unsubscribe(l.ctx, name)
+	err := l.client.Unsubscribe(l.ctx, l.given(name))
+	l.letArrive(name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l.trace.add("life %d unsubscribed %s: %v", l.number, name, err)
@@ -178,7 +182,11 @@ func (c *chaos) quit() {
 	l.close()
 	l.cancel()
 	<-l.done
+	c.letArrive(c.names...)
 	for name, n := range want {
+		if isManaged(name) {
+			continue // its stream may be broken
+		}
 		if isGrouped(name) && c.apiOf(name) == "cometd" {
 			continue // what came before its turn is not saved: it comes again
 		}
@@ -195,6 +203,8 @@ func (c *chaos) quit() {
 // kill ends a life as SIGKILL does. What is left of it goes on for a while.
 func (c *chaos) kill() {
 	l := c.live
+	l.net.cut()
+	c.letArrive(c.names...)
 	c.model.died()
 	l.store.kill()
 	c.trace.add("life %d is killed", l.number)

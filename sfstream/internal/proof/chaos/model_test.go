@@ -76,6 +76,7 @@ func (m *chaosModel) deliver(life int, channel string, replayID []byte, number i
 	if life != m.life {
 		return nil
 	}
+	channel = topicOf(channel)
 	ch := m.channels[channel]
 	if ch == nil {
 		m.deviateLocked("a message of channel %q, which is not followed", channel)
@@ -127,6 +128,8 @@ func (m *chaosModel) judgeLocked(ch *channelModel, n int) {
 		return
 	case ch.repeats > 0 && ch.gotIn[n] != ch.epoch && (n <= ch.floor && n > ch.floor-ch.repeats || ch.mayMiss[n] || ch.handled[n]):
 		return // the server sent again what an earlier life had; the order goes on where it was
+	case isManaged(ch.name) && ch.mayMiss[n] && ch.gotIn[n] != ch.epoch:
+		return // a stream that began at new events missed it, and an older commit has led to it since
 	case ch.rewinds > 0:
 		ch.rewinds--
 		ch.rewound = true
@@ -219,7 +222,7 @@ func (m *chaosModel) cannotHandle(tk *taken) {
 func (m *chaosModel) gap(life int, g sfstream.Gap, to sfstream.Fallback) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ch := m.channels[g.Channel]
+	ch := m.channels[topicOf(g.Channel)]
 	if life != m.life || ch == nil {
 		return
 	}
@@ -242,6 +245,7 @@ func (m *chaosModel) gap(life int, g sfstream.Gap, to sfstream.Fallback) {
 		return
 	}
 	ch.missable(ch.published())
+	ch.newAfter = ch.published()
 	ch.newUntil = time.Now().Add(newAfterGap)
 }
 
@@ -252,12 +256,16 @@ const newAfterGap = 3 * time.Second
 func (m *chaosModel) save(key replaystore.Key, marker replaystore.Marker) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.saves++
 	ch := m.channels[key.Channel]
 	if ch == nil {
 		m.deviateLocked("a marker is saved of %q, which is not followed", key.Channel)
 		return
 	}
+	m.saveLocked(ch, marker)
+}
+
+// saveLocked judges what is saved of a channel.
+func (m *chaosModel) saveLocked(ch *channelModel, marker replaystore.Marker) {
 	if len(marker.ReplayID) == 0 && len(marker.Group.ReplayID) == 0 {
 		ch.savedUpTo = 0
 		return
@@ -271,6 +279,7 @@ func (m *chaosModel) save(key replaystore.Key, marker replaystore.Marker) {
 		for limit++; limit < len(ch.mayMiss) && ch.mayMiss[limit]; limit++ {
 		}
 	}
+	m.saves++
 	if n > limit {
 		m.deviateLocked("%s: the marker is saved at number %d, but %d is not handled", ch.name, n, limit+1)
 	}

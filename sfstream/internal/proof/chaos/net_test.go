@@ -3,8 +3,10 @@ package chaos
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,7 +20,6 @@ import (
 // bytes, in the middle of whatever they carry.
 type fragileNet struct {
 	*sfstreamtest.Server
-	client *http.Client
 
 	mu    sync.Mutex
 	conns map[*fragileConn]struct{}
@@ -41,14 +42,53 @@ type cut struct {
 var errCut = errors.New("the connection was cut")
 
 func newFragileNet(org *sfstreamtest.Server, stormed func()) *fragileNet {
-	n := &fragileNet{Server: org, stormed: stormed, conns: make(map[*fragileConn]struct{})}
-	n.client = &http.Client{Transport: &http.Transport{DialContext: n.dial}}
-	return n
+	return &fragileNet{Server: org, stormed: stormed, conns: make(map[*fragileConn]struct{})}
 }
 
-func (n *fragileNet) HTTPClient() *http.Client { return n.client }
+// lifeNet is that network as one life of the program has it: a kill closes all its connections.
+type lifeNet struct {
+	*fragileNet
+	client *http.Client
 
-func (n *fragileNet) DialOptions() []grpc.DialOption {
+	mu    sync.Mutex
+	dead  bool
+	conns []net.Conn
+}
+
+func newLifeNet(n *fragileNet) *lifeNet {
+	l := &lifeNet{fragileNet: n}
+	l.client = &http.Client{Transport: &http.Transport{DialContext: l.dial}}
+	return l
+}
+
+func (l *lifeNet) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := l.fragileNet.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		_ = c.Close()
+		return nil, errCut
+	}
+	l.conns = append(l.conns, c)
+	return c, nil
+}
+
+// cut closes all connections for good.
+func (l *lifeNet) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = true
+	for _, c := range l.conns {
+		_ = c.Close()
+	}
+}
+
+func (l *lifeNet) HTTPClient() *http.Client { return l.client }
+
+func (n *lifeNet) DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return n.dial(ctx, "tcp", addr) }),
@@ -100,6 +140,16 @@ func (n *fragileNet) heal() {
 	for c := range n.conns {
 		c.received.Store(1 << 62)
 		c.sent.Store(1 << 62)
+	}
+}
+
+// close closes what is still open: idle connections of programs that have ended.
+func (n *fragileNet) close() {
+	n.mu.Lock()
+	conns := slices.Collect(maps.Keys(n.conns))
+	n.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
 	}
 }
 

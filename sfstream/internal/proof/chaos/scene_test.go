@@ -32,7 +32,12 @@ var chaosChannels = []struct {
 	{"/u/chaos", sfstream.Auto},
 	{"/data/Sales__chn", sfstream.Auto}, // these two have groups
 	{"/data/Streamed__chn", sfstream.CometD},
+	{"/event/Managed__e", sfstream.Auto}, // these two have managed subscriptions
+	{"/data/Managed__chn", sfstream.Auto},
 }
+
+// chaosMost is the most channels of a scenario.
+const chaosMost = 11
 
 // chaos is one scenario: an org, the lives of a program, and what happens to them.
 type chaos struct {
@@ -95,7 +100,7 @@ func newChaos(t *testing.T, seed uint64, events int) *chaos {
 	if c.random.IntN(2) == 0 {
 		c.fallback = sfstream.FallbackNew
 	}
-	n := 2 + c.random.IntN(len(chaosChannels)-1)
+	n := 2 + c.random.IntN(chaosMost-1)
 	for _, i := range c.random.Perm(len(chaosChannels))[:n] {
 		ch := chaosChannels[i]
 		c.names, c.via[ch.name] = append(c.names, ch.name), ch.via
@@ -151,12 +156,18 @@ func (c *chaos) define(channel string) {
 	default:
 		lab.Must(c.t, c.DefineEvent(channel, lab.Schema(name)))
 	}
+	if isManaged(channel) {
+		c.defineManaged(channel)
+	}
 }
 
 // APIOf is the name that the API of a channel has in markers.
 func (c *chaos) apiOf(channel string) string {
 	if c.via[channel] == sfstream.CometD || strings.HasPrefix(channel, "/topic/") || strings.HasPrefix(channel, "/u/") {
 		return "cometd"
+	}
+	if isManaged(channel) {
+		return "managed"
 	}
 	return "pubsub"
 }
@@ -194,6 +205,7 @@ func (c *chaos) publish(channel string) {
 	m.mu.Lock() // nobody gets it before the model knows it
 	defer m.mu.Unlock()
 	ch := m.channels[channel]
+	ch.beginsAtNew = c.beginsAtNew(channel)
 	n := ch.published() + 1
 	var e sfstreamtest.Event
 	var err error
@@ -226,7 +238,7 @@ func (c *chaos) publish(channel string) {
 
 // numberIn is the number in a message's payload; ok is false for one that cannot be decoded.
 func chaosNumber(m *sfstream.Message) (n int, err error) {
-	if isGrouped(m.Channel) {
+	if isGrouped(topicOf(m.Channel)) {
 		return groupedNumber(m)
 	}
 	fields, err := m.Fields()

@@ -28,10 +28,10 @@ func (c *chaos) worldOptions() []sfstreamtest.Option {
 		return nil
 	}
 	var opts []sfstreamtest.Option
-	for _, o := range []sfstreamtest.Option{
+	for _, o := range append(managedOptions(),
 		sfstreamtest.WithEventAPIName("37.0"), sfstreamtest.WithPingsPunished(), sfstreamtest.WithCreateDenied(),
-		sfstreamtest.WithMaxStreams(1 + c.random.IntN(2)), sfstreamtest.WithInstanceHosts(),
-	} {
+		sfstreamtest.WithMaxStreams(1+c.random.IntN(2)), sfstreamtest.WithInstanceHosts(),
+	) {
 		if c.random.IntN(4) == 0 {
 			opts = append(opts, o)
 		}
@@ -42,7 +42,7 @@ func (c *chaos) worldOptions() []sfstreamtest.Option {
 // resetReplay begins a channel's replay ids anew, maybe below those before.
 func (c *chaos) resetReplay(channel string, accepted bool) {
 	c.forget(channel, func(ch *channelModel) error {
-		ch.accepts = accepted
+		ch.accepts = accepted && !isManaged(channel) // who begins after an old one is the org
 		c.beginEraBy(ch, func(name string, id uint64) error { return c.ResetReplay(name, id, accepted) })
 		return nil
 	})
@@ -144,6 +144,14 @@ var worldFaults = []chaosFault{
 			c.EndStreams(channel, "UNAVAILABLE")
 		}
 		return fmt.Sprintf("%s, old ones accepted %v", channel, accepted)
+	}},
+	{"fail commits", func(c *chaos, channel string) string {
+		if !isManaged(channel) {
+			return ""
+		}
+		n := 1 + c.random.IntN(5)
+		c.FailCommits(channel, n, "not now")
+		return fmt.Sprintf("%s: %d", channel, n)
 	}},
 	{"position repeated", func(c *chaos, channel string) string {
 		if strings.HasPrefix(channel, "/topic/") || strings.HasPrefix(channel, "/u/") || c.seed%2 == 1 {
