@@ -257,13 +257,20 @@ func (p *publication) take(bus *pubsub, api string, events []any) error {
 }
 
 var (
-	errNoValue = errors.New("it is nil")
-	errSlice   = errors.New("one event for each argument is wanted: put them into a []any and write Publish(ctx, channel, events...)")
+	errNoValue  = errors.New("it is nil")
+	errPointers = errors.New("it is a pointer to itself, or to too many others")
+	errSlice    = errors.New("one event for each argument is wanted: put them into a []any and write Publish(ctx, channel, events...)")
 )
+
+// maxPointers bounds the pointers before a value, which may go round.
+const maxPointers = 100
 
 func checkValue(value any) error {
 	v := reflect.ValueOf(value)
-	for v.Kind() == reflect.Pointer {
+	for depth := 0; v.Kind() == reflect.Pointer; depth++ {
+		if depth == maxPointers {
+			return errPointers
+		}
 		v = v.Elem()
 	}
 	switch {
