@@ -238,6 +238,7 @@ type publishSession struct {
 	idle     atomic.Bool   // send has ended it, because there was nothing to send
 	answered bool          // Salesforce has answered on it; Publisher.mu guards it
 
+	echoes bool             // the server's keys are the events' ids; likewise
 	flight [][]*queuedEvent // requests that are not answered, in their order; Publisher.mu guards it
 }
 
@@ -340,8 +341,10 @@ func (s *publishSession) send() {
 		}
 		if s.post(request) != nil { // the request has not left; receive gets the reason
 			p.mu.Lock()
-			s.flight = s.flight[:len(s.flight)-1]
-			p.queue.box.Return(request)
+			if n := len(s.flight) - 1; n >= 0 && s.flight[n][0] == request[0] { // else it is answered all the same
+				s.flight = s.flight[:n]
+				p.queue.box.Return(request)
+			}
 			p.mu.Unlock()
 			return
 		}
@@ -414,16 +417,37 @@ func (s *publishSession) receive(r *publisherRun) error {
 	}
 }
 
+// askedLocked finds the request that an answer is for: by its first key, because what is left of an
+// earlier answer must not pass for that to the next request. An answer without keys, or of a server
+// that has keys of its own, is for the first. It is negative where there is none.
+func (s *publishSession) askedLocked(results *eventbus.Results) int {
+	for i := range results.Results {
+		key := results.Bytes(results.Results[i].CorrelationKey)
+		if len(key) == 0 {
+			continue
+		}
+		at := slices.IndexFunc(s.flight, func(request []*queuedEvent) bool {
+			return slices.ContainsFunc(request, func(e *queuedEvent) bool { return e.ID == string(key) })
+		})
+		if s.echoes = s.echoes || at >= 0; s.echoes {
+			return at
+		}
+		break
+	}
+	return min(len(s.flight), 1) - 1
+}
+
 // take does what an answer says.
 func (s *publishSession) take(r *publisherRun, results *eventbus.Results) error {
 	p := s.p
 	p.mu.Lock()
-	if len(s.flight) == 0 {
+	at := s.askedLocked(results)
+	if at < 0 {
 		p.mu.Unlock()
-		return &ServerError{API: apiPubSub, Channel: p.channel, Code: Internal, Message: "the server answers what was not asked", request: publishRequest}
+		return s.unclear("the server answers what was not asked")
 	}
-	request := s.flight[0]
-	s.flight = slices.Delete(s.flight, 0, 1)
+	request := s.flight[at]
+	s.flight = slices.Delete(s.flight, at, at+1)
 	if len(s.flight) == 0 {
 		s.watchdog.Stop()
 	} else {
