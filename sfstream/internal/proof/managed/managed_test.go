@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,9 +59,9 @@ func statusOf(l *lab.Lab) sfstream.ChannelStatus { return l.Client.Status().Chan
 // A program goes on after what its predecessor has handled, and no store is asked.
 func TestAProgramGoesOnAfterItsLastCommit(t *testing.T) {
 	play(t, func(l *lab.Lab) {
-		saved := 0
+		var saved atomic.Int64
 		hooks := sfstream.WithHooks(sfstream.Hooks{OnSaved: func(key replaystore.Key, m replaystore.Marker) {
-			if saved++; key.API != "managed" || key.Channel != name || len(m.ReplayID) == 0 {
+			if saved.Add(1); key.API != "managed" || key.Channel != name || len(m.ReplayID) == 0 {
 				t.Errorf("saved %+v %+v", key, m)
 			}
 		}})
@@ -74,8 +75,8 @@ func TestAProgramGoesOnAfterItsLastCommit(t *testing.T) {
 		time.Sleep(time.Second)
 		expectCommitted(l, events[1])
 		if s := statusOf(l); s.Channel != name || s.Managed == nil || s.Managed.Topic != lab.Orders ||
-			!bytes.Equal(s.Managed.Committed, events[1].ReplayID) || s.Managed.CommittedAt.IsZero() || saved == 0 {
-			t.Errorf("status %+v %+v, saved %d", s, s.Managed, saved)
+			!bytes.Equal(s.Managed.Committed, events[1].ReplayID) || s.Managed.CommittedAt.IsZero() || saved.Load() == 0 {
+			t.Errorf("status %+v %+v, saved %d", s, s.Managed, saved.Load())
 		}
 		l.Must(c.Close())
 		follow(l)
@@ -221,14 +222,14 @@ func TestAStreamWithoutEventsIsResumedInSilence(t *testing.T) {
 // An answer to a commit is no reason to commit.
 func TestCommitsEnd(t *testing.T) {
 	play(t, func(l *lab.Lab) {
-		saves := 0
+		var saves atomic.Int64
 		l.PublishOrders(1)
-		follow(l, sfstream.WithHooks(sfstream.Hooks{OnSaved: func(replaystore.Key, replaystore.Marker) { saves++ }}))
+		follow(l, sfstream.WithHooks(sfstream.Hooks{OnSaved: func(replaystore.Key, replaystore.Marker) { saves.Add(1) }}))
 		l.Expect(1)
 		time.Sleep(50 * time.Second)
-		before := saves
+		before := saves.Load()
 		time.Sleep(10 * time.Minute)
-		if more := saves - before; more < 5 || more > 12 { // one for each keepalive
+		if more := saves.Load() - before; more < 5 || more > 12 { // one for each keepalive
 			t.Errorf("%d commits in ten quiet minutes", more)
 		}
 	})
