@@ -73,14 +73,14 @@ func randomValues(r *rand.Rand) values {
 }
 
 // forms are the event as a struct, as a pointer to one, as a map, and with Optionals.
-func (v values) forms() []any {
+func (v values) forms(r *rand.Rand) []any {
 	var o optionalValues
-	fill(&o.Text, v.Text)
-	fill(&o.Long, v.Long)
-	fill(&o.Flag, v.Flag)
-	fill(&o.Number, v.Number)
-	fill(&o.Day, v.Day)
-	fill(&o.At, v.At)
+	fill(r, &o.Text, v.Text)
+	fill(r, &o.Long, v.Long)
+	fill(r, &o.Flag, v.Flag)
+	fill(r, &o.Number, v.Number)
+	fill(r, &o.Day, v.Day)
+	fill(r, &o.At, v.At)
 	fields := make(map[string]any)
 	for i := range reflect.TypeFor[values]().NumField() {
 		f := reflect.ValueOf(v).Field(i)
@@ -94,12 +94,44 @@ func (v values) forms() []any {
 }
 
 // fill sets an Optional to a value or, where there is none, half of the time to null.
-func fill[T any](o *sfstream.Optional[T], v *T) {
+func fill[T any](r *rand.Rand, o *sfstream.Optional[T], v *T) {
 	if v != nil {
 		o.Set(*v)
-	} else if rand.IntN(2) == 0 {
+	} else if r.IntN(2) == 0 {
 		o.SetNull()
 	}
+}
+
+// fields is the event as Message.Fields has it.
+func (v values) fields() map[string]any {
+	var at *string
+	if v.At != nil {
+		at = new(v.At.Format("2006-01-02T15:04:05.000Z"))
+	}
+	return map[string]any{
+		"Text__c": orNil(v.Text), "Long__c": orNil(v.Long), "Flag__c": orNil(v.Flag), "Number__c": orNil(v.Number), "Day__c": orNil(v.Day), "At__c": orNil(at),
+	}
+}
+
+func orNil[T any](v *T) any {
+	if v == nil {
+		return nil
+	}
+	return *v
+}
+
+// fieldsOf is m.Fields of the fields of values. JSON has one kind of number, so that over
+// CometD a whole one is an integer.
+func fieldsOf(t *testing.T, m *sfstream.Message, over sfstream.Transport) map[string]any {
+	fields, err := m.Fields()
+	lab.Must(t, err)
+	if n, ok := fields["Number__c"].(int64); ok && over == sfstream.CometD {
+		fields["Number__c"] = float64(n)
+	}
+	delete(fields, "N__c") // lab.Schema has it in each
+	delete(fields, "CreatedDate")
+	delete(fields, "CreatedById")
+	return fields
 }
 
 func (v values) String() string {
@@ -162,7 +194,7 @@ func roundTrip(t *testing.T, channel string, r *rand.Rand, receiver sfstream.Tra
 	var events []any
 	for range 60 {
 		v := randomValues(r)
-		for _, form := range v.forms() {
+		for _, form := range v.forms(r) {
 			sent, events = append(sent, v), append(events, form)
 		}
 	}
@@ -174,6 +206,9 @@ func roundTrip(t *testing.T, channel string, r *rand.Rand, receiver sfstream.Tra
 		got, err := sfstream.Decode[values](m)
 		if err != nil || got.String() != want.String() {
 			t.Fatalf("event %d, %T: %v\n got %v\nwant %v", i, events[i], err, got, want)
+		}
+		if got, want := fmt.Sprintf("%#v", fieldsOf(t, m, receiver)), fmt.Sprintf("%#v", want.fields()); got != want {
+			t.Fatalf("event %d, %T:\n got %v\nwant %v", i, events[i], got, want)
 		}
 	}
 	lab.ExpectQuiet(t, c, time.Minute)
