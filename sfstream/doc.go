@@ -86,9 +86,9 @@
 //
 // # Publishing
 //
-// [Client.Publish] publishes structs and maps as platform events, and texts on generic channels. Its
-// results say of each event whether it is there, is not, or may be ([Outcome]); [WithInDoubt] says
-// what becomes of the last.
+// [Client.Publish] publishes structs and maps as platform events, and texts on generic channels.
+// Its results say of each event whether it is there, is not, or may be ([Outcome]); [WithInDoubt]
+// says what becomes of the last.
 //
 // # Errors
 //

@@ -32,8 +32,8 @@ var (
 	ErrUnsubscribed = errors.New("sfstream: unsubscribed while subscribing")
 
 	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an option or a
-	// channel name that cannot work, and by those of Do, Query, Refetch and Publish for what
-	// cannot be meant. The message names it. Nothing was sent.
+	// channel name that cannot work, and by those of Do, Query, Refetch and Publish for what cannot
+	// be meant. The message names it. Nothing was sent.
 	ErrInvalidOption = errors.New("sfstream: invalid option")
 )
 

@@ -31,8 +31,8 @@ const (
 	// that replay ids repeat.
 	repeatsTried = 3
 
-	// managedLag is how long a managed subscription may be unknown: Salesforce may know it only some
-	// time after it was made.
+	// managedLag is how long a managed subscription may be unknown: Salesforce may know it only
+	// some time after it was made.
 	managedLag = 15 * time.Second
 
 	// managedLagEvery is the pause between two attempts meanwhile.

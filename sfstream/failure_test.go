@@ -341,8 +341,8 @@ func TestAReplayErrorSaysEachThingOnce(t *testing.T) {
 	}
 }
 
-// What Salesforce says of a managed subscription: the server keeps its position, so that a stale one
-// is no end; one that is not known may be new, and its topic or the permission may come back.
+// What Salesforce says of a managed subscription: the server keeps its position, so that a stale
+// one is no end; one that is not known may be new, and its topic or the permission may come back.
 func TestJudgedManagedSubscriptions(t *testing.T) {
 	s := situation{now: judgedAt, accepted: true, managed: true, policy: FallbackFail, last: replaystore.Marker{ReplayID: []byte("1")}}
 	if got := described(s.judge(actionFallback, errStale)); !strings.HasPrefix(got, "where the subscription says, gap (possible: true)") {

@@ -24,8 +24,8 @@ type Hooks struct {
 	OnLogin func(LoginEvent)
 
 	// OnSaved is called for each marker that the store has saved, and for each one that a managed
-	// subscription has committed: its key has "managed" as API and the given name as Channel. It must
-	// not block: the next Save waits for it.
+	// subscription has committed: its key has "managed" as API and the given name as Channel. It
+	// must not block: the next Save waits for it.
 	OnSaved func(key replaystore.Key, marker replaystore.Marker)
 
 	// OnGap is called when events of a channel may have been missed: Salesforce refused its stored

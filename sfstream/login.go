@@ -258,10 +258,10 @@ func (l *logins) invalidate(creds *authenticator.Credentials, again bool) (inVai
 	return inVain
 }
 
-// refuse drops credentials that Salesforce has refused to a stream, which had refused before since it
-// was last heard of; nil: none. It returns the least wait before the next login where the one before
-// was in vain, too: Salesforce may need minutes, and the budget is spread over its period. The error
-// is that of a budget that is used up.
+// refuse drops credentials that Salesforce has refused to a stream, which had refused before since
+// it was last heard of; nil: none. It returns the least wait before the next login where the one
+// before was in vain, too: Salesforce may need minutes, and the budget is spread over its period.
+// The error is that of a budget that is used up.
 func (l *logins) refuse(creds *authenticator.Credentials, before *token, channel string, err error) (now *token, least time.Duration, fatal error) {
 	refused := tokenOf(creds)
 	inVain := l.invalidate(creds, before != nil && before.same(refused))

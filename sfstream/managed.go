@@ -15,9 +15,10 @@ import (
 )
 
 // SubscribeManaged follows a managed event subscription, by its developer name or its id (18x…, of
-// 15 or 18 characters): the org keeps its position, and the client's store has no marker of it. What
-// is handled is committed, at most every 100 milliseconds, and Close, [Client.Unsubscribe] and the
-// end of a loop wait for the last commit. [Hooks].OnSaved and [ChannelStatus].Managed tell of commits.
+// 15 or 18 characters): the org keeps its position, and the client's store has no marker of it.
+// What is handled is committed, at most every 100 milliseconds, and Close, [Client.Unsubscribe] and
+// the end of a loop wait for the last commit. [Hooks].OnSaved and [ChannelStatus].Managed tell of
+// commits.
 //
 // Its messages have the topic of the subscription as Channel, as the Tooling API names it, or the
 // name that was given where the user may not read that. Status, hooks, errors and Unsubscribe have
@@ -37,9 +38,9 @@ import (
 // has been committed, a subscription with defaultReplay LATEST misses what is published between two
 // streams, or gets it later, out of order; EARLIEST closes that.
 //
-// Managed subscriptions are a beta feature of Salesforce, for up to 200 subscriptions in an org, and
-// so is SubscribeManaged: it may change. The errors are those of [Client.Subscribe]; a subscription
-// that is stopped (STOP) or deleted ends the client, as a channel does that is gone.
+// Managed subscriptions are a beta feature of Salesforce, for up to 200 subscriptions in an org,
+// and so is SubscribeManaged: it may change. The errors are those of [Client.Subscribe]; a
+// subscription that is stopped (STOP) or deleted ends the client, as a channel does that is gone.
 func (c *Client) SubscribeManaged(ctx context.Context, developerNameOrID string, opts ...SubscribeOption) error {
 	var cfg subscribeConfig
 	for _, opt := range opts {

@@ -106,29 +106,31 @@ func WithInDoubt(p DoubtPolicy) Option {
 // Fields are named as for [Message.Decode]: by the tag sf, else json, else the Go name; an
 // [Optional] that is unchanged, and a field that is not there, become null. What [Message.Decode]
 // and [Message.Fields] give is what Publish takes. A field that the channel does not have, a value
-// of another type or one that would lose something, and a missing field that the schema requires are
-// an *[EncodeError] that names the field. All events are encoded before the first one is sent: where
-// one cannot be, none is. CreatedDate and CreatedById are filled in, as this moment and the user of
-// the login.
+// of another type or one that would lose something, and a missing field that the schema requires
+// are an *[EncodeError] that names the field. All events are encoded before the first one is sent:
+// where one cannot be, none is. CreatedDate and CreatedById are filled in, as this moment and the
+// user of the login.
 //
 // Requests have at most 200 events and 3 MB, and go one after the other. An event of more than 1 MB
-// is refused by itself. Events that Salesforce refuses for a reason that may pass (a limit, a fault)
-// are sent again with the same ids until ctx ends, with waits as [WithBackOff] says, so give ctx a
-// deadline. So are, unless [WithInDoubt] says otherwise, events of which no answer says what has
-// become of them: they may be on the channel twice then, with one [Message.Key]. Events are
+// is refused by itself. Events that Salesforce refuses for a reason that may pass (a limit, a
+// fault) are sent again with the same ids until ctx ends, with waits as [WithBackOff] says, so give
+// ctx a deadline. So are, unless [WithInDoubt] says otherwise, events of which no answer says what
+// has become of them: they may be on the channel twice then, with one [Message.Key]. Events are
 // published in order, but for those that are sent again: they may come after later ones of their
 // request.
 //
-// A channel /u/… takes texts of at most 3,000 characters, or values that become such a text as JSON.
-// They go over REST, and with [WithTransport] CometD platform events do, too, 200 in a request. There
-// Salesforce sets the ids, an [Event] with one is an error, and nothing is sent again that is in
-// doubt. What is Published over REST is but Enqueued ([PublishResult]). Unknown fields and wrong
-// types are refused by Salesforce itself, event by event. Times are sent as DateTime; write a date or
-// a time of day as a text. CreatedDate and CreatedById, which Salesforce sets itself, are left out.
+// A channel /u/… takes texts of at most 3,000 characters, or values that become such a text as
+// JSON. They go over REST, and with [WithTransport] CometD platform events do, too, 200 in a
+// request. There Salesforce sets the ids, an [Event] with one is an error, and nothing is sent
+// again that is in doubt. What is Published over REST is but Enqueued ([PublishResult]). Unknown
+// fields and wrong types are refused by Salesforce itself, event by event. Times are sent as
+// DateTime; write a date or a time of day as a text. CreatedDate and CreatedById, which Salesforce
+// sets itself, are left out.
 //
 // There is one result for each event, whatever the error. The error is nil if all are published.
 // Else it is a *[PublishError], also where ctx or [Client.Close] has ended the call; or, before
-// anything is sent, [ErrInvalidOption], [ErrNotOpen], [ErrClosed] or that of a client that has ended.
+// anything is sent, [ErrInvalidOption], [ErrNotOpen], [ErrClosed] or that of a client that has
+// ended.
 func (c *Client) Publish(ctx context.Context, channel string, events ...any) ([]PublishResult, error) {
 	p := &publication{services: c.services, channel: channel, parent: ctx}
 	api, err := c.cfg.publishAPI(channel)
@@ -496,8 +498,8 @@ func (p *publication) end(err error) {
 	}
 }
 
-// pause waits before the next attempt. The error is that of the attempt where there is no other one,
-// and what has ended the call meanwhile.
+// pause waits before the next attempt. The error is that of the attempt where there is no other
+// one, and what has ended the call meanwhile.
 func (p *publication) pause(err error) error {
 	level := slog.LevelDebug
 	if p.backOff == nil {

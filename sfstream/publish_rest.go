@@ -19,8 +19,8 @@ import (
 const maxGeneric = 3000
 
 // restRoute publishes events of one call on one channel over REST: platform events as records of
-// one collection, generic events as pushes on their StreamingChannel. It belongs to the goroutine of
-// that call.
+// one collection, generic events as pushes on their StreamingChannel. It belongs to the goroutine
+// of that call.
 type restRoute struct {
 	*services
 	channel  string

@@ -75,9 +75,9 @@ func WithBatchSize(n int) PublisherOption {
 	}
 }
 
-// WithInFlight sets how many events, and how many bytes of payloads, a publisher holds at most whose
-// receipts are not resolved. At either bound Publish waits. The default is 5,000 events and 32 MiB.
-// An event that is larger than the bound goes alone.
+// WithInFlight sets how many events, and how many bytes of payloads, a publisher holds at most
+// whose receipts are not resolved. At either bound Publish waits. The default is 5,000 events and
+// 32 MiB. An event that is larger than the bound goes alone.
 func WithInFlight(events, bytes int) PublisherOption {
 	return func(c *publisherConfig) error {
 		if events < 1 || bytes < 1 {
@@ -371,9 +371,10 @@ func (e *publisherClosed) Error() string {
 
 func (e *publisherClosed) Unwrap() error { return ErrClosed }
 
-// Close takes no more events, does what Flush does, and ends the publisher. When ctx ends before, the
-// receipts of what is left are resolved: what has not left is [NotSent], what is not answered is
-// [InDoubt]. When Close returns nothing of the publisher is running. It may be called more than once.
+// Close takes no more events, does what Flush does, and ends the publisher. When ctx ends before,
+// the receipts of what is left are resolved: what has not left is [NotSent], what is not answered
+// is [InDoubt]. When Close returns nothing of the publisher is running. It may be called more than
+// once.
 func (p *Publisher) Close(ctx context.Context) error {
 	p.mu.Lock()
 	closed := &publisherClosed{p.channel}

@@ -26,8 +26,9 @@ const (
 	// maxUnderWay is how many requests are sent before the first of them is answered.
 	maxUnderWay = 16
 
-	// publisherIdle is how long a stream without events is kept. Salesforce ends it after 70 seconds,
-	// and what is sent at that moment would be in doubt: internal/eventbus/PROTOCOL.md, "Publishing".
+	// publisherIdle is how long a stream without events is kept. Salesforce ends it after 70
+	// seconds, and what is sent at that moment would be in doubt: internal/eventbus/PROTOCOL.md,
+	// "Publishing".
 	publisherIdle = time.Minute
 
 	// answerTimeout is how long the answer to a request of a stream may take.
@@ -126,8 +127,8 @@ type publisherRun struct {
 	rush      int       // sessions in a row that ended at once
 }
 
-// run is the loop of the publisher: wait for events, open a stream, take answers, open the next one.
-// Nothing else of it sleeps but send.
+// run is the loop of the publisher: wait for events, open a stream, take answers, open the next
+// one. Nothing else of it sleeps but send.
 func (p *Publisher) run() {
 	defer p.life.running.Done()
 	defer close(p.done)
@@ -190,8 +191,8 @@ func (p *Publisher) waitFor(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// readyLocked says how long it is until something may be sent: negative, if there is nothing. What is
-// held is put back when its time has come.
+// readyLocked says how long it is until something may be sent: negative, if there is nothing. What
+// is held is put back when its time has come.
 func (q *publisherQueue) readyLocked(now time.Time) time.Duration {
 	if len(q.held) > 0 && !now.Before(q.until) {
 		q.box.Return(q.held)
@@ -560,9 +561,9 @@ func (s *publishSession) inPlace(request []*queuedEvent, results *eventbus.Resul
 	return true
 }
 
-// encodeAgainLocked encodes an event, which is refused because of its schema, by the present one. The
-// program's value is not kept, because the program may have changed it: the payload is decoded by the
-// schema with which it was encoded.
+// encodeAgainLocked encodes an event, which is refused because of its schema, by the present one.
+// The program's value is not kept, because the program may have changed it: the payload is decoded
+// by the schema with which it was encoded.
 func (p *Publisher) encodeAgainLocked(e *queuedEvent) {
 	next := outbox.GiveUp
 	if now := p.encoding.Load(); now != nil && now.schemaID != e.Schema {
@@ -590,8 +591,8 @@ func (p *Publisher) transcode(e *queuedEvent, now *encoding) ([]byte, error) {
 	return own.encode(value)
 }
 
-// hold sets events aside that are to be sent again. Where none of their request is published nothing
-// else is sent meanwhile.
+// hold sets events aside that are to be sent again. Where none of their request is published
+// nothing else is sent meanwhile.
 func (p *Publisher) hold(r *publisherRun, again []*queuedEvent) {
 	q, err := &p.queue, again[0].Err
 	p.mu.Lock()
@@ -672,8 +673,8 @@ func (p *Publisher) resolveLocked() {
 	q.flushes = slices.Delete(q.flushes, 0, n)
 }
 
-// end ends a session, and notes what that means for the requests that are not answered. The first of
-// them may be at fault.
+// end ends a session, and notes what that means for the requests that are not answered. The first
+// of them may be at fault.
 func (s *publishSession) end(back setback, err error) {
 	s.leave()
 	p := s.p
@@ -696,8 +697,8 @@ func (s *publishSession) end(back setback, err error) {
 	p.resolveLocked()
 }
 
-// judge says what follows from the end of a session: after which wait the next one is opened, or why
-// there is none.
+// judge says what follows from the end of a session: after which wait the next one is opened, or
+// why there is none.
 func (p *Publisher) judge(r *publisherRun, s *publishSession, err error) (wait time.Duration, fatal error) {
 	if err == io.EOF {
 		s.end(setback{Setback: outbox.Setback{Outcome: outbox.InDoubt, Next: outbox.Again}}, p.unanswered())

@@ -254,8 +254,8 @@ type inbound struct {
 	codecs   codecs
 }
 
-// topicOf returns a channel's topic, for publishing. Salesforce is asked for it once; stale is one that
-// is not to be believed any more, nil where there is none.
+// topicOf returns a channel's topic, for publishing. Salesforce is asked for it once; stale is one
+// that is not to be believed any more, nil where there is none.
 func (t *pubsub) topicOf(ctx context.Context, creds *authenticator.Credentials, channel string, stale *topic) (*topic, error) {
 	return t.topics.get(ctx, channel, stale, func() (*topic, error) { return t.askTopic(ctx, creds, channel) })
 }

@@ -215,9 +215,9 @@ func (s *managedStream) commit(ctx context.Context, replayID []byte) error {
 	}
 }
 
-// takeAnswer gives the answer to a commit that the response has to who waits for it. A response that
-// has nothing else is alone: it says nothing about the events, and its replay id is no reason to
-// commit. Where no commit was sent for long, the last one is sent again.
+// takeAnswer gives the answer to a commit that the response has to who waits for it. A response
+// that has nothing else is alone: it says nothing about the events, and its replay id is no reason
+// to commit. Where no commit was sent for long, the last one is sent again.
 func (s *managedStream) takeAnswer() (alone bool, err error) {
 	answer, err := s.response.Commit()
 	if err != nil {
@@ -232,8 +232,8 @@ func (s *managedStream) takeAnswer() (alone bool, err error) {
 		}
 		return false, nil
 	}
-	// There is one commit at a time, so that an answer to several is that to the last one. An answer
-	// to one that was given up is of no use any more.
+	// There is one commit at a time, so that an answer to several is that to the last one. An
+	// answer to one that was given up is of no use any more.
 	if w := s.waiting; w != nil && w.id == answer.CommitRequestId {
 		s.waiting = nil
 		var refused error

@@ -111,8 +111,8 @@ type topicPlace struct {
 	known  atomic.Pointer[topic]
 }
 
-// get returns a channel's topic, and asks for it where it is not known, or known as stale. Of several
-// calls at once one asks. A failure is not kept.
+// get returns a channel's topic, and asks for it where it is not known, or known as stale. Of
+// several calls at once one asks. A failure is not kept.
 func (t *topics) get(ctx context.Context, channel string, stale *topic, ask func() (*topic, error)) (*topic, error) {
 	place := t.place(channel)
 	if found := place.known.Load(); found != nil && found != stale {

@@ -1,5 +1,5 @@
-// Command inventory is two programs around Salesforce opportunities, and with -all the org that they
-// need. README.md tells the story.
+// Command inventory is two programs around Salesforce opportunities, and with -all the org that
+// they need. README.md tells the story.
 //
 //	go run ./examples/inventory -all -orders 5
 //	go run ./examples/inventory -app        # what the warehouse runs

@@ -81,8 +81,8 @@ func TestNothingIsLostOrDoneTwiceWhenAHalfIsKilled(t *testing.T) {
 	}
 }
 
-// start runs one of the two in this process until the test ends, and returns a client that follows a
-// channel.
+// start runs one of the two in this process until the test ends, and returns a client that follows
+// a channel.
 func start(t *testing.T, org *sfstreamtest.Server, name, channel string, handle func(*sfstream.Client) handler, follow string) *sfstream.Client {
 	t.Helper()
 	for _, variable := range os.Environ() {

@@ -93,8 +93,9 @@ func (u *usage) use(name string, n int, now time.Time) {
 // SetLimit sets a limit of the org, by its name in the REST API, and how much of it is left now.
 // What happens from now on is taken from what is left, where the org counts it: REST requests,
 // events delivered and published, and Bayeux sessions, of which remaining is always what max
-// leaves. Where HourlyPublishedPlatformEvents is used up, events that clients publish have the error
-// LIMIT_EXCEEDED. The other limits refuse nothing: [Server.FailREST] and [Server.DailyLimit] do.
+// leaves. Where HourlyPublishedPlatformEvents is used up, events that clients publish have the
+// error LIMIT_EXCEEDED. The other limits refuse nothing: [Server.FailREST] and [Server.DailyLimit]
+// do.
 func (s *Server) SetLimit(name string, max, remaining int) error {
 	if max < 0 || remaining < 0 || remaining > max {
 		return fmt.Errorf("sfstreamtest: SetLimit(%q, %d, %d): remaining is between 0 and max", name, max, remaining)

@@ -51,8 +51,8 @@ func (c managedConfig) validate() error {
 }
 
 // WithManagedExpiry sets how long a managed subscription stays taken after its stream is lost and
-// nobody has told the org ([Server.Blackhole]). After a clean close, or if the connection is cut, it
-// is free at once. Default 15 min.
+// nobody has told the org ([Server.Blackhole]). After a clean close, or if the connection is cut,
+// it is free at once. Default 15 min.
 func WithManagedExpiry(d time.Duration) Option {
 	return func(c *config) { c.managed.expiry = d }
 }
@@ -82,8 +82,9 @@ func WithCommitPerStream() Option {
 	return func(c *config) { c.managed.perStream = true }
 }
 
-// WithAgedCommitRefused refuses the first stream of a managed subscription whose committed replay id
-// is not retained any more; the next one begins at ErrorRecoveryReplay. Default: the first one does.
+// WithAgedCommitRefused refuses the first stream of a managed subscription whose committed replay
+// id is not retained any more; the next one begins at ErrorRecoveryReplay. Default: the first one
+// does.
 func WithAgedCommitRefused() Option {
 	return func(c *config) { c.managed.refuseAged = true }
 }
@@ -169,9 +170,9 @@ func (s *Server) keepLocked(m *managed, removed bool) error {
 
 var developerName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,79}$`)
 
-// DefineManagedSubscription makes a managed event subscription and returns its id, which begins with
-// 18x. One that exists is changed: its topic stays, and STOP ends its stream and deletes what is
-// committed, so that it begins at DefaultReplay after the next RUN.
+// DefineManagedSubscription makes a managed event subscription and returns its id, which begins
+// with 18x. One that exists is changed: its topic stays, and STOP ends its stream and deletes what
+// is committed, so that it begins at DefaultReplay after the next RUN.
 func (s *Server) DefineManagedSubscription(def ManagedSubscription) (id string, err error) {
 	def.DefaultReplay, def.ErrorRecoveryReplay = or(def.DefaultReplay, fromLatest), or(def.ErrorRecoveryReplay, fromLatest)
 	def.State = or(def.State, runs)
@@ -257,8 +258,8 @@ func (s *Server) ManagedSubscriptions() []ManagedSubscription {
 	return all
 }
 
-// ManagedStart returns where the next stream of a managed subscription, by its developer name or id,
-// would begin: CUSTOM after what is committed, else LATEST or EARLIEST.
+// ManagedStart returns where the next stream of a managed subscription, by its developer name or
+// id, would begin: CUSTOM after what is committed, else LATEST or EARLIEST.
 func (s *Server) ManagedStart(nameOrID string) string {
 	s.managed.mu.Lock()
 	m := s.managed.findLocked(nameOrID)
@@ -300,8 +301,8 @@ func (t *topic) retainedAfterLocked(id []byte) (int, bool) {
 	return t.afterLocked(id)
 }
 
-// FailCommits makes the next n commits on a topic ("": any) fail with a text, in band: their streams
-// go on. n < 0: all, until ClearFaults.
+// FailCommits makes the next n commits on a topic ("": any) fail with a text, in band: their
+// streams go on. n < 0: all, until ClearFaults.
 func (s *Server) FailCommits(topic string, n int, text string) {
 	s.faults.add(fault{name: "FailCommits", at: atCommit, channel: topic, left: n, code: or(text, "The commit failed.")})
 }

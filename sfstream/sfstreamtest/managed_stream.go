@@ -147,8 +147,8 @@ func (ms *managedStream) open(n int) (ended bool, err error) {
 	return false, nil
 }
 
-// freeLocked reports whether a stream can have the slot now. A holder whose connection went dead has
-// it until it expires.
+// freeLocked reports whether a stream can have the slot now. A holder whose connection went dead
+// has it until it expires.
 func (m *managed) freeLocked(now time.Time, expiry time.Duration) bool {
 	if m.holder == nil {
 		return !now.Before(m.taken)

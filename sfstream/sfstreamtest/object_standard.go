@@ -69,8 +69,8 @@ var stages = map[string]float64{
 	"Perception Analysis": 70, "Proposal/Price Quote": 75, "Negotiation/Review": 90, "Closed Won": 100, "Closed Lost": 0,
 }
 
-// derive adds to the changes of an opportunity what Salesforce changes with them. rec is what it was
-// before; nil: it is created.
+// derive adds to the changes of an opportunity what Salesforce changes with them. rec is what it
+// was before; nil: it is created.
 func (tx *transaction) derive(o *sobject, set, rec map[string]any) {
 	if o.name != "Opportunity" {
 		return

@@ -35,7 +35,8 @@ func (s *Server) Publish(channel string, payload map[string]any) (Event, error) 
 	return s.publishAs(s.account.UserID, channel, payload, false)
 }
 
-// publishAs does what Publish does, in the name of a user. limited: not if the org's limit is used up.
+// publishAs does what Publish does, in the name of a user. limited: not if the org's limit is used
+// up.
 func (s *Server) publishAs(user, channel string, payload map[string]any, limited bool) (Event, error) {
 	t, sc, err := s.publishable(channel)
 	if err != nil {

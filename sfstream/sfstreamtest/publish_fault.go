@@ -25,8 +25,8 @@ func (s *Server) LosePublish(channel string, n int) {
 }
 
 // DelayPublish carries out the next n requests that publish over the Pub/Sub API on a channel ("":
-// any), and answers each after a delay. Further requests of a stream are carried out meanwhile.
-// n < 0: all, until ClearFaults.
+// any), and answers each after a delay. Further requests of a stream are carried out meanwhile. n <
+// 0: all, until ClearFaults.
 func (s *Server) DelayPublish(channel string, n int, delay time.Duration) {
 	s.faults.add(fault{name: "DelayPublish", at: atPublishDelay, channel: channel, left: n, wait: delay})
 }

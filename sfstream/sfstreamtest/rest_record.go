@@ -107,7 +107,8 @@ func (s *Server) updateRecord(r *http.Request) (int, any, error) {
 	return s.writeRecord(r, w, http.StatusNoContent)
 }
 
-// upsertRecord changes the record of which a field has the value that the path names, or creates it.
+// upsertRecord changes the record of which a field has the value that the path names, or creates
+// it.
 func (s *Server) upsertRecord(r *http.Request) (int, any, error) {
 	w := write{kind: "UPSERT", object: r.PathValue("object"), field: r.PathValue("field"), id: r.PathValue("value")}
 	if err := readBody(r, &w.body); err != nil {

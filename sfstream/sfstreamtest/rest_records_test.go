@@ -39,7 +39,8 @@ func TestRESTDerivesWhatAnOpportunityFollows(t *testing.T) {
 	})
 }
 
-// One request is one transaction: equal changes are one event of several records, others are counted.
+// One request is one transaction: equal changes are one event of several records, others are
+// counted.
 func TestRESTCollectionIsATransaction(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		check(t, r.DefineObject("Opportunity"))

@@ -7,8 +7,8 @@ import (
 )
 
 // RequireFields makes fields of an object, or of a platform event such as Order__e, required: the
-// REST API refuses records and events without them with REQUIRED_FIELD_MISSING. Over the Pub/Sub API
-// Salesforce takes such events. Account and Opportunity have required fields unless this names
+// REST API refuses records and events without them with REQUIRED_FIELD_MISSING. Over the Pub/Sub
+// API Salesforce takes such events. Account and Opportunity have required fields unless this names
 // others.
 func (s *Server) RequireFields(object string, names ...string) error {
 	if err := s.journal.write(entry{Op: opRequire, Channel: object, Members: names}); err != nil {

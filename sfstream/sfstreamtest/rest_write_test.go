@@ -60,8 +60,8 @@ func TestStandardObjectsHaveTheSchemasOfAnOrg(t *testing.T) {
 	})
 }
 
-// The loop of the Inventory App: an update by a client that names itself becomes a change event with
-// exactly the header that Salesforce sends.
+// The loop of the Inventory App: an update by a client that names itself becomes a change event
+// with exactly the header that Salesforce sends.
 func TestRESTUpdateBecomesAChangeEvent(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		check(t, r.DefineObject("Opportunity"))

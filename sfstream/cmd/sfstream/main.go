@@ -1,5 +1,6 @@
-// Command sfstream follows and publishes Salesforce events from a shell, writes Go structs for them,
-// and serves a simulated org to programs in any language. "sfstream help" lists what it can do.
+// Command sfstream follows and publishes Salesforce events from a shell, writes Go structs for
+// them, and serves a simulated org to programs in any language. "sfstream help" lists what it can
+// do.
 //
 // Standard output carries what programs read; everything for people goes to standard error, but for
 // a help that was asked for. The exit status is 0 after a clean end, 1 after a failure and 2 after

@@ -34,8 +34,8 @@ type publishInput struct {
 	err error // set before the channel of read is closed
 }
 
-// read returns the lines. Ctrl-C ends the wait for a terminal or a pipe that tells nothing; the read
-// itself goes on until the program ends.
+// read returns the lines. Ctrl-C ends the wait for a terminal or a pipe that tells nothing; the
+// read itself goes on until the program ends.
 func (in *publishInput) read(ctx context.Context) <-chan publishLine {
 	lines := make(chan publishLine)
 	go func() { // it ends with the file, or with ctx

@@ -62,8 +62,8 @@ func (f *topicFlags) run(ctx context.Context, args []string, stdout, stderr io.W
 	return tabulateTopic(stdout, topic, schema)
 }
 
-// fetchTopic asks what a channel is. Its schema is empty where the channel carries events of several
-// kinds.
+// fetchTopic asks what a channel is. Its schema is empty where the channel carries events of
+// several kinds.
 func fetchTopic(ctx context.Context, account account, channel string) (topic *eventbus.TopicInfo, schema string, err error) {
 	bus, hangUp, err := account.schemas(ctx)
 	if err != nil {

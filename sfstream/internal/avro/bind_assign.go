@@ -18,8 +18,8 @@ type Binder struct {
 	// null from a value, Optional marks it and returns the variable for the value (the zero
 	// reflect.Value if as is Null) and true; else it returns false. dst is addressable.
 	Optional func(dst reflect.Value, as Mark) (value reflect.Value, ok bool)
-	// Value is the reverse of Optional: if src is an optional, it returns true, what src says, and the
-	// variable with its value if that is Set. src is addressable, and neither a pointer nor a
+	// Value is the reverse of Optional: if src is an optional, it returns true, what src says, and
+	// the variable with its value if that is Set. src is addressable, and neither a pointer nor a
 	// time.Time.
 	Value func(src reflect.Value) (value reflect.Value, as Mark, ok bool)
 	// Time parses a text that is a time.

@@ -10,8 +10,8 @@ import (
 )
 
 // Plain gives the fields of v, an event as Append takes it, as values for JSON, where there is no
-// schema to go by. The same fields of v go the same way. What v does not say is left out, a nil is a
-// null; times are RFC 3339 texts in UTC with milliseconds, lists of strings are joined with
+// schema to go by. The same fields of v go the same way. What v does not say is left out, a nil is
+// a null; times are RFC 3339 texts in UTC with milliseconds, lists of strings are joined with
 // semicolons, and what has a JSON of its own keeps it. The error is an *Error.
 func (b *Binder) Plain(v any) (map[string]any, error) {
 	e := encoding{binder: b}

@@ -60,8 +60,9 @@ func (e *SchemaError) Unwrap() error { return e.Err }
 // differently, as two versions of one event do. The error is a *SchemaError.
 //
 // Parse keeps defaults for Append alone, and those only that are a text, a number or a boolean. Who
-// reads with the schema that the payload was written with never needs them, and hamba is strict with them: it rejects a union whose default is not of the first branch,
-// and allocates the default of a fixed at whatever size the schema claims.
+// reads with the schema that the payload was written with never needs them, and hamba is strict
+// with them: it rejects a union whose default is not of the first branch, and allocates the default
+// of a fixed at whatever size the schema claims.
 func Parse(schemaJSON string) (*Schema, error) {
 	tree, err := parse(schemaJSON)
 	if err != nil {
@@ -177,8 +178,8 @@ func parse(schemaJSON string) (tree hamba.Schema, err error) {
 // keptDefault is where prepare puts the default of a field, so that hamba does not look at it.
 const keptDefault = "sfstream.default"
 
-// prepare drops the defaults from a schema's JSON, but for plain values. It refuses JSON that is nested too deep, because
-// nobody can recover from a stack overflow.
+// prepare drops the defaults from a schema's JSON, but for plain values. It refuses JSON that is
+// nested too deep, because nobody can recover from a stack overflow.
 func prepare(v any, depth int) error {
 	if depth > 4*maxDepth { // a record in a record is four levels of JSON
 		return errDepth

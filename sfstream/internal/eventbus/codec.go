@@ -18,8 +18,8 @@ const manyEvents = 1000
 var errMalformed = errors.New("a malformed response")
 
 // Codec is the gRPC codec of a Subscribe stream whose receiver gets Responses, and of a
-// PublishStream that sends Requests and whose receiver gets Results. It leaves all other messages to
-// the standard codec.
+// PublishStream that sends Requests and whose receiver gets Results. It leaves all other messages
+// to the standard codec.
 type Codec struct{}
 
 // Name returns an empty name. The content type is plain application/grpc then, as it is with the
@@ -35,8 +35,8 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 // Unmarshal reads a *Response or *Results. It accepts exactly what the standard codec accepts as a
-// FetchResponse or PublishResponse, and reads the same values. Of a
-// ManagedFetchResponse it does not look into the answer to a commit.
+// FetchResponse or PublishResponse, and reads the same values. Of a ManagedFetchResponse it does
+// not look into the answer to a commit.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch r := v.(type) {
 	case *Response:

@@ -10,8 +10,8 @@ import (
 )
 
 // Request is a PublishRequest as it goes over the wire. Its events are encoded one by one, and the
-// frame may be sent several times: a Request is read-only from its first Send on. The zero value has
-// no events. One goroutine at a time may use it.
+// frame may be sent several times: a Request is read-only from its first Send on. The zero value
+// has no events. One goroutine at a time may use it.
 type Request struct {
 	buffer *[]byte    // the frame; from the pool frames
 	sent   mem.Buffer // the frame as grpc gets it; nil: it was not sent yet
@@ -66,8 +66,8 @@ func (r *Request) frame() mem.Buffer {
 	return r.sent
 }
 
-// frames is the pool of memory for requests. grpc's own pool clears its buffers before it hands them
-// out.
+// frames is the pool of memory for requests. grpc's own pool clears its buffers before it hands
+// them out.
 var frames = framePool{new(sync.Pool)}
 
 type framePool struct{ pool *sync.Pool }
@@ -93,8 +93,8 @@ func (s RequestStream) Send(r *Request) error { return s.SendMsg(r) }
 // Recv reads the next response into r. At the end of the stream the error is io.EOF.
 func (s RequestStream) Recv(r *Results) error { return s.RecvMsg(r) }
 
-// PublishRequests does what PublishStream does, with a Codec: neither a request nor a
-// response costs an allocation for each of its events.
+// PublishRequests does what PublishStream does, with a Codec: neither a request nor a response
+// costs an allocation for each of its events.
 func (c Client) PublishRequests(ctx context.Context, opts ...grpc.CallOption) (RequestStream, error) {
 	stream, err := c.stream(ctx, publishStreamMethod, append(opts, grpc.ForceCodecV2(Codec{})))
 	return RequestStream{stream}, err

@@ -64,8 +64,8 @@ func serve(t *testing.T, srv eventbus.Server) eventbus.Client {
 	return eventbus.Client{Conn: conn}
 }
 
-// What a server gets of a Request is what it gets of the standard codec's PublishRequest, also where
-// the request is sent again.
+// What a server gets of a Request is what it gets of the standard codec's PublishRequest, also
+// where the request is sent again.
 func TestRequestsAreWhatTheStandardCodecSends(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	srv := publishServer{got: make(chan *eventbus.PublishRequest, 1), md: make(chan metadata.MD, 2)}

@@ -7,9 +7,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Response is a FetchResponse or a ManagedFetchResponse as a subscriber reads it: a frame, and where in it things are. Free
-// and the next response overwrite all of it; what the program is to keep must be copied with a
-// Copier or IDs.
+// Response is a FetchResponse or a ManagedFetchResponse as a subscriber reads it: a frame, and
+// where in it things are. Free and the next response overwrite all of it; what the program is to
+// keep must be copied with a Copier or IDs.
 type Response struct {
 	Frame          []byte // as it came; read-only
 	Events         []Event

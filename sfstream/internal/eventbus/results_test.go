@@ -103,7 +103,8 @@ func FuzzResults(f *testing.F) {
 	})
 }
 
-// Mutants of valid frames reach deeper than random bytes. This much of fuzzing is part of every run.
+// Mutants of valid frames reach deeper than random bytes. This much of fuzzing is part of every
+// run.
 func TestMutantsOfResultsReadTheSame(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var again eventbus.Results

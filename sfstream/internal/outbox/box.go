@@ -11,8 +11,8 @@ const (
 	MaxEvent = 1 << 20
 )
 
-// A Box has the events that wait to be sent, in their order. What a request is cut from it and fails
-// goes back to its head. The zero value is empty, and gives up what is in doubt.
+// A Box has the events that wait to be sent, in their order. What a request is cut from it and
+// fails goes back to its head. The zero value is empty, and gives up what is in doubt.
 type Box[T any] struct {
 	Resend bool // what is in doubt is sent again, with the same id
 	Most   int  // events in a request; 0: MaxEvents
@@ -75,9 +75,9 @@ func (b *Box[T]) FailAll(request []*Event[T], s Setback, err error) {
 	}
 }
 
-// Return puts the events of a request that are not done back to the head, in their order, but for one
-// that was reset by itself: the others go first, to tell whether it is at fault. Of several requests
-// the last one is returned first.
+// Return puts the events of a request that are not done back to the head, in their order, but for
+// one that was reset by itself: the others go first, to tell whether it is at fault. Of several
+// requests the last one is returned first.
 func (b *Box[T]) Return(request []*Event[T]) {
 	n := 0
 	for _, e := range request {

@@ -107,5 +107,6 @@ func (e *Event[T]) shrink(s Setback, n int, answered uint64) {
 	}
 }
 
-// suspect reports whether requests with the event alone were reset so often that it may be at fault.
+// suspect reports whether requests with the event alone were reset so often that it may be at
+// fault.
 func (e *Event[T]) suspect() bool { return e.most == 1 && e.resets >= resetsBorne }

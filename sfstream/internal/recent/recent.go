@@ -120,5 +120,6 @@ func (r *Events) Expecting() bool { return r.known != nil }
 // Forget starts anew: after a fallback, the same ids may mean other events.
 func (r *Events) Forget() { *r = Events{more: r.more} }
 
-// Keep makes so many more events be remembered than Remembered. It is called before the first event.
+// Keep makes so many more events be remembered than Remembered. It is called before the first
+// event.
 func (r *Events) Keep(more int) { r.more = more }

@@ -20,8 +20,8 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/outbox"
 )
 
-// BenchmarkPublish compares a program that publishes structs, with Publish in batches of 200 and with
-// a Publisher, with grpc-go alone that sends payloads which are encoded already.
+// BenchmarkPublish compares a program that publishes structs, with Publish in batches of 200 and
+// with a Publisher, with grpc-go alone that sends payloads which are encoded already.
 func BenchmarkPublish(b *testing.B) {
 	addr := startBenchServer(b)
 	for _, how := range []string{"batches", "publisher"} {

@@ -210,7 +210,8 @@ func TestARequestThatIsResetAgainAndAgainIsSplit(t *testing.T) {
 	})
 }
 
-// What is known when a context ends is told: the first request is answered, the second is under way.
+// What is known when a context ends is told: the first request is answered, the second is under
+// way.
 func TestTheEndOfACallLeavesTrueResults(t *testing.T) {
 	for _, how := range []string{"deadline", "cancel", "close"} {
 		synctest.Test(t, func(t *testing.T) {

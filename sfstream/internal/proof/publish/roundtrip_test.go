@@ -120,8 +120,8 @@ func orNil[T any](v *T) any {
 	return *v
 }
 
-// fieldsOf is m.Fields of the fields of values. JSON has one kind of number, so that over
-// CometD a whole one is an integer.
+// fieldsOf is m.Fields of the fields of values. JSON has one kind of number, so that over CometD a
+// whole one is an integer.
 func fieldsOf(t *testing.T, m *sfstream.Message, over sfstream.Transport) map[string]any {
 	fields, err := m.Fields()
 	lab.Must(t, err)
@@ -146,8 +146,8 @@ func (v values) String() string {
 	return text
 }
 
-// Random values of each type come back as they were, whichever way they are published, in
-// whichever form, and over whichever API they are received.
+// Random values of each type come back as they were, whichever way they are published, in whichever
+// form, and over whichever API they are received.
 func TestRoundTripsAreExact(t *testing.T) {
 	const values = "/event/Values__e"
 	ways := map[string]func(t *testing.T, l *lab.Lab, events []any){

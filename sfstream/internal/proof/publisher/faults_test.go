@@ -31,7 +31,8 @@ func trouble(l *lab.Lab, random *rand.Rand) {
 }
 
 // TestWhateverHappensReceiptsTellTheTruth publishes 100,000 events over all kinds of faults. With
-// Resend all are there at the end, under the ids of their receipts; with Report none is there twice.
+// Resend all are there at the end, under the ids of their receipts; with Report none is there
+// twice.
 func TestWhateverHappensReceiptsTellTheTruth(t *testing.T) {
 	for _, policy := range []sfstream.DoubtPolicy{sfstream.Resend, sfstream.Report} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
@@ -168,7 +169,8 @@ func testChangedSchema(t *testing.T, opts ...sfstreamtest.Option) {
 	})
 }
 
-// A channel that goes away ends the publisher when that has lasted, and nothing is told as published.
+// A channel that goes away ends the publisher when that has lasted, and nothing is told as
+// published.
 func TestAChannelThatIsDeniedEndsThePublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lab.New(t)

@@ -28,8 +28,8 @@ type publishArgs struct {
 	Account            sfstreamtest.Account
 }
 
-// publishAll is the program that gets killed: it prints the id of each event whose receipt says that
-// it is published.
+// publishAll is the program that gets killed: it prints the id of each event whose receipt says
+// that it is published.
 func publishAll(args publishArgs) error {
 	client, err := sfstream.New(authenticator.Password{
 		ConsumerKey: args.Account.ConsumerKey, ConsumerSecret: args.Account.ConsumerSecret,
