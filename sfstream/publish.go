@@ -195,7 +195,7 @@ type publication struct {
 	sent    bool             // the request may have left
 
 	creds   *authenticator.Credentials
-	renewed bool            // a new login was wanted
+	renewed bool            // a new login was wanted, and no answer has come since but that
 	backOff backoff.BackOff // nil: nothing was sent again since a request was answered
 	ended   error           // what has ended it before its time
 }
@@ -433,6 +433,7 @@ func (p *publication) settle(err error) (again bool, final error) {
 		return false, ended
 	}
 	if err == nil {
+		p.renewed = false
 		p.box.Return(p.request)
 		for _, e := range p.request {
 			again = again || !e.Done
@@ -444,6 +445,7 @@ func (p *publication) settle(err error) (again bool, final error) {
 		return false, err
 	}
 	s, immediately := judgePublish(err, p.sent), false
+	p.renewed = p.renewed && s.cure == cureLogin
 	switch s.cure {
 	case cureLogin:
 		immediately = !p.renewed && p.logins.replace(p.creds)

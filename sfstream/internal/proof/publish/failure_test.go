@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -293,5 +294,24 @@ func TestWhatCannotConnectIsNotSent(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the error is %v", err)
 		}
+	})
+}
+
+// While a call waits for a limit its token may expire more than once.
+func TestEachTokenOfACallMayExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t)
+		b.script = func(n int, _ *eventbus.PublishRequest) (*eventbus.PublishResponse, error) {
+			switch {
+			case n > 8:
+				return nil, nil
+			case n%2 == 1:
+				return nil, failure(b.last(), codes.Unauthenticated, "service.auth.error", "expired")
+			}
+			return nil, failure(b.last(), codes.ResourceExhausted, "service.protection.triggered", "too many")
+		}
+		c := b.client(sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(30 * time.Minute) }))
+		results, err := c.Publish(t.Context(), channel, orders(2)...)
+		expectOutcomes(t, results, err, sfstream.Published, sfstream.Published)
 	})
 }
