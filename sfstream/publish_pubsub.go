@@ -51,23 +51,23 @@ type encoding struct {
 	*topic
 	binder *avro.Binder
 	system avro.System
-	user   func() (id string, err error) // asks who CreatedById is, where an event needs it
-	room   []byte                        // for payloads, so that one allocation serves many
+	user   func(context.Context) (id string, err error) // asks who CreatedById is, where an event needs it
+	room   []byte                                       // for payloads, so that one allocation serves many
 }
 
 // roomOfPayloads is how much room is made at once for payloads.
 const roomOfPayloads = 32 << 10
 
 // encode returns the payload of an event. The error is an *EncodeError without Index.
-func (e *encoding) encode(value any) ([]byte, error) {
+func (e *encoding) encode(ctx context.Context, value any) ([]byte, error) {
 	if cap(e.room) == 0 {
 		e.room = make([]byte, 0, roomOfPayloads)
 	}
 	payload, err := e.binder.Append(e.room, e.schema, value, e.system)
 	field, cause := decodeErrorOf(err)
 	if field == "CreatedById" && e.system.CreatedByID == "" {
-		if e.system.CreatedByID, cause = e.user(); cause == nil {
-			return e.encode(value)
+		if e.system.CreatedByID, cause = e.user(ctx); cause == nil {
+			return e.encode(ctx, value)
 		}
 		err, cause = cause, fmt.Errorf("the login does not say who the user is, and the org does not either (%w): set the field, or UserID in the Credentials of an authenticator.Func", cause)
 	}
@@ -102,17 +102,17 @@ func (r *pubsubRoute) encode(ctx context.Context, creds *authenticator.Credentia
 	r.encoding = &encoding{
 		topic: topic, binder: r.cfg.prefs.binder,
 		system: avro.System{CreatedDate: time.Now(), CreatedByID: creds.UserID},
-		user:   func() (string, error) { return r.userID(ctx, creds) },
+		user:   func(ctx context.Context) (string, error) { return r.userID(ctx, creds) },
 	}
 	for i := range events {
-		events[i].Err = r.encodeOne(&events[i])
+		events[i].Err = r.encodeOne(ctx, &events[i])
 	}
 	return ctx.Err()
 }
 
-func (r *pubsubRoute) encodeOne(e *outbox.Event[int]) (err error) {
+func (r *pubsubRoute) encodeOne(ctx context.Context, e *outbox.Event[int]) (err error) {
 	e.Schema = r.encoding.schemaID
-	e.Payload, err = r.encoding.encode(r.values[e.Of])
+	e.Payload, err = r.encoding.encode(ctx, r.values[e.Of])
 	if refused, ok := errors.AsType[*EncodeError](err); ok {
 		refused.Index = e.Of
 	}
@@ -131,7 +131,7 @@ func (r *pubsubRoute) again(ctx context.Context, creds *authenticator.Credential
 	if e.Schema == r.encoding.schemaID {
 		return false, nil
 	}
-	return true, r.encodeOne(e)
+	return true, r.encodeOne(ctx, e)
 }
 
 // isOutdated reports whether Salesforce has said that the channel has another schema now.

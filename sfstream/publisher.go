@@ -151,8 +151,10 @@ func (p *Publisher) Publish(ctx context.Context, event any) (*Receipt, error) {
 	defer scratch.Put(buffer)
 	own := *e
 	own.system.CreatedDate, own.room = time.Now(), (*buffer)[:0]
-	payload, err := own.encode(value)
+	payload, err := own.encode(ctx, value)
 	switch {
+	case err != nil && (ctx.Err() != nil || p.ctx.Err() != nil): // the question for the user may have ended
+		return nil, p.over(ctx)
 	case err != nil:
 		return nil, err
 	case len(payload) > outbox.MaxEvent:

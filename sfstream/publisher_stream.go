@@ -588,7 +588,7 @@ func (p *Publisher) transcode(e *queuedEvent, now *encoding) ([]byte, error) {
 	}
 	own := *now
 	own.room = nil
-	return own.encode(value)
+	return own.encode(p.ctx, value)
 }
 
 // hold sets events aside that are to be sent again. Where none of their request is published
@@ -825,7 +825,12 @@ func (p *Publisher) learn(ctx context.Context, creds *authenticator.Credentials,
 	route := &pubsubRoute{services: p.services, bus: p.bus, channel: p.channel}
 	p.encoding.Store(&encoding{
 		topic: topic, binder: p.cfg.prefs.binder, system: avro.System{CreatedByID: creds.UserID},
-		user: func() (string, error) { return route.userID(p.ctx, creds) },
+		user: func(ctx context.Context) (string, error) {
+			joined, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(p.ctx, cancel)()
+			return route.userID(joined, creds)
+		},
 	})
 	return nil
 }

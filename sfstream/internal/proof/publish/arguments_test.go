@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -205,4 +206,33 @@ func TestTheUserOfAStaticLoginIsAskedFor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who the user is may be a question that the org does not answer.
+func TestTheQuestionForTheUserEndsWithItsCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newBus(t).clientOf(authenticator.Static{AccessToken: "SECRET-static", InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA"},
+			sfstream.WithHTTPClient(&http.Client{Transport: lab.RoundTrip(func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})}))
+		p, err := c.Publisher(channel)
+		lab.Must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if _, err := p.Publish(ctx, order{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := p.Publish(t.Context(), order{})
+			ended <- err
+		}()
+		synctest.Wait()
+		lab.Must(t, p.Close(t.Context()))
+		if err := <-ended; !errors.Is(err, sfstream.ErrClosed) {
+			t.Errorf("the error is %v", err)
+		}
+	})
 }
