@@ -420,7 +420,8 @@ func (s *publishSession) receive(r *publisherRun) error {
 
 // askedLocked finds the request that an answer is for: by its first key, because what is left of an
 // earlier answer must not pass for that to the next request. An answer without keys, or of a server
-// that has keys of its own, is for the first. It is negative where there is none.
+// that has keys of its own, is for the first; but where that is a whim of a server that else echoes
+// ids, nobody can tell for which of several it is. It is negative where there is none.
 func (s *publishSession) askedLocked(results *eventbus.Results) int {
 	for i := range results.Results {
 		key := results.Bytes(results.Results[i].CorrelationKey)
@@ -434,6 +435,9 @@ func (s *publishSession) askedLocked(results *eventbus.Results) int {
 			return at
 		}
 		break
+	}
+	if s.echoes && len(s.flight) > 1 {
+		return -1
 	}
 	return min(len(s.flight), 1) - 1
 }

@@ -50,12 +50,12 @@ func (splitter) PublishStream(stream grpc.BidiStreamingServer[eventbus.PublishRe
 	return io.EOF
 }
 
-// A rest of an answer that comes late has the key of its own event, and is no answer to the next
-// request.
-func TestARestOfAnAnswerIsNotThatToTheNextRequest(t *testing.T) {
+// reporting is a client of a bus that sends nothing again that is in doubt.
+func reporting(t *testing.T, bus eventbus.Server) *sfstream.Client {
+	t.Helper()
 	listen := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
-	eventbus.Register(server, splitter{})
+	eventbus.Register(server, bus)
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(listen) }()
 	t.Cleanup(func() { server.Stop(); <-served })
@@ -68,6 +68,13 @@ func TestARestOfAnAnswerIsNotThatToTheNextRequest(t *testing.T) {
 	lab.Must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	lab.Must(t, c.Open(t.Context()))
+	return c
+}
+
+// A rest of an answer that comes late has the key of its own event, and is no answer to the next
+// request.
+func TestARestOfAnAnswerIsNotThatToTheNextRequest(t *testing.T) {
+	c := reporting(t, splitter{})
 	p, err := c.Publisher("/event/A__e", sfstream.WithBatchSize(2), sfstream.WithLinger(time.Minute))
 	lab.Must(t, err)
 	var receipts []*sfstream.Receipt
@@ -84,5 +91,51 @@ func TestARestOfAnAnswerIsNotThatToTheNextRequest(t *testing.T) {
 	_ = p.Close(ctx)
 	if got := last.Result(); got.Outcome == sfstream.Published {
 		t.Errorf("the event that was not answered is %+v", got)
+	}
+}
+
+// forgetful is a bus that publishes the first event of a stream and the third, and leaves out the
+// key of the latter.
+type forgetful struct{ splitter }
+
+func (forgetful) PublishStream(stream grpc.BidiStreamingServer[eventbus.PublishRequest, eventbus.PublishResponse]) error {
+	for n := byte(1); n <= 3; n++ {
+		req, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		result := &eventbus.PublishResult{ReplayId: []byte{n}}
+		switch n {
+		case 1:
+			result.CorrelationKey = req.Events[0].Id
+		case 2:
+			continue
+		}
+		if err := stream.Send(&eventbus.PublishResponse{Results: []*eventbus.PublishResult{result}}); err != nil {
+			return err
+		}
+	}
+	<-stream.Context().Done()
+	return io.EOF
+}
+
+// Where a server that echoes ids leaves them out once, its answer may be to any request.
+func TestAnAnswerWithoutAKeyIsToNoneOfSeveralRequests(t *testing.T) {
+	c := reporting(t, forgetful{})
+	p, err := c.Publisher("/event/A__e", sfstream.WithBatchSize(1), sfstream.WithLinger(0))
+	lab.Must(t, err)
+	var receipts []*sfstream.Receipt
+	for range 3 {
+		r, err := p.Publish(t.Context(), map[string]any{})
+		lab.Must(t, err)
+		receipts = append(receipts, r)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_ = p.Close(ctx)
+	for i, want := range []sfstream.Outcome{sfstream.Published, sfstream.InDoubt, sfstream.InDoubt} {
+		if got := receipts[i].Result(); got.Outcome != want {
+			t.Errorf("event %d is %+v, want %v", i, got, want)
+		}
 	}
 }
