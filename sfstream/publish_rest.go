@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream/internal/bayeux"
 	"github.com/sfstream/sfstream-go/sfstream/internal/outbox"
 )
 
@@ -139,17 +140,17 @@ func (r *restRoute) post(ctx context.Context, to, before string, request []*outb
 		return nil, call.sent, err
 	}
 	done()
-	return r.read(request, answer), true, nil
+	return r.read(request, answer, call.creds), true, nil
 }
 
 // read reads what an answer says of each event. The results are in the order of the request.
-func (r *restRoute) read(request []*outbox.Event[int], answer saveResults) []outbox.Result {
+func (r *restRoute) read(request []*outbox.Event[int], answer saveResults, creds *authenticator.Credentials) []outbox.Result {
 	results := make([]outbox.Result, len(answer))
 	for i, a := range answer {
 		switch {
 		case a.FanoutCount != nil:
 		case !a.Success:
-			results[i].Err = answer[i].refusal(r.channel)
+			results[i].Err = answer[i].refusal(r.channel, creds)
 		case len(answer) == len(request):
 			for _, said := range a.Errors {
 				if said.StatusCode == "OPERATION_ENQUEUED" {
@@ -180,14 +181,17 @@ type saveError struct {
 func (r *saveResults) IsAnswer() bool { return *r != nil }
 
 // refusal is the error of an event that Salesforce has not taken.
-func (r *saveResult) refusal(channel string) *ServerError {
+func (r *saveResult) refusal(channel string, creds *authenticator.Credentials) *ServerError {
+	clean := func(text string) string { return clip(bayeux.Hide(text, creds.AccessToken)) }
 	e := &ServerError{API: apiREST, request: channel, Message: "no reason given"}
 	for i, said := range r.Errors {
 		if i == 0 {
-			e.Reason, e.Message = said.StatusCode, ""
+			e.Reason, e.Message = clean(said.StatusCode), ""
 		}
-		e.Message = strings.TrimPrefix(e.Message+"; "+clip(said.Message), "; ")
-		e.Fields = append(e.Fields, said.Fields...)
+		e.Message = strings.TrimPrefix(e.Message+"; "+clean(said.Message), "; ")
+		for _, field := range said.Fields {
+			e.Fields = append(e.Fields, clean(field))
+		}
 	}
 	e.Code, _ = judgeEvent(e.Reason, e.Message)
 	return e

@@ -253,6 +253,21 @@ func TestOverRESTRefusedRecordsAloneAreSentAgain(t *testing.T) {
 	})
 }
 
+// Some servers repeat what they were sent.
+func TestARefusalOverRESTHasNoToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, c := newRESTOrg(t)
+		o.script = func(int, []any) (*http.Response, error) {
+			return scripted.Body(200, `[{"success":false,"errors":[{"statusCode":"INVALID_SECRET-1","message":"no SECRET-1","fields":["SECRET-1"]}]}]`), nil
+		}
+		results, err := c.Publish(t.Context(), channel, orders(1)...)
+		expectOutcomes(t, results, err, sfstream.Refused)
+		if text := fmt.Sprintf("%+v", *lab.ExpectError[*sfstream.ServerError](t, results[0].Err)); strings.Contains(text, "SECRET") {
+			t.Errorf("the error is %s", text)
+		}
+	})
+}
+
 func TestGenericEventsArePushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, c := newRESTOrg(t, sfstream.WithTransport(sfstream.Auto))
