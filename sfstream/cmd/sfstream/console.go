@@ -76,6 +76,29 @@ func (c *console) show(status string) {
 	}
 }
 
+// watch shows a status line once a second, on a terminal, until stop.
+func (c *console) watch(status func() string) (stop func()) {
+	if !c.below.rewrites() {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { // stop waits for it
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				c.show("")
+				return
+			case <-ticker.C:
+				c.show(status())
+			}
+		}
+	})
+	return func() { close(done); watching.Wait() }
+}
+
 func (c *console) clearLocked() {
 	if c.status != "" {
 		io.WriteString(c.err, "\r\x1b[K")

@@ -119,30 +119,15 @@ func (p *publishResults) why(err error) string {
 
 // watch shows how far it is, once a second, until stop.
 func (p *publishResults) watch() (stop func()) {
-	if !p.console.below.rewrites() {
-		return func() {}
-	}
-	done := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() { // stop waits for it
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		before := 0
-		for {
-			select {
-			case <-done:
-				p.console.show("")
-				return
-			case <-ticker.C:
-				p.mu.Lock()
-				good, bad := p.good, p.bad
-				p.mu.Unlock()
-				p.console.show(fmt.Sprintf("%s, %s/s", p.counted(good, bad), thousands(int64(good+bad-before))))
-				before = good + bad
-			}
-		}
+	before := 0
+	return p.console.watch(func() string {
+		p.mu.Lock()
+		good, bad := p.good, p.bad
+		p.mu.Unlock()
+		status := fmt.Sprintf("%s, %s/s", p.counted(good, bad), thousands(int64(good+bad-before)))
+		before = good + bad
+		return status
 	})
-	return func() { close(done); watching.Wait() }
 }
 
 // counted says how many lines are what.

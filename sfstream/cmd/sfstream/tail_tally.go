@@ -55,29 +55,14 @@ func (p *tally) total() (n count) {
 
 // watch shows the status line, once a second, until stop.
 func (p *tally) watch() (stop func()) {
-	if !p.console.below.rewrites() {
-		return func() {}
-	}
-	done := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() { // stop waits for it
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		before := 0
-		for {
-			select {
-			case <-done:
-				p.console.show("")
-				return
-			case <-ticker.C:
-				n := p.total()
-				all := n.printed + n.filtered
-				p.console.show(backlog(p.client.Status(), all, all-before))
-				before = all
-			}
-		}
+	before := 0
+	return p.console.watch(func() string {
+		n := p.total()
+		all := n.printed + n.filtered
+		status := backlog(p.client.Status(), all, all-before)
+		before = all
+		return status
 	})
-	return func() { close(done); watching.Wait() }
 }
 
 // backlog is the status line while a backlog is read, empty where there is none.
