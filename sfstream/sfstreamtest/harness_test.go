@@ -175,7 +175,7 @@ func idsOf(events []sfstreamtest.Event) []string {
 }
 
 // wantEnd receives until the stream ends, with a status and an error code ("": without trailers).
-func wantEnd(tb testing.TB, stream eventbus.SubscribeStream, want codes.Code, code string) {
+func wantEnd[Req, Resp any](tb testing.TB, stream grpc.BidiStreamingClient[Req, Resp], want codes.Code, code string) {
 	tb.Helper()
 	for {
 		_, err := stream.Recv()

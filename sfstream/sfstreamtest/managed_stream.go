@@ -2,13 +2,10 @@ package sfstreamtest
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/sfstream/internal/eventbus"
 )
@@ -38,19 +35,11 @@ func (s *Server) managedSubscribe(w grpc.BidiStreamingServer[eventbus.ManagedFet
 		return err
 	}
 	in := receive(s, w)
-	var first received[eventbus.ManagedFetchRequest]
-	select {
-	case first = <-in:
-	case <-w.Context().Done():
-		first.err = status.FromContextError(w.Context().Err()).Err()
+	req, err := first(w.Context(), in)
+	if req == nil {
+		return err
 	}
-	if errors.Is(first.err, io.EOF) {
-		return nil // the client closed its side without a request
-	}
-	if first.err != nil {
-		return first.err
-	}
-	m, err := s.managedOf(first.request)
+	m, err := s.managedOf(req)
 	if err != nil {
 		return err
 	}
@@ -64,7 +53,7 @@ func (s *Server) managedSubscribe(w grpc.BidiStreamingServer[eventbus.ManagedFet
 	}
 	ms := &managedStream{stream: st, wire: w, of: m, commits: time.Now()}
 	st.managed, st.answer = ms, ms.respond
-	if ended, err := ms.open(int(first.request.NumRequested)); ended || err != nil {
+	if ended, err := ms.open(int(req.NumRequested)); ended || err != nil {
 		return err
 	}
 	defer ms.leave()

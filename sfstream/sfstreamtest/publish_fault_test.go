@@ -21,7 +21,7 @@ func (r *rig) wantRefused(req *eventbus.PublishRequest, want codes.Code, code st
 	r.tb.Helper()
 	before := len(r.Retained(orders))
 	stream := r.openPublish(req)
-	wantPublishEnd(r.tb, stream, want, code)
+	wantEnd(r.tb, stream, want, code)
 	if _, err := r.client.Publish(r.ctx(), req); status.Code(err) != want {
 		r.tb.Errorf("Publish ended with %v, want %v", err, want)
 	}
@@ -79,11 +79,11 @@ func TestAStreamKeepsItsChannelAndItsLogin(t *testing.T) {
 		stream := r.openPublish(publishOf(orders, e))
 		answer(t, stream)
 		check(t, stream.Send(publishOf(other, e)))
-		wantPublishEnd(t, stream, codes.InvalidArgument, "publish.topic.mismatch")
+		wantEnd(t, stream, codes.InvalidArgument, "publish.topic.mismatch")
 
 		first := publishOf(orders, e)
 		first.AuthRefresh = r.auth.Get("accesstoken")[0]
-		wantPublishEnd(t, r.openPublish(first), codes.InvalidArgument, "publish.auth.refresh.invalid")
+		wantEnd(t, r.openPublish(first), codes.InvalidArgument, "publish.auth.refresh.invalid")
 
 		stream = r.openPublish(publishOf(orders, e))
 		answer(t, stream)
@@ -97,13 +97,13 @@ func TestAStreamKeepsItsChannelAndItsLogin(t *testing.T) {
 		answer(t, stream)
 		later.AuthRefresh = "nonsense"
 		check(t, stream.Send(later))
-		wantPublishEnd(t, stream, codes.Unauthenticated, "service.auth.refresh.invalid")
+		wantEnd(t, stream, codes.Unauthenticated, "service.auth.refresh.invalid")
 
 		stream = r.openPublish(publishOf(orders, e))
 		answer(t, stream)
 		r.EndPublishStreams(other, "UNAVAILABLE")
 		r.EndPublishStreams(orders, "UNAVAILABLE")
-		wantPublishEnd(t, stream, codes.Unavailable, "")
+		wantEnd(t, stream, codes.Unavailable, "")
 	})
 }
 
@@ -226,7 +226,7 @@ func TestAnIdlePublishStreamEnds(t *testing.T) {
 		check(t, stream.Send(publishOf(orders, r.orderEvent("", "1"))))
 		answer(t, stream)
 		began := time.Now()
-		wantPublishEnd(t, stream, codes.DeadlineExceeded, "publish.stream.sweeper.timeout")
+		wantEnd(t, stream, codes.DeadlineExceeded, "publish.stream.sweeper.timeout")
 		if d := time.Since(began); d != 70*time.Second {
 			t.Errorf("it ended after %v", d)
 		}
@@ -243,7 +243,7 @@ func TestKeepalivesOfAPublishStreamHaveNoResults(t *testing.T) {
 				t.Errorf("after %v: %v", time.Since(began), resp)
 			}
 		}
-		wantPublishEnd(t, stream, codes.DeadlineExceeded, "publish.stream.sweeper.timeout")
+		wantEnd(t, stream, codes.DeadlineExceeded, "publish.stream.sweeper.timeout")
 	}, sfstreamtest.WithPublishIdle(30*time.Minute), sfstreamtest.WithPublishKeepalive(270*time.Second))
 }
 
@@ -287,7 +287,7 @@ func TestADelayedAnswerDelaysNoEvent(t *testing.T) {
 				t.Errorf("after %v: %v", time.Since(began), resp)
 			}
 		}
-		wantPublishEnd(t, stream, codes.OK, "")
+		wantEnd(t, stream, codes.OK, "")
 		r.send(r.orderEvent("c", "3"))
 		if d := time.Since(began); d != 20*time.Second {
 			t.Errorf("the call took until %v", d)

@@ -72,22 +72,6 @@ func answer(tb testing.TB, stream eventbus.PublishStream) *eventbus.PublishRespo
 	return resp
 }
 
-// wantPublishEnd receives until the stream ends.
-func wantPublishEnd(tb testing.TB, stream eventbus.PublishStream, want codes.Code, code string) {
-	tb.Helper()
-	for {
-		_, err := stream.Recv()
-		if err == nil {
-			continue
-		}
-		if err == io.EOF {
-			err = nil
-		}
-		wantFailure(tb, err, stream.Trailer(), want, code)
-		return
-	}
-}
-
 func TestAPublishedEventReachesSubscribersAsItWasSent(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		follower := r.follow(orders, 10)
@@ -129,7 +113,7 @@ func TestAStreamPublishesUntilTheClientEndsIt(t *testing.T) {
 			t.Errorf("%d streams are open", n)
 		}
 		check(t, stream.CloseSend())
-		wantPublishEnd(t, stream, codes.OK, "")
+		wantEnd(t, stream, codes.OK, "")
 		if n := r.PublishStreams(orders); n != 0 {
 			t.Errorf("%d streams are open", n)
 		}

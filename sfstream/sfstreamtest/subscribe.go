@@ -59,19 +59,10 @@ func (s *Server) subscribe(w wire, rpcID string) error {
 		return err
 	}
 	in := receive(s, w)
-	var first received[eventbus.FetchRequest]
-	select {
-	case first = <-in:
-	case <-w.Context().Done():
-		first.err = status.FromContextError(w.Context().Err()).Err()
+	req, err := first(w.Context(), in)
+	if req == nil {
+		return err
 	}
-	if errors.Is(first.err, io.EOF) {
-		return nil // the client closed its side without a request
-	}
-	if first.err != nil {
-		return first.err
-	}
-	req := first.request
 	call := SubscribeCall{
 		Preset: req.ReplayPreset.String(), ReplayID: req.ReplayId, NumRequested: int(req.NumRequested), At: time.Now(),
 	}
@@ -118,6 +109,23 @@ func receive[Req, Resp any](s *Server, w grpc.BidiStreamingServer[Req, Resp]) <-
 		}
 	})
 	return in
+}
+
+// first is the first request of a stream: nil where none comes, without an error where the client has
+// closed its side.
+func first[Req any](ctx context.Context, in <-chan received[Req]) (*Req, error) {
+	select {
+	case r := <-in:
+		switch {
+		case errors.Is(r.err, io.EOF):
+			return nil, nil
+		case r.err != nil:
+			return nil, r.err
+		}
+		return r.request, nil
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 }
 
 // open checks the first request and gives the stream its place in the channel.
