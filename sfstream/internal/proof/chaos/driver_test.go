@@ -171,7 +171,8 @@ func (c *chaos) compare() {
 	lost := make(map[string]bool) // the newest events, in a gap
 	m.mu.Lock()
 	for name, ch := range m.channels {
-		lost[name] = ch.gapped && ch.since == 0 || (ch.gapped || ch.mayMiss[ch.published()]) && ch.gotIn[ch.published()] != ch.epoch
+		gone := ch.gapped && len(c.Retained(name)) == 0 // what came since was queued before: its id was refused
+		lost[name] = gone || ch.gapped && ch.since == 0 || (ch.gapped || ch.mayMiss[ch.published()]) && ch.gotIn[ch.published()] != ch.epoch
 	}
 	m.mu.Unlock()
 	known := c.live.knownTopics()
