@@ -65,7 +65,7 @@ type PublishResult struct {
 	// Outcome is Published.
 	Err error
 	// Enqueued says that Salesforce has promised to publish the event and has not done it yet. That
-	// is all that REST tells: a later failure reaches nobody.
+	// is all that REST tells of a platform event: a later failure reaches nobody.
 	Enqueued bool
 }
 
@@ -122,10 +122,10 @@ func WithInDoubt(p DoubtPolicy) Option {
 // A channel /u/… takes texts of at most 3,000 characters, or values that become such a text as
 // JSON. They go over REST, and with [WithTransport] CometD platform events do, too, 200 in a
 // request. There Salesforce sets the ids, an [Event] with one is an error, and nothing is sent
-// again that is in doubt. What is Published over REST is but Enqueued ([PublishResult]). Unknown
-// fields and wrong types are refused by Salesforce itself, event by event. Times are sent as
-// DateTime; write a date or a time of day as a text. CreatedDate and CreatedById, which Salesforce
-// sets itself, are left out.
+// again that is in doubt. A platform event that is Published over REST is but Enqueued
+// ([PublishResult]). Unknown fields and wrong types are refused by Salesforce itself, event by
+// event. Times are sent as DateTime; write a date or a time of day as a text. CreatedDate and
+// CreatedById, which Salesforce sets itself, are left out.
 //
 // There is one result for each event, whatever the error. The error is nil if all are published.
 // Else it is a *[PublishError], also where ctx or [Client.Close] has ended the call; or, before
