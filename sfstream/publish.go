@@ -229,13 +229,16 @@ func (p *publication) take(bus *pubsub, api string, events []any) error {
 			e.ID, value = given.ID, given.Value
 		}
 		e.Of, values[i] = i, value
-		if err := checkValue(value); err != nil {
+		switch err := checkValue(value); {
+		case errors.Is(err, errSlice):
+			return fmt.Errorf("%w: Publish: event %d: %w: put them into a []any and write Publish(ctx, channel, events...)", ErrInvalidOption, i, err)
+		case err != nil:
 			return fmt.Errorf("%w: Publish: event %d: %w", ErrInvalidOption, i, err)
 		}
 		if e.ID == "" {
 			continue
 		}
-		if err := checkEventID(e.ID, api); err != nil {
+		if err := checkEventID(e.ID, api, p.channel); err != nil {
 			return fmt.Errorf("%w: Publish: event %d: %w", ErrInvalidOption, i, err)
 		}
 		if first, ok := seen[e.ID]; ok {
@@ -261,7 +264,7 @@ func (p *publication) take(bus *pubsub, api string, events []any) error {
 var (
 	errNoValue  = errors.New("it is nil")
 	errPointers = errors.New("it is a pointer to itself, or to too many others")
-	errSlice    = errors.New("one event for each argument is wanted: put them into a []any and write Publish(ctx, channel, events...)")
+	errSlice    = errors.New("one event for each argument is wanted")
 )
 
 // maxPointers bounds the pointers before a value, which may go round.
@@ -284,8 +287,10 @@ func checkValue(value any) error {
 	return nil
 }
 
-func checkEventID(id, api string) error {
+func checkEventID(id, api, channel string) error {
 	switch {
+	case strings.HasPrefix(channel, "/u/"):
+		return errors.New("generic events have no ids: leave ID empty")
 	case api == apiREST:
 		return errors.New("over REST Salesforce makes the ids: leave ID empty, or publish over the Pub/Sub API")
 	case utf8.RuneCountInString(id) > outbox.MaxID:

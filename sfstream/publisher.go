@@ -178,9 +178,12 @@ func (p *Publisher) take(event any) (id string, value any, err error) {
 		id, value = given.ID, given.Value
 	}
 	if err = checkValue(value); err == nil && id != "" {
-		err = checkEventID(id, apiPubSub)
+		err = checkEventID(id, apiPubSub, p.channel)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errSlice):
+		return "", nil, fmt.Errorf("%w: Publish: %w: call Publish for each", ErrInvalidOption, err)
+	case err != nil:
 		return "", nil, fmt.Errorf("%w: Publish: %w", ErrInvalidOption, err)
 	}
 	return id, value, nil

@@ -43,7 +43,7 @@ func TestWhatCannotBeMeantIsRefusedBeforeAnythingIsSent(t *testing.T) {
 			{channel, []any{sfstream.Event{ID: id + "x", Value: order{}}}, "36 characters"},
 			{channel, []any{sfstream.Event{ID: "\xff", Value: order{}}}, "UTF-8"},
 			{channel, []any{sfstream.Event{ID: id, Value: order{}}, order{}, &sfstream.Event{ID: id, Value: order{}}}, "events 0 and 2"},
-			{"/u/x", []any{sfstream.Event{ID: id, Value: "x"}}, "leave ID empty"},
+			{"/u/x", []any{sfstream.Event{ID: id, Value: "x"}}, "generic events have no ids"},
 		} {
 			results, err := c.Publish(t.Context(), row.channel, row.events...)
 			if !errors.Is(err, sfstream.ErrInvalidOption) || !strings.Contains(err.Error(), row.want) {

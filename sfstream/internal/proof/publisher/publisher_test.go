@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,6 +242,9 @@ func TestPublisherRefusesNonsense(t *testing.T) {
 			if _, err := p.Publish(t.Context(), event); err == nil {
 				t.Errorf("%v is taken", event)
 			}
+		}
+		if _, err := p.Publish(t.Context(), []order{{}}); !errors.Is(err, sfstream.ErrInvalidOption) || !strings.Contains(err.Error(), "call Publish for each") {
+			t.Errorf("a slice: %v", err)
 		}
 		if missing, err := c.Publisher("/event/Missing__e"); err != nil {
 			t.Error(err)
