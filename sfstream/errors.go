@@ -177,8 +177,6 @@ func (e *ServerError) Remedy() string {
 	}
 	if e.request == publishRequest {
 		switch e.Code {
-		case NotFound:
-			return "check the channel's spelling and case, and that the user may see the event"
 		case PermissionDenied:
 			return "give the user Create on the event; Salesforce alone publishes most standard events"
 		case Invalid, Internal:
@@ -187,6 +185,9 @@ func (e *ServerError) Remedy() string {
 	}
 	switch e.Code {
 	case NotFound:
+		if strings.HasPrefix(e.Channel, "/event/") {
+			return "check the channel's spelling and case, and that the user may see the event"
+		}
 		return "check the channel's spelling and case, that Change Data Capture is enabled for the object, and that the user may read it"
 	case PermissionDenied:
 		return "give the user Read on the event, or View All on the object"

@@ -95,6 +95,8 @@ func (e *ServerError) remedyREST() string {
 		return "Salesforce takes 16,384 bytes of URL and headers: shorten the query, or send it in the body of a composite request"
 	case e.Reason == lockedRow:
 		return "other changes hold the record, or one above it: change it less often, or from fewer places at once"
+	case e.Code == NotFound && strings.HasPrefix(e.request, "/u/"):
+		return "check the channel's spelling and case, and that the user may read the StreamingChannel record"
 	case e.Code == NotFound:
 		return "check the path, the names' spelling, and that the user may see the record"
 	case e.Code == PermissionDenied:

@@ -50,7 +50,7 @@ func unknownChannelName(t *testing.T) {
 			t.Errorf("%s: %d Subscribe calls", channel, n)
 		}
 	}
-	refused("/event/Missing__e", sfstream.NotFound, "spelling")
+	refused("/event/Missing__e", sfstream.NotFound, "spelling and case, and that the user may see the event")
 	refused("/event/laborder__e", sfstream.NotFound, "spelling")
 	refused("/data/LeadChangeEvent", sfstream.NotFound, "Change Data Capture is enabled")
 	refused(forbidden, sfstream.PermissionDenied, "Read on the event")
