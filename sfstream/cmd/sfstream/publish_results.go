@@ -34,6 +34,7 @@ type publishResults struct {
 
 	mu        sync.Mutex
 	good, bad int
+	doubt     int // of bad: those that may be published
 	unwritten error
 }
 
@@ -96,6 +97,9 @@ func (p *publishResults) print(r publishResult) {
 	} else {
 		p.bad++
 	}
+	if r.Outcome == "in doubt" {
+		p.doubt++
+	}
 	tell := !r.good() && p.bad <= toldFailures
 	more := !r.good() && p.bad == toldFailures
 	p.mu.Unlock()
@@ -122,32 +126,40 @@ func (p *publishResults) watch() (stop func()) {
 	before := 0
 	return p.console.watch(func() string {
 		p.mu.Lock()
-		good, bad := p.good, p.bad
+		good, bad, doubt := p.good, p.bad, p.doubt
 		p.mu.Unlock()
-		status := fmt.Sprintf("%s, %s/s", p.counted(good, bad), thousands(int64(good+bad-before)))
+		status := fmt.Sprintf("%s, %s/s", p.counted(good, bad, doubt), thousands(int64(good+bad-before)))
 		before = good + bad
 		return status
 	})
 }
 
 // counted says how many lines are what.
-func (p *publishResults) counted(good, bad int) string {
+func (p *publishResults) counted(good, bad, doubt int) string {
 	what := "published"
 	if p.flags.dryRun {
 		what = "valid"
 	}
 	text := events(count{printed: good}) + " " + what
 	if bad > 0 {
-		text += ", " + thousands(int64(bad)) + " not"
+		text += ", " + thousands(int64(bad)) + " not" + doubted(doubt)
 	}
 	return text
+}
+
+// doubted says how many of the lines that were not published may be published all the same.
+func doubted(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return " (" + thousands(int64(n)) + " in doubt)"
 }
 
 // summary says what was done, and returns the error of the command.
 func (p *publishResults) summary(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.console.note(fmt.Sprintf("sfstream: %s: %s in %s", p.flags.channel, p.counted(p.good, p.bad), time.Since(p.began).Round(time.Millisecond)))
+	p.console.note(fmt.Sprintf("sfstream: %s: %s in %s", p.flags.channel, p.counted(p.good, p.bad, p.doubt), time.Since(p.began).Round(time.Millisecond)))
 	switch {
 	case err == errInterrupted:
 		return err
@@ -156,7 +168,8 @@ func (p *publishResults) summary(err error) error {
 	case p.unwritten != nil:
 		return fmt.Errorf("the results cannot be written: %w", p.unwritten)
 	case p.bad > 0:
-		return fmt.Errorf("%s: %s of %s lines were not %s", p.name, thousands(int64(p.bad)), thousands(int64(p.good+p.bad)), map[bool]string{true: "valid", false: "published"}[p.flags.dryRun])
+		return fmt.Errorf("%s: %s of %s lines were not %s%s", p.name, thousands(int64(p.bad)), thousands(int64(p.good+p.bad)),
+			map[bool]string{true: "valid", false: "published"}[p.flags.dryRun], doubted(p.doubt))
 	}
 	return nil
 }

@@ -239,6 +239,25 @@ func TestPublishMistakes(t *testing.T) {
 	}
 }
 
+// What is in doubt is no event that is surely not there.
+func TestPublishTellsWhatIsInDoubt(t *testing.T) {
+	org := orgOfChanges(t)
+	if err := org.DefineEvent("/event/Order__e", orderSchema); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	if err := os.WriteFile(file, []byte("{}\n{}\n[]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	org.LosePublish("/event/Order__e", -1)
+	status, _, stderr := printed(t, "publish", "-in-doubt", "report", "-f", file, "/event/Order__e")
+	for _, want := range []string{"0 events published, 3 not (2 in doubt) in", "3 of 3 lines were not published (2 in doubt)"} {
+		if status != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("exit status %d: %s, want %s", status, stderr, want)
+		}
+	}
+}
+
 // Ctrl-C ends a publish that waits for input, with the results of what was sent.
 func TestPublishIsInterrupted(t *testing.T) {
 	o := startOrg(t)
