@@ -350,7 +350,10 @@ func (e *PublishError) Error() string {
 		}
 		if r.Err != nil && !sameError(r.Err, e.ended) {
 			reason := strings.TrimPrefix(r.Err.Error(), "sfstream: "+e.Channel+": ")
-			fmt.Fprintf(&b, ": %s %s: %s", what, outcomeWords[r.Outcome], reason)
+			if _, ok := errors.AsType[*EncodeError](r.Err); !ok || r.Outcome != NotSent { // which says both
+				reason = what + " " + outcomeWords[r.Outcome] + ": " + reason
+			}
+			b.WriteString(": " + reason)
 		}
 		at = next
 		if shown == shownFailures-1 && at < len(e.Failed) {

@@ -30,8 +30,9 @@ import (
 // Where another client follows the subscription it waits, until ctx ends: one client can at a time,
 // and the slot of a client that has lost its connection without a word stays taken for about 15
 // minutes. So this is no way to high availability: a second instance that waits takes over in
-// seconds only from one that was closed or killed. Other trouble that can pass is retried for 30
-// seconds.
+// seconds only from one that was closed or killed. A name or id that the org does not know is asked
+// for again for 15 seconds, because a new subscription is not known at once. Other trouble that can
+// pass is retried for 30 seconds.
 //
 // After a reconnect Salesforce sends again what is not committed. The client knows the last 1,000
 // messages and as many as [WithPrefetch] allows, and hands none of these out twice. While nothing

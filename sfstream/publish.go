@@ -380,7 +380,7 @@ func (p *publication) queue() error {
 	return nil
 }
 
-var errNotEncoded = errors.New("nothing was sent, because an event of the call cannot be encoded")
+var errNotEncoded = errors.New("nothing was sent")
 
 // answered does what the results of a request say.
 func (p *publication) answered(results []outbox.Result) {

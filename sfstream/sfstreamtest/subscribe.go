@@ -111,8 +111,8 @@ func receive[Req, Resp any](s *Server, w grpc.BidiStreamingServer[Req, Resp]) <-
 	return in
 }
 
-// first is the first request of a stream: nil where none comes, without an error where the client has
-// closed its side.
+// first is the first request of a stream: nil where none comes, without an error where the client
+// has closed its side.
 func first[Req any](ctx context.Context, in <-chan received[Req]) (*Req, error) {
 	select {
 	case r := <-in:

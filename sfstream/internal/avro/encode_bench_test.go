@@ -63,8 +63,8 @@ func orders() (order, orderTimed, m) {
 }
 
 // BenchmarkAppend is beside hamba with the same struct of ten fields. Payloads go where there is
-// room for them; those of kept stay, 32 KiB of them in one allocation, as those of a request do, and
-// those of alone have an allocation each.
+// room for them; those of kept stay, 32 KiB of them in one allocation, as those of a request do,
+// and those of alone have an allocation each.
 func BenchmarkAppend(b *testing.B) {
 	s, binder := mustParse(b, tenFields), newBinder()
 	oracle, err := hamba.ParseWithCache(tenFields, "", &hamba.SchemaCache{})

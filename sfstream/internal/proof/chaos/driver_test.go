@@ -172,7 +172,8 @@ func (c *chaos) compare() {
 	m.mu.Lock()
 	for name, ch := range m.channels {
 		gone := ch.gapped && len(c.Retained(name)) == 0 // what came since was queued before: its id was refused
-		// The org may refuse a commit of what an earlier stream delivered, and begin at new events again.
+		// The org may refuse a commit of what an earlier stream delivered, and begin at new events
+		// again.
 		behind := c.beginsAtNew(name) && ch.mayMiss[ch.published()]
 		lost[name] = gone || behind || ch.gapped && ch.since == 0 || (ch.gapped || ch.mayMiss[ch.published()]) && ch.gotIn[ch.published()] != ch.epoch
 	}
