@@ -128,7 +128,7 @@ func (c *Client) Publisher(channel string, opts ...PublisherOption) (*Publisher,
 // Publish takes an event, which is what [Client.Publish] takes, and returns at once while there is
 // room; else it waits until ctx ends. The event is encoded before Publish returns: the program may
 // change its value afterwards. The first Publish asks for the channel's schema, and tries until ctx
-// ends where that may help.
+// ends where that may help. An [Event] is refused while another one with its ID is not resolved.
 //
 // An error says that the event was not taken and that nothing of it was or will be sent: an
 // *[EncodeError], a *[ServerError], an *[AuthError], [ErrInvalidOption], [ErrClosed] after Close, or
@@ -264,7 +264,7 @@ func (p *Publisher) add(ctx context.Context, id, schemaID string, payload []byte
 		p.mu.Lock()
 		if ended == nil && p.tally.closed == nil && p.ctx.Err() == nil {
 			defer p.mu.Unlock()
-			return p.addLocked(id, schemaID, payload, bytes), nil
+			return p.addLocked(id, schemaID, payload, bytes)
 		}
 		p.queue.room.Leave(w)
 		closed := p.tally.closed
@@ -275,7 +275,7 @@ func (p *Publisher) add(ctx context.Context, id, schemaID string, payload []byte
 		return nil, p.over(ctx)
 	}
 	defer p.mu.Unlock()
-	return p.addLocked(id, schemaID, payload, bytes), nil
+	return p.addLocked(id, schemaID, payload, bytes)
 }
 
 // beginLocked starts the goroutine of the publisher with its first event.
@@ -300,8 +300,20 @@ func (p *Publisher) beginLocked() error {
 // receiptSlab is how many receipts are made at once.
 const receiptSlab = 64
 
-func (p *Publisher) addLocked(id, schemaID string, payload []byte, bytes int) *Receipt {
+// addLocked queues an event that has room. Two of one id are not under way at once, because answers
+// name events by their ids.
+func (p *Publisher) addLocked(id, schemaID string, payload []byte, bytes int) (*Receipt, error) {
 	q := &p.queue
+	if id != "" {
+		if q.given[id] {
+			q.room.Give(1, bytes)
+			return nil, fmt.Errorf("%w: Publish: an event with the ID %q is under way: ids tell events apart", ErrInvalidOption, id)
+		}
+		if q.given == nil {
+			q.given = make(map[string]bool)
+		}
+		q.given[id] = true
+	}
 	if len(q.slab) == 0 {
 		q.slab = make([]Receipt, receiptSlab)
 	}
@@ -325,7 +337,7 @@ func (p *Publisher) addLocked(id, schemaID string, payload []byte, bytes int) *R
 	if first || q.box.Full() {
 		p.notify()
 	}
-	return r
+	return r, nil
 }
 
 // Flush sends what waits, and returns when the receipts of all events that were taken before are

@@ -64,10 +64,11 @@ type Publisher struct {
 type publisherQueue struct {
 	box      outbox.Box[*Publisher]
 	room     outbox.Room
-	line     []*Receipt // not resolved, in the order of Publish
-	resolved int        // of line, from its head
-	slab     []Receipt  // for the next ones
-	ids      []string   // likewise
+	line     []*Receipt      // not resolved, in the order of Publish
+	resolved int             // of line, from its head
+	slab     []Receipt       // for the next ones
+	ids      []string        // likewise
+	given    map[string]bool // the program's own ids of what is in line
 
 	due     time.Time        // when what waits is sent, though it does not fill a request
 	hurry   int              // calls of Flush and Close that wait: nothing lingers
@@ -656,6 +657,7 @@ func (p *Publisher) resolveLocked() {
 			}
 		}
 		r.event.Payload, r.resolved = nil, true
+		delete(q.given, r.event.ID)
 		if r.done != nil {
 			close(r.done)
 		}
