@@ -51,6 +51,7 @@ type connections struct {
 	apart     bool          // unary calls use calls, because streams may take all of current
 	calls     *connection   // nil: the next unary call makes it, if apart
 	pingAfter time.Duration // of connections made from now on
+	closed    bool          // none is made any more: a Publish may outlast Client.Close
 }
 
 func newConnections(endpoint string, dial []grpc.DialOption, log *slog.Logger) *connections {
@@ -83,6 +84,9 @@ func (p *connections) acquire() (*connection, error) {
 
 // takeLocked counts a session on a connection, and makes the connection where there is none.
 func (p *connections) takeLocked(c **connection) (*connection, error) {
+	if p.closed {
+		return nil, ErrClosed
+	}
 	if *c == nil {
 		pings := keepalive.ClientParameters{Time: p.pingAfter, Timeout: pingTimeout}
 		conn, err := grpc.NewClient(p.endpoint, append([]grpc.DialOption{grpc.WithKeepaliveParams(pings)}, p.dial...)...)
@@ -145,6 +149,7 @@ func (p *connections) dropLocked(c *connection) {
 func (p *connections) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.closed = true
 	for _, c := range []*connection{p.current, p.calls} {
 		if c != nil {
 			p.retireLocked(c)
