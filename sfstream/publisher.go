@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -364,6 +365,7 @@ func (p *Publisher) Flush(ctx context.Context) error {
 	defer p.mu.Unlock()
 	p.queue.hurry--
 	if err != nil {
+		p.queue.flushes = slices.DeleteFunc(p.queue.flushes, func(other publisherFlush) bool { return other.done == f.done })
 		return err
 	}
 	return p.reportLocked()
