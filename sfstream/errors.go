@@ -167,13 +167,8 @@ func (e *ServerError) Remedy() string {
 	if remedy := managedRemedy(e.Reason); remedy != "" {
 		return remedy
 	}
-	if e.Code == NotFound || e.Code == PermissionDenied {
-		switch {
-		case strings.HasPrefix(e.Channel, "/topic/"):
-			return "check the PushTopic's name and case, that it is active, and that the user may read its object and the fields of its query"
-		case strings.HasPrefix(e.Channel, "/u/"):
-			return "check the name and case of the StreamingChannel record and that the user may read it, or let the org create channels dynamically"
-		}
+	if remedy := e.channelRemedy(); remedy != "" {
+		return remedy
 	}
 	if e.request == publishRequest {
 		switch e.Code {
@@ -185,9 +180,6 @@ func (e *ServerError) Remedy() string {
 	}
 	switch e.Code {
 	case NotFound:
-		if strings.HasPrefix(e.Channel, "/event/") {
-			return "check the channel's spelling and case, and that the user may see the event"
-		}
 		return "check the channel's spelling and case, that Change Data Capture is enabled for the object, and that the user may read it"
 	case PermissionDenied:
 		return "give the user Read on the event, or View All on the object"
@@ -213,6 +205,23 @@ func (e *ServerError) Remedy() string {
 	default:
 		return ""
 	}
+}
+
+// channelRemedy is Remedy for a channel that is not there, or not for the user, where its kind says
+// more than the code.
+func (e *ServerError) channelRemedy() string {
+	if e.Code != NotFound && e.Code != PermissionDenied {
+		return ""
+	}
+	switch {
+	case strings.HasPrefix(e.Channel, "/topic/"):
+		return "check the PushTopic's name and case, that it is active, and that the user may read its object and the fields of its query"
+	case strings.HasPrefix(e.Channel, "/u/"):
+		return "check the name and case of the StreamingChannel record and that the user may read it, or let the org create channels dynamically"
+	case strings.HasPrefix(e.Channel, "/event/") && e.Code == NotFound:
+		return "check the channel's spelling and case, and that the user may see the event"
+	}
+	return ""
 }
 
 // managedReason begins what Salesforce gives as reason for managed subscriptions.
