@@ -16,13 +16,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
-	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/examples/internal/account"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
 func main() {
@@ -69,29 +69,25 @@ func run(ctx context.Context, count int, path string, channels []string) error {
 	defer store.Close()
 	fmt.Println("Replay markers are kept in", path)
 
-	auth, options, channels, err := account(ctx, path, channels)
+	account, err := account.Find(func() (*sfstreamtest.Server, error) { return startOrg(ctx, path+".org") })
 	if err != nil {
 		return err
 	}
-	client, err := sfstream.New(auth, append(options, sfstream.WithReplayStore(store))...)
+	defaults, replay := []string{"/data/ChangeEvents"}, sfstream.ReplayNew
+	if account.Org != nil {
+		// Nobody else uses this org: without a marker, begin with its first event.
+		defaults, replay = []string{accounts, orders}, sfstream.ReplayAll
+	}
+	if len(channels) == 0 {
+		channels = defaults
+	}
+	client, err := sfstream.New(account.Auth, append(account.Options, sfstream.WithReplayStore(store), sfstream.WithReplay(replay))...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if err := client.Open(ctx); err != nil {
+	if err := follow(ctx, client, channels); err != nil {
 		return err
-	}
-	for _, channel := range channels {
-		if err := client.Subscribe(ctx, channel); err != nil {
-			return err
-		}
-	}
-	for _, ch := range client.Status().Channels {
-		if len(ch.ReplayID) > 0 {
-			fmt.Printf("Continuing %s after replay id %x\n", ch.Channel, ch.ReplayID)
-		} else {
-			fmt.Println("Following", ch.Channel)
-		}
 	}
 
 	seen := 0
@@ -109,37 +105,24 @@ func run(ctx context.Context, count int, path string, channels []string) error {
 	return nil
 }
 
-// account returns the account in the environment, or that of an org in this process.
-func account(ctx context.Context, path string, channels []string) (authenticator.Authenticator, []sfstream.Option, []string, error) {
-	if slices.ContainsFunc(os.Environ(), isAccount) {
-		auth, loginURL, err := authenticator.FromEnv()
-		options := []sfstream.Option{sfstream.WithLoginURL(loginURL)}
-		if endpoint := os.Getenv("SALESFORCE_PUBSUB_ENDPOINT"); endpoint != "" {
-			options = append(options, sfstream.WithPubSubEndpoint(endpoint))
+// follow opens the client, subscribes, and tells where it begins.
+func follow(ctx context.Context, client *sfstream.Client, channels []string) error {
+	if err := client.Open(ctx); err != nil {
+		return err
+	}
+	for _, channel := range channels {
+		if err := client.Subscribe(ctx, channel); err != nil {
+			return err
 		}
-		if len(channels) == 0 {
-			channels = []string{"/data/ChangeEvents"}
+	}
+	for _, ch := range client.Status().Channels {
+		if len(ch.ReplayID) > 0 {
+			fmt.Printf("Continuing %s after replay id %x\n", ch.Channel, ch.ReplayID)
+		} else {
+			fmt.Println("Following", ch.Channel)
 		}
-		fmt.Println("Logging in at", loginURL)
-		return auth, options, channels, err
 	}
-	fmt.Println("No Salesforce account in the environment: starting an org in this process.")
-	org, err := startOrg(ctx, path+".org")
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if len(channels) == 0 {
-		channels = []string{accounts, orders}
-	}
-	// Nobody else uses this org: without a marker, begin with its first event.
-	return org.Authenticator(), []sfstream.Option{sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll)}, channels, nil
-}
-
-// isAccount reports whether a variable is a part of an account. FromEnv decides which of them
-// belong together.
-func isAccount(variable string) bool {
-	name, value, _ := strings.Cut(variable, "=")
-	return strings.HasPrefix(name, "SALESFORCE_") && value != ""
+	return nil
 }
 
 // show prints a message: its time, replay id, channel, kind and fields.

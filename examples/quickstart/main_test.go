@@ -2,39 +2,21 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sfstream/sfstream-go/examples/internal/exampletest"
 )
 
-// The test binary is also the program.
-func TestMain(m *testing.M) {
-	if os.Getenv("QUICKSTART_TEST_PROGRAM") != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
 // quickstart runs the program, with a home directory of its own.
 func quickstart(t *testing.T, home string, args ...string) string {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, args...)
-	cmd.Env = slices.DeleteFunc(append(os.Environ(), "QUICKSTART_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0", "HOME="+home, "LocalAppData="+home, "XDG_CACHE_HOME="), func(v string) bool {
-		return strings.HasPrefix(v, "SALESFORCE_")
-	})
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return string(out)
+	return exampletest.Program{Args: args, Env: []string{"HOME=" + home, "LocalAppData=" + home, "XDG_CACHE_HOME="}}.Run(t)
 }
 
 var message = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  ([0-9a-f]{20})  (/\S+)`)
