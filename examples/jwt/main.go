@@ -1,0 +1,118 @@
+// Command jwt logs in as a server does: a private key proves which app it is, and nothing secret is
+// sent (the OAuth JWT bearer flow). Then it follows a channel.
+//
+//	go run ./examples/jwt
+//
+// Without a Salesforce account in the environment it makes a key, and a simulated org that trusts
+// it. With your own org it is done once, by an admin:
+//
+//  1. Make a key and its certificate. The key stays on the server; the certificate is no secret.
+//
+//     openssl req -x509 -newkey rsa:2048 -nodes -days 730 -subj /CN=jwt -keyout server.key -out server.crt
+//
+//  2. In Setup, External Client App Manager, New External Client App: under API, enable OAuth, with
+//     any callback URL and the scopes "api" and "refresh_token, offline_access". Enable JWT Bearer
+//     Flow and upload server.crt. Leave JWT-based access tokens off.
+//
+//  3. In the Policies of the app: the permitted users are those that an admin approves, and the
+//     profile or a permission set of the user is selected. The user has API Enabled, and Read on
+//     what the channel is about.
+//
+//  4. Settings, OAuth, has the consumer key. After some minutes the app works:
+//
+//     export SALESFORCE_CONSUMER_KEY=3MVG9… SALESFORCE_USERNAME=robot@acme.com SALESFORCE_PRIVATE_KEY_FILE=server.key
+//     go run ./examples/jwt /data/AccountChangeEvent
+//
+// SALESFORCE_SANDBOX=true, or a SALESFORCE_LOGIN_URL, leads it to another org than production.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/examples/internal/account"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
+)
+
+func main() {
+	log.SetFlags(0)
+	count := flag.Int("count", 3, "end after this `many` messages; 0 means never")
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), "usage: jwt [flags] [CHANNEL]\n")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *count, flag.Args()); err != nil {
+		log.Fatal("jwt: ", err)
+	}
+}
+
+func run(ctx context.Context, count int, args []string) error {
+	channel := orders
+	switch len(args) {
+	case 0:
+	case 1:
+		channel = args[0]
+	default:
+		return errors.New("give one channel, after the flags")
+	}
+	var key []byte // of the org in this process
+	account, err := account.Find(func() (org *sfstreamtest.Server, err error) {
+		org, key, err = startOrg()
+		return org, err
+	})
+	if err != nil {
+		return err
+	}
+	defer account.Close()
+	options := account.Options
+	if org := account.Org; org != nil {
+		account.Auth = authenticator.JWTBearer{
+			ConsumerKey: org.Account().ConsumerKey,
+			Username:    org.Account().Username,
+			PrivateKey:  key,
+		}
+		options = append(options, sfstream.WithReplay(sfstream.ReplayAll)) // its events are there already
+	}
+	login, ok := account.Auth.(authenticator.JWTBearer)
+	if !ok {
+		return errors.New("the environment has another login: set SALESFORCE_PRIVATE_KEY_FILE, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME")
+	}
+	client, err := sfstream.New(login, options...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.Open(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("Logged in as %s: app %s has signed with its key.\n", login.Username, login.ConsumerKey)
+	if err := client.Subscribe(ctx, channel); err != nil {
+		return err
+	}
+	fmt.Println("Following", channel)
+	seen := 0
+	for msg := range client.Messages(ctx) {
+		fields, err := msg.Fields()
+		if err != nil {
+			fmt.Println(err) // only this event is bad: the stream goes on
+		} else {
+			fmt.Println(msg.EventName(), fields)
+		}
+		if seen++; seen == count {
+			msg.Ack() // otherwise the loop leaves it unhandled
+			break
+		}
+	}
+	return client.Err()
+}
