@@ -40,6 +40,7 @@ takes what -export and -json print, as lines or as an array; and an object with
 an id for each channel, or with a date and the id, as aiosfstream keeps them:
 
   {"/topic/Accounts": 1234, "/u/News": ["2026-11-27T20:00:00.000Z", 12]}
+  {"/event/Order__e": {"date": "2026-11-27T20:00:00.000Z", "replay_id": 77}}
 
 There a JSON number is an id of the Streaming API, unless -api pubsub says that
 those of /event and /data are not, and text is as for -set. -import replaces

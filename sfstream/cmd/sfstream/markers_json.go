@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/jsonevent"
 )
 
 // markerLine is a marker as JSON: all that a replaystore.Marker has, so that nothing gets lost on
@@ -48,6 +49,9 @@ func (t *replayText) UnmarshalJSON(data []byte) error {
 		*t = replayText(data)
 		return nil
 	}
+	if rounded.Match(data) {
+		return fmt.Errorf("%.40s is rounded: a replay id has all its digits", data)
+	}
 	var text string
 	if err := json.Unmarshal(data, &text); err != nil {
 		return fmt.Errorf("%.40s is no replay id", data)
@@ -58,6 +62,7 @@ func (t *replayText) UnmarshalJSON(data []byte) error {
 
 var (
 	wholeNumber = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
+	rounded     = regexp.MustCompile(`^[1-9][0-9.]*[eE][+]?[0-9]+$`) // as JavaScript writes 1e+21
 	digits      = regexp.MustCompile(`^[0-9]+$`)
 )
 
@@ -267,25 +272,67 @@ func lineIn(object json.RawMessage) ([]markerLine, error) {
 	return []markerLine{line}, nil
 }
 
-// simpleLine reads the id of a channel, or its date and id as aiosfstream keeps them.
+// simpleLine reads the id of a channel, alone or with a date as aiosfstream keeps them.
 func simpleLine(channel string, value json.RawMessage, api string) (line markerLine, err error) {
 	line.Channel = channel
-	var pair []json.RawMessage
-	if json.Unmarshal(value, &pair) == nil && len(pair) == 2 {
-		if err := json.Unmarshal(pair[0], &line.Date); err != nil {
-			return line, fmt.Errorf("%.40s is no time in RFC 3339", pair[0])
-		}
-		value = pair[1]
+	date, id, err := dateAndID(value)
+	if err == nil {
+		line.Date, err = dateOf(date)
 	}
 	var text replayText
-	if err := text.UnmarshalJSON(value); err != nil {
+	if err == nil {
+		err = text.UnmarshalJSON(id)
+	}
+	if err != nil {
 		return line, err
 	}
 	line.API = cmp.Or(api, usualAPI(channel))
-	if usualAPI(channel) == apiStreaming || api == "" && wholeNumber.Match(value) {
+	if usualAPI(channel) == apiStreaming || api == "" && wholeNumber.Match(id) {
 		line.API = apiStreaming
 	}
-	id, err := readID(string(text), line.API)
-	line.ReplayID = replayText(idText(line.API, id))
+	read, err := readID(string(text), line.API)
+	line.ReplayID = replayText(idText(line.API, read))
 	return line, err
+}
+
+// dateAndID takes [date, id] apart, and {"date": date, "replay_id": id}. Anything else is an id
+// without a date.
+func dateAndID(value json.RawMessage) (date, id json.RawMessage, err error) {
+	var pair []json.RawMessage
+	if json.Unmarshal(value, &pair) == nil && len(pair) == 2 {
+		return pair[0], pair[1], nil
+	}
+	if value[0] != '{' {
+		return nil, value, nil
+	}
+	var object struct {
+		Date     json.RawMessage `json:"date"`
+		ReplayID json.RawMessage `json:"replay_id"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(value))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&object); err != nil {
+		return nil, nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if object.ReplayID == nil {
+		return nil, nil, errors.New(`there is no "replay_id"`)
+	}
+	return object.Date, object.ReplayID, nil
+}
+
+// dateOf reads a date as aiosfstream takes it from an event: a DateTime of Salesforce's, the commit
+// time of a change event in milliseconds, as text or number, or the word None where there was none.
+func dateOf(value json.RawMessage) (time.Time, error) {
+	text := strings.Trim(string(value), `"`)
+	if text == "" || text == "null" || text == "None" {
+		return time.Time{}, nil
+	}
+	if ms, err := strconv.ParseUint(text, 10, 64); err == nil && len(text) <= 14 { // before the year 5139
+		return time.UnixMilli(int64(ms)).UTC(), nil
+	}
+	date, ok := jsonevent.ParseTime(text)
+	if !ok {
+		return date, fmt.Errorf("%.40s is no time as 2026-01-31T10:00:00.000Z", value)
+	}
+	return date, nil
 }

@@ -160,6 +160,16 @@ func TestMarkersThatPeopleWrite(t *testing.T) {
 		{`{"/topic/A?Name='x=y'": ["2026-11-27T20:00:00.005Z", 12]}`, "", map[replaystore.Key]replaystore.Marker{
 			key(apiStreaming, "/topic/A"): {ReplayID: []byte("12"), Date: date},
 		}},
+		{`{"/topic/A": {"date": "2026-11-27T20:00:00.005+0000", "replay_id": 9007199254740993}, "/data/ChangeEvents": ["1795809600005", 18446744073709551615]}`, "", map[replaystore.Key]replaystore.Marker{
+			key(apiStreaming, "/topic/A"):           {ReplayID: []byte("9007199254740993"), Date: date},
+			key(apiStreaming, "/data/ChangeEvents"): {ReplayID: []byte("18446744073709551615"), Date: date},
+		}},
+		{`{"/data/ChangeEvents": ["None", 0], "/u/B": [null, "12"], "/event/A__e": {"replay_id": 13}, "/event/B__e": {"date": 1795809600005, "replay_id": "00000000000012D6"}}`, "", map[replaystore.Key]replaystore.Marker{
+			key(apiStreaming, "/data/ChangeEvents"): {ReplayID: []byte("0")},
+			key(apiStreaming, "/u/B"):               {ReplayID: []byte("12")},
+			key(apiStreaming, "/event/A__e"):        {ReplayID: []byte("13")},
+			key(apiPubSub, "/event/B__e"):           {ReplayID: []byte{0, 0, 0, 0, 0, 0, 0x12, 0xd6}, Date: date},
+		}},
 		{`[{"/topic/A": 12}, {"channel": "/u/B", "api": "cometd", "replay_id": 13}]`, "", map[replaystore.Key]replaystore.Marker{
 			key(apiStreaming, "/topic/A"): {ReplayID: []byte("12")},
 			key(apiStreaming, "/u/B"):     {ReplayID: []byte("13")},
@@ -204,6 +214,12 @@ func TestMarkersThatAreWrong(t *testing.T) {
 		{good + `{"/topic/B": "abc"}`, "no replay id"},
 		{good + `{"/topic/B": null}`, "no replay id"},
 		{good + `{"/topic/B": ["yesterday", 1]}`, "no time"},
+		{good + `{"/topic/B": ["123456789012345", 1]}`, "no time"},
+		{good + `{"/topic/B": [1]}`, "no replay id"},
+		{good + `{"/topic/B": 1.8446744073709552e+19}`, "all its digits"},
+		{good + `{"/topic/B": 18446744073709551616}`, "the Streaming API has numbers"},
+		{good + `{"/topic/B": {"date": null}}`, "no \"replay_id\""},
+		{good + `{"/topic/B": {"date": null, "replayId": 7}}`, `unknown field "replayId"`},
 		{``, "has no markers"},
 		{`{}`, "has no markers"},
 		{`[]`, "has no markers"},
