@@ -31,7 +31,7 @@ var (
 	// channel before Salesforce answered.
 	ErrUnsubscribed = errors.New("sfstream: unsubscribed while subscribing")
 
-	// ErrInvalidOption is wrapped by the errors of New, Subscribe and Run for an option or a
+	// ErrInvalidOption is wrapped by the errors of New, Subscribe, Run and Serve for an option or a
 	// channel name that cannot work, and by those of Do, Query, Refetch and Publish for what cannot
 	// be meant. The message names it. Nothing was sent.
 	ErrInvalidOption = errors.New("sfstream: invalid option")

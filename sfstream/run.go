@@ -13,7 +13,7 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
-// A RunOption configures a Run.
+// A RunOption configures a [Client.Run] or a [Client.Serve].
 type RunOption func(*runConfig) error
 
 type runConfig struct {
@@ -22,6 +22,16 @@ type runConfig struct {
 	retry   func() backoff.BackOff // nil: do not
 	skip    func(*Message, error)  // nil: stop
 	drain   time.Duration
+}
+
+func newRunConfig(opts []RunOption) (runConfig, error) {
+	cfg := runConfig{workers: 8, drain: 10 * time.Second}
+	for _, opt := range opts {
+		if err := opt(&cfg); err != nil {
+			return runConfig{}, err
+		}
+	}
+	return cfg, nil
 }
 
 // Workers sets how many handlers run at once. The default is 8, on any machine: handlers mostly
@@ -150,17 +160,26 @@ func OnError(policies ...ErrorPolicy) RunOption {
 // once; each orders only the messages that it takes. A handler may call any method of the client. A
 // handler that panics ends the program, as in any goroutine.
 func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message) error, opts ...RunOption) error {
-	cfg := runConfig{workers: 8, drain: 10 * time.Second}
-	for _, opt := range opts {
-		if err := opt(&cfg); err != nil {
-			return err
-		}
+	cfg, err := newRunConfig(opts)
+	if err != nil {
+		return err
 	}
 	if handler == nil {
 		return fmt.Errorf("%w: Run: no handler", ErrInvalidOption)
 	}
+	return c.consume(ctx, func(ctx context.Context, j *job) (permanent bool, err error) {
+		err = handler(ctx, j.msg)
+		return isPermanent(err), err
+	}, cfg)
+}
+
+// An attempt calls the handlers of a job's message. permanent says that no retry cures the error.
+type attempt func(ctx context.Context, j *job) (permanent bool, err error)
+
+// consume is Run once it is known how its messages are handled.
+func (c *Client) consume(ctx context.Context, handle attempt, cfg runConfig) error {
 	if c.enter(ctx) {
-		if err := c.run(ctx, handler, cfg); err != nil {
+		if err := c.run(ctx, handle, cfg); err != nil {
 			return err
 		}
 	}
@@ -170,17 +189,17 @@ func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message
 	return c.Err()
 }
 
-// run is Run once this consumer has its turn.
-func (c *Client) run(ctx context.Context, handler func(context.Context, *Message) error, cfg runConfig) (err error) {
+// run is consume once this consumer has its turn.
+func (c *Client) run(ctx context.Context, handle attempt, cfg runConfig) (err error) {
 	defer c.leave()
 	c.inbox.SettleCurrent() // as asking for the next message does
 	r := &runner{
-		client: c, runConfig: cfg, handler: handler,
+		client: c, runConfig: cfg, handle: handle,
 		order: order{key: cfg.key, scopes: make(map[string]*scope)},
 		todo:  make(chan *job, cfg.workers),
 		done:  make(chan *job, cfg.workers),
 	}
-	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	for range cfg.workers {
 		r.running.Go(r.work) // ends when end closes todo; end waits for it
 	}
@@ -199,9 +218,9 @@ func (c *Client) run(ctx context.Context, handler func(context.Context, *Message
 type runner struct {
 	client *Client
 	runConfig
-	handler func(context.Context, *Message) error
-	ctx     context.Context // of handlers
-	cancel  context.CancelFunc
+	handle attempt
+	ctx    context.Context // of handlers
+	cancel context.CancelCauseFunc
 
 	order order
 	held  []*job // every job that was taken from the queue and is not settled
@@ -344,11 +363,11 @@ func (r *runner) retryDue() {
 // end waits for the handlers that run and puts the messages that are not settled back into the
 // queue. It returns the first of the workers' errors that end Run.
 func (r *runner) end() (err error) {
-	interrupt := time.AfterFunc(r.drain, r.cancel)
+	interrupt := time.AfterFunc(r.drain, func() { r.cancel(errDrained) })
 	close(r.todo)
 	r.running.Wait()
 	interrupt.Stop()
-	r.cancel()
+	r.cancel(nil)
 	for len(r.done) > 0 {
 		if j := <-r.done; err == nil {
 			err = j.err
@@ -361,6 +380,10 @@ func (r *runner) end() (err error) {
 	r.client.inbox.PutBack(unsettled) // it skips those that were handled meanwhile
 	return err
 }
+
+// errDrained is the cause of the end of the handlers' ctx, by which a handler's error is known for an
+// interruption.
+var errDrained = errors.New("sfstream: Run ends, and its DrainTimeout is over")
 
 var errGoexit = errors.New("sfstream: a handler ended its goroutine (runtime.Goexit)")
 
@@ -383,13 +406,13 @@ func (r *runner) work() {
 // attempt calls the handler and decides what becomes of the message.
 func (r *runner) attempt(j *job) {
 	j.retryAt = time.Time{}
-	err := r.handler(r.ctx, j.msg)
+	permanent, err := r.handle(r.ctx, j)
 	switch {
 	case err == nil:
 	case r.ctx.Err() != nil:
 		j.retryAt = time.Now() // interrupted by the end of Run: the message goes back into the queue
 		return
-	case r.retries(j, err):
+	case !permanent && r.retries(j, err):
 		return
 	case r.skip == nil:
 		j.err = err
@@ -400,10 +423,18 @@ func (r *runner) attempt(j *job) {
 	j.msg.slot.Ack()
 }
 
+// isPermanent reports whether an error says that no retry cures it.
+func isPermanent(err error) bool {
+	if err == nil {
+		return false // without an allocation
+	}
+	var permanent *backoff.PermanentError
+	return errors.As(err, &permanent)
+}
+
 // retries reports whether a failed job is to be tried again, and when.
 func (r *runner) retries(j *job, err error) bool {
-	var permanent *backoff.PermanentError
-	if r.retry == nil || errors.As(err, &permanent) {
+	if r.retry == nil {
 		return false
 	}
 	if j.backOff == nil {
