@@ -1,0 +1,134 @@
+package channels
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+)
+
+// ErrNotFound is wrapped by errors that say that a channel, or what it is to be made of, is not
+// there, or not for the user: REST does not tell these apart.
+var ErrNotFound = errors.New("not found")
+
+// errUnread says that a request was answered, and the answer not understood: what it asked for may be
+// done.
+var errUnread = errors.New("the answer cannot be read")
+
+// answerLimit is how much of an answer is read. A describe of the largest objects has a few MB.
+const answerLimit = 32 << 20
+
+// rest is the REST API of the client's org, in JSON. Its paths are those of [sfstream.Client.Do]:
+// relative to the API version.
+type rest struct{ client *sfstream.Client }
+
+// check refuses a client that is none.
+func (r rest) check() error {
+	if r.client == nil {
+		return fmt.Errorf("%w: no client", sfstream.ErrInvalidOption)
+	}
+	return nil
+}
+
+// get reads what is at a path into a variable. It returns the API version that was asked, as in
+// "62.0".
+func (r rest) get(ctx context.Context, path string, query url.Values, into any) (version string, err error) {
+	at, err := r.call(ctx, http.MethodGet, path, query, nil, into)
+	if err != nil {
+		return "", err
+	}
+	_, version, _ = strings.Cut(at.Path, "/services/data/v")
+	version, _, _ = strings.Cut(version, "/")
+	return version, nil
+}
+
+// post sends a value to a path and reads the answer into a variable.
+func (r rest) post(ctx context.Context, path string, body, into any) error {
+	_, err := r.call(ctx, http.MethodPost, path, nil, body, into)
+	return err
+}
+
+// create makes a record below a path such as sobjects/PushTopic, and returns its id.
+func (r rest) create(ctx context.Context, path string, fields any) (id string, err error) {
+	var made struct {
+		ID string `json:"id"`
+	}
+	if err := r.post(ctx, path, fields, &made); err != nil {
+		return "", err
+	}
+	if made.ID == "" {
+		return "", fmt.Errorf("%s: %w: it has no id", path, errUnread)
+	}
+	return made.ID, nil
+}
+
+// update changes fields of the record at a path.
+func (r rest) update(ctx context.Context, path string, fields any) error {
+	_, err := r.call(ctx, http.MethodPatch, path, nil, fields, nil)
+	return err
+}
+
+// delete deletes the record at a path. To delete what is not there is [ErrNotFound], and so may be a
+// second attempt at a deletion whose first answer was lost.
+func (r rest) delete(ctx context.Context, path string) error {
+	_, err := r.call(ctx, http.MethodDelete, path, nil, nil, nil)
+	return err
+}
+
+// call sends body, nil for none, and reads the answer into a variable, nil for none. It returns the
+// URL that was asked, which names the API version. A record that is not there is [ErrNotFound] and
+// still the *[sfstream.ServerError].
+func (r rest) call(ctx context.Context, method, path string, query url.Values, body, into any) (*url.URL, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(text)
+	}
+	at := url.URL{Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, at.String(), content)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := r.client.Do(req)
+	if server, ok := errors.AsType[*sfstream.ServerError](err); ok && server.Code == sfstream.NotFound {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if into == nil {
+		return resp.Request.URL, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %w", method, path, errUnread, err)
+	}
+	return resp.Request.URL, nil
+}
+
+// inDoubt reports whether what a failed request asked for may be done: its answer was lost, or is no
+// refusal.
+func inDoubt(err error) bool {
+	server, ok := errors.AsType[*sfstream.ServerError](err)
+	return errors.Is(err, errUnread) || ok && (server.Code == sfstream.Unavailable || server.Code == sfstream.Internal)
+}
