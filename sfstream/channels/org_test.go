@@ -1,0 +1,204 @@
+package channels_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+)
+
+// org is an org's REST API, as far as PushTopic records go, whose answers a test may lose, replace
+// or have a rival in front of. It is written for the races that no faithful org can be made to have.
+type org struct {
+	// before may answer a request in the org's place, or change the org before it does.
+	before func(r *http.Request, body string) (*http.Response, error)
+	// after may replace the answer to what is done.
+	after func(r *http.Request, answer *http.Response) (*http.Response, error)
+
+	mu       sync.Mutex
+	topics   []map[string]any
+	made     int
+	requests []string // method, path below the API version, and body
+}
+
+func newOrg() *org { return &org{} }
+
+var whereName = regexp.MustCompile(`WHERE Name = '(.*)'$`)
+
+func (o *org) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body string
+	if r.Body != nil {
+		text, _ := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		body = string(text)
+	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	if r.URL.Path == "/services/data/" {
+		return response(200, `[{"version":"67.0"},{"version":"68.0"}]`), nil
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/services/data/v68.0/")
+	o.mu.Lock()
+	o.requests = append(o.requests, strings.TrimSpace(r.Method+" "+path+" "+body))
+	o.mu.Unlock()
+	if o.before != nil {
+		if answer, err := o.before(r, body); answer != nil || err != nil {
+			return answer, err
+		}
+	}
+	answer := o.answer(r, path, body)
+	if o.after != nil {
+		return o.after(r, answer)
+	}
+	return answer, nil
+}
+
+// answer is what an org without faults answers.
+func (o *org) answer(r *http.Request, path, body string) *http.Response {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	id, one := strings.CutPrefix(path, "sobjects/PushTopic/")
+	at := slices.IndexFunc(o.topics, func(t map[string]any) bool { return one && t["Id"] == id })
+	switch {
+	case path == "query":
+		return found(o.query(r.URL.Query().Get("q"))...)
+	case r.Method == http.MethodPost && path == "sobjects/PushTopic":
+		return o.create(body)
+	case at < 0:
+		return refusal(404, "NOT_FOUND", "The requested resource does not exist")
+	case r.Method == http.MethodPatch:
+		_ = json.Unmarshal([]byte(body), &o.topics[at])
+		return response(204, "")
+	case r.Method == http.MethodDelete:
+		o.topics = slices.Delete(o.topics, at, at+1)
+		return response(204, "")
+	}
+	return refusal(405, "METHOD_NOT_ALLOWED", r.Method)
+}
+
+// query is that of PushTopics: texts of SOQL are equal in any case.
+func (o *org) query(soql string) []map[string]any {
+	match := whereName.FindStringSubmatch(soql)
+	var rows []map[string]any
+	for _, topic := range o.topics {
+		if match == nil || strings.EqualFold(topic["Name"].(string), match[1]) {
+			rows = append(rows, topic)
+		}
+	}
+	return rows
+}
+
+func (o *org) create(body string) *http.Response {
+	topic := map[string]any{
+		"Description": nil, "IsActive": true, "NotifyForFields": "Referenced",
+		"NotifyForOperationCreate": true, "NotifyForOperationUpdate": true, "NotifyForOperationDelete": true, "NotifyForOperationUndelete": true,
+	}
+	if err := json.Unmarshal([]byte(body), &topic); err != nil {
+		return refusal(400, "JSON_PARSER_ERROR", err.Error())
+	}
+	for _, there := range o.topics {
+		if strings.EqualFold(there["Name"].(string), topic["Name"].(string)) {
+			return refusal(400, "DUPLICATE_VALUE", "duplicate value found: Name duplicates value on record with id: "+there["Id"].(string))
+		}
+	}
+	o.made++
+	topic["Id"] = fmt.Sprintf("0IF%012dAAA", o.made)
+	o.topics = append(o.topics, topic)
+	return response(201, fmt.Sprintf(`{"id":%q,"success":true,"errors":[]}`, topic["Id"]))
+}
+
+// rival makes a topic beside the client.
+func (o *org) rival(name, query string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.create(fmt.Sprintf(`{"Name":%q,"Query":%q,"ApiVersion":60.0}`, name, query))
+}
+
+// clear deletes all topics beside the client.
+func (o *org) clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.topics = nil
+}
+
+// one is the one topic that there is.
+func (o *org) one(t *testing.T) map[string]any {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.topics) != 1 {
+		t.Fatalf("there are %d topics, want one: %v", len(o.topics), o.topics)
+	}
+	return maps.Clone(o.topics[0])
+}
+
+// writes are the requests that change something, since the last call.
+func (o *org) writes() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	writes := slices.DeleteFunc(slices.Clone(o.requests), func(r string) bool { return strings.HasPrefix(r, "GET ") })
+	o.requests = nil
+	return writes
+}
+
+// count is how many requests there were since the last call of writes.
+func (o *org) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.requests)
+}
+
+func response(status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(body))}
+}
+
+// found is the answer to a query.
+func found(rows ...map[string]any) *http.Response {
+	if rows == nil {
+		rows = []map[string]any{}
+	}
+	text, _ := json.Marshal(map[string]any{"totalSize": len(rows), "done": true, "records": rows})
+	return response(200, string(text))
+}
+
+// refusal is an answer as Salesforce's REST API refuses with.
+func refusal(status int, code, message string) *http.Response {
+	text, _ := json.Marshal([]map[string]string{{"message": message, "errorCode": code}})
+	return response(status, string(text))
+}
+
+const secret = "00D000000000001!planted-secret-of-this-org"
+
+// open returns an open client of the org.
+func (o *org) open(t *testing.T) *sfstream.Client {
+	t.Helper()
+	return openOver(t, o)
+}
+
+// openOver returns an open client over a transport, which waits a second between attempts.
+func openOver(t *testing.T, transport http.RoundTripper) *sfstream.Client {
+	t.Helper()
+	auth := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
+		return &authenticator.Credentials{AccessToken: secret, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", UserID: "005000000000001AAA"}, nil
+	})
+	client, err := sfstream.New(auth, sfstream.WithHTTPClient(&http.Client{Transport: transport}), sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
+	lab.Must(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	lab.Must(t, client.Open(t.Context()))
+	return client
+}

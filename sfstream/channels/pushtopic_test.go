@@ -1,0 +1,409 @@
+package channels_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/channels"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+)
+
+var accounts = channels.PushTopic{Name: "Accts", Query: "SELECT Id, Name FROM Account WHERE Name = 'Müller'"}
+
+// expectWrites fails the test unless these were the requests that change something.
+func expectWrites(t *testing.T, o *org, want ...string) {
+	t.Helper()
+	if got := o.writes(); !slices.Equal(got, want) {
+		t.Errorf("the writes were\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestDeclareWritesOnlyWhatDiffers(t *testing.T) {
+	o := newOrg()
+	topics := channels.NewPushTopics(o.open(t))
+	made, err := topics.Declare(t.Context(), accounts)
+	lab.Must(t, err)
+	want := accounts
+	want.ID, want.APIVersion, want.NotifyForFields = "0IF000000000001AAA", "68.0", channels.Referenced
+	want.Operations = channels.Create | channels.Update | channels.Delete | channels.Undelete
+	if made != want || made.Channel() != "/topic/Accts" {
+		t.Errorf("made %+v, want %+v", made, want)
+	}
+	expectWrites(t, o, `POST sobjects/PushTopic {"ApiVersion":68.0,"IsActive":true,"Name":"Accts","NotifyForOperationCreate":true,`+
+		`"NotifyForOperationDelete":true,"NotifyForOperationUndelete":true,"NotifyForOperationUpdate":true,"Query":"SELECT Id, Name FROM Account WHERE Name = 'Müller'"}`)
+
+	for _, same := range []channels.PushTopic{accounts, made, {Name: "Accts", Query: "  " + accounts.Query + "\n"}} {
+		again, err := topics.Declare(t.Context(), same)
+		lab.Must(t, err)
+		if again != made {
+			t.Errorf("declared again it is %+v, want %+v", again, made)
+		}
+	}
+	expectWrites(t, o)
+
+	const at = "PATCH sobjects/PushTopic/0IF000000000001AAA "
+	for _, row := range []struct {
+		change func(*channels.PushTopic)
+		want   string
+	}{
+		{func(p *channels.PushTopic) { p.Query = "SELECT Id FROM Account" }, `{"Query":"SELECT Id FROM Account"}`},
+		{func(p *channels.PushTopic) { p.Description = "of Müller" }, `{"Description":"of Müller"}`},
+		{func(p *channels.PushTopic) { p.APIVersion = "60.0" }, `{"ApiVersion":60.0}`},
+		{func(p *channels.PushTopic) { p.Inactive = true }, `{"IsActive":false}`},
+		{func(p *channels.PushTopic) { p.NotifyForFields = channels.All }, `{"NotifyForFields":"All"}`},
+		{func(p *channels.PushTopic) { p.Operations = channels.Create | channels.Undelete }, `{"NotifyForOperationDelete":false,"NotifyForOperationUpdate":false}`},
+	} {
+		changed := made
+		row.change(&changed)
+		got, err := topics.Declare(t.Context(), changed)
+		lab.Must(t, err)
+		if got != changed {
+			t.Errorf("got %+v, want %+v", got, changed)
+		}
+		expectWrites(t, o, at+row.want)
+		made = changed
+	}
+
+	// What is not said stays; which operations and whether it is active is always said.
+	got, err := topics.Declare(t.Context(), accounts)
+	lab.Must(t, err)
+	made.Query, made.Inactive, made.Operations = accounts.Query, false, want.Operations
+	if got != made {
+		t.Errorf("got %+v, want %+v", got, made)
+	}
+	expectWrites(t, o, at+`{"IsActive":true,"NotifyForOperationDelete":true,"NotifyForOperationUpdate":true,"Query":"SELECT Id, Name FROM Account WHERE Name = 'Müller'"}`)
+}
+
+func TestDeclareReadsBackWhatTheOrgMakesOfIt(t *testing.T) {
+	o := newOrg()
+	o.after = func(r *http.Request, answer *http.Response) (*http.Response, error) {
+		if r.Method == http.MethodPost {
+			o.topics[0]["Query"], o.topics[0]["NotifyForOperationCreate"] = "SELECT Id FROM Account", nil
+		}
+		return answer, nil
+	}
+	got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+	lab.Must(t, err)
+	if got.Query != "SELECT Id FROM Account" || got.Operations != channels.Update|channels.Delete|channels.Undelete {
+		t.Errorf("got %+v, want it as it is", got)
+	}
+	if n := len(o.writes()); n != 1 {
+		t.Errorf("%d writes, want one: an org that rewrites a query is not written to for ever", n)
+	}
+}
+
+func TestReplicasThatDeclareAtOnceMakeOneTopic(t *testing.T) {
+	o := newOrg()
+	// All of them have looked before the first one makes it.
+	const replicas = 10
+	var looked sync.WaitGroup
+	looked.Add(replicas)
+	var first sync.Map
+	o.after = func(r *http.Request, answer *http.Response) (*http.Response, error) {
+		if _, again := first.LoadOrStore(r.Header.Get("Authorization")+r.Header.Get("X-Replica"), true); !again && r.Method == http.MethodGet {
+			looked.Done()
+			looked.Wait()
+		}
+		return answer, nil
+	}
+	errs := make(chan error, replicas)
+	for n := range replicas {
+		client := (&replica{o, fmt.Sprint(n)}).open(t)
+		go func() {
+			got, err := channels.NewPushTopics(client).Declare(t.Context(), accounts)
+			if err == nil && got.ID != "0IF000000000001AAA" {
+				err = fmt.Errorf("got %+v", got)
+			}
+			errs <- err
+		}()
+	}
+	for range replicas {
+		lab.Must(t, <-errs)
+	}
+	o.one(t)
+	writes := o.writes()
+	if len(writes) != replicas || slices.ContainsFunc(writes, func(w string) bool { return !strings.HasPrefix(w, "POST ") }) {
+		t.Errorf("the writes were %v, want a POST of each and no PATCH", writes)
+	}
+}
+
+// A replica is a program of its own.
+type replica struct {
+	*org
+	name string
+}
+
+func (r *replica) open(t *testing.T) *sfstream.Client {
+	return openOver(t, lab.RoundTrip(func(req *http.Request) (*http.Response, error) {
+		req = req.Clone(req.Context())
+		req.Header.Set("X-Replica", r.name)
+		return r.RoundTrip(req)
+	}))
+}
+
+func TestARaceWithAnotherCreatorEndsInTheDeclaredTopic(t *testing.T) {
+	for name, rival := range map[string]func(o *org, n int){
+		"made before": func(o *org, n int) {
+			if n == 1 {
+				o.rival("Accts", "SELECT Id FROM Contact")
+			}
+		},
+		"made before and deleted after the refusal": func(o *org, n int) {
+			switch n {
+			case 1:
+				o.rival("Accts", "SELECT Id FROM Contact")
+			case 2:
+				o.clear()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, posts := newOrg(), 0
+			o.before = func(r *http.Request, _ string) (*http.Response, error) {
+				if r.Method == http.MethodPost {
+					posts++
+					rival(o, posts)
+				} else if posts == 1 {
+					rival(o, 2)
+				}
+				return nil, nil
+			}
+			got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+			lab.Must(t, err)
+			if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query {
+				t.Errorf("got %+v, and there is %v", got, there)
+			}
+		})
+	}
+}
+
+func TestDeclareGivesUpWhereOthersNeverEnd(t *testing.T) {
+	o := newOrg()
+	o.before = func(r *http.Request, _ string) (*http.Response, error) {
+		o.clear()
+		if r.Method == http.MethodPost {
+			o.rival("Accts", "SELECT Id FROM Contact")
+		}
+		return nil, nil
+	}
+	_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+	server := lab.ExpectError[*sfstream.ServerError](t, err)
+	lab.Contains(t, err.Error(), "PushTopic Accts", "the user does not see it", "duplicate value found")
+	if n := len(o.writes()); server.Reason != "DUPLICATE_VALUE" || n > 4 {
+		t.Errorf("%v after %d writes", err, n)
+	}
+}
+
+func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
+	lost := func(*http.Response) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+	cut := func(answer *http.Response) (*http.Response, error) {
+		answer.Body = io.NopCloser(strings.NewReader(`{"id":"0IF`))
+		return answer, nil
+	}
+	gateway := func(*http.Response) (*http.Response, error) { return response(504, "<html>"), nil }
+	for name, row := range map[string]struct {
+		method string
+		answer func(*http.Response) (*http.Response, error)
+		done   bool
+	}{
+		"POST, done":          {http.MethodPost, lost, true},
+		"POST, not done":      {http.MethodPost, lost, false},
+		"POST, answer cut":    {http.MethodPost, cut, true},
+		"POST, gateway":       {http.MethodPost, gateway, true},
+		"POST, gateway, not":  {http.MethodPost, gateway, false},
+		"PATCH, done":         {http.MethodPatch, lost, true},
+		"PATCH, not done":     {http.MethodPatch, lost, false},
+		"PATCH, gateway, not": {http.MethodPatch, gateway, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, losses := newOrg(), 0
+				if row.method == http.MethodPatch {
+					o.rival("Accts", "SELECT Id FROM Contact")
+				}
+				lose := func(r *http.Request, answer *http.Response) (*http.Response, error) {
+					if r.Method != row.method || losses > 0 {
+						return answer, nil
+					}
+					losses++
+					return row.answer(answer)
+				}
+				if row.done {
+					o.after = lose
+				} else {
+					o.before = func(r *http.Request, _ string) (*http.Response, error) { return lose(r, nil) }
+				}
+				got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+				lab.Must(t, err)
+				if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query || losses != 1 {
+					t.Errorf("got %+v, there is %v, %d answers lost", got, there, losses)
+				}
+			})
+		})
+	}
+}
+
+func TestNamesThatDifferInCaseAreNotOneChannel(t *testing.T) {
+	o := newOrg()
+	o.rival("ACCTS", "SELECT Id FROM Account")
+	topics := channels.NewPushTopics(o.open(t))
+	_, err := topics.Get(t.Context(), "Accts")
+	if !errors.Is(err, channels.ErrNotFound) {
+		t.Errorf("Get: %v, want ErrNotFound", err)
+	}
+	lab.Contains(t, err.Error(), "PushTopic Accts", "there is ACCTS")
+	_, err = topics.Declare(t.Context(), accounts)
+	lab.ExpectError[*sfstream.ServerError](t, err)
+	lab.Contains(t, err.Error(), "PushTopic Accts", "there is ACCTS")
+	if there := o.one(t); there["Name"] != "ACCTS" || there["Query"] != "SELECT Id FROM Account" {
+		t.Errorf("another's topic is %v", there)
+	}
+}
+
+func TestWhatNoPushTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	const fine = "SELECT Id FROM Account"
+	o := newOrg()
+	topics := channels.NewPushTopics(o.open(t))
+	sent := o.count()
+	for _, row := range []struct {
+		topic channels.PushTopic
+		want  string
+	}{
+		{channels.PushTopic{Query: fine}, "no Name"},
+		{channels.PushTopic{Name: strings.Repeat("n", 26), Query: fine}, "26 characters, and Salesforce takes 25"},
+		{channels.PushTopic{Name: "/topic/Accts", Query: fine}, `without /topic/, as in "Accts"`},
+		{channels.PushTopic{Name: "a b", Query: fine}, "characters that no channel may have"},
+		{channels.PushTopic{Name: "a?Name='x'", Query: fine}, "characters that no channel may have"},
+		{channels.PushTopic{Name: "Accts"}, "no Query"},
+		{channels.PushTopic{Name: "Accts", Query: fine + " WHERE Name = '" + strings.Repeat("ü", 1300) + "'"}, "characters, and Salesforce takes 1300"},
+		{channels.PushTopic{Name: "Accts", Query: "SELECT Name, AccountId FROM Contact"}, "does not select Id"},
+		{channels.PushTopic{Name: "Accts", Query: "DELETE FROM Contact"}, "not of the form"},
+		{channels.PushTopic{Name: "Accts", Query: fine, Description: strings.Repeat("d", 401)}, "401 characters, and Salesforce takes 400"},
+		{channels.PushTopic{Name: "Accts", Query: fine, APIVersion: "20.0"}, "21.0 or later"},
+		{channels.PushTopic{Name: "Accts", Query: fine, APIVersion: "latest"}, "a form such as 62.0"},
+		{channels.PushTopic{Name: "Accts", Query: fine, NotifyForFields: "all"}, "want All, Referenced, Select or Where"},
+		{channels.PushTopic{Name: "Accts", Query: fine, Operations: 64}, "want Create, Update, Delete and Undelete"},
+	} {
+		_, err := topics.Declare(t.Context(), row.topic)
+		if !errors.Is(err, sfstream.ErrInvalidOption) {
+			t.Errorf("%+v: %v, want ErrInvalidOption", row.topic, err)
+			continue
+		}
+		lab.Contains(t, err.Error(), "PushTopic", row.topic.Name[:min(len(row.topic.Name), 100)], row.want)
+	}
+	if _, err := topics.Get(t.Context(), "a/b"); !errors.Is(err, sfstream.ErrInvalidOption) {
+		t.Errorf("Get: %v", err)
+	}
+	if err := topics.Delete(t.Context(), ""); !errors.Is(err, sfstream.ErrInvalidOption) {
+		t.Errorf("Delete: %v", err)
+	}
+	if o.count() != sent {
+		t.Errorf("%d requests were sent", o.count()-sent)
+	}
+	longest := channels.PushTopic{
+		Name: strings.Repeat("n", 25), Description: strings.Repeat("ü", 400),
+		Query: fine + " WHERE Name='" + strings.Repeat("ü", 1300-len(fine)-len(" WHERE Name=''")) + "'",
+	}
+	_, err := topics.Declare(t.Context(), longest)
+	lab.Must(t, err)
+	for _, query := range []string{"select id from Account", "SELECT\n\tName ,\n\tID\nFROM\n\tAccount"} {
+		_, err := topics.Declare(t.Context(), channels.PushTopic{Name: "Accts", Query: query})
+		lab.Must(t, err)
+	}
+}
+
+func TestARefusalNamesTheTopicAndShowsNoValueOfItsQuery(t *testing.T) {
+	const person = "erika.mustermann@example.com"
+	topic := channels.PushTopic{Name: "Person", Query: "SELECT Id FROM Contact WHERE Email = '" + person + "' AND Nmae = 'O\\'Hara'"}
+	for _, message := range []string{
+		"\nSELECT Id FROM Contact WHERE Email = '" + person + "' AND Nmae = 'O\\'Hara'\n   ^\nERROR at Row:1:Column:57\nNo such column 'Nmae' on entity 'Contact'",
+		"Email = '" + person[:12] + "\n  ^\nNo such column 'Nmae' on entity 'Contact'",
+		person[8:] + "' AND Nmae\n  ^\nNo such column 'Nmae' on entity 'Contact'",
+	} {
+		o := newOrg()
+		o.before = func(r *http.Request, _ string) (*http.Response, error) {
+			if r.Method != http.MethodPost {
+				return nil, nil
+			}
+			return refusal(400, "INVALID_FIELD", message), nil
+		}
+		_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), topic)
+		server := lab.ExpectError[*sfstream.ServerError](t, err)
+		lab.Contains(t, err.Error(), "PushTopic Person", "No such column 'Nmae' on entity 'Contact'")
+		for _, part := range []string{person, "mustermann", "erika", "example.com", "Hara", secret} {
+			if strings.Contains(err.Error(), part) {
+				t.Errorf("%q shows %q", err, part)
+			}
+		}
+		if server.Message != message || len(o.writes()) != 1 {
+			t.Errorf("Salesforce's answer is %q, want it whole and not asked for again", server.Message)
+		}
+	}
+}
+
+func TestTopicsAreGotListedAndDeleted(t *testing.T) {
+	o := newOrg()
+	topics := channels.NewPushTopics(o.open(t))
+	if _, err := topics.Get(t.Context(), "Accts"); !errors.Is(err, channels.ErrNotFound) {
+		t.Errorf("Get: %v, want ErrNotFound", err)
+	}
+	if err := topics.Delete(t.Context(), "Accts"); !errors.Is(err, channels.ErrNotFound) {
+		t.Errorf("Delete: %v, want ErrNotFound", err)
+	}
+	if list, err := topics.List(t.Context()); err != nil || list == nil || len(list) != 0 {
+		t.Errorf("List: %v, %v, want no topics", list, err)
+	}
+	made, err := topics.Declare(t.Context(), accounts)
+	lab.Must(t, err)
+	if got, err := topics.Get(t.Context(), "Accts"); err != nil || got != made {
+		t.Errorf("Get: %+v, %v, want %+v", got, err, made)
+	}
+	if list, err := topics.List(t.Context()); err != nil || !reflect.DeepEqual(list, []channels.PushTopic{made}) {
+		t.Errorf("List: %+v, %v", list, err)
+	}
+	// A topic that somebody else deletes in the same moment is deleted.
+	o.before = func(r *http.Request, _ string) (*http.Response, error) {
+		if r.Method == http.MethodDelete {
+			o.clear()
+		}
+		return nil, nil
+	}
+	lab.Must(t, topics.Delete(t.Context(), "Accts"))
+}
+
+func TestTopicsNeedAnOpenClientAndALiveContext(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	closed := newOrg().open(t)
+	lab.Must(t, closed.Close())
+	for name, row := range map[string]struct {
+		client *sfstream.Client
+		ctx    context.Context
+		want   error
+	}{
+		"no client": {nil, t.Context(), sfstream.ErrInvalidOption},
+		"closed":    {closed, t.Context(), sfstream.ErrClosed},
+		"ended ctx": {newOrg().open(t), ended, context.Canceled},
+	} {
+		topics := channels.NewPushTopics(row.client)
+		_, declared := topics.Declare(row.ctx, accounts)
+		_, listed := topics.List(row.ctx)
+		_, got := topics.Get(row.ctx, "Accts")
+		deleted := topics.Delete(row.ctx, "Accts")
+		for call, err := range map[string]error{"Declare": declared, "List": listed, "Get": got, "Delete": deleted} {
+			if !errors.Is(err, row.want) {
+				t.Errorf("%s: %s: %v, want %v", name, call, err, row.want)
+			}
+		}
+	}
+}
