@@ -70,6 +70,10 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f, _ := field(sc.avro, recordTypeField); f == nil {
+		c.Set = maps.Clone(c.Set)
+		delete(c.Set, recordTypeField)
+	}
 	c.TransactionKey = or(c.TransactionKey, s.dice.events.uuid())
 	body, changed, err := c.payload(sc.avro, now, s.account.UserID)
 	if err != nil {

@@ -19,6 +19,8 @@ func controlRequests() []controlRequest {
 		request("POST", "define", "Defines a channel: one of an event with its schema, one of an object's changes with the object's fields, or a custom channel with its members. What exists gets another schema, or more members.",
 			`{"channel": "/event/Order__e", "schema": {"type": "record", "name": "Order__e", "fields": [{"name": "Number__c", "type": ["null", "string"], "default": null}]}}`,
 			(*Server).controlDefine),
+		request("POST", "recordType", "Makes a record type of an object, or changes one: its id stays whatever it is called.",
+			`{"object": "Contact", "developerName": "Student", "renameTo": "Learner"}`, (*Server).controlRecordType),
 		request("POST", "definePushTopic", "Defines /topic/Name.", `{"Name": "Accounts", "Query": "SELECT Id, Name FROM Account"}`, (*Server).controlPushTopic),
 		request("POST", "defineGenericChannel", "Defines a channel of generic streaming.", `{"channel": "/u/notices"}`, (*Server).controlGeneric),
 		request("POST", "defineManaged", "Defines a managed subscription, or changes one. STOP ends its stream and deletes what is committed.",
@@ -46,7 +48,8 @@ type defineRequest struct {
 	Schema   json.RawMessage `json:"schema" about:"the Avro schema of the event, as an object or as text"`
 	Members  []Member        `json:"members" about:"the channels whose events a custom channel carries, each as a name or with enriched fields and a filter"`
 	Object   string          `json:"object" about:"such as Account or Order__c, in place of channel"`
-	Fields   []Field         `json:"fields" about:"of the object: the type is Text, Phone, Email, Url, Boolean, Integer, Double, Currency, Percent, DateTime, DateOnly, DynamicEnum, EntityId, Address, PersonName …; Account and Opportunity have fields without any"`
+	Fields   []Field         `json:"fields" about:"of the object: the type is Text, Phone, Email, Url, Boolean, Integer, Double, Currency, Percent, DateTime, DateOnly, DynamicEnum, EntityId, Address, PersonName …; Account, Case, Contact, Lead and Opportunity have fields without any"`
+	Types    []string        `json:"recordTypes" about:"of the object: the developer names of record types, which records name in RecordTypeId"`
 	Required []string        `json:"required" about:"the fields without which the REST API creates no record or event"`
 }
 
@@ -58,12 +61,19 @@ type defineReply struct {
 func (s *Server) controlDefine(_ context.Context, req defineRequest) (defineReply, error) {
 	var err error
 	switch {
+	case req.Types != nil && req.Object == "":
+		return defineReply{}, errors.New("recordTypes are of an object")
 	case req.Object != "" && (req.Channel != "" || req.Schema != nil || req.Members != nil), req.Fields != nil && req.Object == "",
 		req.Members != nil && req.Schema != nil:
 		return defineReply{}, errors.New("it is channel with schema, channel with members, or object with fields")
 	case req.Object != "":
 		req.Channel = changeChannel(req.Object)
 		err = s.DefineObject(req.Object, req.Fields...)
+		for _, name := range req.Types {
+			if err == nil {
+				_, err = s.DefineRecordType(req.Object, name)
+			}
+		}
 	case req.Members != nil:
 		for _, m := range req.Members {
 			if err := s.checkChannel(m.Channel); err != nil {
@@ -253,6 +263,9 @@ func (s *Server) controlChange(ctx context.Context, req publishRequest) (publish
 		return publishReply{}, s.checkChannel(channel)
 	case err == nil:
 		names := slices.Concat(slices.Collect(maps.Keys(c.Set)), c.Null, c.Diff)
+		if len(s.recordTypesOf(c.Object)) > 0 {
+			names = slices.DeleteFunc(names, func(name string) bool { return name == recordTypeField })
+		}
 		if err := hasFields(sc.avro, channel, names); err != nil {
 			return publishReply{}, err
 		}

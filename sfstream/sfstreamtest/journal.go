@@ -30,6 +30,8 @@ const (
 	opGeneric   op = "generic"
 	opManaged   op = "managed"
 	opRequire   op = "require" // Channel is an object
+	// Channel is an object, Schema the record type in JSON.
+	opRecordType op = "recordType"
 )
 
 // entry is one line of the journal.
@@ -139,6 +141,9 @@ func (s *Server) restore(e entry) error {
 	if e.Op == opRequire {
 		s.records.require(e.Channel, e.Members)
 		return nil
+	}
+	if e.Op == opRecordType {
+		return s.recordTypes.restore(e)
 	}
 	t := s.topic(e.Channel)
 	switch e.Op {

@@ -168,7 +168,7 @@ func (s *Server) keepLocked(m *managed, removed bool) error {
 	return s.journal.write(entry{Op: opManaged, Channel: m.TopicName, Managed: &managed{ManagedSubscription: m.ManagedSubscription, Removed: removed}})
 }
 
-var developerName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,79}$`)
+var developerNameForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,79}$`)
 
 // DefineManagedSubscription makes a managed event subscription and returns its id, which begins
 // with 18x. One that exists is changed: its topic stays, and STOP ends its stream and deletes what
@@ -207,7 +207,7 @@ func (s *Server) DefineManagedSubscription(def ManagedSubscription) (id string, 
 }
 
 func (m ManagedSubscription) validate() error {
-	if !developerName.MatchString(m.DeveloperName) {
+	if !developerNameForm.MatchString(m.DeveloperName) {
 		return fmt.Errorf("sfstreamtest: %q is not a developer name", m.DeveloperName)
 	}
 	for name, value := range map[string]string{"DefaultReplay": m.DefaultReplay, "ErrorRecoveryReplay": m.ErrorRecoveryReplay} {

@@ -1,6 +1,7 @@
 package sfstreamtest
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/hamba/avro/v2"
@@ -23,6 +24,43 @@ var standardObjects = map[string][]Field{
 		{Name: "CreatedById", Type: "EntityId"}, {Name: "LastModifiedDate", Type: "DateTime"},
 		{Name: "LastModifiedById", Type: "EntityId"}, {Name: "Active__c", Type: "Boolean"},
 		{Name: "Contract_Start__c", Type: "DateOnly"}, {Name: "Site_Location__c", Type: "Location"},
+	},
+	"Case": { // it has no Name: CaseNumber is what it is called
+		{Name: "CaseNumber", Type: "Text"}, {Name: "ContactId", Type: "EntityId"},
+		{Name: "AccountId", Type: "EntityId"}, {Name: "ParentId", Type: "EntityId"},
+		{Name: "SuppliedEmail", Type: "Email"}, {Name: "Type", Type: "DynamicEnum"},
+		{Name: "Status", Type: "DynamicEnum"}, {Name: "Reason", Type: "DynamicEnum"},
+		{Name: "Origin", Type: "DynamicEnum"}, {Name: "Subject", Type: "Text"},
+		{Name: "Priority", Type: "DynamicEnum"}, {Name: "Description", Type: "StringPlusClob"},
+		{Name: "IsClosed", Type: "Boolean"}, {Name: "ClosedDate", Type: "DateTime"},
+		{Name: "IsEscalated", Type: "Boolean"}, {Name: "OwnerId", Type: "EntityId"},
+		{Name: "CreatedDate", Type: "DateTime"}, {Name: "CreatedById", Type: "EntityId"},
+		{Name: "LastModifiedDate", Type: "DateTime"}, {Name: "LastModifiedById", Type: "EntityId"},
+	},
+	"Contact": {
+		{Name: "AccountId", Type: "EntityId"}, {Name: "Name", Type: "PersonName"},
+		{Name: "OtherAddress", Type: "Address"}, {Name: "MailingAddress", Type: "Address"},
+		{Name: "Phone", Type: "Phone"}, {Name: "Fax", Type: "Fax"},
+		{Name: "MobilePhone", Type: "Phone"}, {Name: "ReportsToId", Type: "EntityId"},
+		{Name: "Email", Type: "Email"}, {Name: "Title", Type: "Text"},
+		{Name: "Department", Type: "Text"}, {Name: "LeadSource", Type: "DynamicEnum"},
+		{Name: "Birthdate", Type: "Birthday"}, {Name: "Description", Type: "StringPlusClob"},
+		{Name: "OwnerId", Type: "EntityId"}, {Name: "CreatedDate", Type: "DateTime"},
+		{Name: "CreatedById", Type: "EntityId"}, {Name: "LastModifiedDate", Type: "DateTime"},
+		{Name: "LastModifiedById", Type: "EntityId"},
+	},
+	"Lead": {
+		{Name: "Name", Type: "PersonName"}, {Name: "Title", Type: "Text"},
+		{Name: "Company", Type: "Text"}, {Name: "Address", Type: "Address"},
+		{Name: "Phone", Type: "Phone"}, {Name: "MobilePhone", Type: "Phone"},
+		{Name: "Email", Type: "Email"}, {Name: "Website", Type: "Url"},
+		{Name: "Description", Type: "StringPlusClob"}, {Name: "LeadSource", Type: "DynamicEnum"},
+		{Name: "Status", Type: "DynamicEnum"}, {Name: "Industry", Type: "DynamicEnum"},
+		{Name: "Rating", Type: "DynamicEnum"}, {Name: "AnnualRevenue", Type: "Currency"},
+		{Name: "NumberOfEmployees", Type: "Integer"}, {Name: "OwnerId", Type: "EntityId"},
+		{Name: "IsConverted", Type: "Boolean"}, {Name: "CreatedDate", Type: "DateTime"},
+		{Name: "CreatedById", Type: "EntityId"}, {Name: "LastModifiedDate", Type: "DateTime"},
+		{Name: "LastModifiedById", Type: "EntityId"},
 	},
 	"Opportunity": {
 		{Name: "AccountId", Type: "EntityId"}, {Name: "IsPrivate", Type: "Boolean"},
@@ -69,9 +107,20 @@ var stages = map[string]float64{
 	"Perception Analysis": 70, "Proposal/Price Quote": 75, "Negotiation/Review": 90, "Closed Won": 100, "Closed Lost": 0,
 }
 
-// derive adds to the changes of an opportunity what Salesforce changes with them. rec is what it
-// was before; nil: it is created.
+// nameField returns the field that an object's records are called by.
+func nameField(object string) string {
+	if object == "Case" {
+		return "CaseNumber"
+	}
+	return "Name"
+}
+
+// derive adds to the changes of a case or an opportunity what Salesforce changes with them. rec is
+// what it was before; nil: it is created.
 func (tx *transaction) derive(o *sobject, set, rec map[string]any) {
+	if o.name == "Case" && rec == nil && o.captures("CaseNumber") {
+		set["CaseNumber"] = fmt.Sprintf("%08d", 1000+tx.server.records.count("Case"))
+	}
 	if o.name != "Opportunity" {
 		return
 	}

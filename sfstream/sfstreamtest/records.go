@@ -83,6 +83,13 @@ func (r *records) apply(c Change, id string, types *avro.RecordSchema, now time.
 	return rec, changed
 }
 
+// count returns how many records of an object are known, with deleted ones.
+func (r *records) count(object string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.objects[object])
+}
+
 // all returns the records of an object, deleted ones too, in the order of their ids. They are
 // shared, so never written to.
 func (r *records) all(object string) []map[string]any {

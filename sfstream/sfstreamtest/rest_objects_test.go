@@ -22,6 +22,6 @@ func TestObjects(t *testing.T) {
 	for _, o := range r.want(http.StatusOK, "GET", "/sobjects/", "").(object)["sobjects"].([]any) {
 		names = append(names, o.(object)["name"])
 	}
-	wantJSON(t, names, `["Account", "Contact", "ContactChangeEvent", "Lead", "Opportunity", "Order_Event__e", "Order__ChangeEvent", "Order__c", "Organization",
-		"PushTopic", "StreamingChannel", "User"]`)
+	wantJSON(t, names, `["Account", "Case", "Contact", "ContactChangeEvent", "Lead", "Opportunity", "Order_Event__e", "Order__ChangeEvent", "Order__c", "Organization",
+		"PushTopic", "RecordType", "StreamingChannel", "User"]`)
 }

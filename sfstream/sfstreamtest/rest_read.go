@@ -128,6 +128,7 @@ type described struct {
 	Custom     bool   `json:"custom"`
 	Nillable   bool   `json:"nillable"`
 	Filterable bool   `json:"filterable"`
+	NameField  bool   `json:"nameField"`
 
 	CompoundFieldName *string `json:"compoundFieldName"`
 }
@@ -142,7 +143,7 @@ func (s *Server) describeObject(r *http.Request) (int, any, error) {
 	for _, f := range o.fields {
 		d := described{
 			Name: f.name, Label: f.name, Type: f.typ, Custom: strings.HasSuffix(f.name, "__c"), Nillable: f.typ != "id" && f.typ != "boolean",
-			Filterable: f.check(&compare{}, "") == nil,
+			Filterable: f.check(&compare{}, "") == nil, NameField: f.name == nameField(o.name),
 		}
 		if f.compound != "" {
 			d.CompoundFieldName = &f.compound
@@ -155,6 +156,6 @@ func (s *Server) describeObject(r *http.Request) (int, any, error) {
 		"queryable": !o.event, "retrieveable": !o.event, "replicateable": !o.event && !system,
 		"createable": !system || o.name == "PushTopic" || o.name == "StreamingChannel",
 		"updateable": !o.event && (!system || o.name == "PushTopic"),
-		"fields":     fields,
+		"fields":     fields, "recordTypeInfos": s.describeRecordTypes(o.name, r.PathValue("version")),
 	}, nil
 }

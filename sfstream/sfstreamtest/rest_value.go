@@ -14,7 +14,7 @@ import (
 // compound, whose members they write.
 func (f sobjectField) readOnly() bool {
 	switch f.name {
-	case "Id", "IsDeleted", "CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp":
+	case "Id", "IsDeleted", "CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp", "CaseNumber":
 		return true
 	}
 	return f.composed || f.typ == "address" || f.typ == "location"

@@ -134,6 +134,9 @@ func (tx *transaction) plan(w write) (Change, error) {
 	}
 	c := Change{Object: o.name, Type: w.kind}
 	values, nested, err := o.values(w.body)
+	if err == nil {
+		err = s.checkRecordType(o.name, nested)
+	}
 	if err == nil && w.kind != "DELETE" {
 		err = missing(s.required(o.name), values, w.kind == "CREATE")
 	}

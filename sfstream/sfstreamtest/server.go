@@ -24,18 +24,19 @@ import (
 
 // Server is a simulated org. All methods may be called from any goroutine.
 type Server struct {
-	config   config
-	account  Account
-	network  *network
-	places   places
-	cert     *certificate // nil without TLS
-	faults   faultTable
-	sessions *sessions
-	journal  *journal
-	clock    clock
-	dice     orgDice
-	bayeux   *bayeux
-	records  records
+	config      config
+	account     Account
+	network     *network
+	places      places
+	cert        *certificate // nil without TLS
+	faults      faultTable
+	sessions    *sessions
+	journal     *journal
+	clock       clock
+	dice        orgDice
+	bayeux      *bayeux
+	records     records
+	recordTypes recordTypes
 	restState
 	groups     groupFaults
 	eventRules eventRules

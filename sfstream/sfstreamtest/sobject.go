@@ -72,7 +72,7 @@ func (s *Server) sobject(name string) (*sobject, bool) {
 		}
 		o := &sobject{name: object, event: isEvent, fields: fieldsOf(sc.avro), types: sc.avro}
 		o.rows = func() []map[string]any { return s.records.rows(o) }
-		return o, true
+		return s.withRecordType(o), true
 	}
 	return s.uncaptured(name)
 }
@@ -237,5 +237,5 @@ func (s *Server) uncaptured(name string) (*sobject, bool) {
 		}
 	}
 	o.rows = func() []map[string]any { return r.rows(o) }
-	return o, true
+	return s.withRecordType(o), true
 }

@@ -22,6 +22,11 @@ var systemObjects = map[string][]sobjectField{
 		{name: "NotifyForOperationCreate", typ: "boolean"}, {name: "NotifyForOperationUpdate", typ: "boolean"},
 		{name: "NotifyForOperationDelete", typ: "boolean"}, {name: "NotifyForOperationUndelete", typ: "boolean"},
 	},
+	"RecordType": {
+		{name: "Id", typ: "id"}, {name: "Name", typ: "string"}, {name: "DeveloperName", typ: "string"},
+		{name: "NamespacePrefix", typ: "string"}, {name: "Description", typ: "string"}, {name: "SobjectType", typ: "picklist"},
+		{name: "IsActive", typ: "boolean"},
+	},
 	"StreamingChannel": {{name: "Id", typ: "id"}, {name: "Name", typ: "string"}},
 }
 
@@ -55,6 +60,8 @@ func (s *Server) systemRows(object string) []map[string]any {
 		for name, id := range s.config.cometd.users {
 			rows = append(rows, user(id, name))
 		}
+	case "RecordType":
+		rows = s.recordTypeRows()
 	default:
 		for _, t := range s.channelsOf(object) {
 			rows = append(rows, t.asRecord())
