@@ -120,8 +120,9 @@ func WithInDoubt(p DoubtPolicy) Option {
 // request.
 //
 // A channel /u/… takes texts of at most 3,000 characters, or values that become such a text as
-// JSON. They go over REST, and with [WithTransport] CometD platform events do, too, 200 in a
-// request. There Salesforce sets the ids, an [Event] with one is an error, and nothing is sent
+// JSON. All subscribers get them; Generic.Push of package channels is for certain users, and tells
+// who is online. They go over REST, and with [WithTransport] CometD platform events do, too, 200 in
+// a request. There Salesforce sets the ids, an [Event] with one is an error, and nothing is sent
 // again that is in doubt. A platform event that is Published over REST is but Enqueued
 // ([PublishResult]). Unknown fields and wrong types are refused by Salesforce itself, event by
 // event. Times are sent as DateTime; write a date or a time of day as a text. CreatedDate and

@@ -1,0 +1,171 @@
+package channels_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+)
+
+// plantedToken is what no error and no log shows.
+const plantedToken = "00D000000000001!planted-secret-of-this-org"
+
+// smallOrg is an org that answers requests below /services/data/v68.0/ as its handler says, and
+// keeps what it was sent. Each request is answered before the next one.
+type smallOrg struct {
+	// answer returns the status and what is sent as JSON, nil for nothing.
+	answer func(r asked) (status int, reply any)
+	// before, if it is set, may answer in place of answer, by a status that is not 0, or lose the
+	// answer.
+	before func(r asked) (status int, reply any, lose bool)
+
+	mu  sync.Mutex
+	got []asked
+}
+
+// asked is a request. Its path is relative to the version, its body as it came.
+type asked struct {
+	method, path string
+	query        url.Values
+	body         string
+}
+
+func (a asked) String() string { return a.method + " " + a.path }
+
+func (a asked) is(method, prefix string) bool {
+	return a.method == method && strings.HasPrefix(a.path, prefix)
+}
+
+func (o *smallOrg) RoundTrip(r *http.Request) (*http.Response, error) {
+	a := asked{method: r.Method, path: strings.TrimPrefix(r.URL.Path, "/services/data/v68.0/"), query: r.URL.Query()}
+	if r.Body != nil {
+		body, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		a.body = string(body)
+	}
+	if r.URL.Path == "/services/data/" {
+		return jsonResponse(200, []map[string]string{{"version": "68.0"}}), nil
+	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.got = append(o.got, a)
+	lost := false
+	if o.before != nil {
+		status, reply, lose := o.before(a)
+		if status != 0 {
+			return jsonResponse(status, reply), nil
+		}
+		lost = lose
+	}
+	status, reply := o.answer(a)
+	if lost {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return jsonResponse(status, reply), nil
+}
+
+func jsonResponse(status int, reply any) *http.Response {
+	text := ""
+	switch reply := reply.(type) {
+	case nil:
+	case string:
+		text = reply
+	default:
+		encoded, err := json.Marshal(reply)
+		if err != nil {
+			panic(err)
+		}
+		text = string(encoded)
+	}
+	return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(text))}
+}
+
+// refuses is an answer as Salesforce refuses with.
+func refuses(code, message string) []map[string]any {
+	return []map[string]any{{"message": message, "errorCode": code}}
+}
+
+// rowsOf is the answer to a query.
+func rowsOf(rows ...map[string]any) map[string]any {
+	if rows == nil {
+		rows = []map[string]any{}
+	}
+	return map[string]any{"totalSize": len(rows), "done": true, "records": rows}
+}
+
+// took returns the requests that came since the last call.
+func (o *smallOrg) took() []asked {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	got := o.got
+	o.got = nil
+	return got
+}
+
+// wrote returns those of the requests since the last call that write.
+func (o *smallOrg) wrote() (writes []string) {
+	for _, a := range o.took() {
+		if a.method != http.MethodGet {
+			writes = append(writes, a.String())
+		}
+	}
+	return writes
+}
+
+// client returns an open client of the org, with waits of a millisecond.
+func (o *smallOrg) client(t *testing.T) *sfstream.Client {
+	t.Helper()
+	login := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
+		return &authenticator.Credentials{AccessToken: plantedToken, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA"}, nil
+	})
+	client, err := sfstream.New(login, sfstream.WithHTTPClient(&http.Client{Transport: o}),
+		sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) }))
+	lab.Must(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	lab.Must(t, client.Open(t.Context()))
+	return client
+}
+
+// showsNothing fails the test if an error shows one of these texts.
+func showsNothing(t *testing.T, err error, secrets ...string) {
+	t.Helper()
+	shown := fmt.Sprintf("%v %+v", err, err)
+	for _, secret := range append(secrets, "planted-secret") {
+		if strings.Contains(shown, secret) {
+			t.Errorf("the error shows %q: %s", secret, shown)
+		}
+	}
+	if strings.Contains(shown, "\n") {
+		t.Errorf("the error has more than one line: %s", shown)
+	}
+}
+
+// says fails the test unless an error has all these words.
+func says(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error; want one with %q", words)
+	}
+	if i := slices.IndexFunc(words, func(w string) bool { return !strings.Contains(err.Error(), w) }); i >= 0 {
+		t.Errorf("the error does not say %q: %v", words[i], err)
+	}
+}
