@@ -32,9 +32,9 @@
 // # Your own store
 //
 // [Key] is an [encoding.TextMarshaler] and [Marker] an [encoding.BinaryMarshaler], which is all
-// that a key-value database needs; both also work with encoding/json. The example of [Store] is a
-// complete store in one JSON file. Run replaystoretest.Run and replaystoretest.RunDurable in your
-// tests.
+// that a key-value database needs; both also work with encoding/json, but for a Date beyond the year
+// 9999. A complete store in one JSON file is [in the examples]. Run replaystoretest.Run and
+// replaystoretest.RunDurable in your tests.
 //
 // # Caveats
 //
@@ -47,4 +47,6 @@
 //   - Do not copy, truncate or replace the file while a process has it open. Where it is deleted, renamed or
 //     replaced, each call fails until it is back: what is written to a file without its name is lost at a restart.
 //   - The file is in the byte order of the machine that wrote it.
+//
+// [in the examples]: https://github.com/sfstream/sfstream-go/blob/main/examples/jsonstore/store.go
 package replaystore
