@@ -292,6 +292,8 @@ func newRunGate(tb testing.TB, n int) *runGate {
 	services := testServices(in)
 	g := &runGate{client: &Client{services: services, turn: make(chan struct{}, 1)}, arriving: make(chan []Message, n)}
 	g.channel = &channel{services: services, sub: in.Channel("/event/Order__e", replaystore.Key{})}
+	g.client.roster = newRoster(services, nil, nil)
+	g.client.roster.channels["/event/Order__e"] = g.channel
 	var keys [gateBatch]string
 	for i := range keys {
 		keys[i] = fmt.Sprint("key ", i)
@@ -302,20 +304,23 @@ func newRunGate(tb testing.TB, n int) *runGate {
 		for i := range messages {
 			id++
 			messages[i].ReplayID, messages[i].Type = binary.BigEndian.AppendUint64(nil, id), keys[i]
+			messages[i].Channel = "/event/Order__e"
 		}
 		g.arriving <- messages
 	}
 	return g
 }
 
-// run handles n batches.
-func (g *runGate) run(tb testing.TB, n int, opts ...RunOption) {
+// run handles n batches, by Run or a function in its place.
+func (g *runGate) run(tb testing.TB, n int, opts ...RunOption) { g.runBy(tb, g.client.Run, n, opts...) }
+
+func (g *runGate) runBy(tb testing.TB, run func(context.Context, func(context.Context, *Message) error, ...RunOption) error, n int, opts ...RunOption) {
 	ctx, stop := context.WithCancel(tb.Context())
 	defer stop()
 	var left atomic.Int64
 	left.Store(int64(n * gateBatch))
 	g.channel.deliver(<-g.arriving, false)
-	err := g.client.Run(ctx, func(context.Context, *Message) error {
+	err := run(ctx, func(context.Context, *Message) error {
 		switch left := left.Add(-1); {
 		case left == 0:
 			stop()
@@ -337,6 +342,28 @@ func TestRunAllocatesLittlePerMessage(t *testing.T) {
 	perRun := testing.AllocsPerRun(1, func() { g.run(t, gateBatches, OrderBy(byType)) })
 	if perMessage := perRun / (gateBatches * gateBatch); perMessage > 4 {
 		t.Errorf("%.2f allocations per message", perMessage)
+	}
+}
+
+// A mux finds its handlers by a look-up, and has nothing to keep of a message that none refuses.
+func TestServeAllocatesNoMoreThanRunPerMessage(t *testing.T) {
+	g := newRunGate(t, 6*gateBatches)
+	serve := func(handlers int) func(context.Context, func(context.Context, *Message) error, ...RunOption) error {
+		return func(ctx context.Context, handler func(context.Context, *Message) error, opts ...RunOption) error {
+			mux := NewMux()
+			for range handlers - 1 {
+				mux.Handle("/event/Order__e", func(context.Context, *Message) error { return nil })
+			}
+			mux.Handle("/event/Order__e", handler)
+			return g.client.Serve(ctx, mux, opts...)
+		}
+	}
+	byRun := testing.AllocsPerRun(1, func() { g.run(t, gateBatches, OrderBy(byType), Workers(1)) })
+	for _, handlers := range []int{1, 3} {
+		byServe := testing.AllocsPerRun(1, func() { g.runBy(t, serve(handlers), gateBatches, OrderBy(byType), Workers(1)) })
+		if more := (byServe - byRun) / (gateBatches * gateBatch); more > 0.1 {
+			t.Errorf("%d handlers: %.2f more allocations per message than Run's", handlers, more)
+		}
 	}
 }
 

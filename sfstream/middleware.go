@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path"
 	"runtime"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ type PanicError struct {
 	Channel string // of the message
 	Value   any    // what the handler panicked with
 	Stack   []byte // of the handler's goroutine, as the runtime prints it: the first 8 KB
+
+	place string // the function that has panicked, with its line
 }
 
 const (
@@ -24,8 +27,8 @@ const (
 	panicText  = 500     // bytes of a panic's value in the error's text
 )
 
-// Error returns a text with the channel and the value, if it is an error or a text; of any other
-// value, which may be of the message, it has the type.
+// Error returns a text with the channel, the function that has panicked, and the value if it is an
+// error or a text; of any other value, which may be of the message, it has the type.
 func (e *PanicError) Error() string {
 	var text string
 	switch v := e.Value.(type) {
@@ -39,7 +42,7 @@ func (e *PanicError) Error() string {
 	if text = oneline.Text(text); len(text) > panicText {
 		text = strings.ToValidUTF8(text[:panicText], "") + "…"
 	}
-	return fmt.Sprintf("sfstream: %s: the handler panicked: %s", e.Channel, text)
+	return fmt.Sprintf("sfstream: %s: the handler panicked%s: %s", e.Channel, e.place, text)
 }
 
 // Unwrap returns the value of the panic if it is an error.
@@ -56,7 +59,7 @@ func Recover() func(Handler) Handler {
 			defer func() {
 				if v := recover(); v != nil {
 					stack := make([]byte, panicStack)
-					err = &PanicError{Channel: m.Channel, Value: v, Stack: stack[:runtime.Stack(stack, false)]}
+					err = &PanicError{Channel: m.Channel, Value: v, Stack: stack[:runtime.Stack(stack, false)], place: panicPlace()}
 				}
 			}()
 			return h(ctx, m)
@@ -64,9 +67,28 @@ func Recover() func(Handler) Handler {
 	}
 }
 
-// LogHandled makes middleware that logs each call of a handler: its channel, key, duration and
-// error, and of a *[PanicError] the stack; nothing of the payload but what the error tells. Success is logged as Debug, a
-// failure as Warn. It is nil if log is.
+// panicPlace finds the function that has panicked, for a deferred function that has recovered: below
+// the runtime's own.
+func panicPlace() string {
+	var callers [32]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers[:])])
+	panicked := false
+	for {
+		f, more := frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			panicked = true
+		case panicked && !strings.HasPrefix(f.Function, "runtime."):
+			return fmt.Sprintf(" in %s (%s:%d)", f.Function, path.Base(f.File), f.Line)
+		case !more:
+			return ""
+		}
+	}
+}
+
+// LogHandled makes middleware that logs each call of a handler: the message's channel and key, how
+// long it took, its error, and of a *[PanicError] the stack; nothing of the payload but what the
+// error tells. Success is logged as Debug, a failure as Warn. It is nil if log is.
 func LogHandled(log *slog.Logger) func(Handler) Handler {
 	if log == nil {
 		return nil
@@ -147,7 +169,7 @@ func DeadLetter(keep func(context.Context, *Message, error) error) func(Handler)
 				return failed
 			}
 			if err := keep(ctx, m, failed); err != nil {
-				return fmt.Errorf("sfstream: %s: dead letter: %w (of: %v)", m.Channel, err, failed)
+				return fmt.Errorf("sfstream: %s: dead letter: %w (of: %s)", m.Channel, err, oneline.Text(failed.Error()))
 			}
 			return nil
 		}

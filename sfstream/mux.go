@@ -246,7 +246,7 @@ func (c *Client) start(ctx context.Context, s *serving) (err error) {
 // follow subscribes a channel of a mux. It reports false where the client has it already.
 func (c *Client) follow(ctx context.Context, r muxChannel) (subscribed bool, err error) {
 	for _, ch := range c.roster.snapshot() {
-		if ch.isAccepted() && ch.managed != nil && ch.managed.topic == r.channel {
+		if ch.isAccepted() && !isClosed(ch.sub.Removed()) && ch.managed != nil && ch.managed.topic == r.channel {
 			return false, nil
 		}
 	}
@@ -255,7 +255,7 @@ func (c *Client) follow(ctx context.Context, r muxChannel) (subscribed bool, err
 		return err == nil, err
 	}
 	if ch := c.roster.find(r.channel); ch != nil && strings.Contains(r.channel, "?") && ch.sub.Name != r.channel {
-		return false, fmt.Errorf("%w: %s: the mux wants %s", ErrAlreadySubscribed, ch.sub.Name, r.channel)
+		return false, fmt.Errorf("%w: %s, where the mux has %s: Unsubscribe it before Serve", ErrAlreadySubscribed, ch.sub.Name, r.channel)
 	}
 	return false, nil
 }
@@ -268,40 +268,43 @@ type serving struct {
 	starts   []func(context.Context, *Client) error
 }
 
-// serving returns what a mux has now, or all that is wrong with it.
+// serving returns what a mux has now, or all that is wrong with it. Middleware is called without the
+// lock: it is the program's own.
 func (x *Mux) serving() (*serving, []error) {
 	if x == nil {
 		return nil, []error{fmt.Errorf("%w: Serve: no mux", ErrInvalidOption)}
 	}
+	s := &serving{handlers: make(map[string][]Handler)}
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	mistakes := slices.Clone(x.mistakes)
-	s := &serving{handlers: make(map[string][]Handler), fallback: []Handler{unhandled}, starts: slices.Clone(x.starts)}
+	mistakes, middleware, fallback := slices.Clone(x.mistakes), slices.Clone(x.middleware), x.fallback
+	s.starts = slices.Clone(x.starts)
+	for _, ch := range x.channels {
+		s.channels = append(s.channels, *ch) // its slices only grow
+	}
+	x.mu.Unlock()
+
 	wrap := func(h Handler) Handler {
-		for _, m := range slices.Backward(x.middleware) {
+		for _, m := range slices.Backward(middleware) {
 			if h = m(h); h == nil {
 				mistakes = append(mistakes, fmt.Errorf("%w: Use: a middleware returns no handler", ErrInvalidOption))
-				break
+				return nil
 			}
 		}
 		return h
 	}
-	for _, r := range x.channels {
-		if _, err := new(config).apiOf(r.channel, r.cfg.via); err != nil {
+	for _, ch := range s.channels {
+		if _, err := new(config).apiOf(ch.channel, ch.cfg.via); err != nil {
 			mistakes = append(mistakes, err)
-			continue
 		}
-		wrapped := make([]Handler, len(r.handlers))
-		for i, h := range r.handlers {
-			wrapped[i] = wrap(h)
+		for _, h := range ch.handlers {
+			s.handlers[bareName(ch.channel)] = append(s.handlers[bareName(ch.channel)], wrap(h))
 		}
-		s.handlers[bareName(r.channel)] = wrapped
-		s.channels = append(s.channels, muxChannel{channel: r.channel, opts: slices.Clone(r.opts)})
 	}
-	if x.fallback != nil {
-		s.fallback[0] = wrap(x.fallback)
+	s.fallback = []Handler{unhandled}
+	if fallback != nil {
+		s.fallback[0] = wrap(fallback)
 	}
-	if len(x.channels) == 0 && x.fallback == nil && len(mistakes) == 0 {
+	if len(s.channels) == 0 && fallback == nil && len(mistakes) == 0 {
 		mistakes = append(mistakes, fmt.Errorf("%w: Serve: the mux has no handlers", ErrInvalidOption))
 	}
 	return s, mistakes
