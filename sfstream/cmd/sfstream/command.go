@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/near"
 )
 
 // command is a row of the table of commands.
@@ -40,8 +42,8 @@ func find(name string) (command, error) {
 		}
 		names = append(names, c.name)
 	}
-	if near := nearest(name, names); near != "" {
-		return command{}, usageError{fmt.Sprintf(`sfstream: no command %q: did you mean %q? "sfstream help" lists the commands`, name, near)}
+	if meant := near.Word(name, names, 1); meant != "" {
+		return command{}, usageError{fmt.Sprintf(`sfstream: no command %q: did you mean %q? "sfstream help" lists the commands`, name, meant)}
 	}
 	return command{}, usageError{fmt.Sprintf(`sfstream: no command %q; "sfstream help" lists the commands`, name)}
 }
@@ -193,40 +195,4 @@ func (c *choice) Set(word string) error {
 	}
 	*c.value = word
 	return nil
-}
-
-// nearest returns the word of which name can be a slip of the pen, or "".
-func nearest(name string, words []string) string {
-	best, least := "", 1+max(1, len(name)/3)
-	for _, word := range words {
-		if d := distance(name, word); d < least {
-			best, least = word, d
-		}
-	}
-	return best
-}
-
-// distance is the number of letters to insert, delete, replace or swap with their neighbour that
-// makes b of a.
-func distance(a, b string) int {
-	var before, last []int
-	next := make([]int, len(b)+1)
-	for j := range next {
-		next[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before, last, next = last, next, make([]int, len(b)+1)
-		next[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := last[j-1]
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			next[j] = min(last[j]+1, next[j-1]+1, change)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				next[j] = min(next[j], before[j-2]+1)
-			}
-		}
-	}
-	return next[len(b)]
 }

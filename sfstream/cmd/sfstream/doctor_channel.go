@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/internal/near"
 )
 
 // channelFacts are the facts of a finding about a channel.
@@ -168,7 +169,7 @@ func (p *patient) near(ctx context.Context, prefix, name string) string {
 		return "" // it is a help only
 	}
 	const few = 5
-	if best := nearest(name, names); best != "" {
+	if best := near.Word(name, names, 1); best != "" {
 		return "did you mean " + prefix + best + "?"
 	}
 	if len(names) == 0 || len(names) > few {
@@ -277,7 +278,7 @@ func (p *patient) refusedStreaming(ctx context.Context, channel string, missing 
 		return p.denied(channel)
 	}
 	f := found(channel, wrong, "the org has no %s %s, or %s may not see it", kind, name, p.user())
-	if best := nearest(name, names); best != "" {
+	if best := near.Word(name, names, 1); best != "" {
 		return f.fix("did you mean %s?", strings.TrimSuffix(bare, name)+best)
 	}
 	return f.fix("check the name, letter by letter: \"%s\" lists them", soql)

@@ -3,7 +3,8 @@ package avro
 import (
 	"fmt"
 	"reflect"
-	"strings"
+
+	"github.com/sfstream/sfstream-go/sfstream/internal/near"
 )
 
 // record encodes a struct or a map as a record.
@@ -81,37 +82,12 @@ func strangeKey(v reflect.Value, n *node) string {
 
 // unknown says that a record has no field of that name, and which one may be meant.
 func unknown(name string, n *node) error {
-	nearest, least := "", max(2, len(name)/3)+1
+	names := make([]string, len(n.fields))
 	for i := range n.fields {
-		if d := distance(name, n.fields[i].name); d < least {
-			nearest, least = n.fields[i].name, d
-		}
+		names[i] = n.fields[i].name
 	}
-	if nearest == "" {
-		return errUnknown
+	if meant := near.Word(name, names, 2); meant != "" {
+		return fmt.Errorf("%w; is it %s?", errUnknown, meant)
 	}
-	return fmt.Errorf("%w; is it %s?", errUnknown, nearest)
-}
-
-// distance counts the letters to insert, delete or replace that make a out of b. Case and the
-// ending of custom fields, which people forget, do not count but a little.
-func distance(a, b string) int {
-	x, y := strings.TrimSuffix(strings.ToLower(a), "__c"), strings.TrimSuffix(strings.ToLower(b), "__c")
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(x) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(y) {
-			replaced := before
-			if x[i] != y[j] {
-				replaced++
-			}
-			before = row[j+1]
-			row[j+1] = min(replaced, before+1, row[j]+1)
-		}
-	}
-	return row[len(y)]
+	return errUnknown
 }
