@@ -66,6 +66,11 @@
 // events; allOrNone does not concern these. [Server.RequireFields] says which fields are required.
 // Requests fail by [Server.FailREST] and [Server.FailRESTRequest].
 //
+// The Tooling API has custom channels and the members of all channels (PlatformEventChannel,
+// PlatformEventChannelMember). They are the same that [Server.DefineMembers] makes: a channel
+// carries the events of a member from the request on, and a standard object that a member selects
+// is captured.
+//
 // # Groups
 //
 // If a member of a channel has enriched fields, or a filter (the fields that a filter names are

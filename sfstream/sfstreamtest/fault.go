@@ -351,6 +351,7 @@ func (s *Server) Remove(channel string) error {
 	}
 	t.mu.Unlock()
 	if err == nil {
+		s.emptied(t)
 		s.endSessions(cometdEnd(""), t)
 	}
 	return err

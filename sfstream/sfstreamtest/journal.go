@@ -25,7 +25,9 @@ const (
 	opEvent     op = "event"
 	opTruncate  op = "truncate"
 	opRemove    op = "remove"
-	opMember    op = "member"
+	opMember    op = "member"   // ID is the full name of its record, if that is not the usual one
+	opUnmember  op = "unmember" // Channel no longer carries the events of Members
+	opLabel     op = "label"    // ID is the label of a custom channel
 	opPushTopic op = "pushTopic"
 	opGeneric   op = "generic"
 	opManaged   op = "managed"
@@ -155,7 +157,15 @@ func (s *Server) restore(e entry) error {
 		if e.Member == nil {
 			return fmt.Errorf("a member of %s is missing", e.Channel)
 		}
-		return s.defineMembers(e.Channel, []Member{*e.Member}, false)
+		return s.defineMembers(e.Channel, []Member{*e.Member}, e.ID, false)
+	case opUnmember:
+		for _, name := range e.Members {
+			if err := s.removeMember(t, s.topic(name), false); err != nil {
+				return err
+			}
+		}
+	case opLabel:
+		t.label = e.ID
 	case opPushTopic:
 		return s.restorePushTopic(e)
 	case opGeneric:
@@ -173,6 +183,7 @@ func (s *Server) restore(e entry) error {
 		}
 	case opRemove:
 		t.removeLocked()
+		s.emptied(t)
 	case opManaged:
 		s.managed.restore(e)
 	default:

@@ -1,10 +1,5 @@
 package sfstreamtest
 
-import (
-	"net/http"
-	"strings"
-)
-
 // managedObject is the object of the Tooling API that managed subscriptions are.
 const managedObject = "ManagedEventSubscription"
 
@@ -26,28 +21,4 @@ func (s *Server) managedRows() []map[string]any {
 		})
 	}
 	return rows
-}
-
-// toolingQuery answers a SOQL query of the Tooling API.
-func (s *Server) toolingQuery(r *http.Request) (int, any, error) {
-	text := r.URL.Query().Get("q")
-	q, err := parseQuery(text)
-	if err != nil {
-		return 0, nil, &restError{http.StatusBadRequest, err.Error(), "MALFORMED_QUERY", nil}
-	}
-	if !strings.EqualFold(q.object, managedObject) {
-		return 0, nil, soqlError(text, q.object, "INVALID_TYPE", "sObject type '"+q.object+"' is not supported.")
-	}
-	o := &sobject{name: managedObject, fields: managedFields}
-	if err := o.bind(&q, text); err != nil {
-		return 0, nil, err
-	}
-	reply := queryReply{Done: true, Records: []map[string]any{}}
-	for _, row := range q.run(s.managedRows(), false) {
-		reply.Records = append(reply.Records, o.shown(r, row, q.fields))
-	}
-	if reply.TotalSize = len(reply.Records); reply.TotalSize > 1 && reply.Records[0]["Metadata"] != nil {
-		return 0, nil, &restError{http.StatusBadRequest, "A query of Metadata must find no more than one row", "MALFORMED_QUERY", nil}
-	}
-	return http.StatusOK, reply, nil
 }

@@ -33,6 +33,10 @@ func (m *Member) UnmarshalJSON(text []byte) error {
 type feed struct {
 	topic  *topic
 	member *member // nil if the events come without enrichment and filter
+
+	of     Member
+	name   string // the full name of the member's record; "": memberFullName has it
+	serial int32  // counts the members that the channel has had
 }
 
 // member is a Member that has been checked.
@@ -53,10 +57,12 @@ type member struct {
 // keeps the event's value. The values are known from the changes that the org has had
 // ([Server.Change]).
 func (s *Server) DefineMembers(channel string, members ...Member) error {
-	return s.defineMembers(channel, members, true)
+	return s.defineMembers(channel, members, "", true)
 }
 
-func (s *Server) defineMembers(channel string, members []Member, keep bool) error {
+// defineMembers does what DefineMembers does. name is the full name of the members' record, for one
+// member, and "" if it has the usual one.
+func (s *Server) defineMembers(channel string, members []Member, name string, keep bool) error {
 	names := make([]string, len(members))
 	checked := make([]*member, len(members))
 	for i, m := range members {
@@ -72,46 +78,86 @@ func (s *Server) defineMembers(channel string, members []Member, keep bool) erro
 	c := s.topic(channel)
 	for i, m := range members {
 		if keep {
-			e := entry{Op: opMember, Channel: channel, Member: &m}
+			e := entry{Op: opMember, Channel: channel, Member: &m, ID: name}
 			if err := s.journal.write(e); err != nil {
 				return err
 			}
 		}
 		t := s.topic(m.Channel)
 		t.mu.Lock()
-		t.feedLocked(c, checked[i])
+		t.feedLocked(c, feed{member: checked[i], of: m, name: name})
 		t.mu.Unlock()
 	}
 	return nil
 }
 
-// feedLocked makes the channel c carry the events of t, as m says.
-func (t *topic) feedLocked(c *topic, m *member) {
+// feedLocked makes the channel c carry the events of t, as f says.
+func (t *topic) feedLocked(c *topic, f feed) {
+	f.topic = c
 	i := slices.IndexFunc(t.feeds, func(f feed) bool { return f.topic == c })
 	if i < 0 {
-		t.feeds = append(t.feeds, feed{c, m})
+		f.serial = c.members.Add(1)
+		t.feeds = append(t.feeds, f)
 		return
 	}
+	f.serial, f.name = t.feeds[i].serial, or(f.name, t.feeds[i].name)
 	t.feeds = slices.Clone(t.feeds) // a publisher may read the old slice at the same time
-	t.feeds[i].member = m
+	t.feeds[i] = f
+}
+
+// removeMember makes a channel no longer carry the events of t.
+func (s *Server) removeMember(c, t *topic, keep bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if keep {
+		if err := s.journal.write(entry{Op: opUnmember, Channel: c.name, Members: []string{t.name}}); err != nil {
+			return err
+		}
+	}
+	t.unfeedLocked(c)
+	return nil
+}
+
+func (t *topic) unfeedLocked(c *topic) {
+	t.feeds = slices.DeleteFunc(slices.Clone(t.feeds), func(f feed) bool { return f.topic == c })
+}
+
+// emptied takes all members off a channel that is removed.
+func (s *Server) emptied(c *topic) {
+	for _, t := range s.matching("") {
+		t.mu.Lock()
+		t.unfeedLocked(c)
+		t.mu.Unlock()
+	}
 }
 
 func (s *Server) checkMember(channel string, m Member) (*member, error) {
-	t, sc, err := s.publishable(m.Channel)
+	_, sc, err := s.publishable(m.Channel)
 	if err != nil {
 		return nil, err
 	}
+	return m.check(channel, sc)
+}
+
+// check returns the member that m is on a channel. sc is the schema of its events.
+func (m Member) check(channel string, sc *schema) (*member, error) {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("sfstreamtest: member %s of %s: %s", m.Channel, channel, fmt.Sprintf(format, args...))
 	}
-	data := strings.HasPrefix(t.name, "/data/")
+	data := strings.HasPrefix(m.Channel, "/data/")
 	if len(m.Enriched) > 0 && !data {
 		return nil, bad("only change events can be enriched")
 	}
 	checked := &member{enriched: slices.Clone(m.Enriched)}
+	for i, name := range checked.enriched {
+		checked.enriched[i] = compoundOf(sc, name)
+	}
 	if m.Filter != "" {
 		q, err := parseSOQL("SELECT Id FROM Event WHERE " + m.Filter)
 		if err != nil {
+			return nil, bad("the filter expression has syntax errors: %v", err)
+		}
+		if err := checkFilter(sc, q.where, data); err != nil {
 			return nil, bad("filter: %v", err)
 		}
 		checked.filter = q.where
@@ -125,7 +171,7 @@ func (s *Server) checkMember(channel string, m Member) (*member, error) {
 	checked.enriched = slices.Compact(checked.enriched)
 	for _, name := range checked.enriched {
 		if f, _ := field(sc.avro, name); f == nil || name == "ChangeEventHeader" {
-			return nil, bad("there is no field %s", name)
+			return nil, bad("The selected field, %s, isn't valid: there is no field %s", name, name)
 		}
 	}
 	if !data {

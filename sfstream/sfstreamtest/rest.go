@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // restState is what the org keeps for the REST API.
@@ -14,6 +15,10 @@ type restState struct {
 	cursors    cursors
 	usage      usage
 	restFaults restFaults
+
+	// setup is held while requests change what the org is: two that create the same cannot both
+	// succeed.
+	setup sync.Mutex
 }
 
 // mountREST adds the parts of the REST API that clients of events use: records and what is known of
@@ -38,6 +43,13 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 		"GET " + base + "queryAll/{locator}":                   s.moreRecords,
 		"GET " + base + "tooling/query/{$}":                    s.toolingQuery,
 		"GET " + base + "tooling/query":                        s.toolingQuery,
+		"GET " + base + "tooling/sobjects/{object}/describe":   s.describeTooling,
+		"POST " + base + "tooling/sobjects/{object}/{$}":       s.createTooling,
+		"POST " + base + "tooling/sobjects/{object}":           s.createTooling,
+		"GET " + base + "tooling/sobjects/{object}/{id}":       s.getTooling,
+		"PATCH " + base + "tooling/sobjects/{object}/{id}":     s.updateTooling,
+		"DELETE " + base + "tooling/sobjects/{object}/{id}":    s.deleteTooling,
+		"POST " + base + "tooling/sobjects/{object}/{id}":      s.overriddenTooling,
 		"GET " + base + "sobjects/{$}":                         s.listObjects,
 		"GET " + base + "sobjects":                             s.listObjects,
 		"POST " + base + "sobjects/{object}/{$}":               s.createRecord,

@@ -139,6 +139,18 @@ func (s *Server) describeObject(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	system := s.systemObject(o.name) != nil
+	return http.StatusOK, map[string]any{
+		"name": o.name, "label": o.name, "custom": strings.HasSuffix(o.name, "__c") || strings.HasSuffix(o.name, "__e"),
+		"queryable": !o.event, "retrieveable": !o.event, "replicateable": !o.event && !system,
+		"createable": !system || o.name == "PushTopic" || o.name == "StreamingChannel",
+		"updateable": !o.event && (!system || o.name == "PushTopic" || o.name == "StreamingChannel"),
+		"fields":     o.describe(), "recordTypeInfos": s.describeRecordTypes(o.name, r.PathValue("version")),
+	}, nil
+}
+
+// describe returns the fields of an object as describe shows them.
+func (o *sobject) describe() []described {
 	fields := []described{}
 	for _, f := range o.fields {
 		d := described{
@@ -150,12 +162,5 @@ func (s *Server) describeObject(r *http.Request) (int, any, error) {
 		}
 		fields = append(fields, d)
 	}
-	system := s.systemObject(o.name) != nil
-	return http.StatusOK, map[string]any{
-		"name": o.name, "label": o.name, "custom": strings.HasSuffix(o.name, "__c") || strings.HasSuffix(o.name, "__e"),
-		"queryable": !o.event, "retrieveable": !o.event, "replicateable": !o.event && !system,
-		"createable": !system || o.name == "PushTopic" || o.name == "StreamingChannel",
-		"updateable": !o.event && (!system || o.name == "PushTopic"),
-		"fields":     fields, "recordTypeInfos": s.describeRecordTypes(o.name, r.PathValue("version")),
-	}, nil
+	return fields
 }

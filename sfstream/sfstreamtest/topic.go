@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,8 +15,9 @@ const changeEvents = "/data/ChangeEvents"
 // topic is a channel: its schema, its events and its subscribers.
 type topic struct {
 	name      string
-	serial    int  // counts the org's channels, for record ids
-	streaming bool // a channel of the Streaming API alone, /topic or /u
+	serial    int          // counts the org's channels, for record ids
+	streaming bool         // a channel of the Streaming API alone, /topic or /u
+	members   atomic.Int32 // how many members the channel has had
 
 	mu        sync.Mutex
 	schema    *schema // current; nil if none was defined, and for multi-entity channels
@@ -28,6 +30,8 @@ type topic struct {
 	push      *pushTopic // the definition of a /topic, else nil
 	generic   bool       // the channel is a /u
 	feeds     []feed     // the multi-entity channels that also carry its events
+	label     string     // of a custom channel
+	removals  int        // how often the channel was removed
 	log       eventLog
 	sent      int // index of the first record that was not sent to any stream
 
@@ -130,12 +134,13 @@ func (s *Server) define(channel, schemaJSON string, keep bool) error {
 			return err
 		}
 	}
+	fresh := t.schema == nil
 	t.schema = sc
 	if !slices.Contains(t.schemas, sc) {
 		t.schemas = append(t.schemas, sc)
 	}
-	if strings.HasPrefix(channel, "/data/") && !t.feedsLocked(all) {
-		t.feedLocked(all, nil)
+	if strings.HasPrefix(channel, "/data/") && fresh && !t.feedsLocked(all) {
+		t.feedLocked(all, feed{of: Member{Channel: channel}})
 	}
 	return nil
 }
@@ -172,7 +177,7 @@ func (s *Server) defineChannel(channel string, members []string, keep bool) erro
 		t := s.topic(member)
 		t.mu.Lock()
 		if !t.feedsLocked(c) {
-			t.feedLocked(c, nil)
+			t.feedLocked(c, feed{of: Member{Channel: member}})
 		}
 		t.mu.Unlock()
 	}
@@ -234,5 +239,7 @@ func (t *topic) markLocked(now time.Time, age time.Duration, j *journal) error {
 func (t *topic) removeLocked() {
 	t.schema, t.schemas, t.multi, t.feeds = nil, nil, false, nil
 	t.push, t.generic = nil, false
+	t.label = ""
+	t.removals++
 	t.log.forget(t.log.next)
 }

@@ -1,0 +1,56 @@
+package sfstreamtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hamba/avro/v2"
+)
+
+// checkFilter refuses a filter expression of a member that Salesforce refuses: it names a field
+// that the event does not have, an array of the header or a whole compound, or it compares as the
+// field's type cannot. data is whether the events are change events.
+func checkFilter(sc *schema, where expr, data bool) error {
+	_, err := mapComparisons(where, func(c compare) (compare, error) {
+		parent, member, dotted := strings.Cut(c.field, ".")
+		f, _ := field(sc.avro, parent)
+		if f == nil || parent == "ChangeEventHeader" && !data {
+			return c, fmt.Errorf("%s: field is invalid: there is no field %s", c.field, parent)
+		}
+		members, only := compound(f.Type())
+		switch {
+		case dotted && members == nil:
+			return c, fmt.Errorf("%s: field is invalid", c.field)
+		case dotted:
+			m, _ := field(members, member)
+			if m == nil || m.Type().Type() == avro.Array {
+				return c, fmt.Errorf("%s: field is invalid", c.field)
+			}
+			return c, nil
+		case members != nil && only:
+			return c, fmt.Errorf("%s: field has to be used with a component field", c.field)
+		}
+		equality := slices.Contains([]string{"=", "!=", "IN"}, c.op)
+		switch typ := or(describeTypes[fieldType(f)], plainType(f.Type())); {
+		case !equality && (typ == "boolean" || typ == "datetime" && data):
+			return c, fmt.Errorf("%s: Only equality operators are supported for this field type or value", c.field)
+		}
+		return c, nil
+	})
+	return err
+}
+
+// compoundOf returns the compound that a field is a part of, as BillingAddress of BillingCity, and
+// the field itself if it is none.
+func compoundOf(sc *schema, name string) string {
+	if f, _ := field(sc.avro, name); f != nil {
+		return name
+	}
+	for _, f := range fieldsOf(sc.avro) {
+		if f.name == name && f.compound != "" {
+			return f.compound
+		}
+	}
+	return name
+}
