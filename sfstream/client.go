@@ -121,6 +121,9 @@ func (c *Client) Open(ctx context.Context) error {
 // after a [Client.Close] or the end of a ctx.
 func (c *Client) Err() error { return c.life.reason() }
 
+// Logger returns where the client logs, for packages that work with it. See [WithLogger].
+func (c *Client) Logger() *slog.Logger { return c.log }
+
 // Pending returns how many messages are received and not yet handed out.
 func (c *Client) Pending() int { return c.inbox.Pending() }
 

@@ -21,9 +21,14 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
-// org is an org's REST API, as far as PushTopic records go, whose answers a test may lose, replace
-// or have a rival in front of. It is written for the races that no faithful org can be made to have.
+// org is an org's REST API, as far as PushTopic records go and what their queries are made of, whose
+// answers a test may lose, replace or have a rival in front of. It is written for the races that no
+// faithful org can be made to have.
 type org struct {
+	objects     map[string]string            // what describe says of their fields; a field with ! is the object's name
+	recordTypes map[string]map[string]string // of objects: developer name and id
+	user        string                       // what userinfo answers
+
 	// before may answer a request in the org's place, or change the org before it does.
 	before func(r *http.Request, body string) (*http.Response, error)
 	// after may replace the answer to what is done.
@@ -35,7 +40,24 @@ type org struct {
 	requests []string // method, path below the API version, and body
 }
 
-func newOrg() *org { return &org{} }
+const (
+	studentID = "012000000000001AAA"
+	teacherID = "012000000000002AAA"
+	userID    = "005000000000001AAA"
+)
+
+func newOrg() *org {
+	return &org{
+		objects: map[string]string{
+			"Contact":     "Id !Name Email Student_Number__c LastModifiedById LastModifiedDate RecordTypeId",
+			"Case":        "Id !CaseNumber Subject LastModifiedById LastModifiedDate",
+			"Employee__c": "Id !Name LastModifiedById LastModifiedDate",
+			"Bare__c":     "Id Value__c",
+		},
+		recordTypes: map[string]map[string]string{"Contact": {"Student": studentID, "Teacher": teacherID}},
+		user:        `{"user_id":"` + userID + `"}`,
+	}
+}
 
 var whereName = regexp.MustCompile(`WHERE Name = '(.*)'$`)
 
@@ -74,7 +96,14 @@ func (o *org) answer(r *http.Request, path, body string) *http.Response {
 	defer o.mu.Unlock()
 	id, one := strings.CutPrefix(path, "sobjects/PushTopic/")
 	at := slices.IndexFunc(o.topics, func(t map[string]any) bool { return one && t["Id"] == id })
+	object, isDescribe := strings.CutSuffix(strings.TrimPrefix(path, "sobjects/"), "/describe")
 	switch {
+	case path == "/services/oauth2/userinfo":
+		return response(200, o.user)
+	case isDescribe:
+		return o.describe(object)
+	case path == "query" && strings.Contains(r.URL.Query().Get("q"), "FROM RecordType"):
+		return found(o.typesOf(r.URL.Query().Get("q"))...)
 	case path == "query":
 		return found(o.query(r.URL.Query().Get("q"))...)
 	case r.Method == http.MethodPost && path == "sobjects/PushTopic":
@@ -89,6 +118,31 @@ func (o *org) answer(r *http.Request, path, body string) *http.Response {
 		return response(204, "")
 	}
 	return refusal(405, "METHOD_NOT_ALLOWED", r.Method)
+}
+
+func (o *org) describe(object string) *http.Response {
+	for name, fields := range o.objects {
+		if !strings.EqualFold(name, object) {
+			continue
+		}
+		list := []map[string]any{}
+		for field := range strings.FieldsSeq(fields) {
+			list = append(list, map[string]any{"name": strings.Trim(field, "!"), "nameField": strings.HasPrefix(field, "!")})
+		}
+		text, _ := json.Marshal(map[string]any{"name": name, "fields": list})
+		return response(200, string(text))
+	}
+	return refusal(404, "NOT_FOUND", "The requested resource does not exist")
+}
+
+var whereType = regexp.MustCompile(`^SELECT Id, DeveloperName FROM RecordType WHERE SobjectType = '(\w+)' ORDER BY NamespacePrefix, DeveloperName$`)
+
+func (o *org) typesOf(soql string) (rows []map[string]any) {
+	types := o.recordTypes[whereType.FindStringSubmatch(soql)[1]]
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		rows = append(rows, map[string]any{"Id": types[name], "DeveloperName": name})
+	}
+	return rows
 }
 
 // query is that of PushTopics: texts of SOQL are equal in any case.
@@ -185,18 +239,19 @@ func refusal(status int, code, message string) *http.Response {
 const secret = "00D000000000001!planted-secret-of-this-org"
 
 // open returns an open client of the org.
-func (o *org) open(t *testing.T) *sfstream.Client {
+func (o *org) open(t *testing.T, opts ...sfstream.Option) *sfstream.Client {
 	t.Helper()
-	return openOver(t, o)
+	return openOver(t, o, opts...)
 }
 
 // openOver returns an open client over a transport, which waits a second between attempts.
-func openOver(t *testing.T, transport http.RoundTripper) *sfstream.Client {
+func openOver(t *testing.T, transport http.RoundTripper, opts ...sfstream.Option) *sfstream.Client {
 	t.Helper()
 	auth := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
-		return &authenticator.Credentials{AccessToken: secret, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", UserID: "005000000000001AAA"}, nil
+		return &authenticator.Credentials{AccessToken: secret, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", UserID: userID}, nil
 	})
-	client, err := sfstream.New(auth, sfstream.WithHTTPClient(&http.Client{Transport: transport}), sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
+	client, err := sfstream.New(auth, append(opts, sfstream.WithHTTPClient(&http.Client{Transport: transport}),
+		sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))...)
 	lab.Must(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	lab.Must(t, client.Open(t.Context()))

@@ -91,8 +91,8 @@ func NewPushTopics(client *sfstream.Client) *PushTopics { return &PushTopics{res
 // The error is [sfstream.ErrInvalidOption] for what no PushTopic can be, before anything is sent,
 // else one of [sfstream.Client.Do]. It shows no values of the query.
 func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, error) {
-	topic.Query, topic.Description = strings.TrimSpace(topic.Query), strings.TrimSpace(topic.Description) // as Salesforce stores texts
-	if err := topic.check(); err != nil {
+	topic, err := topic.clean()
+	if err != nil {
 		return PushTopic{}, err
 	}
 	var failure error
@@ -266,8 +266,8 @@ func (t PushTopic) fields(version string) map[string]any {
 func (t PushTopic) changes(have PushTopic) map[string]any {
 	changes := make(map[string]any)
 	for field, say := range map[string][2]string{
-		"Query":           {t.Query, strings.TrimSpace(have.Query)},
-		"Description":     {t.Description, strings.TrimSpace(have.Description)},
+		"Query":           {t.Query, have.Query},
+		"Description":     {t.Description, have.Description},
 		"NotifyForFields": {string(t.NotifyForFields), string(have.NotifyForFields)},
 	} {
 		if say[0] != "" && say[0] != say[1] {
@@ -312,7 +312,13 @@ func checkTopicName(name string) error {
 	return nil
 }
 
-// check refuses what no PushTopic can be.
+// clean returns the topic with its texts as Salesforce stores them, and refuses what no PushTopic can
+// be.
+func (t PushTopic) clean() (PushTopic, error) {
+	t.Query, t.Description = strings.TrimSpace(t.Query), strings.TrimSpace(t.Description)
+	return t, t.check()
+}
+
 func (t PushTopic) check() error {
 	if err := checkTopicName(t.Name); err != nil {
 		return err

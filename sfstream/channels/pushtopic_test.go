@@ -151,36 +151,45 @@ func (r *replica) open(t *testing.T) *sfstream.Client {
 	}))
 }
 
-func TestARaceWithAnotherCreatorEndsInTheDeclaredTopic(t *testing.T) {
-	for name, rival := range map[string]func(o *org, n int){
-		"made before": func(o *org, n int) {
-			if n == 1 {
-				o.rival("Accts", "SELECT Id FROM Contact")
-			}
-		},
-		"made before and deleted after the refusal": func(o *org, n int) {
-			switch n {
-			case 1:
-				o.rival("Accts", "SELECT Id FROM Contact")
-			case 2:
-				o.clear()
-			}
-		},
+func TestARaceWithAnotherEndsInTheDeclaredTopic(t *testing.T) {
+	const theirs = "SELECT Id FROM Contact"
+	for name, row := range map[string]struct {
+		there  bool
+		before map[string]func(o *org) // once before the first request with a method after the first look
+	}{
+		"made before the POST": {false, map[string]func(*org){
+			http.MethodPost: func(o *org) { o.rival("Accts", theirs) },
+		}},
+		"made before the POST, and deleted": {false, map[string]func(*org){
+			http.MethodPost: func(o *org) { o.rival("Accts", theirs) },
+			http.MethodGet:  (*org).clear,
+		}},
+		"made before the POST, and deleted before the PATCH": {false, map[string]func(*org){
+			http.MethodPost:  func(o *org) { o.rival("Accts", theirs) },
+			http.MethodPatch: (*org).clear,
+		}},
+		"deleted before the PATCH": {true, map[string]func(*org){http.MethodPatch: (*org).clear}},
+		"deleted and made anew before the PATCH": {true, map[string]func(*org){
+			http.MethodPatch: func(o *org) { o.clear(); o.rival("Accts", theirs) },
+		}},
+		"deleted after it was declared": {true, map[string]func(*org){http.MethodGet: (*org).clear}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, posts := newOrg(), 0
+			o, looked := newOrg(), false
+			if row.there {
+				o.rival("Accts", theirs)
+			}
 			o.before = func(r *http.Request, _ string) (*http.Response, error) {
-				if r.Method == http.MethodPost {
-					posts++
-					rival(o, posts)
-				} else if posts == 1 {
-					rival(o, 2)
+				if act := row.before[r.Method]; looked && act != nil {
+					act(o)
+					row.before[r.Method] = nil
 				}
+				looked = true
 				return nil, nil
 			}
 			got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
 			lab.Must(t, err)
-			if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query {
+			if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query || got.ID != there["Id"] {
 				t.Errorf("got %+v, and there is %v", got, there)
 			}
 		})

@@ -1,0 +1,70 @@
+package channels
+
+import (
+	"context"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+)
+
+// HandlePushTopic adds a handler of a PushTopic's events to a mux. Each [sfstream.Client.Serve]
+// declares the topic before it subscribes, as [PushTopics.Declare]. What no PushTopic can be is an
+// error of Serve before it does anything.
+//
+//	channels.HandlePushTopic(mux, channels.PushTopic{
+//		Name:  "OpenCases",
+//		Query: "SELECT Id, CaseNumber, Status FROM Case WHERE IsClosed = false",
+//	}, handle)
+//
+// A topic may have several handlers, which declare the same.
+func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opts ...sfstream.SubscribeOption) {
+	if _, err := topic.clean(); err != nil {
+		refuse(mux, topic.Name, err)
+		return
+	}
+	mux.Handle(topic.Channel(), h, opts...)
+	mux.OnStart(func(ctx context.Context, client *sfstream.Client) error {
+		_, err := NewPushTopics(client).Declare(ctx, topic)
+		return err
+	})
+}
+
+// HandleSObject adds a handler of the changes of an object's records to a mux: of all, or as the
+// options say. Each [sfstream.Client.Serve] builds the topic with [PushTopics.ForSObject] and
+// declares it before it subscribes.
+//
+//	channels.HandleSObject(mux, "Contact", handle, channels.RecordType("Student"), channels.ExcludeCurrentUser())
+//
+// Several handlers of an object with other options need a [Name] each: what is declared last under
+// one name is what all of them get.
+func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts ...SObjectOption) {
+	s, err := newSObjectTopic(sobject, opts)
+	if err != nil {
+		refuse(mux, sobject, err)
+		return
+	}
+	mux.Handle(s.topic.Channel(), h, s.subscribe...)
+	mux.OnStart(func(ctx context.Context, client *sfstream.Client) error {
+		topics := NewPushTopics(client)
+		topic, err := topics.ForSObject(ctx, sobject, opts...)
+		if err == nil {
+			_, err = topics.Declare(ctx, topic)
+		}
+		return err
+	})
+}
+
+// refuse adds a mistake to a mux, which is told with the topic's channel where there can be one. Serve
+// tells all mistakes, before it does anything.
+func refuse(mux *sfstream.Mux, name string, mistake error) {
+	if checkTopicName(name) != nil {
+		name = "PushTopic"
+	}
+	ignore := func(context.Context, *sfstream.Message) error { return nil }
+	mux.Handle("/topic/"+name, ignore, refusing(sfstream.From(sfstream.ReplayNew), mistake))
+}
+
+// refusing returns an option like another one that is a mistake. What options are applied to has no
+// name outside of package sfstream.
+func refusing[Config any](_ func(Config) error, mistake error) func(Config) error {
+	return func(Config) error { return mistake }
+}

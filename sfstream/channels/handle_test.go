@@ -1,0 +1,48 @@
+package channels_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/channels"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+)
+
+func TestServeTellsAllMistakesOfTopicsBeforeItDoesAnything(t *testing.T) {
+	o := newOrg()
+	client := o.open(t)
+	sent := o.count()
+	handle := func(context.Context, *sfstream.Message) error { return nil }
+	mux := sfstream.NewMux()
+	mux.OnStart(func(context.Context, *sfstream.Client) error { t.Error("OnStart was called"); return nil })
+	channels.HandlePushTopic(mux, channels.PushTopic{Name: "NoQuery"}, handle)
+	channels.HandlePushTopic(mux, channels.PushTopic{Query: "SELECT Id FROM Account"}, handle)
+	channels.HandlePushTopic(mux, accounts, nil)
+	channels.HandlePushTopic(mux, channels.PushTopic{Name: "Fine", Query: "SELECT Id FROM Account"}, handle)
+	channels.HandleSObject(mux, "Contact", handle, channels.RecordType("InternationalStudent"))
+	channels.HandleSObject(mux, "no object", handle)
+	channels.HandleSObject(mux, "Contact", handle, channels.SubscribeWith(sfstream.Via(sfstream.PubSub)))
+	err := client.Serve(t.Context(), mux)
+	if !errors.Is(err, sfstream.ErrInvalidOption) {
+		t.Fatalf("Serve: %v, want ErrInvalidOption", err)
+	}
+	lab.Contains(t, err.Error(), "PushTopic NoQuery: it has no Query", `PushTopic "": it has no Name`, "/topic/Accts: no handler",
+		"27 characters, and Salesforce takes 25: give another one with Name", `"no object" is no name of an object`, "/topic/Contact", "Streaming API only")
+	if o.count() != sent {
+		t.Errorf("%d requests were sent", o.count()-sent)
+	}
+}
+
+func TestServeEndsWhereATopicCannotBeDeclared(t *testing.T) {
+	o := newOrg()
+	client := o.open(t)
+	mux := sfstream.NewMux()
+	channels.HandleSObject(mux, "Contact", func(context.Context, *sfstream.Message) error { return nil }, channels.RecordType("Pupil"))
+	err := client.Serve(t.Context(), mux)
+	if !errors.Is(err, channels.ErrNotFound) || len(client.Subscriptions()) != 0 {
+		t.Fatalf("Serve: %v, with the subscriptions %v", err, client.Subscriptions())
+	}
+	lab.Contains(t, err.Error(), "PushTopic ContactPupil", "it has Student, Teacher")
+}
