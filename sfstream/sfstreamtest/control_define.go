@@ -48,7 +48,7 @@ type defineRequest struct {
 	Schema   json.RawMessage `json:"schema" about:"the Avro schema of the event, as an object or as text"`
 	Members  []Member        `json:"members" about:"the channels whose events a custom channel carries, each as a name or with enriched fields and a filter"`
 	Object   string          `json:"object" about:"such as Account or Order__c, in place of channel"`
-	Fields   []Field         `json:"fields" about:"of the object: the type is Text, Phone, Email, Url, Boolean, Integer, Double, Currency, Percent, DateTime, DateOnly, DynamicEnum, EntityId, Address, PersonName …; Account, Case, Contact, Lead and Opportunity have fields without any"`
+	Fields   []Field         `json:"fields" about:"of the object: the type is Text, Phone, Email, Url, Boolean, Integer, Double, Currency, Percent, DateTime, DateOnly, DynamicEnum, EntityId, Address, PersonName …; Account, Case, Contact and Opportunity have fields without any"`
 	Types    []string        `json:"recordTypes" about:"of the object: the developer names of record types, which records name in RecordTypeId"`
 	Required []string        `json:"required" about:"the fields without which the REST API creates no record or event"`
 }

@@ -60,7 +60,7 @@
 // Requests create, change and delete records, one under sobjects, also by a field's value, or up to
 // 200 under composite/sobjects: one request is one transaction. Its change events name the client
 // (Sforce-Call-Options) and the user, one event tells of all records with the same change, and
-// PushTopics are notified. Account, Case, Contact, Lead and Opportunity are there without a
+// PushTopics are notified. Account, Case, Contact and Opportunity are there without a
 // definition, but [Server.DefineObject] makes their changes events. [Server.DefineRecordType] makes
 // record types, which records name in RecordTypeId. In the same way requests publish platform
 // events; allOrNone does not concern these. [Server.RequireFields] says which fields are required.

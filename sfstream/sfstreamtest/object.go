@@ -46,10 +46,9 @@ type avroEnum struct {
 
 // DefineObject captures the changes of an object: Account on /data/AccountChangeEvent, Foo__c on
 // /data/Foo__ChangeEvent, and both on /data/ChangeEvents. The schema has the fields given, in their
-// order, with system fields only if they are among them. Without any, Account, Case,
-// Contact, Lead and Opportunity, which the REST API knows without being defined, have those of a new
-// org. Defining an object again
-// is a schema change.
+// order, with system fields only if they are among them. Without any, Account, Case, Contact and
+// Opportunity, which the REST API knows without being defined, have those of a new org. Defining an
+// object again is a schema change.
 func (s *Server) DefineObject(name string, fields ...Field) error {
 	if len(fields) == 0 {
 		fields = standardObjects[name]

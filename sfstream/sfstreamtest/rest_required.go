@@ -8,8 +8,8 @@ import (
 
 // RequireFields makes fields of an object, or of a platform event such as Order__e, required: the
 // REST API refuses records and events without them with REQUIRED_FIELD_MISSING. Over the Pub/Sub
-// API Salesforce takes such events. Account, Contact, Lead and Opportunity have required fields
-// unless this names others.
+// API Salesforce takes such events. Account, Contact and Opportunity have required fields unless this
+// names others.
 func (s *Server) RequireFields(object string, names ...string) error {
 	if err := s.journal.write(entry{Op: opRequire, Channel: object, Members: names}); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (s *Server) required(object string) []string {
 		return names
 	}
 	return map[string][]string{
-		"Account": {"Name"}, "Contact": {"LastName"}, "Lead": {"LastName", "Company"}, "Opportunity": {"Name", "StageName", "CloseDate"},
+		"Account": {"Name"}, "Contact": {"LastName"}, "Opportunity": {"Name", "StageName", "CloseDate"},
 	}[object]
 }
 

@@ -197,7 +197,7 @@ func TestAMemberSelectsItsObject(t *testing.T) {
 		for _, name := range []string{"A__c", "B__c", "C__c", "D__c"} {
 			check(t, r.DefineObject(name, sfstreamtest.Field{Name: "Name", Type: "Text"}))
 		}
-		r.refused("Bad Request, LIMIT_EXCEEDED: ", "POST", memberPath, memberBody("ChangeEvents_LeadChangeEvent", "ChangeEvents", "LeadChangeEvent", ""))
+		r.refused("Bad Request, LIMIT_EXCEEDED: ", "POST", memberPath, memberBody("ChangeEvents_CaseChangeEvent", "ChangeEvents", "CaseChangeEvent", ""))
 	})
 }
 
@@ -249,7 +249,7 @@ func TestCustomChannelsAreInTheLog(t *testing.T) {
 	t.Run("before", func(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
 			gone := r.madeTooling(channelPath, channelBody("People__chn", "data", "Old"))
-			r.madeTooling(memberPath, memberBody("People_Lead", "People__chn", "LeadChangeEvent", ""))
+			r.madeTooling(memberPath, memberBody("People_Case", "People__chn", "CaseChangeEvent", ""))
 			r.want(http.StatusNoContent, "DELETE", gone, "")
 			r.madeTooling(channelPath, channelBody("People__chn", "data", "All people"))
 			r.madeTooling(memberPath, memberBody("People_Contact", "People__chn", "ContactChangeEvent", `,"filterExpression":"Title = 'Boss'"`))
