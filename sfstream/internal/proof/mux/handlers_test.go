@@ -140,6 +140,9 @@ func TestARetryCallsTheHandlersThatFailed(t *testing.T) {
 		if len(skipped) != 1 || !errors.Is(skipped[0], errPermanent) || errors.Is(skipped[0], errHandler) {
 			t.Errorf("skipped for %v, want once for what no retry cures", skipped)
 		}
+		if n := len(l.Log.Warnings("trying again")); n != 2 {
+			t.Errorf("%d retries, want 2: none for what no retry cures", n)
+		}
 		l.ExpectSaved("2")
 	})
 }
@@ -382,6 +385,9 @@ func TestOnGetsOverABadEventBySkip(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 			did.expect(t, "other")
+		}
+		if n := len(l.Log.Warnings("trying again")); n > 0 {
+			t.Errorf("%d retries", n)
 		}
 		var skipped error
 		l.Must(serveFor(t, c, awhile, mux, sfstream.OnError(sfstream.Skip(func(_ *sfstream.Message, err error) { skipped = err }))))
