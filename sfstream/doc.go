@@ -55,8 +55,8 @@
 //     after a restart before that.
 //
 // [Client.Run] hands messages to several handlers at once, in order per key: per record of change
-// events, per channel of others, or by [OrderBy]. [Client.Transactions] hands out change events by
-// transaction.
+// events, per channel of others, or by [OrderBy]. [Client.Serve] does so with handlers that are
+// declared by channel, in a [Mux]. [Client.Transactions] hands out change events by transaction.
 //
 // # Decoding
 //

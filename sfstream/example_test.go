@@ -199,6 +199,81 @@ func ExampleClient_Run() {
 	// <nil>
 }
 
+// A service: what it needs, and what gets which messages, is declared. Serve does the rest.
+func ExampleClient_Serve() {
+	org := demoOrg()
+	defer org.Close()
+	client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+
+	mux := sfstream.NewMux()
+	mux.Use(sfstream.Recover(), sfstream.HandlerTimeout(time.Minute))
+	mux.OnStart(func(ctx context.Context, c *sfstream.Client) error {
+		fmt.Println("the client is open, and follows", len(c.Subscriptions()), "channels")
+		return nil
+	})
+	mux.Handle("/event/Order__e", func(ctx context.Context, msg *sfstream.Message) error {
+		fields, err := msg.Fields()
+		if err != nil {
+			return err
+		}
+		fmt.Println(fields["Number__c"])
+		if fields["Number__c"] == "A-3" {
+			stop()
+		}
+		return nil
+	}, sfstream.From(sfstream.ReplayAll))
+
+	fmt.Println(client.Serve(ctx, mux))
+	// Output:
+	// the client is open, and follows 0 channels
+	// A-1
+	// A-2
+	// A-3
+	// <nil>
+}
+
+// A handler gets its events decoded. One that cannot be decoded ends Serve, unless it is skipped.
+func ExampleOn() {
+	type order struct {
+		Number string  `sf:"Number__c"`
+		Amount float64 `sf:"Amount__c"`
+	}
+	org := demoOrg()
+	defer org.Close()
+	client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+
+	mux := sfstream.NewMux()
+	sfstream.On(mux, "/event/Order__e", func(ctx context.Context, o order, msg *sfstream.Message) error {
+		fmt.Println(o.Number, o.Amount)
+		if o.Number == "A-3" {
+			stop()
+		}
+		return nil
+	})
+	err = client.Serve(ctx, mux, sfstream.OnError(
+		sfstream.Retry(func() backoff.BackOff { return backoff.NewExponentialBackOff() }),
+		sfstream.Skip(func(msg *sfstream.Message, err error) { log.Print(msg.Key(), ": ", err) }),
+	))
+	fmt.Println(err)
+	// Output:
+	// A-1 0
+	// A-2 10.5
+	// A-3 21
+	// <nil>
+}
+
 // What the client cannot cure ends it, and Err tells why.
 func ExampleClient_Err() {
 	org := demoOrg()
