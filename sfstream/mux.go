@@ -240,25 +240,46 @@ func (c *Client) start(ctx context.Context, s *serving) (err error) {
 			own = append(own, r.channel)
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
-// follow subscribes a channel of a mux. It reports false where the client has it already.
+// follow subscribes a channel of a mux. It reports false where the client follows it already. What
+// somebody else is subscribing, or unsubscribing, it waits for.
 func (c *Client) follow(ctx context.Context, r muxChannel) (subscribed bool, err error) {
 	for _, ch := range c.roster.snapshot() {
-		if ch.isAccepted() && !isClosed(ch.sub.Removed()) && ch.managed != nil && ch.managed.topic == r.channel {
+		if ch.follows() && ch.managed != nil && ch.managed.topic == r.channel {
 			return false, nil
 		}
 	}
-	err = c.Subscribe(ctx, r.channel, r.opts...)
-	if !errors.Is(err, ErrAlreadySubscribed) {
-		return err == nil, err
+	for {
+		err := c.Subscribe(ctx, r.channel, r.opts...)
+		if !errors.Is(err, ErrAlreadySubscribed) {
+			return err == nil, err
+		}
+		ch := c.roster.find(r.channel)
+		switch {
+		case ch == nil: // it has ended since
+			continue
+		case strings.Contains(r.channel, "?") && ch.sub.Name != r.channel:
+			return false, fmt.Errorf("%w: %s, where the mux has %s: Unsubscribe it before Serve", ErrAlreadySubscribed, ch.sub.Name, r.channel)
+		case ch.follows():
+			return false, nil
+		}
+		accepted := ch.sub.Accepted()
+		if isClosed(accepted) {
+			accepted = nil // it is being unsubscribed
+		}
+		select {
+		case <-accepted:
+		case <-ch.done:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
 	}
-	if ch := c.roster.find(r.channel); ch != nil && strings.Contains(r.channel, "?") && ch.sub.Name != r.channel {
-		return false, fmt.Errorf("%w: %s, where the mux has %s: Unsubscribe it before Serve", ErrAlreadySubscribed, ch.sub.Name, r.channel)
-	}
-	return false, nil
 }
+
+// follows reports whether a channel is subscribed.
+func (ch *channel) follows() bool { return ch.isAccepted() && !isClosed(ch.sub.Removed()) }
 
 // serving is what a Serve has of its mux: what is called on the mux later does not change it.
 type serving struct {

@@ -219,6 +219,9 @@ func TestTheEndOfCtxWhileSubscribing(t *testing.T) {
 		if l.Log.Count("channel="+lab.Invoices) == 0 {
 			t.Error("the second channel is not subscribed at all")
 		}
+		if warned := l.Log.Warnings("Serve has not"); len(warned) > 0 {
+			t.Error(warned)
+		}
 		expectSubscriptions(t, c)
 	})
 }
@@ -244,6 +247,42 @@ func TestASubscribeThatFailsLeavesNothingBehind(t *testing.T) {
 		l.Must(serveFor(t, c, awhile, mux))
 		did.expect(t, "order 1")
 		expectSubscriptions(t, c, lab.Invoices, "/event/Late__e", lab.Orders)
+	})
+}
+
+// A channel that somebody else is just subscribing, or unsubscribing, is not taken for subscribed.
+func TestServeWaitsForASubscribeUnderWay(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab.Lab) {
+		mux := sfstream.NewMux()
+		mux.Handle(lab.Orders, nothing)
+		c := l.Start()
+		for _, succeeds := range []bool{false, true} {
+			if sfstream.CometD == lab.TransportOf(t) {
+				l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, Error: "403::Subscribe denied", FailureReason: "503::Server is too busy. Please try your request again later."})
+			} else {
+				l.FailGetTopic(-1, "UNAVAILABLE")
+			}
+			var others sync.WaitGroup
+			others.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				if succeeds {
+					ctx, cancel = t.Context(), func() {}
+				}
+				defer cancel()
+				if err := c.Subscribe(ctx, lab.Orders); (err == nil) != succeeds {
+					t.Errorf("the other Subscribe: %v", err)
+				}
+			})
+			synctest.Wait() // it has begun
+			time.AfterFunc(3*time.Second, l.ClearFaults)
+			time.AfterFunc(15*time.Second, func() { expectSubscriptions(t, c, lab.Orders) })
+			l.Must(serveFor(t, c, awhile, mux))
+			others.Wait()
+			others.Go(func() { l.Must(c.Unsubscribe(t.Context(), lab.Orders)) })
+			l.Must(serveFor(t, c, awhile, mux))
+			others.Wait()
+			_ = c.Unsubscribe(t.Context(), lab.Orders)
+		}
 	})
 }
 
