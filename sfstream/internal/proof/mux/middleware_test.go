@@ -294,6 +294,26 @@ func TestAnInterruptionIsNoDeadLetter(t *testing.T) {
 	})
 }
 
+// What HandlerTimeout has ended is none of Run's interruptions, also where the dead letter is within.
+func TestADeadLetterWithinHandlerTimeout(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab.Lab) {
+		l.PublishNext(lab.Orders, 2)
+		var did calls
+		mux := sfstream.NewMux()
+		mux.Use(sfstream.HandlerTimeout(time.Second), sfstream.DeadLetter(func(_ context.Context, m *sfstream.Message, err error) error {
+			did.add(fmt.Sprintf("keep %s: %v", m.ID, err))
+			return nil
+		}))
+		mux.Handle(lab.Orders, func(ctx context.Context, m *sfstream.Message) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		l.Must(serveFor(t, l.StartFromOldest(), awhile, mux))
+		did.expect(t, "keep 1: context deadline exceeded", "keep 2: context deadline exceeded")
+		l.ExpectSaved("2")
+	})
+}
+
 // LogHandled tells what was handled, and nothing of what was in it.
 func TestLogHandledTellsNoPayload(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
