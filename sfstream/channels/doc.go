@@ -21,6 +21,10 @@
 // replicas that start at once and say the same make one channel. What a declaration does not say
 // (the zero value of a field) stays as it is.
 //
+// [HandlePushTopic] and [HandleSObject] declare a topic each time that a service starts, and give its
+// events to a handler. [PushTopics.ForSObject] writes the query of an object's changes, with the ids
+// of a record type and of the own user.
+//
 // # Errors
 //
 // What cannot be meant is refused before anything is sent, with an error that is
