@@ -126,7 +126,10 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 	if failure == nil {
 		failure = ErrNotFound
 	}
-	return PushTopic{}, topic.failed(fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", failure))
+	if !inDoubt(failure) {
+		failure = fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", failure)
+	}
+	return PushTopic{}, topic.failed(failure)
 }
 
 func isDuplicate(err error) bool {

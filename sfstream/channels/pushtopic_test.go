@@ -262,6 +262,21 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 	}
 }
 
+func TestDeclareGivesUpWhereNoAnswerComes(t *testing.T) {
+	o := newOrg()
+	o.before = func(r *http.Request, _ string) (*http.Response, error) {
+		if r.Method == http.MethodPost {
+			return response(504, "<html>"), nil
+		}
+		return nil, nil
+	}
+	_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+	server := lab.ExpectError[*sfstream.ServerError](t, err)
+	if n := len(o.writes()); server.Code != sfstream.Unavailable || n > 4 || strings.Contains(err.Error(), "others") {
+		t.Errorf("%v after %d writes", err, n)
+	}
+}
+
 func TestNamesThatDifferInCaseAreNotOneChannel(t *testing.T) {
 	o := newOrg()
 	o.rival("ACCTS", "SELECT Id FROM Account")

@@ -1,0 +1,2 @@
+// Package channels holds tests of services that declare what they receive.
+package channels
