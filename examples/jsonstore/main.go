@@ -27,10 +27,7 @@ func main() {
 	log.SetFlags(0)
 	count := flag.Int("count", 5, "end after this `many` messages; 0 means never")
 	replay := flag.String("replay", "", "keep the place to continue from in this `file` (default one in the user's cache directory)")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), "usage: jsonstore [flags] [CHANNEL]\n")
-		flag.PrintDefaults()
-	}
+	account.Usage("jsonstore [flags] [CHANNEL]")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -45,10 +45,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	count := flag.Int("count", 3, "end after this `many` messages; 0 means never")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), "usage: jwt [flags] [CHANNEL]\n")
-		flag.PrintDefaults()
-	}
+	account.Usage("jwt [flags] [CHANNEL]")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -29,10 +29,7 @@ func main() {
 	log.SetFlags(0)
 	count := flag.Int("count", 0, "end after this `many` messages; 0 means never")
 	replay := flag.String("replay", cached(), "keep the place to continue from in this `file`")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), "usage: quickstart [flags] [CHANNEL…]\n")
-		flag.PrintDefaults()
-	}
+	account.Usage("quickstart [flags] [CHANNEL…]")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -34,6 +34,7 @@ func main() {
 	log.SetFlags(0)
 	workers := flag.Int("workers", 4, "handle this `many` orders at once")
 	count := flag.Int("count", 20, "end after this `many` orders; 0 means never")
+	account.Usage("workers [flags]")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

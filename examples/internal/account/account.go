@@ -2,7 +2,7 @@
 package account
 
 import (
-	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -44,6 +44,16 @@ func Find(start func() (*sfstreamtest.Server, error)) (*Account, error) {
 	return &Account{Auth: auth, Options: options}, nil
 }
 
+// Usage makes -h print how a program is called, and whose org it runs with.
+func Usage(call string) {
+	flag.Usage = func() {
+		fmt.Fprintf(flag.CommandLine.Output(), "usage: %s\n\n"+
+			"The org is that of the SALESFORCE_… variables, which \"sfstream help tail\" lists.\n"+
+			"Where none is set, it is a simulated one in this process.\n\n", call)
+		flag.PrintDefaults()
+	}
+}
+
 // isAccount reports whether a variable is a part of an account. FromEnv decides which of them
 // belong together.
 func isAccount(variable string) bool {
@@ -52,10 +62,10 @@ func isAccount(variable string) bool {
 }
 
 // MayWrite returns an error unless the org is in this process or its user agrees to what an example
-// creates in it.
-func (a *Account) MayWrite(agreed bool) error {
+// does in it.
+func (a *Account) MayWrite(agreed bool, what string) error {
 	if a.Org == nil && !agreed {
-		return errors.New("this example creates records in your org, and deletes them in the end: say -write to let it")
+		return fmt.Errorf("this example %s, in the org of your account: say -write to let it", what)
 	}
 	return nil
 }

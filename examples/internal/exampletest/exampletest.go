@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 )
 
@@ -124,4 +125,24 @@ func Account(org *sfstreamtest.Server) []string {
 		"SALESFORCE_CONSUMER_KEY=" + account.ConsumerKey,
 		"SALESFORCE_CONSUMER_SECRET=" + account.ConsumerSecret,
 	}
+}
+
+// Records returns how many records of an org a query finds.
+func Records(t *testing.T, org *sfstreamtest.Server, soql string) (count int) {
+	t.Helper()
+	client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range client.Query(t.Context(), soql) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		count++
+	}
+	return count
 }
