@@ -112,13 +112,16 @@ func (s *Server) controlDefine(_ context.Context, req defineRequest) (defineRepl
 }
 
 type pushTopicRequest struct {
-	Name                       string `json:"Name" about:"!at most 25 characters"`
-	Query                      string `json:"Query" about:"!SELECT Id, … FROM Object WHERE …"`
-	NotifyForFields            string `json:"NotifyForFields" about:"which changes are events: All, Referenced (the default), Select or Where"`
-	NotifyForOperationCreate   *bool  `json:"NotifyForOperationCreate" about:"default true"`
-	NotifyForOperationUpdate   *bool  `json:"NotifyForOperationUpdate" about:"default true"`
-	NotifyForOperationDelete   *bool  `json:"NotifyForOperationDelete" about:"default true"`
-	NotifyForOperationUndelete *bool  `json:"NotifyForOperationUndelete" about:"default true"`
+	Name                       string  `json:"Name" about:"!at most 25 characters"`
+	Query                      string  `json:"Query" about:"!SELECT Id, … FROM Object WHERE …"`
+	Description                string  `json:"Description" about:"at most 400 characters"`
+	APIVersion                 float64 `json:"ApiVersion" about:"with which the query is executed; default: the newest"`
+	IsActive                   *bool   `json:"IsActive" about:"false stops the events; default true"`
+	NotifyForFields            string  `json:"NotifyForFields" about:"which changes are events: All, Referenced (the default), Select or Where"`
+	NotifyForOperationCreate   *bool   `json:"NotifyForOperationCreate" about:"default true"`
+	NotifyForOperationUpdate   *bool   `json:"NotifyForOperationUpdate" about:"default true"`
+	NotifyForOperationDelete   *bool   `json:"NotifyForOperationDelete" about:"default true"`
+	NotifyForOperationUndelete *bool   `json:"NotifyForOperationUndelete" about:"default true"`
 }
 
 func (s *Server) controlPushTopic(_ context.Context, req pushTopicRequest) (defineReply, error) {

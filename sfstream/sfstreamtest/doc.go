@@ -66,6 +66,9 @@
 // events; allOrNone does not concern these. [Server.RequireFields] says which fields are required.
 // Requests fail by [Server.FailREST] and [Server.FailRESTRequest].
 //
+// PushTopic and StreamingChannel are records, too: what a request makes of them acts at once, with
+// the errors that Salesforce has for doubles, names, queries and limits ([WithEdition]).
+//
 // The Tooling API has custom channels and the members of all channels (PlatformEventChannel,
 // PlatformEventChannelMember). They are the same that [Server.DefineMembers] makes: a channel
 // carries the events of a member from the request on, and a standard object that a member selects

@@ -19,22 +19,36 @@ type PushResult struct {
 
 // DefineGenericChannel makes a channel of generic streaming, such as /u/orders.
 func (s *Server) DefineGenericChannel(channel string) error {
-	return s.defineGeneric(channel, true)
+	if t, ok := s.find(channel); ok && t.streaming {
+		return validGeneric(channel) // it keeps its description
+	}
+	return s.defineGeneric(channel, "", "", author{s.account.UserID, s.now()}, true)
 }
 
-func (s *Server) defineGeneric(channel string, keep bool) error {
+// defineGeneric makes a channel of generic streaming, or gives one another description. from is the
+// name that the channel has had, if it is renamed.
+func (s *Server) defineGeneric(channel, description, from string, by author, keep bool) error {
 	if err := validGeneric(channel); err != nil {
 		return err
+	}
+	if keep {
+		e := entry{Op: opGeneric, Channel: channel, Schema: description, At: by.at.UnixNano(), ID: by.user}
+		if from != "" {
+			e.Members = []string{from}
+		}
+		if err := s.journal.write(e); err != nil {
+			return err
+		}
+	}
+	var moved *channelRecord
+	if from != "" {
+		moved, _ = s.topic(from).renamed()
 	}
 	t := s.topic(channel)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if keep && !t.generic {
-		if err := s.journal.write(entry{Op: opGeneric, Channel: channel}); err != nil {
-			return err
-		}
-	}
 	t.generic = true
+	t.recordLocked(moved, description, by)
 	return nil
 }
 

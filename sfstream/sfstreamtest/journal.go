@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // journal is the file of WithLog: what was defined and published, one JSON object per line. A nil
@@ -20,16 +21,17 @@ type journal struct {
 type op string
 
 const (
-	opDefine    op = "define"
-	opChannel   op = "channel"
-	opEvent     op = "event"
-	opTruncate  op = "truncate"
-	opRemove    op = "remove"
-	opMember    op = "member"   // ID is the full name of its record, if that is not the usual one
-	opUnmember  op = "unmember" // Channel no longer carries the events of Members
-	opLabel     op = "label"    // ID is the label of a custom channel
+	opDefine   op = "define"
+	opChannel  op = "channel"
+	opEvent    op = "event"
+	opTruncate op = "truncate"
+	opRemove   op = "remove"
+	opMember   op = "member"   // ID is the full name of its record, if that is not the usual one
+	opUnmember op = "unmember" // Channel no longer carries the events of Members
+	opLabel    op = "label"    // ID is the label of a custom channel
+	// Of these two Members has the name before a change of name, At and ID are when and by whom.
 	opPushTopic op = "pushTopic"
-	opGeneric   op = "generic"
+	opGeneric   op = "generic" // Schema is the description
 	opManaged   op = "managed"
 	opRequire   op = "require" // Channel is an object
 	// Channel is an object, Schema the record type in JSON.
@@ -50,6 +52,9 @@ type entry struct {
 	Member  *Member  `json:"member,omitempty"`
 	Managed *managed `json:"managed,omitempty"`
 }
+
+// author returns who wrote the line, and when.
+func (e entry) author() author { return author{e.ID, time.Unix(0, e.At).UTC()} }
 
 // openJournal restores what the file has and makes ready to append. If the last line does not end,
 // a crash cut off a write that nobody was told of: openJournal removes it.
@@ -169,7 +174,11 @@ func (s *Server) restore(e entry) error {
 	case opPushTopic:
 		return s.restorePushTopic(e)
 	case opGeneric:
-		return s.defineGeneric(e.Channel, false)
+		from := ""
+		if len(e.Members) > 0 {
+			from = e.Members[0]
+		}
+		return s.defineGeneric(e.Channel, e.Schema, from, e.author(), false)
 	case opEvent:
 		if e.Replay < t.log.last && t.log.next > 0 { // the events of a group have equal ids
 			return fmt.Errorf("replay id %d of %s is below %d", e.Replay, e.Channel, t.log.last)

@@ -29,6 +29,8 @@ type config struct {
 	loginConfig
 	sharedEventID bool
 	sandbox       bool
+	edition       string
+	quietDelete   bool
 	queryPage     int
 	instanceHosts bool
 	groupCut      int
@@ -42,7 +44,7 @@ func defaults() config {
 		addressConfig: addressConfig{httpAddr: "127.0.0.1:0", pubsubAddr: "127.0.0.1:0"},
 		keepalive:     time.Minute, idleClose: time.Minute, publishIdle: 70 * time.Second, retention: 72 * time.Hour,
 		sessionTimeout: 2 * time.Hour, minPing: 20 * time.Second,
-		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20, queryPage: 2000,
+		creditCap: 100, batchEvents: 100, batchBytes: 3 << 20, queryPage: 2000, edition: "developer",
 		eventBytes: 1 << 20, requestBytes: 4 << 20, maxStreams: 1000,
 		cometd: cometdDefaults(), managed: managedDefaults(),
 	}
@@ -72,7 +74,7 @@ func (c config) validate() error {
 		}
 	}
 	_, err := c.places("0", "0")
-	return errors.Join(err, c.loginConfig.validate(), c.cometd.validate(), c.managed.validate())
+	return errors.Join(err, validEdition(c.edition), c.loginConfig.validate(), c.cometd.validate(), c.managed.validate())
 }
 
 // InMemory keeps the network inside the process: no sockets, nothing that a testing/synctest bubble

@@ -15,8 +15,13 @@ import (
 
 // PushTopic is a query whose results can be followed on /topic/Name.
 type PushTopic struct {
-	Name  string `json:"Name"`  // at most 25 characters
-	Query string `json:"Query"` // SELECT Id, ... FROM Object WHERE ...
+	Name        string `json:"Name"`                  // at most 25 characters
+	Query       string `json:"Query"`                 // SELECT Id, ... FROM Object WHERE ...
+	Description string `json:"Description,omitempty"` // at most 400 characters
+	// APIVersion is that with which the query is executed. Default 0: the newest of the org.
+	APIVersion float64 `json:"ApiVersion,omitempty"`
+	// IsActive false stops the events. Default, nil: true.
+	IsActive *bool `json:"IsActive,omitempty"`
 	// NotifyForFields says which changes of a record that meets the WHERE are events: All;
 	// Referenced, changes of fields that the query names; Select; Where. Default Referenced.
 	NotifyForFields string `json:"NotifyForFields,omitempty"`
@@ -32,18 +37,15 @@ type PushTopic struct {
 type pushTopic struct {
 	PushTopic
 	query query
+	// The channels of the names that the PushTopic had before: sessions that had subscribed to them
+	// go on there.
+	before []*topic
 }
 
 // DefinePushTopic makes /topic/Name, which gets the changes of its object ([Server.Change]) and
 // what PublishTopic puts on it. A topic that exists has the new definition from now on.
 func (s *Server) DefinePushTopic(p PushTopic) error {
-	text, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("sfstreamtest: PushTopic %s: %w", p.Name, err)
-	}
-	return s.definePushTopic(p, func() error {
-		return s.journal.write(entry{Op: opPushTopic, Channel: "/topic/" + p.Name, Schema: string(text)})
-	})
+	return s.definePushTopic(p, "", author{s.account.UserID, s.now()}, true)
 }
 
 func (s *Server) restorePushTopic(e entry) error {
@@ -51,25 +53,52 @@ func (s *Server) restorePushTopic(e entry) error {
 	if err := json.Unmarshal([]byte(e.Schema), &p); err != nil {
 		return err
 	}
-	return s.definePushTopic(p, func() error { return nil })
+	from := ""
+	if len(e.Members) > 0 {
+		from = e.Members[0]
+	}
+	return s.definePushTopic(p, from, e.author(), false)
 }
 
-func (s *Server) definePushTopic(p PushTopic, keep func() error) error {
+// definePushTopic does what DefinePushTopic does. from is the channel of the name that the topic
+// has had, if it is renamed.
+func (s *Server) definePushTopic(p PushTopic, from string, by author, keep bool) error {
 	q, err := p.check()
 	if err != nil {
 		return fmt.Errorf("sfstreamtest: PushTopic %s: %w", p.Name, err)
 	}
+	// The fields have the names that the object has, and ids their 18 characters.
+	if o, ok := s.sobject(q.object); ok {
+		if bound := (fullQuery{query: q.clone()}); o.bind(&bound, p.Query) == nil {
+			q = bound.query
+		}
+	}
 	def := &pushTopic{PushTopic: p.clone(), query: q}
 	t := s.topic("/topic/" + p.Name)
+	if keep {
+		text, err := json.Marshal(p)
+		if err != nil {
+			return fmt.Errorf("sfstreamtest: PushTopic %s: %w", p.Name, err)
+		}
+		e := entry{Op: opPushTopic, Channel: t.name, Schema: string(text), At: by.at.UnixNano(), ID: by.user}
+		if from != "" {
+			e.Members = []string{from}
+		}
+		if err := s.journal.write(e); err != nil {
+			return err
+		}
+	}
+	var moved *channelRecord
+	if from != "" {
+		moved, def.before = s.topic(from).renamed()
+	}
 	t.mu.Lock()
-	err = keep()
-	if err == nil {
-		t.push = def
+	if t.push != nil {
+		def.before = t.push.before
 	}
+	t.push = def
+	t.recordLocked(moved, p.Description, by)
 	t.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Contains(s.pushTopics, t) {
@@ -82,7 +111,7 @@ func (s *Server) definePushTopic(p PushTopic, keep func() error) error {
 func (p *PushTopic) clone() PushTopic {
 	c := *p
 	for _, flag := range []**bool{
-		&c.NotifyForOperationCreate, &c.NotifyForOperationUpdate, &c.NotifyForOperationDelete, &c.NotifyForOperationUndelete,
+		&c.NotifyForOperationCreate, &c.NotifyForOperationUpdate, &c.NotifyForOperationDelete, &c.NotifyForOperationUndelete, &c.IsActive,
 	} {
 		if *flag != nil {
 			*flag = new(**flag)
@@ -109,7 +138,7 @@ func (p *PushTopic) check() (query, error) {
 	if err != nil {
 		return q, err
 	}
-	if !slices.Contains(q.fields, "Id") {
+	if !slices.ContainsFunc(q.fields, func(name string) bool { return strings.EqualFold(name, "Id") }) {
 		return q, errors.New("SELECT must include Id")
 	}
 	return q, nil
@@ -118,6 +147,9 @@ func (p *PushTopic) check() (query, error) {
 // wants reports whether a change of a record is an event. changed has the fields that changed; it
 // matters for an UPDATE only.
 func (p *pushTopic) wants(kind string, rec map[string]any, changed []string) bool {
+	if p.IsActive != nil && !*p.IsActive {
+		return false
+	}
 	flag := map[string]*bool{
 		"CREATE": p.NotifyForOperationCreate, "UPDATE": p.NotifyForOperationUpdate,
 		"DELETE": p.NotifyForOperationDelete, "UNDELETE": p.NotifyForOperationUndelete,

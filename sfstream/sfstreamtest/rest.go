@@ -61,7 +61,6 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 		"GET " + base + "sobjects/{object}/updated/{$}":        s.updatedRecords,
 		"GET " + base + "sobjects/{object}/updated":            s.updatedRecords,
 		"GET " + base + "sobjects/{object}/{id}":               s.getRecord,
-		"PATCH " + base + "sobjects/PushTopic/{id}":            s.updatePushTopic,
 		"PATCH " + base + "sobjects/{object}/{id}":             s.updateRecord,
 		"PATCH " + base + "sobjects/{object}/{field}/{value}":  s.upsertRecord,
 		"DELETE " + base + "sobjects/{object}/{id}":            s.deleteRecord,

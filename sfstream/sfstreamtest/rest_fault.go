@@ -39,6 +39,7 @@ var restErrors = map[string]restError{
 	"LIMIT_EXCEEDED":                        {http.StatusBadRequest, "The limit of events published per hour is exceeded.", "", []string{}},
 	"PLATFORM_EVENT_PUBLISHING_UNAVAILABLE": {http.StatusServiceUnavailable, "The event could not be published. Try again later.", "", []string{}},
 	"PLATFORM_EVENT_ENCRYPTION_ERROR":       {http.StatusBadRequest, "The event could not be encrypted.", "", []string{}},
+	"INSUFFICIENT_ACCESS_OR_READONLY":       {http.StatusBadRequest, "insufficient access rights on object id", "", []string{}},
 	"INSUFFICIENT_ACCESS":                   {http.StatusForbidden, "insufficient access rights on cross-reference id", "", []string{}},
 	"NOT_FOUND":                             {http.StatusNotFound, "The requested resource does not exist", "", nil},
 	"INVALID_TYPE":                          {http.StatusBadRequest, "sObject type is not supported.", "", nil},

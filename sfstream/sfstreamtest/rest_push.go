@@ -4,7 +4,7 @@ import "net/http"
 
 // pushTargets answers with the users who could be reached.
 func (s *Server) pushTargets(r *http.Request) (int, any, error) {
-	t, err := s.channel("StreamingChannel", r.PathValue("id"))
+	t, err := s.channel(streamingChannels, r.PathValue("id"))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -19,7 +19,7 @@ type pushed struct {
 
 // pushEvents pushes payloads, each to all or to some users.
 func (s *Server) pushEvents(r *http.Request) (int, any, error) {
-	t, err := s.channel("StreamingChannel", r.PathValue("id"))
+	t, err := s.channel(streamingChannels, r.PathValue("id"))
 	if err != nil {
 		return 0, nil, err
 	}

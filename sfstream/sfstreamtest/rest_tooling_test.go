@@ -204,28 +204,22 @@ func TestAMemberSelectsItsObject(t *testing.T) {
 func TestTwoThatCreateOneChannel(t *testing.T) {
 	r := newRig(t)
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	statuses := make(map[int]int)
-	for range 8 {
+	statuses := make(chan int, 8)
+	for range cap(statuses) {
 		wg.Go(func() {
-			req, err := http.NewRequestWithContext(t.Context(), "POST", r.LoginURL()+"/services/data/v60.0"+channelPath, strings.NewReader(channelBody("Sales__chn", "data", "Sales")))
-			if err != nil {
-				return
+			if status, err := r.status("POST", channelPath, channelBody("Sales__chn", "data", "Sales")); err == nil {
+				statuses <- status
 			}
-			req.Header.Set("Authorization", "Bearer "+r.auth.Get("accesstoken")[0])
-			resp, err := r.HTTPClient().Do(req)
-			if err != nil {
-				return
-			}
-			_ = resp.Body.Close()
-			mu.Lock()
-			defer mu.Unlock()
-			statuses[resp.StatusCode]++
 		})
 	}
 	wg.Wait()
-	if statuses[http.StatusCreated] != 1 || statuses[http.StatusBadRequest] != 7 {
-		t.Errorf("%v", statuses)
+	close(statuses)
+	got := make(map[int]int)
+	for status := range statuses {
+		got[status]++
+	}
+	if got[http.StatusCreated] != 1 || got[http.StatusBadRequest] != 7 {
+		t.Errorf("%v", got)
 	}
 }
 

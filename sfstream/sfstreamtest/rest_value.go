@@ -14,7 +14,8 @@ import (
 // compound, whose members they write.
 func (f sobjectField) readOnly() bool {
 	switch f.name {
-	case "Id", "IsDeleted", "CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp", "CaseNumber":
+	case "Id", "IsDeleted", "CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp", "CaseNumber",
+		"NotifyForOperations", "IsDynamic", "LastViewedDate", "LastReferencedDate":
 		return true
 	}
 	return f.composed || f.typ == "address" || f.typ == "location"

@@ -26,7 +26,7 @@ func visit(t *testing.T, r *rig) string {
 	check(t, r.DefineObject("Account", accountFields()...))
 	check(t, r.DefineMembers("/data/Sales__chn", sfstreamtest.Member{Channel: "/data/AccountChangeEvent", Enriched: []string{"Industry"}}))
 	check(t, r.DefineGenericChannel("/u/notices"))
-	check(t, r.DefinePushTopic(sfstreamtest.PushTopic{Name: "Accounts", Query: "SELECT Id, LastModifiedDate FROM Account"}))
+	check(t, r.DefinePushTopic(sfstreamtest.PushTopic{Name: "Accounts", Query: "SELECT Id, Phone, LastModifiedDate FROM Account"}))
 	resp, reply := r.post(r.passwordForm())
 	tell(resp.Header.Get("Date"))
 	tell(reply)

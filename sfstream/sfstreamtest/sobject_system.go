@@ -16,18 +16,22 @@ var systemObjects = map[string][]sobjectField{
 		{name: "Id", typ: "id"}, {name: "Username", typ: "string"}, {name: "Name", typ: "string"},
 		{name: "Email", typ: "email"}, {name: "IsActive", typ: "boolean"},
 	},
-	"PushTopic": {
-		{name: "Id", typ: "id"}, {name: "Name", typ: "string"}, {name: "Query", typ: "string"},
-		{name: "ApiVersion", typ: "double"}, {name: "IsActive", typ: "boolean"}, {name: "NotifyForFields", typ: "picklist"},
-		{name: "NotifyForOperationCreate", typ: "boolean"}, {name: "NotifyForOperationUpdate", typ: "boolean"},
-		{name: "NotifyForOperationDelete", typ: "boolean"}, {name: "NotifyForOperationUndelete", typ: "boolean"},
-	},
+	"PushTopic": append(standardFields(),
+		sobjectField{name: "Name", typ: "string"}, sobjectField{name: "Query", typ: "string"},
+		sobjectField{name: "ApiVersion", typ: "double"}, sobjectField{name: "IsActive", typ: "boolean"},
+		sobjectField{name: "NotifyForFields", typ: "picklist"}, sobjectField{name: "NotifyForOperations", typ: "picklist"},
+		sobjectField{name: "Description", typ: "string"},
+		sobjectField{name: "NotifyForOperationCreate", typ: "boolean"}, sobjectField{name: "NotifyForOperationUpdate", typ: "boolean"},
+		sobjectField{name: "NotifyForOperationDelete", typ: "boolean"}, sobjectField{name: "NotifyForOperationUndelete", typ: "boolean"}),
 	"RecordType": {
 		{name: "Id", typ: "id"}, {name: "Name", typ: "string"}, {name: "DeveloperName", typ: "string"},
 		{name: "NamespacePrefix", typ: "string"}, {name: "Description", typ: "string"}, {name: "SobjectType", typ: "picklist"},
 		{name: "IsActive", typ: "boolean"},
 	},
-	"StreamingChannel": {{name: "Id", typ: "id"}, {name: "Name", typ: "string"}},
+	"StreamingChannel": append(standardFields(),
+		sobjectField{name: "Name", typ: "string"}, sobjectField{name: "Description", typ: "string"},
+		sobjectField{name: "IsDynamic", typ: "boolean"}, sobjectField{name: "OwnerId", typ: "reference"},
+		sobjectField{name: "LastViewedDate", typ: "datetime"}, sobjectField{name: "LastReferencedDate", typ: "datetime"}),
 }
 
 // systemObject returns an object that every org has, nil if there is none with the name.
@@ -63,8 +67,9 @@ func (s *Server) systemRows(object string) []map[string]any {
 	case "RecordType":
 		rows = s.recordTypeRows()
 	default:
-		for _, t := range s.channelsOf(object) {
-			rows = append(rows, t.asRecord())
+		kind, _ := channelKindOf(object)
+		for _, t := range s.channelsOf(kind) {
+			rows = append(rows, t.asRecord(s))
 		}
 	}
 	return rows

@@ -3,6 +3,7 @@ package sfstreamtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,12 @@ type query struct {
 	fields []string
 	object string
 	where  expr // nil: all records
+}
+
+// clone returns a query whose list of fields is its own.
+func (q query) clone() query {
+	q.fields = slices.Clone(q.fields)
+	return q
 }
 
 // expr is a condition on a record.

@@ -29,9 +29,10 @@ type topic struct {
 	before    uint64     // the replay id before the first event, which seekOn has named to streams
 	push      *pushTopic // the definition of a /topic, else nil
 	generic   bool       // the channel is a /u
-	feeds     []feed     // the multi-entity channels that also carry its events
-	label     string     // of a custom channel
-	removals  int        // how often the channel was removed
+	record    *channelRecord
+	feeds     []feed // the multi-entity channels that also carry its events
+	label     string // of a custom channel
+	removals  int    // how often the channel was removed
 	log       eventLog
 	sent      int // index of the first record that was not sent to any stream
 
@@ -238,7 +239,7 @@ func (t *topic) markLocked(now time.Time, age time.Duration, j *journal) error {
 // removeLocked ends the channel; a later definition begins it anew.
 func (t *topic) removeLocked() {
 	t.schema, t.schemas, t.multi, t.feeds = nil, nil, false, nil
-	t.push, t.generic = nil, false
+	t.push, t.generic, t.record = nil, false, nil
 	t.label = ""
 	t.removals++
 	t.log.forget(t.log.next)

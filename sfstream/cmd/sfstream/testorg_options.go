@@ -123,6 +123,10 @@ func orgOptions() []orgOptionGroup {
 		}},
 		{"REST", []orgOption{
 			optionOfWords("api-versions", "API `versions` that the org lists, with commas between, the newest last (default 37.0 to 68.0)", sfstreamtest.WithAPIVersions),
+			{name: "edition", usage: "`name`, on which the limits of PushTopics and generic channels depend: developer (default), professional, enterprise or unlimited", option: func(value string) (sfstreamtest.Option, error) {
+				return sfstreamtest.WithEdition(value), nil
+			}},
+			optionAlone("quiet-delete", "keep the subscriptions of a PushTopic or a generic channel that is deleted, in silence", sfstreamtest.WithQuietDelete),
 			optionOfNumber("query-page", "of records in a page of a query (default 2000)", sfstreamtest.WithQueryPage),
 		}},
 	}
