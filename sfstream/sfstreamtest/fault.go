@@ -304,11 +304,11 @@ func (s *Server) RestartReplay(channel string, id uint64) error {
 }
 
 // Revoke takes away the permission to subscribe to a channel and ends its streams. The object whose
-// changes the channel has is hidden from REST, too.
+// changes the channel has, or the record of a generic channel, is hidden from REST, too.
 func (s *Server) Revoke(channel string) { s.permit(channel, false) }
 
-// RevokePublish takes away the permission to publish on a channel ("": all): GetTopic says so, and
-// REST refuses. [Server.Publish] is not the user, and goes on.
+// RevokePublish takes away the permission to publish on a channel ("": all), or to push to a generic
+// one: GetTopic says so, and REST refuses. [Server.Publish] is not the user, and goes on.
 func (s *Server) RevokePublish(channel string) {
 	for _, t := range s.matching(channel) {
 		t.mu.Lock()

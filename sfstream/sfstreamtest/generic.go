@@ -66,13 +66,16 @@ func validGeneric(channel string) error {
 	return nil
 }
 
+// maxPush is how many characters a payload can have.
+const maxPush = 3000
+
 // Push puts a payload on a generic channel, for all its subscribers or for some users only.
 func (s *Server) Push(channel, payload string, userIDs ...string) (PushResult, error) {
 	t, ok := s.find(channel)
 	if !ok || !strings.HasPrefix(channel, "/u/") {
 		return PushResult{}, fmt.Errorf("sfstreamtest: generic channel %s is not defined", channel)
 	}
-	if utf8.RuneCountInString(payload) > 3000 {
+	if utf8.RuneCountInString(payload) > maxPush {
 		return PushResult{}, errors.New("sfstreamtest: a generic payload has at most 3,000 characters")
 	}
 	result := PushResult{FanoutCount: -1, UserOnline: make(map[string]bool)}
@@ -80,13 +83,17 @@ func (s *Server) Push(channel, payload string, userIDs ...string) (PushResult, e
 		online := s.online(t)
 		result.FanoutCount = 0
 		for _, user := range userIDs {
-			if result.UserOnline[user] = slices.Contains(online, user); result.UserOnline[user] {
+			if result.UserOnline[user] = slices.Contains(online, longID(user)); result.UserOnline[user] {
 				result.FanoutCount++
 			}
 		}
 	}
+	users := make([]string, len(userIDs))
+	for i, user := range userIDs {
+		users[i] = longID(user)
+	}
 	ev, err := s.add(t, record{
-		at: s.clock.date().UnixNano(), id: strings.Join(userIDs, ","), payload: appendJSONString(nil, payload),
+		at: s.clock.date().UnixNano(), id: strings.Join(users, ","), payload: appendJSONString(nil, payload),
 	})
 	ev.ID = ""
 	result.Event = ev

@@ -1,6 +1,9 @@
 package sfstreamtest
 
-import "net/http"
+import (
+	"net/http"
+	"unicode/utf8"
+)
 
 // pushTargets answers with the users who could be reached.
 func (s *Server) pushTargets(r *http.Request) (int, any, error) {
@@ -17,7 +20,7 @@ type pushed struct {
 	UserOnlineStatus map[string]bool `json:"userOnlineStatus"`
 }
 
-// pushEvents pushes payloads, each to all or to some users.
+// pushEvents pushes payloads, each to all or to some users. If one cannot be pushed, none is.
 func (s *Server) pushEvents(r *http.Request) (int, any, error) {
 	t, err := s.channel(streamingChannels, r.PathValue("id"))
 	if err != nil {
@@ -31,6 +34,18 @@ func (s *Server) pushEvents(r *http.Request) (int, any, error) {
 	}
 	if err := readBody(r, &req); err != nil {
 		return 0, nil, err
+	}
+	t.mu.Lock()
+	readOnly := t.readOnly
+	t.mu.Unlock()
+	if readOnly {
+		denied := knownRESTError("INSUFFICIENT_ACCESS_OR_READONLY")
+		return 0, nil, &denied
+	}
+	for _, e := range req.PushEvents {
+		if utf8.RuneCountInString(e.Payload) > maxPush {
+			return 0, nil, tooLong("payload", e.Payload, maxPush, "payload")
+		}
 	}
 	results := []pushed{}
 	for _, e := range req.PushEvents {
