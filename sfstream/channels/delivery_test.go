@@ -1,0 +1,109 @@
+package channels_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/channels"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
+)
+
+// inOrg runs a test against an org in memory, once for each API.
+func inOrg(t *testing.T, test func(t *testing.T, l *lab.Lab, client *sfstream.Client)) {
+	for _, api := range []sfstream.Transport{sfstream.PubSub, sfstream.CometD} {
+		t.Run(api.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := lab.New(t)
+				client, err := sfstream.New(l.Authenticator(), sfstream.WithOrg(l), sfstream.WithTransport(api), sfstream.WithReplay(sfstream.ReplayAll))
+				lab.Must(t, err)
+				defer client.Close()
+				lab.Must(t, client.Open(t.Context()))
+				test(t, l, client)
+			})
+		})
+	}
+}
+
+// next returns the names of the accounts in the next n messages, after which nothing comes.
+func next(t *testing.T, client *sfstream.Client, n int) (got []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for msg := range client.Messages(ctx) {
+		var account struct{ Name string }
+		if msg.Channel == "/data/Sales__chn" {
+			lab.Must(t, msg.Decode(&account))
+		}
+		got = append(got, account.Name)
+	}
+	if len(got) != n {
+		t.Fatalf("%d messages, want %d: %v", len(got), n, got)
+	}
+	return got
+}
+
+func TestADeclaredChannelCarriesWhatWasSaid(t *testing.T) {
+	inOrg(t, func(t *testing.T, l *lab.Lab, client *sfstream.Client) {
+		custom := channels.NewCustom(client)
+		channel := channels.CustomChannel{Name: "Sales__chn", Members: []channels.Member{
+			{Event: "AccountChangeEvent", Enriched: []string{"Name"}, Filter: "NumberOfEmployees > 10"},
+		}}
+		made, err := custom.Declare(t.Context(), channel)
+		lab.Must(t, err)
+		lab.Must(t, client.Subscribe(t.Context(), made.Channel()))
+		change := func(id, kind string, set map[string]any) {
+			_, err := l.Change(sfstreamtest.Change{Object: "Account", Type: kind, RecordIDs: []string{id}, Set: set})
+			lab.Must(t, err)
+		}
+		const large, small = "001000000000001AAA", "001000000000002AAA"
+		change(large, "CREATE", map[string]any{"Name": "Acme", "NumberOfEmployees": 5000})
+		change(small, "CREATE", map[string]any{"Name": "Ann", "NumberOfEmployees": 1})
+		change(large, "UPDATE", map[string]any{"NumberOfEmployees": 6000})
+		got := next(t, client, 2)
+		if got[0] != "Acme" || got[1] != "Acme" { // which the second one did not change
+			t.Errorf("received %v", got)
+		}
+
+		channel.Members[0].Enriched, channel.Members[0].Filter = nil, ""
+		_, err = custom.Declare(t.Context(), channel)
+		lab.Must(t, err)
+		change(small, "UPDATE", map[string]any{"NumberOfEmployees": 2})
+		if got = next(t, client, 1); got[0] != "" {
+			t.Errorf("received %v", got)
+		}
+
+		channel.Type, channel.Members = channels.Data, nil
+		_, err = custom.Declare(t.Context(), channel, channels.Exactly())
+		lab.Must(t, err)
+		change(small, "UPDATE", map[string]any{"NumberOfEmployees": 3})
+		next(t, client, 0)
+		list, err := custom.List(t.Context())
+		lab.Must(t, err)
+		if at := slices.IndexFunc(list, func(c channels.CustomChannel) bool { return c.Name == "Sales__chn" }); at < 0 || list[at].Members != nil {
+			t.Errorf("listed %+v", list)
+		}
+		lab.Must(t, client.Unsubscribe(t.Context(), made.Channel()))
+		lab.Must(t, custom.Delete(t.Context(), "Sales__chn"))
+	})
+}
+
+func TestADeclaredChannelOfPlatformEvents(t *testing.T) {
+	inOrg(t, func(t *testing.T, l *lab.Lab, client *sfstream.Client) {
+		custom := channels.NewCustom(client)
+		orders := channels.CustomChannel{Name: "Orders__chn", Members: []channels.Member{{Event: lab.Orders}, {Event: lab.Invoices}}}
+		for range 2 {
+			made, err := custom.Declare(t.Context(), orders, channels.Exactly())
+			lab.Must(t, err)
+			orders.ID = made.ID
+		}
+		lab.Must(t, client.Subscribe(t.Context(), "/event/Orders__chn"))
+		l.PublishNext(lab.Orders, 2)
+		l.PublishNext(lab.Invoices, 1)
+		next(t, client, 3)
+	})
+}
