@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -190,6 +191,7 @@ func outcomeOf(err error) sfstream.Outcome {
 type pushRequest struct {
 	from, to int
 	body     pushBody
+	payloads []string
 	users    [][]string
 }
 
@@ -216,7 +218,58 @@ func (r *pushRequest) failed(results []PushResult, all int, err error) error {
 	if r.to < all && outcome != sfstream.NotSent {
 		text += ", and those after them not sent"
 	}
-	return fmt.Errorf("%s: %w", text, err)
+	return &pushError{text + ": " + r.hidden(err.Error()), err}
+}
+
+// A pushError is the error of a request, and shows nothing of its payloads, whatever is quoted of
+// them.
+type pushError struct {
+	text string
+	err  error
+}
+
+// Error returns a text with the events that it is about, and the cause.
+func (e *pushError) Error() string { return e.text }
+
+// Unwrap returns the cause.
+func (e *pushError) Unwrap() error { return e.err }
+
+// hidden returns a text without what it repeats of payloads, as they are or in JSON.
+func (r *pushRequest) hidden(text string) string {
+	for i, payload := range r.payloads {
+		text = hidePieces(hidePieces(text, payload), string(r.body.PushEvents[i]))
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// A piece of leastPiece bytes tells something of a payload; a shorter payload is hidden as a whole
+// from shortPayload on: what is still shorter may be any word.
+const (
+	leastPiece   = 16
+	shortPayload = 6
+)
+
+// hidePieces replaces in a text what is a piece of another one. What is quoted may be cut.
+func hidePieces(text, of string) string {
+	least := min(leastPiece, len(of))
+	if least < shortPayload {
+		return text
+	}
+	var b strings.Builder
+	for from := 0; from < len(text); {
+		to := from + least
+		if to > len(text) || !strings.Contains(of, text[from:to]) {
+			b.WriteByte(text[from])
+			from++
+			continue
+		}
+		for to < len(text) && strings.Contains(of, text[from:to+1]) {
+			to++
+		}
+		b.WriteString("…")
+		from = to
+	}
+	return b.String()
 }
 
 // pushRequests checks the arguments of Push, and makes requests of them.
@@ -241,7 +294,8 @@ func pushRequests(name string, events []PushEvent) ([]pushRequest, error) {
 		}
 		r := &requests[last]
 		r.to, size = i+1, size+len(text)+len(",")
-		r.body.PushEvents, r.users = append(r.body.PushEvents, text), append(r.users, e.UserIDs)
+		r.body.PushEvents = append(r.body.PushEvents, text)
+		r.payloads, r.users = append(r.payloads, e.Payload), append(r.users, e.UserIDs)
 	}
 	return requests, nil
 }

@@ -343,6 +343,30 @@ func TestPushesOfWhichTheAnswerIsLostAreInDoubt(t *testing.T) {
 	}
 }
 
+func TestAPayloadThatSalesforceRepeatsIsNotShown(t *testing.T) {
+	const secret = "the planted payload of a person, \"Ann\""
+	org := newGenericOrg("/u/orders")
+	generic := channels.NewGeneric(org.client(t))
+	for name, said := range map[string]func(body string) string{
+		"the value": func(string) string { return "bad: " + secret + "!" },
+		"the body":  func(body string) string { return "bad: " + body },
+		"a part":    func(body string) string { return "bad: …" + body[30:60] },
+	} {
+		org.before = func(a asked) (int, any, bool) {
+			if a.method == http.MethodPost {
+				return 400, refuses("INVALID_FIELD", said(a.body)), false
+			}
+			return 0, nil, false
+		}
+		_, err := generic.Push(t.Context(), "/u/orders", channels.PushEvent{Payload: "x"}, channels.PushEvent{Payload: secret})
+		says(t, err, "/u/orders", "events 0 to 1 of 2 refused", "bad: ")
+		showsNothing(t, err, "planted", "person", "Ann")
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
 func TestPushesThatAreNotSent(t *testing.T) {
 	org := newGenericOrg("/u/orders")
 	client := org.client(t)

@@ -68,7 +68,7 @@ func TestNothingPlantedIsShown(t *testing.T) {
 		"Generic": func(ctx context.Context, c *sfstream.Client) error {
 			generic := channels.NewGeneric(c)
 			_, made := generic.Create(ctx, channels.GenericChannel{Name: "/u/new"})
-			_, pushed := generic.Push(ctx, "/u/planted", channels.PushEvent{Payload: "hello"})
+			_, pushed := generic.Push(ctx, "/u/planted", channels.PushEvent{Payload: "hello " + person})
 			_, online := generic.Online(ctx, "/u/new")
 			return errors.Join(made, pushed, online, generic.Delete(ctx, "/u/new"))
 		},
