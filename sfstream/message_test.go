@@ -18,7 +18,6 @@ import (
 
 	hamba "github.com/hamba/avro/v2"
 	"github.com/sfstream/sfstream-go/sfstream/internal/avro"
-	avropkg "github.com/sfstream/sfstream-go/sfstream/internal/avro"
 )
 
 const namesSchema = `{"type":"record","name":"Order__e","fields":[{"name":"CreatedDate","type":"long"},
@@ -518,7 +517,7 @@ func avroEvent(tb testing.TB, schema string, payload map[string]any) *Message {
 		tb.Fatal(err)
 	}
 	m.codec = new(codec)
-	if m.codec.schema, err = avropkg.Parse(schema); err != nil {
+	if m.codec.schema, err = avro.Parse(schema); err != nil {
 		tb.Fatal(err)
 	}
 	return m
@@ -704,7 +703,7 @@ func TestKey(t *testing.T) {
 	}
 	// Without a schema nothing is known but the channel, and ids of changes may be shared.
 	one, other = Message{Channel: "/data/A__chn", ID: uuid, payload: []byte("1")}, Message{Channel: "/data/A__chn", ID: uuid, payload: []byte("2")}
-	one.codec = &codec{schema: avropkg.Unusable(errNoChange)}
+	one.codec = &codec{schema: avro.Unusable(errNoChange)}
 	other.codec = one.codec
 	if one.Key() == uuid || one.Key() == other.Key() || one.identity() == other.identity() {
 		t.Errorf("%q and %q", one.Key(), other.Key())
