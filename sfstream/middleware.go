@@ -153,11 +153,12 @@ func (e *lateError) Error() string {
 func (e *lateError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // DeadLetter makes middleware that gives a message whose handler has failed, with its error, to a
-// function that keeps it elsewhere. The message is handled when that returns nil. If it fails, its
+// function that keeps it elsewhere. The message is handled when keep returns nil. If it fails, its
 // error is the handler's, and says what the handler's was. It is called for the first failure:
 // OnError(Retry(…), Skip(…)) is for what is to be tried again first. It is not called for a handler
 // that the end of [Client.Run] has interrupted, whose message comes again. In [Mux.Use] it stands
-// before [HandlerTimeout], whose ctx may have ended. It is nil if keep is.
+// before [Recover], whose errors it keeps too, and [HandlerTimeout], whose ctx may have ended. It
+// is nil if keep is.
 func DeadLetter(keep func(context.Context, *Message, error) error) func(Handler) Handler {
 	if keep == nil {
 		return nil

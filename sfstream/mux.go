@@ -54,11 +54,12 @@ func NewMux() *Mux { return new(Mux) }
 //
 // A channel may have several handlers. Each message goes to all of them, one after the other in the
 // order of Handle, and what one returns does not keep it from the others. It is handled when all
-// have returned nil. Where some have failed [Retry] calls these alone again, and not those that
-// return a *backoff.PermanentError; a message that comes again in another Serve goes to all. Ack in
-// one of them settles the message for all. The options of a channel are those of all its Handle
-// calls, which must not contradict each other: neither must their filters, because a client follows
-// a channel once.
+// have returned nil; Ack in one of them settles it for all. Where some have failed [Retry] calls
+// these alone again, and not those that return a *backoff.PermanentError. A message that comes
+// again in another Serve goes to all.
+//
+// The options of a channel are those of all its Handle calls. They must not contradict each other,
+// nor must the filters, because a client follows a channel once.
 func (x *Mux) Handle(channel string, h Handler, opts ...SubscribeOption) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -150,9 +151,9 @@ func (x *Mux) OnStart(f func(context.Context, *Client) error) {
 
 // On adds a handler of a channel's messages that gets each decoded as a T: see [Message.Decode].
 //
-// A message that cannot be decoded is an error, the *[DecodeError], which [Retry] does not repeat. By
-// default it ends [Client.Serve], and comes again in the next one: a service that is to outlive a
-// bad event has OnError(Skip(…)) or OnError(Retry(…), Skip(…)), or a [DeadLetter].
+// A message that cannot be decoded is an error, the *[DecodeError], which [Retry] does not repeat.
+// By default it ends [Client.Serve], and comes again in the next one: a service that is to outlive
+// a bad event has OnError(Skip(…)) or OnError(Retry(…), Skip(…)), or a [DeadLetter].
 //
 // On a channel with events of several types, as /data/ChangeEvents, a T fits one of them:
 // [Mux.Handle] with a switch over [Message.EventName] takes them apart.
@@ -180,10 +181,10 @@ func (x *Mux) mistakeLocked(format string, args ...any) {
 // is, whoever has subscribed it, a managed subscription of that topic too; only another filter than
 // the mux's is an error. Serve closes nothing: the next one goes on where it ended.
 //
-// Mistakes in the mux or the options are told all at once, as [ErrInvalidOption], before anything is
-// done. Else the error is that of [Client.Open], of a function of OnStart, of [Client.Subscribe] or of
-// Run. Where Serve fails or ctx ends before it runs, it unsubscribes what it has subscribed; what
-// OnStart did is the program's own.
+// Mistakes in the mux or the options are told all at once, as [ErrInvalidOption], before anything
+// is done. Else the error is that of [Client.Open], of a function of OnStart, of [Client.Subscribe]
+// or of Run. Where Serve fails or ctx ends before it runs, it unsubscribes what it has subscribed;
+// what OnStart did is the program's own.
 func (c *Client) Serve(ctx context.Context, mux *Mux, opts ...RunOption) error {
 	cfg, err := newRunConfig(opts)
 	s, mistakes := mux.serving()

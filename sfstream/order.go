@@ -16,8 +16,9 @@ type job struct {
 	before int      // how many unsettled jobs it waits for
 	after  []*job   // the jobs that wait for this one
 
-	// failures are the last errors of the message's handlers, in their order, where a Mux has several
-	// and one of them has failed; nil: none has. They end with the job: no state outlives a message.
+	// failures are the last errors of the message's handlers, in their order, where a Mux has
+	// several and one of them has failed; nil: none has. No other state of a message outlives an
+	// attempt, and this ends with the job.
 	failures []error
 
 	outcome

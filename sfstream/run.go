@@ -381,7 +381,7 @@ func (r *runner) end() (err error) {
 	return err
 }
 
-// errDrained is the cause of the end of the handlers' ctx, by which a handler's error is known for an
+// errDrained is the cause of the end of the handlers' ctx: by it a handler's error is known for an
 // interruption.
 var errDrained = errors.New("sfstream: Run ends, and its DrainTimeout is over")
 
