@@ -419,6 +419,39 @@ func TestTwoClientsServeOneMux(t *testing.T) {
 	})
 }
 
+// Under AckManual one client may serve several muxes at once, which share the messages.
+func TestSeveralServesShareAClient(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab.Lab) {
+		l.PublishNext(lab.Orders, 10)
+		c := l.StartFromOldest(sfstream.WithAck(sfstream.AckManual))
+		var did calls
+		var serving sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), awhile)
+		defer cancel()
+		for range 3 {
+			mux := sfstream.NewMux()
+			mux.Handle(lab.Orders, func(_ context.Context, m *sfstream.Message) error {
+				did.add(m.ID)
+				<-time.After(time.Second)
+				return nil
+			})
+			serving.Go(func() {
+				if err := c.Serve(ctx, mux); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		serving.Wait()
+		all := did.take()
+		slices.Sort(all)
+		if len(all) != 10 || len(slices.Compact(all)) != 10 {
+			t.Errorf("called for %q", all)
+		}
+		l.ExpectSaved("10")
+		expectSubscriptions(t, c, lab.Orders)
+	})
+}
+
 // What is added while Serve runs is for the next one.
 func TestAMuxMayChangeWhileItIsServed(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
