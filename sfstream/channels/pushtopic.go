@@ -102,17 +102,16 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 			return PushTopic{}, topic.failed(err)
 		}
 		have, ok := there.named(topic.Name)
-		var changes map[string]any
+		changes, other := topic.changes(have), there.other(topic.Name)
 		switch {
-		case !ok && failure != nil && there.other() != "" && isDuplicate(failure):
-			return PushTopic{}, topic.failed(fmt.Errorf("there is %s, and Salesforce takes no names that differ in case only: %w", there.other(), failure))
-		case !ok:
-			_, failure = p.rest.create(ctx, "sobjects/PushTopic", topic.fields(there.version))
-		default:
-			if changes = topic.changes(have); len(changes) == 0 {
-				return have, nil
-			}
+		case ok && len(changes) == 0:
+			return have, nil
+		case ok:
 			failure = p.rest.update(ctx, "sobjects/PushTopic/"+have.ID, changes)
+		case isDuplicate(failure) && other != "":
+			return PushTopic{}, topic.failed(fmt.Errorf("there is %s, and Salesforce takes no names that differ in case only: %w", other, failure))
+		default:
+			_, failure = p.rest.create(ctx, "sobjects/PushTopic", topic.fields(there.version))
 		}
 		switch {
 		case failure == nil:
@@ -147,12 +146,11 @@ func (p *PushTopics) Get(ctx context.Context, name string) (PushTopic, error) {
 	if err != nil {
 		return PushTopic{}, topic.failed(err)
 	}
-	have, ok := there.named(name)
-	switch {
-	case ok:
+	if have, ok := there.named(name); ok {
 		return have, nil
-	case there.other() != "":
-		return PushTopic{}, topic.failed(fmt.Errorf("%w: there is %s, and upper and lower case are told apart", ErrNotFound, there.other()))
+	}
+	if other := there.other(name); other != "" {
+		return PushTopic{}, topic.failed(fmt.Errorf("%w: there is %s, and upper and lower case are told apart", ErrNotFound, other))
 	}
 	return PushTopic{}, topic.failed(ErrNotFound)
 }
@@ -213,12 +211,13 @@ func (t *topicsThere) named(name string) (PushTopic, bool) {
 	return t.Records[at].topic(), true
 }
 
-// other is the name of a topic that was found; empty where there is none.
-func (t *topicsThere) other() string {
-	if len(t.Records) == 0 {
+// other is a name that differs in case only; empty where no topic has one.
+func (t *topicsThere) other(name string) string {
+	at := slices.IndexFunc(t.Records, func(r topicRecord) bool { return strings.EqualFold(r.Name, name) })
+	if at < 0 {
 		return ""
 	}
-	return t.Records[0].Name
+	return t.Records[at].Name
 }
 
 // topicRecord is a PushTopic as REST has it.
@@ -236,7 +235,8 @@ type topicRecord struct {
 	Undelete        bool            `json:"NotifyForOperationUndelete"`
 }
 
-// noOperation is what Operations are of a topic that has none, which a declaration cannot say.
+// noOperation is what Operations are of a topic that was read and has none, so that it can be declared
+// as it is.
 const noOperation Operations = 1 << 7
 
 func (r *topicRecord) topic() PushTopic {
@@ -346,7 +346,7 @@ func (t PushTopic) check() error {
 		return bad("APIVersion %.20q: want a form such as 62.0, and 21.0 or later", t.APIVersion)
 	case !slices.Contains([]NotifyForFields{"", All, Referenced, Select, Where}, t.NotifyForFields):
 		return bad("NotifyForFields %.40q: want All, Referenced, Select or Where", string(t.NotifyForFields))
-	case t.Operations&^allOperations != 0:
+	case t.Operations&^allOperations != 0 && t.Operations != noOperation:
 		return bad("Operations %d: want Create, Update, Delete and Undelete, joined with |", t.Operations)
 	}
 	return nil

@@ -102,6 +102,25 @@ func TestDeclareReadsBackWhatTheOrgMakesOfIt(t *testing.T) {
 	}
 }
 
+func TestATopicThatWasReadCanBeDeclaredAsItIs(t *testing.T) {
+	o := newOrg()
+	o.rival("Silent", "SELECT Id FROM Account")
+	for _, operation := range []string{"Create", "Update", "Delete", "Undelete"} {
+		o.topics[0]["NotifyForOperation"+operation] = false
+	}
+	topics := channels.NewPushTopics(o.open(t))
+	silent, err := topics.Get(t.Context(), "Silent")
+	lab.Must(t, err)
+	if again, err := topics.Declare(t.Context(), silent); err != nil || again != silent {
+		t.Errorf("got %+v, %v, want %+v", again, err, silent)
+	}
+	expectWrites(t, o)
+	silent.Description = "no events"
+	_, err = topics.Declare(t.Context(), silent)
+	lab.Must(t, err)
+	expectWrites(t, o, `PATCH sobjects/PushTopic/0IF000000000001AAA {"Description":"no events"}`)
+}
+
 func TestReplicasThatDeclareAtOnceMakeOneTopic(t *testing.T) {
 	o := newOrg()
 	// All of them have looked before the first one makes it.

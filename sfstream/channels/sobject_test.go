@@ -67,7 +67,7 @@ func TestWhatNoObjectsTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		{"Contact", channels.Fields("Owner.Name"), `"Owner.Name": a PushTopic has no fields of a relationship`},
 		{"Contact", channels.Fields("Email FROM User"), "no name of a field"},
 		{"Contact", channels.NotifyFor("Some"), "want All, Referenced, Select or Where"},
-		{"Contact", channels.NotifyOn(128), "want Create, Update"},
+		{"Contact", channels.NotifyOn(64), "want Create, Update"},
 		{"Contact", channels.Description(strings.Repeat("d", 401)), "401 characters"},
 	} {
 		_, err := topics.ForSObject(t.Context(), row.object, row.opt)
