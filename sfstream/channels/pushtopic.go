@@ -74,8 +74,12 @@ const (
 // somebody else has made or deleted the topic since, or because an answer was lost.
 const declareRounds = 4
 
-// duplicateValue is Salesforce's reason to refuse a second record with a name.
-const duplicateValue = "DUPLICATE_VALUE"
+// Salesforce's reasons to refuse a second record with a name, and a query about an object that is not
+// there or that no PushTopic can be about.
+const (
+	duplicateValue = "DUPLICATE_VALUE"
+	invalidType    = "INVALID_TYPE"
+)
 
 // PushTopics are those of a client's org.
 type PushTopics struct{ rest rest }
@@ -118,7 +122,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 			if have, err := p.Get(ctx, topic.Name); !errors.Is(err, ErrNotFound) {
 				return have, err
 			}
-		case ctx.Err() != nil, !isDuplicate(failure) && !errors.Is(failure, ErrNotFound) && !inDoubt(failure):
+		case ctx.Err() != nil, !isDuplicate(failure) && !(ok && isGone(failure)) && !inDoubt(failure):
 			return PushTopic{}, topic.failed(failure)
 		}
 	}
@@ -134,6 +138,12 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 func isDuplicate(err error) bool {
 	server, ok := errors.AsType[*sfstream.ServerError](err)
 	return ok && server.Reason == duplicateValue
+}
+
+// isGone reports whether a record was deleted, and it is not an object that the org does not have.
+func isGone(err error) bool {
+	server, ok := errors.AsType[*sfstream.ServerError](err)
+	return ok && server.Code == sfstream.NotFound && server.Reason != invalidType
 }
 
 // Get returns the topic of that name, else [ErrNotFound].

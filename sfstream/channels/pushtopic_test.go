@@ -281,6 +281,30 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 	}
 }
 
+func TestAQueryThatIsRefusedIsNotSentAgain(t *testing.T) {
+	for _, code := range []string{"INVALID_TYPE", "INVALID_FIELD", "MALFORMED_QUERY", "NOT_FOUND", "LIMIT_EXCEEDED"} {
+		for _, method := range []string{http.MethodPost, http.MethodPatch} {
+			o := newOrg()
+			if method == http.MethodPatch {
+				if code == "NOT_FOUND" {
+					continue // deleted meanwhile: see above
+				}
+				o.rival("Accts", "SELECT Id FROM Contact")
+			}
+			o.before = func(r *http.Request, _ string) (*http.Response, error) {
+				if r.Method != method {
+					return nil, nil
+				}
+				return refusal(400, code, "said about it"), nil
+			}
+			_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+			if server := lab.ExpectError[*sfstream.ServerError](t, err); server.Reason != code || len(o.writes()) != 1 || strings.Contains(err.Error(), "others") {
+				t.Errorf("%s of a %s: %v", code, method, err)
+			}
+		}
+	}
+}
+
 func TestDeclareGivesUpWhereNoAnswerComes(t *testing.T) {
 	o := newOrg()
 	o.before = func(r *http.Request, _ string) (*http.Response, error) {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// quoted matches the texts in a query.
-var quoted = regexp.MustCompile(`'(?:[^'\\]|\\.)*'`)
+// quoted matches the texts in a query, also one that has no end.
+var quoted = regexp.MustCompile(`(?s)'(?:[^'\\]|\\.)*(?:'|$)`)
 
 // quote makes a text of SOQL of a value.
 func quote(value string) string {
