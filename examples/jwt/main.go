@@ -55,12 +55,7 @@ func main() {
 }
 
 func run(ctx context.Context, count int, args []string) error {
-	channel := orders
-	switch len(args) {
-	case 0:
-	case 1:
-		channel = args[0]
-	default:
+	if len(args) > 1 {
 		return errors.New("give one channel, after the flags")
 	}
 	var key []byte // of the org in this process
@@ -72,18 +67,20 @@ func run(ctx context.Context, count int, args []string) error {
 		return err
 	}
 	defer account.Close()
-	options := account.Options
+	options, channel := account.Options, "/data/ChangeEvents"
+	login, ok := account.Auth.(authenticator.JWTBearer) // which FromEnv makes of the variables above
 	if org := account.Org; org != nil {
-		account.Auth = authenticator.JWTBearer{
+		options, channel = append(options, sfstream.WithReplay(sfstream.ReplayAll)), orders // which are there already
+		login = authenticator.JWTBearer{
 			ConsumerKey: org.Account().ConsumerKey,
 			Username:    org.Account().Username,
 			PrivateKey:  key,
 		}
-		options = append(options, sfstream.WithReplay(sfstream.ReplayAll)) // its events are there already
-	}
-	login, ok := account.Auth.(authenticator.JWTBearer)
-	if !ok {
+	} else if !ok {
 		return errors.New("the environment has another login: set SALESFORCE_PRIVATE_KEY_FILE, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME")
+	}
+	if len(args) == 1 {
+		channel = args[0]
 	}
 	client, err := sfstream.New(login, options...)
 	if err != nil {
@@ -94,6 +91,11 @@ func run(ctx context.Context, count int, args []string) error {
 		return err
 	}
 	fmt.Printf("Logged in as %s: app %s has signed with its key.\n", login.Username, login.ConsumerKey)
+	return follow(ctx, client, channel, count)
+}
+
+// follow prints the messages of a channel.
+func follow(ctx context.Context, client *sfstream.Client, channel string, count int) error {
 	if err := client.Subscribe(ctx, channel); err != nil {
 		return err
 	}

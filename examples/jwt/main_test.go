@@ -40,7 +40,7 @@ func TestItUsesTheAccountOfTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer org.Close()
-	out := exampletest.Program{Args: []string{"-count", "0"}, Env: environment(org, key), Interrupt: "Following"}.Run(t)
+	out := exampletest.Program{Args: []string{"-count", "0", orders}, Env: environment(org, key), Interrupt: "Following"}.Run(t)
 	if !strings.Contains(out, "Logging in at "+org.LoginURL()) || org.Logins() != 1 {
 		t.Errorf("%d logins: %s", org.Logins(), out)
 	}
