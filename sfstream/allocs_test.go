@@ -294,6 +294,7 @@ func newRunGate(tb testing.TB, n int) *runGate {
 	g.channel = &channel{services: services, sub: in.Channel("/event/Order__e", replaystore.Key{})}
 	g.client.roster = newRoster(services, nil, nil)
 	g.client.roster.channels["/event/Order__e"] = g.channel
+	g.channel.sub.Accept(time.Time{})
 	var keys [gateBatch]string
 	for i := range keys {
 		keys[i] = fmt.Sprint("key ", i)
