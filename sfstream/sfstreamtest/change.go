@@ -70,8 +70,8 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f, _ := field(sc.avro, recordTypeField); f == nil {
-		c.Set = maps.Clone(c.Set)
+	if f, _ := field(sc.avro, recordTypeField); f == nil && c.Set[recordTypeField] != nil {
+		c.Set = maps.Clone(c.Set) // the record has it, and its events do not
 		delete(c.Set, recordTypeField)
 	}
 	c.TransactionKey = or(c.TransactionKey, s.dice.events.uuid())
