@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,9 +71,8 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f, _ := field(sc.avro, recordTypeField); f == nil && c.Set[recordTypeField] != nil {
-		c.Set = maps.Clone(c.Set) // the record has it, and its events do not
-		delete(c.Set, recordTypeField)
+	if f, _ := field(sc.avro, recordTypeField); f == nil {
+		c = c.without(recordTypeField) // the record has it, and its events do not
 	}
 	c.TransactionKey = or(c.TransactionKey, s.dice.events.uuid())
 	body, changed, err := c.payload(sc.avro, now, s.account.UserID)
@@ -90,6 +90,18 @@ func (s *Server) capture(c Change, now time.Time) (*changeEvent, error) {
 		change: c, topic: t, schema: sc, body: body, changed: changed,
 		record: record{at: now.UnixNano(), id: s.dice.events.uuid(), schema: sc.id, payload: data},
 	}, nil
+}
+
+// without returns the change without a field.
+func (c Change) without(name string) Change {
+	if _, set := c.Set[name]; set {
+		c.Set = maps.Clone(c.Set)
+		delete(c.Set, name)
+	}
+	if slices.Contains(c.Null, name) {
+		c.Null = slices.DeleteFunc(slices.Clone(c.Null), func(n string) bool { return n == name })
+	}
+	return c
 }
 
 // payload returns the whole event as plain values, and the fields that it changed.

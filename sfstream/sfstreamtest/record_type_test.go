@@ -114,7 +114,10 @@ func TestRecordTypeIDOfACapturedObject(t *testing.T) {
 		if len(rows) != 1 || rows[0].(object)["Id"] != made["id"] {
 			t.Errorf("%v", rows)
 		}
-		if events := r.Retained("/data/ContactChangeEvent"); len(events) != 1 {
+		r.want(http.StatusNoContent, "PATCH", "/sobjects/Contact/"+made["id"].(string), `{"RecordTypeId":null}`)
+		_, err = r.Change(sfstreamtest.Change{Object: "Contact", Type: "UPDATE", RecordIDs: []string{made["id"].(string)}, Null: []string{"RecordTypeId"}})
+		check(t, err)
+		if events := r.Retained("/data/ContactChangeEvent"); len(events) != 3 {
 			t.Errorf("%d events", len(events))
 		}
 	})
