@@ -115,7 +115,7 @@ func (c *Custom) Declare(ctx context.Context, channel CustomChannel, opts ...Dec
 // failed is the error of a channel, with what the user needs where that may be missing.
 func failed(channel string, err error) error {
 	hint := ""
-	if server, ok := errors.AsType[*sfstream.ServerError](err); ok && (server.Code == sfstream.PermissionDenied || server.Reason == "INVALID_TYPE") {
+	if server, ok := errors.AsType[*sfstream.ServerError](err); ok && (server.Code == sfstream.PermissionDenied || server.Reason == invalidType) {
 		hint = "; the user needs View Setup and Configuration to see channels and Customize Application to change them"
 	}
 	return fmt.Errorf("channels: %s: %w%s", channel, err, hint)

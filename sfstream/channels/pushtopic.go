@@ -210,6 +210,9 @@ type topicsThere struct {
 // look asks for the topics of a name, in whatever case.
 func (p *PushTopics) look(ctx context.Context, name string) (there topicsThere, err error) {
 	there.version, err = p.rest.get(ctx, "query", url.Values{"q": {selectTopics + " WHERE Name = " + quote(name)}}, &there)
+	if err == nil && there.Records == nil {
+		err = fmt.Errorf("query: %w: it has no records", errUnread) // not even none: it is somebody else's
+	}
 	return there, err
 }
 

@@ -84,7 +84,8 @@ func (r rest) delete(ctx context.Context, path string) error {
 
 // call sends body, nil for none, and reads the answer into a variable, nil for none. It returns the
 // URL that was asked, which names the API version. A record that is not there is [ErrNotFound] and
-// still the *[sfstream.ServerError].
+// still the *[sfstream.ServerError]. To a user who may not see the records of an object a query says
+// that there is no such object: that is no word on any record.
 func (r rest) call(ctx context.Context, method, path string, query url.Values, body, into any) (*url.URL, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -106,7 +107,8 @@ func (r rest) call(ctx context.Context, method, path string, query url.Values, b
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := r.client.Do(req)
-	if server, ok := errors.AsType[*sfstream.ServerError](err); ok && server.Code == sfstream.NotFound {
+	server, ok := errors.AsType[*sfstream.ServerError](err)
+	if ok && server.Code == sfstream.NotFound && (method != http.MethodGet || server.Reason != invalidType) {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	if err != nil {

@@ -168,7 +168,11 @@ func (p *PushTopics) ForSObject(ctx context.Context, sobject string, opts ...SOb
 // build asks the org for what the query of an object's topic needs.
 func (p *PushTopics) build(ctx context.Context, s *sobjectTopic) (PushTopic, error) {
 	var object sobjectDescription
-	if _, err := p.rest.get(ctx, "sobjects/"+s.sobject+"/describe", nil, &object); err != nil {
+	_, err := p.rest.get(ctx, "sobjects/"+s.sobject+"/describe", nil, &object)
+	if err == nil && object.Name == "" {
+		err = fmt.Errorf("describe: %w: it names no object", errUnread)
+	}
+	if err != nil {
 		return PushTopic{}, err
 	}
 	fields, err := object.selection(s.fields)

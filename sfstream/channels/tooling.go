@@ -2,12 +2,9 @@ package channels
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
-
-	"github.com/sfstream/sfstream-go/sfstream"
 )
 
 // toolingRows returns the records of a query of the Tooling API, of all its pages. A query that
@@ -20,11 +17,7 @@ func toolingRows[Row any](ctx context.Context, r rest, soql string) (rows []Row,
 			Next    string `json:"nextRecordsUrl"`
 			Done    bool   `json:"done"`
 		}
-		_, err := r.get(ctx, path, query, &page)
-		if server, ok := errors.AsType[*sfstream.ServerError](err); ok {
-			return nil, server // there are these objects: to a user who may not see them they are unknown
-		}
-		if err != nil {
+		if _, err := r.get(ctx, path, query, &page); err != nil {
 			return nil, err
 		}
 		rows = append(rows, page.Records...)

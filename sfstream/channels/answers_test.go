@@ -1,0 +1,53 @@
+package channels_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/channels"
+)
+
+func TestAnAnswerOfSomebodyElseIsNotTakenForAnOrgWithoutTopics(t *testing.T) {
+	org := &smallOrg{answer: func(asked) (int, any) { return 200, `{}` }} // a proxy's
+	topics := channels.NewPushTopics(org.client(t))
+	for what, call := range map[string]func() error{
+		"Declare": func() error {
+			_, err := topics.Declare(t.Context(), channels.PushTopic{Name: "Accounts", Query: "SELECT Id FROM Account"})
+			return err
+		},
+		"Get":        func() error { _, err := topics.Get(t.Context(), "Accounts"); return err },
+		"ForSObject": func() error { _, err := topics.ForSObject(t.Context(), "Account"); return err },
+	} {
+		err := call()
+		if says(t, err, "Account", "the answer cannot be read"); errors.Is(err, channels.ErrNotFound) || errors.Is(err, sfstream.ErrInvalidOption) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if writes := org.wrote(); writes != nil {
+		t.Errorf("wrote %v", writes)
+	}
+}
+
+func TestAUserWhoMayNotSeeTopicsIsNotToldThatThereIsNone(t *testing.T) {
+	org := &smallOrg{answer: func(asked) (int, any) {
+		return 400, refuses("INVALID_TYPE", "sObject type 'PushTopic' is not supported.")
+	}}
+	_, err := channels.NewPushTopics(org.client(t)).Get(t.Context(), "Accounts")
+	if says(t, err, "Accounts", "is not supported"); errors.Is(err, channels.ErrNotFound) {
+		t.Errorf("not found: %v", err)
+	}
+}
+
+func TestAShortValueOfAQueryIsHiddenAsAWord(t *testing.T) {
+	org := &smallOrg{answer: func(a asked) (int, any) {
+		if a.method == "GET" {
+			return 200, rowsOf()
+		}
+		return 400, refuses("MALFORMED_QUERY", "unexpected token: Grade__c = 'a' OR Kind__c='é' OR Name = 'Ann'; a,a a attempt")
+	}}
+	_, err := channels.NewPushTopics(org.client(t)).Declare(t.Context(), channels.PushTopic{
+		Name: "Accounts", Query: "SELECT Id FROM Account WHERE Grade__c = 'a' OR Kind__c = 'é' OR Name = 'Ann' OR Empty__c = ''",
+	})
+	says(t, err, "PushTopic Accounts: sfstream: ", "unexpected token: Grade__c = '…' OR Kind__c='…' OR Name = '…'; …,… … attempt")
+}
