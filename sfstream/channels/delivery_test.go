@@ -2,11 +2,14 @@ package channels_test
 
 import (
 	"context"
+	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/channels"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
@@ -105,5 +108,54 @@ func TestADeclaredChannelOfPlatformEvents(t *testing.T) {
 		l.PublishNext(lab.Orders, 2)
 		l.PublishNext(lab.Invoices, 1)
 		next(t, client, 3)
+	})
+}
+
+func TestAPushReachesTheUsersThatItIsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ann, bob, nobody = "005000000000002AAA", "005000000000003AAA", "005000000000009AAA"
+		l := lab.New(t, sfstreamtest.WithUser("ann@sfstream.example", ann), sfstreamtest.WithUser("bob@sfstream.example", bob))
+		open := func(username string) *sfstream.Client {
+			login := l.Authenticator().(authenticator.Password)
+			login.Username = username
+			client, err := sfstream.New(login, sfstream.WithOrg(l))
+			lab.Must(t, err)
+			t.Cleanup(func() { _ = client.Close() })
+			lab.Must(t, client.Open(t.Context()))
+			return client
+		}
+		anns, bobs := open("ann@sfstream.example"), open("bob@sfstream.example")
+		generic := channels.NewGeneric(bobs)
+		made, err := generic.Create(t.Context(), channels.GenericChannel{Name: "/u/orders", Description: "Orders"})
+		lab.Must(t, err)
+		again, err := channels.NewGeneric(anns).Create(t.Context(), channels.GenericChannel{Name: "/u/orders"})
+		if lab.Must(t, err); again != made {
+			t.Errorf("made %+v and %+v", made, again)
+		}
+		for _, client := range []*sfstream.Client{anns, bobs} {
+			lab.Must(t, client.Subscribe(t.Context(), "/u/orders"))
+		}
+		results, err := generic.Push(t.Context(), "/u/orders", channels.PushEvent{Payload: "x", UserIDs: []string{ann, nobody}}, channels.PushEvent{Payload: "y"})
+		lab.Must(t, err)
+		want := []channels.PushResult{
+			{Outcome: sfstream.Published, FanoutCount: 1, Online: map[string]bool{ann: true, nobody: false}},
+			{Outcome: sfstream.Published, FanoutCount: -1, Online: map[string]bool{}},
+		}
+		if !reflect.DeepEqual(results, want) {
+			t.Errorf("results %+v", results)
+		}
+		next(t, anns, 2)
+		next(t, bobs, 1)
+		if online, err := generic.Online(t.Context(), "/u/orders"); err != nil || !slices.Equal(online, []string{ann, bob}) {
+			t.Errorf("online: %v %v", online, err)
+		}
+		list, err := generic.List(t.Context())
+		if lab.Must(t, err); !slices.Equal(list, []channels.GenericChannel{made}) {
+			t.Errorf("listed %+v", list)
+		}
+		lab.Must(t, generic.Delete(t.Context(), "/u/orders"))
+		if _, err := generic.Find(t.Context(), "/u/orders"); !errors.Is(err, channels.ErrNotFound) {
+			t.Errorf("found: %v", err)
+		}
 	})
 }
