@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,6 +157,46 @@ func TestAPushReachesTheUsersThatItIsFor(t *testing.T) {
 		lab.Must(t, generic.Delete(t.Context(), "/u/orders"))
 		if _, err := generic.Find(t.Context(), "/u/orders"); !errors.Is(err, channels.ErrNotFound) {
 			t.Errorf("found: %v", err)
+		}
+	})
+}
+
+func TestReplicasThatStartAtOnceMakeOneChannelOfAKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t)
+		client, err := sfstream.New(l.Authenticator(), sfstream.WithOrg(l))
+		lab.Must(t, err)
+		defer client.Close()
+		lab.Must(t, client.Open(t.Context()))
+		generic, custom := channels.NewGeneric(client), channels.NewCustom(client)
+		sales := channels.CustomChannel{Name: "Sales__chn", Label: "Sales", Members: []channels.Member{{Event: "AccountChangeEvent", Enriched: []string{"Name"}}}}
+
+		var replicas sync.WaitGroup
+		for range 8 {
+			replicas.Go(func() {
+				if _, err := generic.Create(t.Context(), channels.GenericChannel{Name: "/u/orders"}); err != nil {
+					t.Error(err)
+				}
+				if _, err := generic.Push(t.Context(), "/u/orders", channels.PushEvent{Payload: "x"}); err != nil {
+					t.Error(err)
+				}
+				if _, err := custom.Declare(t.Context(), sales); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		replicas.Wait()
+		sales.Label, sales.Members[0].Filter = "Other", "Name != 'x'"
+		made, err := custom.Declare(t.Context(), sales)
+		lab.Must(t, err)
+		list, err := custom.List(t.Context())
+		lab.Must(t, err)
+		list = slices.DeleteFunc(list, func(c channels.CustomChannel) bool { return c.Name == "ChangeEvents" })
+		if len(list) != 1 || !reflect.DeepEqual(list[0], made) || made.Label != "Other" {
+			t.Errorf("listed %+v, made %+v", list, made)
+		}
+		if list, err := generic.List(t.Context()); err != nil || len(list) != 1 {
+			t.Errorf("listed %+v, %v", list, err)
 		}
 	})
 }
