@@ -239,7 +239,7 @@ func (r *pushRequest) hidden(text string) string {
 	for i, payload := range r.payloads {
 		text = hidePieces(hidePieces(text, payload), string(r.body.PushEvents[i]))
 	}
-	return strings.ToValidUTF8(text, "")
+	return strings.ToValidUTF8(text, "…")
 }
 
 // A piece of leastPiece bytes tells something of a payload; a shorter payload is hidden as a whole
