@@ -45,9 +45,9 @@ func TestErrors(t *testing.T) {
 	if !ok || !authenticator.Permanent(login) {
 		t.Errorf("a refused login: %v", err)
 	}
-	for _, other := range []error{new(sfstream.TimeoutError), new(sfstream.ReplayError)} {
-		_, timeout := errors.AsType[*sfstream.TimeoutError](other)
-		_, refused := errors.AsType[*sfstream.ReplayError](other)
+	for _, err := range []error{new(sfstream.TimeoutError), new(sfstream.ReplayError)} { // as Err gives them
+		_, timeout := errors.AsType[*sfstream.TimeoutError](err)
+		_, refused := errors.AsType[*sfstream.ReplayError](err)
 		expect(t, "one of the two", timeout != refused, true)
 	}
 }

@@ -32,13 +32,14 @@ func TestHandlers(t *testing.T) {
 		started = true
 		return nil
 	})
-	sfstream.On(mux, "/event/Order__e", func(ctx context.Context, order Order, msg *sfstream.Message) error {
+	handleOrder := func(ctx context.Context, order Order, msg *sfstream.Message) error {
 		typed = append(typed, order.Number)
 		if order.Number == "A-2" {
 			return errors.New("nobody knows it")
 		}
 		return nil
-	})
+	}
+	sfstream.On(mux, "/event/Order__e", handleOrder)
 	handle := func(ctx context.Context, msg *sfstream.Message) error {
 		all = append(all, msg.Channel)
 		if slices.Equal(msg.ReplayID, ids[2]) {

@@ -17,13 +17,14 @@ import (
 
 // Each login that another client has logs in here.
 func TestLogins(t *testing.T) {
-	org := newOrg(t)
+	ctx, org := t.Context(), newOrg(t)
 	account := org.Account()
 	key, secret, user, password, token := account.ConsumerKey, account.ConsumerSecret, account.Username, account.Password, account.SecurityToken
 	refreshToken, privateKey := account.RefreshToken, org.PrivateKeyPEM()
 	login := authenticator.Login{URL: org.LoginURL(), HTTPClient: org.HTTPClient()}
-	cache := authenticator.NewCache(org.Authenticator())
-	creds, err := cache.Get(t.Context(), login)
+	auth := org.Authenticator()
+	cache := authenticator.NewCache(auth)
+	creds, err := cache.Get(ctx, login)
 	lab.Must(t, err)
 	accessToken, instanceURL, orgID := creds.AccessToken, creds.InstanceURL, creds.OrgID
 	fetchToken := func(context.Context, authenticator.Login) (*authenticator.Credentials, error) { return creds, nil }
@@ -35,13 +36,14 @@ func TestLogins(t *testing.T) {
 		"SOAP":               authenticator.SOAP{Username: user, Password: password, SecurityToken: token},
 		"from elsewhere":     authenticator.Static{AccessToken: accessToken, InstanceURL: instanceURL, OrgID: orgID},
 		"of its own":         authenticator.Func(fetchToken),
+		"shared":             cache,
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, err := sfstream.New(auth, sfstream.WithOrg(org))
 			lab.Must(t, err)
 			defer client.Close()
-			lab.Must(t, client.Open(t.Context()))
-			lab.Must(t, client.Subscribe(t.Context(), topic))
+			lab.Must(t, client.Open(ctx))
+			lab.Must(t, client.Subscribe(ctx, topic))
 		})
 	}
 	for _, text := range []string{creds.AccessToken, creds.TokenType, creds.InstanceURL, creds.ID, creds.Signature, creds.IssuedAt.String()} {

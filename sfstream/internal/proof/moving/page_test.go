@@ -136,9 +136,12 @@ var features = map[string]string{
 		retry_sub_duration, retry_factor, retry_max_duration, retry_max_count, should_retry_on_exception,
 		should_retry_on_error_response, AllMixin`,
 	"nameko-salesforce": `
-		USERNAME, PASSWORD, SECURITY_TOKEN, SANDBOX, API_VERSION, BAYEUX_VERSION, BAYEUX_MINIMUM_VERSION,
-		PUSHTOPIC_REPLAY_ENABLED, PUSHTOPIC_REPLAY_REDIS_URI, PUSHTOPIC_REPLAY_TTL, VERSION, MINIMUM_VERSION,
-		SERVER_URI, @subscribe, stacked decorators, salesforce:replay_id, client_id, replay_id, SalesforceAPI,
+		USERNAME, PASSWORD, SECURITY_TOKEN, SANDBOX, API_VERSION, BAYEUX_VERSION, BAYEUX_MINIMUM_VERSION, PUSHTOPIC_REPLAY_ENABLED,
+		PUSHTOPIC_REPLAY_REDIS_URI, PUSHTOPIC_REPLAY_TTL, VERSION, MINIMUM_VERSION, SERVER_URI, @subscribe, @handle_notification, name,
+		query, notify_for_fields, notify_for_operation_create, notify_for_operation_update, notify_for_operation_delete,
+		notify_for_operation_undelete, @handle_sobject_notification, sobject_type, record_type, declare, exclude_current_user,
+		stacked decorators, salesforce:replay_id, client_id, replay_id, SalesforceAPI, PushTopicsAPIClient, declare_push_topic,
+		declare_push_topic_for_sobject, get_push_topic_by_name, get_user_id_by_name, get_record_type_id_by_name, NotFound, LRU cache,
 		timeout, interval, reconnection`,
 }
 
