@@ -17,12 +17,12 @@ import (
 // All ways to consume give the events in their order.
 func TestReceiving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, org := t.Context(), newOrg(t)
+		ctx, org, log := t.Context(), newOrg(t), slog.New(slog.DiscardHandler)
 		client := open(t, org,
 			sfstream.WithReplay(sfstream.ReplayAll),
 			sfstream.WithPrefetch(100),
 			sfstream.WithJSON(json.Marshal, json.Unmarshal),
-			sfstream.WithLogger(slog.New(slog.DiscardHandler)),
+			sfstream.WithLogger(log),
 		)
 		publish(t, org, 1, 2, 3)
 		lab.Must(t, client.Subscribe(ctx, "/event/Order__e"))
