@@ -67,7 +67,7 @@ func (ch *channel) situation(now time.Time) situation {
 	return situation{
 		now: now, channel: ch.sub.Name, accepted: ch.isAccepted(), history: ch.history,
 		last: ch.lastMarker(), latest: ch.clock.Latest(), openGroup: ch.groups.canSeek(),
-		below: ch.gap.below > 0, policy: ch.cfg.fallback, managed: ch.managed != nil,
+		below: ch.gap.below > 0, policy: ch.cfg.fallback, managed: ch.managed.Load() != nil,
 	}
 }
 

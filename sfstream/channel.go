@@ -2,6 +2,7 @@ package sfstream
 
 import (
 	"bytes"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -36,7 +37,7 @@ type channel struct {
 	groups      *groups // nil: the channel is not known to have any
 	provisional provisional
 	duplicates  recent.Events
-	managed     *managed // nil: the channel is no managed subscription
+	managed     atomic.Pointer[managed] // nil: the channel is no managed subscription; Status may look while SubscribeManaged sets it
 
 	history history // of its failures
 	refusal refusal
@@ -115,7 +116,7 @@ func (ch *channel) request() request {
 	}
 	p.begin()
 	from := p.position.id
-	if ch.managed != nil {
+	if ch.managed.Load() != nil {
 		// The session begins after what is committed. That may be before the position, so that what
 		// comes again is no sign that replay ids have begun anew.
 		p.resumed, from = false, nil
@@ -125,7 +126,7 @@ func (ch *channel) request() request {
 		ch.groups.begin(from)
 	}
 	ch.set(StateOpening)
-	return request{sub: &ch.sub.Credit, verify: !ch.isAccepted(), position: p.position, managed: ch.managed}
+	return request{sub: &ch.sub.Credit, verify: !ch.isAccepted(), position: p.position, managed: ch.managed.Load()}
 }
 
 // accept notes that Salesforce follows the channel from the requested position on.

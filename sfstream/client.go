@@ -137,8 +137,8 @@ func (c *Client) Status() Status {
 	for _, ch := range c.roster.overview() {
 		report := ch.status.snapshot()
 		report.Channel, report.Retention = ch.sub.Name, retention(ch.sub.Name)
-		if ch.managed != nil {
-			report.Managed = ch.managed.snapshot()
+		if m := ch.managed.Load(); m != nil {
+			report.Managed = m.snapshot()
 		}
 		report.fill(ch.sub.Status(), c.clock.Now())
 		if ch.link != nil {

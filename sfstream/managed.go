@@ -148,7 +148,7 @@ func isTaken(err error) bool {
 // manage makes a channel, before it joins its link, one of a managed subscription.
 func (ch *channel) manage(topic string) {
 	m := &managed{name: ch.sub.Name, isID: managedID.MatchString(ch.sub.Name), topic: topic, log: ch.log, keeper: ch.sub}
-	ch.managed = m
+	ch.managed.Store(m)
 	if topic == "" || mayHaveGroups(topic) {
 		ch.groups = new(groups)
 	}

@@ -248,7 +248,7 @@ func (c *Client) start(ctx context.Context, s *serving) (err error) {
 // somebody else is subscribing, or unsubscribing, it waits for.
 func (c *Client) follow(ctx context.Context, r muxChannel) (subscribed bool, err error) {
 	for _, ch := range c.roster.snapshot() {
-		if ch.follows() && ch.managed != nil && ch.managed.topic == r.channel {
+		if m := ch.managed.Load(); m != nil && m.topic == r.channel && ch.follows() {
 			return false, nil
 		}
 	}

@@ -136,7 +136,7 @@ func (c *Client) Unsubscribe(ctx context.Context, channel string) error {
 	}
 	ch.sub.Remove()
 	c.inbox.MarkQuiet(ch.sub) // before another Subscribe can have its place
-	if ch.managed != nil {
+	if ch.managed.Load() != nil {
 		c.inbox.FlushKept(ctx, lastSaves) // while its stream is open
 	}
 	if l := c.roster.end(ch, nil); l != nil {
