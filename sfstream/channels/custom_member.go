@@ -288,11 +288,7 @@ type memberError struct {
 
 // Error returns a text with the event and the cause.
 func (e *memberError) Error() string {
-	text := e.err.Error()
-	for _, value := range quoted.FindAllString(e.filter, -1) {
-		text = hide(text, strings.Trim(value, "'"))
-	}
-	return fmt.Sprintf("member %s: %s", e.event, text)
+	return fmt.Sprintf("member %s: %s", e.event, hideValues(e.err.Error(), e.filter))
 }
 
 // Unwrap returns the cause.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -81,7 +82,8 @@ const (
 	invalidType    = "INVALID_TYPE"
 )
 
-// PushTopics are those of a client's org.
+// PushTopics are those of a client's org. The user needs Read on Push Topics to see them, and Create,
+// Edit and Delete to change them.
 type PushTopics struct{ rest rest }
 
 // NewPushTopics returns the PushTopics of the org of client, which must be open when they are used.
@@ -90,7 +92,8 @@ func NewPushTopics(client *sfstream.Client) *PushTopics { return &PushTopics{res
 // Declare makes the topic of that name what is said, and returns it as it is then. A topic that is
 // there is changed where it differs, at once for those who follow it, and else not written to:
 // fields that are empty (Description, APIVersion, NotifyForFields) are as they were. If others
-// declare the same name otherwise at the same time, the last of them has said what it is.
+// declare the same name otherwise, the last of them has said what it is. The client's log tells what
+// was changed.
 //
 // The error is [sfstream.ErrInvalidOption] for what no PushTopic can be, before anything is sent,
 // else one of [sfstream.Client.Do]. It shows no values of the query.
@@ -119,6 +122,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		}
 		switch {
 		case failure == nil:
+			p.rest.client.Logger().Info("PushTopic declared", "pushtopic", topic.Name, "new", !ok, "changed", strings.Join(slices.Sorted(maps.Keys(changes)), ","))
 			if have, err := p.Get(ctx, topic.Name); !errors.Is(err, ErrNotFound) {
 				return have, err
 			}
@@ -379,11 +383,7 @@ type topicError struct {
 
 // Error returns a text with the topic's name and the cause.
 func (e *topicError) Error() string {
-	text := e.err.Error()
-	for _, value := range quoted.FindAllString(e.query, -1) {
-		text = hide(text, strings.Trim(value, "'"))
-	}
-	return fmt.Sprintf("channels: PushTopic %s: %s", e.name, text)
+	return fmt.Sprintf("channels: PushTopic %s: %s", e.name, hideValues(e.err.Error(), e.query))
 }
 
 // Unwrap returns the cause.

@@ -29,8 +29,8 @@ func expectWrites(t *testing.T, o *org, want ...string) {
 }
 
 func TestDeclareWritesOnlyWhatDiffers(t *testing.T) {
-	o := newOrg()
-	topics := channels.NewPushTopics(o.open(t))
+	o, log := newOrg(), new(lab.Log)
+	topics := channels.NewPushTopics(o.open(t, sfstream.WithLogger(log.Logger())))
 	made, err := topics.Declare(t.Context(), accounts)
 	lab.Must(t, err)
 	want := accounts
@@ -81,6 +81,10 @@ func TestDeclareWritesOnlyWhatDiffers(t *testing.T) {
 	if got != made {
 		t.Errorf("got %+v, want %+v", got, made)
 	}
+	if n := log.Count("PushTopic declared"); n != 8 { // one that is made, and seven changes
+		t.Errorf("the log tells of %d changes:\n%s", n, log)
+	}
+	lab.Contains(t, log.String(), "pushtopic=Accts new=true", "new=false changed=NotifyForOperationDelete,NotifyForOperationUpdate")
 	expectWrites(t, o, at+`{"IsActive":true,"NotifyForOperationDelete":true,"NotifyForOperationUpdate":true,"Query":"SELECT Id, Name FROM Account WHERE Name = 'Müller'"}`)
 }
 
@@ -395,6 +399,7 @@ func TestARefusalNamesTheTopicAndShowsNoValueOfItsQuery(t *testing.T) {
 	for _, message := range []string{
 		"\nSELECT Id FROM Contact WHERE Email = '" + person + "' AND Nmae = 'O\\'Hara'\n   ^\nERROR at Row:1:Column:57\nNo such column 'Nmae' on entity 'Contact'",
 		"Email = '" + person[:12] + "\n  ^\nNo such column 'Nmae' on entity 'Contact'",
+		"No such column 'Nmae' on entity 'Contact' in: Email = '" + person[:12],
 		person[8:] + "' AND Nmae\n  ^\nNo such column 'Nmae' on entity 'Contact'",
 	} {
 		o := newOrg()
@@ -416,6 +421,23 @@ func TestARefusalNamesTheTopicAndShowsNoValueOfItsQuery(t *testing.T) {
 			t.Errorf("Salesforce's answer is %q, want it whole and not asked for again", server.Message)
 		}
 	}
+}
+
+// A value that is a letter, or a word of the message, hides no more than itself in quotes.
+func TestARefusalCanBeReadWhereValuesAreShort(t *testing.T) {
+	topic := channels.PushTopic{Name: "Accts", Query: "SELECT Id FROM Account WHERE A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë Müller'"}
+	o := newOrg()
+	o.before = func(r *http.Request, _ string) (*http.Response, error) {
+		if r.Method != http.MethodPost {
+			return nil, nil
+		}
+		return refusal(400, "INVALID_FIELD", "A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë M\nNo such column 'D__c' on entity 'Account', nor 'Accountant'"), nil
+	}
+	_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), topic)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lab.Contains(t, err.Error(), "PushTopic Accts", "A__c = '…' AND B__c = '…' AND C__c = '' AND D__c = '… No such column 'D__c' on entity 'Account', nor 'Accountant'")
 }
 
 func TestTopicsAreGotListedAndDeleted(t *testing.T) {

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,22 +16,25 @@ func quote(value string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(value) + "'"
 }
 
-// hiddenPart is how much of a value alone tells enough to be hidden.
+// hiddenPart is how many letters of a value are hidden where its end or its beginning is cut off.
+// Fewer may be those of any word.
 const hiddenPart = 4
 
-// hide replaces a value in a text, and parts at its beginning and end: what is quoted may be cut. A
-// value that is too short to tell much by itself is replaced where it is a word.
-func hide(text, value string) string {
-	if len(value) < hiddenPart {
-		return hideWord(text, value)
-	}
-	text = strings.ReplaceAll(text, value, "…")
-	for n := len(value) - 1; n >= hiddenPart; n-- {
-		text = strings.ReplaceAll(strings.ReplaceAll(text, value[:n], "…"), value[len(value)-n:], "…")
+// hideValues replaces the values of a query in a text, also where they are cut: Salesforce quotes a
+// part of what it does not understand.
+func hideValues(text, soql string) string {
+	for _, literal := range quoted.FindAllString(soql, -1) {
+		switch value := strings.Trim(literal, "'"); {
+		case utf8.RuneCountInString(value) < hiddenPart:
+			text = hideWord(text, value)
+		default:
+			text = hideParts(strings.ReplaceAll(text, value, "…"), value)
+		}
 	}
 	return text
 }
 
+// hideWord replaces a value that tells little by itself where it is a word.
 func hideWord(text, word string) string {
 	var b strings.Builder
 	for word != "" {
@@ -51,4 +55,51 @@ func hideWord(text, word string) string {
 	return b.String() + text
 }
 
-func isOfWord(r rune) bool { return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
+func isOfWord(r rune) bool {
+	return r != utf8.RuneError && (r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r))
+}
+
+// hideParts replaces the beginnings and the ends of a value where it is cut.
+func hideParts(text, value string) string {
+	parts := strings.Split(text, "'")
+	last := len(parts) - 1
+	for i, part := range parts {
+		begun, ended := i > 0, i < last // by a quote
+		switch {
+		case begun && cutOff(part, value, !ended):
+			parts[i] = "…" + part[commonPrefix(part, value):]
+		case ended && cutOff(reversed(part), reversed(value), !begun):
+			parts[i] = part[:len(part)-commonPrefix(reversed(part), reversed(value))] + "…"
+		}
+	}
+	return strings.Join(parts, "'")
+}
+
+// cutOff reports whether a text begins with the beginning of a value, and then ends, if it is open,
+// or goes on as no word does: else it is another word in quotes.
+func cutOff(text, value string, open bool) bool {
+	n := commonPrefix(text, value)
+	if utf8.RuneCountInString(text[:n]) < hiddenPart {
+		return false
+	}
+	next, _ := utf8.DecodeRuneInString(text[n:])
+	return n == len(text) && open || n < len(text) && !isOfWord(next)
+}
+
+// commonPrefix returns how many bytes two texts have in common at their beginning, in whole letters.
+func commonPrefix(a, b string) (n int) {
+	for n < len(a) {
+		letter, size := utf8.DecodeRuneInString(a[n:])
+		if other, width := utf8.DecodeRuneInString(b[n:]); letter != other || size != width {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+func reversed(text string) string {
+	letters := []rune(text)
+	slices.Reverse(letters)
+	return string(letters)
+}
