@@ -87,21 +87,12 @@ func (s *Server) channelsOf(kind channelKind) []*topic {
 	return found
 }
 
-// visible returns the channels of a kind whose records the user may see.
-func (s *Server) visible(kind channelKind) []*topic {
-	return slices.DeleteFunc(s.channelsOf(kind), func(t *topic) bool {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		return t.generic && t.revoked
-	})
-}
-
 // channel returns the channel with a record id, which may have 15 characters too.
 func (s *Server) channel(kind channelKind, id string) (*topic, error) {
 	if len(id) != 15 && len(id) != 18 {
 		return nil, &restError{http.StatusBadRequest, kind.object + " ID: id value of incorrect type: " + id, "MALFORMED_ID", []string{"Id"}}
 	}
-	for _, t := range s.visible(kind) {
+	for _, t := range s.channelsOf(kind) {
 		t.mu.Lock()
 		found := t.record != nil && t.record.id == longID(id)
 		t.mu.Unlock()

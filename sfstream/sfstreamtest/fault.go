@@ -304,7 +304,7 @@ func (s *Server) RestartReplay(channel string, id uint64) error {
 }
 
 // Revoke takes away the permission to subscribe to a channel and ends its streams. The object whose
-// changes the channel has, or the record of a generic channel, is hidden from REST, too.
+// changes the channel has is hidden from REST, too, and nothing can be pushed to a generic channel.
 func (s *Server) Revoke(channel string) { s.permit(channel, false) }
 
 // RevokePublish takes away the permission to publish on a channel ("": all), or to push to a generic

@@ -36,11 +36,11 @@ func (s *Server) pushEvents(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	t.mu.Lock()
-	readOnly := t.readOnly
+	denied := t.readOnly || t.revoked
 	t.mu.Unlock()
-	if readOnly {
-		denied := knownRESTError("INSUFFICIENT_ACCESS_OR_READONLY")
-		return 0, nil, &denied
+	if denied {
+		e := knownRESTError("INSUFFICIENT_ACCESS_OR_READONLY")
+		return 0, nil, &e
 	}
 	for _, e := range req.PushEvents {
 		if utf8.RuneCountInString(e.Payload) > maxPush {

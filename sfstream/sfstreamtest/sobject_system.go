@@ -68,7 +68,7 @@ func (s *Server) systemRows(object string) []map[string]any {
 		rows = s.recordTypeRows()
 	default:
 		kind, _ := channelKindOf(object)
-		for _, t := range s.visible(kind) {
+		for _, t := range s.channelsOf(kind) {
 			rows = append(rows, t.asRecord(s))
 		}
 	}
