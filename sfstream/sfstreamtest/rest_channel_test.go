@@ -74,6 +74,7 @@ func TestStreamingChannelsAreRefused(t *testing.T) {
 			want = strings.Replace(want, `"/v/ops" is no`, `"/v/ops" is not a generic channel`, 1)
 			r.refused("Bad Request, "+want, "POST", genericPath, body)
 		}
+		r.refused("Bad Request, REQUIRED_FIELD_MISSING: ", "PATCH", path, `{"Name":""}`)
 		r.FailRecords("StreamingChannel", 1, "UNABLE_TO_LOCK_ROW")
 		r.refused("Bad Request, UNABLE_TO_LOCK_ROW: ", "DELETE", path, "")
 		for i := range 199 {

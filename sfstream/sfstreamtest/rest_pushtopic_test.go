@@ -64,6 +64,8 @@ func TestPushTopicsAreRefused(t *testing.T) {
 			{"STRING_TOO_LONG: Description: data value too large", topicBody("A", good, `,"Description":"`+strings.Repeat("x", 401)+`"`)},
 			{"REQUIRED_FIELD_MISSING: Required fields are missing: [Name, Query, ApiVersion] [Name]", `{}`},
 			{"REQUIRED_FIELD_MISSING: Required fields are missing: [ApiVersion] [ApiVersion]", `{"Name":"A","Query":"` + good + `"}`},
+			{"REQUIRED_FIELD_MISSING: Required fields are missing: [Name] [Name]", topicBody("", good, "")},
+			{"REQUIRED_FIELD_MISSING: Required fields are missing: [Query] [Query]", topicBody("A", "", "")},
 			{"INVALID_FIELD: No such column 'Querry' on sobject of type PushTopic", `{"Querry":"x"}`},
 			{"INVALID_FIELD_FOR_INSERT_UPDATE: Unable to create/update fields: NotifyForOperations", topicBody("A", good, `,"NotifyForOperations":"All"`)},
 			{"INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST: Notify For Fields: bad value for restricted picklist field: Some [NotifyForFields]", topicBody("A", good, `,"NotifyForFields":"Some"`)},

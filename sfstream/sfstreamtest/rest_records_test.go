@@ -121,6 +121,8 @@ func TestRESTRefusesWrites(t *testing.T) {
 			{"PATCH", "Account/" + id, `{"LastModifiedDate":"2026-01-01T00:00:00Z"}`, 400, "INVALID_FIELD_FOR_INSERT_UPDATE"},
 			{"PATCH", "Account/" + id, `{"BillingAddress":{"city":"Lyon"}}`, 400, "INVALID_FIELD_FOR_INSERT_UPDATE"},
 			{"PATCH", "Account/" + id, `{"Name":null}`, 400, "REQUIRED_FIELD_MISSING"},
+			{"PATCH", "Account/" + id, `{"Name":""}`, 400, "REQUIRED_FIELD_MISSING"},
+			{"POST", "Account", `{"Name":""}`, 400, "REQUIRED_FIELD_MISSING"},
 			{"PATCH", "Account/" + id, `[]`, 400, "JSON_PARSER_ERROR"},
 			{"PATCH", "Account/x", `{}`, 400, "MALFORMED_ID"},
 			{"PATCH", "Account/001000000000009AAA", `{}`, 404, "NOT_FOUND"},

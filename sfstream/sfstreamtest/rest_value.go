@@ -130,6 +130,9 @@ func (o *sobject) values(body map[string]any) (values, nested map[string]any, er
 		if v, err = f.fromJSON(v); err != nil {
 			return nil, nil, err
 		}
+		if v == "" && !o.event {
+			v = nil // a record has no empty texts
+		}
 		values[f.name] = v
 		if f.compound == "" {
 			nested[f.name] = v

@@ -95,6 +95,11 @@ func TestRESTUpdateBecomesAChangeEvent(t *testing.T) {
 			!reflect.DeepEqual(h["changedFields"], []any{"0x01000010"}) {
 			t.Errorf("%v", h)
 		}
+		r.want(http.StatusNoContent, "PATCH", "/sobjects/Opportunity/"+id, `{"Description":"x"}`)
+		r.want(http.StatusNoContent, "PATCH", "/sobjects/Opportunity/"+id, `{"Description":""}`)
+		if h = headerOf(r.decoded(stream, 2)[1]); !reflect.DeepEqual(h["nulledFields"], []any{"0x10"}) {
+			t.Errorf("an empty text is no value: %v", h)
+		}
 		got := r.want(http.StatusOK, "GET", "/sobjects/Opportunity/"+id, "").(object)
 		if got["Description"] != nil || got["Amount"] != 10.0 || got["CloseDate"] != "2026-03-31" || got["Name"] != "Big" {
 			t.Errorf("%v", got)

@@ -73,7 +73,7 @@ func (e not) fields(into []string) []string   { return e.of.fields(into) }
 func (e compare) fields(into []string) []string { return append(into, e.field) }
 
 // holds compares as SOQL does: text without regard to case, and a field without a value is unequal
-// to everything but null.
+// to everything but null, which the empty text is too.
 func (e compare) holds(record map[string]any) bool {
 	got := record[e.field]
 	switch e.op {
@@ -89,8 +89,9 @@ func (e compare) holds(record map[string]any) bool {
 		pattern, _ := e.value.(string)
 		return got != nil && like(strings.ToLower(text), strings.ToLower(pattern))
 	}
-	if got == nil || e.value == nil {
-		same := got == nil && e.value == nil
+	none := func(v any) bool { return v == nil || v == "" }
+	if none(got) || none(e.value) {
+		same := none(got) && none(e.value)
 		return e.op == "=" && same || e.op == "!=" && !same
 	}
 	n, ok := order(got, e.value)

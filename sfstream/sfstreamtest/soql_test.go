@@ -12,13 +12,14 @@ import (
 
 func TestSOQLWhere(t *testing.T) {
 	rec := map[string]any{
-		"Name": "Acme's", "Rating": nil, "N": 7, "F": 1.5, "On": true, "Off": false,
+		"Name": "Acme's", "Rating": nil, "Empty": "", "N": 7, "F": 1.5, "On": true, "Off": false,
 		"At": time.Date(2026, 1, 9, 0, 0, 0, 0, time.UTC), "Text": "2026-01-09T10:00:00Z",
 	}
 	for where, want := range map[string]bool{
 		`Name = 'acme\'s'`: true, `Name != 'x'`: true, `Name = 'x'`: false, `Name > 'A'`: true, `Name < 'A'`: false,
 		`Name LIKE 'ac%'`: true, `Name LIKE '_cme%s'`: true, `Name LIKE 'cme'`: false, `Rating LIKE '%'`: false,
 		`Rating = null`: true, `Rating != NULL`: false, `Name = null`: false, `Rating != 'Hot'`: true, `Rating = 'Hot'`: false, `Missing = null`: true,
+		`Rating = ''`: true, `Rating != ''`: false, `Name = ''`: false, `Name != ''`: true, `Empty = null`: true, `Empty != null`: false,
 		`N = 7`: true, `N >= 7`: true, `N > 7`: false, `N <= 7.0`: true, `N < 8`: true, `N <> 8`: true, `N = '7'`: false, `N != '7'`: true, `F = 1.5`: true,
 		`On = TRUE`: true, `Off = true`: false, `On > false`: true, `Off < TRUE`: true,
 		`At = 2026-01-09`: true, `At > 2026-01-08T23:59:59Z`: true, `Text > 2026-01-09T09:00:00+00:00`: true, `At < 2025-01-01`: false,
