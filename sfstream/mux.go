@@ -176,7 +176,7 @@ func (x *Mux) mistakeLocked(format string, args ...any) {
 }
 
 // Serve runs a mux: it opens the client if it is not open, calls the functions of [Mux.OnStart],
-// subscribes the mux's channels, and then is [Client.Run] with the mux's handlers, with the same
+// waits its turn, subscribes the mux's channels, and is [Client.Run] with the mux's handlers, its
 // options, order, error policies and end. A channel that the client follows already is kept as it
 // is, whoever has subscribed it, a managed subscription of that topic too; only another filter than
 // the mux's is an error. Serve closes nothing: the next one goes on where it ended.
@@ -194,13 +194,20 @@ func (c *Client) Serve(ctx context.Context, mux *Mux, opts ...RunOption) error {
 	if err := c.Open(ctx); err != nil {
 		return interrupted(ctx, err)
 	}
-	if err := c.start(ctx, s); err != nil {
-		if errors.Is(err, ErrClosed) && isClosed(c.life.closed) {
-			return c.Err() // as Run
-		}
-		return interrupted(ctx, err)
+	if err := s.start(ctx, c); err != nil {
+		return c.notStarted(ctx, err)
 	}
-	return c.consume(ctx, s.handle, cfg)
+	// Subscribed before its turn, the channels would bring messages to whoever has it.
+	return c.consume(ctx, func() error { return c.notStarted(ctx, c.followAll(ctx, s.channels)) }, s.handle, cfg)
+}
+
+// notStarted returns what Serve returns for an error of its start: as Run, no error where the client
+// was closed.
+func (c *Client) notStarted(ctx context.Context, err error) error {
+	if errors.Is(err, ErrClosed) && isClosed(c.life.closed) {
+		return c.Err()
+	}
+	return interrupted(ctx, err)
 }
 
 // interrupted returns nil in place of an error that says no more than that ctx has ended.
@@ -211,14 +218,31 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// start does what is to be done before messages are handled.
-func (c *Client) start(ctx context.Context, s *serving) (err error) {
+// start calls the functions of OnStart.
+func (s *serving) start(ctx context.Context, c *Client) error {
 	for i, f := range s.starts {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err := f(ctx, c); err != nil {
 			return fmt.Errorf("sfstream: OnStart (function %d of %d): %w", i+1, len(s.starts), err)
+		}
+	}
+	return nil
+}
+
+// followAll subscribes the channels of a mux that the client does not follow. Where it fails it
+// leaves none of them.
+func (c *Client) followAll(ctx context.Context, channels []muxChannel) (err error) {
+	if c.cfg.ack == AckManual {
+		// One Serve at a time: what this one unsubscribes no other has taken for subscribed.
+		select {
+		case c.turn <- struct{}{}:
+			defer func() { <-c.turn }()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.life.closed:
+			return ErrClosed
 		}
 	}
 	var own []string
@@ -232,7 +256,7 @@ func (c *Client) start(ctx context.Context, s *serving) (err error) {
 			}
 		}
 	}()
-	for _, r := range s.channels {
+	for _, r := range channels {
 		subscribed, err := c.follow(ctx, r)
 		if err != nil {
 			return err
@@ -241,7 +265,7 @@ func (c *Client) start(ctx context.Context, s *serving) (err error) {
 			own = append(own, r.channel)
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // follow subscribes a channel of a mux. It reports false where the client follows it already. What

@@ -167,7 +167,7 @@ func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message
 	if handler == nil {
 		return fmt.Errorf("%w: Run: no handler", ErrInvalidOption)
 	}
-	return c.consume(ctx, func(ctx context.Context, j *job) (permanent bool, err error) {
+	return c.consume(ctx, nil, func(ctx context.Context, j *job) (permanent bool, err error) {
 		err = handler(ctx, j.msg)
 		return isPermanent(err), err
 	}, cfg)
@@ -176,9 +176,16 @@ func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message
 // An attempt calls the handlers of a job's message. permanent says that no retry cures the error.
 type attempt func(ctx context.Context, j *job) (permanent bool, err error)
 
-// consume is Run once it is known how its messages are handled.
-func (c *Client) consume(ctx context.Context, handle attempt, cfg runConfig) error {
+// consume is Run once it is known how its messages are handled. begin, unless it is nil, is called
+// when it is this consumer's turn; its error is consume's.
+func (c *Client) consume(ctx context.Context, begin func() error, handle attempt, cfg runConfig) error {
 	if c.enter(ctx) {
+		if begin != nil {
+			if err := begin(); err != nil {
+				c.exit()
+				return err
+			}
+		}
 		if err := c.run(ctx, handle, cfg); err != nil {
 			return err
 		}

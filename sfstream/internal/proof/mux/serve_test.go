@@ -250,6 +250,15 @@ func TestASubscribeThatFailsLeavesNothingBehind(t *testing.T) {
 	})
 }
 
+// failSubscribes makes each Subscribe fail in a way that may pass, until ClearFaults.
+func failSubscribes(t *testing.T, l *lab.Lab) {
+	if sfstream.CometD == lab.TransportOf(t) {
+		l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, Error: "403::Subscribe denied", FailureReason: "503::Server is too busy. Please try your request again later."})
+	} else {
+		l.FailGetTopic(-1, "UNAVAILABLE")
+	}
+}
+
 // A channel that somebody else is just subscribing, or unsubscribing, is not taken for subscribed.
 func TestServeWaitsForASubscribeUnderWay(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
@@ -257,11 +266,7 @@ func TestServeWaitsForASubscribeUnderWay(t *testing.T) {
 		mux.Handle(lab.Orders, nothing)
 		c := l.Start()
 		for _, succeeds := range []bool{false, true} {
-			if sfstream.CometD == lab.TransportOf(t) {
-				l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Times: -1, Error: "403::Subscribe denied", FailureReason: "503::Server is too busy. Please try your request again later."})
-			} else {
-				l.FailGetTopic(-1, "UNAVAILABLE")
-			}
+			failSubscribes(t, l)
 			var others sync.WaitGroup
 			others.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -450,6 +455,56 @@ func TestSeveralServesShareAClient(t *testing.T) {
 		l.ExpectSaved("10")
 		expectSubscriptions(t, c, lab.Orders)
 	})
+}
+
+// A Serve whose turn has not come has subscribed nothing: the one that runs has no handlers of that.
+func TestServeSubscribesInItsTurn(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab.Lab) {
+		var did calls
+		running, waiting := sfstream.NewMux(), sfstream.NewMux()
+		running.Handle(lab.Orders, did.handler("order", nil))
+		waiting.Handle(lab.Invoices, did.handler("invoice", nil))
+		c := l.StartFromOldest()
+		var serving sync.WaitGroup
+		serving.Go(func() { l.Must(serveFor(t, c, awhile, running)) })
+		synctest.Wait() // it has its turn
+		l.Must(serveFor(t, c, time.Second, waiting))
+		expectSubscriptions(t, c, lab.Orders)
+		serving.Go(func() { l.Must(serveFor(t, c, 2*awhile, waiting)) })
+		l.PublishNext(lab.Invoices, 1)
+		l.PublishNext(lab.Orders, 1)
+		serving.Wait()
+		did.expect(t, "order 1", "invoice 1")
+	})
+}
+
+// What a Serve that fails unsubscribes, no other has taken for subscribed: under AckManual too.
+func TestAServeThatFailsTakesNoChannelFromAnother(t *testing.T) {
+	for _, policy := range []sfstream.AckPolicy{sfstream.AckAuto, sfstream.AckManual} {
+		onBoth(t, func(t *testing.T, l *lab.Lab) {
+			l.PublishNext(lab.Orders, 1)
+			var did calls
+			failing, good := sfstream.NewMux(), sfstream.NewMux()
+			failing.Handle(lab.Orders, nothing)
+			failing.Handle(lab.Invoices, nothing)
+			good.Handle(lab.Orders, did.handler("order", nil))
+			var once sync.Once
+			c := l.StartFromOldest(sfstream.WithAck(policy), sfstream.WithHooks(sfstream.Hooks{OnState: func(_ string, state sfstream.State, _ error) {
+				if state == sfstream.StateLive {
+					once.Do(func() { failSubscribes(t, l) })
+				}
+			}}))
+			var serving sync.WaitGroup
+			serving.Go(func() { l.Must(serveFor(t, c, 5*time.Second, failing)) })
+			time.AfterFunc(time.Second, func() { expectSubscriptions(t, c, lab.Orders) })
+			time.AfterFunc(6*time.Second, l.ClearFaults)
+			l.Pass(2 * time.Second)
+			l.Must(serveFor(t, c, awhile, good))
+			serving.Wait()
+			did.expect(t, "order 1")
+			expectSubscriptions(t, c, lab.Orders)
+		})
+	}
 }
 
 // What is added while Serve runs is for the next one.
