@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"reflect"
 	"runtime"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func (e *PanicError) Error() string {
 	var text string
 	switch v := e.Value.(type) {
 	case error:
-		text = v.Error()
+		text = fmt.Sprint(v) // a nil pointer's Error may panic
 	case string:
 		text = v
 	default:
@@ -45,9 +46,12 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("sfstream: %s: the handler panicked%s: %s", e.Channel, e.place, text)
 }
 
-// Unwrap returns the value of the panic if it is an error.
+// Unwrap returns the value of the panic if it is an error, and no nil pointer.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
+	if v := reflect.ValueOf(err); v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil // errors.Is and errors.As would call its Unwrap, which may panic
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -59,8 +60,9 @@ func TestRecoverMakesAnErrorOfAPanic(t *testing.T) {
 		const secret = "the payload"
 		values := map[string]any{
 			"1": "a text\nof two lines", "2": errHandler, "3": strings.Repeat("long ", 1000), "4": struct{ Text string }{secret}, "5": nil,
+			"7": (*fs.PathError)(nil), // its methods panic
 		}
-		l.PublishNext(lab.Orders, 6)
+		l.PublishNext(lab.Orders, 7)
 		mux := sfstream.NewMux()
 		mux.Use(sfstream.LogHandled(l.Log.Logger()), sfstream.Recover())
 		mux.Handle(lab.Orders, func(_ context.Context, m *sfstream.Message) error {
@@ -78,11 +80,11 @@ func TestRecoverMakesAnErrorOfAPanic(t *testing.T) {
 				t.Errorf("message %s: %s", m.ID, text)
 			}
 		}))))
-		if len(errs) != 6 {
-			t.Fatalf("%d panics came, want 6", len(errs))
+		if len(errs) != 7 {
+			t.Fatalf("%d panics came, want 7", len(errs))
 		}
 		for id, want := range map[string]string{
-			"1": "mux.panics (middleware_test.go:", "2": errHandler.Error(), "4": "a struct { Text string }", "6": "index out of range [1] with length 0",
+			"1": "mux.panics (middleware_test.go:", "2": errHandler.Error(), "4": "a struct { Text string }", "6": "index out of range [1] with length 0", "7": ": <nil>",
 		} {
 			if text := errs[id].Error(); !strings.Contains(text, want) {
 				t.Errorf("message %s: %s, want %q", id, text, want)
