@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 	"github.com/sfstream/sfstream-go/sfstream/internal/replayid"
 )
 
@@ -26,12 +27,11 @@ type runConfig struct {
 
 func newRunConfig(opts []RunOption) (runConfig, error) {
 	cfg := runConfig{workers: 8, drain: 10 * time.Second}
+	var mistakes []error
 	for _, opt := range opts {
-		if err := opt(&cfg); err != nil {
-			return runConfig{}, err
-		}
+		mistakes = append(mistakes, opt(&cfg))
 	}
-	return cfg, nil
+	return cfg, oneline.Join(mistakes...)
 }
 
 // Workers sets how many handlers run at once. The default is 8, on any machine: handlers mostly

@@ -72,12 +72,12 @@ func TestServeTellsMistakesBeforeItDoesAnything(t *testing.T) {
 		mux.Use(func(sfstream.Handler) sfstream.Handler { return nil })
 		mux.OnStart(nil)
 		mux.OnStart(func(context.Context, *sfstream.Client) error { t.Error("started"); return nil })
-		err := c.Serve(t.Context(), mux, sfstream.Workers(0))
+		err := c.Serve(t.Context(), mux, sfstream.Workers(0), sfstream.DrainTimeout(-1))
 		if !errors.Is(err, sfstream.ErrInvalidOption) || strings.Contains(err.Error(), "\n") {
 			t.Fatalf("got %v", err)
 		}
 		for _, want := range []string{
-			"Workers: 0", `"Order__e": want /event/`, "Handle " + lab.Orders + ": no handler", "Handle " + lab.Invoices + ": no handler",
+			"Workers: 0", "DrainTimeout: -1ns", `"Order__e": want /event/`, "Handle " + lab.Orders + ": no handler", "Handle " + lab.Invoices + ": no handler",
 			`Via: channel "/topic/Filtered?A='1'"`, "Handle /topic/Filtered?A='2': there are handlers of /topic/Filtered?A='1'",
 			"Handle /topic/Bare?A='1': there are handlers of /topic/Bare,",
 			"Handle /event/Starts__e: From: ", "(all and new)", "Handle /event/Starts__e: Via: ",
