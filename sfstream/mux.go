@@ -179,7 +179,8 @@ func (x *Mux) mistakeLocked(format string, args ...any) {
 // waits its turn, subscribes the mux's channels, and is [Client.Run] with the mux's handlers, its
 // options, order, error policies and end. A channel that the client follows already is kept as it
 // is, whoever has subscribed it, a managed subscription of that topic too; only another filter than
-// the mux's is an error. Serve closes nothing: the next one goes on where it ended.
+// the mux's is an error. Serve closes nothing: the next one goes on where it ended. Several at once,
+// as [AckManual] allows, share all messages of the client: each is to handle the channels of all.
 //
 // Mistakes in the mux or the options are told all at once, as [ErrInvalidOption], before anything
 // is done. Else the error is that of [Client.Open], of a function of OnStart, of [Client.Subscribe]
