@@ -52,7 +52,7 @@ func run(ctx context.Context, channel string, write bool) (err error) {
 	if err := account.MayWrite(write, "makes a generic channel, and deletes it in the end"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // nothing here takes so long
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // what takes longer does not come
 	defer cancel()
 	people, err := enter(ctx, account)
 	for _, p := range people {

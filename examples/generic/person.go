@@ -59,7 +59,7 @@ func (p *person) receive(ctx context.Context, count int) error {
 	for range count {
 		msg, err := p.client.Receive(ctx)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s has got nothing: %w", p.name, err)
 		}
 		text, err := sfstream.Decode[string](msg) // the payload as it was pushed
 		if err != nil {

@@ -80,7 +80,10 @@ func run(ctx context.Context, count int, path string, args []string) error {
 
 // follow prints the messages of a channel.
 func follow(ctx context.Context, client *sfstream.Client, channel string, count int) error {
-	if err := errors.Join(client.Open(ctx), client.Subscribe(ctx, channel)); err != nil {
+	if err := client.Open(ctx); err != nil {
+		return err
+	}
+	if err := client.Subscribe(ctx, channel); err != nil {
 		return err
 	}
 	if id := client.Status().Channels[0].ReplayID; len(id) > 0 {

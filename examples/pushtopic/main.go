@@ -54,7 +54,7 @@ func run(ctx context.Context, name string, write bool) (err error) {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // nothing here takes so long
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // what takes longer does not come
 	defer cancel()
 	if err := client.Open(ctx); err != nil {
 		return err
@@ -135,7 +135,7 @@ func (e *example) declare(ctx context.Context, query string) error {
 func (e *example) next(ctx context.Context) error {
 	msg, err := e.client.Receive(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("no event has come: %w", err)
 	}
 	defer msg.Ack()
 	contact, err := sfstream.Decode[struct{ LastName, Phone, Title string }](msg)

@@ -63,7 +63,10 @@ func run(ctx context.Context, workers, count int) error {
 		return err
 	}
 	defer client.Close()
-	if err := errors.Join(client.Open(ctx), client.Subscribe(ctx, orders)); err != nil {
+	if err := client.Open(ctx); err != nil {
+		return err
+	}
+	if err := client.Subscribe(ctx, orders); err != nil {
 		return err
 	}
 	fmt.Printf("Following %s with %d workers\n", orders, workers)
