@@ -32,9 +32,8 @@
 // # Your own store
 //
 // [Key] is an [encoding.TextMarshaler] and [Marker] an [encoding.BinaryMarshaler], which is all
-// that a key-value database needs; both also work with encoding/json, but for a Date beyond the year
-// 9999. A complete store in one JSON file is [in the examples]. Run replaystoretest.Run and
-// replaystoretest.RunDurable in your tests.
+// that a key-value database needs; both also work with encoding/json. A complete store in one JSON
+// file is [in the examples]. Run replaystoretest.Run and replaystoretest.RunDurable in your tests.
 //
 // # Caveats
 //

@@ -19,8 +19,8 @@ type Marker struct {
 	// the same) if no event has been handled yet.
 	ReplayID []byte
 
-	// Date is the date of that event, zero if the event carries none. It is for information, never
-	// for ordering.
+	// Date is the date of that event, zero if the event carries none, or one beyond the years 0 to
+	// 9999, which its publisher got wrong. It is for information, never for ordering.
 	Date time.Time
 
 	// Live is the moment until which the channel was followed without a gap, zero if that is not

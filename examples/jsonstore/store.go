@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 )
@@ -70,12 +69,7 @@ func (s *Store) Save(ctx context.Context, markers map[replaystore.Key]replaystor
 	for key, marker := range markers {
 		text, err := json.Marshal(marker)
 		if err != nil {
-			// JSON has no dates beyond the year 9999, and publishers write such into their events.
-			// A marker is good without its dates.
-			marker.Date, marker.Group = time.Time{}, replaystore.Group{}
-			if text, err = json.Marshal(marker); err != nil {
-				return err
-			}
+			return err
 		}
 		all[key.Canonical()] = text
 	}

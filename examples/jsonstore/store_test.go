@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/replaystore/replaystoretest"
@@ -33,9 +32,9 @@ func TestTheContract(t *testing.T) {
 
 var key = replaystore.Key{OrgID: "00D000000000062EAA", API: "pubsub", Channel: "/event/Order__e"}
 
-func save(t *testing.T, store *Store, id string, date time.Time) {
+func save(t *testing.T, store *Store, id string) {
 	t.Helper()
-	if err := store.Save(t.Context(), map[replaystore.Key]replaystore.Marker{key: {ReplayID: []byte(id), Date: date}}); err != nil {
+	if err := store.Save(t.Context(), map[replaystore.Key]replaystore.Marker{key: {ReplayID: []byte(id)}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -51,18 +50,18 @@ func expect(t *testing.T, store *Store, id string) {
 // a next file.
 func TestWhatACrashLeavesBehindDoesNoHarm(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "replay.json")
-	save(t, open(t, path), "1", time.Time{})
+	save(t, open(t, path), "1")
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, left := range [][]byte{nil, whole[:len(whole)/2], bytes.Repeat(whole, 9), bytes.ReplaceAll(whole, []byte("pubsub"), []byte("cometd"))} {
-		save(t, open(t, path), "1", time.Time{})
+		save(t, open(t, path), "1")
 		if err := os.WriteFile(path+".next", left, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, open(t, path), "1")
-		save(t, open(t, path), "2", time.Time{})
+		save(t, open(t, path), "2")
 		expect(t, open(t, path), "2")
 		if _, err := os.Stat(path + ".next"); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the next file is still there (%v)", err)
@@ -73,7 +72,7 @@ func TestWhatACrashLeavesBehindDoesNoHarm(t *testing.T) {
 func TestASaveThatFailsChangesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "replay.json")
 	store := open(t, path)
-	save(t, store, "1", time.Time{})
+	save(t, store, "1")
 	if err := os.Mkdir(path+".next", 0o700); err != nil { // which nobody can write to
 		t.Fatal(err)
 	}
@@ -85,7 +84,7 @@ func TestASaveThatFailsChangesNothing(t *testing.T) {
 	if err := os.Remove(path + ".next"); err != nil {
 		t.Fatal(err)
 	}
-	save(t, store, "3", time.Time{})
+	save(t, store, "3")
 	expect(t, open(t, path), "3")
 }
 
@@ -110,16 +109,9 @@ func TestAFileThatCannotBeReadIsNoEmptyStore(t *testing.T) {
 	}
 }
 
-// The publisher of an event writes its date, and may take microseconds for milliseconds.
-func TestADateThatJSONDoesNotHave(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "replay.json")
-	save(t, open(t, path), "1", time.UnixMilli(time.Now().UnixMicro()))
-	expect(t, open(t, path), "1")
-}
-
 func TestOthersCannotReadTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "replay.json")
-	save(t, open(t, path), "1", time.Time{})
+	save(t, open(t, path), "1")
 	if info, err := os.Stat(path); runtime.GOOS != "windows" && (err != nil || info.Mode().Perm() != 0o600) {
 		t.Errorf("%v (%v)", info, err)
 	}

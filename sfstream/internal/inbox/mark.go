@@ -39,6 +39,11 @@ func (m *mark[M]) marker(cfg *Config[M]) replaystore.Marker {
 	if m.msg != nil {
 		marker.Date = cfg.Date(m.msg)
 	}
+	// An event's publisher may have taken microseconds for milliseconds. Stores and tools that keep
+	// dates as texts could save no marker with such a date, and it tells nobody anything.
+	if year := marker.Date.UTC().Year(); year < 0 || year > 9999 {
+		marker.Date = time.Time{}
+	}
 	if m.Followed.After(m.Live) {
 		marker.Followed = m.Followed
 	}

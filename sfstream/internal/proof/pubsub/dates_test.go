@@ -1,12 +1,15 @@
 package pubsub
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
@@ -51,6 +54,35 @@ func TestAWrongDateInTheMarkerLosesNothing(t *testing.T) {
 			}
 			if len(got) < 3 {
 				t.Errorf("got %v, want 2, 3 and 4 at least", got)
+			}
+		})
+	})
+}
+
+// A publisher has taken microseconds for milliseconds: the event's date has a year that no text has,
+// and a store that keeps texts could save no marker with it.
+func TestADateThatNoTextHasIsNotInTheMarker(t *testing.T) {
+	t.Run("pubsub", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := lab.New(t)
+			const channel = "/event/Dated__e"
+			lab.Must(t, s.DefineEvent(channel, datedSchema))
+			store := replaystore.NewMemory()
+			c := s.StartFromOldest(sfstream.WithReplayStore(store))
+			lab.Must(t, c.Subscribe(t.Context(), channel))
+			_, err := s.Publish(channel, map[string]any{"N__c": 1.0, "CreatedDate": time.UnixMilli(time.Now().UnixMicro())})
+			lab.Must(t, err)
+			m, err := c.Receive(t.Context())
+			lab.Must(t, err)
+			if m.Date().Year() <= 9999 {
+				t.Errorf("the event's date is %v", m.Date())
+			}
+			m.Ack()
+			lab.Must(t, c.Close())
+			marker, err := store.Load(t.Context(), replaystore.Key{OrgID: s.Account().OrgID, API: "pubsub", Channel: channel})
+			lab.Must(t, err)
+			if _, err := json.Marshal(marker); err != nil || !bytes.Equal(marker.ReplayID, m.ReplayID) {
+				t.Errorf("the marker %+v: %v", marker, err)
 			}
 		})
 	})
