@@ -171,6 +171,19 @@ func On[T any](x *Mux, channel string, h func(context.Context, T, *Message) erro
 	}, opts...)
 }
 
+// Mistake adds an error that [Client.Serve] tells with the others of the mux before it does
+// anything. It is for packages with handlers of their own kind, such as a PushTopic's, which find
+// out in the mux's manner, without a return, that one cannot be.
+func (x *Mux) Mistake(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err == nil {
+		x.mistakeLocked("Mistake: nil")
+		return
+	}
+	x.mistakes = append(x.mistakes, err)
+}
+
 func (x *Mux) mistakeLocked(format string, args ...any) {
 	x.mistakes = append(x.mistakes, fmt.Errorf("%w: "+format, append([]any{ErrInvalidOption}, args...)...))
 }

@@ -18,7 +18,7 @@ import (
 // A topic may have several handlers, which declare the same.
 func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opts ...sfstream.SubscribeOption) {
 	if _, err := topic.clean(); err != nil {
-		refuse(mux, topic.Name, err)
+		mux.Mistake(err)
 		return
 	}
 	mux.Handle(topic.Channel(), h, opts...)
@@ -39,7 +39,7 @@ func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opt
 func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts ...SObjectOption) {
 	s, err := newSObjectTopic(sobject, opts)
 	if err != nil {
-		refuse(mux, sobject, err)
+		mux.Mistake(err)
 		return
 	}
 	mux.Handle(s.topic.Channel(), h, s.subscribe...)
@@ -51,20 +51,4 @@ func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts .
 		}
 		return err
 	})
-}
-
-// refuse adds a mistake to a mux, which is told with the topic's channel where there can be one. Serve
-// tells all mistakes, before it does anything.
-func refuse(mux *sfstream.Mux, name string, mistake error) {
-	if checkTopicName(name) != nil {
-		name = "PushTopic"
-	}
-	ignore := func(context.Context, *sfstream.Message) error { return nil }
-	mux.Handle("/topic/"+name, ignore, refusing(sfstream.From(sfstream.ReplayNew), mistake))
-}
-
-// refusing returns an option like another one that is a mistake. What options are applied to has no
-// name outside of package sfstream.
-func refusing[Config any](_ func(Config) error, mistake error) func(Config) error {
-	return func(Config) error { return mistake }
 }
