@@ -106,8 +106,9 @@ func (x *Mux) addLocked(r *muxChannel, opt SubscribeOption) {
 }
 
 // HandleDefault sets the handler of messages that come on a channel that the mux has no handler of:
-// the program has subscribed it itself. Without one such a message is an error, which [OnError]
-// takes as a handler's that no retry cures.
+// the program has subscribed it itself, or an earlier Serve has. So do those of a managed
+// subscription whose topic the user may not read; see [Client.SubscribeManaged]. Without one such a
+// message is an error, which [OnError] takes as a handler's that no retry cures.
 func (x *Mux) HandleDefault(h Handler) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -373,6 +373,25 @@ func TestAManagedSubscriptionOfTheMuxsTopic(t *testing.T) {
 	})
 }
 
+// Where the user may not read the topic of a managed subscription its messages are the default's.
+func TestAManagedSubscriptionOfATopicThatNobodyTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lab.New(t)
+		_, err := l.DefineManagedSubscription(sfstreamtest.ManagedSubscription{
+			DeveloperName: "Managed", TopicName: lab.Orders, DefaultReplay: "EARLIEST", ErrorRecoveryReplay: "EARLIEST",
+		})
+		l.Must(err)
+		l.FailREST(-1, "API_DISABLED_FOR_ORG")
+		l.PublishNext(lab.Orders, 1)
+		var did calls
+		mux := sfstream.NewMux()
+		mux.HandleDefault(did.handler("default", nil))
+		mux.OnStart(func(ctx context.Context, c *sfstream.Client) error { return c.SubscribeManaged(ctx, "Managed") })
+		l.Must(serveFor(t, l.NewClient(), awhile, mux))
+		did.expect(t, "default 1")
+	})
+}
+
 func TestTwoClientsServeOneMux(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
 		l.PublishNext(lab.Orders, 3)
