@@ -102,6 +102,7 @@ func TestQueriesThatNoPushTopicCanHave(t *testing.T) {
 			"SELECT Id FROM Account WHERE NOT Name = 'Salesforce.com'":                                     "INVALID_FIELD: 'NOT' is not supported",
 			"SELECT Id, Name FROM Account WHERE Description = 'x'":                                         "INVALID_FIELD: ",
 			"SELECT Id, Nope FROM Account":                                                                 "INVALID_FIELD: \nSELECT Id, Nope FROM Account",
+			"SELECT Id, Name, name FROM Account":                                                           "MALFORMED_QUERY: SOQL: duplicate field selected: name",
 			"SELECT Name FROM Account":                                                                     "INVALID_FIELD: The query must select Id",
 			"SELECT Id, Name FROM Case":                                                                    "INVALID_FIELD: \nSELECT Id, Name FROM Case",
 			"SELECT Id, Name FROM Nothing__c":                                                              "INVALID_TYPE: sObject type 'Nothing__c' is not supported.",

@@ -3,6 +3,7 @@ package sfstreamtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +48,9 @@ func (p *soqlParser) query() (query, error) {
 		name, err := p.name()
 		if err != nil {
 			return q, err
+		}
+		if slices.ContainsFunc(q.fields, func(f string) bool { return strings.EqualFold(f, name) }) {
+			return q, fmt.Errorf("duplicate field selected: %s", name)
 		}
 		q.fields = append(q.fields, name)
 		if p.peek().text != "," {
