@@ -80,17 +80,19 @@ func (s *Server) Push(channel, payload string, userIDs ...string) (PushResult, e
 	}
 	result := PushResult{FanoutCount: -1, UserOnline: make(map[string]bool)}
 	if len(userIDs) > 0 {
-		online := s.online(t)
 		result.FanoutCount = 0
-		for _, user := range userIDs {
-			if result.UserOnline[user] = slices.Contains(online, longID(user)); result.UserOnline[user] {
-				result.FanoutCount++
-			}
-		}
 	}
-	users := make([]string, len(userIDs))
-	for i, user := range userIDs {
-		users[i] = longID(user)
+	online := s.online(t)
+	var users []string // each once, however often it is given
+	for _, user := range userIDs {
+		id := longID(user)
+		result.UserOnline[user] = slices.Contains(online, id)
+		if slices.Contains(users, id) {
+			continue
+		}
+		if users = append(users, id); result.UserOnline[user] {
+			result.FanoutCount++
+		}
 	}
 	ev, err := s.add(t, record{
 		at: s.clock.date().UnixNano(), id: strings.Join(users, ","), payload: appendJSONString(nil, payload),

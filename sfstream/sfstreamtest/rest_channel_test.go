@@ -97,14 +97,14 @@ func TestWhatIsWrongWithAPush(t *testing.T) {
 			t.Errorf("%d events of a request that is refused", got)
 		}
 		reply := r.want(http.StatusOK, "POST", path+"/push", push(`{"payload":"`+strings.Repeat("é", 3000)+`"},{"payload":"to one","userIds":["`+user[:15]+`"]},`+
-			`{"payload":"to nobody","userIds":["005000000000009AAA"]}`)).([]any)
+			`{"payload":"to nobody","userIds":["005000000000009AAA"]},{"payload":"to one twice","userIds":["`+user+`","`+user+`"]}`)).([]any)
 		for i, want := range []string{"map[fanoutCount:-1 userOnlineStatus:map[]]", "map[fanoutCount:1 userOnlineStatus:map[" + user[:15] + ":true]]",
-			"map[fanoutCount:0 userOnlineStatus:map[005000000000009AAA:false]]"} {
+			"map[fanoutCount:0 userOnlineStatus:map[005000000000009AAA:false]]", "map[fanoutCount:1 userOnlineStatus:map[" + user + ":true]]"} {
 			if got := fmt.Sprint(reply[i]); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		}
-		if events, _ := b.connect(); len(events) != 2 {
+		if events, _ := b.connect(); len(events) != 3 {
 			t.Errorf("%d events", len(events))
 		}
 		if none := r.want(http.StatusOK, "POST", path+"/push", push("")).([]any); len(none) != 0 {
