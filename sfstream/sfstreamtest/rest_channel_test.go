@@ -111,6 +111,8 @@ func TestWhatIsWrongWithAPush(t *testing.T) {
 			t.Errorf("%v", none)
 		}
 		r.refused("Bad Request, MALFORMED_ID: ", "POST", genericPath+"/ops/push", push(""))
+		r.want(http.StatusOK, "POST", strings.ToLower(genericPath)+strings.TrimPrefix(path, genericPath)+"/push/", push(""))
+		r.refused("Not Found, NOT_FOUND: ", "POST", "/sobjects/Account"+strings.TrimPrefix(path, genericPath)+"/push", push(""))
 		r.RevokePublish("/u/ops")
 		r.refused("Bad Request, INSUFFICIENT_ACCESS_OR_READONLY: ", "POST", path+"/push", push(`{"payload":"x"}`))
 		r.want(http.StatusOK, "GET", path+"/push", "")

@@ -5,9 +5,17 @@ import (
 	"unicode/utf8"
 )
 
+// pushChannel returns the generic channel that the path of a request names.
+func (s *Server) pushChannel(r *http.Request) (*topic, error) {
+	if kind, _ := channelKindOf(r.PathValue("object")); kind != streamingChannels {
+		return nil, notFound()
+	}
+	return s.channel(streamingChannels, r.PathValue("id"))
+}
+
 // pushTargets answers with the users who could be reached.
 func (s *Server) pushTargets(r *http.Request) (int, any, error) {
-	t, err := s.channel(streamingChannels, r.PathValue("id"))
+	t, err := s.pushChannel(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -22,7 +30,7 @@ type pushed struct {
 
 // pushEvents pushes payloads, each to all or to some users. If one cannot be pushed, none is.
 func (s *Server) pushEvents(r *http.Request) (int, any, error) {
-	t, err := s.channel(streamingChannels, r.PathValue("id"))
+	t, err := s.pushChannel(r)
 	if err != nil {
 		return 0, nil, err
 	}

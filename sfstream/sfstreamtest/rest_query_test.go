@@ -259,6 +259,10 @@ func TestDescribe(t *testing.T) {
 		if reply["queryable"] != true || event["queryable"] != false || event["createable"] != true {
 			t.Errorf("%v %v", reply, event)
 		}
+		info := r.want(http.StatusOK, "GET", "/sobjects/contact", "").(object)
+		if about := info["objectDescribe"].(object); about["name"] != "Contact" || about["fields"] != nil || len(info["recentItems"].([]any)) != 0 {
+			t.Errorf("%v", info)
+		}
 		r.Revoke("/data/ContactChangeEvent")
 		r.login()
 		r.want(http.StatusNotFound, "GET", "/sobjects/Contact/describe", "")

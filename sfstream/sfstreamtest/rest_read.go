@@ -149,6 +149,19 @@ func (s *Server) describeObject(r *http.Request) (int, any, error) {
 	}, nil
 }
 
+// objectInfo answers with what an object is, without its fields, and with no records that the user
+// has viewed.
+func (s *Server) objectInfo(r *http.Request) (int, any, error) {
+	status, reply, err := s.describeObject(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	about, _ := reply.(map[string]any)
+	delete(about, "fields")
+	delete(about, "recordTypeInfos")
+	return status, map[string]any{"objectDescribe": about, "recentItems": []any{}}, nil
+}
+
 // describe returns the fields of an object as describe shows them.
 func (o *sobject) describe() []described {
 	fields := []described{}

@@ -229,6 +229,11 @@ func notAllowed(method, allowed string) error {
 	return &restError{http.StatusMethodNotAllowed, "HTTP Method '" + method + "' not allowed. Allowed are " + allowed, "METHOD_NOT_ALLOWED", nil}
 }
 
+// otherMethod answers requests whose method a resource does not have.
+func otherMethod(allowed string) func(*http.Request) (int, any, error) {
+	return func(r *http.Request) (int, any, error) { return 0, nil, notAllowed(r.Method, allowed) }
+}
+
 func notWritable(field string) error {
 	return &restError{http.StatusBadRequest, "Unable to create/update fields: " + field + ". Please check the security settings of this " +
 		"field and verify that it is read/write for your profile or permission set.", "INVALID_FIELD_FOR_INSERT_UPDATE", []string{field}}
