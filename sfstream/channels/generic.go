@@ -76,9 +76,18 @@ func (g *Generic) Find(ctx context.Context, name string) (GenericChannel, error)
 	if err := checkGenericName(name); err != nil {
 		return GenericChannel{}, err
 	}
-	found, err := g.query(ctx, " WHERE Name = "+quote(name))
+	channel, err := g.find(ctx, name)
 	if err != nil {
 		return GenericChannel{}, fmt.Errorf("channels: %s: %w", name, err)
+	}
+	return channel, nil
+}
+
+// find is Find with an error that does not name the channel.
+func (g *Generic) find(ctx context.Context, name string) (GenericChannel, error) {
+	found, err := g.query(ctx, " WHERE Name = "+quote(name))
+	if err != nil {
+		return GenericChannel{}, err
 	}
 	for _, channel := range found {
 		if channel.Name == name {
@@ -86,16 +95,16 @@ func (g *Generic) Find(ctx context.Context, name string) (GenericChannel, error)
 		}
 	}
 	if len(found) > 0 {
-		return GenericChannel{}, &otherCase{name, found[0].Name}
+		return GenericChannel{}, &otherCase{found[0].Name}
 	}
-	return GenericChannel{}, fmt.Errorf("channels: %s: %w: check the spelling, and that the user may read the StreamingChannel record", name, ErrNotFound)
+	return GenericChannel{}, fmt.Errorf("%w: check the spelling, and that the user may read the StreamingChannel record", ErrNotFound)
 }
 
 // otherCase is the error for a channel in whose place there is one whose name has another case.
-type otherCase struct{ name, there string }
+type otherCase struct{ there string }
 
 func (e *otherCase) Error() string {
-	return fmt.Sprintf("channels: %s: %v: there is %s, and Salesforce takes no second channel whose name differs in case alone", e.name, ErrNotFound, e.there)
+	return fmt.Sprintf("%v: there is %s, and Salesforce takes no second channel whose name differs in case alone", ErrNotFound, e.there)
 }
 
 func (e *otherCase) Unwrap() error { return ErrNotFound }

@@ -103,7 +103,7 @@ func (g *Generic) at(ctx context.Context, name string, call func(path string) er
 		}
 		g.know(name, "")
 	}
-	channel, err := g.Find(ctx, name)
+	channel, err := g.find(ctx, name)
 	if err != nil {
 		return &notSent{err}
 	}

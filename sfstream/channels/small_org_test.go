@@ -168,4 +168,7 @@ func says(t *testing.T, err error, words ...string) {
 	if i := slices.IndexFunc(words, func(w string) bool { return !strings.Contains(err.Error(), w) }); i >= 0 {
 		t.Errorf("the error does not say %q: %v", words[i], err)
 	}
+	if strings.Contains(err.Error(), ": channels: ") {
+		t.Errorf("the error says twice whose it is: %v", err)
+	}
 }
