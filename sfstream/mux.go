@@ -172,15 +172,18 @@ func On[T any](x *Mux, channel string, h func(context.Context, T, *Message) erro
 	}, opts...)
 }
 
-// Mistake adds an error that [Client.Serve] tells with the others of the mux before it does
-// anything. It is for packages with handlers of their own kind, such as a PushTopic's, which find
-// out in the mux's manner, without a return, that one cannot be.
+// Mistake adds an error that [Client.Serve] tells as [ErrInvalidOption], with the others of the mux
+// and before it does anything. It is for functions that add handlers of their own kind, such as
+// those of PushTopics in package channels, and like Handle return no error.
 func (x *Mux) Mistake(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err == nil {
 		x.mistakeLocked("Mistake: nil")
 		return
+	}
+	if !errors.Is(err, ErrInvalidOption) {
+		err = fmt.Errorf("%w: %w", ErrInvalidOption, err)
 	}
 	x.mistakes = append(x.mistakes, err)
 }
