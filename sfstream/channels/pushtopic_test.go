@@ -423,6 +423,32 @@ func TestARefusalNamesTheTopicAndShowsNoValueOfItsQuery(t *testing.T) {
 	}
 }
 
+// A query that cannot be understood mostly has a quote within a value, and numbers and dates have none.
+func TestARefusalShowsNoValueThatHasNoQuotes(t *testing.T) {
+	for _, where := range []string{
+		"WHERE Nmae = 'O'Hara-Mustermann'",
+		"WHERE Nmae LIKE \"Hara\" AND SSN__c = 078051120",
+		"WHERE SSN__c IN (078051120, 078051121) AND Birthdate < 1971-12-03",
+	} {
+		o := newOrg()
+		o.before = func(r *http.Request, _ string) (*http.Response, error) {
+			if r.Method != http.MethodPost {
+				return nil, nil
+			}
+			return refusal(400, "MALFORMED_QUERY", "ontact "+where+"\n   ^\nERROR at Row:1:Column:57\nunexpected token: 'Hara-Mustermann' near '51120' at Contact"), nil
+		}
+		_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), channels.PushTopic{Name: "Person", Query: "SELECT Id FROM Contact " + where})
+		field, _, _ := strings.Cut(where, " ")
+		lab.Contains(t, err.Error(), "ontact "+field, "ERROR at Row:1:Column:57 unexpected token", "at Contact")
+		shown, _, _ := strings.Cut(err.Error(), "unexpected token")
+		for _, part := range []string{"Hara", "Mustermann", "0780", "1971"} {
+			if strings.Contains(shown, part) {
+				t.Errorf("%q shows %q", err, part)
+			}
+		}
+	}
+}
+
 // A value that is a letter, or a word of the message, hides no more than itself in quotes.
 func TestARefusalCanBeReadWhereValuesAreShort(t *testing.T) {
 	topic := channels.PushTopic{Name: "Accts", Query: "SELECT Id FROM Account WHERE A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë Müller'"}

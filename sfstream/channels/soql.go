@@ -8,8 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// quoted matches the texts in a query, also one that has no end.
-var quoted = regexp.MustCompile(`(?s)'(?:[^'\\]|\\.)*(?:'|$)`)
+var (
+	// quoted matches the texts in a query, also one that has no end.
+	quoted = regexp.MustCompile(`(?s)'(?:[^'\\]|\\.)*(?:'|$)`)
+	// untilObject matches what a query says before its conditions.
+	untilObject = regexp.MustCompile(`(?is)^\s*SELECT\s.*?\sFROM\s+\S+`)
+	// compared matches a field, with the sign or word by which a value is compared to it.
+	compared = regexp.MustCompile(`(?i)[A-Z][\w.]*\s*(?:[=<>!]|(?:NOT\s+)?(?:LIKE|IN|INCLUDES|EXCLUDES)\b)`)
+	// word matches what stands between blanks, quotes and signs.
+	word = regexp.MustCompile(`[^\s'"\\()=<>!,;]+`)
+	// noValue matches the words of SOQL, and values that tell nothing about anybody.
+	noValue = regexp.MustCompile(`(?i)^(?:WHERE|AND|OR|NOT|LIKE|IN|INCLUDES|EXCLUDES|NULL|TRUE|FALSE)$`)
+)
 
 // quote makes a text of SOQL of a value.
 func quote(value string) string {
@@ -31,7 +41,27 @@ func hideValues(text, soql string) string {
 			text = hideParts(strings.ReplaceAll(text, value, "…"), value)
 		}
 	}
-	return text
+	return hideUnquoted(text, soql)
+}
+
+// hideUnquoted replaces the values of a query that are not in quotes: numbers and dates, and what a
+// quote within a value has left over, which is what most queries that cannot be understood have.
+// What is no field and no word of SOQL is taken for a value.
+func hideUnquoted(text, soql string) string {
+	names := untilObject.FindString(soql)
+	condition := quoted.ReplaceAllString(soql[len(names):], " ")
+	names += " " + strings.Join(compared.FindAllString(condition, -1), " ")
+	known := word.FindAllString(names, -1)
+	values := slices.DeleteFunc(word.FindAllString(compared.ReplaceAllString(condition, " "), -1), noValue.MatchString)
+	return word.ReplaceAllStringFunc(text, func(shown string) string {
+		for _, value := range values {
+			isPart := len(shown) >= hiddenPart && strings.Contains(value, shown) && !slices.Contains(known, shown)
+			if isPart || shown == value {
+				return "…"
+			}
+		}
+		return shown
+	})
 }
 
 // hideWord replaces a value that tells little by itself where it is a word.
