@@ -103,7 +103,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		return PushTopic{}, err
 	}
 	var failure error
-	for range declareRounds {
+	for round := range declareRounds {
 		there, err := p.look(ctx, topic.Name)
 		if err != nil {
 			return PushTopic{}, topic.failed(err)
@@ -123,7 +123,9 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		switch {
 		case failure == nil:
 			p.rest.client.Logger().Info("PushTopic declared", "pushtopic", topic.Name, "new", !ok, "changed", strings.Join(slices.Sorted(maps.Keys(changes)), ","))
-			if have, err := p.Get(ctx, topic.Name); !errors.Is(err, ErrNotFound) {
+			have, err := p.Get(ctx, topic.Name)
+			again := ok && round < declareRounds-1 && topic.mixed(have, changes)
+			if !errors.Is(err, ErrNotFound) && !again {
 				return have, err
 			}
 		case ctx.Err() != nil, !isDuplicate(failure) && !(ok && isGone(failure)) && !inDoubt(failure):
@@ -306,6 +308,18 @@ func (t PushTopic) changes(have PushTopic) map[string]any {
 		}
 	}
 	return changes
+}
+
+// mixed reports whether a topic that was just changed differs in what was not changed because it was
+// as it is said: somebody else has changed that at the same time, so that it is neither's. What was
+// changed may differ: the org or a later declaration has made it what it is.
+func (t PushTopic) mixed(have PushTopic, changed map[string]any) bool {
+	for field := range t.changes(have) {
+		if _, ok := changed[field]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 var (

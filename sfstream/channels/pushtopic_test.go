@@ -195,6 +195,9 @@ func TestARaceWithAnotherEndsInTheDeclaredTopic(t *testing.T) {
 		"deleted and made anew before the PATCH": {true, map[string]func(*org){
 			http.MethodPatch: func(o *org) { o.clear(); o.rival("Accts", theirs) },
 		}},
+		"changed in something else before the PATCH": {true, map[string]func(*org){
+			http.MethodPatch: func(o *org) { o.topics[0]["IsActive"] = false },
+		}},
 		"deleted after it was declared": {true, map[string]func(*org){http.MethodGet: (*org).clear}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,7 +215,7 @@ func TestARaceWithAnotherEndsInTheDeclaredTopic(t *testing.T) {
 			}
 			got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
 			lab.Must(t, err)
-			if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query || got.ID != there["Id"] {
+			if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query || got.Inactive || got.ID != there["Id"] {
 				t.Errorf("got %+v, and there is %v", got, there)
 			}
 		})
