@@ -39,7 +39,8 @@ type PushTopic struct {
 func (t PushTopic) Channel() string { return "/topic/" + t.Name }
 
 // NotifyForFields says for which changes of a record that the WHERE of a query selects there is an
-// event. Creations, deletions and undeletions do not depend on it.
+// event. Creations, deletions and undeletions do not depend on it. Salesforce wants a query that has
+// such fields: of Id alone in SELECT and no WHERE it takes All only.
 type NotifyForFields string
 
 // The empty NotifyForFields is Salesforce's own default, Referenced.
@@ -327,6 +328,7 @@ var (
 	topicName    = regexp.MustCompile(`^[A-Za-z0-9_!~()$@-]+$`)
 	topicVersion = regexp.MustCompile(`^(2[1-9]|[3-9]\d|[1-9]\d\d)\.0$`)
 	selected     = regexp.MustCompile(`(?is)^SELECT\s+(.*?)\s+FROM\s`)
+	whereClause  = regexp.MustCompile(`(?i)\sWHERE\s`)
 )
 
 func checkTopicName(name string) error {
@@ -371,6 +373,8 @@ func (t PushTopic) check() error {
 		return bad("its Query is not of the form SELECT Id, … FROM …")
 	case !slices.ContainsFunc(strings.Split(clause[1], ","), isID):
 		return bad("its Query does not select Id, which Salesforce wants")
+	case !t.NotifyForFields.canBeOf(clause[1], t.Query):
+		return bad("NotifyForFields is %s, and its Query has no such field beside Id: want another one in the Query, or All", t.NotifyForFields)
 	case description > topicDescriptionLimit:
 		return bad("its Description has %d characters, and Salesforce takes %d", description, topicDescriptionLimit)
 	case t.APIVersion != "" && !topicVersion.MatchString(t.APIVersion):
@@ -381,6 +385,18 @@ func (t PushTopic) check() error {
 		return bad("Operations %d: want Create, Update, Delete and Undelete, joined with |", t.Operations)
 	}
 	return nil
+}
+
+// canBeOf reports whether a query has a field whose changes are to be told. Of Referenced, which is
+// what nobody has said, Salesforce judges.
+func (n NotifyForFields) canBeOf(selection, query string) bool {
+	switch n {
+	case Select:
+		return slices.ContainsFunc(strings.Split(selection, ","), func(field string) bool { return !isID(field) })
+	case Where:
+		return whereClause.MatchString(query)
+	}
+	return true
 }
 
 func isID(field string) bool { return strings.EqualFold(strings.TrimSpace(field), "Id") }

@@ -366,6 +366,8 @@ func TestWhatNoPushTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		{channels.PushTopic{Name: "Accts", Query: fine, APIVersion: "20.0"}, "21.0 or later"},
 		{channels.PushTopic{Name: "Accts", Query: fine, APIVersion: "latest"}, "a form such as 62.0"},
 		{channels.PushTopic{Name: "Accts", Query: fine, NotifyForFields: "all"}, "want All, Referenced, Select or Where"},
+		{channels.PushTopic{Name: "Accts", Query: fine + " WHERE Name != null", NotifyForFields: channels.Select}, "NotifyForFields is Select, and its Query has no such field beside Id"},
+		{channels.PushTopic{Name: "Accts", Query: "SELECT Id, Name FROM Account", NotifyForFields: channels.Where}, "NotifyForFields is Where"},
 		{channels.PushTopic{Name: "Accts", Query: fine, Operations: 64}, "want Create, Update, Delete and Undelete"},
 	} {
 		_, err := topics.Declare(t.Context(), row.topic)

@@ -134,8 +134,11 @@ func newSObjectTopic(sobject string, opts []SObjectOption) (*sobjectTopic, error
 	if err := checkTopicName(s.topic.Name); err != nil {
 		return nil, fmt.Errorf("%w: give another one with Name", err)
 	}
-	topic := s.topic
-	topic.Query = "SELECT Id FROM " + sobject
+	topic := s.topic // with a query of the same form
+	topic.Query = "SELECT Id, " + cmp.Or(strings.Join(s.fields, ", "), "Name") + " FROM " + sobject
+	if s.recordType != "" || s.excludeSelf {
+		topic.Query += " WHERE Name != null"
+	}
 	return s, topic.check()
 }
 

@@ -66,6 +66,7 @@ func TestWhatNoObjectsTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		{"Contact", channels.Name(""), "no Name"},
 		{"Contact", channels.Fields("Owner.Name"), `"Owner.Name": a PushTopic has no fields of a relationship`},
 		{"Contact", channels.Fields("Email FROM User"), "no name of a field"},
+		{"Contact", channels.NotifyFor(channels.Where), "NotifyForFields is Where, and its Query has no such field beside Id"},
 		{"Contact", channels.NotifyFor("Some"), "want All, Referenced, Select or Where"},
 		{"Contact", channels.NotifyOn(64), "want Create, Update"},
 		{"Contact", channels.Description(strings.Repeat("d", 401)), "401 characters"},

@@ -25,7 +25,7 @@ func TestPushTopicsComeAndGo(t *testing.T) {
 			t.Errorf("made %+v, want %+v", made, said)
 		}
 		changed := made
-		changed.Query, changed.Inactive, changed.NotifyForFields, changed.Operations = "SELECT Id FROM Contact", false, channels.Select, channels.Update|channels.Delete
+		changed.Query, changed.Inactive, changed.NotifyForFields, changed.Operations = "SELECT Id, Email FROM Contact", false, channels.Select, channels.Update|channels.Delete
 		for range 2 {
 			if got, err := topics.Declare(t.Context(), changed); err != nil || got != changed {
 				t.Errorf("changed to %+v, %v, want %+v", got, err, changed)

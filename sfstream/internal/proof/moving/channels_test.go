@@ -118,7 +118,7 @@ func TestTheTopicOfAnObject(t *testing.T) {
 		lab.Must(t, err)
 		_, err = topics.Declare(ctx, topic)
 		lab.Must(t, err)
-		deleted, err := topics.ForSObject(ctx, "Account", channels.Name("GoneAccounts"), channels.NotifyFor(channels.Where), channels.NotifyOn(channels.Delete))
+		deleted, err := topics.ForSObject(ctx, "Account", channels.Name("GoneAccounts"), channels.RecordType("Customer"), channels.NotifyFor(channels.Where), channels.NotifyOn(channels.Delete))
 		lab.Must(t, err)
 		expect(t, "operations", deleted.Operations, channels.Delete)
 		lab.Contains(t, topic.Name+": "+topic.Query, "AccountCustomer: SELECT Id, Name", "RecordTypeId = '012", "LastModifiedById != '005")
