@@ -18,8 +18,10 @@
 //
 // To declare is to say what shall be there. What is not there is made, what is there and differs is
 // changed, in that alone in which it differs, and of what is there already nothing is written: ten
-// replicas that start at once and say the same make one channel. What a declaration does not say
-// (the zero value of a field) stays as it is, but for a [Member], which is exactly what is said.
+// replicas that start at once and say the same make one channel. A Description, Label, APIVersion and
+// NotifyForFields that a declaration leaves empty stay as they are. All else is said: a PushTopic
+// without Operations is of all of them, one that somebody has set inactive is active again unless it
+// is declared Inactive, and a [Member] is exactly what is said: one without Filter has none.
 //
 // [HandlePushTopic] and [HandleSObject] declare a topic each time that a service starts, and give its
 // events to a handler. [PushTopics.ForSObject] writes the query of an object's changes, with the ids

@@ -92,9 +92,9 @@ func NewPushTopics(client *sfstream.Client) *PushTopics { return &PushTopics{res
 
 // Declare makes the topic of that name what is said, and returns it as it is then. A topic that is
 // there is changed where it differs, at once for those who follow it, and else not written to:
-// fields that are empty (Description, APIVersion, NotifyForFields) are as they were. If others
-// declare the same name otherwise, the last of them has said what it is. The client's log tells what
-// was changed.
+// fields that are empty (Description, APIVersion, NotifyForFields) are as they were, and one that
+// somebody has set inactive is active again. If others declare the same name otherwise, the last of
+// them has said what it is. The client's log tells what was changed.
 //
 // The error is [sfstream.ErrInvalidOption] for what no PushTopic can be, before anything is sent,
 // else one of [sfstream.Client.Do]. It shows no values of the query.
