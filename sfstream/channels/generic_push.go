@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -123,7 +124,10 @@ func (g *Generic) push(ctx context.Context, name string, r pushRequest, results 
 		FanoutCount      *int
 		UserOnlineStatus map[string]bool
 	}
-	err := ctx.Err()
+	err := g.rest.check()
+	if err == nil {
+		err = cmp.Or(ctx.Err(), g.rest.client.Status().Err)
+	}
 	if err != nil {
 		err = &notSent{err}
 	} else {

@@ -382,6 +382,9 @@ func TestPushesThatAreNotSent(t *testing.T) {
 	if says(t, err, "/u/other"); !errors.Is(err, channels.ErrNotFound) || results[0].Outcome != sfstream.NotSent {
 		t.Errorf("%v %v", results, err)
 	}
+	if _, err = generic.Online(t.Context(), "/u/orders"); err != nil { // so that its id is known
+		t.Errorf("Online: %v", err)
+	}
 	lab.Must(t, client.Close())
 	if results, err = generic.Push(t.Context(), "/u/orders", event); !errors.Is(err, sfstream.ErrClosed) || results[0].Outcome != sfstream.NotSent {
 		t.Errorf("%v %v", results, err)
