@@ -32,5 +32,5 @@
 // What cannot be meant is refused before anything is sent, with an error that is
 // [sfstream.ErrInvalidOption]. What is not there is [ErrNotFound]. Any other refusal of Salesforce
 // is a *[sfstream.ServerError]. Errors name the channel. They do not show a query's values and no
-// payload, which may be personal data.
+// payload, which may be personal data; the ServerError in them is what Salesforce has said, whole.
 package channels
