@@ -247,7 +247,11 @@ func linesOf(object json.RawMessage, api string) (lines []markerLine, err error)
 		}
 		channel, _ := name.(string)
 		if !strings.HasPrefix(channel, "/") {
-			return lineIn(object)
+			line, err := lineIn(object)
+			if unknown := fmt.Sprintf("unknown field %q", channel); len(lines) > 0 || err != nil && err.Error() == unknown {
+				return nil, fmt.Errorf("%s: a channel is /event/Name__e, /data/NameChangeEvent, /topic/Name or /u/Name", unknown)
+			}
+			return line, err
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {

@@ -210,6 +210,8 @@ func TestMarkersThatAreWrong(t *testing.T) {
 		{good + `{"/topic/B": 1, "/topic/B?x": 2}`, "-org"},
 		{good + `17`, "no object"},
 		{good + `{"/topic/B": -1}`, "-1 is no replay id"},
+		{good + `{"B": 1}`, `unknown field "B": a channel is`},
+		{good + `{"/topic/B": 1, "C": 1}`, `unknown field "C": a channel is`},
 		{good + `{"/topic/B": "0000000000001234"}`, "the Streaming API has numbers"},
 		{good + `{"/topic/B": "abc"}`, "no replay id"},
 		{good + `{"/topic/B": null}`, "no replay id"},
