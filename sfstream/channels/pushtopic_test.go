@@ -468,7 +468,7 @@ func TestARefusalCanBeReadWhereValuesAreShort(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	lab.Contains(t, err.Error(), "PushTopic Accts", "A__c = '…' AND B__c = '…' AND C__c = '' AND D__c = '… No such column 'D__c' on entity 'Account', nor 'Accountant'")
+	lab.Contains(t, err.Error(), "PushTopic Accts", "A__c = '…' AND B__c = '…' AND C__c = '' AND D__c = '… M No such column 'D__c' on entity 'Account', nor 'Accountant'")
 }
 
 func TestTopicsAreGotListedAndDeleted(t *testing.T) {

@@ -4,8 +4,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 var (
@@ -17,8 +15,6 @@ var (
 	compared = regexp.MustCompile(`(?i)[A-Z][\w.]*\s*(?:[=<>!]|(?:NOT\s+)?(?:LIKE|IN|INCLUDES|EXCLUDES)\b)`)
 	// word matches what stands between blanks, quotes and signs.
 	word = regexp.MustCompile(`[^\s'"\\()=<>!,;]+`)
-	// noValue matches the words of SOQL, and values that tell nothing about anybody.
-	noValue = regexp.MustCompile(`(?i)^(?:WHERE|AND|OR|NOT|LIKE|IN|INCLUDES|EXCLUDES|NULL|TRUE|FALSE)$`)
 )
 
 // quote makes a text of SOQL of a value.
@@ -26,110 +22,27 @@ func quote(value string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(value) + "'"
 }
 
-// hiddenPart is how many letters of a value are hidden where its end or its beginning is cut off.
-// Fewer may be those of any word.
+// hiddenPart is how many bytes of a word are hidden where the rest of it is cut off. Fewer may be
+// those of any word.
 const hiddenPart = 4
 
-// hideValues replaces the values of a query in a text, also where they are cut: Salesforce quotes a
-// part of what it does not understand.
+// hideValues takes the values of a query out of an error's text, word by word. Salesforce quotes a
+// part of what it does not understand, which begins and ends anywhere, and the quotes in such a query
+// need not be in pairs: each word of the conditions that is no field and no word of SOQL is taken for
+// a value.
 func hideValues(text, soql string) string {
-	for _, literal := range quoted.FindAllString(soql, -1) {
-		switch value := strings.Trim(literal, "'"); {
-		case utf8.RuneCountInString(value) < hiddenPart:
-			text = hideWord(text, value)
-		default:
-			text = hideParts(strings.ReplaceAll(text, value, "…"), value)
-		}
-	}
-	return hideUnquoted(text, soql)
-}
-
-// hideUnquoted replaces the values of a query that are not in quotes: numbers and dates, and what a
-// quote within a value has left over, which is what most queries that cannot be understood have.
-// What is no field and no word of SOQL is taken for a value.
-func hideUnquoted(text, soql string) string {
 	names := untilObject.FindString(soql)
-	condition := quoted.ReplaceAllString(soql[len(names):], " ")
-	names += " " + strings.Join(compared.FindAllString(condition, -1), " ")
-	known := word.FindAllString(names, -1)
-	values := slices.DeleteFunc(word.FindAllString(compared.ReplaceAllString(condition, " "), -1), noValue.MatchString)
+	condition := soql[len(names):]
+	fields := compared.FindAllString(quoted.ReplaceAllString(condition, " "), -1)
+	known := word.FindAllString(names+" WHERE AND OR NOT LIKE IN INCLUDES EXCLUDES null true false "+strings.Join(fields, " "), -1)
+	values := word.FindAllString(condition, -1)
 	return word.ReplaceAllStringFunc(text, func(shown string) string {
-		for _, value := range values {
-			isPart := len(shown) >= hiddenPart && strings.Contains(value, shown) && !slices.Contains(known, shown)
-			if isPart || shown == value {
-				return "…"
-			}
+		isValue := func(value string) bool {
+			return shown == value || len(shown) >= hiddenPart && strings.Contains(value, shown)
+		}
+		if !slices.Contains(known, shown) && slices.ContainsFunc(values, isValue) {
+			return "…"
 		}
 		return shown
 	})
-}
-
-// hideWord replaces a value that tells little by itself where it is a word.
-func hideWord(text, word string) string {
-	var b strings.Builder
-	for word != "" {
-		at := strings.Index(text, word)
-		if at < 0 {
-			break
-		}
-		before, _ := utf8.DecodeLastRuneInString(b.String() + text[:at])
-		after, _ := utf8.DecodeRuneInString(text[at+len(word):])
-		b.WriteString(text[:at])
-		if isOfWord(before) || isOfWord(after) {
-			b.WriteString(word)
-		} else {
-			b.WriteString("…")
-		}
-		text = text[at+len(word):]
-	}
-	return b.String() + text
-}
-
-func isOfWord(r rune) bool {
-	return r != utf8.RuneError && (r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r))
-}
-
-// hideParts replaces the beginnings and the ends of a value where it is cut.
-func hideParts(text, value string) string {
-	parts := strings.Split(text, "'")
-	last := len(parts) - 1
-	for i, part := range parts {
-		begun, ended := i > 0, i < last // by a quote
-		switch {
-		case begun && cutOff(part, value, !ended):
-			parts[i] = "…" + part[commonPrefix(part, value):]
-		case ended && cutOff(reversed(part), reversed(value), !begun):
-			parts[i] = part[:len(part)-commonPrefix(reversed(part), reversed(value))] + "…"
-		}
-	}
-	return strings.Join(parts, "'")
-}
-
-// cutOff reports whether a text begins with the beginning of a value, and then ends, if it is open,
-// or goes on as no word does: else it is another word in quotes.
-func cutOff(text, value string, open bool) bool {
-	n := commonPrefix(text, value)
-	if utf8.RuneCountInString(text[:n]) < hiddenPart {
-		return false
-	}
-	next, _ := utf8.DecodeRuneInString(text[n:])
-	return n == len(text) && open || n < len(text) && !isOfWord(next)
-}
-
-// commonPrefix returns how many bytes two texts have in common at their beginning, in whole letters.
-func commonPrefix(a, b string) (n int) {
-	for n < len(a) {
-		letter, size := utf8.DecodeRuneInString(a[n:])
-		if other, width := utf8.DecodeRuneInString(b[n:]); letter != other || size != width {
-			break
-		}
-		n += size
-	}
-	return n
-}
-
-func reversed(text string) string {
-	letters := []rune(text)
-	slices.Reverse(letters)
-	return string(letters)
 }
