@@ -38,12 +38,12 @@ func main() {
 	if flag.NArg() == 0 {
 		err = run(ctx, *channel, *write)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		log.Fatal("generic: ", err)
 	}
 }
 
-func run(ctx context.Context, channel string, write bool) (err error) {
+func run(ctx context.Context, channel string, write bool) error {
 	account, err := account.Find(startOrg)
 	if err != nil {
 		return err
@@ -74,12 +74,12 @@ func run(ctx context.Context, channel string, write bool) (err error) {
 		return err
 	}
 	fmt.Println("Made", channel)
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		err = errors.Join(err, generic.Delete(ctx, channel))
-	}()
-	return talk(ctx, generic, channel, people)
+	if err = talk(ctx, generic, channel, people); errors.Is(err, context.Canceled) {
+		err = nil // Ctrl-C
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(err, generic.Delete(clean, channel))
 }
 
 // talk is what happens on the channel.

@@ -62,6 +62,20 @@ func TestCtrlCLeavesNoChannelBehind(t *testing.T) {
 	}
 }
 
+func TestWhatCtrlCLeavesBehindIsTold(t *testing.T) {
+	org, err := startOrg()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer org.Close()
+	org.FailRESTRequest(sfstreamtest.RESTFault{Method: "POST", Path: "/push", NoAnswer: true})
+	org.FailRESTRequest(sfstreamtest.RESTFault{Method: "DELETE", Path: "/sobjects/StreamingChannel", Code: "CANNOT_DELETE", Message: "not this one"})
+	out := exampletest.Program{Env: exampletest.Account(org), Args: []string{"-write"}, Interrupt: "Online"}.Fail(t)
+	if !strings.Contains(out, "is not deleted") || !strings.Contains(out, "not this one") {
+		t.Errorf("it does not say that the channel is left: %s", out)
+	}
+}
+
 func TestAChannelOfSomebodyElseIsLeftAlone(t *testing.T) {
 	org, err := startOrg()
 	if err != nil {

@@ -35,12 +35,12 @@ func main() {
 	if flag.NArg() == 0 {
 		err = run(ctx, *topic, *write)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		log.Fatal("pushtopic: ", err)
 	}
 }
 
-func run(ctx context.Context, name string, write bool) (err error) {
+func run(ctx context.Context, name string, write bool) error {
 	account, err := account.Find(startOrg)
 	if err != nil {
 		return err
@@ -67,8 +67,10 @@ func run(ctx context.Context, name string, write bool) (err error) {
 		return err
 	}
 	e := &example{client: client, topics: topics, topic: name}
-	defer func() { err = errors.Join(err, e.clean(context.WithoutCancel(ctx))) }()
-	return e.run(ctx)
+	if err = e.run(ctx); errors.Is(err, context.Canceled) {
+		err = nil // Ctrl-C
+	}
+	return errors.Join(err, e.clean(context.WithoutCancel(ctx)))
 }
 
 // example is a run with what it has made in the org.

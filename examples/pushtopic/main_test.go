@@ -60,6 +60,20 @@ func TestCtrlCLeavesNothingBehind(t *testing.T) {
 	left(t, org)
 }
 
+func TestWhatCtrlCLeavesBehindIsTold(t *testing.T) {
+	org, err := startOrg()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer org.Close()
+	org.FailRESTRequest(sfstreamtest.RESTFault{Method: "PATCH", Path: "/sobjects/Contact", NoAnswer: true})
+	org.FailRESTRequest(sfstreamtest.RESTFault{Method: "DELETE", Path: "/sobjects/PushTopic", Code: "CANNOT_DELETE", Message: "not this one"})
+	out := exampletest.Program{Env: exampletest.Account(org), Args: []string{"-write"}, Interrupt: "created"}.Fail(t)
+	if !strings.Contains(out, "SfstreamExample: ") || !strings.Contains(out, "not this one") {
+		t.Errorf("it does not say that the topic is left: %s", out)
+	}
+}
+
 func TestATopicOfSomebodyElseIsLeftAlone(t *testing.T) {
 	org, err := startOrg()
 	if err != nil {
