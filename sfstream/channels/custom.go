@@ -80,7 +80,8 @@ func Exactly() DeclareOption { return func(d *declaration) { d.exactly = true } 
 // channel that another program makes at this moment is changed like one that was there.
 //
 // In an org with a namespace, and for what comes from a package, the names of events and fields have
-// it: ns__Order__e. Filters need API version 56.0 or later, enriched fields 51.0.
+// it: ns__Order__e. Where such an org's channel is said without, so may its events be. Filters need
+// API version 56.0 or later, enriched fields 51.0.
 //
 // The error is [sfstream.ErrInvalidOption] for what no channel can be, before anything is sent. Where
 // Salesforce refuses a member the error names it, all others are done, and a second Declare goes on
@@ -102,6 +103,7 @@ func (c *Custom) Declare(ctx context.Context, channel CustomChannel, opts ...Dec
 	name := channel.Name
 	if !channel.isStandard() {
 		channel, err = c.declareChannel(ctx, channel)
+		channel.qualify(name)
 	}
 	if err == nil {
 		err = c.declareMembers(ctx, channel, d.exactly)
@@ -110,6 +112,24 @@ func (c *Custom) Declare(ctx context.Context, channel CustomChannel, opts ...Dec
 		return CustomChannel{}, failed(name, err)
 	}
 	return channel, nil
+}
+
+// bareEvent matches the name of an event that an org defines, without a namespace.
+var bareEvent = regexp.MustCompile(`^[A-Za-z](?:_?[A-Za-z0-9])*__(?:e|ChangeEvent)$`)
+
+// qualify gives the members the org's namespace, where the channel was said without one and turned
+// out to have it: what such an org defines has it too, and Salesforce names members so. Without it a
+// member would be another one than that which is there, and Exactly would remove that.
+func (c *CustomChannel) qualify(said string) {
+	there, parts := customName.FindStringSubmatch(c.Name), customName.FindStringSubmatch(said)
+	if there == nil || parts == nil || there[1] == "" || parts[1] != "" {
+		return
+	}
+	for i, m := range c.Members {
+		if bareEvent.MatchString(m.Event) {
+			c.Members[i].Event = there[1] + "__" + m.Event
+		}
+	}
 }
 
 // failed is the error of a channel, with what the user needs where that may be missing.

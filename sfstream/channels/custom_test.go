@@ -304,13 +304,16 @@ func TestCustomChannelsInAnOrgWithANamespace(t *testing.T) {
 	org.namespace = "acme"
 	custom := channels.NewCustom(org.client(t))
 	for range 2 {
-		made, err := custom.Declare(t.Context(), sales())
+		made, err := custom.Declare(t.Context(), sales(), channels.Exactly())
 		if lab.Must(t, err); made.Channel() != "/data/acme__Sales__chn" {
 			t.Errorf("made %+v", made)
 		}
 	}
 	if writes := org.wrote(); len(writes) != 3 || org.channels[0]["MasterLabel"] != "theirs" {
 		t.Errorf("wrote %v, there is %v", writes, org.channels)
+	}
+	if org.member("acme__Employee__ChangeEvent") == nil || org.member("AccountChangeEvent") == nil {
+		t.Errorf("the members are %v, want them as Salesforce names them: Exactly would remove others", org.members)
 	}
 	lab.Must(t, custom.Delete(t.Context(), "pkg__Sales__chn"))
 	if len(org.channels) != 1 || org.channels[0]["NamespacePrefix"] != "acme" {
