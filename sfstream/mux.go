@@ -216,7 +216,12 @@ func (c *Client) Serve(ctx context.Context, mux *Mux, opts ...RunOption) error {
 		return c.notStarted(ctx, err)
 	}
 	// Subscribed before its turn, the channels would bring messages to whoever has it.
-	return c.consume(ctx, func() error { return c.notStarted(ctx, c.followAll(ctx, s.channels)) }, s.handle, cfg)
+	var failed error
+	err = c.consume(ctx, func() bool { failed = c.followAll(ctx, s.channels); return failed == nil }, s.handle, cfg)
+	if failed != nil {
+		return c.notStarted(ctx, failed)
+	}
+	return err
 }
 
 // notStarted returns what Serve returns for an error of its start: as Run, no error where the client

@@ -177,15 +177,13 @@ func (c *Client) Run(ctx context.Context, handler func(context.Context, *Message
 type attempt func(ctx context.Context, j *job) (permanent bool, err error)
 
 // consume is Run once it is known how its messages are handled. begin, unless it is nil, is called
-// when it is this consumer's turn; its error is consume's.
-func (c *Client) consume(ctx context.Context, begin func() error, handle attempt, cfg runConfig) error {
-	if c.enter(ctx) {
-		if begin != nil {
-			if err := begin(); err != nil {
-				c.exit()
-				return err
-			}
-		}
+// when it is this consumer's turn, and says whether to take it.
+func (c *Client) consume(ctx context.Context, begin func() bool, handle attempt, cfg runConfig) error {
+	switch {
+	case !c.enter(ctx):
+	case begin != nil && !begin():
+		c.exit()
+	default:
 		if err := c.run(ctx, handle, cfg); err != nil {
 			return err
 		}

@@ -229,6 +229,20 @@ func TestTheEndOfCtxWhileSubscribing(t *testing.T) {
 	})
 }
 
+// A Serve that ends before it runs has asked for no message: the one before is not handled by that.
+func TestAServeThatDoesNotRunSettlesNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab.Lab) {
+		l.PublishNext(lab.Orders, 1)
+		mux := sfstream.NewMux()
+		mux.Handle(lab.Invoices, nothing)
+		c := l.FollowFromOldest()
+		lab.Receive(t, c)
+		failSubscribes(t, l)
+		l.Must(serveFor(t, c, 5*time.Second, mux))
+		l.ExpectSaved("")
+	})
+}
+
 // A Subscribe that fails leaves the program's own subscriptions and no other, and what is published
 // before the next Serve is not lost.
 func TestASubscribeThatFailsLeavesNothingBehind(t *testing.T) {
