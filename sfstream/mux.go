@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/cenkalti/backoff/v4"
@@ -308,7 +307,7 @@ func (c *Client) follow(ctx context.Context, r muxChannel) (subscribed bool, err
 		switch {
 		case ch == nil: // it has ended since
 			continue
-		case strings.Contains(r.channel, "?") && ch.sub.Name != r.channel:
+		case ch.sub.Name != r.channel:
 			return false, fmt.Errorf("%w: %s, where the mux has %s: Unsubscribe it before Serve", ErrAlreadySubscribed, ch.sub.Name, r.channel)
 		case ch.follows():
 			return false, nil
