@@ -90,3 +90,7 @@ func TestAChannelOfSomebodyElseIsLeftAlone(t *testing.T) {
 		t.Errorf("%d channels are left: %s", n, out)
 	}
 }
+
+func TestCtrlCEndsItBeforeTheLogin(t *testing.T) {
+	exampletest.CtrlCBeforeTheLogin(t, "-write")
+}

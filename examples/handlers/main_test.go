@@ -64,3 +64,7 @@ func TestAnOrgOfTheEnvironmentIsWrittenToOnlyWhereItsUserSaysSo(t *testing.T) {
 		t.Errorf("it does not say what to do: %s", out)
 	}
 }
+
+func TestCtrlCEndsItBeforeTheLogin(t *testing.T) {
+	exampletest.CtrlCBeforeTheLogin(t, "-write")
+}

@@ -49,7 +49,7 @@ func main() {
 	default:
 		err = errors.New("give one of -app, -listener and -all")
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
 		log.Fatal("inventory: ", err)
 	}
 }
@@ -86,7 +86,10 @@ func run(ctx context.Context, name, replay, channel string, handle func(*sfstrea
 		return err
 	}
 	defer client.Close()
-	if err := errors.Join(client.Open(ctx), client.Subscribe(ctx, channel)); err != nil {
+	if err := client.Open(ctx); err != nil {
+		return err
+	}
+	if err := client.Subscribe(ctx, channel); err != nil {
 		return err
 	}
 	fmt.Println("following", channel)

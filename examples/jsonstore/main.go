@@ -71,7 +71,10 @@ func run(ctx context.Context, count int, path string, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(follow(ctx, client, channel, count), client.Close())
+	if err = follow(ctx, client, channel, count); errors.Is(err, context.Canceled) {
+		err = nil // Ctrl-C
+	}
+	err = errors.Join(err, client.Close())
 	if text, unread := os.ReadFile(path); unread == nil {
 		fmt.Printf("%s now has %s\n", path, text)
 	}

@@ -42,3 +42,7 @@ func TestCtrlCEndsItInAnOrgOfTheEnvironment(t *testing.T) {
 		t.Errorf("it did not follow the org until then: %s", out)
 	}
 }
+
+func TestCtrlCEndsItBeforeTheLogin(t *testing.T) {
+	exampletest.CtrlCBeforeTheLogin(t, "-replay", filepath.Join(t.TempDir(), "replay.json"))
+}

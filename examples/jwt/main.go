@@ -49,7 +49,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *count, flag.Args()); err != nil {
+	if err := run(ctx, *count, flag.Args()); err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
 		log.Fatal("jwt: ", err)
 	}
 }

@@ -88,3 +88,7 @@ func TestATopicOfSomebodyElseIsLeftAlone(t *testing.T) {
 		t.Errorf("%d topics are left: %s", n, out)
 	}
 }
+
+func TestCtrlCEndsItBeforeTheLogin(t *testing.T) {
+	exampletest.CtrlCBeforeTheLogin(t, "-write")
+}

@@ -33,7 +33,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *count, *replay, flag.Args()); err != nil {
+	if err := run(ctx, *count, *replay, flag.Args()); err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
 		log.Fatal("quickstart: ", err)
 	}
 }

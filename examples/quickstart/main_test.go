@@ -92,3 +92,7 @@ func linked(t *testing.T, file string) string {
 	}
 	return filepath.Join(dir, "other.db")
 }
+
+func TestCtrlCEndsItBeforeTheLogin(t *testing.T) {
+	exampletest.CtrlCBeforeTheLogin(t, "-replay", filepath.Join(t.TempDir(), "replay.db"))
+}

@@ -42,7 +42,7 @@ func main() {
 	if flag.NArg() == 0 {
 		err = run(ctx, *workers, *count)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
 		log.Fatal("workers: ", err)
 	}
 }

@@ -52,3 +52,7 @@ func TestItFollowsTheAccountOfTheEnvironmentUntilCtrlC(t *testing.T) {
 		t.Errorf("it does not end with its summary: %s", out)
 	}
 }
+
+func TestCtrlCEndsItBeforeTheLogin(t *testing.T) {
+	exampletest.CtrlCBeforeTheLogin(t)
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -125,6 +126,20 @@ func Account(org *sfstreamtest.Server) []string {
 		"SALESFORCE_CONSUMER_KEY=" + account.ConsumerKey,
 		"SALESFORCE_CONSUMER_SECRET=" + account.ConsumerSecret,
 	}
+}
+
+// CtrlCBeforeTheLogin fails the test unless a program ends well on Ctrl-C while it waits for its login.
+func CtrlCBeforeTheLogin(t *testing.T, args ...string) {
+	t.Helper()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // and nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	Program{Args: args, Env: []string{
+		"SALESFORCE_LOGIN_URL=http://" + silent.Addr().String(),
+		"SALESFORCE_CONSUMER_KEY=key", "SALESFORCE_CONSUMER_SECRET=secret",
+	}, Interrupt: "Logging in"}.Run(t)
 }
 
 // Records returns how many records of an org a query finds.
