@@ -77,7 +77,8 @@ func run(ctx context.Context, count int, args []string) error {
 			PrivateKey:  key,
 		}
 	} else if !ok {
-		return errors.New("the environment has another login: set SALESFORCE_PRIVATE_KEY_FILE, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME")
+		return errors.New("the environment has another login: set SALESFORCE_PRIVATE_KEY_FILE, SALESFORCE_CONSUMER_KEY and SALESFORCE_USERNAME, " +
+			"and SALESFORCE_LOGIN_FLOW=jwt_bearer beside other logins")
 	}
 	if len(args) == 1 {
 		channel = args[0]

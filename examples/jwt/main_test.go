@@ -69,7 +69,7 @@ func TestAnotherLoginIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer org.Close()
-	if out := (exampletest.Program{Env: exampletest.Account(org)}).Fail(t); !strings.Contains(out, "set SALESFORCE_PRIVATE_KEY_FILE") {
+	if out := (exampletest.Program{Env: exampletest.Account(org)}).Fail(t); !strings.Contains(out, "set SALESFORCE_PRIVATE_KEY_FILE") || !strings.Contains(out, "SALESFORCE_LOGIN_FLOW=jwt_bearer") {
 		t.Errorf("it does not say what is missing: %s", out)
 	}
 }
