@@ -144,6 +144,19 @@ func (s *Server) createChannelRecord(r *http.Request, kind channelKind) (int, an
 	return http.StatusCreated, written{ID: id, Success: true, Errors: []restWarning{}}, nil
 }
 
+// writableChannel returns the channel whose record a request changes or deletes. That of a generic
+// channel needs what a push to it needs.
+func (s *Server) writableChannel(r *http.Request, kind channelKind) (*topic, error) {
+	t, err := s.channel(kind, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if err := t.pushable(); err != nil {
+		return nil, err
+	}
+	return t, s.recordFault(kind.object)
+}
+
 // updateChannelRecord changes those fields of a PushTopic or a StreamingChannel that the request
 // has.
 func (s *Server) updateChannelRecord(r *http.Request, kind channelKind) (int, any, error) {
@@ -153,10 +166,7 @@ func (s *Server) updateChannelRecord(r *http.Request, kind channelKind) (int, an
 	}
 	s.setup.Lock()
 	defer s.setup.Unlock()
-	t, err := s.channel(kind, r.PathValue("id"))
-	if err == nil {
-		err = s.recordFault(kind.object)
-	}
+	t, err := s.writableChannel(r, kind)
 	if err == nil {
 		_, err = s.writeChannel(kind, t, values, by)
 	}
@@ -166,10 +176,7 @@ func (s *Server) updateChannelRecord(r *http.Request, kind channelKind) (int, an
 func (s *Server) deleteChannelRecord(r *http.Request, kind channelKind) (int, any, error) {
 	s.setup.Lock()
 	defer s.setup.Unlock()
-	t, err := s.channel(kind, r.PathValue("id"))
-	if err == nil {
-		err = s.recordFault(kind.object)
-	}
+	t, err := s.writableChannel(r, kind)
 	if err != nil {
 		return 0, nil, err
 	}

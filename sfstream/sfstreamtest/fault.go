@@ -308,7 +308,8 @@ func (s *Server) RestartReplay(channel string, id uint64) error {
 func (s *Server) Revoke(channel string) { s.permit(channel, false) }
 
 // RevokePublish takes away the permission to publish on a channel ("": all), or to push to a generic
-// one: GetTopic says so, and REST refuses. [Server.Publish] is not the user, and goes on.
+// one and to write its record: GetTopic says so, and REST refuses. [Server.Publish] is not the user,
+// and goes on.
 func (s *Server) RevokePublish(channel string) {
 	for _, t := range s.matching(channel) {
 		t.mu.Lock()

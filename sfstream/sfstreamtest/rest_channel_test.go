@@ -115,6 +115,8 @@ func TestWhatIsWrongWithAPush(t *testing.T) {
 		r.refused("Not Found, NOT_FOUND: ", "POST", "/sobjects/Account"+strings.TrimPrefix(path, genericPath)+"/push", push(""))
 		r.RevokePublish("/u/ops")
 		r.refused("Bad Request, INSUFFICIENT_ACCESS_OR_READONLY: ", "POST", path+"/push", push(`{"payload":"x"}`))
+		r.refused("Bad Request, INSUFFICIENT_ACCESS_OR_READONLY: ", "PATCH", path, `{"Description":"x"}`)
+		r.refused("Bad Request, INSUFFICIENT_ACCESS_OR_READONLY: ", "DELETE", path, "")
 		r.want(http.StatusOK, "GET", path+"/push", "")
 		r.Grant("/u/ops")
 		r.Revoke("/u/ops")

@@ -22,6 +22,17 @@ func (s *Server) pushTargets(r *http.Request) (int, any, error) {
 	return http.StatusOK, map[string]any{"OnlineUserIds": s.online(t), "ChannelName": t.name}, nil
 }
 
+// pushable fails if the channel is a generic one that the user may at most read.
+func (t *topic) pushable() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.generic && (t.readOnly || t.revoked) {
+		denied := knownRESTError("INSUFFICIENT_ACCESS_OR_READONLY")
+		return &denied
+	}
+	return nil
+}
+
 // pushed is the result of one payload.
 type pushed struct {
 	FanoutCount      int             `json:"fanoutCount"`
@@ -43,12 +54,8 @@ func (s *Server) pushEvents(r *http.Request) (int, any, error) {
 	if err := readBody(r, &req); err != nil {
 		return 0, nil, err
 	}
-	t.mu.Lock()
-	denied := t.readOnly || t.revoked
-	t.mu.Unlock()
-	if denied {
-		e := knownRESTError("INSUFFICIENT_ACCESS_OR_READONLY")
-		return 0, nil, &e
+	if err := t.pushable(); err != nil {
+		return 0, nil, err
 	}
 	for _, e := range req.PushEvents {
 		if utf8.RuneCountInString(e.Payload) > maxPush {
