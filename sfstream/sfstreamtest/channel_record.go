@@ -40,6 +40,7 @@ type author struct {
 // channelRecord is what a channel is as a record. Its topic's mutex guards it.
 type channelRecord struct {
 	id, description   string
+	owner             string // of a generic channel; "" is who has created it
 	created, modified author
 }
 
@@ -117,7 +118,7 @@ func (t *topic) asRecord(s *Server) map[string]any {
 		"LastModifiedDate": r.modified.at, "SystemModstamp": r.modified.at,
 	}
 	if t.push == nil {
-		rec["IsDynamic"], rec["OwnerId"] = false, r.created.user
+		rec["IsDynamic"], rec["OwnerId"] = false, or(r.owner, r.created.user)
 		return rec
 	}
 	t.push.record(rec, s.newestVersion())

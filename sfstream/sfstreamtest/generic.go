@@ -22,17 +22,21 @@ func (s *Server) DefineGenericChannel(channel string) error {
 	if t, ok := s.find(channel); ok && t.streaming {
 		return validGeneric(channel) // it keeps its description
 	}
-	return s.defineGeneric(channel, "", "", author{s.account.UserID, s.now()}, true)
+	return s.defineGeneric(channel, "", genericTold{}, author{s.account.UserID, s.now()}, true)
 }
 
-// defineGeneric makes a channel of generic streaming, or gives one another description. from is the
+// genericTold is what is told of a channel of generic streaming. An owner "" is the one that it has,
+// or else who makes it.
+type genericTold struct{ description, owner string }
+
+// defineGeneric makes a channel of generic streaming, or tells something else of one. from is the
 // name that the channel has had, if it is renamed.
-func (s *Server) defineGeneric(channel, description, from string, by author, keep bool) error {
+func (s *Server) defineGeneric(channel, from string, told genericTold, by author, keep bool) error {
 	if err := validGeneric(channel); err != nil {
 		return err
 	}
 	if keep {
-		e := entry{Op: opGeneric, Channel: channel, Schema: description, At: by.at.UnixNano(), ID: by.user}
+		e := entry{Op: opGeneric, Channel: channel, Schema: told.description, Owner: told.owner, At: by.at.UnixNano(), ID: by.user}
 		if from != "" {
 			e.Members = []string{from}
 		}
@@ -48,7 +52,8 @@ func (s *Server) defineGeneric(channel, description, from string, by author, kee
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.generic = true
-	t.recordLocked(moved, description, by)
+	t.recordLocked(moved, told.description, by)
+	t.record.owner = or(told.owner, t.record.owner)
 	return nil
 }
 

@@ -49,6 +49,7 @@ type entry struct {
 	ID      string   `json:"id,omitempty"`
 	Payload []byte   `json:"payload,omitempty"`
 	Kind    kind     `json:"kind,omitempty"`
+	Owner   string   `json:"owner,omitempty"` // of a generic channel
 	Member  *Member  `json:"member,omitempty"`
 	Managed *managed `json:"managed,omitempty"`
 }
@@ -178,7 +179,7 @@ func (s *Server) restore(e entry) error {
 		if len(e.Members) > 0 {
 			from = e.Members[0]
 		}
-		return s.defineGeneric(e.Channel, e.Schema, from, e.author(), false)
+		return s.defineGeneric(e.Channel, from, genericTold{e.Schema, e.Owner}, e.author(), false)
 	case opEvent:
 		if e.Replay < t.log.last && t.log.next > 0 { // the events of a group have equal ids
 			return fmt.Errorf("replay id %d of %s is below %d", e.Replay, e.Channel, t.log.last)

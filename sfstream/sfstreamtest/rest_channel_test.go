@@ -21,6 +21,7 @@ func (r *rig) madeGeneric(name, more string) string {
 
 func TestTheRecordOfAStreamingChannel(t *testing.T) {
 	log := sfstreamtest.WithLog(filepath.Join(t.TempDir(), "log"))
+	second := sfstreamtest.WithUser("second@sfstream.example", "005000000000002AAA")
 	path := ""
 	t.Run("before", func(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
@@ -40,21 +41,22 @@ func TestTheRecordOfAStreamingChannel(t *testing.T) {
 			if r.Sessions() != 1 {
 				t.Errorf("%d sessions", r.Sessions())
 			}
+			r.want(http.StatusNoContent, "PATCH", path, `{"OwnerId":"005000000000002"}`)
 			r.want(http.StatusNoContent, "PATCH", path, `{"Description":"all"}`)
 			gone := r.madeGeneric("/u/gone", "")
 			r.want(http.StatusNoContent, "DELETE", gone, "")
 			if again := r.madeGeneric("/u/gone", ""); again == gone {
 				t.Error("a new channel has the id of the deleted one")
 			}
-		}, log)
+		}, log, second)
 	})
 	t.Run("after", func(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
-			rows := r.rowsOf("/query", "SELECT Id, Name, Description FROM StreamingChannel WHERE Name LIKE '/u/ops/%'")
+			rows := r.rowsOf("/query", "SELECT Id, Name, Description FROM StreamingChannel WHERE Name LIKE '/u/ops/%' AND OwnerId = '005000000000002AAA'")
 			if len(rows) != 1 || rows[0].(object)["Name"] != "/u/ops/Day" || rows[0].(object)["Description"] != "all" || genericPath+"/"+rows[0].(object)["Id"].(string) != path {
 				t.Errorf("%v", rows)
 			}
-		}, log)
+		}, log, second)
 	})
 }
 
@@ -69,6 +71,9 @@ func TestStreamingChannelsAreRefused(t *testing.T) {
 			"STRING_TOO_LONG: Streaming Channel Name: data":    `{"Name":"/u/` + strings.Repeat("x", 80) + `"}`,
 			"STRING_TOO_LONG: Description: ":                   `{"Name":"/u/b","Description":"` + strings.Repeat("x", 256) + `"}`,
 			"INVALID_FIELD_FOR_INSERT_UPDATE: ":                `{"Name":"/u/b","IsDynamic":true}`,
+			"INVALID_CROSS_REFERENCE_KEY: Owner ID: owner":     `{"Name":"/u/b","OwnerId":null}`,
+			"INVALID_CROSS_REFERENCE_KEY: Owner ID: this":      `{"Name":"/u/b","OwnerId":"005000000000009AAA"}`,
+			"MALFORMED_ID: Owner ID: id value of incorrect":    `{"Name":"/u/b","OwnerId":"001000000000001AAA"}`,
 			"INVALID_FIELD: No such column 'Query' on sobject": `{"Name":"/u/b","Query":"x"}`,
 		} {
 			want = strings.Replace(want, `"/v/ops" is no`, `"/v/ops" is not a generic channel`, 1)
