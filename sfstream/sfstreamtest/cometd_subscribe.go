@@ -111,12 +111,8 @@ func (s *Server) noChannel(name, bare string) string {
 	if !strings.HasPrefix(bare, "/u/") {
 		return createDenied
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for known := range s.topics {
-		if strings.EqualFold(known, bare) {
-			return "404::channel names may not vary only by case"
-		}
+	if slices.ContainsFunc(s.channels(), func(known string) bool { return strings.EqualFold(known, bare) }) {
+		return "404::channel names may not vary only by case"
 	}
 	return "404::Unknown channel"
 }

@@ -49,12 +49,15 @@ func TestBothFacesHaveTheSameEvents(t *testing.T) {
 func TestNoSuchChannel(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		withTopics(t, r)
+		check(t, r.DefineGenericChannel("/u/gone"))
+		check(t, r.Remove("/u/gone"))
 		b := r.shaken()
 		for channel, want := range map[string]string{
 			"/event/No__e":       "400::The channel you requested to subscribe to does not exist {/event/No__e}",
 			"/topic/No":          "400::The channel you requested to subscribe to does not exist {/topic/No}",
 			orders + "?A='1'":    "400::The channel you requested to subscribe to does not exist {" + orders + "?A='1'}",
 			"/u/nobody":          "404::Unknown channel",
+			"/u/gone":            "404::Unknown channel",
 			"/u/OPS":             "404::channel names may not vary only by case",
 			"/foo/bar":           "403:denied_by_security_policy:create_denied",
 			"/meta/connect":      "403::Restricted channel",
