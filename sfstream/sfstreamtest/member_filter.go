@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hamba/avro/v2"
 )
@@ -32,13 +33,38 @@ func checkFilter(sc *schema, where expr, data bool) error {
 			return c, fmt.Errorf("%s: field has to be used with a component field", c.field)
 		}
 		equality := slices.Contains([]string{"=", "!=", "IN"}, c.op)
-		switch typ := or(describeTypes[fieldType(f)], plainType(f.Type())); {
-		case !equality && (typ == "boolean" || typ == "datetime" && data):
+		typ := or(describeTypes[fieldType(f)], plainType(f.Type()))
+		if !equality && (typ == "boolean" || typ == "datetime" && data) {
 			return c, fmt.Errorf("%s: Only equality operators are supported for this field type or value", c.field)
+		}
+		for i, v := range append(slices.Clone(c.list), c.value) {
+			if v != nil && !comparesWith(typ, v) {
+				return c, fmt.Errorf("%s: %s is no value of type %s", c.field, c.texts[min(i, len(c.texts)-1)], typ)
+			}
 		}
 		return c, nil
 	})
 	return err
+}
+
+// comparesWith reports whether a filter can compare a field of a type with a value: texts are in
+// quotes, and numbers, truths and dates are not.
+func comparesWith(typ string, v any) bool {
+	_, isText := v.(string)
+	_, isNumber := v.(float64)
+	_, isBool := v.(bool)
+	_, isTime := v.(time.Time)
+	switch typ {
+	case "boolean":
+		return isBool
+	case "int", "double", "currency", "percent":
+		return isNumber
+	case "long": // a plain one can be a date
+		return isNumber || isTime
+	case "date", "datetime", "time":
+		return isTime
+	}
+	return isText
 }
 
 // compoundOf returns the compound that a field is a part of, as BillingAddress of BillingCity, and

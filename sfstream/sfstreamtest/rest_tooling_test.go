@@ -157,6 +157,8 @@ func TestTheToolingAPIRefuses(t *testing.T) {
 			{"FIELD_INTEGRITY_EXCEPTION: member /data/AccountChangeEvent of /data/Sales__chn: filter: BillingAddress: field has to be used with a component", memberPath, member(`,"filterExpression":"BillingAddress = 'X'"`)},
 			{"FIELD_INTEGRITY_EXCEPTION: member /data/AccountChangeEvent of /data/Sales__chn: filter: ChangeEventHeader.recordIds: field is invalid", memberPath, member(`,"filterExpression":"ChangeEventHeader.recordIds = 'X'"`)},
 			{"FIELD_INTEGRITY_EXCEPTION: member /data/AccountChangeEvent of /data/Sales__chn: filter: CreatedDate: Only equality operators", memberPath, member(`,"filterExpression":"CreatedDate > 2026-01-01T00:00:00Z"`)},
+			{"FIELD_INTEGRITY_EXCEPTION: member /data/AccountChangeEvent of /data/Sales__chn: filter: Industry: 5 is no value of type picklist", memberPath, member(`,"filterExpression":"Industry IN ('a', 5)"`)},
+			{"FIELD_INTEGRITY_EXCEPTION: member /data/AccountChangeEvent of /data/Sales__chn: filter: AnnualRevenue: '5' is no value of type currency", memberPath, member(`,"filterExpression":"AnnualRevenue > '5'"`)},
 			{"FIELD_INTEGRITY_EXCEPTION: member /event/Order_Event__e of /event/Orders__chn: only change events can be enriched", memberPath, memberBody("X", "Orders__chn", "Order_Event__e", `,"enrichedFields":[{"name":"Amount__c"}]`)},
 		} {
 			r.refused("Bad Request, "+test.want, "POST", test.path, test.body)
