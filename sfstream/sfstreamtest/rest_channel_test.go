@@ -130,3 +130,24 @@ func TestWhatIsWrongWithAPush(t *testing.T) {
 		r.want(http.StatusOK, "POST", path+"/push", push(`{"payload":"x"}`))
 	})
 }
+
+// A push reaches its channel, or there is none any more.
+func TestAPushWhileItsChannelIsDeleted(t *testing.T) {
+	r := newRig(t)
+	push := `{"pushEvents":[` + strings.TrimSuffix(strings.Repeat(`{"payload":"x"},`, 100), ",") + `]}`
+	for range 10 {
+		path := r.madeGeneric("/u/ops", "")
+		pushed := make(chan int, 1)
+		go func() {
+			status, err := r.status("POST", path+"/push", push)
+			if err != nil {
+				status = 0
+			}
+			pushed <- status
+		}()
+		r.want(http.StatusNoContent, "DELETE", path, "")
+		if status := <-pushed; status != http.StatusOK && status != http.StatusNotFound {
+			t.Errorf("status %d", status)
+		}
+	}
+}

@@ -41,10 +41,6 @@ type pushed struct {
 
 // pushEvents pushes payloads, each to all or to some users. If one cannot be pushed, none is.
 func (s *Server) pushEvents(r *http.Request) (int, any, error) {
-	t, err := s.pushChannel(r)
-	if err != nil {
-		return 0, nil, err
-	}
 	var req struct {
 		PushEvents []struct {
 			Payload string   `json:"payload"`
@@ -52,6 +48,12 @@ func (s *Server) pushEvents(r *http.Request) (int, any, error) {
 		} `json:"pushEvents"`
 	}
 	if err := readBody(r, &req); err != nil {
+		return 0, nil, err
+	}
+	s.setup.Lock() // the channel is there, under its name, until the last one is pushed
+	defer s.setup.Unlock()
+	t, err := s.pushChannel(r)
+	if err != nil {
 		return 0, nil, err
 	}
 	if err := t.pushable(); err != nil {
