@@ -55,7 +55,7 @@ func (t *topic) recordLocked(moved *channelRecord, description string, by author
 		if strings.HasPrefix(t.name, pushTopics.prefix) {
 			prefix = pushTopics.idPrefix
 		}
-		t.record = &channelRecord{id: longID(fmt.Sprintf("%s%03d%09d", prefix, t.removals, t.serial)), created: by}
+		t.record = &channelRecord{id: longID(fmt.Sprintf("%s%06d%06d", prefix, t.removals, t.serial)), created: by}
 	}
 	t.record.description, t.record.modified = description, by
 }

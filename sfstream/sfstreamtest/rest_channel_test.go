@@ -151,3 +151,17 @@ func TestAPushWhileItsChannelIsDeleted(t *testing.T) {
 		}
 	}
 }
+
+// Ids have 18 characters, however often a channel of the name has come and gone.
+func TestAChannelThatComesAndGoesHasGoodIDs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for range 1000 {
+			check(t, r.DefineGenericChannel("/u/ops"))
+			check(t, r.Remove("/u/ops"))
+			check(t, r.DefineChannel("/data/Ops__chn"))
+			check(t, r.Remove("/data/Ops__chn"))
+		}
+		r.want(http.StatusNoContent, "PATCH", r.madeGeneric("/u/ops", ""), "{}")
+		r.want(http.StatusOK, "GET", r.madeTooling(channelPath, channelBody("Ops__chn", "data", "Ops")), "")
+	})
+}

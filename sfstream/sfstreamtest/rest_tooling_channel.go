@@ -46,7 +46,7 @@ func (s *Server) customChannels() []customChannel {
 		kind, name, _ := strings.Cut(strings.TrimPrefix(t.name, "/"), "/")
 		t.mu.Lock()
 		if t.multi && strings.HasSuffix(name, customSuffix) {
-			id := longID(fmt.Sprintf("0YL%03d%09d", t.removals, t.serial))
+			id := longID(fmt.Sprintf("0YL%06d%06d", t.removals, t.serial))
 			all = append(all, customChannel{t, id, kind, name, or(t.label, strings.TrimSuffix(name, customSuffix))})
 		}
 		t.mu.Unlock()
