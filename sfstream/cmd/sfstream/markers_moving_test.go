@@ -21,7 +21,7 @@ var standIns = map[string]string{
 	"aiosfstream/replay.py":   "from typing import NamedTuple\nclass ReplayMarker(NamedTuple):\n    date: str\n    replay_id: int\n",
 	"old_program.py": `import shelve
 from aiosfstream.replay import ReplayMarker
-with shelve.open("replay") as markers:
+with shelve.open("replay.db") as markers:
     markers["/topic/Accounts"] = ReplayMarker("2026-11-27T20:00:00.005Z", 1234)
     markers["/u/News"] = ReplayMarker("2026-11-27T20:00:00.005+0000", 9007199254740993)
     markers["/data/ChangeEvents"] = ReplayMarker("1795809600005", 5678)
@@ -116,7 +116,7 @@ func TestMarkersOfOtherClientsAreTakenOver(t *testing.T) {
 	}
 	for i, script := range scripts {
 		shell(string(script[1]))
-		path := filepath.Join(dir, "replay.db")
+		path := filepath.Join(dir, "sfstream.db")
 		if got := markersIn(t, path); !maps.EqualFunc(got, want[i], sameMarker) {
 			t.Errorf("%s: the file has %+v, want %+v", script[1], got, want[i])
 		}

@@ -75,7 +75,7 @@ func TestStorages(t *testing.T) {
 		"memory":     func(*testing.T) replaystore.Store { return replaystore.NewMemory() },
 		"of its own": func(*testing.T) replaystore.Store { return table{} },
 		"file": func(t *testing.T) replaystore.Store {
-			file, err := replaystore.OpenBolt("replay.db")
+			file, err := replaystore.OpenBolt("sfstream.db")
 			lab.Must(t, err)
 			t.Cleanup(func() { _ = file.Close() })
 			return file
