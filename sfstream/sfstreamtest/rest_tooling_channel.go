@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // channelObject is the object of the Tooling API that custom channels are, of change events
@@ -103,7 +104,7 @@ func (s *Server) createCustomChannel(fullName string, metadata json.RawMessage) 
 		return "", integrity("FullName", "The name of a custom channel can contain only underscores and alphanumeric characters, and ends with __chn: %s", fullName)
 	case len(name) > 80:
 		return "", tooLong("Developer Name", name, 80, "DeveloperName")
-	case len(*m.Label) > 80:
+	case utf8.RuneCountInString(*m.Label) > 80:
 		return "", tooLong("Label", *m.Label, 80, "MasterLabel")
 	}
 	if _, taken := s.customChannelNamed(fullName); taken {
@@ -152,7 +153,7 @@ func (s *Server) updateCustomChannel(id string, metadata json.RawMessage) error 
 		return integrity("ChannelType", "You can't change the channel type of a channel after it is created")
 	case m.Label == nil || *m.Label == "":
 		return missing([]string{"label"}, nil, true)
-	case len(*m.Label) > 80:
+	case utf8.RuneCountInString(*m.Label) > 80:
 		return tooLong("Label", *m.Label, 80, "MasterLabel")
 	}
 	return s.labelChannel(c.topic, *m.Label)

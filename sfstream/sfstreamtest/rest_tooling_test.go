@@ -127,7 +127,7 @@ func TestTheToolingAPIRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		check(t, r.DefineObject("Account"))
 		r.madeTooling(channelPath, channelBody("Sales__chn", "data", "Sales"))
-		r.madeTooling(channelPath, channelBody("Orders__chn", "event", "Orders"))
+		r.madeTooling(channelPath, channelBody("Orders__chn", "event", strings.Repeat("ü", 80)))
 		r.madeTooling(memberPath, memberBody("Sales_chn_AccountChangeEvent", "Sales__chn", "AccountChangeEvent", ""))
 		member := func(more string) string {
 			return memberBody("Sales_AccountChangeEvent", "Sales__chn", "AccountChangeEvent", more)
