@@ -218,6 +218,8 @@ func (e *ServerError) channelRemedy() string {
 		return "check the PushTopic's name and case, that it is active, and that the user may read its object and the fields of its query"
 	case strings.HasPrefix(e.Channel, "/u/"):
 		return "check the name and case of the StreamingChannel record and that the user may read it, or let the org create channels dynamically"
+	case strings.HasSuffix(e.Channel, "__chn") && e.Code == NotFound:
+		return "check the spelling and case of the custom channel, which begins with /data/ or /event/ as its ChannelType says, and that the user may see it"
 	case strings.HasPrefix(e.Channel, "/event/") && e.Code == NotFound:
 		return "check the channel's spelling and case, and that the user may see the event"
 	}

@@ -53,6 +53,8 @@ func unknownChannelName(t *testing.T) {
 	refused("/event/Missing__e", sfstream.NotFound, "spelling and case, and that the user may see the event")
 	refused("/event/laborder__e", sfstream.NotFound, "spelling")
 	refused("/data/LeadChangeEvent", sfstream.NotFound, "Change Data Capture is enabled")
+	refused("/data/Missing__chn", sfstream.NotFound, "case of the custom channel")
+	refused("/event/Missing__chn", sfstream.NotFound, "case of the custom channel")
 	refused(forbidden, sfstream.PermissionDenied, "Read on the event")
 	for code, want := range map[string]sfstream.Code{
 		"topic.meta.permission": sfstream.PermissionDenied, "service.tenant.license": sfstream.PermissionDenied,
