@@ -37,7 +37,11 @@ func (f *topicFlags) register(flags *flag.FlagSet) {
 func (f *topicFlags) run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	channel := args[0]
 	if !schemaChannel.MatchString(channel) {
-		return usageError{fmt.Sprintf("sfstream topic: channel %q is not on the Pub/Sub API, which alone tells of channels: want /event/Name__e or /data/NameChangeEvent", channel)}
+		text := fmt.Sprintf("sfstream topic: channel %q is not on the Pub/Sub API, which alone tells of channels: want /event/Name__e or /data/NameChangeEvent", channel)
+		if channelForm.MatchString(channel) {
+			text += `; "sfstream doctor" tells whether the user may follow this one`
+		}
+		return usageError{text}
 	}
 	if err := f.account.check("topic"); err != nil {
 		return err

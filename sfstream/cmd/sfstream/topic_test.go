@@ -82,6 +82,7 @@ func TestTopicFails(t *testing.T) {
 	}{
 		{2, "no channel given", nil},
 		{2, `channel "/topic/Accounts" is not on the Pub/Sub API`, []string{"/topic/Accounts"}},
+		{2, "sfstream doctor", []string{"/u/News"}},
 		{2, "-sandbox", []string{"-sandbox", "/event/Order__e"}},
 		{1, "/event/Nothing__e: NotFound", []string{"/event/Nothing__e"}},
 	} {
