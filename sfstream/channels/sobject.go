@@ -39,7 +39,7 @@ var (
 func RecordType(developerName string) SObjectOption {
 	return func(s *sobjectTopic) error {
 		if !apiName.MatchString(developerName) {
-			return fmt.Errorf("%w: RecordType: %.80q is no developer name", sfstream.ErrInvalidOption, developerName)
+			return fmt.Errorf("%w: RecordType: %.80q is no developer name: want what Setup calls Record Type Name, as Student_Record", sfstream.ErrInvalidOption, developerName)
 		}
 		s.recordType = developerName
 		return nil

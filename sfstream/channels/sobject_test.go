@@ -61,6 +61,7 @@ func TestWhatNoObjectsTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		{"Contact", nil, "an option is nil"},
 		{"Contact", channels.RecordType(""), `"" is no developer name`},
 		{"Contact", channels.RecordType("Stu'dent"), "is no developer name"},
+		{"Contact", channels.RecordType("Student Record"), "Record Type Name"}, // which is its label
 		{"Contact", channels.RecordType("InternationalStudent"), "27 characters, and Salesforce takes 25: give another one with Name"},
 		{"Contact", channels.Name("a b"), "characters that no channel may have"},
 		{"Contact", channels.Name(""), "no Name"},
