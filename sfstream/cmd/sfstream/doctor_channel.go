@@ -127,6 +127,10 @@ func (p *patient) missing(ctx context.Context, channel string) finding {
 		prefix, name = "/data/", rest
 	}
 	if strings.HasSuffix(name, "__chn") {
+		other := map[string]string{"/event/": "/data/", "/data/": "/event/"}[prefix]
+		if names, err := p.names(ctx, other, name); err == nil && slices.Contains(names, name) {
+			return found(channel, wrong, "the org has %s, and not this one", other+name).fix("did you mean %s?", other+name)
+		}
 		f := found(channel, wrong, "the org has no channel %s", name)
 		return f.fix("%s", cmp.Or(p.near(ctx, prefix, name), "check the name, letter by letter; \"SELECT DeveloperName FROM PlatformEventChannel\" lists them by the Tooling API"))
 	}

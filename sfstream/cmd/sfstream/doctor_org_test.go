@@ -73,9 +73,10 @@ func TestDoctorOfOrgs(t *testing.T) {
 	}, {
 		name: "a custom channel that is missing",
 		ill:  answer("/tooling/query", `{"records": [{"DeveloperName": "Orders", "ChannelType": "event"}, {"DeveloperName": "Order", "ChannelType": "data"}]}`),
-		args: []string{"/event/Ordrs__chn", "/data/Ordr__chn"},
+		args: []string{"/event/Ordrs__chn", "/data/Ordr__chn", "/data/Orders__chn"},
 		want: []symptom{{wrong, "/event/Ordrs__chn", "no channel Ordrs__chn", "did you mean /event/Orders__chn?"},
-			{wrong, "/data/Ordr__chn", "no channel Ordr__chn", "did you mean /data/Order__chn?"}},
+			{wrong, "/data/Ordr__chn", "no channel Ordr__chn", "did you mean /data/Order__chn?"},
+			{wrong, "/data/Orders__chn", "not this one", "did you mean /event/Orders__chn?"}},
 	}, {
 		name: "names that are like none",
 		args: []string{"/event/Invoice__e", "/data/LeadChangeEvent", "/data/Lead", "/u/greetings"},
