@@ -237,14 +237,6 @@ func (c *Custom) list(ctx context.Context) ([]CustomChannel, error) {
 	return all, nil
 }
 
-// short is an id without the three characters that repeat the case of the others.
-func short(id string) string {
-	if len(id) == shortID+3 {
-		return id[:shortID]
-	}
-	return id
-}
-
 // Delete deletes a channel and its members; [ErrNotFound] if there is none. One that somebody else
 // deletes at this moment is deleted. Salesforce refuses it while an event relay uses the channel,
 // and has no way to delete ChangeEvents.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -156,14 +155,10 @@ func (g *Generic) push(ctx context.Context, name string, r pushRequest, results 
 	return err
 }
 
-// isOnline looks a user up whose id may have 15 characters here and 18 there: the last three repeat
-// what case the others have.
+// isOnline looks a user up whose id may have 15 characters here and 18 there.
 func isOnline(status map[string]bool, user string) bool {
-	if online, ok := status[user]; ok {
-		return online
-	}
 	for id, online := range status {
-		if len(id) >= shortID && id[:shortID] == user[:shortID] {
+		if short(id) == short(user) {
 			return online
 		}
 	}
@@ -304,10 +299,6 @@ func pushRequests(name string, events []PushEvent) ([]pushRequest, error) {
 	return requests, nil
 }
 
-const shortID = 15 // an id's characters without the three that repeat the case
-
-var userID = regexp.MustCompile(`^[A-Za-z0-9]{15}([A-Z0-5]{3})?$`)
-
 // check says what is wrong with an event, and shows nothing of its payload.
 func (e *PushEvent) check() error {
 	if n := utf8.RuneCountInString(e.Payload); n > maxPayload {
@@ -317,7 +308,7 @@ func (e *PushEvent) check() error {
 		return errors.New("its payload is not UTF-8")
 	}
 	for _, id := range e.UserIDs {
-		if !userID.MatchString(id) {
+		if !recordID.MatchString(id) {
 			return fmt.Errorf("user id %.50q: an id has 15 or 18 letters and digits", id)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -28,6 +29,13 @@ const answerLimit = 32 << 20
 // rest is the REST API of the client's org, in JSON. Its paths are those of [sfstream.Client.Do]:
 // relative to the API version.
 type rest struct{ client *sfstream.Client }
+
+// recordID matches the id of a record. The last three of 18 characters repeat the case of the others.
+var recordID = regexp.MustCompile(`^[A-Za-z0-9]{15}([A-Z0-5]{3})?$`)
+
+// short is the form of an id by which two are compared, of which one may have 15 characters and the
+// other 18.
+func short(id string) string { return id[:min(len(id), 15)] }
 
 // check refuses a client that is none.
 func (r rest) check() error {

@@ -27,10 +27,7 @@ type sobjectTopic struct {
 	subscribe   []sfstream.SubscribeOption
 }
 
-var (
-	apiName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
-	recordID = regexp.MustCompile(`^[A-Za-z0-9]{15}([A-Za-z0-9]{3})?$`)
-)
+var apiName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
 // RecordType selects the records of one record type, by its developer name. Its id is in the query,
 // so that a topic goes on where the record type is renamed. A service whose RecordType is renamed
@@ -302,7 +299,7 @@ func (p *PushTopics) recordTypeID(ctx context.Context, object string, s *sobject
 	have, _ := there.named(s.topic.Name)
 	if id := renamedType.FindStringSubmatch(have.Query); id != nil {
 		for _, t := range types {
-			if t.ID != "" && strings.HasPrefix(id[1], t.ID[:min(len(t.ID), 15)]) {
+			if short(t.ID) == short(id[1]) {
 				p.rest.client.Logger().Warn("a record type was renamed: its PushTopic is kept", "pushtopic", s.topic.Name, "object", object,
 					"record type", s.recordType, "developer name now", t.DeveloperName, "remedy", fmt.Sprintf("say RecordType(%q), Name(%q)", t.DeveloperName, s.topic.Name))
 				return t.ID, nil
