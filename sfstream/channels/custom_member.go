@@ -233,12 +233,6 @@ func (c *Custom) declareMember(ctx context.Context, channel CustomChannel, m Mem
 	return failure
 }
 
-// isTaken reports whether Salesforce has refused to make what is there.
-func isTaken(err error) bool {
-	server, ok := errors.AsType[*sfstream.ServerError](err)
-	return ok && strings.HasPrefix(server.Reason, "DUPLICATE")
-}
-
 // mayBeThere reports whether a refusal may be for a member that is there: of a second one for an
 // event Salesforce may say so before it says that its name is taken.
 func mayBeThere(err error) bool {

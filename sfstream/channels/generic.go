@@ -65,7 +65,7 @@ func (g *Generic) Create(ctx context.Context, channel GenericChannel) (GenericCh
 		if err == nil {
 			return GenericChannel{ID: id, Name: channel.Name, Description: channel.Description}, nil
 		}
-		if round == declareRounds || !inDoubt(err) && !isDuplicate(err) {
+		if round == declareRounds || !inDoubt(err) && !isTaken(err) {
 			return GenericChannel{}, fmt.Errorf("channels: %s is not created: %w", channel.Name, err)
 		}
 	}

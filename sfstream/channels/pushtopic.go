@@ -76,13 +76,6 @@ const (
 // somebody else has made or deleted the topic since, or because an answer was lost.
 const declareRounds = 4
 
-// Salesforce's reasons to refuse a second record with a name, and a query about an object that is not
-// there or that no PushTopic can be about.
-const (
-	duplicateValue = "DUPLICATE_VALUE"
-	invalidType    = "INVALID_TYPE"
-)
-
 // PushTopics are those of a client's org. The user needs Read on Push Topics to see them, and Create,
 // Edit and Delete to change them.
 type PushTopics struct{ rest rest }
@@ -116,7 +109,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 			return have, nil
 		case ok:
 			failure = p.rest.update(ctx, "sobjects/PushTopic/"+have.ID, changes)
-		case isDuplicate(failure) && other != "":
+		case isTaken(failure) && other != "":
 			return PushTopic{}, topic.failed(fmt.Errorf("there is %s, and Salesforce takes no names that differ in case only: %w", other, failure))
 		default:
 			_, failure = p.rest.create(ctx, "sobjects/PushTopic", topic.fields(there.version))
@@ -129,7 +122,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 			if !errors.Is(err, ErrNotFound) && !again {
 				return have, err
 			}
-		case ctx.Err() != nil, !isDuplicate(failure) && !(ok && isGone(failure)) && !inDoubt(failure):
+		case ctx.Err() != nil, !isTaken(failure) && !(ok && isGone(failure)) && !inDoubt(failure):
 			return PushTopic{}, topic.failed(failure)
 		}
 	}
@@ -140,17 +133,6 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		failure = fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", failure)
 	}
 	return PushTopic{}, topic.failed(failure)
-}
-
-func isDuplicate(err error) bool {
-	server, ok := errors.AsType[*sfstream.ServerError](err)
-	return ok && server.Reason == duplicateValue
-}
-
-// isGone reports whether a record was deleted, and it is not an object that the org does not have.
-func isGone(err error) bool {
-	server, ok := errors.AsType[*sfstream.ServerError](err)
-	return ok && server.Code == sfstream.NotFound && server.Reason != invalidType
 }
 
 // Get returns the topic of that name, else [ErrNotFound].

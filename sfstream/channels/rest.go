@@ -23,6 +23,10 @@ var ErrNotFound = errors.New("not found")
 // done.
 var errUnread = errors.New("the answer cannot be read")
 
+// invalidType is Salesforce's reason to refuse a query about an object that is not there or that no
+// PushTopic can be about.
+const invalidType = "INVALID_TYPE"
+
 // answerLimit is how much of an answer is read. A describe of the largest objects has a few MB.
 const answerLimit = 32 << 20
 
@@ -141,4 +145,16 @@ func (r rest) call(ctx context.Context, method, path string, query url.Values, b
 func inDoubt(err error) bool {
 	server, ok := errors.AsType[*sfstream.ServerError](err)
 	return errors.Is(err, errUnread) || ok && (server.Code == sfstream.Unavailable || server.Code == sfstream.Internal)
+}
+
+// isTaken reports whether Salesforce has refused to make what is there.
+func isTaken(err error) bool {
+	server, ok := errors.AsType[*sfstream.ServerError](err)
+	return ok && strings.HasPrefix(server.Reason, "DUPLICATE")
+}
+
+// isGone reports whether a record was deleted, and it is not an object that the org does not have.
+func isGone(err error) bool {
+	server, ok := errors.AsType[*sfstream.ServerError](err)
+	return ok && server.Code == sfstream.NotFound && server.Reason != invalidType
 }
