@@ -124,7 +124,7 @@ func newSObjectTopic(sobject string, opts []SObjectOption) (*sobjectTopic, error
 			return nil, fmt.Errorf("%w: %s: an option is nil", sfstream.ErrInvalidOption, sobject)
 		}
 		if err := opt(s); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w (%s)", err, sobject) // a mux may have several
 		}
 	}
 	s.topic.Name = cmp.Or(s.topic.Name, sobject+s.recordType)

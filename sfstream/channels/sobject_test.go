@@ -77,7 +77,7 @@ func TestWhatNoObjectsTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("%q: %v, want ErrInvalidOption", row.want, err)
 			continue
 		}
-		lab.Contains(t, err.Error(), row.want)
+		lab.Contains(t, err.Error(), row.want, row.object)
 	}
 	if o.count() != sent {
 		t.Errorf("%d requests were sent", o.count()-sent)
