@@ -175,7 +175,7 @@ var genericName = regexp.MustCompile(`^/u/[A-Za-z0-9_/]*[A-Za-z0-9_]$`)
 
 func checkGenericName(name string) error {
 	switch {
-	case len(name) > maxGenericName:
+	case utf8.RuneCountInString(name) > maxGenericName:
 		return fmt.Errorf("%w: generic channel %.100q has %d characters, and Salesforce takes %d", sfstream.ErrInvalidOption, name, utf8.RuneCountInString(name), maxGenericName)
 	case !genericName.MatchString(name):
 		return fmt.Errorf("%w: generic channel %q: it is /u/ and a name of letters, digits, _ and /, as in /u/orders/new", sfstream.ErrInvalidOption, name)

@@ -421,6 +421,7 @@ func TestWhatNoGenericChannelCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		`"/u/**"`:                        func() error { return generic.Delete(ctx, "/u/**") },
 		`"/u/x?y"`:                       func() error { _, err := generic.Online(ctx, "/u/x?y"); return err },
 		"81 characters":                  create("/u/"+strings.Repeat("a", 78), ""),
+		`é": it is /u/ and a name of`:    create("/u/"+strings.Repeat("é", 77), ""),
 		"Description has 256":            create("/u/orders", strings.Repeat("é", 256)),
 		"event 1: its payload has 3001":  push(channels.PushEvent{}, channels.PushEvent{Payload: strings.Repeat("é", 3001-len(secret)) + secret}),
 		"event 0: its payload is not":    push(channels.PushEvent{Payload: secret + "\xff"}),
