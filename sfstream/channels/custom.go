@@ -84,8 +84,9 @@ func Exactly() DeclareOption { return func(d *declaration) { d.exactly = true } 
 // API version 56.0 or later, enriched fields 51.0.
 //
 // The error is [sfstream.ErrInvalidOption] for what no channel can be, before anything is sent. Where
-// Salesforce refuses a member the error names it, all others are done, and a second Declare goes on
-// from there.
+// Salesforce refuses a member the error names it, and the others are done. Only what would fail for
+// each of them, as without a permission, ends Declare at the first, and the error says that those
+// after it are as they were. A second Declare goes on from there.
 func (c *Custom) Declare(ctx context.Context, channel CustomChannel, opts ...DeclareOption) (CustomChannel, error) {
 	var d declaration
 	for _, opt := range opts {
