@@ -35,6 +35,7 @@ type Mux struct {
 	middleware []func(Handler) Handler
 	starts     []func(context.Context, *Client) error
 	mistakes   []error
+	values     sync.Map // of LoadOrStore
 }
 
 // muxChannel is a channel of a Mux with its handlers.
@@ -185,6 +186,13 @@ func (x *Mux) Mistake(err error) {
 		err = fmt.Errorf("%w: %w", ErrInvalidOption, err)
 	}
 	x.mistakes = append(x.mistakes, err)
+}
+
+// LoadOrStore keeps a value in the mux for functions that add handlers of their own kind, by a key
+// of a type of their own. It returns the value that is there already, and whether there was one: of
+// two handlers of a PushTopic, the second one finds what the first one declares.
+func (x *Mux) LoadOrStore(key, value any) (actual any, loaded bool) {
+	return x.values.LoadOrStore(key, value)
 }
 
 func (x *Mux) mistakeLocked(format string, args ...any) {

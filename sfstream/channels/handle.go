@@ -2,6 +2,7 @@ package channels
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 )
@@ -15,14 +16,16 @@ import (
 //		Query: "SELECT Id, CaseNumber, Status FROM Case WHERE IsClosed = false",
 //	}, handle)
 //
-// A topic may have several handlers, which declare the same.
+// A topic may have several handlers, which declare the same: that another one of the mux declares
+// the topic otherwise is an error of Serve, too.
 func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opts ...sfstream.SubscribeOption) {
-	if _, err := topic.clean(); err != nil {
+	topic, err := topic.clean()
+	if err != nil {
 		mux.Mistake(err)
 		return
 	}
 	mux.Handle(topic.Channel(), h, opts...)
-	mux.OnStart(func(ctx context.Context, client *sfstream.Client) error {
+	declareOnStart(mux, topic, topic, func(ctx context.Context, client *sfstream.Client) error {
 		_, err := NewPushTopics(client).Declare(ctx, topic)
 		return err
 	})
@@ -34,8 +37,7 @@ func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opt
 //
 //	channels.HandleSObject(mux, "Contact", handle, channels.RecordType("Student"), channels.ExcludeCurrentUser())
 //
-// Several handlers of an object with other options need a [Name] each: what is declared last under
-// one name is what all of them get.
+// Several handlers of an object with other options need a [Name] each.
 func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts ...SObjectOption) {
 	s, err := newSObjectTopic(sobject, opts)
 	if err != nil {
@@ -43,7 +45,8 @@ func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts .
 		return
 	}
 	mux.Handle(s.topic.Channel(), h, s.subscribe...)
-	mux.OnStart(func(ctx context.Context, client *sfstream.Client) error {
+	said := sobjectTopic{sobject: sobject, recordType: s.recordType, excludeSelf: s.excludeSelf, topic: s.topic}
+	declareOnStart(mux, s.topic, fmt.Sprint(said, s.fields), func(ctx context.Context, client *sfstream.Client) error {
 		topics := NewPushTopics(client)
 		topic, err := topics.ForSObject(ctx, sobject, opts...)
 		if err == nil {
@@ -51,4 +54,18 @@ func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts .
 		}
 		return err
 	})
+}
+
+// topicKey is the key of a topic, by its name, in a mux.
+type topicKey string
+
+// declareOnStart lets a mux call declare on start, once for all handlers of a topic. said is what
+// they declare.
+func declareOnStart(mux *sfstream.Mux, topic PushTopic, said any, declare func(context.Context, *sfstream.Client) error) {
+	switch before, again := mux.LoadOrStore(topicKey(topic.Name), said); {
+	case !again:
+		mux.OnStart(declare)
+	case before != said:
+		mux.Mistake(fmt.Errorf("%w: PushTopic %s: another handler of the mux declares it otherwise: give one of them another Name", sfstream.ErrInvalidOption, topic.Name))
+	}
 }

@@ -3,6 +3,7 @@ package channels_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -24,14 +25,50 @@ func TestServeTellsAllMistakesOfTopicsBeforeItDoesAnything(t *testing.T) {
 	channels.HandleSObject(mux, "Contact", handle, channels.RecordType("InternationalStudent"))
 	channels.HandleSObject(mux, "no object", handle)
 	channels.HandleSObject(mux, "Contact", handle, channels.SubscribeWith(sfstream.Via(sfstream.PubSub)))
+	channels.HandlePushTopic(mux, channels.PushTopic{Name: "Fine", Query: "SELECT Id, Name FROM Account"}, handle)
+	channels.HandleSObject(mux, "Lead", handle, channels.Fields("Id", "Name"))
+	channels.HandleSObject(mux, "Lead", handle, channels.Fields("Name"), channels.ExcludeCurrentUser())
+	channels.HandlePushTopic(mux, channels.PushTopic{Name: "Lead", Query: "SELECT Id FROM Lead"}, handle)
 	err := client.Serve(t.Context(), mux)
 	if !errors.Is(err, sfstream.ErrInvalidOption) {
 		t.Fatalf("Serve: %v, want ErrInvalidOption", err)
 	}
 	lab.Contains(t, err.Error(), "PushTopic NoQuery: it has no Query", `PushTopic "": it has no Name`, "/topic/Accts: no handler",
 		"27 characters, and Salesforce takes 25: give another one with Name", `"no object" is no name of an object`, "/topic/Contact", "Streaming API only")
+	for of, want := range map[string]int{"Fine": 1, "Lead": 2} {
+		if n := strings.Count(err.Error(), "PushTopic "+of+": another handler of the mux declares it otherwise"); n != want {
+			t.Errorf("%s: told %d times, want %d: %v", of, n, want, err)
+		}
+	}
 	if o.count() != sent {
 		t.Errorf("%d requests were sent", o.count()-sent)
+	}
+}
+
+// Handlers that share a topic declare it once.
+func TestHandlersOfOneTopicDeclareItOnce(t *testing.T) {
+	o := newOrg()
+	client := o.open(t)
+	mux := sfstream.NewMux()
+	ctx, cancel := context.WithCancel(t.Context())
+	handle := func(context.Context, *sfstream.Message) error { return nil }
+	for range 3 {
+		channels.HandlePushTopic(mux, accounts, handle)
+		channels.HandleSObject(mux, "Contact", handle, channels.Fields("Name"))
+	}
+	mux.OnStart(func(context.Context, *sfstream.Client) error { cancel(); return nil })
+	lab.Must(t, client.Serve(ctx, mux))
+	described := 0
+	for _, r := range o.requests {
+		if strings.HasSuffix(r, "/describe") {
+			described++
+		}
+	}
+	if described != 1 {
+		t.Errorf("described %d times", described)
+	}
+	if n := len(o.writes()); n != 2 || len(o.topics) != 2 {
+		t.Errorf("%d writes, %d topics, want 2 and 2", n, len(o.topics))
 	}
 }
 
