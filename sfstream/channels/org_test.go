@@ -1,7 +1,6 @@
 package channels_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,13 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
-	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/sfstream"
-	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
 // org is an org's REST API, as far as PushTopic records go and what their queries are made of, whose
@@ -72,7 +66,7 @@ func (o *org) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if r.URL.Path == "/services/data/" {
-		return response(200, `[{"version":"67.0"},{"version":"68.0"}]`), nil
+		return jsonResponse(200, `[{"version":"67.0"},{"version":"68.0"}]`), nil
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/services/data/v68.0/")
 	o.mu.Lock()
@@ -99,25 +93,25 @@ func (o *org) answer(r *http.Request, path, body string) *http.Response {
 	object, isDescribe := strings.CutSuffix(strings.TrimPrefix(path, "sobjects/"), "/describe")
 	switch {
 	case path == "/services/oauth2/userinfo":
-		return response(200, o.user)
+		return jsonResponse(200, o.user)
 	case isDescribe:
 		return o.describe(object)
 	case path == "query" && strings.Contains(r.URL.Query().Get("q"), "FROM RecordType"):
-		return found(o.typesOf(r.URL.Query().Get("q"))...)
+		return jsonResponse(200, rowsOf(o.typesOf(r.URL.Query().Get("q"))...))
 	case path == "query":
-		return found(o.query(r.URL.Query().Get("q"))...)
+		return jsonResponse(200, rowsOf(o.query(r.URL.Query().Get("q"))...))
 	case r.Method == http.MethodPost && path == "sobjects/PushTopic":
 		return o.create(body)
 	case at < 0:
-		return refusal(404, "NOT_FOUND", "The requested resource does not exist")
+		return jsonResponse(404, refuses("NOT_FOUND", "The requested resource does not exist"))
 	case r.Method == http.MethodPatch:
 		_ = json.Unmarshal([]byte(body), &o.topics[at])
-		return response(204, "")
+		return jsonResponse(204, "")
 	case r.Method == http.MethodDelete:
 		o.topics = slices.Delete(o.topics, at, at+1)
-		return response(204, "")
+		return jsonResponse(204, "")
 	}
-	return refusal(405, "METHOD_NOT_ALLOWED", r.Method)
+	return jsonResponse(405, refuses("METHOD_NOT_ALLOWED", r.Method))
 }
 
 func (o *org) describe(object string) *http.Response {
@@ -129,10 +123,9 @@ func (o *org) describe(object string) *http.Response {
 		for field := range strings.FieldsSeq(fields) {
 			list = append(list, map[string]any{"name": strings.Trim(field, "!"), "nameField": strings.HasPrefix(field, "!")})
 		}
-		text, _ := json.Marshal(map[string]any{"name": name, "fields": list})
-		return response(200, string(text))
+		return jsonResponse(200, map[string]any{"name": name, "fields": list})
 	}
-	return refusal(404, "NOT_FOUND", "The requested resource does not exist")
+	return jsonResponse(404, refuses("NOT_FOUND", "The requested resource does not exist"))
 }
 
 var whereType = regexp.MustCompile(`^SELECT Id, DeveloperName FROM RecordType WHERE SobjectType = '(\w+)' ORDER BY NamespacePrefix, DeveloperName$`)
@@ -163,17 +156,17 @@ func (o *org) create(body string) *http.Response {
 		"NotifyForOperationCreate": true, "NotifyForOperationUpdate": true, "NotifyForOperationDelete": true, "NotifyForOperationUndelete": true,
 	}
 	if err := json.Unmarshal([]byte(body), &topic); err != nil {
-		return refusal(400, "JSON_PARSER_ERROR", err.Error())
+		return jsonResponse(400, refuses("JSON_PARSER_ERROR", err.Error()))
 	}
 	for _, there := range o.topics {
 		if strings.EqualFold(there["Name"].(string), topic["Name"].(string)) {
-			return refusal(400, "DUPLICATE_VALUE", "duplicate value found: Name duplicates value on record with id: "+there["Id"].(string))
+			return jsonResponse(400, refuses("DUPLICATE_VALUE", "duplicate value found: Name duplicates value on record with id: "+there["Id"].(string)))
 		}
 	}
 	o.made++
 	topic["Id"] = fmt.Sprintf("0IF%012dAAA", o.made)
 	o.topics = append(o.topics, topic)
-	return response(201, fmt.Sprintf(`{"id":%q,"success":true,"errors":[]}`, topic["Id"]))
+	return jsonResponse(201, made(topic["Id"].(string)))
 }
 
 // rival makes a topic beside the client.
@@ -217,43 +210,8 @@ func (o *org) count() int {
 	return len(o.requests)
 }
 
-func response(status int, body string) *http.Response {
-	return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(body))}
-}
-
-// found is the answer to a query.
-func found(rows ...map[string]any) *http.Response {
-	if rows == nil {
-		rows = []map[string]any{}
-	}
-	text, _ := json.Marshal(map[string]any{"totalSize": len(rows), "done": true, "records": rows})
-	return response(200, string(text))
-}
-
-// refusal is an answer as Salesforce's REST API refuses with.
-func refusal(status int, code, message string) *http.Response {
-	text, _ := json.Marshal([]map[string]string{{"message": message, "errorCode": code}})
-	return response(status, string(text))
-}
-
-const secret = "00D000000000001!planted-secret-of-this-org"
-
 // open returns an open client of the org.
 func (o *org) open(t *testing.T, opts ...sfstream.Option) *sfstream.Client {
 	t.Helper()
 	return openOver(t, o, opts...)
-}
-
-// openOver returns an open client over a transport, which waits a second between attempts.
-func openOver(t *testing.T, transport http.RoundTripper, opts ...sfstream.Option) *sfstream.Client {
-	t.Helper()
-	auth := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
-		return &authenticator.Credentials{AccessToken: secret, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", UserID: userID}, nil
-	})
-	client, err := sfstream.New(auth, append(opts, sfstream.WithHTTPClient(&http.Client{Transport: transport}),
-		sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))...)
-	lab.Must(t, err)
-	t.Cleanup(func() { _ = client.Close() })
-	lab.Must(t, client.Open(t.Context()))
-	return client
 }

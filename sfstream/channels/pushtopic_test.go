@@ -245,7 +245,7 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 		answer.Body = io.NopCloser(strings.NewReader(`{"id":"0IF`))
 		return answer, nil
 	}
-	gateway := func(*http.Response) (*http.Response, error) { return response(504, "<html>"), nil }
+	gateway := func(*http.Response) (*http.Response, error) { return jsonResponse(504, "<html>"), nil }
 	for name, row := range map[string]struct {
 		method string
 		answer func(*http.Response) (*http.Response, error)
@@ -302,7 +302,7 @@ func TestAQueryThatIsRefusedIsNotSentAgain(t *testing.T) {
 				if r.Method != method {
 					return nil, nil
 				}
-				return refusal(400, code, "said about it"), nil
+				return jsonResponse(400, refuses(code, "said about it")), nil
 			}
 			_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
 			if server := lab.ExpectError[*sfstream.ServerError](t, err); server.Reason != code || len(o.writes()) != 1 || strings.Contains(err.Error(), "others") {
@@ -316,7 +316,7 @@ func TestDeclareGivesUpWhereNoAnswerComes(t *testing.T) {
 	o := newOrg()
 	o.before = func(r *http.Request, _ string) (*http.Response, error) {
 		if r.Method == http.MethodPost {
-			return response(504, "<html>"), nil
+			return jsonResponse(504, "<html>"), nil
 		}
 		return nil, nil
 	}
@@ -412,12 +412,12 @@ func TestARefusalNamesTheTopicAndShowsNoValueOfItsQuery(t *testing.T) {
 			if r.Method != http.MethodPost {
 				return nil, nil
 			}
-			return refusal(400, "INVALID_FIELD", message), nil
+			return jsonResponse(400, refuses("INVALID_FIELD", message)), nil
 		}
 		_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), topic)
 		server := lab.ExpectError[*sfstream.ServerError](t, err)
 		lab.Contains(t, err.Error(), "PushTopic Person", "No such column 'Nmae' on entity 'Contact'")
-		for _, part := range []string{person, "mustermann", "erika", "example.com", "Hara", secret} {
+		for _, part := range []string{person, "mustermann", "erika", "example.com", "Hara", plantedToken} {
 			if strings.Contains(err.Error(), part) {
 				t.Errorf("%q shows %q", err, part)
 			}
@@ -440,7 +440,7 @@ func TestARefusalShowsNoValueThatHasNoQuotes(t *testing.T) {
 			if r.Method != http.MethodPost {
 				return nil, nil
 			}
-			return refusal(400, "MALFORMED_QUERY", "ontact "+where+"\n   ^\nERROR at Row:1:Column:57\nunexpected token: 'Hara-Mustermann' near '51120' at Contact"), nil
+			return jsonResponse(400, refuses("MALFORMED_QUERY", "ontact "+where+"\n   ^\nERROR at Row:1:Column:57\nunexpected token: 'Hara-Mustermann' near '51120' at Contact")), nil
 		}
 		_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), channels.PushTopic{Name: "Person", Query: "SELECT Id FROM Contact " + where})
 		field, _, _ := strings.Cut(where, " ")
@@ -462,7 +462,7 @@ func TestARefusalCanBeReadWhereValuesAreShort(t *testing.T) {
 		if r.Method != http.MethodPost {
 			return nil, nil
 		}
-		return refusal(400, "INVALID_FIELD", "A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë M\nNo such column 'D__c' on entity 'Account', nor 'Accountant'"), nil
+		return jsonResponse(400, refuses("INVALID_FIELD", "A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë M\nNo such column 'D__c' on entity 'Account', nor 'Accountant'")), nil
 	}
 	_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), topic)
 	if err == nil {

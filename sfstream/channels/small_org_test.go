@@ -131,14 +131,20 @@ func (o *smallOrg) wrote() (writes []string) {
 	return writes
 }
 
-// client returns an open client of the org, with waits of a millisecond.
+// client returns an open client of the org.
 func (o *smallOrg) client(t *testing.T) *sfstream.Client {
 	t.Helper()
+	return openOver(t, o)
+}
+
+// openOver returns an open client over a transport, which waits a millisecond between attempts.
+func openOver(t *testing.T, transport http.RoundTripper, opts ...sfstream.Option) *sfstream.Client {
+	t.Helper()
 	login := authenticator.Func(func(context.Context, authenticator.Login) (*authenticator.Credentials, error) {
-		return &authenticator.Credentials{AccessToken: plantedToken, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA"}, nil
+		return &authenticator.Credentials{AccessToken: plantedToken, InstanceURL: "https://acme.my.salesforce.com", OrgID: "00D000000000001AAA", UserID: userID}, nil
 	})
-	client, err := sfstream.New(login, sfstream.WithHTTPClient(&http.Client{Transport: o}),
-		sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) }))
+	client, err := sfstream.New(login, append(opts, sfstream.WithHTTPClient(&http.Client{Transport: transport}),
+		sfstream.WithBackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) }))...)
 	lab.Must(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	lab.Must(t, client.Open(t.Context()))

@@ -189,7 +189,7 @@ func TestAFailureWhileATopicIsBuiltNamesIt(t *testing.T) {
 		o := newOrg()
 		o.before = func(r *http.Request, _ string) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, part) {
-				return refusal(403, "API_CURRENTLY_DISABLED", "said about "+part), nil
+				return jsonResponse(403, refuses("API_CURRENTLY_DISABLED", "said about "+part)), nil
 			}
 			return nil, nil
 		}
