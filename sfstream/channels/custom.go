@@ -77,7 +77,8 @@ func Exactly() DeclareOption { return func(d *declaration) { d.exactly = true } 
 // A channel or member that is not there is made, one that differs is changed, and else nothing is
 // written. Each member that is said is exactly as it is said: one without Filter has none then.
 // Members that are not said stay, unless [Exactly] is given; they are not in what is returned. A
-// channel that another program makes at this moment is changed like one that was there.
+// channel that another program makes at this moment is changed like one that was there. The client's
+// log tells what was written.
 //
 // In an org with a namespace, and for what comes from a package, the names of events and fields have
 // it: ns__Order__e. Where such an org's channel is said without, so may its events be. Filters need
@@ -160,11 +161,20 @@ func (c *Custom) declareChannel(ctx context.Context, channel CustomChannel) (Cus
 		default:
 			failure = c.relabel(ctx, there.ID, channel.Label)
 		}
-		if failure != nil && (ctx.Err() != nil || !isTaken(failure) && !errors.Is(failure, ErrNotFound) && !inDoubt(failure)) {
+		if failure == nil {
+			c.tell("custom channel declared", channel, "new", there == nil)
+			continue // look what it is now
+		}
+		if ctx.Err() != nil || !isTaken(failure) && !errors.Is(failure, ErrNotFound) && !inDoubt(failure) {
 			return channel, failure
 		}
 	}
 	return channel, fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", cmp.Or(failure, ErrNotFound))
+}
+
+// tell logs what was written of a channel.
+func (c *Custom) tell(what string, channel CustomChannel, attrs ...any) {
+	c.rest.client.Logger().Info(what, append([]any{"channel", channel.Channel()}, attrs...)...)
 }
 
 var eventsOf = map[ChannelType]string{Data: "change events", Event: "platform events"}

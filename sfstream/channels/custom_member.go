@@ -187,8 +187,10 @@ func (c *Custom) declareMembers(ctx context.Context, channel CustomChannel, exac
 	}
 	var failed failedMembers
 	for _, event := range slices.Sorted(maps.Keys(extra)) {
-		err := c.rest.delete(ctx, memberPath+"/"+extra[event])
-		if err != nil && !errors.Is(err, ErrNotFound) && failed.add(&memberError{event: event, err: err}) {
+		switch err := c.rest.delete(ctx, memberPath+"/"+extra[event]); {
+		case err == nil:
+			c.tell("member of a custom channel removed", channel, "member", event)
+		case !errors.Is(err, ErrNotFound) && failed.add(&memberError{event: event, err: err}):
 			return failed.withRest()
 		}
 	}
@@ -218,8 +220,12 @@ func (c *Custom) declareMember(ctx context.Context, channel CustomChannel, m Mem
 			failure = c.rest.update(ctx, memberPath+"/"+there.id, there.body)
 			gone = errors.Is(failure, ErrNotFound)
 		}
+		if failure == nil {
+			c.tell("member of a custom channel declared", channel, "member", m.Event, "new", there == nil)
+			return nil
+		}
 		repeat := gone || isTaken(failure) || inDoubt(failure)
-		if failure == nil || ctx.Err() != nil || !repeat && !mayBeThere(failure) {
+		if ctx.Err() != nil || !repeat && !mayBeThere(failure) {
 			return failure
 		}
 		all, _, err := c.membersThere(ctx, CustomChannel{ID: channel.ID, Name: channel.Name, Members: []Member{m}})

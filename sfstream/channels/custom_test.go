@@ -65,8 +65,8 @@ func TestDeclareMakesACustomChannelAndThenWritesNothing(t *testing.T) {
 }
 
 func TestDeclareChangesWhatDiffers(t *testing.T) {
-	org := newToolingOrg()
-	custom := channels.NewCustom(org.client(t))
+	org, log := newToolingOrg(), new(lab.Log)
+	custom := channels.NewCustom(openOver(t, org, sfstream.WithLogger(log.Logger())))
 	_, err := custom.Declare(t.Context(), sales())
 	lab.Must(t, err)
 	org.selects("Sales__chn", "LeadChangeEvent")
@@ -118,6 +118,20 @@ func TestDeclareChangesWhatDiffers(t *testing.T) {
 	}
 	if len(org.members) != 3 { // account and case of this channel, lead of the standard one
 		t.Errorf("members are %v", org.members)
+	}
+	for said, want := range map[string]int{
+		`"custom channel declared" channel=/data/Sales__chn new=true`:                                        1,
+		`"custom channel declared" channel=/data/Sales__chn new=false`:                                       1,
+		`"member of a custom channel declared" channel=/data/Sales__chn member=AccountChangeEvent new=true`:  1,
+		`"member of a custom channel declared" channel=/data/Sales__chn member=AccountChangeEvent new=false`: 2,
+		`"member of a custom channel removed" channel=/data/Sales__chn member=LeadChangeEvent`:               1,
+	} {
+		if n := log.Count(said); n != want {
+			t.Errorf("%s is told %d times, want %d", said, n, want)
+		}
+	}
+	if strings.Contains(log.String(), "Energy") {
+		t.Errorf("the log shows a filter's value: %s", log)
 	}
 }
 
