@@ -209,7 +209,8 @@ func (x *Mux) mistakeLocked(format string, args ...any) {
 // Mistakes in the mux or the options are told all at once, as [ErrInvalidOption], before anything
 // is done. Else the error is that of [Client.Open], of a function of OnStart, of [Client.Subscribe]
 // or of Run. Where Serve fails or ctx ends before it runs, it unsubscribes what it has subscribed;
-// what OnStart did is the program's own.
+// what OnStart did is the program's own. Open tries once and Subscribe for 30 seconds: a service that
+// starts while Salesforce is away has that error, and calls Serve again, or is started again.
 func (c *Client) Serve(ctx context.Context, mux *Mux, opts ...RunOption) error {
 	cfg, err := newRunConfig(opts)
 	s, mistakes := mux.serving()
