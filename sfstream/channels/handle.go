@@ -45,8 +45,9 @@ func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts .
 		return
 	}
 	mux.Handle(s.topic.Channel(), h, s.subscribe...)
-	said := sobjectTopic{sobject: sobject, recordType: s.recordType, excludeSelf: s.excludeSelf, topic: s.topic}
-	declareOnStart(mux, s.topic, fmt.Sprint(said, s.fields), func(ctx context.Context, client *sfstream.Client) error {
+	said := *s
+	said.subscribe = nil // Handle compares them
+	declareOnStart(mux, s.topic, fmt.Sprint(said), func(ctx context.Context, client *sfstream.Client) error {
 		topics := NewPushTopics(client)
 		topic, err := topics.ForSObject(ctx, sobject, opts...)
 		if err == nil {
