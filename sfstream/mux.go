@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -35,7 +36,7 @@ type Mux struct {
 	middleware []func(Handler) Handler
 	starts     []func(context.Context, *Client) error
 	mistakes   []error
-	values     sync.Map // of LoadOrStore
+	shared     map[string]any // of OnStartOnce: what is said of what
 }
 
 // muxChannel is a channel of a Mux with its handlers.
@@ -150,6 +151,27 @@ func (x *Mux) OnStart(f func(context.Context, *Client) error) {
 	x.starts = append(x.starts, f)
 }
 
+// OnStartOnce is OnStart for what several handlers share, such as the PushTopic that they are of:
+// the function is called once for all that say the same of it, as reflect.DeepEqual compares. To say
+// something else of it is a mistake.
+func (x *Mux) OnStartOnce(what string, said any, f func(context.Context, *Client) error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	before, again := x.shared[what]
+	switch {
+	case f == nil:
+		x.mistakeLocked("OnStartOnce: nil")
+	case again && !reflect.DeepEqual(before, said):
+		x.mistakeLocked("%s: two handlers of the mux declare it, and not alike: let them say the same, or give one of them another name", what)
+	case !again:
+		if x.shared == nil {
+			x.shared = make(map[string]any)
+		}
+		x.shared[what] = said
+		x.starts = append(x.starts, f)
+	}
+}
+
 // On adds a handler of a channel's messages that gets each decoded as a T: see [Message.Decode].
 //
 // A message that cannot be decoded is an error, the *[DecodeError], which [Retry] does not repeat.
@@ -186,13 +208,6 @@ func (x *Mux) Mistake(err error) {
 		err = fmt.Errorf("%w: %w", ErrInvalidOption, err)
 	}
 	x.mistakes = append(x.mistakes, err)
-}
-
-// LoadOrStore keeps a value in the mux for functions that add handlers of their own kind, by a key
-// of a type of their own. It returns the value that is there already, and whether there was one: of
-// two handlers of a PushTopic, the second one finds what the first one declares.
-func (x *Mux) LoadOrStore(key, value any) (actual any, loaded bool) {
-	return x.values.LoadOrStore(key, value)
 }
 
 func (x *Mux) mistakeLocked(format string, args ...any) {

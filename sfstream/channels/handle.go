@@ -2,7 +2,6 @@ package channels
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 )
@@ -16,6 +15,9 @@ import (
 //		Query: "SELECT Id, CaseNumber, Status FROM Case WHERE IsClosed = false",
 //	}, handle)
 //
+// Serve does not look at the topic again: one that somebody deletes or sets inactive later is a
+// channel without events.
+//
 // A topic may have several handlers, which declare the same: that another one of the mux declares
 // the topic otherwise is an error of Serve, too.
 func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opts ...sfstream.SubscribeOption) {
@@ -25,7 +27,7 @@ func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opt
 		return
 	}
 	mux.Handle(topic.Channel(), h, opts...)
-	declareOnStart(mux, topic, topic, func(ctx context.Context, client *sfstream.Client) error {
+	mux.OnStartOnce("PushTopic "+topic.Name, topic, func(ctx context.Context, client *sfstream.Client) error {
 		_, err := NewPushTopics(client).Declare(ctx, topic)
 		return err
 	})
@@ -47,7 +49,7 @@ func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts .
 	mux.Handle(s.topic.Channel(), h, s.subscribe...)
 	said := *s
 	said.subscribe = nil // Handle compares them
-	declareOnStart(mux, s.topic, fmt.Sprint(said), func(ctx context.Context, client *sfstream.Client) error {
+	mux.OnStartOnce("PushTopic "+s.topic.Name, said, func(ctx context.Context, client *sfstream.Client) error {
 		topics := NewPushTopics(client)
 		topic, err := topics.ForSObject(ctx, sobject, opts...)
 		if err == nil {
@@ -55,18 +57,4 @@ func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts .
 		}
 		return err
 	})
-}
-
-// topicKey is the key of a topic, by its name, in a mux.
-type topicKey string
-
-// declareOnStart lets a mux call declare on start, once for all handlers of a topic. said is what
-// they declare.
-func declareOnStart(mux *sfstream.Mux, topic PushTopic, said any, declare func(context.Context, *sfstream.Client) error) {
-	switch before, again := mux.LoadOrStore(topicKey(topic.Name), said); {
-	case !again:
-		mux.OnStart(declare)
-	case before != said:
-		mux.Mistake(fmt.Errorf("%w: PushTopic %s: another handler of the mux declares it otherwise: give one of them another Name", sfstream.ErrInvalidOption, topic.Name))
-	}
 }

@@ -36,7 +36,7 @@ func TestServeTellsAllMistakesOfTopicsBeforeItDoesAnything(t *testing.T) {
 	lab.Contains(t, err.Error(), "PushTopic NoQuery: it has no Query", `PushTopic "": it has no Name`, "/topic/Accts: no handler",
 		"27 characters, and Salesforce takes 25: give another one with Name", `"no object" is no name of an object`, "/topic/Contact", "Streaming API only")
 	for of, want := range map[string]int{"Fine": 1, "Lead": 2} {
-		if n := strings.Count(err.Error(), "PushTopic "+of+": another handler of the mux declares it otherwise"); n != want {
+		if n := strings.Count(err.Error(), "PushTopic "+of+": two handlers of the mux declare it, and not alike"); n != want {
 			t.Errorf("%s: told %d times, want %d: %v", of, n, want, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/url"
 	"path"
@@ -87,7 +88,8 @@ func NewPushTopics(client *sfstream.Client) *PushTopics { return &PushTopics{res
 // there is changed where it differs, at once for those who follow it, and else not written to:
 // fields that are empty (Description, APIVersion, NotifyForFields) are as they were, and one that
 // somebody has set inactive is active again. If others declare the same name otherwise, the last of
-// them has said what it is. The client's log tells what was changed.
+// them has said what it is. The client's log tells what was changed, and warns of another Query: who
+// follows the topic gets other events now.
 //
 // The error is [sfstream.ErrInvalidOption] for what no PushTopic can be, before anything is sent,
 // else one of [sfstream.Client.Do]. It shows no values of the query.
@@ -116,7 +118,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		}
 		switch {
 		case failure == nil:
-			p.rest.client.Logger().Info("PushTopic declared", "pushtopic", topic.Name, "new", !ok, "changed", strings.Join(slices.Sorted(maps.Keys(changes)), ","))
+			p.tell(ctx, topic, ok, changes)
 			have, err := p.Get(ctx, topic.Name)
 			again := ok && round < declareRounds-1 && topic.mixed(have, changes)
 			if !errors.Is(err, ErrNotFound) && !again {
@@ -133,6 +135,17 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		failure = fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", failure)
 	}
 	return PushTopic{}, topic.failed(failure)
+}
+
+// tell logs what Declare has written. Others may follow a topic that was there for what it was: that
+// its query is another one is a warning.
+func (p *PushTopics) tell(ctx context.Context, topic PushTopic, wasThere bool, changes map[string]any) {
+	level := slog.LevelInfo
+	if _, query := changes["Query"]; query && wasThere {
+		level = slog.LevelWarn
+	}
+	changed := strings.Join(slices.Sorted(maps.Keys(changes)), ",")
+	p.rest.client.Logger().Log(ctx, level, "PushTopic declared", "pushtopic", topic.Name, "new", !wasThere, "changed", changed)
 }
 
 // Get returns the topic of that name, else [ErrNotFound].

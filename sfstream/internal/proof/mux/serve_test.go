@@ -71,6 +71,7 @@ func TestServeTellsMistakesBeforeItDoesAnything(t *testing.T) {
 		mux.Use(nil, sfstream.LogHandled(nil), sfstream.DeadLetter(nil), sfstream.HandlerTimeout(0))
 		mux.Use(func(sfstream.Handler) sfstream.Handler { return nil })
 		mux.OnStart(nil)
+		mux.OnStartOnce("thing", 1, nil)
 		mux.Mistake(nil)
 		mux.Mistake(errors.New("there is no such planet"))
 		mux.OnStart(func(context.Context, *sfstream.Client) error { t.Error("started"); return nil })
@@ -85,7 +86,7 @@ func TestServeTellsMistakesBeforeItDoesAnything(t *testing.T) {
 			"Handle /event/Starts__e: From: ", "(all and new)", "Handle /event/Starts__e: Via: ",
 			"ReplayAfter needs a replay id (Handle /event/Empty__e)", "Handle /event/Empty__e: an option is nil",
 			"HandleDefault: no handler", "HandleDefault: there is one", "Use: a middleware is nil", "Use: a middleware returns no handler", "OnStart: nil",
-			"Mistake: nil", sfstream.ErrInvalidOption.Error() + ": there is no such planet",
+			"OnStartOnce: nil", "Mistake: nil", sfstream.ErrInvalidOption.Error() + ": there is no such planet",
 		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q is not told", want)
