@@ -282,7 +282,7 @@ func TestServeWaitsForASubscribeUnderWay(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
 		mux := sfstream.NewMux()
 		mux.Handle(lab.Orders, nothing)
-		c := l.Start()
+		c := l.Start(sfstream.WithBackOff(every(time.Second, 100))) // the default wait may be longer than the test
 		for _, succeeds := range []bool{false, true} {
 			failSubscribes(t, l)
 			var others sync.WaitGroup
