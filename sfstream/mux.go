@@ -421,14 +421,15 @@ func (s *serving) handle(ctx context.Context, j *job) (permanent bool, err error
 }
 
 // handleAll calls those of several handlers of a message that have not succeeded yet, and that a
-// retry may cure. The end of ctx interrupts the message between two of them.
+// retry may cure. The end of ctx interrupts the message between two of them, unless it is settled:
+// then it does not come again, and those that are left get it now, as a single handler would.
 func (j *job) handleAll(ctx context.Context, handlers []Handler) (permanent bool, err error) {
 	again := j.failures != nil
 	for i, h := range handlers {
 		if again && (j.failures[i] == nil || isPermanent(j.failures[i])) {
 			continue
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !j.msg.slot.IsHandled() {
 			return false, context.Cause(ctx)
 		}
 		err := h(ctx, j.msg)

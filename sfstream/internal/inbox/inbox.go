@@ -183,6 +183,14 @@ func (s Slot[M]) Ack() {
 	in.unlock()
 }
 
+// IsHandled reports whether a message counts as handled: it does not come again then.
+func (s Slot[M]) IsHandled() bool {
+	in := s.slab.ch.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return s.isLocked(handled)
+}
+
 func (in *Inbox[M]) pushLocked(s *Slab[M]) {
 	if in.last == nil {
 		in.first = s

@@ -257,6 +257,31 @@ func TestAnInterruptedMessageGoesBackAsAWhole(t *testing.T) {
 	})
 }
 
+// What is settled does not come again: the end of Run's patience keeps it from none of its handlers.
+func TestAnInterruptedMessageThatIsSettledGoesToAll(t *testing.T) {
+	for policy, settles := range map[sfstream.AckPolicy]func(*sfstream.Message){
+		sfstream.AckOnReceive: func(*sfstream.Message) {},
+		sfstream.AckAuto:      (*sfstream.Message).Ack,
+		sfstream.AckManual:    (*sfstream.Message).Ack,
+	} {
+		onBoth(t, func(t *testing.T, l *lab.Lab) {
+			l.PublishNext(lab.Orders, 1)
+			var did calls
+			mux := sfstream.NewMux()
+			mux.Handle(lab.Orders, func(ctx context.Context, m *sfstream.Message) error {
+				did.add("first")
+				settles(m)
+				<-ctx.Done()
+				return nil
+			})
+			mux.Handle(lab.Orders, did.handler("second", nil))
+			l.Must(serveFor(t, l.StartFromOldest(sfstream.WithAck(policy)), awhile, mux))
+			did.expect(t, "first", "second 1")
+			l.ExpectSaved("1")
+		})
+	}
+}
+
 // Within DrainTimeout the handlers that are left are called.
 func TestAMessageUnderWayIsFinished(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
