@@ -51,7 +51,7 @@ func HandleSObject(mux *sfstream.Mux, sobject string, h sfstream.Handler, opts .
 	said.subscribe = nil // Handle compares them
 	mux.OnStartOnce("PushTopic "+s.topic.Name, said, func(ctx context.Context, client *sfstream.Client) error {
 		topics := NewPushTopics(client)
-		topic, err := topics.ForSObject(ctx, sobject, opts...)
+		topic, err := topics.forSObject(ctx, s) // what is in opts may be something else by now
 		if err == nil {
 			_, err = topics.Declare(ctx, topic)
 		}

@@ -3,6 +3,7 @@ package channels_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,30 @@ func TestHandlersOfOneTopicDeclareItOnce(t *testing.T) {
 	}
 	if n := len(o.writes()); n != 2 || len(o.topics) != 2 {
 		t.Errorf("%d writes, %d topics, want 2 and 2", n, len(o.topics))
+	}
+}
+
+// Options that several objects share may be in one slice, to which each object's own are appended.
+func TestOptionsOfSeveralObjectsMayShareASlice(t *testing.T) {
+	o := newOrg()
+	client := o.open(t)
+	mux := sfstream.NewMux()
+	ctx, cancel := context.WithCancel(t.Context())
+	common := append(make([]channels.SObjectOption, 0, 2), channels.NotifyOn(channels.Create))
+	for _, object := range []string{"Contact", "Case"} {
+		channels.HandleSObject(mux, object, func(context.Context, *sfstream.Message) error { return nil }, append(common, channels.Name("New"+object))...)
+	}
+	mux.OnStart(func(context.Context, *sfstream.Client) error { cancel(); return nil })
+	lab.Must(t, client.Serve(ctx, mux))
+	topics, err := channels.NewPushTopics(client).List(t.Context())
+	lab.Must(t, err)
+	names := make([]string, len(topics))
+	for i, topic := range topics {
+		names[i] = topic.Name
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, []string{"NewCase", "NewContact"}) {
+		t.Errorf("declared %v", names)
 	}
 }
 

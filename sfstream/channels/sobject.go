@@ -158,6 +158,11 @@ func (p *PushTopics) ForSObject(ctx context.Context, sobject string, opts ...SOb
 	if err != nil {
 		return PushTopic{}, err
 	}
+	return p.forSObject(ctx, s)
+}
+
+// forSObject is ForSObject once it is known what is said.
+func (p *PushTopics) forSObject(ctx context.Context, s *sobjectTopic) (PushTopic, error) {
 	topic, err := p.build(ctx, s)
 	if err != nil {
 		return PushTopic{}, s.topic.failed(err)
