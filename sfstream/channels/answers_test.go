@@ -51,3 +51,26 @@ func TestAShortValueOfAQueryIsHiddenAsAWord(t *testing.T) {
 	})
 	says(t, err, "PushTopic Accounts: sfstream: ", "unexpected token: Grade__c = '…' OR Kind__c='…' OR Name = '…'; …,… … attempt")
 }
+
+func TestAValueIsHiddenWhateverStandsBesideIt(t *testing.T) {
+	var said string
+	org := &smallOrg{answer: func(a asked) (int, any) {
+		if a.method == "GET" {
+			return 200, rowsOf()
+		}
+		return 400, refuses("MALFORMED_QUERY", said)
+	}}
+	topics := channels.NewPushTopics(org.client(t))
+	for _, row := range []struct{ where, said, want string }{
+		{`LastName = 'Smith'`, `LastName: Smith. Smith: [Smith] Smith… \u0027Smith\u0027`, `LastName: …. …: […] …… \…\u0027`},
+		{`Email = 'ann@smith.org'`, `mailto:ann@smith.org.`, `mailto:…@….….`},
+		{`Name = 'it's Smith in Rome'`, `Smith in Rome`, `… … …`},           // not escaped
+		{`Name = 'D'Amato' AND Smith = 'x'`, `Amato' AND Smit`, `…' AND …`}, // neither
+		{`City = "Smith in Rome"`, `Smith in Rome`, `… … …`},
+	} {
+		said = row.said
+		_, err := topics.Declare(t.Context(), channels.PushTopic{Name: "Contacts", Query: "SELECT Id FROM Contact WHERE " + row.where})
+		says(t, err, "Invalid: "+row.want)
+		showsNothing(t, err, "Smith", "Rome", "ann@", "Amato")
+	}
+}
