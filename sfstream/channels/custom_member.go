@@ -185,14 +185,17 @@ func (c *Custom) declareMembers(ctx context.Context, channel CustomChannel, exac
 	if !exactly {
 		extra = nil
 	}
+	// One that may be what is said stays until that is there.
+	unsure := func(event string, _ string) bool {
+		return slices.ContainsFunc(channel.Members, func(m Member) bool {
+			return there[strings.ToLower(m.Event)] == nil && areTwins(m.Event, event)
+		})
+	}
+	certain := maps.Clone(extra)
+	maps.DeleteFunc(certain, unsure)
 	var failed failedMembers
-	for _, event := range slices.Sorted(maps.Keys(extra)) {
-		switch err := c.rest.delete(ctx, memberPath+"/"+extra[event]); {
-		case err == nil:
-			c.tell("member of a custom channel removed", channel, "member", event)
-		case !errors.Is(err, ErrNotFound) && failed.add(&memberError{event: event, err: err}):
-			return failed.withRest()
-		}
+	if c.removeMembers(ctx, channel, certain, &failed) {
+		return failed.withRest()
 	}
 	for _, m := range channel.Members {
 		err := c.declareMember(ctx, channel, m, there[strings.ToLower(m.Event)])
@@ -200,10 +203,39 @@ func (c *Custom) declareMembers(ctx context.Context, channel CustomChannel, exac
 			return failed.withRest()
 		}
 	}
+	if failed.errs == nil && len(certain) < len(extra) {
+		if there, extra, err = c.membersThere(ctx, channel); err != nil {
+			return fmt.Errorf("its members: %w", err)
+		}
+		maps.DeleteFunc(extra, unsure)
+		c.removeMembers(ctx, channel, extra, &failed)
+	}
 	if failed.errs != nil {
 		return &failed
 	}
 	return nil
+}
+
+// areTwins reports whether two names of events differ in this alone, that one has a namespace. They
+// are one event where that is the org's own, and two where it is a package's.
+func areTwins(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return bareEvent.MatchString(a) && strings.HasSuffix(strings.ToLower(b), "__"+strings.ToLower(a))
+}
+
+// removeMembers removes members, by event. It reports whether it is no use to go on with others.
+func (c *Custom) removeMembers(ctx context.Context, channel CustomChannel, ids map[string]string, failed *failedMembers) (end bool) {
+	for _, event := range slices.Sorted(maps.Keys(ids)) {
+		switch err := c.rest.delete(ctx, memberPath+"/"+ids[event]); {
+		case err == nil:
+			c.tell("member of a custom channel removed", channel, "member", event)
+		case !errors.Is(err, ErrNotFound) && failed.add(&memberError{event: event, err: err}):
+			return true
+		}
+	}
+	return false
 }
 
 // declareMember makes one member what is said. there is what is there of it; nil: nothing.
@@ -228,11 +260,17 @@ func (c *Custom) declareMember(ctx context.Context, channel CustomChannel, m Mem
 		if ctx.Err() != nil || !repeat && !mayBeThere(failure) {
 			return failure
 		}
-		all, _, err := c.membersThere(ctx, CustomChannel{ID: channel.ID, Name: channel.Name, Members: []Member{m}})
+		all, others, err := c.membersThere(ctx, CustomChannel{ID: channel.ID, Name: channel.Name, Members: []Member{m}})
+		there = all[strings.ToLower(m.Event)]
+		for event, id := range others {
+			if err == nil && there == nil && isTaken(failure) && areTwins(m.Event, event) {
+				there, err = c.member(ctx, id) // the org's namespace makes them one
+			}
+		}
 		if err != nil {
 			return err
 		}
-		if there = all[strings.ToLower(m.Event)]; there == nil && !repeat {
+		if there == nil && !repeat {
 			return failure
 		}
 	}

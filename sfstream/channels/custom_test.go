@@ -335,6 +335,48 @@ func TestCustomChannelsInAnOrgWithANamespace(t *testing.T) {
 	}
 }
 
+// Exactly is not to remove what is said, however Salesforce spells it.
+func TestAnEventOfTheOrgsOwnIsOneWithItsNamespaceAndWithout(t *testing.T) {
+	for name, row := range map[string]struct{ channel, said, there string }{
+		"there with it":                     {"ChangeEvents", "Order__ChangeEvent", "acme__Order__ChangeEvent"},
+		"there without":                     {"ChangeEvents", "acme__Order__ChangeEvent", "Order__ChangeEvent"},
+		"there without, the channel's said": {"Sales__chn", "Order__ChangeEvent", "Order__ChangeEvent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			org := newToolingOrg()
+			org.namespace = "acme"
+			custom := channels.NewCustom(org.client(t))
+			say := channels.CustomChannel{Name: row.channel, Type: channels.Data}
+			made, err := custom.Declare(t.Context(), say)
+			lab.Must(t, err)
+			org.selects(made.Name, row.there)
+			org.selects(made.Name, "pkg__Other__ChangeEvent")
+			org.before = func(a asked) (int, any, bool) {
+				if a.is("POST", memberPath) {
+					return 400, refuses("DUPLICATE_VALUE", "it is there, as "+row.there), false
+				}
+				return 0, nil, false
+			}
+			say.Members = []channels.Member{{Event: row.said, Filter: "Name != null"}}
+			for range 2 {
+				_, err = custom.Declare(t.Context(), say, channels.Exactly())
+				lab.Must(t, err)
+			}
+			if there := org.member(row.there); len(org.members) != 1 || there == nil || there["filterExpression"] != "Name != null" {
+				t.Errorf("there are %v", org.members)
+			}
+		})
+	}
+	org := newToolingOrg() // of a package it is another one
+	custom := channels.NewCustom(org.client(t))
+	org.selects("ChangeEvents", "pkg__Order__ChangeEvent")
+	say := channels.CustomChannel{Name: "ChangeEvents", Members: []channels.Member{{Event: "Order__ChangeEvent"}}}
+	_, err := custom.Declare(t.Context(), say, channels.Exactly())
+	if lab.Must(t, err); len(org.members) != 1 || org.member("Order__ChangeEvent") == nil {
+		t.Errorf("there are %v", org.members)
+	}
+}
+
 func TestCustomChannelsAreListedAndDeleted(t *testing.T) {
 	org := newToolingOrg()
 	custom := channels.NewCustom(org.client(t))
