@@ -2,10 +2,12 @@ package channels_test
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/channels"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
 func TestAnAnswerOfSomebodyElseIsNotTakenForAnOrgWithoutTopics(t *testing.T) {
@@ -72,5 +74,46 @@ func TestAValueIsHiddenWhateverStandsBesideIt(t *testing.T) {
 		_, err := topics.Declare(t.Context(), channels.PushTopic{Name: "Contacts", Query: "SELECT Id FROM Contact WHERE " + row.where})
 		says(t, err, "Invalid: "+row.want)
 		showsNothing(t, err, "Smith", "Rome", "ann@", "Amato")
+	}
+}
+
+func TestARecordIsGoneInWhateverWords(t *testing.T) {
+	for _, row := range []struct {
+		status        int
+		code, message string
+	}{
+		{404, "NOT_FOUND", "The requested resource does not exist"},
+		{404, "ENTITY_IS_DELETED", "entity is deleted"},
+		{400, "ENTITY_IS_DELETED", "entity is deleted"},
+		{400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"},
+	} {
+		o, gone := newOrg(), 0
+		o.rival("Accts", "SELECT Id FROM Contact")
+		o.before = func(r *http.Request, _ string) (*http.Response, error) {
+			if r.Method == http.MethodPatch || r.Method == http.MethodDelete {
+				o.clear()
+				gone++
+				return jsonResponse(row.status, refuses(row.code, row.message)), nil
+			}
+			return nil, nil
+		}
+		topics := channels.NewPushTopics(o.open(t))
+		_, err := topics.Declare(t.Context(), accounts)
+		lab.Must(t, err)
+		o.one(t)
+		if lab.Must(t, topics.Delete(t.Context(), "Accts")); gone != 2 {
+			t.Errorf("%s: %d requests met it", row.code, gone)
+		}
+	}
+	o := newOrg()
+	o.rival("Accts", "SELECT Id FROM Contact")
+	o.before = func(r *http.Request, _ string) (*http.Response, error) {
+		if r.Method == http.MethodDelete {
+			return jsonResponse(400, refuses("INVALID_CROSS_REFERENCE_KEY", "something uses it")), nil
+		}
+		return nil, nil
+	}
+	if err := channels.NewPushTopics(o.open(t)).Delete(t.Context(), "Accts"); err == nil {
+		t.Error("a topic that Salesforce keeps is deleted")
 	}
 }

@@ -120,7 +120,7 @@ func (r rest) call(ctx context.Context, method, path string, query url.Values, b
 	}
 	resp, err := r.client.Do(req)
 	server, ok := errors.AsType[*sfstream.ServerError](err)
-	if ok && server.Code == sfstream.NotFound && (method != http.MethodGet || server.Reason != invalidType) {
+	if ok && (server.Code == sfstream.NotFound && (method != http.MethodGet || server.Reason != invalidType) || refersToNothing(method, server)) {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	if err != nil {
@@ -140,6 +140,13 @@ func (r rest) call(ctx context.Context, method, path string, query url.Values, b
 	return resp.Request.URL, nil
 }
 
+// refersToNothing reports whether the record that a request changes or deletes is not there any more,
+// in the words that Salesforce has for any id that leads nowhere. Of a field's id it names the field.
+func refersToNothing(method string, server *sfstream.ServerError) bool {
+	return (method == http.MethodPatch || method == http.MethodDelete) && server.Reason == "INVALID_CROSS_REFERENCE_KEY" &&
+		server.Message == "invalid cross reference id" && len(server.Fields) == 0
+}
+
 // inDoubt reports whether what a failed request asked for may be done: its answer was lost, or is no
 // refusal.
 func inDoubt(err error) bool {
@@ -156,5 +163,5 @@ func isTaken(err error) bool {
 // isGone reports whether a record was deleted, and it is not an object that the org does not have.
 func isGone(err error) bool {
 	server, ok := errors.AsType[*sfstream.ServerError](err)
-	return ok && server.Code == sfstream.NotFound && server.Reason != invalidType
+	return ok && (server.Code == sfstream.NotFound && server.Reason != invalidType || refersToNothing(http.MethodPatch, server))
 }
