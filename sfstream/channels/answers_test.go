@@ -117,3 +117,9 @@ func TestARecordIsGoneInWhateverWords(t *testing.T) {
 		t.Error("a topic that Salesforce keeps is deleted")
 	}
 }
+
+func TestADescribeWithoutFieldsMakesNoTopic(t *testing.T) {
+	org := &smallOrg{answer: func(asked) (int, any) { return 200, `{"name":"Contact"}` }}
+	_, err := channels.NewPushTopics(org.client(t)).ForSObject(t.Context(), "Contact")
+	says(t, err, "PushTopic Contact", "the answer cannot be read")
+}

@@ -174,8 +174,8 @@ func (p *PushTopics) forSObject(ctx context.Context, s *sobjectTopic) (PushTopic
 func (p *PushTopics) build(ctx context.Context, s *sobjectTopic) (PushTopic, error) {
 	var object sobjectDescription
 	_, err := p.rest.get(ctx, "sobjects/"+s.sobject+"/describe", nil, &object)
-	if err == nil && object.Name == "" {
-		err = fmt.Errorf("describe: %w: it names no object", errUnread)
+	if err == nil && (object.Name == "" || !object.has("Id")) {
+		err = fmt.Errorf("describe: %w: it names no object, or not its fields", errUnread)
 	}
 	if err != nil {
 		return PushTopic{}, err
