@@ -47,6 +47,7 @@ func newOrg() *org {
 			"Case":        "Id !CaseNumber Subject LastModifiedById LastModifiedDate",
 			"Employee__c": "Id !Name LastModifiedById LastModifiedDate",
 			"Bare__c":     "Id Value__c",
+			"Packed__c":   "Id acme__Code__c",
 		},
 		recordTypes: map[string]map[string]string{"Contact": {"Student": studentID, "Teacher": teacherID}},
 		user:        `{"user_id":"` + userID + `"}`,

@@ -256,11 +256,13 @@ func (d *sobjectDescription) selection(wanted []string) ([]string, error) {
 	return selection, nil
 }
 
-// near says which field may be meant.
+// near says which field may be meant: that with a namespace, or another spelling.
 func (d *sobjectDescription) near(name string) string {
 	names := make([]string, len(d.Fields))
 	for i, f := range d.Fields {
-		names[i] = f.Name
+		if names[i] = f.Name; strings.HasSuffix(strings.ToLower(f.Name), "__"+strings.ToLower(name)) {
+			return "; is it " + f.Name + "?"
+		}
 	}
 	if meant := near.Word(name, names, 2); meant != "" {
 		return "; is it " + meant + "?"

@@ -98,6 +98,7 @@ func TestWhatTheOrgDoesNotHaveIsNamed(t *testing.T) {
 		{"Contract", nil, []string{"PushTopic Contract", "not found", "sobjects/Contract/describe"}},
 		{"Contact", []channels.SObjectOption{channels.Fields("Emial")}, []string{"PushTopic Contact", "Contact.Emial", "is it Email?"}},
 		{"Contact", []channels.SObjectOption{channels.Fields("Student_Number")}, []string{"Contact.Student_Number; is it Student_Number__c?"}},
+		{"Packed__c", []channels.SObjectOption{channels.Fields("Code__c")}, []string{"Packed__c.Code__c; is it acme__Code__c?"}},
 		{"Contact", []channels.SObjectOption{channels.Fields("Birthday")}, []string{"Contact.Birthday"}},
 		{"Contact", []channels.SObjectOption{channels.RecordType("Pupil")}, []string{"PushTopic ContactPupil", "Contact has no record type Pupil: it has Student, Teacher"}},
 		{"Case", []channels.SObjectOption{channels.RecordType("Student")}, []string{"Case has no record type Student: it has none"}},
