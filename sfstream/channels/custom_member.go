@@ -61,7 +61,10 @@ func kindOf(event string) eventKind {
 
 func (m *Member) kind() eventKind { return kindOf(m.Event) }
 
-var fieldName = regexp.MustCompile(`^[A-Za-z]\w*(\.[A-Za-z]\w*)*$`)
+var (
+	fieldName     = regexp.MustCompile(`^[A-Za-z]\w*(\.[A-Za-z]\w*)*$`)
+	fieldInFilter = regexp.MustCompile(`[A-Za-z]\w*(\.[A-Za-z]\w*)*`)
+)
 
 // check takes the path off the event's name, and says what is wrong with the member.
 func (m *Member) check() error {
@@ -90,12 +93,16 @@ func (m *Member) check() error {
 	return nil
 }
 
-// is reports whether a member is as other is. The order of enriched fields does not count.
+// is reports whether a member is as other is. The order of enriched fields does not count, nor do
+// those in the filter: Salesforce enriches them itself, and may say so.
 func (m *Member) is(other *Member) bool {
+	filtered := fieldInFilter.FindAllString(strings.ToLower(quoted.ReplaceAllString(m.Filter, " ")), -1)
 	names := func(m *Member) []string {
 		var all []string
 		for _, field := range m.Enriched {
-			all = append(all, strings.ToLower(field))
+			if field = strings.ToLower(field); !slices.Contains(filtered, field) {
+				all = append(all, field)
+			}
 		}
 		slices.Sort(all)
 		return all

@@ -53,8 +53,8 @@ func TestDeclareMakesACustomChannelAndThenWritesNothing(t *testing.T) {
 	again := sales()
 	again.Label, again.Type = "", channels.Data
 	slices.Reverse(again.Members)
-	again.Members[1].Enriched = []string{"ext_id__C", "Industry"}
-	for range 2 {
+	for _, enriched := range [][]string{{"ext_id__C", "Industry"}, {"Ext_Id__c"}} { // Industry is in the filter
+		again.Members[1].Enriched = enriched
 		if _, err := custom.Declare(t.Context(), again, channels.Exactly()); err != nil {
 			t.Fatal(err)
 		}
