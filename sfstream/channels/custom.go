@@ -146,6 +146,7 @@ func failed(channel string, err error) error {
 // declareChannel makes the record of a channel what is said, without its members.
 func (c *Custom) declareChannel(ctx context.Context, channel CustomChannel) (CustomChannel, error) {
 	var failure error
+	lost := func() {} // tells what was written, once it turns out that it was
 	for range declareRounds {
 		there, err := c.look(ctx, channel.Name)
 		switch {
@@ -156,17 +157,23 @@ func (c *Custom) declareChannel(ctx context.Context, channel CustomChannel) (Cus
 		case there.ChannelType != channel.Type:
 			return channel, fmt.Errorf("it is there, of type %q and not %q, which Salesforce does not change: choose another name, or delete the channel first", there.ChannelType, channel.Type)
 		case channel.Label == "" || channel.Label == there.Label:
+			lost()
 			channel.ID, channel.Name, channel.Label = there.ID, there.fullName(), there.Label
 			return channel, nil
 		default:
 			failure = c.relabel(ctx, there.ID, channel.Label)
 		}
+		told := func() { c.tell("custom channel declared", channel, "new", there == nil) }
 		if failure == nil {
-			c.tell("custom channel declared", channel, "new", there == nil)
+			lost = func() {}
+			told()
 			continue // look what it is now
 		}
 		if ctx.Err() != nil || !isTaken(failure) && !errors.Is(failure, ErrNotFound) && !inDoubt(failure) {
 			return channel, failure
+		}
+		if inDoubt(failure) {
+			lost = told
 		}
 	}
 	return channel, fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", cmp.Or(failure, ErrNotFound))

@@ -247,21 +247,29 @@ func (c *Custom) removeMembers(ctx context.Context, channel CustomChannel, ids m
 
 // declareMember makes one member what is said. there is what is there of it; nil: nothing.
 func (c *Custom) declareMember(ctx context.Context, channel CustomChannel, m Member, there *memberThere) (failure error) {
+	lost := func() {} // tells what was written, once it turns out that it was
 	for range declareRounds {
-		gone := false
+		gone, isNew := false, there == nil
 		switch {
-		case there == nil:
+		case isNew:
 			_, failure = c.rest.create(ctx, memberPath, m.record(channel.Name))
 		case there.is(&m):
+			lost()
 			return nil
 		default:
 			m.set(&there.body)
 			failure = c.rest.update(ctx, memberPath+"/"+there.id, there.body)
 			gone = errors.Is(failure, ErrNotFound)
 		}
+		told := func() {
+			c.tell("member of a custom channel declared", channel, "member", m.Event, "new", isNew)
+		}
 		if failure == nil {
-			c.tell("member of a custom channel declared", channel, "member", m.Event, "new", there == nil)
+			told()
 			return nil
+		}
+		if inDoubt(failure) {
+			lost = told
 		}
 		repeat := gone || isTaken(failure) || inDoubt(failure)
 		if ctx.Err() != nil || !repeat && !mayBeThere(failure) {

@@ -229,7 +229,8 @@ func TestDeclareMeetsRivalsAndLostAnswers(t *testing.T) {
 			if c.taken != "" {
 				org.taken = c.taken
 			}
-			custom := channels.NewCustom(org.client(t))
+			log := new(lab.Log)
+			custom := channels.NewCustom(openOver(t, org, sfstream.WithLogger(log.Logger())))
 			if c.declared {
 				before := sales()
 				before.Members = []channels.Member{{Event: "AccountChangeEvent", Filter: "Industry = 'Oil'"}}
@@ -241,6 +242,9 @@ func TestDeclareMeetsRivalsAndLostAnswers(t *testing.T) {
 			org.before = first(c.method, c.path, func() (int, any, bool) { met = true; return c.do(org)() })
 			_, err := custom.Declare(t.Context(), sales())
 			lab.Must(t, err)
+			if n := log.Count("declared"); strings.Contains(name, "answer is lost") && !c.declared && n != 3 {
+				t.Errorf("of a channel and two members %d are told: %s", n, log)
+			}
 			if !met || len(org.channels) != 1 || org.channels[0]["MasterLabel"] != "Sales" || len(org.members) != 2 || org.member("AccountChangeEvent")["filterExpression"] != "Industry = 'Energy'" {
 				t.Errorf("met %v; there are %v with %v", met, org.channels, org.members)
 			}

@@ -99,6 +99,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		return PushTopic{}, err
 	}
 	var failure error
+	lost := func() {} // tells what was written, once it turns out that it was
 	for round := range declareRounds {
 		there, err := p.look(ctx, topic.Name)
 		if err != nil {
@@ -108,6 +109,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		changes, other := topic.changes(have), there.other(topic.Name)
 		switch {
 		case ok && len(changes) == 0:
+			lost()
 			return have, nil
 		case ok:
 			failure = p.rest.update(ctx, "sobjects/PushTopic/"+have.ID, changes)
@@ -118,6 +120,7 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 		}
 		switch {
 		case failure == nil:
+			lost = func() {}
 			p.tell(ctx, topic, ok, changes)
 			have, err := p.Get(ctx, topic.Name)
 			again := ok && round < declareRounds-1 && topic.mixed(have, changes)
@@ -126,6 +129,8 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 			}
 		case ctx.Err() != nil, !isTaken(failure) && !(ok && isGone(failure)) && !inDoubt(failure):
 			return PushTopic{}, topic.failed(failure)
+		case inDoubt(failure):
+			lost = func() { p.tell(ctx, topic, ok, changes) }
 		}
 	}
 	if failure == nil {

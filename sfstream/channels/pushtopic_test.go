@@ -281,10 +281,14 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 				} else {
 					o.before = func(r *http.Request, _ string) (*http.Response, error) { return lose(r, nil) }
 				}
-				got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+				log := new(lab.Log)
+				got, err := channels.NewPushTopics(o.open(t, sfstream.WithLogger(log.Logger()))).Declare(t.Context(), accounts)
 				lab.Must(t, err)
 				if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query || losses != 1 {
 					t.Errorf("got %+v, there is %v, %d answers lost", got, there, losses)
+				}
+				if n := log.Count(`"PushTopic declared"`); n != 1 {
+					t.Errorf("it is told %d times", n)
 				}
 			})
 		})
