@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -248,6 +249,10 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 		answer.Body = io.NopCloser(strings.NewReader(`{"id":"0IF`))
 		return answer, nil
 	}
+	broken := func(answer *http.Response) (*http.Response, error) {
+		answer.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"records":[`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		return answer, nil
+	}
 	gateway := func(*http.Response) (*http.Response, error) { return jsonResponse(504, "<html>"), nil }
 	for name, row := range map[string]struct {
 		method string
@@ -257,6 +262,8 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 		"POST, done":          {http.MethodPost, lost, true},
 		"POST, not done":      {http.MethodPost, lost, false},
 		"POST, answer cut":    {http.MethodPost, cut, true},
+		"GET, answer breaks":  {http.MethodGet, broken, true},
+		"POST, answer breaks": {http.MethodPost, broken, true},
 		"POST, gateway":       {http.MethodPost, gateway, true},
 		"POST, gateway, not":  {http.MethodPost, gateway, false},
 		"PATCH, done":         {http.MethodPatch, lost, true},

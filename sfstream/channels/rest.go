@@ -23,6 +23,9 @@ var ErrNotFound = errors.New("not found")
 // done.
 var errUnread = errors.New("the answer cannot be read")
 
+// errBroken says that the answer was not read to its end.
+var errBroken = fmt.Errorf("%w to its end", errUnread)
+
 // invalidType is Salesforce's reason to refuse a query about an object that is not there or that no
 // PushTopic can be about.
 const invalidType = "INVALID_TYPE"
@@ -50,9 +53,12 @@ func (r rest) check() error {
 }
 
 // get reads what is at a path into a variable. It returns the API version that was asked, as in
-// "62.0".
+// "62.0". An answer that breaks off is asked for once more.
 func (r rest) get(ctx context.Context, path string, query url.Values, into any) (version string, err error) {
 	at, err := r.call(ctx, http.MethodGet, path, query, nil, into)
+	if errors.Is(err, errBroken) && ctx.Err() == nil {
+		at, err = r.call(ctx, http.MethodGet, path, query, nil, into)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -131,10 +137,10 @@ func (r rest) call(ctx context.Context, method, path string, query url.Values, b
 		return resp.Request.URL, nil
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
-	if err == nil {
-		err = json.Unmarshal(text, into)
-	}
 	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %w", method, path, errBroken, err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
 		return nil, fmt.Errorf("%s %s: %w: %w", method, path, errUnread, err)
 	}
 	return resp.Request.URL, nil
