@@ -68,6 +68,9 @@ func TestAValueIsHiddenWhateverStandsBesideIt(t *testing.T) {
 		{`Email = 'ann@smith.org'`, `mailto:ann@smith.org.`, `mailto:…@….….`},
 		{`Name = 'it's Smith in Rome'`, `Smith in Rome`, `… … …`},           // not escaped
 		{`Name = 'D'Amato' AND Smith = 'x'`, `Amato' AND Smit`, `…' AND …`}, // neither
+		{`City = ‘AND Smith in Rome’`, `Smith in Rome`, `… … …`},
+		{`City = Old (Smith in Rome)`, `Smith in Rome`, `… … …`},
+		{`(City = 'Rome')OR(NOT(Kind = 'Smith'))`, `Kind = 'Smith'`, `Kind = '…'`},
 		{`City = "Smith in Rome"`, `Smith in Rome`, `… … …`},
 	} {
 		said = row.said

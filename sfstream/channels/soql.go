@@ -11,13 +11,13 @@ var (
 	quoted = regexp.MustCompile(`(?s)'(?:[^'\\]|\\.)*'`)
 	// torn matches what no query has in which each text, taken for aText, begins and ends where it is
 	// meant to: one was not escaped, or is in other quotes, and what seems to be a field may be a value.
-	torn = regexp.MustCompile(`['"]|[^\s(,=<>!]` + aText + `|` + aText + `[^\s),]`)
+	torn = regexp.MustCompile(`['"‘’“”]|[^\s(,=<>!]` + aText + `|` + aText + `[^\s),]`)
 	// untilObject matches what a query says before its conditions.
 	untilObject = regexp.MustCompile(`(?is)^\s*SELECT\s.*?\sFROM\s+\S+`)
 	// compared matches a field, with the sign or word by which a value is compared to it.
-	compared = regexp.MustCompile(`(?i)(?:^|\(|\b(?:WHERE|AND|OR|NOT)\s)\s*[A-Z][\w.]*\s*(?:[=<>!]|(?:NOT\s+)?(?:LIKE|IN|INCLUDES|EXCLUDES)\b)`)
+	compared = regexp.MustCompile(`(?i)(?:^|\b(?:WHERE|AND|OR|NOT)\b)[\s(]*[A-Z][\w.]*\s*(?:[=<>!]|(?:NOT\s+)?(?:LIKE|IN|INCLUDES|EXCLUDES)\b)`)
 	// word matches what stands between blanks and signs.
-	word = regexp.MustCompile(`[\pL\pM\pN\p{So}_]+`)
+	word = regexp.MustCompile(`[\pL\pM\pN_\x{2190}-\x{2BFF}\x{1F000}-\x{1FAFF}]+`)
 )
 
 const aText = "\x00"
