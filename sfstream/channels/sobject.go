@@ -71,7 +71,7 @@ func Fields(names ...string) SObjectOption {
 }
 
 // Name sets the name of the topic. The default is that of the object and the developer name of the
-// record type, as ContactStudent, which may be too long.
+// record type as they are written here, such as ContactStudent, which may be too long.
 func Name(name string) SObjectOption {
 	return func(s *sobjectTopic) error {
 		s.topic.Name = name
