@@ -291,14 +291,17 @@ func (c *Client) followAll(ctx context.Context, channels []muxChannel) (err erro
 			return ErrClosed
 		}
 	}
-	var own []string
+	var own []*channel
 	defer func() {
 		if err == nil {
 			return
 		}
-		for _, channel := range slices.Backward(own) {
-			if left := c.Unsubscribe(context.WithoutCancel(ctx), channel); left != nil && c.life.usable() == nil {
-				c.log.Warn("Serve has not unsubscribed what it had subscribed", "channel", channel, "error", left)
+		for _, ch := range slices.Backward(own) {
+			if c.roster.find(ch.sub.Name) != ch {
+				continue // unsubscribed since; one that is there now is somebody else's
+			}
+			if left := c.Unsubscribe(context.WithoutCancel(ctx), ch.sub.Name); left != nil && c.life.usable() == nil {
+				c.log.Warn("Serve has not unsubscribed what it had subscribed", "channel", ch.sub.Name, "error", left)
 			}
 		}
 	}()
@@ -307,8 +310,8 @@ func (c *Client) followAll(ctx context.Context, channels []muxChannel) (err erro
 		if err != nil {
 			return err
 		}
-		if subscribed {
-			own = append(own, r.channel)
+		if ch := c.roster.find(r.channel); subscribed && ch != nil {
+			own = append(own, ch)
 		}
 	}
 	return ctx.Err()

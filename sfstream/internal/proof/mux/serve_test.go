@@ -230,6 +230,31 @@ func TestTheEndOfCtxWhileSubscribing(t *testing.T) {
 	})
 }
 
+// What Serve had subscribed, and the program has unsubscribed since, is the program's own.
+func TestAServeThatFailsLeavesWhatTheProgramHasTakenOver(t *testing.T) {
+	for _, want := range [][]string{{lab.Orders}, nil} {
+		synctest.Test(t, func(t *testing.T) {
+			l := lab.New(t)
+			l.FailCometD(sfstreamtest.CometDFault{Kind: "subscribe", Channel: lab.Invoices, Times: -1, Error: "403::Subscribe denied", FailureReason: "503::Server is too busy."})
+			mux := sfstream.NewMux()
+			mux.Handle(lab.Orders, nothing)
+			mux.Handle(lab.Invoices, nothing, sfstream.Via(sfstream.CometD))
+			c := l.NewClient()
+			time.AfterFunc(time.Second, func() {
+				l.Must(c.Unsubscribe(t.Context(), lab.Orders))
+				for _, channel := range want {
+					l.Must(c.Subscribe(t.Context(), channel))
+				}
+			})
+			l.Must(serveFor(t, c, 5*time.Second, mux))
+			expectSubscriptions(t, c, want...)
+			if warned := l.Log.Warnings("Serve has not"); len(warned) > 0 {
+				t.Error(warned)
+			}
+		})
+	}
+}
+
 // A Serve that ends before it runs has asked for no message: the one before is not handled by that.
 func TestAServeThatDoesNotRunSettlesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab.Lab) {
