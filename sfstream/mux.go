@@ -240,7 +240,12 @@ func (c *Client) Serve(ctx context.Context, mux *Mux, opts ...RunOption) error {
 	}
 	// Subscribed before its turn, the channels would bring messages to whoever has it.
 	var failed error
-	err = c.consume(ctx, func() bool { failed = c.followAll(ctx, s.channels); return failed == nil }, s.handle, cfg)
+	err = c.consume(ctx, func() bool {
+		if !isClosed(c.life.ended) { // else what waits is still to be handled, and nothing to be subscribed
+			failed = c.followAll(ctx, s.channels)
+		}
+		return failed == nil
+	}, s.handle, cfg)
 	if failed != nil {
 		return c.notStarted(ctx, failed)
 	}

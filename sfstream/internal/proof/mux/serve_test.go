@@ -382,6 +382,30 @@ func TestServeEndsWithTheClient(t *testing.T) {
 	})
 }
 
+// What waits when the client ends is handled by the next Serve, as by Run.
+func TestServeHandlesWhatAFailedClientHas(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab.Lab) {
+		l.PublishNext(lab.Orders, 3)
+		var did calls
+		stops := errHandler
+		mux := sfstream.NewMux()
+		mux.Handle(lab.Orders, did.handler("order", func(*sfstream.Message) error { return stops }))
+		c := l.StartFromOldest()
+		if err := c.Serve(t.Context(), mux); err != errHandler {
+			t.Fatalf("got %v", err)
+		}
+		did.expect(t, "order 1")
+		l.Must(l.Remove(lab.Orders))
+		l.DropConnections()
+		time.Sleep(time.Hour)
+		stops = nil
+		if err := c.Serve(t.Context(), mux); err == nil || err != c.Err() {
+			t.Errorf("got %v, the client's is %v", err, c.Err())
+		}
+		did.expect(t, "order 1", "order 2", "order 3")
+	})
+}
+
 // A managed subscription that OnStart makes has the topic that the mux handles: it is not
 // subscribed twice.
 func TestAManagedSubscriptionOfTheMuxsTopic(t *testing.T) {
