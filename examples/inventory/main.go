@@ -40,7 +40,9 @@ func main() {
 	defer stop()
 	var err error
 	switch {
-	case *all && *orders > 0 && !*isApp && !*isListener:
+	case *all && *orders < 1:
+		err = errors.New("-orders: give 1 or more")
+	case *all && !*isApp && !*isListener:
 		err = runAll(ctx, *orders)
 	case *isApp && !*isListener && !*all:
 		err = run(ctx, "app", *replay, opportunities, func(client *sfstream.Client) handler { return app{client}.handle })
