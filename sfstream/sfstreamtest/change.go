@@ -156,6 +156,14 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
+// orNil returns nil for an empty text.
+func orNil(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
 func (c Change) body(rec *avro.RecordSchema, commit time.Time) (map[string]any, error) {
 	body := maps.Clone(c.Set)
 	if body == nil {

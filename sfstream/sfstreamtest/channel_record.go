@@ -90,8 +90,8 @@ func (s *Server) channelsOf(kind channelKind) []*topic {
 
 // channel returns the channel with a record id, which may have 15 characters too.
 func (s *Server) channel(kind channelKind, id string) (*topic, error) {
-	if len(id) != 15 && len(id) != 18 {
-		return nil, &restError{http.StatusBadRequest, kind.object + " ID: id value of incorrect type: " + id, "MALFORMED_ID", []string{"Id"}}
+	if err := checkID(kind.object, id); err != nil {
+		return nil, err
 	}
 	for _, t := range s.channelsOf(kind) {
 		t.mu.Lock()
@@ -238,9 +238,9 @@ func (s *Server) writeChannel(kind channelKind, t *topic, values map[string]any,
 func (s *Server) nameTaken(kind channelKind, t *topic, name string) error {
 	for _, other := range s.channelsOf(kind) {
 		rec := other.asRecord(s)
+		id, _ := rec["Id"].(string)
 		if taken, _ := rec["Name"].(string); other != t && strings.EqualFold(taken, name) {
-			return &restError{http.StatusBadRequest, fmt.Sprintf("duplicate value found: Name duplicates value on record with id: %s", rec["Id"]),
-				"DUPLICATE_VALUE", []string{"Name"}}
+			return duplicate("Name", id)
 		}
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 )
 
 // The control API is two tables: controlRequests has what can be asked of it, controlFaults what
@@ -111,7 +110,7 @@ func unknown(text string, known []string) *mistake {
 func refuse(w http.ResponseWriter, err error) {
 	m := new(mistake)
 	if !errors.As(err, &m) {
-		m = &mistake{Text: strings.TrimPrefix(err.Error(), "sfstreamtest: ")}
+		m = &mistake{Text: inOwnWords(err)}
 	}
 	writeJSON(w, or(m.status, http.StatusBadRequest), m)
 }

@@ -136,8 +136,8 @@ func (r *records) newID(object string, restored int) string {
 
 // find returns a record by its id, which may have 15 characters, and the id as the org has it.
 func (r *records) find(object, id string) (own string, rec map[string]any, err error) {
-	if len(id) != 15 && len(id) != 18 {
-		return "", nil, &restError{http.StatusBadRequest, object + " ID: id value of incorrect type: " + id, "MALFORMED_ID", []string{"Id"}}
+	if err := checkID(object, id); err != nil {
+		return "", nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -87,22 +87,9 @@ func (s *Server) mountREST(mux *http.ServeMux) {
 	}
 }
 
-// restError is an error of the REST API.
-type restError struct {
-	status  int
-	Message string   `json:"message"`
-	Code    string   `json:"errorCode"`
-	Fields  []string `json:"fields,omitempty"`
-}
-
-func (e *restError) Error() string { return e.Code + ": " + e.Message }
-
-func notFound() error {
-	return &restError{http.StatusNotFound, "The requested resource does not exist", "NOT_FOUND", nil}
-}
-
-func badField(message, field string) error {
-	return &restError{http.StatusBadRequest, message, "INVALID_FIELD", []string{field}}
+// otherMethod answers requests whose method a resource does not have.
+func otherMethod(allowed string) func(*http.Request) (int, any, error) {
+	return func(r *http.Request) (int, any, error) { return 0, nil, notAllowed(r.Method, allowed) }
 }
 
 // rest returns the handler of a request that needs a login. do returns a status, and a reply to be
@@ -140,6 +127,31 @@ func readBody(r *http.Request, into any) error {
 		return &restError{http.StatusBadRequest, err.Error(), "JSON_PARSER_ERROR", nil}
 	}
 	return nil
+}
+
+// readStrictly reads the JSON of a request, which may have no other fields than into.
+func readStrictly(r *http.Request, object string, into any) error {
+	var text json.RawMessage
+	if err := readBody(r, &text); err != nil {
+		return err
+	}
+	return decodeStrictly(text, object, into)
+}
+
+func decodeStrictly(text []byte, object string, into any) error {
+	dec := json.NewDecoder(strings.NewReader(string(text)))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		return nil
+	}
+	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		return noColumn(strings.Trim(name, `"`), object)
+	}
+	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) {
+		return &restError{http.StatusBadRequest, fmt.Sprintf("Cannot deserialize instance of %s from %s value", wrong.Type, wrong.Value), "JSON_PARSER_ERROR", nil}
+	}
+	return &restError{http.StatusBadRequest, err.Error(), "JSON_PARSER_ERROR", nil}
 }
 
 type apiVersion struct {

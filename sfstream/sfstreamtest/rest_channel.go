@@ -36,7 +36,7 @@ func (s *Server) writeStreamingChannel(t *topic, values map[string]any, by autho
 		}
 	}
 	if err := validGeneric(name); err != nil {
-		return nil, badField(strings.TrimPrefix(err.Error(), "sfstreamtest: "), "Name")
+		return nil, badField(inOwnWords(err), "Name")
 	}
 	if err := s.defineGeneric(name, from, told, by, true); err != nil {
 		return nil, err

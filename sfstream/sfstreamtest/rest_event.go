@@ -3,7 +3,6 @@ package sfstreamtest
 import (
 	"errors"
 	"net/http"
-	"strings"
 )
 
 // HideEventUUIDs(true) makes replies to published events hold no UUID, only errors: [], as those of
@@ -49,7 +48,7 @@ func (s *Server) publishRecord(t *topic, o *sobject, body map[string]any, user s
 		return written{}, &e
 	}
 	if err != nil {
-		return written{}, &restError{http.StatusBadRequest, strings.TrimPrefix(err.Error(), "sfstreamtest: "), "UNKNOWN_EXCEPTION", nil}
+		return written{}, &restError{http.StatusBadRequest, inOwnWords(err), "UNKNOWN_EXCEPTION", nil}
 	}
 	done := written{ID: "e01xx0000000001AAA", Success: true, Errors: []restWarning{}}
 	if !s.faults.active(atEnqueued, "") {

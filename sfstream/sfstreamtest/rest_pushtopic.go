@@ -104,8 +104,7 @@ func (s *Server) checkPushTopic(p PushTopic, written map[string]any) error {
 		return badField(fmt.Sprintf("ApiVersion is invalid: %v", v), "ApiVersion")
 	}
 	if !slices.Contains([]string{"", "All", "Referenced", "Select", "Where"}, p.NotifyForFields) {
-		return &restError{http.StatusBadRequest, "Notify For Fields: bad value for restricted picklist field: " + p.NotifyForFields,
-			"INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", []string{"NotifyForFields"}}
+		return badChoice("Notify For Fields", p.NotifyForFields, "NotifyForFields")
 	}
 	if _, given := written["Query"]; !given {
 		return nil

@@ -1,7 +1,6 @@
 package sfstreamtest
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -27,7 +26,7 @@ func (s *Server) getRecord(r *http.Request) (int, any, error) {
 		for name := range strings.SplitSeq(r.URL.Query().Get("fields"), ",") {
 			f, ok := o.field(strings.TrimSpace(name))
 			if !ok {
-				return 0, nil, &restError{http.StatusBadRequest, fmt.Sprintf("No such column '%s' on sobject of type %s", name, o.name), "INVALID_FIELD", nil}
+				return 0, nil, noColumn(name, o.name)
 			}
 			fields = append(fields, f.name)
 		}

@@ -2,7 +2,6 @@ package sfstreamtest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -106,8 +105,8 @@ func (s *Server) toolingRecord(r *http.Request) (o toolingObject, row map[string
 		return o, nil, notFound()
 	}
 	id := r.PathValue("id")
-	if len(id) != 15 && len(id) != 18 {
-		return o, nil, &restError{http.StatusBadRequest, o.name + " ID: id value of incorrect type: " + id, "MALFORMED_ID", []string{"Id"}}
+	if err := checkID(o.name, id); err != nil {
+		return o, nil, err
 	}
 	for _, row := range o.rows(s) {
 		if row["Id"] == longID(id) {
@@ -223,59 +222,4 @@ func (s *Server) overriddenTooling(r *http.Request) (int, any, error) {
 		return s.deleteTooling(r)
 	}
 	return 0, nil, notAllowed("POST", "DELETE,GET,HEAD,PATCH")
-}
-
-func notAllowed(method, allowed string) error {
-	return &restError{http.StatusMethodNotAllowed, "HTTP Method '" + method + "' not allowed. Allowed are " + allowed, "METHOD_NOT_ALLOWED", nil}
-}
-
-// otherMethod answers requests whose method a resource does not have.
-func otherMethod(allowed string) func(*http.Request) (int, any, error) {
-	return func(r *http.Request) (int, any, error) { return 0, nil, notAllowed(r.Method, allowed) }
-}
-
-func notWritable(field string) error {
-	return &restError{http.StatusBadRequest, "Unable to create/update fields: " + field + ". Please check the security settings of this " +
-		"field and verify that it is read/write for your profile or permission set.", "INVALID_FIELD_FOR_INSERT_UPDATE", []string{field}}
-}
-
-// integrity is the error about a value that does not fit the rest of the org.
-func integrity(field, format string, args ...any) error {
-	return &restError{http.StatusBadRequest, fmt.Sprintf(format, args...), "FIELD_INTEGRITY_EXCEPTION", []string{field}}
-}
-
-// inOwnWords takes the prefix of this package off an error that goes to clients.
-func inOwnWords(err error) string { return strings.TrimPrefix(err.Error(), "sfstreamtest: ") }
-
-// readStrictly reads the JSON of a request, which may have no other fields than into.
-func readStrictly(r *http.Request, object string, into any) error {
-	var text json.RawMessage
-	if err := readBody(r, &text); err != nil {
-		return err
-	}
-	return decodeStrictly(text, object, into)
-}
-
-func decodeStrictly(text []byte, object string, into any) error {
-	dec := json.NewDecoder(strings.NewReader(string(text)))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil {
-		return nil
-	}
-	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-		return noColumn(strings.Trim(name, `"`), object)
-	}
-	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) {
-		return &restError{http.StatusBadRequest, fmt.Sprintf("Cannot deserialize instance of %s from %s value", wrong.Type, wrong.Value), "JSON_PARSER_ERROR", nil}
-	}
-	return &restError{http.StatusBadRequest, err.Error(), "JSON_PARSER_ERROR", nil}
-}
-
-// orNil returns nil for an empty text.
-func orNil(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
 }

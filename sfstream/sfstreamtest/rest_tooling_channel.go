@@ -98,8 +98,7 @@ func (s *Server) createCustomChannel(fullName string, metadata json.RawMessage) 
 	case m.Label == nil || *m.Label == "":
 		return "", missing([]string{"label"}, nil, true)
 	case *m.ChannelType != "data" && *m.ChannelType != "event":
-		return "", &restError{http.StatusBadRequest, "Channel Type: bad value for restricted picklist field: " + *m.ChannelType,
-			"INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", []string{"ChannelType"}}
+		return "", badChoice("Channel Type", *m.ChannelType, "ChannelType")
 	case !custom || !customName.MatchString(name):
 		return "", integrity("FullName", "The name of a custom channel can contain only underscores and alphanumeric characters, and ends with __chn: %s", fullName)
 	case len(name) > 80:
@@ -163,14 +162,4 @@ func (s *Server) updateCustomChannel(id string, metadata json.RawMessage) error 
 func (s *Server) deleteCustomChannel(id string) error {
 	c, _ := s.customChannel(func(c customChannel) bool { return c.id == id })
 	return s.Remove(c.topic.name)
-}
-
-// tooLong is the error about a text that has more characters than its field.
-func tooLong(label, value string, most int, field string) error {
-	return &restError{http.StatusBadRequest, fmt.Sprintf("%s: data value too large: %s (max length=%d)", label, value, most), "STRING_TOO_LONG", []string{field}}
-}
-
-// limitExceeded is the error about an org that has as many of something as it can have.
-func limitExceeded(what string, most int) error {
-	return &restError{http.StatusBadRequest, fmt.Sprintf("The org has reached its limit of %s: %d", what, most), "LIMIT_EXCEEDED", []string{}}
 }

@@ -143,8 +143,7 @@ func (s *Server) memberTaken(fullName string, c *topic, event string) error {
 			"DUPLICATE_DEVELOPER_NAME", []string{"DeveloperName"}}
 	}
 	if other, ok := s.channelMember(func(m channelMember) bool { return m.feed.topic == c && m.event.name == event }); ok {
-		return &restError{http.StatusBadRequest, "duplicate value found: SelectedEntity duplicates value on record with id: " + other.id,
-			"DUPLICATE_VALUE", []string{"SelectedEntity"}}
+		return duplicate("SelectedEntity", other.id)
 	}
 	return nil
 }

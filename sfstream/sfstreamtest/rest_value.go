@@ -121,9 +121,7 @@ func (o *sobject) values(body map[string]any) (values, nested map[string]any, er
 		system := o.event && (strings.EqualFold(name, "EventUuid") || strings.EqualFold(name, "ReplayId"))
 		switch {
 		case system || ok && f.readOnly():
-			return nil, nil, &restError{http.StatusBadRequest, "Unable to create/update fields: " + name + ". Please check the security " +
-				"settings of this field and verify that it is read/write for your profile or permission set.",
-				"INVALID_FIELD_FOR_INSERT_UPDATE", []string{name}}
+			return nil, nil, notWritable(name)
 		case !ok:
 			return nil, nil, noColumn(name, o.name)
 		}
@@ -146,10 +144,6 @@ func (o *sobject) values(body map[string]any) (values, nested map[string]any, er
 		members[f.member] = v
 	}
 	return values, nested, nil
-}
-
-func noColumn(name, object string) error {
-	return &restError{http.StatusBadRequest, fmt.Sprintf("No such column '%s' on sobject of type %s", name, object), "INVALID_FIELD", nil}
 }
 
 // same reports whether two values of a field are equal.
