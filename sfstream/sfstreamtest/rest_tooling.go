@@ -11,29 +11,33 @@ import (
 // toolingObject is an object of the Tooling API. What its records are is said in Metadata, which
 // the functions get as it is.
 type toolingObject struct {
-	name   string
-	fields []sobjectField
-	rows   func(*Server) []map[string]any
+	sobject
 
 	// nil: the object cannot be written. create returns the id of the new record.
-	create func(s *Server, fullName string, metadata json.RawMessage) (id string, err error)
-	update func(s *Server, id string, metadata json.RawMessage) error
-	remove func(s *Server, id string) error
+	create func(fullName string, metadata json.RawMessage) (id string, err error)
+	update func(id string, metadata json.RawMessage) error
+	remove func(id string) error
 }
 
-// toolingObjects returns the objects of the Tooling API that clients of events need.
-func toolingObjects() []toolingObject {
-	return []toolingObject{
-		{name: managedObject, fields: managedFields, rows: (*Server).managedRows},
+// toolingObject returns an object of the Tooling API by its name, in any case: one of those that
+// clients of events need.
+func (s *Server) toolingObject(name string) (toolingObject, bool) {
+	for _, o := range []toolingObject{
+		{sobject: sobject{name: managedObject, fields: managedFields, rows: s.managedRows}},
 		{
-			name: channelObject, fields: channelFields, rows: (*Server).customChannelRows,
-			create: (*Server).createCustomChannel, update: (*Server).updateCustomChannel, remove: (*Server).deleteCustomChannel,
+			sobject: sobject{name: channelObject, fields: channelFields, rows: s.customChannelRows},
+			create:  s.createCustomChannel, update: s.updateCustomChannel, remove: s.deleteCustomChannel,
 		},
 		{
-			name: memberObject, fields: memberFields, rows: (*Server).memberRows,
-			create: (*Server).createMember, update: (*Server).updateMember, remove: (*Server).deleteMember,
+			sobject: sobject{name: memberObject, fields: memberFields, rows: s.memberRows},
+			create:  s.createMember, update: s.updateMember, remove: s.deleteMember,
 		},
+	} {
+		if strings.EqualFold(o.name, name) {
+			return o, true
+		}
 	}
+	return toolingObject{}, false
 }
 
 // toolingFields begin the fields of an object of the Tooling API.
@@ -41,15 +45,6 @@ var toolingFields = []sobjectField{
 	{name: "Id", typ: "id"}, {name: "DeveloperName", typ: "string"}, {name: "FullName", typ: "string"},
 	{name: "Language", typ: "picklist"}, {name: "MasterLabel", typ: "string"}, {name: "NamespacePrefix", typ: "string"},
 	{name: "ManageableState", typ: "picklist"}, {name: "Metadata", typ: "complexvalue"},
-}
-
-func toolingNamed(name string) (toolingObject, bool) {
-	for _, o := range toolingObjects() {
-		if strings.EqualFold(o.name, name) {
-			return o, true
-		}
-	}
-	return toolingObject{}, false
 }
 
 // toolingWritten is the answer to a request that has created a record.
@@ -66,15 +61,14 @@ func (s *Server) toolingQuery(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, &restError{http.StatusBadRequest, err.Error(), "MALFORMED_QUERY", nil}
 	}
-	t, ok := toolingNamed(q.object)
+	o, ok := s.toolingObject(q.object)
 	if !ok {
 		return 0, nil, soqlError(text, q.object, "INVALID_TYPE", "sObject type '"+q.object+"' is not supported.")
 	}
-	o := &sobject{name: t.name, fields: t.fields}
 	if err := o.bind(&q, text); err != nil {
 		return 0, nil, err
 	}
-	found := q.run(t.rows(s), false)
+	found := q.run(o.rows(), false)
 	whole := slices.Contains(q.fields, "Metadata") || slices.Contains(q.fields, "FullName")
 	if whole && len(found) > 1 {
 		return 0, nil, &restError{http.StatusBadRequest, fmt.Sprintf("When retrieving results with Metadata or FullName fields, "+
@@ -83,15 +77,15 @@ func (s *Server) toolingQuery(r *http.Request) (int, any, error) {
 	reply := queryReply{Done: true, TotalSize: len(found), Records: []map[string]any{}}
 	for _, row := range found {
 		if !q.count {
-			reply.Records = append(reply.Records, o.shownTooling(r, row, q.fields))
+			reply.Records = append(reply.Records, o.shown(r, row, q.fields))
 		}
 	}
 	return http.StatusOK, reply, nil
 }
 
-// shownTooling does what shown does, with the URL that the record has in the Tooling API.
-func (o *sobject) shownTooling(r *http.Request, row map[string]any, fields []string) map[string]any {
-	shown := o.shown(r, row, fields)
+// shown does what that of an sobject does, with the URL that the record has in the Tooling API.
+func (o *toolingObject) shown(r *http.Request, row map[string]any, fields []string) map[string]any {
+	shown := o.sobject.shown(r, row, fields)
 	shown["attributes"] = map[string]any{
 		"type": o.name, "url": fmt.Sprintf("/services/data/%s/tooling/sobjects/%s/%s", r.PathValue("version"), o.name, row["Id"]),
 	}
@@ -100,7 +94,7 @@ func (o *sobject) shownTooling(r *http.Request, row map[string]any, fields []str
 
 // toolingRecord returns the object that the path of a request names, and the record.
 func (s *Server) toolingRecord(r *http.Request) (o toolingObject, row map[string]any, err error) {
-	o, ok := toolingNamed(r.PathValue("object"))
+	o, ok := s.toolingObject(r.PathValue("object"))
 	if !ok {
 		return o, nil, notFound()
 	}
@@ -108,7 +102,7 @@ func (s *Server) toolingRecord(r *http.Request) (o toolingObject, row map[string
 	if err := checkID(o.name, id); err != nil {
 		return o, nil, err
 	}
-	for _, row := range o.rows(s) {
+	for _, row := range o.rows() {
 		if row["Id"] == longID(id) {
 			return o, row, nil
 		}
@@ -125,18 +119,18 @@ func (s *Server) getTooling(r *http.Request) (int, any, error) {
 	for _, f := range o.fields {
 		fields = append(fields, f.name)
 	}
-	return http.StatusOK, (&sobject{name: o.name, fields: o.fields}).shownTooling(r, row, fields), nil
+	return http.StatusOK, o.shown(r, row, fields), nil
 }
 
 func (s *Server) describeTooling(r *http.Request) (int, any, error) {
-	o, ok := toolingNamed(r.PathValue("object"))
+	o, ok := s.toolingObject(r.PathValue("object"))
 	if !ok {
 		return 0, nil, notFound()
 	}
 	return http.StatusOK, map[string]any{
 		"name": o.name, "label": o.name, "custom": false, "queryable": true, "retrieveable": true,
 		"createable": o.create != nil, "updateable": o.update != nil, "deletable": o.remove != nil,
-		"fields": (&sobject{name: o.name, fields: o.fields}).describe(),
+		"fields": o.describe(),
 	}, nil
 }
 
@@ -147,7 +141,7 @@ type toolingBody struct {
 }
 
 func (s *Server) createTooling(r *http.Request) (int, any, error) {
-	o, ok := toolingNamed(r.PathValue("object"))
+	o, ok := s.toolingObject(r.PathValue("object"))
 	if !ok || o.create == nil {
 		return 0, nil, notFound()
 	}
@@ -165,52 +159,48 @@ func (s *Server) createTooling(r *http.Request) (int, any, error) {
 	if err := s.recordFault(o.name); err != nil {
 		return 0, nil, err
 	}
-	id, err := o.create(s, body.FullName, body.Metadata)
+	id, err := o.create(body.FullName, body.Metadata)
 	return http.StatusCreated, toolingWritten{written{ID: id, Success: true, Errors: []restWarning{}}, []string{}, []string{}}, err
 }
 
-func (s *Server) updateTooling(r *http.Request) (int, any, error) {
-	s.setup.Lock()
-	defer s.setup.Unlock()
-	o, row, err := s.toolingRecord(r)
+// writableTooling does what toolingRecord does, for a request that changes or deletes the record.
+func (s *Server) writableTooling(r *http.Request, method string) (o toolingObject, row map[string]any, err error) {
+	o, row, err = s.toolingRecord(r)
 	switch {
 	case err != nil:
-		return 0, nil, err
-	case o.update == nil:
-		return 0, nil, notAllowed("PATCH", "GET,HEAD")
+		return o, nil, err
+	case o.create == nil:
+		return o, nil, notAllowed(method, "GET,HEAD")
 	}
+	return o, row, s.recordFault(o.name)
+}
+
+func (s *Server) updateTooling(r *http.Request) (int, any, error) {
 	var body toolingBody
-	if err := readStrictly(r, o.name, &body); err != nil {
+	if err := readStrictly(r, r.PathValue("object"), &body); err != nil {
 		return 0, nil, err
 	}
-	if err := s.recordFault(o.name); err != nil {
-		return 0, nil, err
+	s.setup.Lock()
+	defer s.setup.Unlock()
+	o, row, err := s.writableTooling(r, http.MethodPatch)
+	switch {
+	case err != nil:
+	case body.FullName != "" && body.FullName != row["FullName"]:
+		err = notWritable("FullName")
+	case len(body.Metadata) > 0:
+		err = o.update(longID(r.PathValue("id")), body.Metadata)
 	}
-	if body.FullName != "" && body.FullName != row["FullName"] {
-		return 0, nil, notWritable("FullName")
-	}
-	if len(body.Metadata) == 0 {
-		return http.StatusNoContent, nil, nil
-	}
-	id, _ := row["Id"].(string)
-	return http.StatusNoContent, nil, o.update(s, id, body.Metadata)
+	return http.StatusNoContent, nil, err
 }
 
 func (s *Server) deleteTooling(r *http.Request) (int, any, error) {
 	s.setup.Lock()
 	defer s.setup.Unlock()
-	o, row, err := s.toolingRecord(r)
-	switch {
-	case err != nil:
-		return 0, nil, err
-	case o.remove == nil:
-		return 0, nil, notAllowed("DELETE", "GET,HEAD")
+	o, _, err := s.writableTooling(r, http.MethodDelete)
+	if err == nil {
+		err = o.remove(longID(r.PathValue("id")))
 	}
-	if err := s.recordFault(o.name); err != nil {
-		return 0, nil, err
-	}
-	id, _ := row["Id"].(string)
-	return http.StatusNoContent, nil, o.remove(s, id)
+	return http.StatusNoContent, nil, err
 }
 
 // overriddenTooling does what a method does that a POST names.
