@@ -30,15 +30,10 @@ func main() {
 	log.SetFlags(0)
 	channel := flag.String("channel", "/u/SfstreamExample", "the `name` of the channel to make, and to delete")
 	write := flag.Bool("write", false, "make the channel in the org of the environment")
-	account.Usage("generic [flags]")
-	flag.Parse()
+	account.Parse("generic [flags]", 0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("it takes flags only")
-	if flag.NArg() == 0 {
-		err = run(ctx, *channel, *write)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err := run(ctx, *channel, *write); err != nil && !errors.Is(err, context.Canceled) {
 		log.Fatal("generic: ", err)
 	}
 }

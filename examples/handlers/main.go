@@ -34,18 +34,13 @@ func main() {
 	log.SetFlags(0)
 	write := flag.Bool("write", false, "change contacts in the org of the environment")
 	verbose := flag.Bool("v", false, "log each message that is handled")
-	account.Usage("handlers [flags]")
-	flag.Parse()
+	account.Parse("handlers [flags]", 0)
 	if *verbose {
 		slog.SetLogLoggerLevel(slog.LevelDebug)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("it takes flags only")
-	if flag.NArg() == 0 {
-		err = run(ctx, *write)
-	}
-	if err != nil {
+	if err := run(ctx, *write); err != nil {
 		log.Fatal("handlers: ", err)
 	}
 }

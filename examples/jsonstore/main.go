@@ -27,11 +27,10 @@ func main() {
 	log.SetFlags(0)
 	count := flag.Int("count", 5, "end after this `many` messages; 0 means never")
 	replay := flag.String("replay", "", "keep the place to continue from in this `file` (default one in the user's cache directory)")
-	account.Usage("jsonstore [flags] [CHANNEL]")
-	flag.Parse()
+	args := account.Parse("jsonstore [flags] [CHANNEL]", 1)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *count, *replay, flag.Args()); err != nil {
+	if err := run(ctx, *count, *replay, args); err != nil {
 		log.Fatal("jsonstore: ", err)
 	}
 }
@@ -60,12 +59,8 @@ func run(ctx context.Context, count int, path string, args []string) error {
 	if account.Org != nil {
 		options, channel = append(options, sfstream.WithReplay(sfstream.ReplayAll)), orders
 	}
-	switch len(args) {
-	case 0:
-	case 1:
+	if len(args) == 1 {
 		channel = args[0]
-	default:
-		return errors.New("give one channel, after the flags")
 	}
 	client, err := sfstream.New(account.Auth, options...)
 	if err != nil {

@@ -45,19 +45,15 @@ import (
 func main() {
 	log.SetFlags(0)
 	count := flag.Int("count", 3, "end after this `many` messages; 0 means never")
-	account.Usage("jwt [flags] [CHANNEL]")
-	flag.Parse()
+	args := account.Parse("jwt [flags] [CHANNEL]", 1)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *count, flag.Args()); err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
+	if err := run(ctx, *count, args); err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
 		log.Fatal("jwt: ", err)
 	}
 }
 
 func run(ctx context.Context, count int, args []string) error {
-	if len(args) > 1 {
-		return errors.New("give one channel, after the flags")
-	}
 	var key []byte // of the org in this process
 	account, err := account.Find(func() (org *sfstreamtest.Server, err error) {
 		org, key, err = startOrg()

@@ -27,15 +27,10 @@ func main() {
 	log.SetFlags(0)
 	topic := flag.String("topic", "SfstreamExample", "the `name` of the PushTopic to make, and to delete")
 	write := flag.Bool("write", false, "make the topic and a contact in the org of the environment")
-	account.Usage("pushtopic [flags]")
-	flag.Parse()
+	account.Parse("pushtopic [flags]", 0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("it takes flags only")
-	if flag.NArg() == 0 {
-		err = run(ctx, *topic, *write)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err := run(ctx, *topic, *write); err != nil && !errors.Is(err, context.Canceled) {
 		log.Fatal("pushtopic: ", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -29,11 +30,10 @@ func main() {
 	log.SetFlags(0)
 	count := flag.Int("count", 0, "end after this `many` messages; 0 means never")
 	replay := flag.String("replay", cached(), "keep the place to continue from in this `file`")
-	account.Usage("quickstart [flags] [CHANNEL…]")
-	flag.Parse()
+	args := account.Parse("quickstart [flags] [CHANNEL…]", math.MaxInt)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *count, *replay, flag.Args()); err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
+	if err := run(ctx, *count, *replay, args); err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
 		log.Fatal("quickstart: ", err)
 	}
 }

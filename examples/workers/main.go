@@ -34,15 +34,10 @@ func main() {
 	log.SetFlags(0)
 	workers := flag.Int("workers", 4, "handle this `many` orders at once")
 	count := flag.Int("count", 20, "end after this `many` orders; 0 means never")
-	account.Usage("workers [flags]")
-	flag.Parse()
+	account.Parse("workers [flags]", 0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("it takes flags only")
-	if flag.NArg() == 0 {
-		err = run(ctx, *workers, *count)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
+	if err := run(ctx, *workers, *count); err != nil && !errors.Is(err, context.Canceled) { // which is Ctrl-C
 		log.Fatal("workers: ", err)
 	}
 }

@@ -44,14 +44,22 @@ func Find(start func() (*sfstreamtest.Server, error)) (*Account, error) {
 	return &Account{Auth: auth, Options: options}, nil
 }
 
-// Usage makes -h print how a program is called, and whose org it runs with.
-func Usage(call string) {
+// Parse parses the flags of a program and returns its arguments, of which there are at most so many.
+// -h prints how the program is called, and whose org it runs with.
+func Parse(call string, most int) []string {
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: %s\n\n"+
 			"The org is that of the SALESFORCE_… variables, which \"sfstream help tail\" lists.\n"+
 			"Where none is set, it is a simulated one in this process.\n\n", call)
 		flag.PrintDefaults()
 	}
+	flag.Parse()
+	if flag.NArg() > most {
+		fmt.Fprintf(flag.CommandLine.Output(), "too many arguments, or a flag behind one: %q\n", flag.Args())
+		flag.Usage()
+		os.Exit(2)
+	}
+	return flag.Args()
 }
 
 // isAccount reports whether a variable is a part of an account. FromEnv decides which of them
