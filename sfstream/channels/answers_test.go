@@ -90,17 +90,17 @@ func TestARecordIsGoneInWhateverWords(t *testing.T) {
 		{400, "ENTITY_IS_DELETED", "entity is deleted"},
 		{400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"},
 	} {
-		o, gone := newOrg(), 0
+		o, gone := newTopicOrg(), 0
 		o.rival("Accts", "SELECT Id FROM Contact")
-		o.before = func(r *http.Request, _ string) (*http.Response, error) {
-			if r.Method == http.MethodPatch || r.Method == http.MethodDelete {
+		o.before = func(a asked) (int, any, bool) {
+			if a.method == http.MethodPatch || a.method == http.MethodDelete {
 				o.clear()
 				gone++
-				return jsonResponse(row.status, refuses(row.code, row.message)), nil
+				return row.status, refuses(row.code, row.message), false
 			}
-			return nil, nil
+			return 0, nil, false
 		}
-		topics := channels.NewPushTopics(o.open(t))
+		topics := channels.NewPushTopics(o.client(t))
 		_, err := topics.Declare(t.Context(), accounts)
 		lab.Must(t, err)
 		o.one(t)
@@ -108,15 +108,10 @@ func TestARecordIsGoneInWhateverWords(t *testing.T) {
 			t.Errorf("%s: %d requests met it", row.code, gone)
 		}
 	}
-	o := newOrg()
+	o := newTopicOrg()
 	o.rival("Accts", "SELECT Id FROM Contact")
-	o.before = func(r *http.Request, _ string) (*http.Response, error) {
-		if r.Method == http.MethodDelete {
-			return jsonResponse(400, refuses("INVALID_CROSS_REFERENCE_KEY", "something uses it")), nil
-		}
-		return nil, nil
-	}
-	if err := channels.NewPushTopics(o.open(t)).Delete(t.Context(), "Accts"); err == nil {
+	o.before = always(http.MethodDelete, 400, refuses("INVALID_CROSS_REFERENCE_KEY", "something uses it"))
+	if err := channels.NewPushTopics(o.client(t)).Delete(t.Context(), "Accts"); err == nil {
 		t.Error("a topic that Salesforce keeps is deleted")
 	}
 }

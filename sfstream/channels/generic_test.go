@@ -98,18 +98,6 @@ func (o *genericOrg) push(body string) (results []map[string]any) {
 	return results
 }
 
-// first returns an interception of the first request of a kind.
-func first(method, path string, do func() (status int, reply any, lose bool)) func(asked) (int, any, bool) {
-	done := false
-	return func(a asked) (int, any, bool) {
-		if done || a.method != method || a.path != path {
-			return 0, nil, false
-		}
-		done = true
-		return do()
-	}
-}
-
 func TestAGenericChannelIsMadeOnce(t *testing.T) {
 	org := newGenericOrg()
 	generic := channels.NewGeneric(org.client(t))

@@ -13,9 +13,9 @@ import (
 )
 
 func TestServeTellsAllMistakesOfTopicsBeforeItDoesAnything(t *testing.T) {
-	o := newOrg()
-	client := o.open(t)
-	sent := o.count()
+	o := newTopicOrg()
+	client := o.client(t)
+	sent := len(o.got)
 	handle := func(context.Context, *sfstream.Message) error { return nil }
 	mux := sfstream.NewMux()
 	mux.OnStart(func(context.Context, *sfstream.Client) error { t.Error("OnStart was called"); return nil })
@@ -41,15 +41,15 @@ func TestServeTellsAllMistakesOfTopicsBeforeItDoesAnything(t *testing.T) {
 			t.Errorf("%s: told %d times, want %d: %v", of, n, want, err)
 		}
 	}
-	if o.count() != sent {
-		t.Errorf("%d requests were sent", o.count()-sent)
+	if len(o.got) != sent {
+		t.Errorf("%d requests were sent", len(o.got)-sent)
 	}
 }
 
 // Handlers that share a topic declare it once.
 func TestHandlersOfOneTopicDeclareItOnce(t *testing.T) {
-	o := newOrg()
-	client := o.open(t)
+	o := newTopicOrg()
+	client := o.client(t)
 	mux := sfstream.NewMux()
 	ctx, cancel := context.WithCancel(t.Context())
 	handle := func(context.Context, *sfstream.Message) error { return nil }
@@ -60,23 +60,23 @@ func TestHandlersOfOneTopicDeclareItOnce(t *testing.T) {
 	mux.OnStart(func(context.Context, *sfstream.Client) error { cancel(); return nil })
 	lab.Must(t, client.Serve(ctx, mux))
 	described := 0
-	for _, r := range o.requests {
-		if strings.HasSuffix(r, "/describe") {
+	for _, a := range o.got {
+		if strings.HasSuffix(a.path, "/describe") {
 			described++
 		}
 	}
 	if described != 1 {
 		t.Errorf("described %d times", described)
 	}
-	if n := len(o.writes()); n != 2 || len(o.topics) != 2 {
+	if n := len(o.wrote()); n != 2 || len(o.topics) != 2 {
 		t.Errorf("%d writes, %d topics, want 2 and 2", n, len(o.topics))
 	}
 }
 
 // Options that several objects share may be in one slice, to which each object's own are appended.
 func TestOptionsOfSeveralObjectsMayShareASlice(t *testing.T) {
-	o := newOrg()
-	client := o.open(t)
+	o := newTopicOrg()
+	client := o.client(t)
 	mux := sfstream.NewMux()
 	ctx, cancel := context.WithCancel(t.Context())
 	common := append(make([]channels.SObjectOption, 0, 2), channels.NotifyOn(channels.Create))
@@ -98,8 +98,8 @@ func TestOptionsOfSeveralObjectsMayShareASlice(t *testing.T) {
 }
 
 func TestServeEndsWhereATopicCannotBeDeclared(t *testing.T) {
-	o := newOrg()
-	client := o.open(t)
+	o := newTopicOrg()
+	client := o.client(t)
 	mux := sfstream.NewMux()
 	channels.HandleSObject(mux, "Contact", func(context.Context, *sfstream.Message) error { return nil }, channels.RecordType("Pupil"))
 	err := client.Serve(t.Context(), mux)

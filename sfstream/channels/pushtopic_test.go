@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -22,16 +20,22 @@ import (
 var accounts = channels.PushTopic{Name: "Accts", Query: "SELECT Id, Name FROM Account WHERE Name = 'Müller'"}
 
 // expectWrites fails the test unless these were the requests that change something.
-func expectWrites(t *testing.T, o *org, want ...string) {
+func expectWrites(t *testing.T, o *topicOrg, want ...string) {
 	t.Helper()
-	if got := o.writes(); !slices.Equal(got, want) {
+	var got []string
+	for _, a := range o.took() {
+		if a.method != http.MethodGet {
+			got = append(got, strings.TrimSpace(a.String()+" "+a.body))
+		}
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("the writes were\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
 func TestDeclareWritesOnlyWhatDiffers(t *testing.T) {
-	o, log := newOrg(), new(lab.Log)
-	topics := channels.NewPushTopics(o.open(t, sfstream.WithLogger(log.Logger())))
+	o, log := newTopicOrg(), new(lab.Log)
+	topics := channels.NewPushTopics(o.client(t, sfstream.WithLogger(log.Logger())))
 	made, err := topics.Declare(t.Context(), accounts)
 	lab.Must(t, err)
 	want := accounts
@@ -93,30 +97,31 @@ func TestDeclareWritesOnlyWhatDiffers(t *testing.T) {
 }
 
 func TestDeclareReadsBackWhatTheOrgMakesOfIt(t *testing.T) {
-	o := newOrg()
-	o.after = func(r *http.Request, answer *http.Response) (*http.Response, error) {
-		if r.Method == http.MethodPost {
+	o := newTopicOrg()
+	o.before = func(a asked) (status int, reply any, lose bool) {
+		if a.method == http.MethodPost {
+			status, reply = o.serve(a)
 			o.topics[0]["Query"], o.topics[0]["NotifyForOperationCreate"] = "SELECT Id FROM Account", nil
 		}
-		return answer, nil
+		return status, reply, false
 	}
-	got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+	got, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), accounts)
 	lab.Must(t, err)
 	if got.Query != "SELECT Id FROM Account" || got.Operations != channels.Update|channels.Delete|channels.Undelete {
 		t.Errorf("got %+v, want it as it is", got)
 	}
-	if n := len(o.writes()); n != 1 {
+	if n := len(o.wrote()); n != 1 {
 		t.Errorf("%d writes, want one: an org that rewrites a query is not written to for ever", n)
 	}
 }
 
 func TestATopicThatWasReadCanBeDeclaredAsItIs(t *testing.T) {
-	o := newOrg()
+	o := newTopicOrg()
 	o.rival("Silent", "SELECT Id FROM Account")
 	for _, operation := range []string{"Create", "Update", "Delete", "Undelete"} {
 		o.topics[0]["NotifyForOperation"+operation] = false
 	}
-	topics := channels.NewPushTopics(o.open(t))
+	topics := channels.NewPushTopics(o.client(t))
 	silent, err := topics.Get(t.Context(), "Silent")
 	lab.Must(t, err)
 	if again, err := topics.Declare(t.Context(), silent); err != nil || again != silent {
@@ -130,22 +135,23 @@ func TestATopicThatWasReadCanBeDeclaredAsItIs(t *testing.T) {
 }
 
 func TestReplicasThatDeclareAtOnceMakeOneTopic(t *testing.T) {
-	o := newOrg()
+	o := newTopicOrg()
 	// All of them have looked before the first one makes it.
 	const replicas = 10
 	var looked sync.WaitGroup
 	looked.Add(replicas)
-	var first sync.Map
-	o.after = func(r *http.Request, answer *http.Response) (*http.Response, error) {
-		if _, again := first.LoadOrStore(r.Header.Get("Authorization")+r.Header.Get("X-Replica"), true); !again && r.Method == http.MethodGet {
-			looked.Done()
-			looked.Wait()
-		}
-		return answer, nil
-	}
 	errs := make(chan error, replicas)
-	for n := range replicas {
-		client := (&replica{o, fmt.Sprint(n)}).open(t)
+	for range replicas {
+		first := true
+		client := openOver(t, lab.RoundTrip(func(r *http.Request) (*http.Response, error) {
+			answer, err := o.RoundTrip(r)
+			if first && strings.HasSuffix(r.URL.Path, "/query") {
+				first = false
+				looked.Done()
+				looked.Wait()
+			}
+			return answer, err
+		}))
 		go func() {
 			got, err := channels.NewPushTopics(client).Declare(t.Context(), accounts)
 			if err == nil && got.ID != "0IF000000000001AAA" {
@@ -158,66 +164,52 @@ func TestReplicasThatDeclareAtOnceMakeOneTopic(t *testing.T) {
 		lab.Must(t, <-errs)
 	}
 	o.one(t)
-	writes := o.writes()
+	writes := o.wrote()
 	if len(writes) != replicas || slices.ContainsFunc(writes, func(w string) bool { return !strings.HasPrefix(w, "POST ") }) {
 		t.Errorf("the writes were %v, want a POST of each and no PATCH", writes)
 	}
-}
-
-// A replica is a program of its own.
-type replica struct {
-	*org
-	name string
-}
-
-func (r *replica) open(t *testing.T) *sfstream.Client {
-	return openOver(t, lab.RoundTrip(func(req *http.Request) (*http.Response, error) {
-		req = req.Clone(req.Context())
-		req.Header.Set("X-Replica", r.name)
-		return r.RoundTrip(req)
-	}))
 }
 
 func TestARaceWithAnotherEndsInTheDeclaredTopic(t *testing.T) {
 	const theirs = "SELECT Id FROM Contact"
 	for name, row := range map[string]struct {
 		there  bool
-		before map[string]func(o *org) // once before the first request with a method after the first look
+		before map[string]func(o *topicOrg) // once before the first request with a method after the first look
 	}{
-		"made before the POST": {false, map[string]func(*org){
-			http.MethodPost: func(o *org) { o.rival("Accts", theirs) },
+		"made before the POST": {false, map[string]func(*topicOrg){
+			http.MethodPost: func(o *topicOrg) { o.rival("Accts", theirs) },
 		}},
-		"made before the POST, and deleted": {false, map[string]func(*org){
-			http.MethodPost: func(o *org) { o.rival("Accts", theirs) },
-			http.MethodGet:  (*org).clear,
+		"made before the POST, and deleted": {false, map[string]func(*topicOrg){
+			http.MethodPost: func(o *topicOrg) { o.rival("Accts", theirs) },
+			http.MethodGet:  (*topicOrg).clear,
 		}},
-		"made before the POST, and deleted before the PATCH": {false, map[string]func(*org){
-			http.MethodPost:  func(o *org) { o.rival("Accts", theirs) },
-			http.MethodPatch: (*org).clear,
+		"made before the POST, and deleted before the PATCH": {false, map[string]func(*topicOrg){
+			http.MethodPost:  func(o *topicOrg) { o.rival("Accts", theirs) },
+			http.MethodPatch: (*topicOrg).clear,
 		}},
-		"deleted before the PATCH": {true, map[string]func(*org){http.MethodPatch: (*org).clear}},
-		"deleted and made anew before the PATCH": {true, map[string]func(*org){
-			http.MethodPatch: func(o *org) { o.clear(); o.rival("Accts", theirs) },
+		"deleted before the PATCH": {true, map[string]func(*topicOrg){http.MethodPatch: (*topicOrg).clear}},
+		"deleted and made anew before the PATCH": {true, map[string]func(*topicOrg){
+			http.MethodPatch: func(o *topicOrg) { o.clear(); o.rival("Accts", theirs) },
 		}},
-		"changed in something else before the PATCH": {true, map[string]func(*org){
-			http.MethodPatch: func(o *org) { o.topics[0]["IsActive"] = false },
+		"changed in something else before the PATCH": {true, map[string]func(*topicOrg){
+			http.MethodPatch: func(o *topicOrg) { o.topics[0]["IsActive"] = false },
 		}},
-		"deleted after it was declared": {true, map[string]func(*org){http.MethodGet: (*org).clear}},
+		"deleted after it was declared": {true, map[string]func(*topicOrg){http.MethodGet: (*topicOrg).clear}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, looked := newOrg(), false
+			o, looked := newTopicOrg(), false
 			if row.there {
 				o.rival("Accts", theirs)
 			}
-			o.before = func(r *http.Request, _ string) (*http.Response, error) {
-				if act := row.before[r.Method]; looked && act != nil {
+			o.before = func(a asked) (int, any, bool) {
+				if act := row.before[a.method]; looked && act != nil {
 					act(o)
-					row.before[r.Method] = nil
+					row.before[a.method] = nil
 				}
 				looked = true
-				return nil, nil
+				return 0, nil, false
 			}
-			got, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+			got, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), accounts)
 			lab.Must(t, err)
 			if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query || got.Inactive || got.ID != there["Id"] {
 				t.Errorf("got %+v, and there is %v", got, there)
@@ -227,36 +219,32 @@ func TestARaceWithAnotherEndsInTheDeclaredTopic(t *testing.T) {
 }
 
 func TestDeclareGivesUpWhereOthersNeverEnd(t *testing.T) {
-	o := newOrg()
-	o.before = func(r *http.Request, _ string) (*http.Response, error) {
+	o := newTopicOrg()
+	o.before = func(a asked) (int, any, bool) {
 		o.clear()
-		if r.Method == http.MethodPost {
+		if a.method == http.MethodPost {
 			o.rival("Accts", "SELECT Id FROM Contact")
 		}
-		return nil, nil
+		return 0, nil, false
 	}
-	_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+	_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), accounts)
 	server := lab.ExpectError[*sfstream.ServerError](t, err)
 	lab.Contains(t, err.Error(), "PushTopic Accts", "the user does not see it", "duplicate value found")
-	if n := len(o.writes()); server.Reason != "DUPLICATE_VALUE" || n > 4 {
+	if n := len(o.wrote()); server.Reason != "DUPLICATE_VALUE" || n > 4 {
 		t.Errorf("%v after %d writes", err, n)
 	}
 }
 
 func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
-	lost := func(*http.Response) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
-	cut := func(answer *http.Response) (*http.Response, error) {
-		answer.Body = io.NopCloser(strings.NewReader(`{"id":"0IF`))
-		return answer, nil
+	type answer struct {
+		status int
+		reply  any
+		lose   bool
 	}
-	broken := func(answer *http.Response) (*http.Response, error) {
-		answer.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"records":[`), iotest.ErrReader(io.ErrUnexpectedEOF)))
-		return answer, nil
-	}
-	gateway := func(*http.Response) (*http.Response, error) { return jsonResponse(504, "<html>"), nil }
+	lost, cut, broken, gateway := answer{500, nil, true}, answer{201, `{"id":"0IF`, false}, answer{200, torn(`{"records":[`), false}, answer{504, "<html>", false}
 	for name, row := range map[string]struct {
 		method string
-		answer func(*http.Response) (*http.Response, error)
+		answer answer
 		done   bool
 	}{
 		"POST, done":          {http.MethodPost, lost, true},
@@ -272,24 +260,22 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o, losses := newOrg(), 0
+				o, losses := newTopicOrg(), 0
 				if row.method == http.MethodPatch {
 					o.rival("Accts", "SELECT Id FROM Contact")
 				}
-				lose := func(r *http.Request, answer *http.Response) (*http.Response, error) {
-					if r.Method != row.method || losses > 0 {
-						return answer, nil
+				o.before = func(a asked) (int, any, bool) {
+					if a.method != row.method || losses > 0 {
+						return 0, nil, false
 					}
 					losses++
-					return row.answer(answer)
-				}
-				if row.done {
-					o.after = lose
-				} else {
-					o.before = func(r *http.Request, _ string) (*http.Response, error) { return lose(r, nil) }
+					if row.done {
+						o.serve(a)
+					}
+					return row.answer.status, row.answer.reply, row.answer.lose
 				}
 				log := new(lab.Log)
-				got, err := channels.NewPushTopics(o.open(t, sfstream.WithLogger(log.Logger()))).Declare(t.Context(), accounts)
+				got, err := channels.NewPushTopics(o.client(t, sfstream.WithLogger(log.Logger()))).Declare(t.Context(), accounts)
 				lab.Must(t, err)
 				if there := o.one(t); got.Query != accounts.Query || there["Query"] != accounts.Query || losses != 1 {
 					t.Errorf("got %+v, there is %v, %d answers lost", got, there, losses)
@@ -305,21 +291,16 @@ func TestAnAnswerThatIsLostLeavesTheTopicAsDeclared(t *testing.T) {
 func TestAQueryThatIsRefusedIsNotSentAgain(t *testing.T) {
 	for _, code := range []string{"INVALID_TYPE", "INVALID_FIELD", "MALFORMED_QUERY", "NOT_FOUND", "LIMIT_EXCEEDED"} {
 		for _, method := range []string{http.MethodPost, http.MethodPatch} {
-			o := newOrg()
+			o := newTopicOrg()
 			if method == http.MethodPatch {
 				if code == "NOT_FOUND" {
 					continue // deleted meanwhile: see above
 				}
 				o.rival("Accts", "SELECT Id FROM Contact")
 			}
-			o.before = func(r *http.Request, _ string) (*http.Response, error) {
-				if r.Method != method {
-					return nil, nil
-				}
-				return jsonResponse(400, refuses(code, "said about it")), nil
-			}
-			_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
-			if server := lab.ExpectError[*sfstream.ServerError](t, err); server.Reason != code || len(o.writes()) != 1 || strings.Contains(err.Error(), "others") {
+			o.before = always(method, 400, refuses(code, "said about it"))
+			_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), accounts)
+			if server := lab.ExpectError[*sfstream.ServerError](t, err); server.Reason != code || len(o.wrote()) != 1 || strings.Contains(err.Error(), "others") {
 				t.Errorf("%s of a %s: %v", code, method, err)
 			}
 		}
@@ -327,24 +308,19 @@ func TestAQueryThatIsRefusedIsNotSentAgain(t *testing.T) {
 }
 
 func TestDeclareGivesUpWhereNoAnswerComes(t *testing.T) {
-	o := newOrg()
-	o.before = func(r *http.Request, _ string) (*http.Response, error) {
-		if r.Method == http.MethodPost {
-			return jsonResponse(504, "<html>"), nil
-		}
-		return nil, nil
-	}
-	_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), accounts)
+	o := newTopicOrg()
+	o.before = always(http.MethodPost, 504, "<html>")
+	_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), accounts)
 	server := lab.ExpectError[*sfstream.ServerError](t, err)
-	if n := len(o.writes()); server.Code != sfstream.Unavailable || n > 4 || strings.Contains(err.Error(), "others") {
+	if n := len(o.wrote()); server.Code != sfstream.Unavailable || n > 4 || strings.Contains(err.Error(), "others") {
 		t.Errorf("%v after %d writes", err, n)
 	}
 }
 
 func TestNamesThatDifferInCaseAreNotOneChannel(t *testing.T) {
-	o := newOrg()
+	o := newTopicOrg()
 	o.rival("ACCTS", "SELECT Id FROM Account")
-	topics := channels.NewPushTopics(o.open(t))
+	topics := channels.NewPushTopics(o.client(t))
 	_, err := topics.Get(t.Context(), "Accts")
 	if !errors.Is(err, channels.ErrNotFound) {
 		t.Errorf("Get: %v, want ErrNotFound", err)
@@ -360,9 +336,9 @@ func TestNamesThatDifferInCaseAreNotOneChannel(t *testing.T) {
 
 func TestWhatNoPushTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	const fine = "SELECT Id FROM Account"
-	o := newOrg()
-	topics := channels.NewPushTopics(o.open(t))
-	sent := o.count()
+	o := newTopicOrg()
+	topics := channels.NewPushTopics(o.client(t))
+	sent := len(o.got)
 	for _, row := range []struct {
 		topic channels.PushTopic
 		want  string
@@ -397,8 +373,8 @@ func TestWhatNoPushTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	if err := topics.Delete(t.Context(), ""); !errors.Is(err, sfstream.ErrInvalidOption) {
 		t.Errorf("Delete: %v", err)
 	}
-	if o.count() != sent {
-		t.Errorf("%d requests were sent", o.count()-sent)
+	if len(o.got) != sent {
+		t.Errorf("%d requests were sent", len(o.got)-sent)
 	}
 	longest := channels.PushTopic{
 		Name: strings.Repeat("n", 25), Description: strings.Repeat("ü", 400),
@@ -421,14 +397,9 @@ func TestARefusalNamesTheTopicAndShowsNoValueOfItsQuery(t *testing.T) {
 		"No such column 'Nmae' on entity 'Contact' in: Email = '" + person[:12],
 		person[8:] + "' AND Nmae\n  ^\nNo such column 'Nmae' on entity 'Contact'",
 	} {
-		o := newOrg()
-		o.before = func(r *http.Request, _ string) (*http.Response, error) {
-			if r.Method != http.MethodPost {
-				return nil, nil
-			}
-			return jsonResponse(400, refuses("INVALID_FIELD", message)), nil
-		}
-		_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), topic)
+		o := newTopicOrg()
+		o.before = always(http.MethodPost, 400, refuses("INVALID_FIELD", message))
+		_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), topic)
 		server := lab.ExpectError[*sfstream.ServerError](t, err)
 		lab.Contains(t, err.Error(), "PushTopic Person", "No such column 'Nmae' on entity 'Contact'")
 		for _, part := range []string{person, "mustermann", "erika", "example.com", "Hara", plantedToken} {
@@ -436,7 +407,7 @@ func TestARefusalNamesTheTopicAndShowsNoValueOfItsQuery(t *testing.T) {
 				t.Errorf("%q shows %q", err, part)
 			}
 		}
-		if server.Message != message || len(o.writes()) != 1 {
+		if server.Message != message || len(o.wrote()) != 1 {
 			t.Errorf("Salesforce's answer is %q, want it whole and not asked for again", server.Message)
 		}
 	}
@@ -449,14 +420,9 @@ func TestARefusalShowsNoValueThatHasNoQuotes(t *testing.T) {
 		"WHERE Nmae LIKE \"Hara\" AND SSN__c = 078051120",
 		"WHERE SSN__c IN (078051120, 078051121) AND Birthdate < 1971-12-03",
 	} {
-		o := newOrg()
-		o.before = func(r *http.Request, _ string) (*http.Response, error) {
-			if r.Method != http.MethodPost {
-				return nil, nil
-			}
-			return jsonResponse(400, refuses("MALFORMED_QUERY", "ontact "+where+"\n   ^\nERROR at Row:1:Column:57\nunexpected token: 'Hara-Mustermann' near '51120' at Contact")), nil
-		}
-		_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), channels.PushTopic{Name: "Person", Query: "SELECT Id FROM Contact " + where})
+		o := newTopicOrg()
+		o.before = always(http.MethodPost, 400, refuses("MALFORMED_QUERY", "ontact "+where+"\n   ^\nERROR at Row:1:Column:57\nunexpected token: 'Hara-Mustermann' near '51120' at Contact"))
+		_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), channels.PushTopic{Name: "Person", Query: "SELECT Id FROM Contact " + where})
 		field, _, _ := strings.Cut(where, " ")
 		lab.Contains(t, err.Error(), "ontact "+field, "ERROR at Row:1:Column:57 unexpected token", "at Contact")
 		shown, _, _ := strings.Cut(err.Error(), "unexpected token")
@@ -471,14 +437,9 @@ func TestARefusalShowsNoValueThatHasNoQuotes(t *testing.T) {
 // A value that is a letter, or a word of the message, hides no more than itself in quotes.
 func TestARefusalCanBeReadWhereValuesAreShort(t *testing.T) {
 	topic := channels.PushTopic{Name: "Accts", Query: "SELECT Id FROM Account WHERE A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë Müller'"}
-	o := newOrg()
-	o.before = func(r *http.Request, _ string) (*http.Response, error) {
-		if r.Method != http.MethodPost {
-			return nil, nil
-		}
-		return jsonResponse(400, refuses("INVALID_FIELD", "A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë M\nNo such column 'D__c' on entity 'Account', nor 'Accountant'")), nil
-	}
-	_, err := channels.NewPushTopics(o.open(t)).Declare(t.Context(), topic)
+	o := newTopicOrg()
+	o.before = always(http.MethodPost, 400, refuses("INVALID_FIELD", "A__c = 'A' AND B__c = 'Accounting' AND C__c = '' AND D__c = 'Zoë M\nNo such column 'D__c' on entity 'Account', nor 'Accountant'"))
+	_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), topic)
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -486,8 +447,8 @@ func TestARefusalCanBeReadWhereValuesAreShort(t *testing.T) {
 }
 
 func TestTopicsAreGotListedAndDeleted(t *testing.T) {
-	o := newOrg()
-	topics := channels.NewPushTopics(o.open(t))
+	o := newTopicOrg()
+	topics := channels.NewPushTopics(o.client(t))
 	if _, err := topics.Get(t.Context(), "Accts"); !errors.Is(err, channels.ErrNotFound) {
 		t.Errorf("Get: %v, want ErrNotFound", err)
 	}
@@ -506,11 +467,11 @@ func TestTopicsAreGotListedAndDeleted(t *testing.T) {
 		t.Errorf("List: %+v, %v", list, err)
 	}
 	// A topic that somebody else deletes in the same moment is deleted.
-	o.before = func(r *http.Request, _ string) (*http.Response, error) {
-		if r.Method == http.MethodDelete {
+	o.before = func(a asked) (int, any, bool) {
+		if a.method == http.MethodDelete {
 			o.clear()
 		}
-		return nil, nil
+		return 0, nil, false
 	}
 	lab.Must(t, topics.Delete(t.Context(), "Accts"))
 }
@@ -518,7 +479,7 @@ func TestTopicsAreGotListedAndDeleted(t *testing.T) {
 func TestTopicsNeedAnOpenClientAndALiveContext(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	closed := newOrg().open(t)
+	closed := newTopicOrg().client(t)
 	lab.Must(t, closed.Close())
 	for name, row := range map[string]struct {
 		client *sfstream.Client
@@ -527,7 +488,7 @@ func TestTopicsNeedAnOpenClientAndALiveContext(t *testing.T) {
 	}{
 		"no client": {nil, t.Context(), sfstream.ErrInvalidOption},
 		"closed":    {closed, t.Context(), sfstream.ErrClosed},
-		"ended ctx": {newOrg().open(t), ended, context.Canceled},
+		"ended ctx": {newTopicOrg().client(t), ended, context.Canceled},
 	} {
 		topics := channels.NewPushTopics(row.client)
 		_, declared := topics.Declare(row.ctx, accounts)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -28,7 +29,7 @@ const plantedToken = "00D000000000001!planted-secret-of-this-org"
 type smallOrg struct {
 	// answer returns the status and what is sent as JSON, nil for nothing.
 	answer func(r asked) (status int, reply any)
-	// before, if it is set, may answer in place of answer, by a status that is not 0, or lose the
+	// before, if it is set, may answer in place of answer, by a status that is not 0, and lose either
 	// answer.
 	before func(r asked) (status int, reply any, lose bool)
 
@@ -68,27 +69,33 @@ func (o *smallOrg) RoundTrip(r *http.Request) (*http.Response, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.got = append(o.got, a)
-	lost := false
+	var status int
+	var reply any
+	var lose bool
 	if o.before != nil {
-		status, reply, lose := o.before(a)
-		if status != 0 {
-			return jsonResponse(status, reply), nil
-		}
-		lost = lose
+		status, reply, lose = o.before(a)
 	}
-	status, reply := o.answer(a)
-	if lost {
+	if status == 0 {
+		status, reply = o.answer(a)
+	}
+	if lose {
 		return nil, io.ErrUnexpectedEOF
 	}
 	return jsonResponse(status, reply), nil
 }
 
+// torn is a text within which the connection breaks.
+type torn string
+
 func jsonResponse(status int, reply any) *http.Response {
 	text := ""
+	end := io.EOF
 	switch reply := reply.(type) {
 	case nil:
 	case string:
 		text = reply
+	case torn:
+		text, end = string(reply), io.ErrUnexpectedEOF
 	default:
 		encoded, err := json.Marshal(reply)
 		if err != nil {
@@ -96,7 +103,7 @@ func jsonResponse(status int, reply any) *http.Response {
 		}
 		text = string(encoded)
 	}
-	return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(text))}
+	return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(io.MultiReader(strings.NewReader(text), iotest.ErrReader(end)))}
 }
 
 // refuses is an answer as Salesforce refuses with.
@@ -132,9 +139,9 @@ func (o *smallOrg) wrote() (writes []string) {
 }
 
 // client returns an open client of the org.
-func (o *smallOrg) client(t *testing.T) *sfstream.Client {
+func (o *smallOrg) client(t *testing.T, opts ...sfstream.Option) *sfstream.Client {
 	t.Helper()
-	return openOver(t, o)
+	return openOver(t, o, opts...)
 }
 
 // openOver returns an open client over a transport, which waits a millisecond between attempts.
@@ -149,6 +156,28 @@ func openOver(t *testing.T, transport http.RoundTripper, opts ...sfstream.Option
 	t.Cleanup(func() { _ = client.Close() })
 	lab.Must(t, client.Open(t.Context()))
 	return client
+}
+
+// first returns an interception of the first request of a kind.
+func first(method, path string, do func() (status int, reply any, lose bool)) func(asked) (int, any, bool) {
+	done := false
+	return func(a asked) (int, any, bool) {
+		if done || a.method != method || a.path != path {
+			return 0, nil, false
+		}
+		done = true
+		return do()
+	}
+}
+
+// always answers each request with a method in the org's place.
+func always(method string, status int, reply any) func(asked) (int, any, bool) {
+	return func(a asked) (int, any, bool) {
+		if a.method != method {
+			return 0, nil, false
+		}
+		return status, reply, false
+	}
 }
 
 // showsNothing fails the test if an error shows one of these texts.

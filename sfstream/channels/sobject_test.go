@@ -2,8 +2,6 @@ package channels_test
 
 import (
 	"errors"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -13,8 +11,8 @@ import (
 )
 
 func TestTheTopicOfAnObjectHasItsNameAndQuery(t *testing.T) {
-	o := newOrg()
-	topics := channels.NewPushTopics(o.open(t))
+	o := newTopicOrg()
+	topics := channels.NewPushTopics(o.client(t))
 	for _, row := range []struct {
 		object      string
 		opts        []channels.SObjectOption
@@ -48,9 +46,9 @@ func TestTheTopicOfAnObjectHasItsNameAndQuery(t *testing.T) {
 }
 
 func TestWhatNoObjectsTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
-	o := newOrg()
-	topics := channels.NewPushTopics(o.open(t))
-	sent := o.count()
+	o := newTopicOrg()
+	topics := channels.NewPushTopics(o.client(t))
+	sent := len(o.got)
 	for _, row := range []struct {
 		object string
 		opt    channels.SObjectOption
@@ -79,8 +77,8 @@ func TestWhatNoObjectsTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		}
 		lab.Contains(t, err.Error(), row.want, row.object)
 	}
-	if o.count() != sent {
-		t.Errorf("%d requests were sent", o.count()-sent)
+	if len(o.got) != sent {
+		t.Errorf("%d requests were sent", len(o.got)-sent)
 	}
 	if _, err := topics.ForSObject(t.Context(), "Contact", channels.RecordType("Student"), channels.Name("International")); err != nil {
 		t.Errorf("with a Name of its own: %v", err)
@@ -88,8 +86,8 @@ func TestWhatNoObjectsTopicCanBeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 }
 
 func TestWhatTheOrgDoesNotHaveIsNamed(t *testing.T) {
-	o := newOrg()
-	topics := channels.NewPushTopics(o.open(t))
+	o := newTopicOrg()
+	topics := channels.NewPushTopics(o.client(t))
 	for _, row := range []struct {
 		object string
 		opts   []channels.SObjectOption
@@ -127,30 +125,34 @@ func TestWhatTheOrgDoesNotHaveIsNamed(t *testing.T) {
 func TestARecordTypeThatWasRenamedKeepsItsTopic(t *testing.T) {
 	students := []channels.SObjectOption{channels.RecordType("Student"), channels.ExcludeCurrentUser()}
 	for name, row := range map[string]struct {
-		rename func(o *org)
+		rename func(o *topicOrg)
 		want   string // the record type's id in the query; empty: an error
 		now    string // the developer name in the warning; empty: there is none
 	}{
-		"not renamed":                 {func(*org) {}, studentID, ""},
-		"renamed":                     {func(o *org) { o.recordTypes["Contact"] = map[string]string{"Pupil": studentID, "Teacher": teacherID} }, studentID, "Pupil"},
-		"renamed, and another has it": {func(o *org) { o.recordTypes["Contact"] = map[string]string{"Pupil": studentID, "Student": teacherID} }, teacherID, ""},
-		"deleted":                     {func(o *org) { delete(o.recordTypes["Contact"], "Student") }, "", ""},
-		"renamed, and the topic gone": {func(o *org) {
+		"not renamed": {func(*topicOrg) {}, studentID, ""},
+		"renamed": {func(o *topicOrg) {
+			o.recordTypes["Contact"] = map[string]string{"Pupil": studentID, "Teacher": teacherID}
+		}, studentID, "Pupil"},
+		"renamed, and another has it": {func(o *topicOrg) {
+			o.recordTypes["Contact"] = map[string]string{"Pupil": studentID, "Student": teacherID}
+		}, teacherID, ""},
+		"deleted": {func(o *topicOrg) { delete(o.recordTypes["Contact"], "Student") }, "", ""},
+		"renamed, and the topic gone": {func(o *topicOrg) {
 			o.recordTypes["Contact"] = map[string]string{"Pupil": studentID}
 			o.topics = nil
 		}, "", ""},
-		"renamed, and the topic about another": {func(o *org) {
+		"renamed, and the topic about another": {func(o *topicOrg) {
 			o.recordTypes["Contact"] = map[string]string{"Pupil": studentID}
 			o.topics[0]["Query"] = "SELECT Id FROM Contact WHERE RecordTypeId = '012000000000009AAA'"
 		}, "", ""},
-		"renamed, and the query by hand, with the id in 15 characters": {func(o *org) {
+		"renamed, and the query by hand, with the id in 15 characters": {func(o *topicOrg) {
 			o.recordTypes["Contact"] = map[string]string{"Pupil": studentID}
 			o.topics[0]["Query"] = "select id from Contact where recordtypeid='" + studentID[:15] + "'"
 		}, studentID, "Pupil"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, log := newOrg(), new(lab.Log)
-			topics := channels.NewPushTopics(o.open(t, sfstream.WithLogger(log.Logger())))
+			o, log := newTopicOrg(), new(lab.Log)
+			topics := channels.NewPushTopics(o.client(t, sfstream.WithLogger(log.Logger())))
 			declare := func() (channels.PushTopic, error) {
 				topic, err := topics.ForSObject(t.Context(), "Contact", students...)
 				if err != nil {
@@ -161,7 +163,7 @@ func TestARecordTypeThatWasRenamedKeepsItsTopic(t *testing.T) {
 			before, err := declare()
 			lab.Must(t, err)
 			row.rename(o)
-			o.writes()
+			o.wrote()
 			after, err := declare()
 			warned := strings.Count(log.String(), "a record type was renamed")
 			switch {
@@ -187,25 +189,20 @@ func TestARecordTypeThatWasRenamedKeepsItsTopic(t *testing.T) {
 
 func TestAFailureWhileATopicIsBuiltNamesIt(t *testing.T) {
 	for _, part := range []string{"/describe", "/query", "/userinfo"} {
-		o := newOrg()
-		o.before = func(r *http.Request, _ string) (*http.Response, error) {
-			if strings.HasSuffix(r.URL.Path, part) {
-				return jsonResponse(403, refuses("API_CURRENTLY_DISABLED", "said about "+part)), nil
+		o := newTopicOrg()
+		o.before = func(a asked) (int, any, bool) {
+			if strings.HasSuffix("/"+a.path, part) {
+				return 403, refuses("API_CURRENTLY_DISABLED", "said about "+part), false
 			}
-			return nil, nil
+			return 0, nil, false
 		}
-		_, err := channels.NewPushTopics(o.open(t)).ForSObject(t.Context(), "Contact", channels.RecordType("Student"), channels.ExcludeCurrentUser())
+		_, err := channels.NewPushTopics(o.client(t)).ForSObject(t.Context(), "Contact", channels.RecordType("Student"), channels.ExcludeCurrentUser())
 		lab.ExpectError[*sfstream.ServerError](t, err)
 		lab.Contains(t, err.Error(), "PushTopic ContactStudent", "said about "+part)
 	}
-	o := newOrg()
-	o.after = func(r *http.Request, answer *http.Response) (*http.Response, error) {
-		if strings.HasSuffix(r.URL.Path, "/describe") {
-			answer.Body = io.NopCloser(strings.NewReader("<html>"))
-		}
-		return answer, nil
-	}
-	_, err := channels.NewPushTopics(o.open(t)).ForSObject(t.Context(), "Contact")
+	o := newTopicOrg()
+	o.before = first("GET", "sobjects/Contact/describe", func() (int, any, bool) { return 200, "<html>", false })
+	_, err := channels.NewPushTopics(o.client(t)).ForSObject(t.Context(), "Contact")
 	if err == nil {
 		t.Fatal("a page was taken for a describe")
 	}
