@@ -26,7 +26,7 @@ type Client struct {
 	*services
 	roster *roster
 
-	turn    chan struct{} // capacity 1: held by whose turn it is to consume, under AckManual to subscribe for Serve
+	turn    chan struct{} // capacity 1: held by the consumer whose turn it is, with AckManual by the Serve that subscribes
 	waiting atomic.Int32  // consumers that wait for a message
 	crowded sync.Once     // guards the warning that a consumer waits for its turn
 
