@@ -156,6 +156,9 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
+// isTrue returns a flag, which is true unless it is given.
+func isTrue(flag *bool) bool { return flag == nil || *flag }
+
 // orNil returns nil for an empty text.
 func orNil(text string) any {
 	if text == "" {

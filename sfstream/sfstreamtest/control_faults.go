@@ -44,7 +44,7 @@ func (f faultRequest) n() int {
 	return *f.N
 }
 
-func (f faultRequest) on() bool { return f.On == nil || *f.On }
+func (f faultRequest) on() bool { return isTrue(f.On) }
 
 // takesBack reports whether the request takes the fault back.
 func (f faultRequest) takesBack() bool { return f.n() == 0 || !f.on() }

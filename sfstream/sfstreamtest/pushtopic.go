@@ -110,9 +110,7 @@ func (s *Server) definePushTopic(p PushTopic, from string, by author, keep bool)
 // clone returns a copy with flags of its own, because JSON is decoded into flags that are not nil.
 func (p *PushTopic) clone() PushTopic {
 	c := *p
-	for _, flag := range []**bool{
-		&c.NotifyForOperationCreate, &c.NotifyForOperationUpdate, &c.NotifyForOperationDelete, &c.NotifyForOperationUndelete, &c.IsActive,
-	} {
+	for _, flag := range c.flags() {
 		if *flag != nil {
 			*flag = new(**flag)
 		}
@@ -147,14 +145,11 @@ func (p *PushTopic) check() (query, error) {
 // wants reports whether a change of a record is an event. changed has the fields that changed; it
 // matters for an UPDATE only.
 func (p *pushTopic) wants(kind string, rec map[string]any, changed []string) bool {
-	if p.IsActive != nil && !*p.IsActive {
-		return false
-	}
 	flag := map[string]*bool{
 		"CREATE": p.NotifyForOperationCreate, "UPDATE": p.NotifyForOperationUpdate,
 		"DELETE": p.NotifyForOperationDelete, "UNDELETE": p.NotifyForOperationUndelete,
 	}[kind]
-	if flag != nil && !*flag || p.query.where != nil && !p.query.where.holds(rec) {
+	if !isTrue(p.IsActive) || !isTrue(flag) || p.query.where != nil && !p.query.where.holds(rec) {
 		return false
 	}
 	if kind != "UPDATE" || p.NotifyForFields == "All" {

@@ -203,7 +203,7 @@ func (s *Server) controlRecordType(_ context.Context, req recordTypeRequest) (re
 	if err == nil && req.RenameTo != "" {
 		err = s.RenameRecordType(req.Object, req.DeveloperName, req.RenameTo)
 	}
-	if err == nil && req.Active != nil && !*req.Active {
+	if err == nil && !isTrue(req.Active) {
 		err = s.DeactivateRecordType(req.Object, reply.DeveloperName)
 	}
 	reply.ID = id

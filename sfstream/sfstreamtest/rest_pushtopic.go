@@ -18,8 +18,6 @@ func (p *PushTopic) flags() map[string]**bool {
 	}
 }
 
-func isTrue(flag *bool) bool { return flag == nil || *flag }
-
 // record adds the fields of a PushTopic to its record. newest is the version that it has unless it
 // says another one.
 func (p *pushTopic) record(rec map[string]any, newest float64) {

@@ -139,11 +139,12 @@ func (s *Server) describeObject(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	system := s.systemObject(o.name) != nil
+	_, channel := channelKindOf(o.name)
 	return http.StatusOK, map[string]any{
 		"name": o.name, "label": o.name, "custom": strings.HasSuffix(o.name, "__c") || strings.HasSuffix(o.name, "__e"),
 		"queryable": !o.event, "retrieveable": !o.event, "replicateable": !o.event && !system,
-		"createable": !system || o.name == "PushTopic" || o.name == "StreamingChannel",
-		"updateable": !o.event && (!system || o.name == "PushTopic" || o.name == "StreamingChannel"),
+		"createable": !system || channel,
+		"updateable": !o.event && (!system || channel),
 		"fields":     o.describe(), "recordTypeInfos": s.describeRecordTypes(o.name, r.PathValue("version")),
 	}, nil
 }
