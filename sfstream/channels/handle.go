@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -27,7 +28,9 @@ func HandlePushTopic(mux *sfstream.Mux, topic PushTopic, h sfstream.Handler, opt
 		return
 	}
 	mux.Handle(topic.Channel(), h, opts...)
-	mux.OnStartOnce("PushTopic "+topic.Name, topic, func(ctx context.Context, client *sfstream.Client) error {
+	said := topic
+	said.ID, said.Operations = "", cmp.Or(topic.Operations, allOperations) // as Declare takes them
+	mux.OnStartOnce("PushTopic "+topic.Name, said, func(ctx context.Context, client *sfstream.Client) error {
 		_, err := NewPushTopics(client).Declare(ctx, topic)
 		return err
 	})

@@ -57,6 +57,9 @@ func TestHandlersOfOneTopicDeclareItOnce(t *testing.T) {
 		channels.HandlePushTopic(mux, accounts, handle)
 		channels.HandleSObject(mux, "Contact", handle, channels.Fields("Name"))
 	}
+	same := accounts
+	same.ID, same.Operations = "0IF000000000009AAA", channels.Create|channels.Update|channels.Delete|channels.Undelete
+	channels.HandlePushTopic(mux, same, handle)
 	mux.OnStart(func(context.Context, *sfstream.Client) error { cancel(); return nil })
 	lab.Must(t, client.Serve(ctx, mux))
 	described := 0
