@@ -1,9 +1,14 @@
 package channels_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/channels"
@@ -120,4 +125,80 @@ func TestADescribeWithoutFieldsMakesNoTopic(t *testing.T) {
 	org := &smallOrg{answer: func(asked) (int, any) { return 200, `{"name":"Contact"}` }}
 	_, err := channels.NewPushTopics(org.client(t)).ForSObject(t.Context(), "Contact")
 	says(t, err, "PushTopic Contact", "the answer cannot be read")
+}
+
+// busy is an org that answers each write with 503, and notes when it was sent.
+type busy struct {
+	smallOrg
+	retryAfter string
+	writes     []time.Time
+}
+
+func (o *busy) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := o.smallOrg.RoundTrip(r)
+	if r.Method != http.MethodGet && err == nil {
+		o.writes = append(o.writes, time.Now())
+		resp.StatusCode = 503
+		if o.retryAfter != "" {
+			resp.Header.Set("Retry-After", o.retryAfter)
+		}
+	}
+	return resp, err
+}
+
+// Between attempts at a write that is in doubt there is time, as long as Salesforce asks for.
+func TestAWriteIsNotRepeatedAtOnceWhereSalesforceIsBusy(t *testing.T) {
+	writes := map[string]func(context.Context, *sfstream.Client) error{
+		"a PushTopic": func(ctx context.Context, c *sfstream.Client) error {
+			_, err := channels.NewPushTopics(c).Declare(ctx, channels.PushTopic{Name: "Accounts", Query: "SELECT Id FROM Account"})
+			return err
+		},
+		"a generic channel": func(ctx context.Context, c *sfstream.Client) error {
+			_, err := channels.NewGeneric(c).Create(ctx, channels.GenericChannel{Name: "/u/orders"})
+			return err
+		},
+		"a custom channel": func(ctx context.Context, c *sfstream.Client) error {
+			_, err := channels.NewCustom(c).Declare(ctx, sales())
+			return err
+		},
+		"a member": func(ctx context.Context, c *sfstream.Client) error {
+			_, err := channels.NewCustom(c).Declare(ctx, channels.CustomChannel{Name: "ChangeEvents", Members: []channels.Member{{Event: "LeadChangeEvent"}}})
+			return err
+		},
+	}
+	for what, write := range writes {
+		for retryAfter, want := range map[string][]time.Duration{
+			"":   {0, time.Second, 2 * time.Second},
+			"7":  {7 * time.Second, 7 * time.Second, 7 * time.Second},
+			"61": {},
+		} {
+			t.Run(what+" "+retryAfter, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					org := &busy{smallOrg: smallOrg{answer: func(a asked) (int, any) { return 200, rowsOf() }}, retryAfter: retryAfter}
+					err := write(t.Context(), openOver(t, org))
+					if server, ok := errors.AsType[*sfstream.ServerError](err); !ok || server.Code != sfstream.Unavailable || strings.Contains(err.Error(), "others") {
+						t.Errorf("got %v", err)
+					}
+					waits := []time.Duration{}
+					for i := 1; i < len(org.writes); i++ {
+						waits = append(waits, org.writes[i].Sub(org.writes[i-1]))
+					}
+					if !slices.Equal(waits, want) {
+						t.Errorf("waited %v, want %v", waits, want)
+					}
+				})
+			})
+		}
+		t.Run(what+" whose ctx ends", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				org := &busy{smallOrg: smallOrg{answer: func(a asked) (int, any) { return 200, rowsOf() }}, retryAfter: "7"}
+				client := openOver(t, org)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				if err := write(ctx, client); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*sfstream.ServerError)) || len(org.writes) != 1 {
+					t.Errorf("got %v after %d writes", err, len(org.writes))
+				}
+			})
+		})
+	}
 }

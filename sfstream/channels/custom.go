@@ -147,7 +147,7 @@ func failed(channel string, err error) error {
 func (c *Custom) declareChannel(ctx context.Context, channel CustomChannel) (CustomChannel, error) {
 	var failure error
 	lost := func() {} // tells what was written, once it turns out that it was
-	for range declareRounds {
+	for round := range declareRounds {
 		there, err := c.look(ctx, channel.Name)
 		switch {
 		case err != nil:
@@ -175,8 +175,11 @@ func (c *Custom) declareChannel(ctx context.Context, channel CustomChannel) (Cus
 		if inDoubt(failure) {
 			lost = told
 		}
+		if err := pause(ctx, round, failure); err != nil {
+			return channel, err
+		}
 	}
-	return channel, fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", cmp.Or(failure, ErrNotFound))
+	return channel, givenUp(failure)
 }
 
 // tell logs what was written of a channel.

@@ -248,7 +248,7 @@ func (c *Custom) removeMembers(ctx context.Context, channel CustomChannel, ids m
 // declareMember makes one member what is said. there is what is there of it; nil: nothing.
 func (c *Custom) declareMember(ctx context.Context, channel CustomChannel, m Member, there *memberThere) (failure error) {
 	lost := func() {} // tells what was written, once it turns out that it was
-	for range declareRounds {
+	for round := range declareRounds {
 		gone, isNew := false, there == nil
 		switch {
 		case isNew:
@@ -274,6 +274,9 @@ func (c *Custom) declareMember(ctx context.Context, channel CustomChannel, m Mem
 		repeat := gone || isTaken(failure) || inDoubt(failure)
 		if ctx.Err() != nil || !repeat && !mayBeThere(failure) {
 			return failure
+		}
+		if err := pause(ctx, round, failure); err != nil {
+			return err
 		}
 		all, others, err := c.membersThere(ctx, CustomChannel{ID: channel.ID, Name: channel.Name, Members: []Member{m}})
 		there = all[strings.ToLower(m.Event)]

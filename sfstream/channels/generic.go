@@ -56,7 +56,7 @@ func (g *Generic) Create(ctx context.Context, channel GenericChannel) (GenericCh
 	if channel.Description != "" {
 		fields["Description"] = channel.Description
 	}
-	for round := 1; ; round++ {
+	for round := 0; ; round++ {
 		there, err := g.Find(ctx, channel.Name)
 		if !errors.Is(err, ErrNotFound) || errors.As(err, new(*otherCase)) {
 			return there, err
@@ -65,7 +65,10 @@ func (g *Generic) Create(ctx context.Context, channel GenericChannel) (GenericCh
 		if err == nil {
 			return GenericChannel{ID: id, Name: channel.Name, Description: channel.Description}, nil
 		}
-		if round == declareRounds || !inDoubt(err) && !isTaken(err) {
+		if round < declareRounds-1 && (inDoubt(err) || isTaken(err)) {
+			err = pause(ctx, round, err)
+		}
+		if err != nil {
 			return GenericChannel{}, fmt.Errorf("channels: %s is not created: %w", channel.Name, err)
 		}
 	}

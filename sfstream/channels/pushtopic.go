@@ -92,7 +92,8 @@ func NewPushTopics(client *sfstream.Client) *PushTopics { return &PushTopics{res
 // follows the topic gets other events now.
 //
 // The error is [sfstream.ErrInvalidOption] for what no PushTopic can be, before anything is sent,
-// else one of [sfstream.Client.Do]. It shows no values of the query.
+// else one of [sfstream.Client.Do]. It shows no values of the query. A write whose answer is lost is
+// sent again, where a look shows that it is not done: up to three times, with waits.
 func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, error) {
 	topic, err := topic.clean()
 	if err != nil {
@@ -131,15 +132,12 @@ func (p *PushTopics) Declare(ctx context.Context, topic PushTopic) (PushTopic, e
 			return PushTopic{}, topic.failed(failure)
 		case inDoubt(failure):
 			lost = func() { p.tell(ctx, topic, ok, changes) }
+			if err := pause(ctx, round, failure); err != nil {
+				return PushTopic{}, topic.failed(err)
+			}
 		}
 	}
-	if failure == nil {
-		failure = ErrNotFound
-	}
-	if !inDoubt(failure) {
-		failure = fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", failure)
-	}
-	return PushTopic{}, topic.failed(failure)
+	return PushTopic{}, topic.failed(givenUp(failure))
 }
 
 // tell logs what Declare has written. Others may follow a topic that was there for what it was: that

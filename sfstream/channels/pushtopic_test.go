@@ -308,13 +308,15 @@ func TestAQueryThatIsRefusedIsNotSentAgain(t *testing.T) {
 }
 
 func TestDeclareGivesUpWhereNoAnswerComes(t *testing.T) {
-	o := newTopicOrg()
-	o.before = always(http.MethodPost, 504, "<html>")
-	_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), accounts)
-	server := lab.ExpectError[*sfstream.ServerError](t, err)
-	if n := len(o.wrote()); server.Code != sfstream.Unavailable || n > 4 || strings.Contains(err.Error(), "others") {
-		t.Errorf("%v after %d writes", err, n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		o := newTopicOrg()
+		o.before = always(http.MethodPost, 504, "<html>")
+		_, err := channels.NewPushTopics(o.client(t)).Declare(t.Context(), accounts)
+		server := lab.ExpectError[*sfstream.ServerError](t, err)
+		if n := len(o.wrote()); server.Code != sfstream.Unavailable || n > 4 || strings.Contains(err.Error(), "others") {
+			t.Errorf("%v after %d writes", err, n)
+		}
+	})
 }
 
 func TestNamesThatDifferInCaseAreNotOneChannel(t *testing.T) {

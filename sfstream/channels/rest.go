@@ -2,6 +2,7 @@ package channels
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
 )
@@ -151,6 +153,39 @@ func (r rest) call(ctx context.Context, method, path string, query url.Values, b
 func refersToNothing(method string, server *sfstream.ServerError) bool {
 	return (method == http.MethodPatch || method == http.MethodDelete) && server.Reason == "INVALID_CROSS_REFERENCE_KEY" &&
 		server.Message == "invalid cross reference id" && len(server.Fields) == 0
+}
+
+// longestPause is how long Salesforce may ask to wait; where it asks for more, that is the failure.
+const longestPause = time.Minute
+
+// pause waits before what is there is looked at after a write that failed. Where the write is in doubt
+// for the first time that is at once, because its answer alone may be lost; then a second longer each
+// time, and always as long as Salesforce asks for. A rival in the way is not waited for.
+func pause(ctx context.Context, round int, failure error) error {
+	if !inDoubt(failure) || round == declareRounds-1 {
+		return nil
+	}
+	wait := time.Duration(round) * time.Second
+	if server, ok := errors.AsType[*sfstream.ServerError](failure); ok {
+		wait = max(wait, server.RetryAfter)
+	}
+	if wait > longestPause {
+		return failure
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w; the last failure: %w", ctx.Err(), failure)
+	}
+}
+
+// givenUp is the error after declareRounds, of which the last write may have failed.
+func givenUp(failure error) error {
+	if inDoubt(failure) {
+		return failure
+	}
+	return fmt.Errorf("others make and delete it all the time, or the user does not see it: %w", cmp.Or(failure, ErrNotFound))
 }
 
 // inDoubt reports whether what a failed request asked for may be done: its answer was lost, or is no
