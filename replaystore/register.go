@@ -54,8 +54,12 @@ type Fenced interface {
 // Advancer is what a [Store] over a [Register] implements, so that a program can write its own rows
 // and the marker in one transaction.
 type Advancer interface {
-	// Advance returns the step of the key's marker from before to after. The error is [ErrConflict]
-	// if the key belongs to another process.
+	// Advance returns the step of the key's marker from before to after, where before is the place
+	// up to which all is handled. The error is [ErrConflict] if the key belongs to another process.
+	//
+	// No Save of the key with a marker older than before may be under way when Advance is called,
+	// nor begin later: it could put the marker back behind the transaction. A Save that its ctx has
+	// ended is no longer under way when it has returned.
 	Advance(ctx context.Context, key Key, before, after Marker) (Advance, error)
 }
 
@@ -67,6 +71,7 @@ type Advance struct {
 
 	// Next is given the stored value, which the transaction has locked, and returns the one to
 	// store. The error is [ErrHandled] if the stored value is after the step already, and
-	// [ErrConflict] if it is not before it, or another process owns it.
+	// [ErrConflict] if another process owns it. Any other error says that the step can no longer be
+	// made: the message is handled again, or was. It waits for nothing.
 	Next func(stored []byte) (value []byte, err error)
 }
