@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/sfstream/sfstream-go/replaystore"
 )
 
 // subscribeTimeout is how long Subscribe retries what may pass.
@@ -81,6 +83,22 @@ func (c *config) apiOf(channel string, via Transport) (string, error) {
 		return apiCometD, nil
 	}
 	return apiPubSub, nil
+}
+
+// Key returns the key under which the client's store keeps the marker of a channel: the org, the API
+// that serves the channel by [WithTransport], and the channel without its filter. The channel need
+// not be followed. The error is [ErrNotOpen] before the first [Client.Open], because the org is not
+// known then, or [ErrInvalidOption] for a name that no channel has.
+func (c *Client) Key(channel string) (replaystore.Key, error) {
+	api, err := c.cfg.apiOf(channel, Auto)
+	if err != nil {
+		return replaystore.Key{}, err
+	}
+	org := c.life.org()
+	if org == "" {
+		return replaystore.Key{}, ErrNotOpen
+	}
+	return replaystore.Key{OrgID: org, API: api, Channel: channel}.Canonical(), nil
 }
 
 // awaitAccepted waits for Salesforce's word on a new subscription.

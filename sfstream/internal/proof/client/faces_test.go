@@ -2,8 +2,10 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,4 +140,29 @@ func faceOf(t *testing.T, m *sfstream.Message) string {
 		return list
 	}
 	return fmt.Sprintf("%s %v %v %s", whole.Channel, names(whole.Data.Payload), names(whole.Data.Event), m.Date().Format(time.RFC3339Nano))
+}
+
+// Key is what the store is asked for, over either API, and needs a login but no subscription.
+func TestAKeyIsWhereTheMarkerIs(t *testing.T) {
+	for _, via := range []sfstream.Transport{sfstream.PubSub, sfstream.CometD} {
+		t.Run(strings.ToLower(via.String()), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := lab.New(t)
+				c := l.NewClient()
+				if _, err := c.Key(lab.Orders); !errors.Is(err, sfstream.ErrNotOpen) {
+					t.Errorf("before Open: %v", err)
+				}
+				l.Must(c.Open(t.Context()))
+				if _, err := c.Key("orders"); !errors.Is(err, sfstream.ErrInvalidOption) {
+					t.Errorf("of no channel: %v", err)
+				}
+				key, err := c.Key(lab.Orders)
+				l.Must(err)
+				l.Subscribe(lab.Orders)
+				if _, err := l.Store.Load(t.Context(), key); err != nil {
+					t.Errorf("nothing is stored under %+v: %v", key, err)
+				}
+			})
+		})
+	}
 }
