@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 	"github.com/sfstream/sfstream-go/sfstream/internal/oneline"
 	"github.com/sfstream/sfstream-go/sfstream/internal/probe"
@@ -123,6 +124,12 @@ func (c *Client) Err() error { return c.life.reason() }
 
 // Logger returns where the client logs, for packages that work with it. See [WithLogger].
 func (c *Client) Logger() *slog.Logger { return c.log }
+
+// OrgID returns the id of the org, of 18 characters; empty before [Client.Open].
+func (c *Client) OrgID() string { return replaystore.Key{OrgID: c.life.org()}.Canonical().OrgID }
+
+// AckPolicy returns when messages count as handled, for packages that consume them. See [WithAck].
+func (c *Client) AckPolicy() AckPolicy { return c.cfg.ack }
 
 // Pending returns how many messages are received and not yet handed out.
 func (c *Client) Pending() int { return c.inbox.Pending() }

@@ -256,6 +256,15 @@ func (m *Message) Ack() {
 	}
 }
 
+// Nack gives back a message that a loop, Receive or C has handed out under [AckManual] and that is
+// not acked: it is handed out again, before those that came after it. Otherwise it does nothing.
+// Only who has taken the message may call it, once, and no handler of a [Client.Run].
+func (m *Message) Nack() {
+	if m != nil {
+		m.slot.Nack()
+	}
+}
+
 // Clone returns a copy that shares no memory with the batch that the message came in, once that is
 // handled. Its [Message.Ack] is the message's.
 func (m *Message) Clone() *Message {

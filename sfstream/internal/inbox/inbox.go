@@ -183,6 +183,21 @@ func (s Slot[M]) Ack() {
 	in.unlock()
 }
 
+// Nack puts a message that was handed out and is not acked back at the head of the queue.
+func (s Slot[M]) Nack() {
+	if s.slab == nil {
+		return
+	}
+	in := s.slab.ch.in
+	in.mu.Lock()
+	defer in.unlock()
+	if s.isLocked(unacked) && !s.isLocked(handled|waiting) {
+		in.putBackLocked(s)
+		in.more = true
+		s.slab.ch.roomChangedLocked()
+	}
+}
+
 // IsHandled reports whether a message counts as handled: it does not come again then.
 func (s Slot[M]) IsHandled() bool {
 	in := s.slab.ch.in

@@ -159,6 +159,8 @@ func (m *inboxModel) step() {
 		m.start(m.held[m.IntN(len(m.held))])
 	case op == 17:
 		m.putBack()
+	case op == 18 && m.in.cfg.Policy == SettleOnAck:
+		m.nack()
 	default:
 		m.ack()
 	}
@@ -281,6 +283,21 @@ func (m *inboxModel) ack() {
 			a.handled, a.queued, a.out = true, false, false
 		}
 		m.held = slices.DeleteFunc(m.held, func(h *arrival) bool { return h == a && m.IntN(2) == 0 })
+	}
+}
+
+// nack gives back one that was handed out, or nothing.
+func (m *inboxModel) nack() {
+	m.did = "nack"
+	for _, a := range m.arrived {
+		if a.m == nil || !a.out && m.IntN(8) > 0 || slices.Contains(m.held, a) || a == m.offered {
+			continue
+		}
+		a.m.slot.Nack()
+		if a.out && !a.ch.removed {
+			a.out, a.queued = false, true
+		}
+		return
 	}
 }
 
