@@ -3,7 +3,11 @@ package replaystore_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
@@ -112,4 +116,324 @@ func TestAClaimThatIsDeposedIsOverForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectStored(t, r, "a", "5")
+}
+
+// faults returns a register that goes wrong with the next put as fault says, as often as it is
+// given one.
+func faults(r replaystore.Register) (*replaystoretest.Faulty, func(...replaystoretest.Fault)) {
+	var mu sync.Mutex
+	var next []replaystoretest.Fault
+	f := &replaystoretest.Faulty{Register: r, Plan: func(c replaystoretest.Call) (fault replaystoretest.Fault) {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Put && len(next) > 0 {
+			fault, next = next[0], next[1:]
+		}
+		return fault
+	}}
+	return f, func(all ...replaystoretest.Fault) {
+		mu.Lock()
+		defer mu.Unlock()
+		next = all
+	}
+}
+
+func TestAPutWhoseReplyIsLostIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(replaystoretest.Register)
+		r, fail := faults(memory)
+		a := newClaim(r, "a")
+		for _, id := range []string{"1", "2"} { // the first takes the key
+			sent := time.Now()
+			fail(replaystoretest.Fault{ReplyLost: true, GiveUp: time.Second})
+			put(t, a, id)
+			if !a.Sent().Equal(sent) {
+				t.Fatalf("the lease counts from %v, the put was sent at %v", a.Sent(), sent)
+			}
+			if e := stored(t, memory); e.Counter > 2 {
+				t.Fatalf("it was put again: %+v", e)
+			}
+			time.Sleep(time.Second)
+		}
+		expectStored(t, memory, "a", "2")
+	})
+}
+
+func TestALeaseThatMustBeRenewedIsPutAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(replaystoretest.Register)
+		r, fail := faults(memory)
+		a := newClaim(r, "a")
+		put(t, a, "1")
+		fail(replaystoretest.Fault{ReplyLost: true})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		a.Set(at("2"))
+		if err := a.Put(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, replaystore.ErrConflict) {
+			t.Fatal(err)
+		}
+		before := a.Sent()
+		time.Sleep(5 * time.Second)
+		if err := a.Put(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if since := time.Since(a.Sent()); since != 0 || !a.Sent().After(before) {
+			t.Fatalf("the lease counts from %v ago", since)
+		}
+	})
+}
+
+func TestAPutThatComesLateCountsFromItsOwnSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(replaystoretest.Register)
+		r, fail := faults(memory)
+		a := newClaim(r, "a")
+		put(t, a, "1")
+		sent := time.Now()
+		// The first put arrives before the second one, which conflicts then.
+		fail(replaystoretest.Fault{Out: 1500 * time.Millisecond, GiveUp: time.Second}, replaystoretest.Fault{Out: time.Second})
+		put(t, a, "2")
+		if !a.Sent().Equal(sent) {
+			t.Fatalf("the lease counts from %v, the put that has come was sent at %v", a.Sent(), sent)
+		}
+		expectStored(t, memory, "a", "2")
+		put(t, a, "3")
+		expectStored(t, memory, "a", "3")
+	})
+}
+
+func TestALatePutOfAnOldLeaderChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(replaystoretest.Register)
+		r, fail := faults(memory)
+		a, b := newClaim(r, "a"), newClaim(memory, "b")
+		put(t, a, "1")
+		fail(replaystoretest.Fault{Out: 5 * time.Second, GiveUp: time.Second}, replaystoretest.Fault{RequestLost: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		a.Set(at("2"))
+		if err := a.Put(ctx); err == nil || errors.Is(err, replaystore.ErrConflict) {
+			t.Fatal(err)
+		}
+		if _, _, err := b.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		put(t, b, "1")
+		r.Wait()
+		expectStored(t, memory, "b", "1")
+		if err := a.Put(t.Context()); !errors.Is(err, replaystore.ErrConflict) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A conflict that cannot be looked into may be one with the claim itself.
+func TestAConflictIsNoneUntilItIsKnownWithWhom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(replaystoretest.Register)
+		away := false
+		r := &replaystoretest.Faulty{Register: memory}
+		a := newClaim(r, "a")
+		put(t, a, "1")
+		r.Plan = func(c replaystoretest.Call) replaystoretest.Fault {
+			if c.Put {
+				away = true
+				return replaystoretest.Fault{}
+			}
+			return replaystoretest.Fault{RequestLost: away, GiveUp: time.Second}
+		}
+		step, err := a.Advance(t.Context(), at("1"), at("2"))
+		if err != nil || memory.Update(claimKey, step.Next) != nil {
+			t.Fatal(err)
+		}
+		r.Plan, away = nil, false
+		put(t, a, "1") // the transaction is learnt of, and not undone
+		expectStored(t, memory, "a", "2")
+
+		other := newClaim(memory, "b")
+		if _, _, err := other.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		put(t, other, "2")
+		r.Plan = func(c replaystoretest.Call) replaystoretest.Fault {
+			return replaystoretest.Fault{RequestLost: !c.Put, GiveUp: time.Second, Out: time.Millisecond}
+		}
+		if err := a.Put(t.Context()); !errors.Is(err, replaystoretest.ErrLost) || errors.Is(err, replaystore.ErrConflict) || a.Sent().IsZero() {
+			t.Fatal(err)
+		}
+		r.Plan = nil
+		if err := a.Put(t.Context()); !errors.Is(err, replaystore.ErrConflict) || !a.Sent().IsZero() {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAValueThatTheRegisterHasLostIsCreatedAgain(t *testing.T) {
+	for name, take := range map[string]func(*testing.T, *replaystore.Claim) *replaystore.Claim{
+		"by its leader": func(_ *testing.T, leader *replaystore.Claim) *replaystore.Claim { return leader },
+		"by a standby that has read it": func(t *testing.T, leader *replaystore.Claim) *replaystore.Claim {
+			return leader.Again()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			memory, ctx := new(replaystoretest.Register), t.Context()
+			var log strings.Builder
+			leader := replaystore.NewClaim(memory, claimKey, "a", 10*time.Second, slog.New(slog.NewTextHandler(&log, nil)))
+			put(t, leader, "1")
+			put(t, leader, "2")
+			before := stored(t, memory)
+			if err := memory.Delete(ctx, claimKey); err != nil {
+				t.Fatal(err)
+			}
+			c := take(t, leader)
+			if err := c.Put(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if e := stored(t, memory); string(e.Marker.ReplayID) != "2" || e.Counter <= before.Counter {
+				t.Fatalf("%+v after %+v", e, before)
+			}
+			if err := c.Put(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(log.String(), "WARN"); n != 1 || !strings.Contains(log.String(), claimKey) {
+				t.Fatalf("%d warnings: %s", n, log.String())
+			}
+			if c != leader {
+				if err := leader.Put(ctx); !errors.Is(err, replaystore.ErrConflict) {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestAReleaseWhoseReplyIsLostIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(replaystoretest.Register)
+		r, fail := faults(memory)
+		a := newClaim(r, "a")
+		put(t, a, "1")
+		fail(replaystoretest.Fault{ReplyLost: true, GiveUp: time.Second})
+		a.Set(at("2"))
+		if err := a.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		expectStored(t, memory, "", "2")
+
+		idle := newClaim(r, "b")
+		if err := idle.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := idle.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fail(replaystoretest.Fault{ReplyLost: true})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := idle.Put(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		expectStored(t, memory, "b", "2")
+		if err := idle.Release(t.Context()); err != nil { // it may have the key, and does
+			t.Fatal(err)
+		}
+		expectStored(t, memory, "", "2")
+	})
+}
+
+func advance(t *testing.T, c *replaystore.Claim, before, after string) replaystore.Advance {
+	t.Helper()
+	step, err := c.Advance(t.Context(), at(before), at(after))
+	if err != nil || step.Key != claimKey {
+		t.Fatalf("%q, %v", step.Key, err)
+	}
+	return step
+}
+
+func TestATransactionMovesTheMarkerOnce(t *testing.T) {
+	memory, ctx := new(replaystoretest.Register), t.Context()
+	a := newClaim(memory, "a")
+	first := advance(t, a, "1", "2") // puts the marker: a transaction needs a value to lock
+	expectStored(t, memory, "a", "1")
+	if err := a.Put(ctx); err != nil { // a heartbeat in between does no harm
+		t.Fatal(err)
+	}
+	if err := memory.Update(claimKey, first.Next); err != nil {
+		t.Fatal(err)
+	}
+	expectStored(t, memory, "a", "2")
+	for _, step := range []replaystore.Advance{first, advance(t, a, "1", "2")} {
+		if err := memory.Update(claimKey, step.Next); !errors.Is(err, replaystore.ErrHandled) {
+			t.Fatal(err)
+		}
+	}
+	put(t, a, "1") // a save from before
+	if err := a.Put(ctx); err != nil {
+		t.Fatal(err)
+	}
+	expectStored(t, memory, "a", "2")
+	put(t, a, "5") // messages without a transaction
+	expectStored(t, memory, "a", "5")
+	if err := memory.Update(claimKey, first.Next); err == nil || errors.Is(err, replaystore.ErrHandled) || errors.Is(err, replaystore.ErrConflict) {
+		t.Fatal(err)
+	}
+	if err := memory.Update(claimKey, advance(t, a, "7", "8").Next); err != nil { // 6 and 7 are not saved yet
+		t.Fatal(err)
+	}
+	expectStored(t, memory, "a", "8")
+	if err := memory.Update(claimKey, advance(t, a, "9", "10").Next); err != nil { // 9 had none again
+		t.Fatal(err)
+	}
+	if err := a.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	expectStored(t, memory, "", "10")
+}
+
+func TestATransactionOfADeposedLeaderIsRefused(t *testing.T) {
+	memory, ctx := new(replaystoretest.Register), t.Context()
+	a := newClaim(memory, "a")
+	put(t, a, "1")
+	step := advance(t, a, "1", "2")
+	b := a.Again()
+	if _, _, err := b.Read(ctx); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "1")
+	if err := memory.Update(claimKey, step.Next); !errors.Is(err, replaystore.ErrConflict) {
+		t.Fatal(err)
+	}
+	if !a.Sent().IsZero() {
+		t.Fatal("it holds the key")
+	}
+	expectStored(t, memory, "a", "1")
+	if err := memory.Update(claimKey, func([]byte) ([]byte, error) { return []byte{9}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := memory.Update(claimKey, advance(t, b, "1", "2").Next); err == nil || !strings.Contains(err.Error(), claimKey) {
+		t.Fatal(err)
+	}
+}
+
+// A program that restarts has read its marker, and saves none before its first message.
+func TestATransactionTakesTheKeyAsItWasRead(t *testing.T) {
+	memory, ctx := new(replaystoretest.Register), t.Context()
+	put(t, newClaim(memory, "a"), "1")
+	b, c := newClaim(memory, "b"), newClaim(memory, "c")
+	for _, claim := range []*replaystore.Claim{b, c} {
+		if _, _, err := claim.Read(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := memory.Update(claimKey, advance(t, b, "1", "2").Next); err != nil {
+		t.Fatal(err)
+	}
+	expectStored(t, memory, "b", "2")
+	if err := memory.Update(claimKey, advance(t, c, "1", "2").Next); !errors.Is(err, replaystore.ErrConflict) {
+		t.Fatal(err)
+	}
+	put(t, b, "2")
+	if b.Sent().IsZero() {
+		t.Fatal("it does not hold the key")
+	}
 }
