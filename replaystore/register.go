@@ -18,7 +18,7 @@ var ErrHandled = errors.New("replaystore: the marker has this message already")
 // value only if nobody else has meanwhile. That is enough for a lease, a marker and a fence in one.
 // This comment is its contract; replaystoretest.RunRegister tests it.
 //
-// Keys are any text of at most 1,024 bytes, values any bytes of at most 64 KiB; a register encodes
+// Keys are any text of 1 to 1,024 bytes, values any bytes of at most 64 KiB; a register encodes
 // keys as its engine needs, so that different keys stay different. Both methods are safe for
 // concurrent use, read and write one linear history (never from a cache or a replica that is
 // behind), and return soon after ctx ends. What is put is durable when Put returns.
