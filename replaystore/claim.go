@@ -67,6 +67,10 @@ func NewClaim(register Register, key, owner string, lease time.Duration, log *sl
 	}
 }
 
+// Incarnation returns what tells this claim from others of the same owner: [Entry].Incarnation of
+// what it puts.
+func (c *Claim) Incarnation() string { return c.incarnation }
+
 // Again returns a new claim of the same process on the same key, with the last marker that this one
 // knows: it is what a key gets that has been lost from the engine.
 func (c *Claim) Again() *Claim {
