@@ -40,7 +40,7 @@ func newGate(tb testing.TB, policy AckPolicy) (*channel, *inbox.Inbox[Message]) 
 // testServices are the services of a client that has an inbox and no connections.
 func testServices(in *inbox.Inbox[Message]) *services {
 	log := slog.New(slog.DiscardHandler)
-	life := newLifetime(log)
+	life := newLifetime(log, nil)
 	life.open("")
 	return &services{cfg: new(config), log: log, clock: new(serverclock.Clock), inbox: in, life: life}
 }
@@ -48,7 +48,7 @@ func testServices(in *inbox.Inbox[Message]) *services {
 // gateInbox is the inbox of a client that is nothing else.
 func gateInbox(tb testing.TB, policy AckPolicy, prefetch int) *inbox.Inbox[Message] {
 	cfg := &config{ack: policy, prefetch: prefetch, store: replaystore.NewMemory(), log: slog.New(slog.DiscardHandler)}
-	in := newInbox(cfg, func(err error) { tb.Error(err) })
+	in := newInbox(cfg, tb.Context(), func(err error) { tb.Error(err) })
 	tb.Cleanup(func() { _ = in.Close(time.Second) })
 	return in
 }

@@ -51,13 +51,13 @@ type services struct {
 
 // newServices makes the services and the two transports of a client. It does no I/O.
 func newServices(cfg *config, auth authenticator.Authenticator) (s *services, bus *pubsub, cometd transport) {
-	clock, life := new(serverclock.Clock), newLifetime(cfg.log)
+	clock, life := new(serverclock.Clock), newLifetime(cfg.log, cfg.store)
 	httpClient := clock.Watch(probe.Client(cfg.httpClient), cfg.loginURL)
 	version := &apiVersion{client: httpClient, configured: cfg.apiVersion}
 	return &services{
 		cfg: cfg, log: cfg.log, clock: clock, life: life, http: httpClient, version: version,
 		logins: newLogins(cfg, auth, authenticator.Login{URL: cfg.loginURL, HTTPClient: httpClient}, clock),
-		inbox:  newInbox(cfg, life.fail),
+		inbox:  newInbox(cfg, life.held, life.fail),
 	}, newPubsub(cfg), newCometd(cfg, httpClient, version)
 }
 
@@ -109,6 +109,7 @@ func (c *Client) Open(ctx context.Context) error {
 	case clientOpen:
 		return nil // another Open was faster
 	}
+	c.life.watch()
 	if restOnly(creds.AccessToken) {
 		c.log.Warn("the Pub/Sub API and the Streaming API will likely refuse this login: " + restOnlyAdvice)
 	}

@@ -450,9 +450,9 @@ func (e *EncodeError) Error() string {
 func (e *EncodeError) Unwrap() error { return e.err }
 
 // A StoreError says that the replay store failed. A client ends with it after five minutes in which
-// it could save no marker.
+// it could save no marker, and at once where the store says that another process has the channels.
 type StoreError struct {
-	Op      string // "load" or "save"
+	Op      string // "load", "save", "hold" or "advance"
 	Channel string // empty if several are concerned
 	err     error
 }

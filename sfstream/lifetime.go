@@ -2,20 +2,26 @@ package sfstream
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
 )
 
 // A lifetime says whether a client is new, open or closed, and with which error it has stopped. It
 // also counts the goroutines that Close waits for.
 type lifetime struct {
-	log *slog.Logger
+	log   *slog.Logger
+	fence replaystore.Fenced // the client's store; nil: it cannot be lost
 
-	ctx     context.Context // parent of everything that the client starts; ended by stop and fail
+	ctx     context.Context // parent of everything that the client starts; ended by stop, fail and lose
 	cancel  context.CancelFunc
+	held    context.Context // ended by lose: another process has the channels, or may have them
+	depose  context.CancelFunc
 	ended   chan struct{}  // closed by fail: consumers finish what waits in the inbox
-	closed  chan struct{}  // closed by Close: consumers end at once
+	closed  chan struct{}  // closed by Close and lose: consumers end at once
 	running sync.WaitGroup // nothing is added once state is clientClosed
 
 	mu    sync.Mutex
@@ -33,9 +39,11 @@ const (
 	clientClosed
 )
 
-func newLifetime(log *slog.Logger) *lifetime {
+func newLifetime(log *slog.Logger, store replaystore.Store) *lifetime {
 	l := &lifetime{log: log, ended: make(chan struct{}), closed: make(chan struct{})}
+	l.fence, _ = store.(replaystore.Fenced)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.held, l.depose = context.WithCancel(context.Background())
 	return l
 }
 
@@ -119,13 +127,32 @@ func (l *lifetime) start() error {
 	return nil
 }
 
-// fail ends the client with its terminal error. Consumers still get what waits.
+// fail ends the client with its terminal error. Consumers still get what waits, unless the error
+// says that another process has the channels.
 func (l *lifetime) fail(err error) {
+	if errors.Is(err, replaystore.ErrConflict) {
+		l.lose(err)
+		return
+	}
+	l.end(err, false)
+}
+
+// lose is fail where another process has the channels, or may have them: consumers get nothing more,
+// the contexts of handlers end, and nothing is saved.
+func (l *lifetime) lose(err error) {
+	l.end(err, true)
+	l.depose()
+}
+
+func (l *lifetime) end(err error, atOnce bool) {
 	l.mu.Lock()
 	first := l.err == nil && l.state != clientClosed
 	if first {
 		l.err, l.over = err, time.Now()
 		close(l.ended)
+	}
+	if atOnce && !isClosed(l.closed) {
+		close(l.closed)
 	}
 	l.mu.Unlock()
 	if first {
@@ -143,8 +170,52 @@ func (l *lifetime) stop() (terminal error) {
 	if l.over.IsZero() {
 		l.over = time.Now()
 	}
+	if !isClosed(l.closed) {
+		close(l.closed)
+	}
 	l.mu.Unlock()
-	close(l.closed)
 	l.cancel()
 	return terminal
+}
+
+// holds reports whether this process alone may hand out messages. It is asked right before each
+// one, because a process that was stopped runs on before a timer of it fires. Where a Fenced store
+// says no the client ends.
+func (l *lifetime) holds() bool {
+	if l.fence == nil {
+		return true
+	}
+	err := storeHeld(l.fence)
+	if err != nil {
+		l.lose(err)
+	}
+	return err == nil
+}
+
+// watch ends the client when its Fenced store is lost, also while no message is handed out.
+func (l *lifetime) watch() {
+	if l.fence == nil || l.start() != nil {
+		return
+	}
+	go l.awaitLoss(l.fence.Lost()) // ends with the client; Close waits for it
+}
+
+func (l *lifetime) awaitLoss(lost <-chan struct{}) {
+	defer l.running.Done()
+	select {
+	case <-lost:
+		if l.holds() {
+			l.lose(errLost)
+		}
+	case <-l.closed:
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -1,6 +1,7 @@
 package sfstream
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream/internal/inbox"
 	"github.com/sfstream/sfstream-go/sfstream/internal/jsonevent"
 )
 
@@ -263,6 +266,32 @@ func (m *Message) Nack() {
 	if m != nil {
 		m.slot.Nack()
 	}
+}
+
+// Advance returns the step of the channel's marker over this message, and over those of following,
+// for a transaction that has the program's own rows, too: see [replaystore.Advance], and package
+// sqlstore, which makes it. Call it right before the transaction's end. The messages count as
+// handled as ever (see [AckPolicy]) once the program knows that the transaction is committed.
+//
+// They must be the next ones of one channel, in order: all before them are handled, and none of them
+// is. So it is not for [AckOnReceive], and under [Client.Run] only for handlers that get one message
+// of the channel at a time, as with Workers(1) or [OrderBy] the channel. The client's store must be
+// a [replaystore.Advancer]. Else the error is [ErrInvalidOption], with the reason. A *[StoreError]
+// is the store's; one that is [replaystore.ErrConflict] ends the client, also where Next of the
+// Advance returns it.
+func (m *Message) Advance(ctx context.Context, following ...*Message) (replaystore.Advance, error) {
+	slots := []slot{m.slot}
+	for _, next := range following {
+		slots = append(slots, next.slot)
+	}
+	if slices.ContainsFunc(slots, slot.IsZero) {
+		return replaystore.Advance{}, fmt.Errorf("%w: Advance: a message that did not come from a client", ErrInvalidOption)
+	}
+	before, after, err := inbox.Step(slots)
+	if err != nil {
+		return replaystore.Advance{}, fmt.Errorf("%w: Advance: %s: %v", ErrInvalidOption, m.Channel, err)
+	}
+	return m.slot.Channel().Advance(ctx, before, after)
 }
 
 // Clone returns a copy that shares no memory with the batch that the message came in, once that is

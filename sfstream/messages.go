@@ -127,7 +127,7 @@ func (c *Client) take(ctx context.Context) *Message {
 // next waits until poll has a message.
 func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 	for {
-		if ctx.Err() != nil || isClosed(c.life.closed) {
+		if c.ends(ctx) {
 			c.inbox.PassOn() // if this one was woken, another should be
 			return nil
 		}
@@ -150,13 +150,9 @@ func (c *Client) next(ctx context.Context, poll func() *Message) *Message {
 	}
 }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+// ends reports whether a consumer takes no further message.
+func (c *Client) ends(ctx context.Context) bool {
+	return ctx.Err() != nil || isClosed(c.life.closed) || !c.life.holds()
 }
 
 // notify wakes the one receiver of a channel of capacity 1. It never blocks.

@@ -178,6 +178,13 @@ func WithLoginURL(loginURL string) Option {
 // was. The client calls one Save at a time, every 50 to 100 ms while events are handled and once an
 // hour for a quiet channel. The default keeps markers in memory only, which the client logs once as
 // a warning and tells in Status().Volatile.
+//
+// Where the store is a [replaystore.Fenced] the client asks it before each message is handed out,
+// each attempt of a [Client.Run] and a Serve included. Once it is lost, or a Save returns
+// [replaystore.ErrConflict], the channels may be another process's: the client ends at once with a
+// *[StoreError]. It hands out no further message, ends the contexts of handlers that run without
+// regard to [DrainTimeout], and saves nothing. A message that C offers may still be taken after a
+// pause of the process, until the client learns of the loss.
 func WithReplayStore(store replaystore.Store) Option {
 	return func(c *config) error {
 		if store == nil {

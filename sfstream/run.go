@@ -151,7 +151,8 @@ func OnError(policies ...ErrorPolicy) RunOption {
 //
 // Handlers get the values of ctx but not its end: their own ctx is cancelled [DrainTimeout] after
 // Run began to end, so that a shutdown does not interrupt work in flight. An error after that
-// counts as an interruption: the message goes back.
+// counts as an interruption: the message goes back. It is cancelled at once where another process
+// has the client's channels (see [WithReplayStore]).
 //
 // The error is [ErrInvalidOption], the first handler's error, the terminal error of the client (see
 // [Client.Err]), and nil where ctx ended or the client was closed.
@@ -205,6 +206,7 @@ func (c *Client) run(ctx context.Context, handle attempt, cfg runConfig) (err er
 		done:  make(chan *job, cfg.workers),
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer context.AfterFunc(c.life.held, func() { r.cancel(c.Err()) })()
 	for range cfg.workers {
 		r.running.Go(r.work) // ends when end closes todo; end waits for it
 	}
@@ -242,7 +244,7 @@ func (r *runner) dispatch(ctx context.Context) error {
 	c := r.client
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	for ctx.Err() == nil && !isClosed(c.life.closed) {
+	for !c.ends(ctx) {
 		ended := c.life.ended
 		if isClosed(ended) { // read before the queue: what waits when the client ends is still handled
 			ended = nil
@@ -411,6 +413,10 @@ func (r *runner) work() {
 // attempt calls the handler and decides what becomes of the message.
 func (r *runner) attempt(j *job) {
 	j.retryAt = time.Time{}
+	if !r.client.life.holds() {
+		j.retryAt = time.Now() // the message goes back into the queue
+		return
+	}
 	permanent, err := r.handle(r.ctx, j)
 	switch {
 	case err == nil:

@@ -134,7 +134,7 @@ func (g *grouper) next(ctx context.Context) *Transaction {
 		}
 	}
 	for {
-		if ctx.Err() != nil || isClosed(c.life.closed) {
+		if c.ends(ctx) {
 			return nil
 		}
 		if len(g.ended) > 0 {

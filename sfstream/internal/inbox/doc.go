@@ -7,6 +7,7 @@
 //   - channel.go: one followed channel, from its beginning to its end.
 //   - credit.go: what a transport sees of a channel, which is how many events to ask for.
 //   - watermark.go: up to where a channel is handled. mark.go and group.go: such a place.
+//   - step.go: the step from such a place to the one behind messages that come next.
 //   - saver.go: writes these places to the store, beside delivery and never in its way.
 //
 // One mutex, Inbox.mu, guards all of it. Functions whose names end in Locked need it held. No

@@ -28,10 +28,12 @@ type Config[M any] struct {
 	ID   func(*M) []byte    // the replay id of a message; empty: it has none
 	Date func(*M) time.Time // when it happened by its own account; zero: it does not say
 
-	Log    *slog.Logger
-	Save   func(context.Context, map[replaystore.Key]replaystore.Marker) error
-	Saved  func(replaystore.Key, replaystore.Marker) // called after each Save; may be nil
-	Broken func(error)                               // no marker could be saved for minutes
+	Log     *slog.Logger
+	Held    context.Context // nothing is saved after its end, because another process has the channels
+	Save    func(context.Context, map[replaystore.Key]replaystore.Marker) error
+	Advance func(ctx context.Context, key replaystore.Key, before, after replaystore.Marker) (replaystore.Advance, error)
+	Saved   func(replaystore.Key, replaystore.Marker) // called after each Save; may be nil
+	Broken  func(error)                               // no marker could be saved for minutes, or another process saves them
 }
 
 // Inbox is the queue of a client, with all channels in one order of arrival.

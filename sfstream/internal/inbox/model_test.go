@@ -96,6 +96,7 @@ func (m *inboxModel) run() {
 		m.checkWatermarks()
 		for _, c := range m.channel {
 			m.checkDemand(c)
+			m.checkStep(c)
 		}
 	}
 	if err := m.in.Flush(m.Context(), time.Second); err != nil {
@@ -413,6 +414,35 @@ func (m *inboxModel) checkWatermarks() {
 		if (out == nil) != (status.OldestUnacked == nil) || out != nil && status.OldestUnacked != out.m {
 			m.Fatalf("%s: the oldest unacked one is another", m.did)
 		}
+	}
+}
+
+// checkStep asks for the step over some of the unhandled messages of a channel: it is that over the
+// next ones, and over no others.
+func (m *inboxModel) checkStep(c *modelChannel) {
+	var unhandled []*arrival
+	for _, a := range m.arrived {
+		if a.ch == c.ch && !a.handled {
+			unhandled = append(unhandled, a)
+		}
+	}
+	if len(unhandled) == 0 {
+		return
+	}
+	from := m.IntN(min(2, len(unhandled)))
+	over := unhandled[from : from+1+m.IntN(min(3, len(unhandled)-from))]
+	legal := from == 0
+	var slots []Slot[message]
+	for _, a := range over {
+		slots = append(slots, a.m.slot)
+		legal = legal && a.id != ""
+	}
+	before, after, err := Step(slots)
+	if (err == nil) != legal {
+		m.Fatalf("%s: a step over %d messages from the unhandled one %d on: %v", m.did, len(over), from, err)
+	}
+	if _, at, _ := m.reached(c.ch); legal && (string(before.ReplayID) != at || string(after.ReplayID) != over[len(over)-1].id) {
+		m.Fatalf("%s: the step is from %q to %q, want from %q to %q", m.did, before.ReplayID, after.ReplayID, at, over[len(over)-1].id)
 	}
 }
 

@@ -32,7 +32,7 @@ var ErrLater = errors.New("not now")
 type saver[M any] struct {
 	in *Inbox[M]
 	keeper[M]
-	ctx    context.Context // of Saves; cancelled when Close has waited long enough
+	ctx    context.Context // of Saves; cancelled when Close has waited long enough, and with Config.Held
 	cancel context.CancelFunc
 
 	// Inbox.mu guards the rest.
@@ -104,7 +104,7 @@ func (l *dirtyList[M]) take() []*Channel[M] {
 
 func newSaver[M any](in *Inbox[M], keep func(context.Context, map[replaystore.Key]replaystore.Marker) error) *saver[M] {
 	s := &saver[M]{in: in, keeper: keeper[M]{keep: keep}, done: make(chan struct{})}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancel(in.cfg.Held)
 	return s
 }
 
@@ -148,7 +148,7 @@ func (in *Inbox[M]) soonLocked() {
 }
 
 func (s *saver[M]) scheduleLocked(at time.Time) {
-	if s.saving != nil || s.closed || !s.due.IsZero() && !at.Before(s.due) {
+	if s.saving != nil || s.closed || s.in.isLost() || !s.due.IsZero() && !at.Before(s.due) {
 		return
 	}
 	s.due = at
@@ -189,11 +189,15 @@ func (s *saver[M]) cycle() {
 	down, retry := s.endCycleLocked(channels, marks, err)
 	broken := err != nil && down >= storeBroken && s.trouble.failed >= brokenAfter
 	level := slog.LevelWarn
-	if s.closed {
+	if s.closed || s.in.isLost() {
 		level = slog.LevelDebug
 	}
 	s.in.unlock()
-	if err == nil || s.kept != nil { // who keeps the channel tells of failures, and none of them is fatal
+	switch {
+	case err == nil || s.kept != nil: // who keeps the channel tells of failures, and none of them is fatal
+		return
+	case errors.Is(err, replaystore.ErrConflict): // no later Save would succeed
+		cfg.Broken(err)
 		return
 	}
 	cfg.Log.Log(context.Background(), level, "replay markers not saved, trying again",
@@ -229,7 +233,10 @@ func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused 
 	cfg := &s.in.cfg
 	ctx, cancel := context.WithTimeout(s.ctx, saveTimeout)
 	defer cancel()
-	if s.kept != nil {
+	switch {
+	case s.in.isLost():
+		return 0, ctx.Err()
+	case s.kept != nil:
 		return 0, s.keep(ctx, markers)
 	}
 	began := time.Now()
@@ -289,6 +296,9 @@ func (s *saver[M]) saveAgainLocked(channels []*Channel[M]) {
 		s.dirty.add(ch)
 	}
 }
+
+// isLost reports whether another process has the channels: nothing is saved any more.
+func (in *Inbox[M]) isLost() bool { return in.cfg.Held.Err() != nil }
 
 // Trouble returns since when the store fails, zero where it does not, and the last error. A Save
 // that does not return within its time fails, too.
@@ -367,7 +377,7 @@ func (in *Inbox[M]) awaitKeepersLocked(ctx context.Context) {
 // flushLocked saves what there is and waits for it, until ctx ends.
 func (s *saver[M]) flushLocked(ctx context.Context) error {
 	in := s.in
-	for attempts := 0; !s.dirty.isEmpty() || s.saving != nil; {
+	for attempts := 0; !s.dirty.isEmpty() && !in.isLost() || s.saving != nil; {
 		if s.saving == nil {
 			if err := s.trouble.err; attempts == 2 || attempts == 1 && (s.later || errors.Is(err, replaystore.ErrClosed)) {
 				return err

@@ -111,6 +111,9 @@ type Slot[M any] struct {
 	place int32
 }
 
+// IsZero reports whether the slot is in no inbox.
+func (s Slot[M]) IsZero() bool { return s.slab == nil }
+
 // Channel returns the channel of the message.
 func (s Slot[M]) Channel() *Channel[M] { return s.slab.ch }
 

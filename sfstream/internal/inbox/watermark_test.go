@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -22,7 +23,7 @@ type message struct {
 
 // config completes that of a test.
 func config(cfg Config[message]) Config[message] {
-	cfg.MaxCredit = 100
+	cfg.MaxCredit, cfg.Held = 100, context.Background()
 	cfg.ID = func(m *message) []byte { return m.id }
 	cfg.Date = func(m *message) time.Time { return m.date }
 	cfg.Log = slog.New(slog.DiscardHandler)
