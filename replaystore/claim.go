@@ -114,6 +114,14 @@ func (c *Claim) Set(marker Marker) {
 	c.set(marker)
 }
 
+// Marker returns the marker that the next Put writes: the last one that was read, set, or moved by a
+// transaction that is known to have been committed. It is zero if there was none.
+func (c *Claim) Marker() Marker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wanted.clone()
+}
+
 // Put writes the marker, and the owner with it: it renews the lease of a key that is held, and
 // takes one that is not, if it still has the revision that Read has returned, or has no value where
 // Read has found none. Without a Set it writes the marker that is there.
@@ -311,6 +319,16 @@ func (c *Claim) put(ctx context.Context, release bool) error {
 		return err
 	}
 	return c.learn(entry, newRev)
+}
+
+// lost returns the error of a claim that is over, else nil.
+func (c *Claim) lost() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != claimOver {
+		return nil
+	}
+	return c.conflict()
 }
 
 // The methods from here on need mu.
