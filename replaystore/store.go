@@ -65,8 +65,8 @@ func (m Marker) clone() Marker {
 
 // Store loads and saves markers. This comment is its contract; package replaystoretest tests it.
 //
-// A Store serves one consumer per [Key]: it does not arbitrate between two that save under the same
-// one. All methods must be safe for concurrent use. Keys that are equal after [Key.Canonical] are
+// A Store serves one consumer per [Key]: it need not arbitrate between two that save under the same
+// one, but may tell one of them by [ErrConflict]. All methods must be safe for concurrent use. Keys that are equal after [Key.Canonical] are
 // one key.
 //
 // A blocking call returns with ctx.Err() (perhaps wrapped) soon after ctx ends, as far as the back
@@ -83,10 +83,13 @@ type Store interface {
 	// lose events.
 	Load(ctx context.Context, key Key) (Marker, error)
 
-	// Save stores all the markers or, if it returns an error, none of them; no Load sees a part.
-	// They are durable when it returns: a crash of the process or the machine right afterwards does
-	// not lose them. Save overwrites whatever is there, even with an older marker. Keys not in the
-	// map keep their markers, and an empty map is no error.
+	// Save stores the markers, each of them whole: no Load sees a part of one. If it returns an
+	// error it has stored some of them, or none. If it returns nil they are durable: a crash of the
+	// process or the machine right afterwards does not lose them. Save overwrites whatever is
+	// there, even with an older marker. Keys not in the map keep their markers, and an empty map is
+	// no error.
+	//
+	// The error is [ErrConflict] if somebody else has a key now: it is final, and ends the client.
 	//
 	// The map and the bytes in it belong to the caller, who may reuse both after Save returns: a
 	// store copies what it keeps.

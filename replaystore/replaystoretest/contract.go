@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 )
@@ -149,7 +150,7 @@ func contract() []clause {
 			expect(t, store, order, marker{ReplayID: []byte("abc")})
 		}},
 		{"it may be used from many goroutines", concurrent},
-		{"no load sees a part of a save", atomic},
+		{"no load sees a part of a marker", atomic},
 		{"all lists what was saved", all},
 		{"a deleted key is not found", deletes},
 	}
@@ -177,33 +178,34 @@ func concurrent(t *testing.T, store replaystore.Store) {
 	wg.Wait()
 }
 
-// atomic saves two keys together: a caller that loads one and then the other must never find the
-// second one older than the first.
+// atomic saves a marker again and again: a caller that loads it must find one of those, whole, and
+// none that is older than one it has found before.
 func atomic(t *testing.T, store replaystore.Store) {
-	put := func(i byte) error {
-		return store.Save(t.Context(), map[key]marker{numbered(1): {ReplayID: []byte{i}}, numbered(2): {ReplayID: []byte{i}}})
+	numbered := func(i int64) marker {
+		at := time.Unix(1e9+i, 0)
+		return marker{ReplayID: strconv.AppendInt(nil, i, 10), Date: at, Live: at.Add(time.Hour)}
 	}
-	if err := put(0); err != nil {
-		t.Fatal(err)
-	}
+	save(t, store, map[key]marker{order: numbered(0)})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for i := byte(1); i <= 30; i++ {
-			if err := put(i); err != nil {
+		for i := range int64(30) {
+			if err := store.Save(t.Context(), map[key]marker{order: numbered(i + 1)}); err != nil {
 				t.Errorf("Save: %v", err)
 			}
 		}
 	})
-	for range 200 {
-		for _, pair := range [][2]key{{numbered(1), numbered(2)}, {numbered(2), numbered(1)}} {
-			first, err1 := store.Load(t.Context(), pair[0])
-			second, err2 := store.Load(t.Context(), pair[1])
-			if err := errors.Join(err1, err2); err != nil {
-				t.Errorf("Load: %v", err)
-			} else if second.ReplayID[0] < first.ReplayID[0] {
-				t.Errorf("saw save %d of one key and then save %d of the other", first.ReplayID[0], second.ReplayID[0])
-			}
+	newest := int64(0)
+	for range 400 {
+		got, err := store.Load(t.Context(), order)
+		i, numErr := strconv.ParseInt(string(got.ReplayID), 10, 64)
+		if err = errors.Join(err, numErr); err != nil {
+			t.Errorf("Load: %v", err)
+			break
 		}
+		if !equal(got, numbered(i)) || i < newest {
+			t.Errorf("saw %+v, after marker %d was seen", got, newest)
+		}
+		newest = i
 	}
 	wg.Wait()
 }
