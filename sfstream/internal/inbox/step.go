@@ -32,7 +32,7 @@ func (ch *Channel[M]) behindLocked(messages []Slot[M]) (mark[M], error) {
 	case ch.removed:
 		return place, errors.New("it was unsubscribed")
 	case ch.saver.kept != nil:
-		return place, errors.New("Salesforce keeps the place of a managed subscription")
+		return place, errors.New("the place of a managed subscription is kept by Salesforce")
 	case slab != nil:
 		i = slab.passed
 	}

@@ -157,9 +157,11 @@ func fencedAsks(t *testing.T, consume func(*sfstream.Client, func(*sfstream.Mess
 	var asked, came atomic.Int32
 	s.held = func() error { asked.Add(1); return nil }
 	_ = consume(l.Client, func(*sfstream.Message) {
-		if n := came.Add(1); n > asked.Load() {
+		n := came.Add(1)
+		if n > asked.Load() {
 			t.Errorf("message %d came, and the store was asked %d times", n, asked.Load())
-		} else if n == 5 {
+		}
+		if n == 5 {
 			s.lose()
 		}
 	})
