@@ -165,7 +165,7 @@ func (c *Claim) Advance(ctx context.Context, before, after Marker) (Advance, err
 		return Advance{}, c.conflict()
 	}
 	c.step = &step{claim: c, before: before.clone(), after: after.clone(), counter: c.counter}
-	return Advance{Key: c.key, Next: c.step.next}, nil
+	return Advance{Register: c.register, Key: c.key, Next: c.step.next}, nil
 }
 
 // step is a marker's way from before to after, which a transaction makes or does not.

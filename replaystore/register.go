@@ -66,6 +66,9 @@ type Advancer interface {
 // Advance is one step of a marker that is written by other means than [Register.Put]: within the
 // transaction that also has the program's rows. It is made for packages such as sqlstore.
 type Advance struct {
+	// Register has the key: the transaction must be one of its engine, on its database.
+	Register Register
+
 	// Key is the register's key.
 	Key string
 
