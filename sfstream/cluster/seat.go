@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"errors"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+)
+
+// A seat is a channel as this replica sees it. The scout alone uses it.
+type seat struct {
+	cfg     *config
+	channel string
+	key     replaystore.Key
+	rank    uint64 // the order in which this replica takes channels
+
+	claim *replaystore.Claim // with which the key is read, and taken
+	seen  sighting
+	ended []string    // incarnations of this process that no longer lead, or never did
+	led   *leadership // nil: standby
+	avoid time.Time   // until then others may rather have it
+}
+
+// A sighting is what was last read of a key.
+type sighting struct {
+	since   time.Time // when rev was first seen; zero: the key was not read yet
+	rev     string    // "": there is no value
+	entry   replaystore.Entry
+	hadOne  bool // there was a value at some time
+	trouble trouble
+}
+
+// rankOf spreads channels: each replica has an order of its own.
+func rankOf(name, channel string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name + "\x00" + channel)) // never fails
+	return h.Sum64()
+}
+
+// observe takes notice of what was read, at the time of the reply.
+func (s *seat) observe(entry replaystore.Entry, rev string, err error, now time.Time) {
+	if errors.Is(err, replaystore.ErrNotFound) {
+		entry, rev, err = s.seen.entry, "", nil // who had it may still lead
+	}
+	s.seen.trouble.note(err)
+	if err != nil {
+		return
+	}
+	if s.seen.since.IsZero() || s.seen.rev != rev {
+		s.seen.since = now
+	}
+	s.seen.rev, s.seen.entry = rev, entry
+	s.seen.hadOne = s.seen.hadOne || rev != ""
+}
+
+// owner names who has the key, "" for nobody.
+func (s *seat) owner() string {
+	if s.seen.rev == "" || s.isOurs() {
+		return ""
+	}
+	return s.seen.entry.Owner
+}
+
+// isOurs reports whether the key of a standby was put by this process: by a leadership that has
+// ended, or by an attempt to take it that nobody knew to have succeeded.
+func (s *seat) isOurs() bool {
+	id := s.seen.entry.Incarnation
+	return s.seen.entry.Owner == s.cfg.name && (id == s.claim.Incarnation() || slices.Contains(s.ended, id))
+}
+
+// free returns when nobody has the key any more.
+func (s *seat) free() time.Time {
+	switch lease := max(s.seen.entry.Lease, s.cfg.lease); {
+	case s.seen.rev == "" && !s.seen.hadOne:
+		return s.seen.since.Add(s.cfg.lease / 2) // a leader puts again what an engine has lost
+	case s.seen.rev != "" && s.owner() == "":
+		return s.seen.since
+	default:
+		return s.seen.since.Add(lease)
+	}
+}
+
+// takeable returns when this replica takes the channel, if nobody puts meanwhile. hasRoom says
+// that it has not yet its fair share.
+func (s *seat) takeable(hasRoom bool) time.Time {
+	free := s.free()
+	at := free
+	if !hasRoom {
+		at = free.Add(s.cfg.lease) // else nobody might
+	}
+	avoid := s.avoid
+	if left := free.Add(3 * s.cfg.lease); left.Before(avoid) {
+		avoid = left // nobody else takes it
+	}
+	if avoid.After(at) {
+		return avoid
+	}
+	return at
+}
+
+// renew replaces the claim by one that knows what it knew. What the old one has put is free then:
+// it does not lead, or no longer.
+func (s *seat) renew() {
+	const kept = 16 // each of them needs a put that comes late
+	s.ended = append(s.ended, s.claim.Incarnation())
+	s.ended = s.ended[max(0, len(s.ended)-kept):]
+	s.claim = s.claim.Again()
+	s.led = nil
+	s.seen.since = time.Time{}
+}

@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sfstream/sfstream-go/authenticator"
+	"github.com/sfstream/sfstream-go/sfstream"
+)
+
+// NewClient makes a client with the options that it is given after the program's own. It is called
+// once for each takeover, and a time more.
+type NewClient func(...sfstream.Option) (*sfstream.Client, error)
+
+// A spare is a client that is open, follows nothing, and has a store that belongs to no leadership
+// yet.
+type spare struct {
+	*sfstream.Client
+	store *store
+}
+
+// openSpare opens a client, and tries again for as long as that may help.
+func (r *Replica) openSpare(ctx context.Context) (*spare, error) {
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		s := &spare{store: newStore(&r.cfg)}
+		var err error
+		if s.Client, err = r.newClient(sfstream.WithReplayStore(s.store)); err != nil {
+			return nil, err
+		}
+		if err = s.Open(ctx); err == nil {
+			return s, nil
+		}
+		_ = s.Close() // it has nothing to save
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var login *authenticator.Error
+		if errors.As(err, &login) && authenticator.Permanent(err) {
+			return nil, err
+		}
+		s.Logger().Warn("cluster: no login, and so no part in the cluster", "error", err, "again_in", wait)
+		sleep(ctx, wait)
+	}
+}
+
+// keepSpare has one open client ready until ctx ends. It runs on a goroutine of its own.
+func (r *Replica) keepSpare(ctx context.Context, first *spare) {
+	for s := first; ; {
+		select {
+		case r.spares <- s:
+		case <-ctx.Done():
+			_ = s.Close()
+			return
+		}
+		var err error
+		for s, err = r.openSpare(ctx); err != nil; s, err = r.openSpare(ctx) {
+			if ctx.Err() != nil {
+				return
+			}
+			// The credentials are refused, or newClient fails. What is led goes on while it can.
+			first.Logger().Warn("cluster: no client for further channels", "error", err)
+			sleep(ctx, time.Minute)
+		}
+	}
+}
