@@ -52,6 +52,9 @@ func (c *Client) SubscribeManaged(ctx context.Context, developerNameOrID string,
 	if err := checkManaged(developerNameOrID, cfg); err != nil {
 		return err
 	}
+	if c.life.fence != nil {
+		return fmt.Errorf("%w: SubscribeManaged: %s: the org keeps its place and lets one client follow it at a time, so no process can take it over by the client's store: follow it with a client of its own", ErrInvalidOption, developerNameOrID)
+	}
 	if err := c.life.usable(); err != nil {
 		return err
 	}

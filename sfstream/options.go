@@ -463,7 +463,8 @@ func Via(t Transport) SubscribeOption {
 }
 
 // From sets where the subscription starts, whatever the store says. It applies to this first start
-// only, never to reconnects.
+// only, never to reconnects. With a store that may come to belong to another process, such as that
+// of package cluster, it is [ErrInvalidOption], because it would act again at every takeover.
 func From(r Replay) SubscribeOption {
 	return func(c *subscribeConfig) error {
 		c.from, c.fromSet = r, true

@@ -35,6 +35,9 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 			return err
 		}
 	}
+	if cfg.fromSet && c.life.fence != nil {
+		return fmt.Errorf("%w: From: %s: it would act again whenever another process takes the channel over: WithReplay says where a channel without a marker starts", ErrInvalidOption, channel)
+	}
 	api, err := c.cfg.apiOf(channel, cfg.via)
 	if err != nil {
 		return err

@@ -156,13 +156,15 @@ func (s *store) extend() {
 // expire closes lost when the lease is over. It runs on the timer's goroutine and does not block.
 func (s *store) expire() { _ = s.Held() }
 
-// Load returns the channel's marker as the register has it, and that of other keys of the cluster,
-// such as the channel's over the other API.
+// Load returns the channel's marker as the register has it, also that of the other API.
 func (s *store) Load(ctx context.Context, key replaystore.Key) (replaystore.Marker, error) {
 	if s.claim == nil {
 		return replaystore.Marker{}, errUnbound
 	}
-	if key.Canonical() != s.key {
+	switch key = key.Canonical(); {
+	case key.Channel != s.key.Channel:
+		return replaystore.Marker{}, s.foreign(key)
+	case key != s.key:
 		claim := replaystore.NewClaim(s.cfg.register, s.cfg.keyText(key), s.cfg.name, s.cfg.lease, s.log)
 		entry, _, err := claim.Read(ctx)
 		return found(entry, err)
@@ -181,6 +183,10 @@ func (s *store) Load(ctx context.Context, key replaystore.Key) (replaystore.Mark
 		err = s.Held()
 	}
 	return found(entry, err)
+}
+
+func (s *store) foreign(key replaystore.Key) error {
+	return fmt.Errorf("cluster: %s: this client leads %s: follow other channels with another client", key.Channel, s.key.Channel)
 }
 
 // found returns the marker of an entry.
@@ -206,7 +212,7 @@ func (s *store) Save(ctx context.Context, markers map[replaystore.Key]replaystor
 	}
 	for key, marker := range markers {
 		if key.Canonical() != s.key {
-			return fmt.Errorf("cluster: %s: this client leads %s, and no marker of another channel is its to save", key.Channel, s.key.Channel)
+			return s.foreign(key)
 		}
 		marker.ReplayID = bytes.Clone(marker.ReplayID)
 		marker.Group.ReplayID, marker.Group.Handled = bytes.Clone(marker.Group.ReplayID), slices.Clone(marker.Group.Handled)
@@ -248,12 +254,29 @@ func (s *store) Advance(ctx context.Context, key replaystore.Key, before, after 
 		return replaystore.Advance{}, errUnbound
 	}
 	if key.Canonical() != s.key {
-		return replaystore.Advance{}, fmt.Errorf("cluster: %s: this client leads %s", key.Channel, s.key.Channel)
+		return replaystore.Advance{}, s.foreign(key)
 	}
 	if err := s.Held(); err != nil {
 		return replaystore.Advance{}, err
 	}
-	return s.claim.Advance(ctx, before, after)
+	advance, err := s.claim.Advance(ctx, before, after)
+	if err != nil {
+		return replaystore.Advance{}, s.refused(err)
+	}
+	next := advance.Next
+	advance.Next = func(stored []byte) ([]byte, error) {
+		value, err := next(stored)
+		return value, s.refused(err)
+	}
+	return advance, nil
+}
+
+// refused takes notice of a claim's error: after a conflict the channel is another's.
+func (s *store) refused(err error) error {
+	if errors.Is(err, replaystore.ErrConflict) {
+		s.lose(fmt.Errorf("cluster: %s: %w", s.key.Channel, err))
+	}
+	return err
 }
 
 // keep puts the marker: at most once in config.save where it has changed, and once in config.beat
@@ -304,11 +327,7 @@ func (s *store) putOnce(ctx context.Context) error {
 	s.mu.Lock()
 	version := s.version
 	s.mu.Unlock()
-	err := s.claim.Put(ctx)
-	if errors.Is(err, replaystore.ErrConflict) {
-		s.lose(fmt.Errorf("cluster: %s: %w", s.key.Channel, err))
-		return err
-	}
+	err := s.refused(s.claim.Put(ctx))
 	s.extend()
 	s.mu.Lock()
 	defer s.mu.Unlock()

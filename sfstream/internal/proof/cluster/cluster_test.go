@@ -1,17 +1,23 @@
 package cluster
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/cluster"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
 )
 
 func TestAChannelHasOneLeader(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.start("a", []string{lab.Orders})
-		w.start("b", []string{lab.Orders})
+		w.start("a", []string{lab.Orders}, nil)
+		w.start("b", []string{lab.Orders}, nil)
 		w.Pass(10 * time.Second)
 		w.publish(lab.Orders, 50)
 		first := w.leader(lab.Orders)
@@ -27,8 +33,8 @@ func TestAChannelHasOneLeader(t *testing.T) {
 
 func TestTheEngineIsAway(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.start("a", []string{lab.Orders})
-		w.start("b", []string{lab.Orders})
+		w.start("a", []string{lab.Orders}, nil)
+		w.start("b", []string{lab.Orders}, nil)
 		w.Pass(10 * time.Second)
 		w.publish(lab.Orders, 20)
 		w.engine.setAway(true)
@@ -56,8 +62,8 @@ func TestTheEngineIsAway(t *testing.T) {
 
 func TestAKeyThatIsLostIsPutAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.start("a", []string{lab.Orders})
-		w.start("b", []string{lab.Orders})
+		w.start("a", []string{lab.Orders}, nil)
+		w.start("b", []string{lab.Orders}, nil)
 		w.Pass(10 * time.Second)
 		w.publish(lab.Orders, 20)
 		leader := w.leader(lab.Orders)
@@ -76,4 +82,90 @@ func TestAKeyThatIsLostIsPutAgain(t *testing.T) {
 			t.Errorf("the marker is at %q", id)
 		}
 	})
+}
+
+func TestWhatWouldActAtEveryTakeoverIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		_, err := cluster.New(w.newClient, []string{"Orders"}, w.engine)
+		lab.Contains(t, fmt.Sprint(err), "managed subscription")
+		ctx, stop := context.WithCancel(t.Context())
+		r, err := cluster.New(w.newClient, []string{lab.Orders}, w.engine)
+		w.Must(err)
+		var told []error
+		w.Must(r.Lead(ctx, func(ctx context.Context, c *sfstream.Client, channel string) error {
+			told = append(told,
+				c.Subscribe(ctx, lab.Invoices, sfstream.From(sfstream.ReplayAll)),
+				c.SubscribeManaged(ctx, "Orders"),
+				c.Subscribe(ctx, lab.Invoices))
+			stop()
+			<-ctx.Done()
+			return nil
+		}))
+		for i, want := range []string{"takes the channel over", "a client of its own", "leads " + lab.Orders} {
+			if len(told) != 3 || told[i] == nil || !strings.Contains(told[i].Error(), want) {
+				t.Errorf("%v does not say %q", told, want)
+			}
+		}
+	})
+}
+
+func TestAClientWithAnotherStoreIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		err := cluster.Run(t.Context(), func(opts ...sfstream.Option) (*sfstream.Client, error) {
+			return w.newClient(append(opts, sfstream.WithReplayStore(replaystore.NewMemory()))...)
+		}, []string{lab.Orders}, w.engine, func(context.Context, *sfstream.Message) error { return nil })
+		if !errors.Is(err, sfstream.ErrInvalidOption) || !strings.Contains(err.Error(), "newClient") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestARefusedLoginEndsIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.FailLogin(1, "invalid_grant")
+		err := cluster.Run(t.Context(), w.newClient, []string{lab.Orders}, w.engine, func(context.Context, *sfstream.Message) error { return nil })
+		lab.ExpectError[*sfstream.AuthError](t, err)
+	})
+}
+
+// What the program's function returns ends Lead, after the channels are handed over.
+func TestLeadEndsWithWhatItsFunctionReturns(t *testing.T) {
+	for _, want := range []error{nil, errors.New("done")} {
+		inBubble(t, func(t *testing.T, w *world) {
+			r, err := cluster.New(w.newClient, w.channels(2), w.engine)
+			w.Must(err)
+			got := r.Lead(t.Context(), func(ctx context.Context, c *sfstream.Client, channel string) error {
+				<-time.After(time.Minute)
+				return want
+			})
+			if got != want {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			if err := r.Lead(t.Context(), func(context.Context, *sfstream.Client, string) error { return nil }); !errors.Is(err, sfstream.ErrInvalidOption) {
+				t.Errorf("a second time: %v", err)
+			}
+			again := w.start("again", []string{"/event/Shared0__e", "/event/Shared1__e"}, nil)
+			w.Pass(4 * time.Second)
+			if n := len(again.leads()); n != 2 {
+				t.Errorf("%d channels are free", n)
+			}
+		})
+	}
+}
+
+func TestOptionsHaveBounds(t *testing.T) {
+	for name, opt := range map[string]cluster.Option{
+		"no name":          cluster.WithName(""),
+		"a long name":      cluster.WithName(strings.Repeat("x", 129)),
+		"a long prefix":    cluster.WithPrefix(strings.Repeat("x", 129)),
+		"a short lease":    cluster.WithLease(999 * time.Millisecond),
+		"a long lease":     cluster.WithLease(5*time.Minute + 1),
+		"a short interval": cluster.WithSaveInterval(9 * time.Millisecond),
+		"a long interval":  cluster.WithSaveInterval(4 * time.Second),
+	} {
+		_, err := cluster.New(func(...sfstream.Option) (*sfstream.Client, error) { return nil, nil }, []string{lab.Orders}, newEngine(), opt)
+		if !errors.Is(err, sfstream.ErrInvalidOption) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

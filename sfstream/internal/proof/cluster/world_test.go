@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
-	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/cluster"
 	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
@@ -21,6 +20,7 @@ import (
 type world struct {
 	*lab.Lab
 	engine *engine
+	login  *authenticator.Cache
 
 	replicas []*replica
 
@@ -39,37 +39,41 @@ type replica struct {
 	*cluster.Replica
 	w    *world
 	name string
+	wire *wire
 	stop context.CancelFunc
 	done chan struct{} // closed when Run has returned
 	err  error         // what it has returned
 
 	mu     sync.Mutex
-	events []string // states by OnState
+	events []event // by OnState
+}
+
+type event struct {
+	channel string
+	state   cluster.State
+	err     error
+	at      time.Time
 }
 
 func inBubble(t *testing.T, run func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		run(t, &world{Lab: lab.New(t), engine: newEngine()})
+		l := lab.New(t)
+		run(t, &world{Lab: l, engine: newEngine(), login: authenticator.NewCache(l.Authenticator())})
 	})
 }
 
-// start starts a replica that handles each message at once.
-func (w *world) start(name string, channels []string, opts ...cluster.Option) *replica {
-	w.T.Helper()
-	return w.startOn(w.engine, name, channels, func(ctx context.Context, r *replica, m *sfstream.Message) error { return nil }, opts...)
-}
+// handler is what a replica does with a message.
+type handler func(ctx context.Context, r *replica, m *sfstream.Message) error
 
-func (w *world) startOn(register replaystore.Register, name string, channels []string, handle func(context.Context, *replica, *sfstream.Message) error, opts ...cluster.Option) *replica {
+// start starts a replica, which handles each message at once where handle is nil.
+func (w *world) start(name string, channels []string, handle handler, opts ...cluster.Option) *replica {
 	w.T.Helper()
-	r := &replica{w: w, name: name, done: make(chan struct{})}
-	login := authenticator.NewCache(w.Authenticator())
+	r := &replica{w: w, name: name, wire: &wire{Register: w.engine}, done: make(chan struct{})}
 	newClient := func(opts ...sfstream.Option) (*sfstream.Client, error) {
-		return sfstream.New(login, append([]sfstream.Option{
-			sfstream.WithOrg(w), sfstream.WithTransport(lab.TransportOf(w.T)), sfstream.WithLogger(w.Log.Logger()), sfstream.WithReplay(sfstream.ReplayAll),
-		}, opts...)...)
+		return w.newClient(append(opts, sfstream.WithPubSubDialOptions(r.wire.dialOptions()...))...)
 	}
 	var err error
-	r.Replica, err = cluster.New(newClient, channels, register, append([]cluster.Option{
+	r.Replica, err = cluster.New(newClient, channels, r.wire, append([]cluster.Option{
 		cluster.WithName(name), cluster.WithHooks(cluster.Hooks{OnState: r.onState}),
 	}, opts...)...)
 	w.Must(err)
@@ -80,12 +84,30 @@ func (w *world) startOn(register replaystore.Register, name string, channels []s
 		r.err = r.Run(ctx, func(ctx context.Context, m *sfstream.Message) error {
 			at := w.handOut(name, m)
 			defer w.handled(at)
+			if handle == nil {
+				return nil
+			}
 			return handle(ctx, r, m)
 		})
 	}()
 	w.replicas = append(w.replicas, r)
 	w.T.Cleanup(r.end)
 	return r
+}
+
+// newClient is a replica's, and of all replicas: they share a login.
+func (w *world) newClient(opts ...sfstream.Option) (*sfstream.Client, error) {
+	return sfstream.New(w.login, append([]sfstream.Option{
+		sfstream.WithOrg(w), sfstream.WithTransport(lab.TransportOf(w.T)), sfstream.WithLogger(w.Log.Logger()), sfstream.WithReplay(sfstream.ReplayAll),
+	}, opts...)...)
+}
+
+// startThree starts the replicas a, b and c at once, and waits until they have settled.
+func (w *world) startThree(channels ...string) (a, b, c *replica) {
+	w.T.Helper()
+	a, b, c = w.start("a", channels, nil), w.start("b", channels, nil), w.start("c", channels, nil)
+	w.Pass(20 * time.Second)
+	return a, b, c
 }
 
 // end ends the replica in good order.
@@ -97,11 +119,14 @@ func (r *replica) end() {
 func (r *replica) onState(channel string, state cluster.State, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	event := fmt.Sprintf("%s %v", channel, state)
-	if err != nil {
-		event += ": " + err.Error()
-	}
-	r.events = append(r.events, event)
+	r.events = append(r.events, event{channel, state, err, time.Now()})
+}
+
+// history returns what has happened to the replica's channels.
+func (r *replica) history() []event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
 }
 
 // leads returns the channels that a replica leads, sorted.
@@ -179,4 +204,27 @@ func (w *world) expectAll(channel string, repeats int) {
 	if n := w.Published(channel); len(seen) != n || handouts > n+repeats {
 		w.T.Errorf("%d of %d events in %d hand-outs, want %d at most", len(seen), n, handouts, n+repeats)
 	}
+}
+
+// expectShares expects how many channels the running replicas lead, in the order in which they were
+// started.
+func (w *world) expectShares(want ...int) {
+	w.T.Helper()
+	var got []int
+	for _, r := range w.replicas {
+		got = append(got, len(r.leads()))
+	}
+	if !slices.Equal(got, want) {
+		w.T.Errorf("the replicas lead %v channels, want %v", got, want)
+	}
+}
+
+// channels gives the org n platform events, and returns their channels.
+func (w *world) channels(n int) (all []string) {
+	for i := range n {
+		channel := fmt.Sprintf("/event/Shared%d__e", i)
+		w.Define(channel)
+		all = append(all, channel)
+	}
+	return all
 }

@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/cluster"
+	"github.com/sfstream/sfstream-go/sfstream/internal/proof/lab"
+)
+
+// lastBefore and firstAfter are hand-outs of a replica and of the others.
+func (w *world) change(from *replica, since time.Time) (last, first handout) {
+	for _, h := range w.handedOut() {
+		switch {
+		case h.replica == from.name:
+			last = h
+		case first.began.IsZero() && h.began.After(since):
+			first = h
+		}
+	}
+	return last, first
+}
+
+func TestALeaderThatIsCutOffIsReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.startThree(lab.Orders)
+		w.publish(lab.Orders, 20)
+		old := w.leader(lab.Orders)
+		old.wire.setCut(true)
+		cut := time.Now()
+		w.publish(lab.Orders, 150)
+		w.Pass(time.Second)
+		last, first := w.change(old, cut)
+		if took := first.began.Sub(cut); first.began.IsZero() || took > 12*time.Second {
+			t.Errorf("the first message of another came %s after the cut", took)
+		}
+		if d := last.began.Sub(cut); d > 9*time.Second || !last.began.Before(first.began) {
+			t.Errorf("the last message of the old leader was handed out after %s", d)
+		}
+		w.expectAll(lab.Orders, 100)
+		old.wire.setCut(false)
+		w.publish(lab.Orders, 20)
+		if w.leader(lab.Orders) == old {
+			t.Error("the old leader has taken the channel back")
+		}
+		w.expectAll(lab.Orders, 100)
+	})
+}
+
+// The context of a handler ends with the lease, and a replica whose handler goes on all the same
+// takes no part for this channel.
+func TestAHandlerThatRunsKeepsItsReplicaFromLeading(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		held := make(chan struct{})
+		var cancelled time.Time
+		w.start("a", []string{lab.Orders}, func(ctx context.Context, r *replica, m *sfstream.Message) error {
+			<-ctx.Done()
+			cancelled = time.Now()
+			<-held
+			return nil
+		})
+		w.Pass(10 * time.Second)
+		a := w.leader(lab.Orders)
+		w.publish(lab.Orders, 1)
+		a.wire.setCut(true)
+		cut := time.Now()
+		w.Pass(30 * time.Second)
+		a.wire.setCut(false)
+		w.Pass(30 * time.Second)
+		if d := cancelled.Sub(cut); cancelled.IsZero() || d > 9*time.Second {
+			t.Errorf("the handler's context was cancelled after %s", d)
+		}
+		if len(a.leads()) > 0 {
+			t.Error("it leads while a handler of before runs")
+		}
+		close(held)
+		w.Pass(5 * time.Second)
+		w.leader(lab.Orders)
+	})
+}
+
+func TestAHandlersErrorEndsTheReplicaAndAnotherTakesOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		failure := errors.New("disk full")
+		w.start("a", []string{lab.Orders}, func(ctx context.Context, r *replica, m *sfstream.Message) error { return failure })
+		w.Pass(10 * time.Second)
+		a := w.leader(lab.Orders)
+		w.start("b", []string{lab.Orders}, nil)
+		w.Pass(5 * time.Second)
+		w.publish(lab.Orders, 1)
+		<-a.done
+		if !errors.Is(a.err, failure) {
+			t.Errorf("it has ended with %v", a.err)
+		}
+		w.Pass(3 * time.Second)
+		if b := w.leader(lab.Orders); b == a {
+			t.Error("nobody has taken over")
+		}
+		w.expectAll(lab.Orders, 1)
+	})
+}
+
+// Somebody else writes the key: the leader is deposed by its next put.
+func TestADeposedLeaderSavesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start("a", []string{lab.Orders}, nil)
+		w.Pass(10 * time.Second)
+		w.publish(lab.Orders, 5)
+		key, _ := w.Key(lab.APIOf(t), lab.Orders).MarshalText()
+		_, rev, err := w.engine.Get(t.Context(), string(key))
+		w.Must(err)
+		usurper, err := replaystore.Entry{Owner: "x", Incarnation: "y", Lease: 10 * time.Second, Counter: 1000}.MarshalBinary()
+		w.Must(err)
+		mine, err := w.engine.Put(t.Context(), string(key), usurper, rev)
+		w.Must(err)
+		w.publish(lab.Orders, 50)
+		if _, rev, err := w.engine.Get(t.Context(), string(key)); err != nil || rev != mine {
+			t.Errorf("the key was put: %s, %v", rev, err)
+		}
+		events := a.history()
+		if last := events[len(events)-1]; last.state != cluster.StateStandby || !errors.Is(last.err, replaystore.ErrConflict) {
+			t.Errorf("it has ended with %+v", last)
+		}
+	})
+}
