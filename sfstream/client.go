@@ -132,6 +132,16 @@ func (c *Client) OrgID() string { return replaystore.Key{OrgID: c.life.org()}.Ca
 // AckPolicy returns when messages count as handled, for packages that consume them. See [WithAck].
 func (c *Client) AckPolicy() AckPolicy { return c.cfg.ack }
 
+// Held returns nil while the client may hand out messages: it asks a store that is a
+// [replaystore.Fenced]. Packages that pass messages on later than they take them call it before. Any
+// error is why the client has ended or ends now.
+func (c *Client) Held() error {
+	if c.life.holds() && !isClosed(c.life.held.Done()) {
+		return nil
+	}
+	return c.stopped()
+}
+
 // Pending returns how many messages are received and not yet handed out.
 func (c *Client) Pending() int { return c.inbox.Pending() }
 

@@ -199,19 +199,24 @@ func (f *forwarder) fail(err error) {
 	f.leave()
 }
 
+// lose ends Forward where the client may not hand out any more: not even a Send that runs may go on.
+func (f *forwarder) lose(err error) {
+	f.stop()
+	f.cancel(err)
+	f.leave()
+}
+
 // noMore says that the client hands out nothing more.
 func (f *forwarder) noMore() {
-	ended := f.client.Err()
+	if lost := f.client.Held(); lost != nil {
+		f.lose(lost)
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var store *sfstream.StoreError
-	switch {
-	case errors.As(ended, &store):
-		f.enterLocked(stopped)
-		f.cancel(ended) // another process has the channels, perhaps
-	case ended != nil:
+	if f.client.Err() != nil {
 		f.enterLocked(finishing)
-	default: // ctx ended, the client was closed, or a lane has failed
+	} else { // ctx ended, the client was closed, or a lane has failed
 		f.enterLocked(stopped)
 	}
 }

@@ -31,6 +31,10 @@ func (l *lane) run() {
 	l.backOff.Reset()
 	for l.next() {
 		err := l.fill()
+		if lost := l.f.client.Held(); lost != nil { // as it may be after any wait, or a pause of the process
+			l.f.lose(lost)
+			return
+		}
 		if err == nil {
 			err = l.f.sink.Send(l.f.ctx, l.records)
 		}
