@@ -64,8 +64,8 @@ func (r *Register) Get(ctx context.Context, key string) (value []byte, rev strin
 
 // Put implements [replaystore.Register]. A revision is random text, new for each Put, so that none
 // comes again, also where the key or all of them were deleted.
-func (r *Register) Put(ctx context.Context, key string, value []byte, rev string) (newRev string, err error) {
-	newRev, copied := rand.Text(), string(value)
+func (r *Register) Put(ctx context.Context, key string, value []byte, rev string) (string, error) {
+	newRev, copied := rand.Text(), string(value) // the call below may outlive this one
 	done, err := wait(ctx, func() (bool, error) {
 		return putScript.Run(ctx, r.client, []string{r.prefix + key}, rev, copied, newRev).Bool()
 	})

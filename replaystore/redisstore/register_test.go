@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"runtime"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/replaystore/redisstore"
+	"github.com/sfstream/sfstream-go/replaystore/replaystoretest"
 )
 
 func newRegister(tb testing.TB, client redis.UniversalClient) *redisstore.Register {
@@ -26,6 +28,32 @@ func newRegister(tb testing.TB, client redis.UniversalClient) *redisstore.Regist
 		tb.Fatal(err)
 	}
 	return register
+}
+
+// contract is a register whose keys can be deleted and whose server can fall silent.
+type contract struct {
+	*redisstore.Register
+	client redis.UniversalClient
+	prefix string
+	server *server
+}
+
+func (c contract) Delete(ctx context.Context, key string) error {
+	return c.client.Del(ctx, c.prefix+key).Err()
+}
+
+func (c contract) Stall() (resume func()) { return c.server.stall() }
+
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	server := serve(t)
+	client := server.client(t)
+	const prefix = "{x}/ü:"
+	register, err := redisstore.New(client, redisstore.WithPrefix(prefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaystoretest.RunRegister(t, func(*testing.T) replaystore.Register { return contract{register, client, prefix, server} })
 }
 
 func put(tb testing.TB, register replaystore.Register, value, rev string) string {
@@ -67,6 +95,36 @@ func TestARevisionNeverComesAgain(t *testing.T) {
 				t.Fatalf("Put with a revision of a key that is gone: %v; want ErrConflict", err)
 			}
 		}
+	}
+}
+
+// TestFlushAllUnderAClaim takes everything from a process that holds a key.
+func TestFlushAllUnderAClaim(t *testing.T) {
+	client := serve(t).client(t)
+	register := newRegister(t, client)
+	var log bytes.Buffer
+	claim := replaystore.NewClaim(register, "key", "me", time.Minute, slog.New(slog.NewTextHandler(&log, nil)))
+	if _, _, err := claim.Read(t.Context()); !errors.Is(err, replaystore.ErrNotFound) {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"1", "2", "3"} {
+		claim.Set(replaystore.Marker{ReplayID: []byte(id)})
+		if err := claim.Put(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := claim.Put(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		other := replaystore.NewClaim(register, "key", "other", time.Minute, nil)
+		if entry, _, err := other.Read(t.Context()); err != nil || string(entry.Marker.ReplayID) != id || entry.Owner != "me" {
+			t.Fatalf("after FLUSHALL: %+v, %v; want the marker %s", entry, err, id)
+		}
+	}
+	if warnings := bytes.Count(log.Bytes(), []byte("level=WARN")); warnings != 3 {
+		t.Errorf("%d warnings of 3:\n%s", warnings, log.Bytes())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +56,12 @@ func (s *server) kill() {
 	s.process.Process.Kill()
 	s.process.Wait()
 	os.Remove(s.socket())
+}
+
+// stall lets the server do nothing until resume is called.
+func (s *server) stall() (resume func()) {
+	_ = s.process.Process.Signal(syscall.SIGSTOP)
+	return func() { _ = s.process.Process.Signal(syscall.SIGCONT) }
 }
 
 func (s *server) client(tb testing.TB) *redis.Client {
