@@ -142,6 +142,14 @@ func (c *Client) Held() error {
 	return c.stopped()
 }
 
+// stopped is why there are no more messages.
+func (c *Client) stopped() error {
+	if err := c.Err(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
+
 // Pending returns how many messages are received and not yet handed out.
 func (c *Client) Pending() int { return c.inbox.Pending() }
 

@@ -63,14 +63,6 @@ func (c *Client) Receive(ctx context.Context) (*Message, error) {
 	return nil, c.stopped()
 }
 
-// stopped is why there are no more messages.
-func (c *Client) stopped() error {
-	if err := c.Err(); err != nil {
-		return err
-	}
-	return ErrClosed
-}
-
 // C returns a channel of the client's messages, for select. Under [AckAuto] a message is handled
 // when the next one is taken; the last one taken needs [Message.Ack]. The channel closes when ctx
 // ends, with [Client.Close], and when the client stops for good; a message that nobody took goes
