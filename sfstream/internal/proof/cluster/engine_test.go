@@ -1,64 +1,55 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"strconv"
 	"sync"
+	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/replaystore/replaystoretest"
 )
 
-// engine is a register in memory that replicas share.
+// engine is a register in memory that replicas share, and that remembers what was put.
 type engine struct {
 	mu     sync.Mutex
-	values map[string]stored
-	rev    int  // of the last put of all keys: none comes again
+	values replaystoretest.Register
+	puts   []put
 	away   bool // it answers with errors
 }
 
-type stored struct {
-	value []byte
-	rev   string
+// put is a value of a channel's key that was put.
+type put struct {
+	key   string
+	entry replaystore.Entry
+	at    time.Time
 }
 
-func newEngine() *engine { return &engine{values: make(map[string]stored)} }
+func newEngine() *engine { return new(engine) }
 
 var errAway = errors.New("engine: connection refused")
 
 func (e *engine) Get(ctx context.Context, key string) ([]byte, string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return nil, "", err
-	}
 	if e.away {
 		return nil, "", errAway
 	}
-	v, ok := e.values[key]
-	if !ok {
-		return nil, "", replaystore.ErrNotFound
-	}
-	return bytes.Clone(v.value), v.rev, nil
+	return e.values.Get(ctx, key)
 }
 
 func (e *engine) Put(ctx context.Context, key string, value []byte, rev string) (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
 	if e.away {
 		return "", errAway
 	}
-	if e.values[key].rev != rev {
-		return "", replaystore.ErrConflict
+	rev, err := e.values.Put(ctx, key, value, rev)
+	p := put{key: key, at: time.Now()}
+	if err == nil && p.entry.UnmarshalBinary(value) == nil {
+		e.puts = append(e.puts, p)
 	}
-	e.rev++
-	v := stored{bytes.Clone(value), strconv.Itoa(e.rev)}
-	e.values[key] = v
-	return v.rev, nil
+	return rev, err
 }
 
 // setAway makes the engine fail, or work again.
@@ -68,9 +59,9 @@ func (e *engine) setAway(away bool) {
 	e.away = away
 }
 
-// flush forgets all values.
-func (e *engine) flush() {
+// history returns the puts so far.
+func (e *engine) history() []put {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	clear(e.values)
+	return append([]put(nil), e.puts...)
 }
