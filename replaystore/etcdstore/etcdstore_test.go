@@ -8,11 +8,40 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/namespace"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/replaystore/etcdstore"
+	"github.com/sfstream/sfstream-go/replaystore/replaystoretest"
 )
+
+func TestRegister(t *testing.T) {
+	server := newServer(t)
+	replaystoretest.RunRegister(t, func(t *testing.T) replaystore.Register {
+		client := server.dial()
+		return operated{etcdstore.New(client), client, server}
+	})
+}
+
+// operated is a register with what an operator can do to it.
+type operated struct {
+	*etcdstore.Register
+	client *clientv3.Client
+	server *server
+}
+
+// Delete deletes a key by other means.
+func (o operated) Delete(ctx context.Context, key string) error {
+	_, err := o.client.Delete(ctx, "sfstream/"+key)
+	return err
+}
+
+// Stall freezes the server.
+func (o operated) Stall() (resume func()) {
+	o.server.freeze()
+	return o.server.thaw
+}
 
 func TestAValueOutlivesAKilledServer(t *testing.T) {
 	server := newServer(t)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/replaystore/k8sstore"
+	"github.com/sfstream/sfstream-go/replaystore/replaystoretest"
 )
 
 // start starts the server and returns a register in it.
@@ -57,6 +59,46 @@ func (s *apiServer) only(t *testing.T) string {
 		return name
 	}
 	return ""
+}
+
+func TestRegister(t *testing.T) {
+	replaystoretest.RunRegister(t, func(t *testing.T) replaystore.Register {
+		server := newAPIServer(t)
+		return operated{start(t, server), server}
+	})
+}
+
+// operated is a register with what an operator can do to it.
+type operated struct {
+	*k8sstore.Register
+	server *apiServer
+}
+
+// Delete deletes the ConfigMap of a key by other means.
+func (o operated) Delete(_ context.Context, key string) error {
+	o.server.mu.Lock()
+	defer o.server.mu.Unlock()
+	for name, stored := range o.server.objects {
+		annotations, _ := stored.Metadata["annotations"].(map[string]any)
+		if quoted := strconv.Quote(key); annotations["sfstream/key"] == quoted[1:len(quoted)-1] {
+			delete(o.server.objects, name)
+		}
+	}
+	return nil
+}
+
+// Stall lets the server answer nothing.
+func (o operated) Stall() (resume func()) {
+	held := make(chan struct{})
+	o.server.mu.Lock()
+	defer o.server.mu.Unlock()
+	o.server.held = held
+	return func() {
+		o.server.mu.Lock()
+		defer o.server.mu.Unlock()
+		o.server.held = nil
+		close(held)
+	}
 }
 
 // The server leaves an object as it is, and its resourceVersion, if an update changes nothing.
