@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sfstream/sfstream-go/replaystore"
+	"github.com/sfstream/sfstream-go/replaystore/natsstore"
+)
+
+// connectNATS connects to one of the servers of nats://user@host:port,host:port. A user without a
+// password is a token.
+func connectNATS(a address, values map[string]string) (jetstream.JetStream, error) {
+	if len(a.hosts) == 0 {
+		return nil, mistaken("-%s: nats:// has no host", a.name)
+	}
+	options := []nats.Option{
+		nats.Name("sfstream-forward"), nats.MaxReconnects(-1), nats.Timeout(dialTimeout),
+		nats.ReconnectBufSize(-1), // what cannot be sent now fails now, and is not sent later
+	}
+	switch {
+	case values["creds"] != "":
+		options = append(options, nats.UserCredentials(values["creds"]))
+	case a.password != "":
+		options = append(options, nats.UserInfo(a.user, a.password))
+	case a.user != "":
+		options = append(options, nats.Token(a.user))
+	}
+	config, err := a.tls(values)
+	if err != nil {
+		return nil, err
+	}
+	if config != nil {
+		options = append(options, nats.Secure(config))
+	}
+	conn, err := nats.Connect("nats://"+strings.Join(a.withPorts("4222"), ",nats://"), options...)
+	if err != nil {
+		return nil, fmt.Errorf("-%s %s: %w", a.name, a, err)
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("-%s %s: %w", a.name, a, err)
+	}
+	return js, nil
+}
+
+func openNATSRegister(ctx context.Context, a address, _ *proxy) (none opened[replaystore.Register], err error) {
+	values, err := a.take("bucket", "creds", "tls")
+	if err != nil {
+		return none, err
+	}
+	if values["bucket"] == "" || a.path != "" {
+		return none, mistaken("-register: want nats://host:port?bucket=NAME, of a key-value bucket that is there")
+	}
+	js, err := connectNATS(a, values)
+	if err != nil {
+		return none, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	register, err := natsstore.New(ctx, js, values["bucket"])
+	if err != nil {
+		js.Conn().Close()
+		return none, fmt.Errorf("-register %s: %w", a, err)
+	}
+	return opened[replaystore.Register]{register, asks(register), func() error { js.Conn().Close(); return nil }}, nil
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// printed runs the program to its end.
+func printed(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, log bytes.Buffer
+	status = run(t.Context(), args, &out, &log)
+	return status, out.String(), log.String()
+}
+
+func write(t *testing.T, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMistakesAreToldInTheWordsOfTheCommandLine(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-replay", "r.db", "/event/A__e"}, "there is no -sink: it is one of stdout:"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db"}, "there is no channel"},
+		{[]string{"-sink", "stdout:", "/event/A__e"}, "nothing keeps the replay markers"},
+		{[]string{"-sink", "rabbit://host", "/event/A__e"}, `-sink: "rabbit" is none of stdout`},
+		{[]string{"-sink", "secretword", "/event/A__e"}, "-sink: it is no URL"},
+		{[]string{"-sink", "stdout:", "-register", "redis://u:geheim@host", "/event/A__e"}, "put it into the variable SFSTREAM_REGISTER_PASSWORD"},
+		{[]string{"-sink", "stdout:", "-register", "redis://u:%zz@host", "/event/A__e"}, "write it as %25"},
+		{[]string{"-sink", "stdout:", "-register", "redis://host?geheim=1", "/event/A__e"}, `has no "geheim": it knows db, master, tls`},
+		{[]string{"-sink", "stdout:", "-register", "redis://host?db=x", "/event/A__e"}, "db=x is no number"},
+		{[]string{"-sink", "stdout:", "-register", "redis://host?tls=1", "/event/A__e"}, "tls=1 is neither true nor false"},
+		{[]string{"-sink", "stdout:", "-register", "nats://host", "/event/A__e"}, "want nats://host:port?bucket=NAME"},
+		{[]string{"-sink", "stdout:", "-register", "etcd://", "/event/A__e"}, "want etcd://host:port"},
+		{[]string{"-sink", "stdout:", "-register", "k8s://host", "/event/A__e"}, "want k8s:"},
+		{[]string{"-sink", "stdout:", "-register", "redis://host", "-replay", "r.db", "/event/A__e"}, "-register and -replay exclude each other"},
+		{[]string{"-sink", "stdout:", "-register", "redis://host", "-lease", "1ms", "/event/A__e"}, "-lease: 1ms is not between"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-name", "n", "/event/A__e"}, "-name and -prefix are those of a replica"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-envelope", "xml", "/event/A__e"}, "-envelope: it is none of json, cloudevents"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-envelope", "raw", "/event/A__e"}, "choose another -envelope than raw"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-lanes", "0", "/event/A__e"}, "-lanes and -batch must be at least 1"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-health", "8080", "/event/A__e"}, "-health \"8080\" is no address"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-sandbox", "-login-url", "https://x.my.salesforce.com", "/event/A__e"}, "-sandbox and -login-url exclude each other"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "/event/A__e", "-v"}, "-v is behind a channel"},
+		{[]string{"-nonsense"}, "-nonsense; -h lists the flags"},
+		{[]string{"-config", "/nowhere/forward.json"}, "-config: open /nowhere/forward.json"},
+	} {
+		t.Setenv("SALESFORCE_ACCESS_TOKEN", "token")
+		t.Setenv("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce.com")
+		status, stdout, stderr := printed(t, test.args...)
+		if status != 2 || stdout != "" || !strings.Contains(stderr, test.want) || strings.Contains(stderr, "WithL") {
+			t.Errorf("%q: status %d, printed %q, %q; want %q", test.args, status, stdout, stderr, test.want)
+		}
+		if strings.Contains(stderr, "secretword") || strings.Contains(stderr, ":geheim") {
+			t.Errorf("%q: the error shows a password: %s", test.args, stderr)
+		}
+	}
+}
+
+func TestTheFileHasTheFieldsOfTheFlags(t *testing.T) {
+	path := write(t, `{"sink": "stdout:", "register": "redis://one:7000,two", "channels": ["/event/A__e", "/data/AccountChangeEvent"],
+		"lanes": 4, "cometd": true, "lease": "3s", "envelope": "cloudevents", "name": "file"}`)
+	s, err := readSettings([]string{"-config", path, "-name", "flag", "-lanes", "2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check(); err != nil {
+		t.Fatal(err)
+	}
+	if s.name != "flag" || s.lanes != 2 || !s.cometd || s.lease != 3*time.Second || s.envelope != "cloudevents" ||
+		!slices.Equal(s.channels, []string{"/event/A__e", "/data/AccountChangeEvent"}) || !slices.Equal(s.shared.withPorts("6379"), []string{"one:7000", "two:6379"}) {
+		t.Errorf("%+v", s)
+	}
+	if s, err = readSettings([]string{"-config", path, "/event/B__e"}); err != nil || !slices.Equal(s.channels, []string{"/event/B__e"}) {
+		t.Errorf("channels of the command line do not come first: %v, %v", s, err)
+	}
+}
+
+func TestAFileThatIsNotUnderstoodIsRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		`[]`:                           "it is no JSON object",
+		`{"sink": "stdout:"`:           "it ends within the object",
+		`{"sink": "stdout:"} x`:        "something behind the JSON object",
+		`{"sinks": "stdout:"}`:         `"sinks" is no field`,
+		`{"Sink": "stdout:"}`:          `"Sink" is no field`,
+		`{"check": true}`:              `"check" is no field`,
+		`{"config": "other.json"}`:     `"config" is no field`,
+		`{"sink": "a:", "sink": "b:"}`: `"sink" is there twice`,
+		`{"channels": "/event/A__e"}`:  "channels: want a list of texts",
+		`{"channels": [1]}`:            "channels: want a list of texts",
+		`{"sink": null}`:               "sink: want a text",
+		`{"sink": ["stdout:"]}`:        "sink: want a text",
+		`{"lanes": "many"}`:            `lanes: "many": parse error`,
+		`{"lease": 3}`:                 `lease: "3": parse error`,
+		`{"envelope": "xml"}`:          `envelope: "xml": it is none of json`,
+		`{"sink": "stdout:"}`:          "there is no channel",
+	} {
+		status, _, stderr := printed(t, "-config", write(t, text))
+		if status != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %s; want %q", text, status, stderr, want)
+		}
+	}
+}
+
+func TestSecretsComeFromVariablesOrTheirFiles(t *testing.T) {
+	t.Setenv("SFSTREAM_SINK", "stdout:")
+	t.Setenv("SFSTREAM_REGISTER_FILE", write(t, "redis://ana:p%40ss@[::1]:7000,two/\n"))
+	a, err := addressOf("register", "", registers.schemes())
+	if err != nil || a.user != "ana" || a.password != "p@ss" || !slices.Equal(a.withPorts("6379"), []string{"[::1]:7000", "two:6379"}) {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if text := a.String(); text != "redis://[::1]:7000,two" {
+		t.Errorf("the log has %s", text)
+	}
+	t.Setenv("SFSTREAM_REGISTER_PASSWORD_FILE", write(t, "geheim\n"))
+	if a, err = addressOf("register", "redis://ana@[::1]", registers.schemes()); err != nil || a.password != "geheim" || a.withPorts("6379")[0] != "[::1]:6379" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	t.Setenv("SFSTREAM_REGISTER_PASSWORD", "geheim")
+	if _, err = addressOf("register", "redis://ana@host", registers.schemes()); err == nil || strings.Contains(err.Error(), "geheim") {
+		t.Errorf("a variable and its file: %v", err)
+	}
+}
+
+func TestHelpListsEveryFlagSinkAndRegister(t *testing.T) {
+	status, stdout, _ := printed(t, "-h")
+	for _, want := range append([]string{"-config file", "-register URL", "SFSTREAM_SINK_PASSWORD"}, append(strings.Split(sinks.forms(), ", "), strings.Split(registers.forms(), ", ")...)...) {
+		if status != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("status %d, %q is not in %s", status, want, stdout)
+		}
+	}
+	for line := range strings.SplitSeq(stdout, "\n") {
+		if strings.Contains(line, "value") {
+			t.Errorf("a flag says of its value only that it is one: %s", line)
+		}
+	}
+}
