@@ -37,6 +37,12 @@ func TestStoreInACluster(t *testing.T) {
 	replaystoretest.Run(t, func(t *testing.T) replaystore.Store { return open(t, client) })
 }
 
+func TestStoreOverTheRegister(t *testing.T) {
+	t.Parallel()
+	client := serve(t).client(t)
+	replaystoretest.Run(t, func(t *testing.T) replaystore.Store { return replaystore.FromRegister(newRegister(t, client)) })
+}
+
 // durable is a store whose server is killed by Close.
 type durable struct {
 	replaystore.Store
@@ -53,11 +59,11 @@ func TestDurable(t *testing.T) {
 	t.Parallel()
 	replaystoretest.RunDurable(t, func(t *testing.T, place string) replaystore.Store {
 		server := start(t, place, "--appendonly", "yes", "--appendfsync", "always")
-		store, err := redisstore.NewStore(server.client(t))
+		register, err := redisstore.New(server.client(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return durable{store, server}
+		return durable{replaystore.FromRegister(register), server}
 	})
 }
 
