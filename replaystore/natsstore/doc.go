@@ -23,16 +23,19 @@
 // where a key was new, it is gone.
 //
 // Values are read from the leader of the bucket's stream, because another replica can be behind. So
-// the user needs leave to publish to $JS.API.STREAM.INFO and $JS.API.STREAM.MSG.GET of the stream
-// KV_<bucket>, and to $KV.<bucket>.>.
+// the user needs leave to publish to $JS.API.STREAM.INFO.KV_<bucket>, to
+// $JS.API.STREAM.MSG.GET.KV_<bucket> and to $KV.<bucket>.>.
 //
 // # Keys
 //
-// A key of the bucket begins with the time when the bucket was made, because a bucket that is
-// deleted and made again counts from 1 once more: a put that is late by all that time finds another
-// key, and no revision that looks like its own. The rest is the register's key; what NATS does not
-// take in a key is written as = and two hexadecimal digits:
-// dmcx2h7qyvls/00D000000000062EAA/pubsub//event/Order__e.
+// The key "epoch" is random text, and all others begin with it, because a bucket that is deleted
+// and made again counts from 1 once more: a put that is late by all that time finds another key
+// there, and no revision that looks like its own. Who deletes "epoch" deletes all markers. The rest
+// is the register's key; what NATS does not take in a key is written as = and two hexadecimal
+// digits:
+//
+//	epoch
+//	KQ3TL5N6XPJ2YFVWGMBA4ZHR7D/00D000000000062EAA/pubsub//event/Order__e
 //
 // # Caveats
 //

@@ -2,30 +2,53 @@ package natsstore
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sfstream/sfstream-go/replaystore"
 )
 
-// epoch tells a bucket from others of its name: when it was made, in nanoseconds since 1970. Its
-// sequence numbers begin anew with each, so a revision has both, and so has the name of a key: the
-// server compares sequence numbers alone.
-type epoch int64
+// epochKey is the key of the bucket that has its epoch.
+const epochKey = "epoch"
 
+// epoch is random text that tells the values of a bucket from those of one that was deleted and
+// made again with the same name. Sequence numbers begin anew there, so a revision has both, and so
+// has the name of a key: the server compares sequence numbers alone. It is kept in the bucket, and
+// not taken from the time of its making, because so it goes where the values go, also with a backup
+// or a mirror.
+//
+// Values of other epochs are never read. So what is put is there only if the epoch is still the
+// same afterwards.
+type epoch string
+
+// epoch returns the epoch that the bucket has now. The error is ErrNotFound if it has none.
 func (r *Register) epoch(ctx context.Context) (epoch, error) {
-	info, err := r.stream.Info(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return epoch(info.Created.UnixNano()), nil
+	value, _, err := r.last(ctx, epochKey)
+	return epoch(value), err
 }
 
-func (e epoch) String() string { return strconv.FormatInt(int64(e), 36) }
+// begin returns the epoch, and makes one if there is none.
+func (r *Register) begin(ctx context.Context) (epoch, error) {
+	at, err := r.epoch(ctx)
+	if !errors.Is(err, replaystore.ErrNotFound) {
+		return at, err
+	}
+	_, err = r.kv.Create(ctx, epochKey, []byte(rand.Text()))
+	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return "", err
+	}
+	return r.epoch(ctx)
+}
 
 // name returns the key of the bucket for a register's key. Different keys have different names.
 func (e epoch) name(key string) string {
 	var b strings.Builder
-	b.WriteString(e.String())
+	b.WriteString(string(e))
 	b.WriteByte('/')
 	for _, c := range []byte(key) {
 		switch {
@@ -39,16 +62,13 @@ func (e epoch) name(key string) string {
 }
 
 func (e epoch) revision(sequence uint64) string {
-	return e.String() + "-" + strconv.FormatUint(sequence, 10)
+	return string(e) + "-" + strconv.FormatUint(sequence, 10)
 }
 
 // parse reads what revision wrote.
 func parse(rev string) (at epoch, sequence uint64, ok bool) {
-	made, number, _ := strings.Cut(rev, "-")
-	n, err := strconv.ParseInt(made, 36, 64)
-	if err != nil {
-		return 0, 0, false
-	}
-	sequence, err = strconv.ParseUint(number, 10, 64)
-	return epoch(n), sequence, err == nil && sequence > 0 && epoch(n).revision(sequence) == rev
+	text, number, _ := strings.Cut(rev, "-")
+	sequence, err := strconv.ParseUint(number, 10, 64)
+	at = epoch(text)
+	return at, sequence, err == nil && text != "" && sequence > 0 && at.revision(sequence) == rev
 }

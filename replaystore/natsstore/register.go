@@ -17,7 +17,6 @@ import (
 type Register struct {
 	js     jetstream.JetStream
 	kv     jetstream.KeyValue
-	stream jetstream.Stream // the one below the bucket
 	bucket string
 }
 
@@ -25,18 +24,18 @@ type Register struct {
 // reached within ctx, or would lose values: see the package documentation. The connection of js
 // stays the caller's to close.
 func New(ctx context.Context, js jetstream.JetStream, bucket string) (*Register, error) {
-	r := &Register{js: js, bucket: bucket}
-	var err error
-	if r.kv, err = js.KeyValue(ctx, bucket); err == nil {
-		r.stream, err = js.Stream(ctx, "KV_"+bucket)
-	}
+	kv, err := js.KeyValue(ctx, bucket)
 	if err != nil {
 		return nil, fmt.Errorf("natsstore: bucket %q: %w", bucket, err)
 	}
-	if why := unfit(r.stream.CachedInfo().Config, js.Conn().MaxPayload()); why != "" {
+	stream, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return nil, fmt.Errorf("natsstore: bucket %q: %w", bucket, err)
+	}
+	if why := unfit(stream.CachedInfo().Config, js.Conn().MaxPayload()); why != "" {
 		return nil, fmt.Errorf("natsstore: bucket %q %s", bucket, why)
 	}
-	return r, nil
+	return &Register{js: js, kv: kv, bucket: bucket}, nil
 }
 
 // maxValue is what a Register must take, with room for the headers of a message.
@@ -64,14 +63,14 @@ func unfit(config jetstream.StreamConfig, maxPayload int64) string {
 // Get implements [replaystore.Register].
 func (r *Register) Get(ctx context.Context, key string) (value []byte, rev string, err error) {
 	at, err := r.epoch(ctx)
-	if err != nil {
-		return nil, "", fmt.Errorf("natsstore: reading %q from bucket %q: %w", key, r.bucket, err)
+	var sequence uint64
+	if err == nil {
+		value, sequence, err = r.last(ctx, at.name(key))
 	}
-	value, sequence, err := r.last(ctx, at.name(key))
-	if errors.Is(err, replaystore.ErrNotFound) {
+	switch {
+	case errors.Is(err, replaystore.ErrNotFound):
 		return nil, "", replaystore.ErrNotFound
-	}
-	if err != nil {
+	case err != nil:
 		return nil, "", fmt.Errorf("natsstore: reading %q from bucket %q: %w", key, r.bucket, err)
 	}
 	return value, at.revision(sequence), nil
@@ -79,41 +78,46 @@ func (r *Register) Get(ctx context.Context, key string) (value []byte, rev strin
 
 // Put implements [replaystore.Register].
 func (r *Register) Put(ctx context.Context, key string, value []byte, rev string) (newRev string, err error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	if rev == "" {
-		newRev, err = r.create(ctx, key, value)
-	} else if at, sequence, ok := parse(rev); ok {
-		sequence, err = r.kv.Update(ctx, at.name(key), value, sequence)
-		newRev = at.revision(sequence)
-	} else {
-		err = replaystore.ErrConflict // no revision of any bucket
-	}
-	switch {
-	case err == nil:
+	newRev, err = r.put(ctx, key, value, rev)
+	if err == nil {
 		return newRev, nil
-	case errors.Is(err, replaystore.ErrConflict), errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists):
-		return "", replaystore.ErrConflict
+	}
+	for _, conflict := range []error{
+		replaystore.ErrConflict, jetstream.ErrKeyRevisionMismatch, jetstream.ErrKeyExists,
+		replaystore.ErrNotFound, // the bucket lost its epoch meanwhile
+	} {
+		if errors.Is(err, conflict) {
+			return "", replaystore.ErrConflict
+		}
 	}
 	return "", fmt.Errorf("natsstore: writing %q to bucket %q: %w", key, r.bucket, err)
 }
 
-// create puts the value of a key that is not there. It asks twice which bucket there is: a bucket
-// that was made after the first answer has the value under a name that nobody reads.
-func (r *Register) create(ctx context.Context, key string, value []byte) (rev string, err error) {
-	at, err := r.epoch(ctx)
+func (r *Register) put(ctx context.Context, key string, value []byte, rev string) (newRev string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	var at epoch
+	var sequence uint64
+	if rev == "" {
+		if at, err = r.begin(ctx); err == nil {
+			sequence, err = r.kv.Create(ctx, at.name(key), value)
+		}
+	} else {
+		var ok bool
+		if at, sequence, ok = parse(rev); !ok {
+			return "", replaystore.ErrConflict // no revision of any bucket
+		}
+		sequence, err = r.kv.Update(ctx, at.name(key), value, sequence)
+	}
 	if err != nil {
 		return "", err
 	}
-	sequence, err := r.kv.Create(ctx, at.name(key), value)
-	if err != nil {
+	switch now, err := r.epoch(ctx); {
+	case err != nil:
 		return "", err
-	}
-	if now, err := r.epoch(ctx); err != nil {
-		return "", err
-	} else if now != at {
-		return "", errors.New("the bucket was made again meanwhile")
+	case now != at:
+		return "", replaystore.ErrConflict // it is where nobody reads
 	}
 	return at.revision(sequence), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -49,10 +50,52 @@ func (c contract) Delete(ctx context.Context, key string) error {
 func (c contract) Stall() (resume func()) { return c.server.stall() }
 
 func TestRegister(t *testing.T) {
+	t.Parallel()
 	server := startChild(t, t.TempDir())
 	js := connect(t, server.url)
 	register, kv := open(t, js, jetstream.KeyValueConfig{Bucket: "markers"})
 	replaystoretest.RunRegister(t, func(*testing.T) replaystore.Register { return contract{register, kv, server} })
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	js := start(t)
+	register, _ := open(t, js, jetstream.KeyValueConfig{Bucket: "markers"})
+	replaystoretest.Run(t, func(*testing.T) replaystore.Store {
+		return replaystore.FromRegister(register, replaystore.WithKeyPrefix(rand.Text()))
+	})
+}
+
+// durable is a store whose server is left by Close as kill -9 leaves it.
+type durable struct {
+	replaystore.Store
+	crash func() error
+}
+
+func (d durable) Close() error { return d.crash() }
+
+// TestDurable goes on, after each Save, with what is in the files at that moment.
+func TestDurable(t *testing.T) {
+	t.Parallel()
+	files := make(map[string]string) // by place, where its files are
+	replaystoretest.RunDurable(t, func(t *testing.T, place string) replaystore.Store {
+		dir := t.TempDir()
+		if before := files[place]; before != "" {
+			dir = before
+		}
+		server, err := serve(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		register, _ := open(t, connect(t, server.ClientURL()), jetstream.KeyValueConfig{Bucket: "markers"})
+		return durable{replaystore.FromRegister(register), func() error {
+			files[place] = t.TempDir()
+			err := os.CopyFS(files[place], os.DirFS(dir))
+			server.Shutdown()
+			server.WaitForShutdown()
+			return err
+		}}
+	})
 }
 
 func put(tb testing.TB, register replaystore.Register, rev string) string {
@@ -64,18 +107,18 @@ func put(tb testing.TB, register replaystore.Register, rev string) string {
 	return newRev
 }
 
-// TestARevisionNeverComesAgain makes the same values again after each way in which a key can go. All
-// but the last keep the bucket's numbers going; after that they begin anew.
+// TestARevisionNeverComesAgain makes the same values again after each way in which a key can go. In
+// a bucket that is made again the numbers begin anew.
 func TestARevisionNeverComesAgain(t *testing.T) {
 	js := start(t)
 	config := jetstream.KeyValueConfig{Bucket: "markers"}
 	register, kv := open(t, js, config)
-	keys := func() []string {
+	name := func() string {
 		names, err := kv.Keys(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return names
+		return names[slices.IndexFunc(names, func(name string) bool { return strings.HasSuffix(name, "/key") })]
 	}
 	again := func() error {
 		if err := js.DeleteKeyValue(t.Context(), config.Bucket); err != nil {
@@ -87,21 +130,39 @@ func TestARevisionNeverComesAgain(t *testing.T) {
 		if _, err := register.Put(t.Context(), "key", nil, ""); err == nil || errors.Is(err, replaystore.ErrConflict) {
 			t.Errorf("Put without the bucket: %v", err)
 		}
-		_, err := js.CreateKeyValue(t.Context(), config)
-		return err
+		// A bucket that is made at once may have what the server has not removed yet.
+		for {
+			kv, err := js.CreateKeyValue(t.Context(), config)
+			if err != nil {
+				return err
+			}
+			if status, err := kv.Status(t.Context()); err != nil || status.Values() == 0 {
+				return err
+			}
+			if err := js.DeleteKeyValue(t.Context(), config.Bucket); err != nil {
+				return err
+			}
+		}
 	}
 	var revs []string
 	for i, goes := range []func() error{
-		func() error { return kv.Delete(t.Context(), keys()[0]) },
-		func() error { return kv.Purge(t.Context(), keys()[0]) },
+		func() error { return kv.Delete(t.Context(), name()) },
+		func() error { return kv.Purge(t.Context(), name()) },
 		func() error {
-			return errors.Join(kv.Delete(t.Context(), keys()[0]), kv.PurgeDeletes(t.Context(), jetstream.DeleteMarkersOlderThan(-1)))
+			return errors.Join(kv.Delete(t.Context(), name()), kv.PurgeDeletes(t.Context(), jetstream.DeleteMarkersOlderThan(-1)))
 		},
 		func() error {
 			stream, err := js.Stream(t.Context(), "KV_"+config.Bucket)
 			return errors.Join(err, stream.Purge(t.Context()))
 		},
 		again, again, again,
+		func() error { return kv.Delete(t.Context(), "epoch") },
+		func() error { return kv.Purge(t.Context(), "epoch") },
+		func() error {
+			err := kv.Delete(t.Context(), "epoch")
+			_, putErr := register.Put(t.Context(), "another", nil, "")
+			return errors.Join(err, putErr)
+		},
 	} {
 		rev := ""
 		for range 5 {
@@ -122,7 +183,7 @@ func TestARevisionNeverComesAgain(t *testing.T) {
 		if _, _, err := register.Get(t.Context(), "key"); !errors.Is(err, replaystore.ErrNotFound) {
 			t.Fatalf("%d: Get: %v; want ErrNotFound", i, err)
 		}
-		for _, old := range append(revs, "nonsense", "1", "-1", "a-0", "a-+1") {
+		for _, old := range slices.Concat(revs, []string{"nonsense", "1", "-1", "a-0", "a-+1"}) {
 			if _, err := register.Put(t.Context(), "key", nil, old); !errors.Is(err, replaystore.ErrConflict) {
 				t.Fatalf("%d: Put with %q, after the key is gone: %v; want ErrConflict", i, old, err)
 			}
