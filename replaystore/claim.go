@@ -1,14 +1,12 @@
 package replaystore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 )
@@ -21,49 +19,29 @@ import (
 //
 // A Claim does not judge leases. Who calls Put first decides that the key is free.
 type Claim struct {
-	register    Register
-	key         string
-	owner       string
-	incarnation string
-	lease       time.Duration
-	log         *slog.Logger
+	register Register
+	log      *slog.Logger
 
 	// turn holds a token while a method works with the register. [Advance].Next does not need it:
 	// it runs in a transaction that has locked the value for which a Put may be waiting.
 	turn chan struct{}
 
-	mu      sync.Mutex // guards all below
-	state   claimState
-	known   bool                 // the key has had a value
-	entry   Entry                // the value, as far as the claim knows
-	rev     string               // its revision; "": there is none
-	doubt   bool                 // something of this claim may have been written that it does not know of
-	wanted  Marker               // what the next put writes
-	counter uint64               // the greatest that was seen or used
-	sent    time.Time            // when the last put was sent that has succeeded; zero unless the key is held
-	pending map[uint64]time.Time // by counter, when it was sent; without those that are older than entry
-	step    *step                // the last one of Advance
+	mu sync.Mutex
+	hold
 }
-
-// claimState is what a claim has of its key. It goes from idle to held to over, or from idle to
-// over.
-type claimState int
-
-const (
-	claimIdle claimState = iota
-	claimHeld
-	claimOver // another process has taken the key, or it was released
-)
 
 // NewClaim returns a claim on key for a process with the name owner, which must not be empty. A key
 // that it holds is free for others if lease passes without a put; zero means never. Warnings go to
 // log; nil means that there is none.
 func NewClaim(register Register, key, owner string, lease time.Duration, log *slog.Logger) *Claim {
 	return &Claim{
-		register: register, key: key, owner: owner, incarnation: rand.Text(), lease: lease,
-		log:     cmp.Or(log, slog.New(slog.DiscardHandler)),
-		turn:    make(chan struct{}, 1),
-		pending: make(map[uint64]time.Time),
+		register: register,
+		log:      cmp.Or(log, slog.New(slog.DiscardHandler)),
+		turn:     make(chan struct{}, 1),
+		hold: hold{
+			key: key, owner: owner, incarnation: rand.Text(), lease: lease,
+			pending: make(map[uint64]time.Time),
+		},
 	}
 }
 
@@ -83,7 +61,8 @@ func (c *Claim) Again() *Claim {
 
 // Read returns the value of the key and its revision. The error is [ErrNotFound] if there is none.
 // It renews no lease. Where this claim held the key and it belongs to another process now, Read
-// returns that value and the claim is over.
+// returns that value and the claim is over. Where a Put that had failed has come late, Read returns
+// what that one has put; the claim holds the key when it has put it once more.
 func (c *Claim) Read(ctx context.Context) (Entry, string, error) {
 	if err := c.begin(ctx); err != nil {
 		return Entry{}, "", err
@@ -97,9 +76,7 @@ func (c *Claim) Read(ctx context.Context) (Entry, string, error) {
 		c.rev = ""
 	case err != nil:
 	case c.state == claimIdle && !c.mine(entry):
-		c.known, c.entry, c.rev, c.doubt = true, entry, rev, false
-		c.counter = max(c.counter, entry.Counter)
-		c.wanted = entry.Marker.clone()
+		c.observe(entry, rev)
 	default:
 		_ = c.learn(entry, rev)
 	}
@@ -135,7 +112,7 @@ func (c *Claim) Marker() Marker {
 func (c *Claim) Put(ctx context.Context) error { return c.write(ctx, false) }
 
 // Release writes the marker and an empty owner in one put, so that another process may take the key
-// at once. The claim is over then. It does nothing if the claim does not hold the key.
+// at once. The claim is over then. It does nothing if the claim has not got the key.
 func (c *Claim) Release(ctx context.Context) error { return c.write(ctx, true) }
 
 // Sent returns when the last put that is known to have succeeded was sent, by the monotonic clock:
@@ -143,67 +120,10 @@ func (c *Claim) Release(ctx context.Context) error { return c.write(ctx, true) }
 func (c *Claim) Sent() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.state != claimHeld {
+		return time.Time{}
+	}
 	return c.sent
-}
-
-// Advance returns the step from before to after, as [Advancer] has it. Only the last step of a
-// claim may be under way. It puts the marker first where the key has no value, and does not wait
-// for the register else: it may be called within a transaction that has locked much.
-func (c *Claim) Advance(ctx context.Context, before, after Marker) (Advance, error) {
-	c.mu.Lock()
-	c.set(before)
-	absent := c.rev == "" && c.state != claimOver
-	c.mu.Unlock()
-	if absent {
-		if err := c.Put(ctx); err != nil {
-			return Advance{}, err
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state == claimOver {
-		return Advance{}, c.conflict()
-	}
-	c.step = &step{claim: c, before: before.clone(), after: after.clone(), counter: c.counter}
-	return Advance{Register: c.register, Key: c.key, Next: c.step.next}, nil
-}
-
-// step is a marker's way from before to after, which a transaction makes or does not.
-type step struct {
-	claim         *Claim
-	before, after Marker
-	counter       uint64 // no value with a greater one had been written when the step was made
-}
-
-// next is [Advance].Next.
-func (s *step) next(stored []byte) ([]byte, error) {
-	var entry Entry
-	if err := entry.UnmarshalBinary(stored); err != nil {
-		return nil, fmt.Errorf("replaystore: key %q: %w", s.claim.key, err)
-	}
-	c := s.claim
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.counter = max(c.counter, entry.Counter)
-	switch {
-	case c.state == claimOver:
-		return nil, c.conflict()
-	case c.mine(entry) && samePlace(entry.Marker, s.after):
-		c.learnMarker(entry.Marker)
-		return nil, ErrHandled
-	case c.mine(entry) && entry.Counter > s.counter && !samePlace(entry.Marker, s.before):
-		// A value with a lower counter has a marker from before the step. This one was written
-		// since, and may have a marker from after it.
-		return nil, fmt.Errorf("replaystore: key %q: the marker has moved since the message was handed out", c.key)
-	case c.mine(entry):
-	case c.state == claimIdle && entry.Counter == c.entry.Counter && entry.Incarnation == c.entry.Incarnation && entry.Owner == c.entry.Owner:
-		// The transaction takes the key as Put does: it has the value that was read.
-	default:
-		return nil, c.deposed(entry)
-	}
-	value, _, err := c.next(s.after, false)
-	c.doubt = true
-	return value, err
 }
 
 // begin waits for the turn of a call that uses the register.
@@ -239,64 +159,53 @@ func (c *Claim) write(ctx context.Context, release bool) error {
 	}
 	defer c.end()
 	c.mu.Lock()
-	first := c.counter + 1
+	first, doubt := c.counter+1, c.doubt
 	c.mu.Unlock()
 	var failed error
-	for range 3 {
-		if done, err := c.resolve(ctx, first, release); done || err != nil {
-			return trouble(err, failed)
+	for tries := 3; ; tries-- {
+		if doubt {
+			if err := c.find(ctx); err != nil {
+				return trouble(err, failed)
+			}
+		}
+		c.mu.Lock()
+		done, err := c.reached(first, doubt, release)
+		c.mu.Unlock()
+		switch {
+		case done || err != nil:
+			return err
+		case tries == 0:
+			return fmt.Errorf("replaystore: key %q could not be put: %v", c.key, failed)
 		}
 		if failed = c.put(ctx, release); failed == nil {
 			return nil
 		}
+		doubt = true
 	}
-	if done, err := c.resolve(ctx, first, release); done || err != nil {
-		return trouble(err, failed)
-	}
-	return fmt.Errorf("replaystore: key %q could not be put: %v", c.key, failed)
 }
 
 // trouble returns err, with the failure of the put that it was to clear up. That one is for people
 // only: as long as nobody knows what it has done, it is no [ErrConflict].
 func trouble(err, failed error) error {
-	if err == nil || failed == nil || errors.Is(err, ErrConflict) {
+	if failed == nil || errors.Is(err, ErrConflict) {
 		return err
 	}
 	return fmt.Errorf("%w, after: %v", err, failed)
 }
 
-// resolve finds out what the register has, if that is in doubt. It is done if that is what is
-// wanted, put by a counter from first on where a lease must be renewed.
-func (c *Claim) resolve(ctx context.Context, first uint64, release bool) (done bool, err error) {
-	c.mu.Lock()
-	doubt, over, nothing := c.doubt, c.state == claimOver, c.state == claimIdle && release
-	if over {
-		err = c.conflict()
-	}
-	c.mu.Unlock()
-	if over || !doubt {
-		return nothing, err
-	}
+// find finds out what the register has.
+func (c *Claim) find(ctx context.Context) error {
 	entry, rev, err := c.get(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if errors.Is(err, ErrNotFound) {
 		c.rev, c.doubt = "", false
-		return c.state == claimIdle && release, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	if err := c.learn(entry, rev); err != nil {
-		return false, err
-	}
-	switch c.state {
-	case claimIdle:
-		return release, nil
-	case claimOver:
-		return true, nil
-	}
-	return !release && (c.lease == 0 || entry.Counter >= first) && sameMarker(entry.Marker, c.wanted), nil
+	return c.learn(entry, rev)
 }
 
 // put tries once.
@@ -318,112 +227,11 @@ func (c *Claim) put(ctx context.Context, release bool) error {
 		c.doubt = true
 		return err
 	}
-	return c.learn(entry, newRev)
-}
-
-// lost returns the error of a claim that is over, else nil.
-func (c *Claim) lost() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state != claimOver {
-		return nil
+	if err := c.learn(entry, newRev); err != nil {
+		return err
 	}
-	return c.conflict()
-}
-
-// The methods from here on need mu.
-
-// next returns a value of this claim, with a counter that none has had.
-func (c *Claim) next(marker Marker, release bool) ([]byte, Entry, error) {
-	c.counter++
-	entry := Entry{Owner: c.owner, Incarnation: c.incarnation, Lease: c.lease, Counter: c.counter, Marker: marker.clone()}
-	if release {
-		entry.Owner = ""
+	if !release {
+		c.state = claimHeld
 	}
-	value, err := entry.MarshalBinary()
-	if err != nil {
-		return nil, entry, fmt.Errorf("replaystore: key %q: %w", c.key, err)
-	}
-	c.pending[c.counter] = time.Now()
-	return value, entry, nil
-}
-
-func (c *Claim) mine(entry Entry) bool {
-	return entry.Incarnation == c.incarnation && entry.Owner == c.owner
-}
-
-// learn takes notice of the value that the register has.
-func (c *Claim) learn(entry Entry, rev string) error {
-	c.doubt = false
-	c.counter = max(c.counter, entry.Counter)
-	switch {
-	case c.state == claimOver:
-		return c.conflict()
-	case c.state == claimIdle && rev == c.rev:
-		return nil // it is what was read
-	case entry.Incarnation == c.incarnation && entry.Owner == "":
-		c.finish(entry)
-		return nil
-	case !c.mine(entry):
-		return c.deposed(entry)
-	}
-	c.state, c.known, c.entry, c.rev = claimHeld, true, entry, rev
-	if sent := c.pending[entry.Counter]; sent.After(c.sent) {
-		c.sent = sent
-	}
-	for counter := range c.pending {
-		if counter <= entry.Counter {
-			delete(c.pending, counter)
-		}
-	}
-	c.learnMarker(entry.Marker)
 	return nil
-}
-
-// learnMarker takes notice of a marker of this claim: a transaction may have moved it.
-func (c *Claim) learnMarker(marker Marker) {
-	if s := c.step; s != nil && samePlace(marker, s.after) && samePlace(c.wanted, s.before) {
-		c.wanted = marker.clone()
-	}
-}
-
-func (c *Claim) set(marker Marker) {
-	if s := c.step; s != nil && samePlace(marker, s.before) && samePlace(c.wanted, s.after) {
-		return // a Save that began before the transaction's message was acked
-	}
-	c.wanted = marker.clone()
-}
-
-// deposed takes notice of another's value. A claim that never held the key may read it again.
-func (c *Claim) deposed(entry Entry) error {
-	if c.state == claimIdle {
-		return fmt.Errorf("%w: %q has %q now", ErrConflict, entry.Owner, c.key)
-	}
-	c.finish(entry)
-	return c.conflict()
-}
-
-func (c *Claim) finish(entry Entry) {
-	c.state, c.entry, c.sent = claimOver, entry, time.Time{}
-	clear(c.pending)
-}
-
-// conflict is the error of a claim that is over.
-func (c *Claim) conflict() error {
-	if c.entry.Owner == "" {
-		return fmt.Errorf("%w: %q was released", ErrConflict, c.key)
-	}
-	return fmt.Errorf("%w: %q has %q now", ErrConflict, c.entry.Owner, c.key)
-}
-
-// samePlace reports whether two markers are at the same place, whatever times they have.
-func samePlace(a, b Marker) bool {
-	return bytes.Equal(a.ReplayID, b.ReplayID) && bytes.Equal(a.Group.ReplayID, b.Group.ReplayID) && slices.Equal(a.Group.Handled, b.Group.Handled)
-}
-
-// sameMarker reports whether two markers have the same encoding.
-func sameMarker(a, b Marker) bool {
-	x, errX := a.MarshalBinary()
-	y, errY := b.MarshalBinary()
-	return errX == nil && errY == nil && bytes.Equal(x, y)
 }

@@ -437,3 +437,30 @@ func TestATransactionTakesTheKeyAsItWasRead(t *testing.T) {
 		t.Fatal("it does not hold the key")
 	}
 }
+
+// A process that has given a take up, and is not aware of it when another takes over, stands by.
+func TestATakeThatComesLateIsNoLeadership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, ctx := new(replaystoretest.Register), t.Context()
+		r, fail := faults(memory)
+		a, b := newClaim(r, "a"), newClaim(memory, "b")
+		fail(replaystoretest.Fault{Out: 5 * time.Second})
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if err := a.Put(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		r.Wait()
+		if e, _, err := a.Read(ctx); err != nil || e.Incarnation != a.Incarnation() || !a.Sent().IsZero() {
+			t.Fatalf("%+v, %v, sent %v", e, err, a.Sent())
+		}
+		for _, c := range []*replaystore.Claim{b, a} {
+			if _, _, err := c.Read(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Put(ctx); err != nil || c.Sent().IsZero() {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -86,6 +86,16 @@ func (c *storeClaim) read(ctx context.Context) (Entry, error) {
 	return entry, err
 }
 
+// lost is the error of a claim that is over, else nil.
+func (c *storeClaim) lost() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != claimOver {
+		return nil
+	}
+	return c.conflict()
+}
+
 // readOnce reads a key that was not.
 func (c *storeClaim) readOnce(ctx context.Context) error {
 	if c.known.Load() {

@@ -1,0 +1,67 @@
+package replaystore
+
+import (
+	"context"
+	"fmt"
+)
+
+// Advance returns the step from before to after, as [Advancer] has it. It puts the marker first
+// where the key has no value, and else does not wait for the register: it may be called within a
+// transaction that has locked much. Of two steps only the later one is sure to be possible.
+func (c *Claim) Advance(ctx context.Context, before, after Marker) (Advance, error) {
+	c.mu.Lock()
+	c.set(before)
+	absent := c.rev == "" && c.state != claimOver
+	c.mu.Unlock()
+	if absent {
+		if err := c.Put(ctx); err != nil {
+			return Advance{}, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == claimOver {
+		return Advance{}, c.conflict()
+	}
+	c.step = &step{claim: c, before: before.clone(), after: after.clone(), counter: c.counter}
+	return Advance{Register: c.register, Key: c.key, Next: c.step.next}, nil
+}
+
+// step is a marker's way from before to after, which a transaction makes or does not.
+type step struct {
+	claim         *Claim
+	before, after Marker
+	counter       uint64 // no value with a greater one had been written when the step was made
+}
+
+// next is [Advance].Next.
+func (s *step) next(stored []byte) ([]byte, error) {
+	c := s.claim
+	var entry Entry
+	if err := entry.UnmarshalBinary(stored); err != nil {
+		return nil, fmt.Errorf("replaystore: key %q: %w", c.key, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counter = max(c.counter, entry.Counter)
+	switch {
+	case c.state == claimOver:
+		return nil, c.conflict()
+	case c.mine(entry) && samePlace(entry.Marker, s.after):
+		c.learnMarker(entry.Marker)
+		return nil, ErrHandled
+	case c.mine(entry) && entry.Counter > s.counter && !samePlace(entry.Marker, s.before):
+		// A value with a lower counter has a marker from before the step. This one was written
+		// since, and may have a marker from after it.
+		return nil, fmt.Errorf("replaystore: key %q: the marker has moved since the message was handed out", c.key)
+	case c.mine(entry):
+	case c.state == claimIdle && entry.Counter == c.entry.Counter && entry.Incarnation == c.entry.Incarnation && entry.Owner == c.entry.Owner:
+		// The transaction takes the key as Put does: it has the value that was read.
+	default:
+		return nil, c.deposed(entry)
+	}
+	// It takes the counter only now, so that a heartbeat since the step was made does no harm.
+	value, _, err := c.next(s.after, false)
+	c.doubt = true
+	return value, err
+}
