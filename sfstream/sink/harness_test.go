@@ -20,9 +20,9 @@ const (
 )
 
 // newOrg is an org in memory that has orders and accounts.
-func newOrg(t testing.TB) *sfstreamtest.Server {
+func newOrg(t testing.TB, opts ...sfstreamtest.Option) *sfstreamtest.Server {
 	t.Helper()
-	org := sfstreamtest.NewServer(t, sfstreamtest.InMemory())
+	org := sfstreamtest.NewServer(t, append(opts, sfstreamtest.InMemory())...)
 	must(t, org.DefineObject("Account", sfstreamtest.Field{Name: "Name", Type: "Text"}, sfstreamtest.Field{Name: "NumberOfEmployees", Type: "Integer"}))
 	must(t, org.DefineEvent(orders, `{"type": "record", "name": "Order__e", "fields": [
 		{"name": "CreatedDate", "type": "long", "doc": "CreatedDate:DateTime"},
