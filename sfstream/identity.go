@@ -129,7 +129,8 @@ const identityRoom = 320
 
 // sum is a SHA-256 of identity's encoding.
 func (m *Message) sum() [sha256.Size]byte {
-	encoding, ok := m.appendIdentity(nil)
+	var room [identityRoom]byte
+	encoding, ok := m.appendIdentity(room[:0])
 	if !ok {
 		encoding = slices.Concat(encoding, m.payload)
 	}

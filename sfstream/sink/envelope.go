@@ -1,8 +1,10 @@
 package sink
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -57,40 +59,44 @@ func (e Envelope) fill(r *Record) error {
 		r.Value, r.ContentType = text, contentJSON
 		return nil
 	}
-	var message struct{ Data json.RawMessage }
-	if err := json.Unmarshal(text, &message); err != nil {
-		return fmt.Errorf("sink: %s: event as JSON: %w", r.Channel, err)
-	}
+	_, data, _ := bytes.Cut(text, []byte(`,"data":`)) // no text in JSON has such quotes
+	data = bytes.TrimSuffix(data, []byte("}"))
 	if e == CloudEventsBinary {
-		r.Value, r.ContentType = message.Data, contentJSON
+		r.Value, r.ContentType = data, contentJSON
 		r.Headers = headers(r)
 		return nil
 	}
 	r.ContentType = contentCloudEvent
-	r.Value, err = json.Marshal(cloudEvent{
+	attributes, err := json.Marshal(cloudEvent{
 		SpecVersion: specVersion, ID: r.ID, Source: r.Source, Type: r.Type, Subject: r.Subject, Time: eventTime(r),
-		PartitionKey: r.Key, DataContentType: contentJSON, Data: message.Data,
+		PartitionKey: r.Key, DataContentType: contentJSON,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	r.Value = slices.Concat(bytes.TrimSuffix(attributes, []byte("}")), []byte(`,"data":`), data, []byte("}"))
+	return nil
 }
 
-// isAvro reports whether the payload came over the Pub/Sub API. Avro is not JSON: its first byte
-// would have to be a brace and the rest to match.
-func isAvro(r *Record) bool { return r.Message.SchemaID != "" && !json.Valid(r.Message.Raw()) }
+// isAvro reports whether the payload came over the Pub/Sub API. Avro that begins with a brace is
+// hardly ever JSON as well.
+func isAvro(r *Record) bool {
+	payload := r.Message.Raw()
+	return r.Message.SchemaID != "" && (!bytes.HasPrefix(payload, []byte("{")) || !json.Valid(payload))
+}
 
 const specVersion = "1.0"
 
-// cloudEvent is the JSON of a CloudEvent in structured mode.
+// cloudEvent is the JSON of a CloudEvent in structured mode, without its data.
 type cloudEvent struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject,omitempty"`
-	Time            string          `json:"time,omitempty"`
-	PartitionKey    string          `json:"partitionkey"`
-	DataContentType string          `json:"datacontenttype"`
-	Data            json.RawMessage `json:"data"`
+	SpecVersion     string `json:"specversion"`
+	ID              string `json:"id"`
+	Source          string `json:"source"`
+	Type            string `json:"type"`
+	Subject         string `json:"subject,omitempty"`
+	Time            string `json:"time,omitempty"`
+	PartitionKey    string `json:"partitionkey"`
+	DataContentType string `json:"datacontenttype"`
 }
 
 func headers(r *Record) []Header {

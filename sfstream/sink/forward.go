@@ -40,15 +40,9 @@ func Forward(ctx context.Context, client *sfstream.Client, to Sink, opts ...Opti
 	}
 	loop, leave := context.WithCancel(ctx)
 	defer leave()
-	f := &forwarder{
-		config: cfg, client: client, sink: to, leave: leave, ending: make(chan struct{}),
-		maker: newMaker(client.OrgID(), cfg.key), channels: make(map[string]*ordered),
-	}
-	f.ctx, f.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	f := newForwarder(ctx, client, to, cfg)
+	f.leave = leave
 	defer f.cancel(nil)
-	for range cfg.lanes {
-		f.lanes = append(f.lanes, newLane(f))
-	}
 	var running sync.WaitGroup
 	for _, l := range f.lanes {
 		running.Go(l.run) // ends when the forwarder does; awaited below
@@ -107,6 +101,18 @@ type forwarder struct {
 	err      error // why Forward has given up; nil: it has not
 	open     int   // records that are not settled
 	channels map[string]*ordered
+}
+
+func newForwarder(ctx context.Context, client *sfstream.Client, to Sink, cfg config) *forwarder {
+	f := &forwarder{
+		config: cfg, client: client, sink: to, ending: make(chan struct{}),
+		maker: newMaker(client.OrgID(), cfg.key), channels: make(map[string]*ordered),
+	}
+	f.ctx, f.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	for range cfg.lanes {
+		f.lanes = append(f.lanes, newLane(f))
+	}
+	return f
 }
 
 // phase is how far a Forward is. It only grows.

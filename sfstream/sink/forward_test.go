@@ -17,6 +17,7 @@ import (
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
+	"github.com/sfstream/sfstream-go/sfstream/sfstreamtest"
 	"github.com/sfstream/sfstream-go/sfstream/sink"
 )
 
@@ -40,6 +41,7 @@ func TestForward(t *testing.T) {
 		{"a backoff policy that stops ends it", gaveUp},
 		{"a record that the queue never takes is a dead letter", deadLetters},
 		{"a dead letter that cannot be kept is tried again", deadLetterFails},
+		{"an event that cannot be read is a dead letter, and is itself as Raw", unreadable},
 		{"a client that has failed sends what it has", clientFails},
 		{"a client that is closed ends it", clientCloses},
 		{"a lost store cancels what runs", lost},
@@ -418,6 +420,38 @@ func deadLetterFails(t *testing.T) {
 	f.stop()
 	if s := client.Status().Channels[0]; s.Handled != 1 || tries != 3 {
 		t.Errorf("%d are handled after %d tries", s.Handled, tries)
+	}
+}
+
+func unreadable(t *testing.T) {
+	org := newOrg(t)
+	order(t, org, 1, 1)
+	bad, err := org.PublishRaw(orders, sfstreamtest.RawEvent{Payload: []byte{0xff}})
+	must(t, err)
+	order(t, org, 3, 3)
+	client := follow(t, org, []string{orders})
+	q := &queue{t: t}
+	f := forward(t, client, q)
+	var record *sink.RecordError
+	var decode *sfstream.DecodeError
+	if err := f.wait(); !errors.As(err, &record) || !errors.As(err, &decode) || !strings.HasSuffix(record.ID, bad.ID) {
+		t.Errorf("without a dead letter: %v", err)
+	}
+	letters := 0
+	f = forward(t, client, q, sink.WithDeadLetter(func(_ context.Context, r sink.Record, err error) error {
+		if letters++; r.Value != nil || !errors.As(err, &decode) || string(r.Message.Raw()) != "\xff" {
+			t.Errorf("the letter is %+v: %v", r, err)
+		}
+		return nil
+	}))
+	after(time.Minute)
+	f.stop()
+	if s := client.Status().Channels[0]; s.Handled != 3 || letters != 1 || !slices.Equal(q.acked(), []int{1, 3}) {
+		t.Errorf("%d are handled, %d letters, acked %v", s.Handled, letters, q.acked())
+	}
+	raw := collect(t, org, orders, sfstream.PubSub, sink.WithEnvelope(sink.Raw))
+	if len(raw) != 3 || string(raw[1].Value) != "\xff" || raw[1].ContentType != "avro/binary" {
+		t.Errorf("as Raw: %+v", raw)
 	}
 }
 

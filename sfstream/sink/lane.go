@@ -128,11 +128,11 @@ func (l *lane) settle(sent error) (failed *RecordError, final bool) {
 // outcome is the error of one record, the n-th of its Send; nil: the queue has acked it, or it is a
 // dead letter. final says that no repetition cures it.
 func (l *lane) outcome(i *item, n int, sent error) (err error, final bool) {
+	if sent == nil {
+		return nil, false // without an allocation
+	}
 	var partial *PartialError
-	switch {
-	case sent == nil:
-		return nil, false
-	case !errors.As(sent, &partial) || !partial.isOf(len(l.batch)):
+	if !errors.As(sent, &partial) || !partial.isOf(len(l.batch)) {
 		return sent, isPermanent(sent)
 	}
 	if err = partial.Failed[n]; !isPermanent(err) || l.f.deadLetter == nil {

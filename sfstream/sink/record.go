@@ -6,30 +6,35 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
-// A maker makes records of the messages of one org.
+// A maker makes records of the messages of one org. It keeps the texts that many records share.
 type maker struct {
-	org   string
-	key   func(*sfstream.Message) string // nil: by kind of event
-	types map[name]string                // what Record.Type is of a name: there are few
+	org    string
+	key    func(*sfstream.Message) string // nil: by kind of event
+	places map[string]place               // by Message.Channel
+	types  map[name]string                // what Record.Type is of a name
 }
+
+// A place is what the records of a channel have in common.
+type place struct{ channel, ids, source string }
 
 // A name is what Record.Type is made of.
 type name struct{ kind, entity, change string }
 
 func newMaker(org string, key func(*sfstream.Message) string) *maker {
-	return &maker{org: org, key: key, types: make(map[name]string)}
+	return &maker{org: org, key: key, places: make(map[string]place), types: make(map[name]string)}
 }
 
 // record makes a record without a value. barrier says that the event is of the channel as a whole,
 // so that it has an order with all others of it.
 func (k *maker) record(m *sfstream.Message) (r Record, barrier bool) {
-	channel, _, _ := strings.Cut(m.Channel, "?") // a filter is not of the channel
-	r = Record{
-		ID: k.org + "|" + channel + "|" + m.Key(), Channel: m.Channel,
-		Source: "/salesforce/" + k.org + "/" + strings.TrimPrefix(channel, "/"),
-		Time:   m.Date().UTC(), Message: m,
+	p, known := k.places[m.Channel]
+	if !known {
+		channel, _, _ := strings.Cut(m.Channel, "?") // a filter is not of the channel
+		p = place{channel: channel, ids: k.org + "|" + channel + "|", source: "/salesforce/" + k.org + "/" + strings.TrimPrefix(channel, "/")}
+		k.places[m.Channel] = p
 	}
-	kind := r.read(m, channel)
+	r = Record{ID: p.ids + m.Key(), Channel: m.Channel, Source: p.source, Time: m.Date().UTC(), Message: m}
+	kind := r.read(m, p.channel)
 	r.Type = k.typeOf(name{kind, r.Entity, r.Change})
 	switch {
 	case k.key != nil:
@@ -40,7 +45,7 @@ func (k *maker) record(m *sfstream.Message) (r Record, barrier bool) {
 		barrier = true
 	}
 	if r.Key == "" {
-		r.Key = channel
+		r.Key = p.channel
 	}
 	return r, barrier
 }
@@ -85,12 +90,19 @@ func (r *Record) read(m *sfstream.Message, channel string) (kind string) {
 
 // changeName is the participle of a change type: GAP_CREATE is gap_created.
 func changeName(t sfstream.ChangeType) string {
-	verb := strings.ToLower(string(t))
-	switch {
-	case strings.HasSuffix(verb, "create"), strings.HasSuffix(verb, "update"), strings.HasSuffix(verb, "delete"):
-		return verb + "d"
+	switch t {
+	case sfstream.ChangeUndelete:
+		return "undeleted"
+	case sfstream.ChangeCreate:
+		return "created"
+	case sfstream.ChangeUpdate:
+		return "updated"
+	case sfstream.ChangeDelete:
+		return "deleted"
+	case sfstream.ChangeGapCreate, sfstream.ChangeGapUpdate, sfstream.ChangeGapDelete, sfstream.ChangeGapUndelete:
+		return "gap_" + changeName(t[len("GAP_"):])
 	}
-	return verb // gap_overflow, and what Salesforce may add
+	return strings.ToLower(string(t)) // also what Salesforce may add
 }
 
 // typeOf is the Record.Type of a name. The change of published events goes without saying.

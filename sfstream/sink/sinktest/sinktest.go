@@ -45,7 +45,8 @@ type Entry struct {
 	Value []byte
 }
 
-// Run tests what [sink.Sink] demands: 50,000 events (5,000 with -short) are forwarded by programs
+// Run tests what [sink.Sink] demands: 50,000 events (10,000 under the race
+// detector, 5,000 with -short) are forwarded by programs
 // that are ended and killed while connections are cut, and each event is in the queue afterwards, in
 // order per key by first occurrence, as it was, and with the same id in each copy. open is called
 // for each test; it ends the sink and the engine by t.Cleanup.
@@ -112,7 +113,7 @@ func ended(t *testing.T, q Queue) {
 
 // storm: programs that are ended and killed, connections that are cut.
 func storm(t *testing.T, q Queue) {
-	events := 50_000
+	events := stormEvents
 	if testing.Short() {
 		events = 5_000
 	}
