@@ -38,8 +38,7 @@ type saver[M any] struct {
 	// Inbox.mu guards the rest.
 	dirty   dirtyList[M]
 	since   time.Time     // when the first dirty channel came to be so
-	saving  []*Channel[M] // what the Save under way saves; nil: there is none
-	began   time.Time     // when the last Save began
+	saving  *saving[M]    // the Save under way; nil: there is none
 	timer   *time.Timer   // runs cycle
 	due     time.Time     // when timer fires; zero: it does not
 	urgent  bool          // a consumer waits: save as soon as allowed
@@ -48,6 +47,20 @@ type saver[M any] struct {
 	done    chan struct{} // closed and replaced at the end of each cycle
 	trouble trouble
 }
+
+// saving is a Save under way.
+type saving[M any] struct {
+	channels []*Channel[M]
+	marks    []mark[M] // of each
+	began    time.Time
+	ctx      context.Context
+	end      context.CancelCauseFunc
+}
+
+// errOutrun is why a Save ends before a transaction writes a later marker; see Channel.Advance.
+var errOutrun = errors.New("the marker is written by a transaction")
+
+func (s *saving[M]) isOutrun() bool { return context.Cause(s.ctx) == errOutrun }
 
 // A keeper is who saves. Inbox.mu guards what changes of it.
 type keeper[M any] struct {
@@ -163,16 +176,17 @@ func (s *saver[M]) scheduleLocked(at time.Time) {
 // cycle saves what is dirty now.
 func (s *saver[M]) cycle() {
 	s.in.mu.Lock()
-	channels, marks := s.beginCycleLocked()
+	now := s.beginCycleLocked()
 	s.in.unlock()
-	if len(channels) == 0 {
+	if now == nil {
 		return
 	}
-	markers := make(map[replaystore.Key]replaystore.Marker, len(channels))
-	for i, ch := range channels {
-		markers[ch.Key] = marks[i].marker(&s.in.cfg)
+	defer now.end(nil)
+	markers := make(map[replaystore.Key]replaystore.Marker, len(now.channels))
+	for i, ch := range now.channels {
+		markers[ch.Key] = now.marks[i].marker(&s.in.cfg)
 	}
-	paused, err := s.save(markers)
+	paused, err := s.save(now.ctx, markers)
 	cfg := &s.in.cfg
 	if err == nil && cfg.Saved != nil {
 		for key, marker := range markers {
@@ -186,7 +200,7 @@ func (s *saver[M]) cycle() {
 	if !s.trouble.since.IsZero() {
 		s.trouble.since = s.trouble.since.Add(paused)
 	}
-	down, retry := s.endCycleLocked(channels, marks, err)
+	down, retry := s.endCycleLocked(now, err)
 	broken := err != nil && down >= storeBroken && s.trouble.failed >= brokenAfter
 	level := slog.LevelWarn
 	if s.closed || s.in.isLost() {
@@ -195,6 +209,8 @@ func (s *saver[M]) cycle() {
 	s.in.unlock()
 	switch {
 	case err == nil || s.kept != nil: // who keeps the channel tells of failures, and none of them is fatal
+		return
+	case now.isOutrun() && !errors.Is(err, replaystore.ErrConflict):
 		return
 	case errors.Is(err, replaystore.ErrConflict): // no later Save would succeed
 		cfg.Broken(err)
@@ -209,29 +225,31 @@ func (s *saver[M]) cycle() {
 
 // beginCycleLocked takes the dirty channels and copies their marks. It takes none if a Save is
 // under way already: the end of that one schedules the next.
-func (s *saver[M]) beginCycleLocked() (channels []*Channel[M], marks []mark[M]) {
+func (s *saver[M]) beginCycleLocked() *saving[M] {
 	if !s.due.IsZero() && !s.trouble.since.IsZero() {
 		s.trouble.since = s.trouble.since.Add(pause.Since(s.due, time.Now()))
 	}
 	s.due = time.Time{}
 	if s.saving != nil || s.dirty.isEmpty() {
-		return nil, nil
+		return nil
 	}
 	s.urgent, s.later, s.asked = false, false, false
-	s.saving, s.began = s.dirty.take(), time.Now()
-	marks = make([]mark[M], len(s.saving))
-	for i, ch := range s.saving {
-		marks[i] = ch.watermark.current
-		marks[i].group = marks[i].group.snapshot()
+	now := &saving[M]{channels: s.dirty.take(), began: time.Now()}
+	now.ctx, now.end = context.WithCancelCause(s.ctx)
+	now.marks = make([]mark[M], len(now.channels))
+	for i, ch := range now.channels {
+		now.marks[i] = ch.watermark.current
+		now.marks[i].group = now.marks[i].group.snapshot()
 	}
-	return s.saving, marks
+	s.saving = now
+	return now
 }
 
 // save calls the store, and tells of one that does not return. It returns for how long the process
 // was paused meanwhile.
-func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused time.Duration, err error) {
+func (s *saver[M]) save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) (paused time.Duration, err error) {
 	cfg := &s.in.cfg
-	ctx, cancel := context.WithTimeout(s.ctx, saveTimeout)
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	switch {
 	case s.in.isLost():
@@ -254,25 +272,27 @@ func (s *saver[M]) save(markers map[replaystore.Key]replaystore.Marker) (paused 
 
 // endCycleLocked notes the result of a Save and schedules the next one. After a failure it returns
 // for how long the store has been failing, and after which time the saver tries again.
-func (s *saver[M]) endCycleLocked(channels []*Channel[M], marks []mark[M], err error) (down, retry time.Duration) {
+func (s *saver[M]) endCycleLocked(ended *saving[M], err error) (down, retry time.Duration) {
 	now := time.Now()
 	s.saving, s.last, s.trouble.err = nil, now, err
 	next := max(s.spacing(saveSpacing), saveDelay-now.Sub(s.since))
 	switch {
 	case err == nil:
 		s.trouble = trouble{}
-		for i, ch := range channels {
-			m := &marks[i]
+		for i, ch := range ended.channels {
+			m := &ended.marks[i]
 			ch.watermark.saved = mark[M]{id: bytes.Clone(m.replayID(&s.in.cfg)), Evidence: m.Evidence, group: m.group}
 		}
 		if s.urgent {
 			next = min(next, s.spacing(soonSpacing))
 		}
 	case errors.Is(err, ErrLater):
-		s.saveAgainLocked(channels)
+		s.saveAgainLocked(ended.channels)
 		s.later = !s.asked
+	case ended.isOutrun(): // no failure of the store
+		s.saveAgainLocked(ended.channels)
 	default:
-		s.saveAgainLocked(channels)
+		s.saveAgainLocked(ended.channels)
 		if s.trouble.since.IsZero() {
 			s.trouble.since = now
 		}
@@ -309,8 +329,10 @@ func (in *Inbox[M]) Trouble() (since time.Time, err error) {
 	if t := s.trouble; !t.since.IsZero() {
 		return t.since, t.err
 	}
-	if hung := time.Since(s.began); s.saving != nil && hung > saveTimeout {
-		return s.began, fmt.Errorf("no answer within %s", hung.Round(time.Second))
+	if s.saving != nil {
+		if hung := time.Since(s.saving.began); hung > saveTimeout {
+			return s.saving.began, fmt.Errorf("no answer within %s", hung.Round(time.Second))
+		}
 	}
 	return time.Time{}, nil
 }
@@ -441,7 +463,11 @@ func (in *Inbox[M]) Unsaved(key replaystore.Key) (replaystore.Marker, bool) {
 func (s *saver[M]) unsaved(key replaystore.Key) (mark[M], bool) {
 	s.in.mu.Lock()
 	defer s.in.unlock()
-	for _, ch := range slices.Backward(slices.Concat(s.saving, s.dirty.all())) {
+	all := s.dirty.all()
+	if s.saving != nil {
+		all = slices.Concat(s.saving.channels, all)
+	}
+	for _, ch := range slices.Backward(all) {
 		if ch.Key == key {
 			left := ch.watermark.current
 			left.group = left.group.snapshot()

@@ -1,8 +1,10 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sfstream/sfstream-go/replaystore"
 )
@@ -82,7 +84,31 @@ func (m *mark[M]) passHandled(cfg *Config[M], s *Slab[M], i int) (*Slab[M], int)
 	return s, i
 }
 
-// Advance asks the store for the step of the channel's marker.
+// Advance asks the store for the step of the channel's marker. A Save under way that has an older
+// one is ended first: it could come after the transaction, and put the marker back. Waiting for it
+// would not do, because it may wait for what the transaction has locked.
 func (ch *Channel[M]) Advance(ctx context.Context, before, after replaystore.Marker) (replaystore.Advance, error) {
+	ch.in.mu.Lock()
+	var ended <-chan struct{}
+	if now := ch.saver.saving; now != nil {
+		i := slices.Index(now.channels, ch)
+		if i >= 0 && !isAt(now.marks[i].marker(&ch.in.cfg), before) {
+			now.end(errOutrun)
+			ended = ch.saver.done
+		}
+	}
+	ch.in.unlock()
+	if ended != nil {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return replaystore.Advance{}, ctx.Err()
+		}
+	}
 	return ch.in.cfg.Advance(ctx, ch.Key, before, after)
+}
+
+// isAt reports whether two markers are at the same place.
+func isAt(a, b replaystore.Marker) bool {
+	return bytes.Equal(a.ReplayID, b.ReplayID) && bytes.Equal(a.Group.ReplayID, b.Group.ReplayID) && slices.Equal(a.Group.Handled, b.Group.Handled)
 }

@@ -23,11 +23,35 @@ type steppingStore struct {
 
 	mu            sync.Mutex
 	before, after []replaystore.Marker
+	hangs         bool                // the next Save lasts until its ctx ends
+	saving        *replaystore.Marker // of the Save under way
+}
+
+func (s *steppingStore) Save(ctx context.Context, markers map[replaystore.Key]replaystore.Marker) error {
+	s.mu.Lock()
+	hangs := s.hangs
+	for _, marker := range markers {
+		s.saving, s.hangs = &marker, false
+	}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.saving = nil
+	}()
+	if hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.Store.Save(ctx, markers)
 }
 
 func (s *steppingStore) Advance(_ context.Context, key replaystore.Key, before, after replaystore.Marker) (replaystore.Advance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.saving != nil && !samePlace(*s.saving, before) {
+		return replaystore.Advance{}, errors.New("a Save of an older marker is under way")
+	}
 	s.before, s.after = append(s.before, before), append(s.after, after)
 	return replaystore.Advance{Key: key.Channel, Next: func(stored []byte) ([]byte, error) { return stored, s.refuseNext }}, s.refuse
 }
@@ -44,6 +68,7 @@ func TestAdvance(t *testing.T) {
 		{name: "events that share a replay id are steps too", run: advanceInGroups},
 		{name: "several messages are one step", run: advanceSeveral},
 		{name: "a keepalive between two messages is a part of no step", run: advanceBehindKeepalive},
+		{name: "a save that has an older marker ends first", run: advanceOutruns},
 		{name: "only the next message will do", run: advanceOutOfOrder},
 		{name: "what cannot be meant is refused", run: advanceRefused},
 		{name: "a conflict ends the client", run: advanceConflicts},
@@ -169,6 +194,43 @@ func advanceBehindKeepalive(t *testing.T) {
 	lab.Must(t, err)
 	if string(s.after[1].ReplayID) != string(m.ReplayID) {
 		t.Errorf("the step ends at %x", s.after[1].ReplayID)
+	}
+}
+
+func advanceOutruns(t *testing.T) {
+	l, s := stepping(t, lab.Orders)
+	l.PublishNext(lab.Orders, 4)
+	l.Receive().Ack()
+	l.Pass(time.Second)
+	s.mu.Lock()
+	s.hangs = true
+	s.mu.Unlock()
+	l.Receive().Ack()
+	l.Pass(time.Second) // its Save hangs
+	for range 2 {       // that has the place before the first of them, but is older than the other
+		m, began := l.Receive(), time.Now()
+		_, err := m.Advance(t.Context())
+		lab.Must(t, err)
+		if time.Since(began) > 0 {
+			t.Errorf("it took %v", time.Since(began))
+		}
+		m.Ack()
+	}
+	s.mu.Lock()
+	last, saving := s.after[1], s.saving
+	s.mu.Unlock()
+	if saving != nil {
+		t.Error("the Save is still under way")
+	}
+	l.Pass(time.Second)
+	key, err := l.Client.Key(lab.Orders)
+	lab.Must(t, err)
+	marker, err := s.Load(t.Context(), key)
+	if err != nil || !samePlace(marker, last) {
+		t.Errorf("%+v was saved, %v; want %+v", marker, err, last)
+	}
+	if err := l.Client.Status().StoreError; err != nil || len(l.Log.Warnings("not saved")) > 0 {
+		t.Errorf("the store counts as failing: %v", err)
 	}
 }
 
