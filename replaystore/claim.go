@@ -91,8 +91,9 @@ func (c *Claim) Set(marker Marker) {
 	c.set(marker)
 }
 
-// Marker returns the marker that the next Put writes: the last one that was read, set, or moved by a
-// transaction that is known to have been committed. It is zero if there was none.
+// Marker returns the marker that the next Put writes: the last one that was set, or moved by a
+// transaction that is known to have been committed, else the last one that was read. It is zero if
+// there was none.
 func (c *Claim) Marker() Marker {
 	c.mu.Lock()
 	defer c.mu.Unlock()

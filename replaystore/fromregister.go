@@ -96,8 +96,10 @@ func (c *storeClaim) lost() error {
 	return c.conflict()
 }
 
-// readOnce reads a key that was not.
-func (c *storeClaim) readOnce(ctx context.Context) error {
+// want sets the marker before it reads a key that was never read: a transaction may move the marker
+// on while it does.
+func (c *storeClaim) want(ctx context.Context, marker Marker) error {
+	c.Set(marker)
 	if c.known.Load() {
 		return nil
 	}
@@ -105,14 +107,6 @@ func (c *storeClaim) readOnce(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-func (c *storeClaim) save(ctx context.Context, marker Marker) error {
-	if err := c.readOnce(ctx); err != nil {
-		return err
-	}
-	c.Set(marker)
-	return c.Put(ctx)
 }
 
 // Load implements [Store]. Where the register has lost the value, it returns the last marker known.
@@ -149,7 +143,12 @@ func (s *registerStore) Save(ctx context.Context, markers map[Key]Marker) error 
 		atATime <- struct{}{}
 		saves.Go(func() {
 			defer func() { <-atATime }()
-			if err := s.claim(key).save(ctx, marker); err != nil {
+			c := s.claim(key)
+			err := c.want(ctx, marker)
+			if err == nil {
+				err = c.Put(ctx)
+			}
+			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed = errors.Join(failed, err)
@@ -163,7 +162,7 @@ func (s *registerStore) Save(ctx context.Context, markers map[Key]Marker) error 
 // Advance implements [Advancer].
 func (s *registerStore) Advance(ctx context.Context, key Key, before, after Marker) (Advance, error) {
 	c := s.claim(key)
-	if err := c.readOnce(ctx); err != nil {
+	if err := c.want(ctx, before); err != nil {
 		return Advance{}, err
 	}
 	return c.Claim.Advance(ctx, before, after)

@@ -1,10 +1,12 @@
 package replaystore_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
@@ -140,4 +142,39 @@ func TestASaveInDoubtIsFoundToBeDone(t *testing.T) {
 	if puts != 1 {
 		t.Fatalf("%d puts", puts)
 	}
+}
+
+// The first Save of a program that was told where to begin reads the key first. A transaction goes
+// on meanwhile.
+func TestASlowFirstSaveDoesNotPutBackWhatATransactionWrote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(replaystoretest.Register)
+		for _, id := range []string{"8", "9"} {
+			mustSave(t, replaystore.FromRegister(r), keyA, id) // without a Load
+			expectStored(t, r, stored(t, r).Owner, id)
+		}
+		slow := true
+		f := &replaystoretest.Faulty{Register: r, Plan: func(c replaystoretest.Call) (fault replaystoretest.Fault) {
+			if slow && !c.Put {
+				slow, fault.Back = false, time.Second
+			}
+			return fault
+		}}
+		store := replaystore.FromRegister(f)
+		saved := make(chan error)
+		go func() {
+			saved <- store.Save(context.Background(), map[replaystore.Key]replaystore.Marker{keyA: at("1")})
+		}()
+		synctest.Wait()
+		step, err := store.(replaystore.Advancer).Advance(t.Context(), keyA, at("1"), at("2"))
+		if err != nil || r.Update(step.Key, step.Next) != nil {
+			t.Fatal(err)
+		}
+		if err := <-saved; err != nil {
+			t.Fatal(err)
+		}
+		if got := mustLoad(t, store, keyA); got != "2" {
+			t.Fatalf("the marker is %s", got)
+		}
+	})
 }

@@ -21,6 +21,7 @@ type hold struct {
 	rev     string               // its revision; "": there is none
 	doubt   bool                 // something of this claim may have been written that it does not know of
 	wanted  Marker               // what the next put writes
+	isSet   bool                 // wanted is from Set, and not what was read
 	counter uint64               // the greatest that was seen or used
 	sent    time.Time            // when the last put was sent that has succeeded
 	pending map[uint64]time.Time // by counter, when it was sent; without those that are older than entry
@@ -65,7 +66,9 @@ func (h *hold) next(marker Marker, release bool) ([]byte, Entry, error) {
 func (h *hold) observe(entry Entry, rev string) {
 	h.known, h.entry, h.rev, h.doubt = true, entry, rev, false
 	h.counter = max(h.counter, entry.Counter)
-	h.wanted = entry.Marker.clone()
+	if !h.isSet {
+		h.wanted = entry.Marker.clone()
+	}
 }
 
 // learn takes notice of the value that the register has, and fails if it is another's.
@@ -107,7 +110,7 @@ func (h *hold) set(marker Marker) {
 	if s := h.step; s != nil && samePlace(marker, s.before) && samePlace(h.wanted, s.after) {
 		return // a Save that began before the transaction's message was acked
 	}
-	h.wanted = marker.clone()
+	h.wanted, h.isSet = marker.clone(), true
 }
 
 // reached reports whether the register has what is wanted. With found it was looked for in this
