@@ -353,8 +353,11 @@ func advance(t *testing.T, c *replaystore.Claim, before, after string) replaysto
 func TestATransactionMovesTheMarkerOnce(t *testing.T) {
 	memory, ctx := new(replaystoretest.Register), t.Context()
 	a := newClaim(memory, "a")
-	first := advance(t, a, "1", "2") // puts the marker: a transaction needs a value to lock
+	if err := memory.Update(claimKey, advance(t, a, "", "1").Next); err != nil { // creates the key
+		t.Fatal(err)
+	}
 	expectStored(t, memory, "a", "1")
+	first := advance(t, a, "1", "2")
 	if err := a.Put(ctx); err != nil { // a heartbeat in between does no harm
 		t.Fatal(err)
 	}
@@ -413,6 +416,43 @@ func TestATransactionOfADeposedLeaderIsRefused(t *testing.T) {
 	if err := memory.Update(claimKey, advance(t, b, "1", "2").Next); err == nil || !strings.Contains(err.Error(), claimKey) {
 		t.Fatal(err)
 	}
+}
+
+// A program without a marker has none put before its first transaction, and one whose marker the
+// register has lost need not wait for a put: that could wait for the transaction.
+func TestATransactionCreatesTheKey(t *testing.T) {
+	memory, ctx := new(replaystoretest.Register), t.Context()
+	var log strings.Builder
+	a := replaystore.NewClaim(memory, claimKey, "a", 10*time.Second, slog.New(slog.NewTextHandler(&log, nil)))
+	b := newClaim(memory, "b")
+	first, other := advance(t, a, "", "1"), advance(t, b, "", "1")
+	if err := memory.Update(claimKey, first.Next); err != nil {
+		t.Fatal(err)
+	}
+	if err := memory.Update(claimKey, other.Next); !errors.Is(err, replaystore.ErrConflict) {
+		t.Fatalf("another has created the key: %v", err)
+	}
+	if err := memory.Update(claimKey, first.Next); !errors.Is(err, replaystore.ErrHandled) {
+		t.Fatal(err)
+	}
+	if err := memory.Update(claimKey, advance(t, a, "1", "2").Next); err != nil {
+		t.Fatal(err)
+	}
+	put(t, a, "2") // learns of it all
+	if a.Sent().IsZero() || log.Len() > 0 {
+		t.Fatalf("it does not hold the key, or: %s", log.String())
+	}
+	if err := memory.Delete(ctx, claimKey); err != nil {
+		t.Fatal(err)
+	}
+	if err := memory.Update(claimKey, advance(t, a, "2", "3").Next); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "WARN"); n != 1 {
+		t.Fatalf("%d warnings: %s", n, log.String())
+	}
+	put(t, a, "3")
+	expectStored(t, memory, "a", "3")
 }
 
 // A program that restarts has read its marker, and saves none before its first message.

@@ -73,7 +73,8 @@ type Advance struct {
 	Key string
 
 	// Next is given the stored value, which the transaction has locked, and returns the one to
-	// store. The error is [ErrHandled] if the stored value is after the step already, and
+	// store. The stored value is nil if there is none: then the transaction creates the key, unless
+	// another one does. The error is [ErrHandled] if the stored value is after the step already, and
 	// [ErrConflict] if another process owns it. Any other error says that the step can no longer be
 	// made: the message is handled again, or was. It waits for nothing.
 	Next func(stored []byte) (value []byte, err error)

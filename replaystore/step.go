@@ -5,21 +5,16 @@ import (
 	"fmt"
 )
 
-// Advance returns the step from before to after, as [Advancer] has it. It puts the marker first
-// where the key has no value, and else does not wait for the register: it may be called within a
-// transaction that has locked much. Of two steps only the later one is sure to be possible.
+// Advance returns the step from before to after, as [Advancer] has it. It does not use the register,
+// because it may be called within a transaction that has locked all of it. Of two steps only the
+// later one is sure to be possible.
 func (c *Claim) Advance(ctx context.Context, before, after Marker) (Advance, error) {
-	c.mu.Lock()
-	c.set(before)
-	absent := c.rev == "" && c.state != claimOver
-	c.mu.Unlock()
-	if absent {
-		if err := c.Put(ctx); err != nil {
-			return Advance{}, err
-		}
+	if err := ctx.Err(); err != nil {
+		return Advance{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.set(before)
 	if c.state == claimOver {
 		return Advance{}, c.conflict()
 	}
@@ -38,8 +33,10 @@ type step struct {
 func (s *step) next(stored []byte) ([]byte, error) {
 	c := s.claim
 	var entry Entry
-	if err := entry.UnmarshalBinary(stored); err != nil {
-		return nil, fmt.Errorf("replaystore: key %q: %w", c.key, err)
+	if stored != nil {
+		if err := entry.UnmarshalBinary(stored); err != nil {
+			return nil, fmt.Errorf("replaystore: key %q: %w", c.key, err)
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,6 +44,9 @@ func (s *step) next(stored []byte) ([]byte, error) {
 	switch {
 	case c.state == claimOver:
 		return nil, c.conflict()
+	case stored == nil && c.known:
+		c.log.Warn("the register had lost a value: a transaction creates it again", "key", c.key, "owner", c.owner)
+	case stored == nil:
 	case c.mine(entry) && samePlace(entry.Marker, s.after):
 		c.learnMarker(entry.Marker)
 		return nil, ErrHandled

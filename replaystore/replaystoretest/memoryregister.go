@@ -71,15 +71,16 @@ func (r *Register) Delete(ctx context.Context, key string) error {
 
 // Update replaces the value of key by what change makes of it, with no other call in between, as a
 // transaction does that has locked it: change can be the Next of a [replaystore.Advance]. Where
-// change fails, Update returns its error and changes nothing.
+// change fails, Update returns its error and changes nothing. The value of a key that has none is
+// nil.
 func (r *Register) Update(key string, change func(value []byte) ([]byte, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v, ok := r.values[key]
-	if !ok {
-		return replaystore.ErrNotFound
+	stored := []byte(nil)
+	if v, ok := r.values[key]; ok {
+		stored = append([]byte{}, v.value...)
 	}
-	value, err := change(bytes.Clone(v.value))
+	value, err := change(stored)
 	if err == nil {
 		r.putLocked(key, value)
 	}
