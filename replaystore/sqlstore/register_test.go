@@ -12,14 +12,21 @@ import (
 )
 
 func TestRegister(t *testing.T) {
-	for name, open := range engines {
-		t.Run(name, func(t *testing.T) {
-			replaystoretest.RunRegister(t, func(t *testing.T) replaystore.Register {
-				_, r := open(t)
-				return r
-			})
+	t.Parallel()
+	t.Run("PostgreSQL", func(t *testing.T) {
+		replaystoretest.RunRegister(t, func(t *testing.T) replaystore.Register {
+			p := newProxy(t, serve(t))
+			return struct {
+				*register
+				*proxy
+			}{newRegister(t, openPostgres(t, p.address()), sqlstore.NewPostgres), p}
 		})
-	}
+	})
+	t.Run("SQLite", func(t *testing.T) {
+		replaystoretest.RunRegister(t, func(t *testing.T) replaystore.Register {
+			return newRegister(t, openSQLite(t), sqlstore.NewSQLite)
+		})
+	})
 }
 
 func TestATableIsMadeByAllAtOnce(t *testing.T) {

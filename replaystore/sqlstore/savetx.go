@@ -22,8 +22,8 @@ import (
 // ended then. It is [sfstream.ErrInvalidOption] if a message before them is not handled, or the
 // client's markers are not in a [Register] of this package. After any error tx must be rolled back.
 //
-// A tx of another database than the register's finds no row of the channel, which is an error, or
-// a row of another program's, which no marker protects.
+// tx must be of the register's database: nobody can tell, and in another one the rows are not
+// protected.
 func SaveTx(ctx context.Context, tx *sql.Tx, msg *sfstream.Message, following ...*sfstream.Message) error {
 	advance, err := msg.Advance(ctx, following...)
 	if err != nil {
@@ -33,22 +33,39 @@ func SaveTx(ctx context.Context, tx *sql.Tx, msg *sfstream.Message, following ..
 	if !ok {
 		return fmt.Errorf("%w: sqlstore.SaveTx: the client's markers are in a %T: one transaction needs a register of NewPostgres or NewSQLite", sfstream.ErrInvalidOption, advance.Register)
 	}
-	key := []byte(advance.Key)
+	for range 2 {
+		done, err := r.step(ctx, tx, advance)
+		if done || err != nil {
+			return err
+		}
+	}
+	return r.failed("creating", advance.Key, errors.New("the transaction does not see the row that another one has created: it should be READ COMMITTED"))
+}
+
+// step writes the marker. It is not done where another transaction has created the row since this
+// one has looked.
+func (r *Register) step(ctx context.Context, tx *sql.Tx, advance replaystore.Advance) (done bool, err error) {
+	key, statement := []byte(advance.Key), r.statements.set
 	var stored []byte
 	switch err := tx.QueryRowContext(ctx, r.statements.lock, key).Scan(&stored); {
 	case errors.Is(err, sql.ErrNoRows):
-		return r.failed("locking", advance.Key, errors.New("there is no such row: it was deleted, or the transaction is of another database than the register's"))
+		statement = r.statements.insert
 	case err != nil:
-		return r.failed("locking", advance.Key, err)
+		return false, r.failed("locking", advance.Key, err)
+	default:
+		stored = blob(stored)
 	}
 	value, err := advance.Next(stored)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if _, err := tx.ExecContext(ctx, r.statements.set, key, rand.Text(), value); err != nil {
-		return r.failed("writing", advance.Key, err)
+	result, err := tx.ExecContext(ctx, statement, key, rand.Text(), value)
+	if err != nil {
+		return false, r.failed("writing", advance.Key, err)
 	}
-	return nil
+	n, err := result.RowsAffected()
+	if err != nil {
+		return false, r.failed("writing", advance.Key, err)
+	}
+	return n > 0, nil
 }
-
-var _ replaystore.Register = (*Register)(nil)
