@@ -50,7 +50,7 @@ func TestAStormLeavesOneRowPerEvent(t *testing.T) {
 	}{{"one by one in PostgreSQL", "pgx", 1}, {"in batches in PostgreSQL", "pgx", 7}, {"one by one in SQLite", "sqlite", 1}} {
 		t.Run(storm.name, func(t *testing.T) {
 			t.Parallel()
-			const events = 120
+			const events = 80
 			s := newStorm(t, storm.engine)
 			s.program.Batch = storm.batch
 			want := publish(t, s.org, events)
