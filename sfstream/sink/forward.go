@@ -13,8 +13,9 @@ import (
 
 // Forward sends the events of a client to a queue, and acks each one when the queue has acked it. The
 // client must be one with WithAck(AckManual), open, and with its channels subscribed; Forward is a
-// consumer as a loop is, and takes what the client receives. What waits is sent at once, in batches
-// ([WithBatch]); [sfstream.WithPrefetch] bounds, for each channel, what is on its way.
+// consumer as a loop is, and takes what the client receives: a second consumer would take some of
+// it, and its place in the order. What waits is sent at once, in batches ([WithBatch]);
+// [sfstream.WithPrefetch] bounds, for each channel, what is on its way.
 //
 // A Send that fails is repeated, with growing waits, and the records of its lane wait meanwhile: an
 // outage of the queue costs time only. See [Sink] for the order and [WithDeadLetter] for records that
@@ -45,8 +46,10 @@ func Forward(ctx context.Context, client *sfstream.Client, to Sink, opts ...Opti
 	defer f.cancel(nil)
 	var running sync.WaitGroup
 	for _, l := range f.lanes {
-		running.Go(l.run) // ends when the forwarder does; awaited below
+		running.Go(l.run) // ends when the forwarder stops; awaited below
 	}
+	defer running.Wait() // also when the function of WithKey panics
+	defer f.stop()
 	stop := context.AfterFunc(ctx, f.stop)
 	for m := range client.Messages(loop) {
 		f.add(m)
