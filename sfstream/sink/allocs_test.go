@@ -42,7 +42,8 @@ func TestAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for envelope, most := range map[Envelope]float64{Raw: 9, JSON: 60, CloudEvents: 66} {
+	// 8, 57 and 61, but that the race detector makes the pools of encoding/json forget.
+	for envelope, most := range map[Envelope]float64{Raw: 9, JSON: 75, CloudEvents: 80} {
 		cfg, err := newConfig([]Option{WithEnvelope(envelope)})
 		if err != nil {
 			t.Fatal(err)
