@@ -18,6 +18,13 @@ func (s *simulation) later(d time.Duration, do func()) {
 	})
 }
 
+// pending is how many faults are under way.
+func (s *simulation) pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults
+}
+
 func (s *simulation) count(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

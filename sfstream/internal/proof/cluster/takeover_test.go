@@ -127,3 +127,29 @@ func TestADeposedLeaderSavesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A handler is still busy when its replica is stopped. The lease goes on, and another replica begins
+// when the handler has returned.
+func TestTheNextLeaderWaitsForTheHandlersOfTheOld(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		busy := func(ctx context.Context, r *replica, m *sfstream.Message) error {
+			<-time.After(45 * time.Second)
+			return nil
+		}
+		a := w.start("a", []string{lab.Orders}, busy)
+		w.Pass(10 * time.Second)
+		b := w.start("b", []string{lab.Orders}, nil)
+		w.Pass(10 * time.Second)
+		w.publish(lab.Orders, 2)
+		a.stop()
+		w.Pass(40 * time.Second)
+		if len(b.leads()) > 0 {
+			t.Error("the other leads beside the handler")
+		}
+		w.Pass(10 * time.Second)
+		if len(b.leads()) == 0 {
+			t.Error("nobody has taken over")
+		}
+		w.expectAll(lab.Orders, 0)
+	})
+}
