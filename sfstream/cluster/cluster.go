@@ -144,7 +144,9 @@ func (r *Replica) Lead(ctx context.Context, lead Lead) (err error) {
 	s.running.Go(func() { r.keepSpare(ctx, first) }) // ends with ctx; finish waits for it
 	err = s.run(ctx)
 	cancel()
-	s.finish(ctx)
+	if last := s.finish(ctx); err == nil {
+		err = last
+	}
 	return err
 }
 

@@ -37,6 +37,7 @@
 //   - after a crash, a kill or a cut from the engine: at most a lease and a fifth of one after the
 //     last put of the old leader, which was up to a third of a lease before it died;
 //   - after an outage of the engine that was longer than the lease: within 2 seconds of its return;
+//     where the leader has died in the outage, and no standby had read its last put, a lease later;
 //   - at the very first start, where the register has no value yet: after half a lease, because a
 //     value that an engine has lost is put again by its leader meanwhile.
 //
@@ -75,8 +76,9 @@
 // handlers are cancelled, and nothing is saved any more. Where the outcome of a put is unknown the
 // leader reads what is there ([replaystore.Claim]).
 //
-// One client more is open and follows nothing, so that a takeover needs no login. Give the clients
-// one [authenticator.Cache] to share their login.
+// One client more is open and follows nothing, so that a takeover needs no login; several channels
+// are taken as fast as clients can be opened. Give the clients one [authenticator.Cache] to share
+// their login.
 //
 // Goroutines of a replica: the scout reads the keys and the members and decides what to take and
 // what to hand over; the spare keeps the spare client; each leadership has one that begins and ends

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type scout struct {
 	ready   []*spare    // clients with which to lead: mostly one
 	over    chan ending // of leaderships; there is room for one of each seat
 	running sync.WaitGroup
+	failure error // of the last look; nil: the register has answered
 
 	moving  *seat     // was handed over for a fair share, and nobody has taken it yet; nil: there is none
 	moved   time.Time // when it was
@@ -105,27 +107,33 @@ func (s *scout) look(ctx context.Context) bool {
 			r.at = time.Now()
 		})
 	}
-	changed, err := s.members.look(ctx)
+	changed, failure := s.members.look(ctx)
 	reads.Wait()
 	if ctx.Err() != nil {
 		return true // it is not the register's fault
 	}
-	s.engine(err)
-	answered := err == nil
+	s.engine(failure)
 	for i, seat := range s.seats {
 		if seat.led == nil {
 			r := &replies[i]
 			seat.observe(r.entry, r.rev, r.err, r.at)
-			answered = answered && seat.seen.trouble.err == nil
+			failure = cmp.Or(failure, seat.seen.trouble.err)
 		}
 	}
+	switch {
+	case failure != nil && s.failure == nil:
+		s.log.Warn("cluster: the register cannot be read", "error", failure)
+	case failure == nil && s.failure != nil:
+		s.log.Info("cluster: the register can be read again")
+	}
+	s.failure = failure
 	if changed {
 		s.joined(s.members.names(time.Now()))
 	}
 	if s.members.twin() {
 		s.log.Warn("cluster: another replica has the same name: it takes channels in the same order; see WithName", "name", s.cfg.name)
 	}
-	return answered
+	return failure == nil
 }
 
 // decide takes what is to be taken and hands over what is to be handed over. It returns when it is
@@ -136,7 +144,7 @@ func (s *scout) decide(ctx context.Context) (again time.Time) {
 	for _, seat := range s.seats {
 		switch {
 		case !s.members.read, len(s.ready) == 0, ctx.Err() != nil:
-		case seat.led != nil, seat.seen.since.IsZero():
+		case seat.led != nil, !seat.seen.fresh:
 		default:
 			at := seat.takeable(s.leading() < s.members.share(len(s.seats), seat.owner(), now))
 			if at.After(now) {
@@ -191,20 +199,21 @@ func (s *scout) end(e ending) {
 	if seat == s.moving {
 		s.moved = now
 	}
-	seat.renew()
+	seat.renew(e.unused == nil)
 }
 
 // handOver hands over a channel that has no session, and one that is more than the fair share.
 func (s *scout) handOver(now time.Time) {
-	if len(s.members.present(now)) == 0 {
-		s.moving = nil
-		return
-	}
+	alone := len(s.members.present(now)) == 0
 	for _, seat := range s.seats {
-		if l := seat.led; l != nil && l.isSessionless(now) {
+		if l := seat.led; l != nil && l.isSessionless(now) && !alone {
 			s.log.Warn("cluster: handing over a channel that has had no session", "channel", seat.channel, "for", now.Sub(l.lastLive).Round(time.Second))
 			l.end(forSession)
 		}
+	}
+	if alone {
+		s.moving = nil
+		return
 	}
 	if !s.hasMoved(now) || !s.members.settled(now) || now.Before(s.noMoves) ||
 		s.leading() <= s.members.share(len(s.seats), "", now) {
@@ -225,7 +234,7 @@ func (s *scout) hasMoved(now time.Time) bool {
 	switch m := s.moving; {
 	case m == nil:
 		return true
-	case m.led != nil && m.led.why != staying, m.seen.since.IsZero():
+	case m.led != nil && m.led.why != staying, m.led == nil && !m.seen.fresh:
 		return false // still under way, or not looked at since
 	case m.led != nil, m.owner() == "" && now.Sub(s.moved) >= 2*s.cfg.lease:
 		s.noMoves = now.Add(avoidance) // nobody wanted it
@@ -236,8 +245,9 @@ func (s *scout) hasMoved(now time.Time) bool {
 	return true
 }
 
-// finish ends all leaderships, leaves the cluster, and returns when nothing runs any more.
-func (s *scout) finish(ctx context.Context) {
+// finish ends all leaderships, leaves the cluster, and returns when nothing runs any more. The error
+// is the first that the program's function has returned meanwhile.
+func (s *scout) finish(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.lease)
 	defer cancel()
 	s.running.Go(func() { s.members.leave(ctx) }) // ends by its ctx; the next line waits
@@ -250,7 +260,11 @@ func (s *scout) finish(ctx context.Context) {
 		if e.unused != nil {
 			_ = e.unused.Close()
 		}
+		if err == nil {
+			err = e.err
+		}
 		e.seat.led = nil
 	}
 	s.publish()
+	return err
 }

@@ -25,7 +25,8 @@ type seat struct {
 
 // A sighting is what was last read of a key.
 type sighting struct {
-	since   time.Time // when rev was first seen; zero: the key was not read yet
+	fresh   bool      // it was read since this replica tried to take the channel
+	since   time.Time // when rev was first seen
 	rev     string    // "": there is no value
 	entry   replaystore.Entry
 	hadOne  bool // there was a value at some time
@@ -51,7 +52,7 @@ func (s *seat) observe(entry replaystore.Entry, rev string, err error, now time.
 	if s.seen.since.IsZero() || s.seen.rev != rev {
 		s.seen.since = now
 	}
-	s.seen.rev, s.seen.entry = rev, entry
+	s.seen.fresh, s.seen.rev, s.seen.entry = true, rev, entry
 	s.seen.hadOne = s.seen.hadOne || rev != ""
 }
 
@@ -101,12 +102,15 @@ func (s *seat) takeable(hasRoom bool) time.Time {
 }
 
 // renew replaces the claim by one that knows what it knew. What the old one has put is free then:
-// it does not lead, or no longer.
-func (s *seat) renew() {
+// it does not lead, or no longer. Where it has led, the revision of before says nothing any more.
+func (s *seat) renew(hasLed bool) {
 	const kept = 16 // each of them needs a put that comes late
 	s.ended = append(s.ended, s.claim.Incarnation())
 	s.ended = s.ended[max(0, len(s.ended)-kept):]
 	s.claim = s.claim.Again()
 	s.led = nil
-	s.seen.since = time.Time{}
+	s.seen.fresh = false
+	if hasLed {
+		s.seen.since, s.seen.hadOne = time.Time{}, true
+	}
 }

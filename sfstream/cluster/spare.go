@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sfstream/sfstream-go/authenticator"
@@ -27,6 +28,9 @@ func (r *Replica) openSpare(ctx context.Context) (*spare, error) {
 		var err error
 		if s.Client, err = r.newClient(sfstream.WithReplayStore(s.store)); err != nil {
 			return nil, err
+		}
+		if s.Client == nil {
+			return nil, fmt.Errorf("%w: cluster: newClient has made no client", sfstream.ErrInvalidOption)
 		}
 		if err = s.Open(ctx); err == nil {
 			return s, nil

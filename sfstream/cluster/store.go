@@ -331,6 +331,9 @@ func (s *store) putOnce(ctx context.Context) error {
 	s.extend()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil && s.trouble.err == nil && s.reason == nil && ctx.Err() != context.Canceled {
+		s.log.Warn("cluster: the register cannot be put", "channel", s.key.Channel, "error", err)
+	}
 	s.trouble.note(err)
 	if err == nil {
 		s.saved = version

@@ -20,6 +20,9 @@ func TestAChannelHasOneLeader(t *testing.T) {
 		w.start("b", []string{lab.Orders}, nil)
 		w.Pass(10 * time.Second)
 		w.publish(lab.Orders, 50)
+		if streams, logins := w.Streams(lab.Orders), w.Logins(); streams != 1 || logins != 1 {
+			t.Errorf("%d subscriptions and %d logins", streams, logins)
+		}
 		first := w.leader(lab.Orders)
 		first.end()
 		w.publish(lab.Orders, 50)
@@ -81,6 +84,47 @@ func TestAKeyThatIsLostIsPutAgain(t *testing.T) {
 		if id := w.IDOf(lab.Orders, entry.Marker.ReplayID); id != "20" {
 			t.Errorf("the marker is at %q", id)
 		}
+	})
+}
+
+// The leader dies, and the engine loses the key: a standby puts it again with the marker that it has
+// read last.
+func TestAStandbyPutsALostKeyAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.start("a", []string{lab.Orders}, nil)
+		w.Pass(10 * time.Second)
+		w.start("b", []string{lab.Orders}, nil)
+		w.publish(lab.Orders, 50)
+		w.leader(lab.Orders).wire.setCut(true)
+		key, _ := w.Key(lab.APIOf(t), lab.Orders).MarshalText()
+		w.Must(w.engine.values.Delete(t.Context(), string(key)))
+		w.Pass(8 * time.Second)
+		w.PublishNext(lab.Orders, 5)
+		w.expectShares(1, 0)
+		w.Pass(5 * time.Second)
+		w.expectShares(0, 1)
+		w.expectAll(lab.Orders, 40) // of the last two polls, and what the old one has handed out since
+		if n := len(w.Log.Warnings("had lost a value")); n != 1 {
+			t.Errorf("%d warnings", n)
+		}
+	})
+}
+
+// The leader dies during an outage of the engine that is longer than the lease: a standby leads
+// within two seconds of the engine's return.
+func TestALeaderDiesWhileTheEngineIsAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.start("a", []string{lab.Orders}, nil)
+		w.Pass(10 * time.Second)
+		w.start("b", []string{lab.Orders}, nil)
+		w.publish(lab.Orders, 50)
+		w.leader(lab.Orders).wire.setCut(true)
+		w.Pass(2 * time.Second) // the standby sees its last put
+		w.engine.setAway(true)
+		w.Pass(30 * time.Second)
+		w.engine.setAway(false)
+		w.Pass(2 * time.Second)
+		w.expectShares(0, 1)
 	})
 }
 
