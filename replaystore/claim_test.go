@@ -455,6 +455,29 @@ func TestATransactionCreatesTheKey(t *testing.T) {
 	expectStored(t, memory, "a", "3")
 }
 
+// A batch is not made again as a part of another one: the rows of its messages would be written twice.
+func TestATransactionOfOtherMessagesIsRefused(t *testing.T) {
+	memory := new(replaystoretest.Register)
+	a := newClaim(memory, "a")
+	put(t, a, "0")
+	if err := memory.Update(claimKey, advance(t, a, "0", "5").Next); err != nil { // and nobody knows
+		t.Fatal(err)
+	}
+	for _, after := range []string{"7", "3", "8", "3"} {
+		err := memory.Update(claimKey, advance(t, a, "0", after).Next)
+		if err == nil || errors.Is(err, replaystore.ErrHandled) || errors.Is(err, replaystore.ErrConflict) {
+			t.Fatalf("up to %s: %v", after, err)
+		}
+	}
+	if err := memory.Update(claimKey, advance(t, a, "0", "5").Next); !errors.Is(err, replaystore.ErrHandled) {
+		t.Fatal(err)
+	}
+	if err := memory.Update(claimKey, advance(t, a, "5", "7").Next); err != nil {
+		t.Fatal(err)
+	}
+	expectStored(t, memory, "a", "7")
+}
+
 // A program that restarts has read its marker, and saves none before its first message.
 func TestATransactionTakesTheKeyAsItWasRead(t *testing.T) {
 	memory, ctx := new(replaystoretest.Register), t.Context()

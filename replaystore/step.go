@@ -3,6 +3,7 @@ package replaystore
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Advance returns the step from before to after, as [Advancer] has it. It does not use the register,
@@ -18,7 +19,12 @@ func (c *Claim) Advance(ctx context.Context, before, after Marker) (Advance, err
 	if c.state == claimOver {
 		return Advance{}, c.conflict()
 	}
-	c.step = &step{claim: c, before: before.clone(), after: after.clone(), counter: c.counter}
+	s := &step{claim: c, before: before.clone(), after: after.clone(), counter: c.counter}
+	if c.step != nil && samePlace(c.step.before, before) {
+		s.tried = append(c.step.tried, c.step.after)
+		s.tried = slices.DeleteFunc(s.tried, func(m Marker) bool { return samePlace(m, after) })
+	}
+	c.step = s
 	return Advance{Register: c.register, Key: c.key, Next: c.step.next}, nil
 }
 
@@ -27,6 +33,10 @@ type step struct {
 	claim         *Claim
 	before, after Marker
 	counter       uint64 // no value with a greater one had been written when the step was made
+
+	// tried is where earlier steps from before have ended. One of them may have been made, unknown to
+	// the program: then this one is not for it to make, because it is over messages of that one too.
+	tried []Marker
 }
 
 // next is [Advance].Next.
@@ -50,6 +60,8 @@ func (s *step) next(stored []byte) ([]byte, error) {
 	case c.mine(entry) && samePlace(entry.Marker, s.after):
 		c.learnMarker(entry.Marker)
 		return nil, ErrHandled
+	case c.mine(entry) && slices.ContainsFunc(s.tried, func(m Marker) bool { return samePlace(m, entry.Marker) }):
+		return nil, fmt.Errorf("replaystore: key %q: a transaction of other messages, of which the first is the same, was committed: make that one again", c.key)
 	case c.mine(entry) && entry.Counter > s.counter && !samePlace(entry.Marker, s.before):
 		// A value with a lower counter has a marker from before the step. This one was written
 		// since, and may have a marker from after it.

@@ -22,6 +22,9 @@ import (
 // ended then. It is [sfstream.ErrInvalidOption] if a message before them is not handled, or the
 // client's markers are not in a [Register] of this package. After any error tx must be rolled back.
 //
+// After a Commit that has failed, make a transaction of the same messages again: one of others that
+// begin with the same could write rows twice, and SaveTx refuses it.
+//
 // tx must be of the register's database: nobody can tell, and in another one the rows are not
 // protected.
 func SaveTx(ctx context.Context, tx *sql.Tx, msg *sfstream.Message, following ...*sfstream.Message) error {
