@@ -195,10 +195,17 @@ func (s *sim) lead(ctx context.Context, name string, claim *replaystore.Claim) {
 		if died = s.rand(40) == 0; s.rand(30) == 0 {
 			break
 		}
-		if s.rand(2) == 0 {
-			l.ack()
-		} else if err := l.transact(ctx); err == nil || errors.Is(err, replaystore.ErrHandled) {
-			l.ack()
+		if l.doubt == 0 && s.rand(2) == 0 {
+			l.ack(1)
+			continue
+		}
+		n := 1 + s.rand(min(3, simMessages-l.done))
+		if l.doubt > 0 && s.rand(2) == 0 {
+			n = l.doubt
+		}
+		if err := l.transact(ctx, n); err == nil || errors.Is(err, replaystore.ErrHandled) {
+			l.ack(n)
+			l.doubt = 0
 		}
 	}
 	cancel()
@@ -220,14 +227,15 @@ type simLeader struct {
 
 	// saving holds a token during a save, and during Advance, as the contract of Advancer demands.
 	saving chan struct{}
+	doubt  int // how many messages the last transaction had, if nobody knows whether it was committed
 	mu     sync.Mutex
 	done   int // the last message that is handled
 }
 
-func (l *simLeader) ack() {
+func (l *simLeader) ack(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.done++
+	l.done += n
 }
 
 func (l *simLeader) save(ctx context.Context) {
@@ -246,11 +254,11 @@ func (l *simLeader) save(ctx context.Context) {
 	}
 }
 
-// transact writes the row of the next message and the marker. Its commit may be slow, and the reply
-// of it may be lost.
-func (l *simLeader) transact(ctx context.Context) error {
+// transact writes the rows of the next messages and the marker. Its commit may be slow, and the
+// reply of it may be lost.
+func (l *simLeader) transact(ctx context.Context, messages int) error {
 	l.saving <- struct{}{}
-	step, err := l.claim.Advance(ctx, marked(l.done), marked(l.done+1))
+	step, err := l.claim.Advance(ctx, marked(l.done), marked(l.done+messages))
 	<-l.saving
 	if err != nil {
 		return err
@@ -262,7 +270,9 @@ func (l *simLeader) transact(ctx context.Context) error {
 		return l.Update(step.Key, func(value []byte) ([]byte, error) {
 			value, err := step.Next(value)
 			if err == nil {
-				l.rows[l.done+1]++
+				for n := range messages {
+					l.rows[l.done+1+n]++
+				}
 				l.lookLocked(value)
 			}
 			return value, err
@@ -273,6 +283,7 @@ func (l *simLeader) transact(ctx context.Context) error {
 		return errors.New("rolled back")
 	case 1:
 		_ = commit()
+		l.doubt = max(l.doubt, messages)
 		return fmt.Errorf("nobody knows whether it was committed")
 	}
 	return commit()

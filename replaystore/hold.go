@@ -101,13 +101,13 @@ func (h *hold) learn(entry Entry, rev string) error {
 
 // learnMarker takes notice of a marker of this claim: a transaction may have moved it.
 func (h *hold) learnMarker(marker Marker) {
-	if s := h.step; s != nil && samePlace(marker, s.after) && samePlace(h.wanted, s.before) {
+	if s := h.step; s != nil && s.isEnd(marker) && samePlace(h.wanted, s.before) {
 		h.wanted = marker.clone()
 	}
 }
 
 func (h *hold) set(marker Marker) {
-	if s := h.step; s != nil && samePlace(marker, s.before) && samePlace(h.wanted, s.after) {
+	if s := h.step; s != nil && samePlace(marker, s.before) && s.isEnd(h.wanted) {
 		return // a Save that began before the transaction's message was acked
 	}
 	h.wanted, h.isSet = marker.clone(), true

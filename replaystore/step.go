@@ -21,8 +21,7 @@ func (c *Claim) Advance(ctx context.Context, before, after Marker) (Advance, err
 	}
 	s := &step{claim: c, before: before.clone(), after: after.clone(), counter: c.counter}
 	if c.step != nil && samePlace(c.step.before, before) {
-		s.tried = append(c.step.tried, c.step.after)
-		s.tried = slices.DeleteFunc(s.tried, func(m Marker) bool { return samePlace(m, after) })
+		s.tried = append(slices.Clone(c.step.tried), c.step.after)
 	}
 	c.step = s
 	return Advance{Register: c.register, Key: c.key, Next: c.step.next}, nil
@@ -34,9 +33,15 @@ type step struct {
 	before, after Marker
 	counter       uint64 // no value with a greater one had been written when the step was made
 
-	// tried is where earlier steps from before have ended. One of them may have been made, unknown to
-	// the program: then this one is not for it to make, because it is over messages of that one too.
+	// tried is where earlier steps from before have ended, some of them perhaps where this one does.
+	// One of them may have been made, unknown to the program: then one that ends elsewhere is not for
+	// it to make, because it is over messages of that one too.
 	tried []Marker
+}
+
+// isEnd reports whether the step, or an earlier one from the same place, ends at marker.
+func (s *step) isEnd(marker Marker) bool {
+	return samePlace(marker, s.after) || slices.ContainsFunc(s.tried, func(m Marker) bool { return samePlace(m, marker) })
 }
 
 // next is [Advance].Next.
@@ -60,7 +65,8 @@ func (s *step) next(stored []byte) ([]byte, error) {
 	case c.mine(entry) && samePlace(entry.Marker, s.after):
 		c.learnMarker(entry.Marker)
 		return nil, ErrHandled
-	case c.mine(entry) && slices.ContainsFunc(s.tried, func(m Marker) bool { return samePlace(m, entry.Marker) }):
+	case c.mine(entry) && s.isEnd(entry.Marker):
+		c.learnMarker(entry.Marker)
 		return nil, fmt.Errorf("replaystore: key %q: a transaction of other messages, of which the first is the same, was committed: make that one again", c.key)
 	case c.mine(entry) && entry.Counter > s.counter && !samePlace(entry.Marker, s.before):
 		// A value with a lower counter has a marker from before the step. This one was written
