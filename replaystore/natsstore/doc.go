@@ -1,6 +1,6 @@
-// Package natsstore keeps replay markers in a key-value bucket of NATS JetStream, as a
-// [replaystore.Register]: for package cluster and, by [replaystore.FromRegister], for one process. The
-// connection is the program's own, and so is the bucket, which is made once:
+// Package natsstore keeps replay markers in a key-value bucket of NATS JetStream. It is a
+// [replaystore.Register], for package cluster and, by [replaystore.FromRegister], for one process.
+// The connection is the program's own, and so is the bucket, which is made once:
 //
 //	js, err := jetstream.New(conn)
 //	…
@@ -39,6 +39,9 @@
 //
 // # Caveats
 //
+//   - Let the connection come back by itself: by default nats.go gives up after some two minutes,
+//     for good, and waits 2 seconds before each attempt. nats.MaxReconnects(-1) and
+//     nats.ReconnectWait(250*time.Millisecond) let a cluster go on soon after the servers are back.
 //   - A bucket that is restored from a backup has old revisions again, and old markers: events come
 //     again.
 //   - While a connection is away, its client keeps what is published and sends it later. A put that

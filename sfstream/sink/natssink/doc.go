@@ -36,6 +36,8 @@
 //
 // # Caveats
 //
+//   - Let the connection come back by itself: by default nats.go gives up after some two minutes,
+//     for good. nats.MaxReconnects(-1) never does.
 //   - A subject that no stream takes, and a stream that is full (DiscardNew), are not errors:
 //     Forward tries again. A message that is too large for the server or the stream is one that it
 //     will never take: see sink.WithDeadLetter.
