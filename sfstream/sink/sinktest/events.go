@@ -2,4 +2,8 @@
 
 package sinktest
 
-const stormEvents = 50_000 // of a storm; 5,000 with -short
+// The events of a storm, and those with -short.
+const (
+	stormEvents = 50_000
+	shortEvents = 5_000
+)

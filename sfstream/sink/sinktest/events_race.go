@@ -2,4 +2,8 @@
 
 package sinktest
 
-const stormEvents = 10_000 // of a storm, because the race detector takes its time; 5,000 with -short
+// The events of a storm, and those with -short. The race detector takes its time.
+const (
+	stormEvents = 10_000
+	shortEvents = 1_000
+)

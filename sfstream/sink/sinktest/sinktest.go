@@ -45,11 +45,10 @@ type Entry struct {
 	Value []byte
 }
 
-// Run tests what [sink.Sink] demands: 50,000 events (10,000 under the race
-// detector, 5,000 with -short) are forwarded by programs
-// that are ended and killed while connections are cut, and each event is in the queue afterwards, in
-// order per key by first occurrence, as it was, and with the same id in each copy. open is called
-// for each test; it ends the sink and the engine by t.Cleanup.
+// Run tests what [sink.Sink] demands: 50,000 events (fewer under the race detector, and with -short)
+// are forwarded by programs that are ended and killed while connections are cut, and each event is
+// in the queue afterwards, in order per key by first occurrence, as it was, and with the same id in
+// each copy. open is called for each test; it ends the sink and the engine by t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) Queue) {
 	for _, test := range []struct {
 		sentence string
@@ -111,11 +110,15 @@ func ended(t *testing.T, q Queue) {
 	check(t, q, r, 10)
 }
 
+// stormCuts is how often connections are cut in a storm: by progress, for what is slow is not to be
+// cut more often.
+const stormCuts = 25
+
 // storm: programs that are ended and killed, connections that are cut.
 func storm(t *testing.T, q Queue) {
 	events := stormEvents
 	if testing.Short() {
-		events = 5_000
+		events = shortEvents
 	}
 	org := newOrg(t, events)
 	r := &recorder{to: q.Sink, want: events, keys: make(map[string]string), acked: make(map[string]bool)}
@@ -125,8 +128,15 @@ func storm(t *testing.T, q Queue) {
 	var cuts sync.WaitGroup
 	defer cuts.Wait()
 	if q.Cut != nil {
+		r.cut = make(chan struct{}, 1)
 		cuts.Go(func() { // ends with ctx; awaited above
-			for ; sleep(ctx, 150*time.Millisecond); q.Cut() {
+			for {
+				select {
+				case <-r.cut:
+					q.Cut() // while the next Send runs
+				case <-ctx.Done():
+					return
+				}
 			}
 		})
 	}
@@ -214,23 +224,13 @@ func clone(t *testing.T, from *replaystore.Memory) *replaystore.Memory {
 	return to
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // A recorder is a sink that notes what passes through it, and ends a Forward when all is acked.
 type recorder struct {
 	to     sink.Sink
 	want   int
 	saw    func(sink.Record)   // called for each record; nil: nobody
 	before func([]sink.Record) // called before each Send; nil: nobody
+	cut    chan struct{}       // told after each part of what is wanted; nil: nobody
 	finish context.CancelFunc
 
 	mu    sync.Mutex
@@ -260,9 +260,16 @@ func (r *recorder) Send(ctx context.Context, records []sink.Record) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	before := len(r.acked)
 	for i, record := range records {
 		if partial == nil || partial.Failed[i] == nil {
 			r.acked[record.ID] = true
+		}
+	}
+	if part := r.want/stormCuts + 1; len(r.acked)/part > before/part {
+		select {
+		case r.cut <- struct{}{}:
+		default:
 		}
 	}
 	if len(r.acked) >= r.want {
