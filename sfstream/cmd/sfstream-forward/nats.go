@@ -10,6 +10,8 @@ import (
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/replaystore/natsstore"
+	"github.com/sfstream/sfstream-go/sfstream/sink"
+	"github.com/sfstream/sfstream-go/sfstream/sink/natssink"
 )
 
 // connectNATS connects to one of the servers of nats://user@host:port,host:port. A user without a
@@ -69,4 +71,30 @@ func openNATSRegister(ctx context.Context, a address, _ *proxy) (none opened[rep
 		return none, fmt.Errorf("-register %s: %w", a, err)
 	}
 	return opened[replaystore.Register]{register, asks(register), func() error { js.Conn().Close(); return nil }}, nil
+}
+
+func openNATSSink(_ context.Context, a address, _ *proxy) (none opened[sink.Sink], err error) {
+	values, err := a.take("creds", "tls")
+	if err != nil {
+		return none, err
+	}
+	if a.path == "" {
+		return none, mistaken("-sink: want nats://host:port/SUBJECT, such as salesforce.{entity}.{change}")
+	}
+	js, err := connectNATS(a, values)
+	if err != nil {
+		return none, err
+	}
+	queue, err := natssink.New(js, a.path)
+	if err != nil {
+		js.Conn().Close()
+		return none, err
+	}
+	// What the template begins with, up to its first field, is what a stream must take.
+	begin, _, _ := strings.Cut(a.path, "{")
+	check := func(ctx context.Context) error {
+		_, err := js.StreamNameBySubject(ctx, begin+strings.TrimPrefix(a.path, begin))
+		return err
+	}
+	return opened[sink.Sink]{queue, check, func() error { js.Conn().Close(); return nil }}, nil
 }

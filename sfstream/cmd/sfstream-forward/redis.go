@@ -10,6 +10,8 @@ import (
 
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/replaystore/redisstore"
+	"github.com/sfstream/sfstream-go/sfstream/sink"
+	"github.com/sfstream/sfstream-go/sfstream/sink/redissink"
 )
 
 // redisClient makes a client of redis://user@host:port,host:port, of which several are those of a
@@ -63,4 +65,32 @@ func openRedisRegister(_ context.Context, a address, _ *proxy) (none opened[repl
 		return none, errors.Join(err, client.Close())
 	}
 	return opened[replaystore.Register]{register, asks(register), client.Close}, nil
+}
+
+func openRedisSink(_ context.Context, a address, _ *proxy) (none opened[sink.Sink], err error) {
+	values, err := a.take("db", "master", "tls", "maxlen")
+	if err != nil {
+		return none, err
+	}
+	if a.path == "" {
+		return none, mistaken("-sink: want redis://host:port/STREAM")
+	}
+	var options []redissink.Option
+	if values["maxlen"] != "" {
+		n, err := strconv.ParseInt(values["maxlen"], 10, 64)
+		if err != nil {
+			return none, mistaken("-sink: maxlen=%s is no number", values["maxlen"])
+		}
+		options = append(options, redissink.WithMaxLen(n))
+	}
+	client, err := redisClient(a, values)
+	if err != nil {
+		return none, err
+	}
+	queue, err := redissink.New(client, a.path, options...)
+	if err != nil {
+		return none, errors.Join(err, client.Close())
+	}
+	ping := func(ctx context.Context) error { return client.Ping(ctx).Err() }
+	return opened[sink.Sink]{queue, ping, client.Close}, nil
 }

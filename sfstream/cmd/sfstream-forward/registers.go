@@ -16,6 +16,7 @@ import (
 var registers = kinds[replaystore.Register]{
 	{"nats", "nats://HOST[:4222][,HOST…]?bucket=NAME[&creds=FILE&tls=true]", openNATSRegister},
 	{"redis", "redis://HOST[:6379][,HOST…][?db=N&master=NAME&tls=true]", openRedisRegister},
+	{"postgres", "postgres://HOST[:5432][,HOST…]/DATABASE[?table=NAME&sslmode=…]", openPostgresRegister},
 	{"etcd", "etcd://HOST[:2379][,HOST…][?tls=true]", openEtcdRegister},
 	{"k8s", "k8s:[?namespace=NAME]", openK8sRegister},
 }

@@ -32,16 +32,20 @@ func TestMistakesAreToldInTheWordsOfTheCommandLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-replay", "r.db", "/event/A__e"}, "there is no -sink: it is one of stdout:"},
+		{[]string{"-replay", "r.db", "/event/A__e"}, "there is no -sink: it is one of nats://"},
 		{[]string{"-sink", "stdout:", "-replay", "r.db"}, "there is no channel"},
 		{[]string{"-sink", "stdout:", "/event/A__e"}, "nothing keeps the replay markers"},
-		{[]string{"-sink", "rabbit://host", "/event/A__e"}, `-sink: "rabbit" is none of stdout`},
+		{[]string{"-sink", "rabbit://host", "/event/A__e"}, `-sink: "rabbit" is none of nats`},
 		{[]string{"-sink", "secretword", "/event/A__e"}, "-sink: it is no URL"},
 		{[]string{"-sink", "stdout:", "-register", "redis://u:geheim@host", "/event/A__e"}, "put it into the variable SFSTREAM_REGISTER_PASSWORD"},
 		{[]string{"-sink", "stdout:", "-register", "redis://u:%zz@host", "/event/A__e"}, "write it as %25"},
 		{[]string{"-sink", "stdout:", "-register", "redis://host?geheim=1", "/event/A__e"}, `has no "geheim": it knows db, master, tls`},
 		{[]string{"-sink", "stdout:", "-register", "redis://host?db=x", "/event/A__e"}, "db=x is no number"},
 		{[]string{"-sink", "stdout:", "-register", "redis://host?tls=1", "/event/A__e"}, "tls=1 is neither true nor false"},
+		{[]string{"-sink", "redis://host", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "want redis://host:port/STREAM"},
+		{[]string{"-sink", "redis://host/s?maxlen=x", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "maxlen=x is no number"},
+		{[]string{"-sink", "nats://host", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "want nats://host:port/SUBJECT"},
+		{[]string{"-sink", "stdout:", "-register", "postgres://host", "/event/A__e"}, "want postgres://host:port/database"},
 		{[]string{"-sink", "stdout:", "-register", "nats://host", "/event/A__e"}, "want nats://host:port?bucket=NAME"},
 		{[]string{"-sink", "stdout:", "-register", "etcd://", "/event/A__e"}, "want etcd://host:port"},
 		{[]string{"-sink", "stdout:", "-register", "k8s://host", "/event/A__e"}, "want k8s:"},

@@ -12,6 +12,8 @@ import (
 
 // sinks are the queues that -sink may name.
 var sinks = kinds[sink.Sink]{
+	{"nats", "nats://HOST[:4222][,HOST…]/SUBJECT[?creds=FILE&tls=true]", openNATSSink},
+	{"redis", "redis://HOST[:6379][,HOST…]/STREAM[?db=N&master=NAME&tls=true&maxlen=N]", openRedisSink},
 	{"stdout", "stdout:", openStdout},
 }
 
