@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/cluster"
@@ -15,22 +17,84 @@ import (
 )
 
 func TestAChannelHasOneLeader(t *testing.T) {
+	for _, api := range []string{"pubsub", "cometd"} {
+		t.Run("over/"+api+"/", func(t *testing.T) { inBubble(t, testAChannelHasOneLeader) })
+	}
+}
+
+func testAChannelHasOneLeader(t *testing.T, w *world) {
+	w.start("a", []string{lab.Orders}, nil)
+	w.start("b", []string{lab.Orders}, nil)
+	w.Pass(10 * time.Second)
+	w.publish(lab.Orders, 50)
+	if streams, logins := w.Streams(lab.Orders), w.Logins(); streams != 1 || logins != 1 {
+		t.Errorf("%d subscriptions and %d logins", streams, logins)
+	}
+	first := w.leader(lab.Orders)
+	first.end()
+	w.publish(lab.Orders, 50)
+	w.Pass(time.Second)
+	if second := w.leader(lab.Orders); second == first {
+		t.Error("nobody has taken over")
+	}
+	w.expectAll(lab.Orders, 0)
+}
+
+// The program's rows and the marker are written in one transaction. Leaders are cut off from the
+// engine in the middle of it, and each row is there once.
+func TestEachRowIsWrittenOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.start("a", []string{lab.Orders}, nil)
-		w.start("b", []string{lab.Orders}, nil)
-		w.Pass(10 * time.Second)
-		w.publish(lab.Orders, 50)
-		if streams, logins := w.Streams(lab.Orders), w.Logins(); streams != 1 || logins != 1 {
-			t.Errorf("%d subscriptions and %d logins", streams, logins)
+		rows, lost := make(map[string]int), 0
+		write := func(ctx context.Context, r *replica, m *sfstream.Message) error {
+			<-time.After(50 * time.Millisecond)
+			if err := r.wire.pass(ctx); err != nil {
+				return err
+			}
+			step, err := m.Advance(ctx)
+			if err != nil {
+				return err
+			}
+			err = w.engine.values.Update(step.Key, func(stored []byte) ([]byte, error) {
+				value, err := step.Next(stored)
+				if err == nil {
+					rows[w.IDOf(m.Channel, m.ReplayID)]++ // the register holds its lock
+				}
+				return value, err
+			})
+			<-time.After(60 * time.Millisecond) // a handler always runs when a leader is cut off
+			if err == nil && r.wire.pass(ctx) != nil {
+				lost++
+				return errors.New("the reply is lost")
+			}
+			if errors.Is(err, replaystore.ErrHandled) {
+				return nil
+			}
+			return err
 		}
-		first := w.leader(lab.Orders)
-		first.end()
-		w.publish(lab.Orders, 50)
-		w.Pass(time.Second)
-		if second := w.leader(lab.Orders); second == first {
-			t.Error("nobody has taken over")
+		again := sfstream.OnError(sfstream.Retry(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Second) }))
+		for _, name := range []string{"a", "b", "c"} {
+			w.startRun(name, []string{lab.Orders}, write, []sfstream.RunOption{again})
 		}
-		w.expectAll(lab.Orders, 0)
+		w.Pass(20 * time.Second)
+		for i := range 6 {
+			w.publish(lab.Orders, 20+i) // another moment of the handler
+			leader := w.leader(lab.Orders)
+			leader.wire.setCut(true)
+			w.publish(lab.Orders, 150)
+			leader.wire.setCut(false)
+			w.Pass(15 * time.Second)
+		}
+		for id, n := range rows {
+			if n != 1 {
+				t.Errorf("%d rows of %s", n, id)
+			}
+		}
+		if n := w.Published(lab.Orders); len(rows) != n {
+			t.Errorf("rows of %d events of %d", len(rows), n)
+		}
+		if lost == 0 {
+			t.Error("no reply was lost")
+		}
 	})
 }
 

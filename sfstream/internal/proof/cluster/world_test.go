@@ -68,6 +68,12 @@ type handler func(ctx context.Context, r *replica, m *sfstream.Message) error
 // start starts a replica, which handles each message at once where handle is nil.
 func (w *world) start(name string, channels []string, handle handler, opts ...cluster.Option) *replica {
 	w.T.Helper()
+	return w.startRun(name, channels, handle, nil, opts...)
+}
+
+// startRun is start with options of Run.
+func (w *world) startRun(name string, channels []string, handle handler, run []sfstream.RunOption, opts ...cluster.Option) *replica {
+	w.T.Helper()
 	r := &replica{w: w, name: name, wire: &wire{Register: w.engine}, done: make(chan struct{})}
 	newClient := func(opts ...sfstream.Option) (*sfstream.Client, error) {
 		return w.newClient(append(opts, sfstream.WithPubSubDialOptions(r.wire.dialOptions()...))...)
@@ -88,7 +94,7 @@ func (w *world) start(name string, channels []string, handle handler, opts ...cl
 				return nil
 			}
 			return handle(ctx, r, m)
-		})
+		}, run...)
 	}()
 	w.replicas = append(w.replicas, r)
 	w.T.Cleanup(r.end)
