@@ -164,7 +164,7 @@ func TestNothingGoesOutBehindABatchThatIsRefused(t *testing.T) {
 	cluster := newCluster(t)
 	must(t, cluster.CreateTopic(topic, 1, nil))
 	queue := newSink(t, cluster, topic, kgo.ProducerBatchMaxBytes(10_000), kgo.ProducerLinger(0))
-	for range 2 { // the topic is not known, and is
+	for range 10 { // at first the topic is not known
 		before := ids(t, cluster, topic)[0]
 		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed})
 		err := queue.Send(t.Context(), some(300, 1000))
@@ -177,8 +177,8 @@ func TestNothingGoesOutBehindABatchThatIsRefused(t *testing.T) {
 		}
 		must(t, queue.Send(t.Context(), some(30, 1000)))
 	}
-	if got := ids(t, cluster, topic)[0]; len(got) != 60 {
-		t.Errorf("the topic has %d records, want 60", len(got))
+	if got := ids(t, cluster, topic)[0]; len(got) != 300 {
+		t.Errorf("the topic has %d records, want 300", len(got))
 	}
 }
 
