@@ -42,5 +42,7 @@
 //   - go-redis does not stop waiting when a context is cancelled. Get, Put, Load and Save do; a
 //     command that is left behind ends by the client's own timeouts (ReadTimeout, MaxRetries), and
 //     may still be carried out.
+//   - A user with an ACL needs the keys of the prefix and, of a Register, +eval +evalsha +hget
+//     +hmget +hset; of a Store, +eval +evalsha +get +set, and +del for Delete.
 //   - In a cluster each key is in the slot of its own name; nothing needs two keys at once.
 package redisstore

@@ -44,5 +44,6 @@
 //
 //   - A [redis.Ring] is refused: while one of its servers is away, it would put the entries of a
 //     stream into another one.
+//   - A user with an ACL needs the keys of the streams and +eval +evalsha +xadd.
 //   - The server does nothing else while it puts in a batch, some milliseconds: see sink.WithBatch.
 package redissink

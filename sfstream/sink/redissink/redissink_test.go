@@ -64,9 +64,16 @@ func ids(entries []redis.XMessage) string {
 	return fmt.Sprint(all)
 }
 
+// TestEntries has a user who may do what the package documentation names, and no more.
 func TestEntries(t *testing.T) {
-	client := connect(t, &redis.Options{Network: "unix", Addr: serve(t)})
-	queue, err := redissink.New(client, "salesforce.{entity}.{change}")
+	socket := serve(t)
+	client := connect(t, &redis.Options{Network: "unix", Addr: socket})
+	err := client.Do(t.Context(), "acl", "setuser", "sink", "on", ">secret", "~salesforce.*", "-@all", "+eval", "+evalsha", "+xadd").Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue, err := redissink.New(connect(t, &redis.Options{Network: "unix", Addr: socket, Username: "sink", Password: "secret"}),
+		"salesforce.{entity}.{change}")
 	if err != nil {
 		t.Fatal(err)
 	}
