@@ -13,8 +13,10 @@ require (
 	github.com/sfstream/sfstream-go/replaystore/natsstore v0.1.0
 	github.com/sfstream/sfstream-go/replaystore/redisstore v0.1.0
 	github.com/sfstream/sfstream-go/replaystore/sqlstore v0.1.0
+	github.com/sfstream/sfstream-go/sfstream/sink/kafkasink v0.1.0
 	github.com/sfstream/sfstream-go/sfstream/sink/natssink v0.1.0
 	github.com/sfstream/sfstream-go/sfstream/sink/redissink v0.1.0
+	github.com/twmb/franz-go v1.22.3
 	go.etcd.io/etcd/client/v3 v3.7.3
 )
 
@@ -40,6 +42,8 @@ require (
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/pierrec/lz4/v4 v4.1.33 // indirect
+	github.com/twmb/franz-go/pkg/kmsg v1.15.1 // indirect
 	go.etcd.io/bbolt v1.5.0 // indirect
 	go.etcd.io/etcd/api/v3 v3.7.3 // indirect
 	go.etcd.io/etcd/client/pkg/v3 v3.7.3 // indirect

@@ -145,7 +145,7 @@ func (s *settings) readFile(flags *flag.FlagSet, text []byte) error {
 		case f == nil || slices.Contains(notInFile, field.name):
 			return fmt.Errorf("%q is no field: the fields are channels and the flags, which -h lists", field.name)
 		default:
-			value, err := plain(field.value)
+			value, err := asFlag(field.value)
 			if err != nil {
 				return fmt.Errorf("%s: %w", field.name, err)
 			}
@@ -195,8 +195,8 @@ func fieldsOf(text []byte) ([]field, error) {
 	return fields, nil
 }
 
-// plain returns a text, a number or a boolean as a flag has it.
-func plain(value json.RawMessage) (string, error) {
+// asFlag returns a text, a number or a boolean as a flag has it.
+func asFlag(value json.RawMessage) (string, error) {
 	var text string
 	switch {
 	case json.Unmarshal(value, &text) == nil && string(value) != "null":

@@ -32,10 +32,10 @@ func TestMistakesAreToldInTheWordsOfTheCommandLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-replay", "r.db", "/event/A__e"}, "there is no -sink: it is one of nats://"},
+		{[]string{"-replay", "r.db", "/event/A__e"}, "there is no -sink: it is one of kafka://"},
 		{[]string{"-sink", "stdout:", "-replay", "r.db"}, "there is no channel"},
 		{[]string{"-sink", "stdout:", "/event/A__e"}, "nothing keeps the replay markers"},
-		{[]string{"-sink", "rabbit://host", "/event/A__e"}, `-sink: "rabbit" is none of nats`},
+		{[]string{"-sink", "rabbit://host", "/event/A__e"}, `-sink: "rabbit" is none of kafka`},
 		{[]string{"-sink", "secretword", "/event/A__e"}, "-sink: it is no URL"},
 		{[]string{"-sink", "stdout:", "-register", "redis://u:geheim@host", "/event/A__e"}, "put it into the variable SFSTREAM_REGISTER_PASSWORD"},
 		{[]string{"-sink", "stdout:", "-register", "redis://u:%zz@host", "/event/A__e"}, "write it as %25"},
@@ -44,6 +44,9 @@ func TestMistakesAreToldInTheWordsOfTheCommandLine(t *testing.T) {
 		{[]string{"-sink", "stdout:", "-register", "redis://host?tls=1", "/event/A__e"}, "tls=1 is neither true nor false"},
 		{[]string{"-sink", "redis://host", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "want redis://host:port/STREAM"},
 		{[]string{"-sink", "redis://host/s?maxlen=x", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "maxlen=x is no number"},
+		{[]string{"-sink", "kafka://host", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "want kafka://host:port/TOPIC"},
+		{[]string{"-sink", "kafka://host/t?sasl=gssapi", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "is none of plain, scram-sha-256"},
+		{[]string{"-sink", "kafka://ana@host/t", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "say how to log in"},
 		{[]string{"-sink", "nats://host", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "want nats://host:port/SUBJECT"},
 		{[]string{"-sink", "stdout:", "-register", "postgres://host", "/event/A__e"}, "want postgres://host:port/database"},
 		{[]string{"-sink", "stdout:", "-register", "nats://host", "/event/A__e"}, "want nats://host:port?bucket=NAME"},

@@ -224,7 +224,7 @@ func (s *storm) cutBoth(r *stormReplica) string {
 
 // judge fails the test unless the queue has every event, in the order of its channel by first
 // occurrence, and an event has one id in all its copies. It prints how long takeovers took: the
-// longest pause of the channel's delivery from the blow to the next one.
+// longest pause of the channel's delivery between the blow and the next one.
 func (s *storm) judge() {
 	for c, channel := range stormChannels {
 		next := c
@@ -311,16 +311,15 @@ func (q *stormQueue) distinct() int {
 	return len(q.ids)
 }
 
-// pause returns the longest time without a new event of the channel that ends within the given one.
+// pause returns the longest time between two new events of the channel that has a part in the given
+// one.
 func (q *stormQueue) pause(channel string, from, until time.Time) (longest time.Duration) {
-	before := from
+	var before time.Time
 	for _, a := range q.first[channel] {
-		if a.at.After(from) && a.at.Before(until) {
+		if !before.IsZero() && a.at.After(from) && before.Before(until) {
 			longest = max(longest, a.at.Sub(before))
 		}
-		if a.at.After(from) {
-			before = a.at
-		}
+		before = a.at
 	}
 	return longest
 }
