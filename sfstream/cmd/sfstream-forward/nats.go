@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -13,6 +15,9 @@ import (
 	"github.com/sfstream/sfstream-go/sfstream/sink"
 	"github.com/sfstream/sfstream-go/sfstream/sink/natssink"
 )
+
+// fields are those of a template.
+var fields = regexp.MustCompile(`\{[^}]*\}`)
 
 // connectNATS connects to one of the servers of nats://user@host:port,host:port. A user without a
 // password is a token.
@@ -90,11 +95,14 @@ func openNATSSink(_ context.Context, a address, _ *proxy) (none opened[sink.Sink
 		js.Conn().Close()
 		return none, err
 	}
-	// What the template begins with, up to its first field, is what a stream must take.
-	begin, _, _ := strings.Cut(a.path, "{")
 	check := func(ctx context.Context) error {
-		_, err := js.StreamNameBySubject(ctx, begin+strings.TrimPrefix(a.path, begin))
-		return err
+		subject := fields.ReplaceAllString(a.path, "x")
+		if _, err := js.StreamNameBySubject(ctx, subject); errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("-sink %s: no stream takes %s: make one, or name another subject", a, subject)
+		} else if err != nil {
+			return fmt.Errorf("-sink %s: %w", a, err)
+		}
+		return nil
 	}
 	return opened[sink.Sink]{queue, check, func() error { js.Conn().Close(); return nil }}, nil
 }

@@ -40,6 +40,7 @@ type stormEngine struct {
 	address        string                            // of the engine
 	register, sink func(address string) (url string) // by way of a gate
 	shared         replaystore.Register              // without one
+	oneGate        bool                              // register and queue are one database
 
 	// follow tells of each entry of the queue, until ctx ends.
 	follow func(ctx context.Context, entry func(text []byte)) error
@@ -70,7 +71,8 @@ type blow struct {
 	channel, what string
 }
 
-func runStorm(t *testing.T, engine stormEngine) {
+// runStorm returns how many copies of events the queue has.
+func runStorm(t *testing.T, engine stormEngine) (copies int) {
 	seed := *stormSeed
 	if seed == 0 {
 		seed = rand.Uint64()
@@ -96,6 +98,9 @@ func runStorm(t *testing.T, engine stormEngine) {
 	})
 	for n := range stormReplicas {
 		r := &stormReplica{name: "replica-" + strconv.Itoa(n), register: newGate(t, engine.address), sink: newGate(t, engine.address)}
+		if engine.oneGate {
+			r.sink = r.register
+		}
 		s.replicas = append(s.replicas, r)
 		s.start(r)
 	}
@@ -111,6 +116,7 @@ func runStorm(t *testing.T, engine stormEngine) {
 		}
 	}
 	s.judge()
+	return s.queue.copies
 }
 
 func (s *storm) start(r *stormReplica) {
