@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +14,10 @@ import (
 // printed runs the program to its end.
 func printed(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // should it begin to wait for an engine
+	defer cancel()
 	var out, log bytes.Buffer
-	status = run(t.Context(), args, &out, &log)
+	status = run(ctx, args, &out, &log)
 	return status, out.String(), log.String()
 }
 
