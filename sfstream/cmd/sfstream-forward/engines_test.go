@@ -68,8 +68,8 @@ func TestCheckAsksTheEngines(t *testing.T) {
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		address, _ := startPostgres(t)
-		check(t, "stdout:", "postgres://app@"+address+"/postgres?sslmode=disable&table=markers", "")
-		check(t, "stdout:", "postgres://app@"+address+"/nothing?sslmode=disable", `database "nothing" does not exist`)
+		check(t, "postgres://app@"+address+"/postgres?sslmode=disable", "postgres://app@"+address+"/postgres?sslmode=disable&table=markers", "")
+		check(t, "postgres://app@"+address+"/nothing?sslmode=disable", "postgres://app@"+address+"/nothing?sslmode=disable", `database "nothing" does not exist`)
 	})
 	t.Run("etcd and Kafka", func(t *testing.T) {
 		kafka, err := kfake.NewCluster(kfake.NumBrokers(1))

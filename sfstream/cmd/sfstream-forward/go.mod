@@ -16,6 +16,7 @@ require (
 	github.com/sfstream/sfstream-go/sfstream/sink/kafkasink v0.1.0
 	github.com/sfstream/sfstream-go/sfstream/sink/natssink v0.1.0
 	github.com/sfstream/sfstream-go/sfstream/sink/redissink v0.1.0
+	github.com/sfstream/sfstream-go/sfstream/sink/sqlsink v0.1.0
 	github.com/twmb/franz-go v1.22.3
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
 	go.etcd.io/etcd/client/v3 v3.7.3

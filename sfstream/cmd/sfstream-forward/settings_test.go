@@ -50,6 +50,8 @@ func TestMistakesAreToldInTheWordsOfTheCommandLine(t *testing.T) {
 		{[]string{"-sink", "kafka://host", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "want kafka://host:port/TOPIC"},
 		{[]string{"-sink", "kafka://host/t?sasl=gssapi", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "is none of plain, scram-sha-256"},
 		{[]string{"-sink", "kafka://ana@host/t", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "say how to log in"},
+		{[]string{"-sink", "postgres://host/shop", "-register", "postgres://other/shop", "/event/A__e"}, "name the same database by -register"},
+		{[]string{"-sink", "postgres://host/shop", "-register", "postgres://host/shop", "-lanes", "2", "/event/A__e"}, "-lanes 1"},
 		{[]string{"-sink", "nats://host", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e"}, "want nats://host:port/SUBJECT"},
 		{[]string{"-sink", "stdout:", "-register", "postgres://host", "/event/A__e"}, "want postgres://host:port/database"},
 		{[]string{"-sink", "stdout:", "-register", "nats://host", "/event/A__e"}, "want nats://host:port?bucket=NAME"},

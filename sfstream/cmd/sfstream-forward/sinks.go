@@ -14,6 +14,7 @@ import (
 var sinks = kinds[sink.Sink]{
 	{"kafka", "kafka://HOST[:9092][,HOST…]/TOPIC[?sasl=scram-sha-512&tls=true]", openKafkaSink},
 	{"nats", "nats://HOST[:4222][,HOST…]/SUBJECT[?creds=FILE&tls=true]", openNATSSink},
+	{"postgres", "postgres://HOST[:5432][,HOST…]/DATABASE[?table=NAME&sslmode=…]", openPostgresSink},
 	{"redis", "redis://HOST[:6379][,HOST…]/STREAM[?db=N&master=NAME&tls=true&maxlen=N]", openRedisSink},
 	{"stdout", "stdout:", openStdout},
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"database/sql"
 	"net"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sfstream/sfstream-go/replaystore/sqlstore"
 )
 
 // startPostgres starts a server on a free port, and returns its address when it answers. It does not
@@ -70,4 +73,53 @@ func startPostgres(t *testing.T) (address string, db *sql.DB) {
 		}
 	}
 	return address, db
+}
+
+// The rows and the marker are in one transaction: there are no copies.
+func TestStormOnPostgres(t *testing.T) {
+	if !*stormAll {
+		t.Skip("NATS has the storm of the gate: say -storm.all")
+	}
+	address, db := startPostgres(t)
+	register, err := sqlstore.NewPostgres(db)
+	if err == nil {
+		err = register.CreateTable(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := func(address string) string { return "postgres://app@" + address + "/postgres?sslmode=disable" }
+	copies := runStorm(t, stormEngine{
+		address: address, shared: register, register: url, sink: url, oneGate: true,
+		follow: func(ctx context.Context, entry func(text []byte)) error {
+			// A row with a smaller n may be committed later, but not of the same channel.
+			seen := make(map[int64]bool)
+			for ctx.Err() == nil {
+				rows, err := db.QueryContext(ctx, "SELECT n, value FROM sfstream_outbox WHERE n > $1 ORDER BY n", int64(len(seen)-1000))
+				if err != nil {
+					time.Sleep(50 * time.Millisecond) // the table is not there yet
+					continue
+				}
+				for rows.Next() {
+					var n int64
+					var value []byte
+					if err := rows.Scan(&n, &value); err != nil {
+						return err
+					}
+					if !seen[n] {
+						seen[n] = true
+						entry(value)
+					}
+				}
+				if err := rows.Close(); err != nil {
+					return err
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			return nil
+		},
+	})
+	if copies > 0 {
+		t.Errorf("%d events have more than one row", copies)
+	}
 }
