@@ -67,7 +67,8 @@
 // so is one whose revision has not moved for the larger of its lease and the standby's own, counted
 // from the reply in which the standby first saw it. The standby puts itself as the owner at that
 // revision; the register lets one of several win. A key that an ended leadership of the same
-// process has left is free at once: its handlers have returned.
+// process has left is free at once: its handlers have returned. Neither is if the engine has gone back
+// to it from a later value that the standby has seen: that one's owner may lead until its lease ends.
 //
 // The leader follows the channel with a client of its own, whose store is the key: each Save is a
 // put, and where there is nothing to save the same is put again every third of the lease. The lease

@@ -60,6 +60,9 @@ func (l *leadership) run(ctx context.Context) ending {
 	l.state(l.channel, StateTaking, nil)
 	if err := l.take(ctx); err != nil {
 		l.log.Info("cluster: a channel could not be taken", "channel", l.channel, "error", err)
+		if ctx.Err() != nil {
+			l.release(ctx) // the put may have happened, and nobody is left here who would find out
+		}
 		l.state(l.channel, StateStandby, nil)
 		return ending{unused: l.client}
 	}
@@ -167,7 +170,7 @@ func (l *leadership) release(ctx context.Context) {
 		sleep(ctx, l.cfg.pause())
 		err = l.claim.Release(ctx)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, replaystore.ErrConflict) {
 		l.log.Warn("cluster: a channel could not be released: the others wait for the end of its lease", "channel", l.channel, "error", err)
 	}
 }

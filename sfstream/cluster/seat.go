@@ -30,6 +30,7 @@ type sighting struct {
 	rev     string    // "": there is no value
 	entry   replaystore.Entry
 	hadOne  bool // there was a value at some time
+	older   bool // the engine has gone back to it from a later one, whose owner may still lead
 	trouble trouble
 }
 
@@ -51,6 +52,7 @@ func (s *seat) observe(entry replaystore.Entry, rev string, err error, now time.
 	}
 	if s.seen.since.IsZero() || s.seen.rev != rev {
 		s.seen.since = now
+		s.seen.older = entry.Counter < s.seen.entry.Counter
 	}
 	s.seen.fresh, s.seen.rev, s.seen.entry = true, rev, entry
 	s.seen.hadOne = s.seen.hadOne || rev != ""
@@ -76,7 +78,7 @@ func (s *seat) free() time.Time {
 	switch lease := max(s.seen.entry.Lease, s.cfg.lease); {
 	case s.seen.rev == "" && !s.seen.hadOne:
 		return s.seen.since.Add(s.cfg.lease / 2) // a leader puts again what an engine has lost
-	case s.seen.rev != "" && s.owner() == "":
+	case s.seen.rev != "" && s.owner() == "" && !s.seen.older:
 		return s.seen.since
 	default:
 		return s.seen.since.Add(lease)

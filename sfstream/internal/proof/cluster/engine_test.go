@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/sfstream/sfstream-go/replaystore"
@@ -64,4 +65,13 @@ func (e *engine) history() []put {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return append([]put(nil), e.puts...)
+}
+
+// goBack makes the engine have the value of before where it had another since.
+func (e *engine) goBack(t *testing.T, to put) {
+	t.Helper()
+	err := e.values.Update(to.key, func([]byte) ([]byte, error) { return to.entry.MarshalBinary() })
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -153,3 +153,55 @@ func TestTheNextLeaderWaitsForTheHandlersOfTheOld(t *testing.T) {
 		w.expectAll(lab.Orders, 0)
 	})
 }
+
+// The reply to the put that takes a channel may come after the replica is told to stop.
+func TestAReplicaThatStopsWhileItTakesLeavesTheChannelFree(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start("a", []string{lab.Orders}, nil)
+		a.wire.setSlow(time.Second)
+		for a.Status().Channels[0].State != cluster.StateTaking {
+			w.Pass(100 * time.Millisecond)
+		}
+		w.Pass(500 * time.Millisecond)
+		if a.end(); a.err != nil {
+			t.Error(a.err)
+		}
+		b := w.start("b", []string{lab.Orders}, nil)
+		w.Pass(2 * time.Second)
+		if len(b.leads()) == 0 {
+			t.Error("the channel is still the stopped replica's")
+		}
+	})
+}
+
+// An engine may lose what it has acknowledged, and have an older value again: one that was nobody's,
+// or of a leadership that has ended. Whoever has seen the later one knows that its owner may lead.
+func TestAnEngineThatGoesBackFreesNoChannel(t *testing.T) {
+	for _, way := range []string{"released", "of an ended leadership"} {
+		t.Run(way, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				w.startThree(lab.Orders)
+				w.publish(lab.Orders, 20)
+				old := w.leader(lab.Orders)
+				if way == "released" {
+					old.end()
+				} else {
+					old.wire.setCut(true)
+				}
+				before := w.engine.history()[len(w.engine.history())-1]
+				w.Pass(30 * time.Second)
+				old.wire.setCut(false)
+				w.Pass(10 * time.Second)
+				leader := w.leader(lab.Orders)
+				leader.wire.setCut(true)
+				cut := time.Now()
+				w.engine.goBack(t, before)
+				w.publish(lab.Orders, 200)
+				if last, first := w.change(leader, cut); first.began.Before(last.ended) {
+					t.Errorf("another hands out after %s, and the leader for %s", first.began.Sub(cut), last.ended.Sub(cut))
+				}
+				w.expectAll(lab.Orders, 250)
+			})
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -18,6 +19,7 @@ type wire struct {
 
 	mu          sync.Mutex
 	cut         chan struct{} // closed when the engine can be reached again; nil: it can be
+	slow        time.Duration // how late the replies to puts are
 	sessionless bool          // Salesforce refuses all
 }
 
@@ -61,7 +63,23 @@ func (w *wire) Put(ctx context.Context, key string, value []byte, rev string) (s
 	if err := w.pass(ctx); err != nil {
 		return "", err
 	}
-	return w.Register.Put(ctx, key, value, rev)
+	newRev, err := w.Register.Put(ctx, key, value, rev)
+	w.mu.Lock()
+	slow := w.slow
+	w.mu.Unlock()
+	select {
+	case <-time.After(slow):
+		return newRev, err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// setSlow makes the replies to puts late.
+func (w *wire) setSlow(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slow = d
 }
 
 // setSessionless makes Salesforce refuse the replica's calls, or take them again.
