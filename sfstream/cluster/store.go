@@ -286,6 +286,9 @@ func (s *store) keep(ctx context.Context) {
 	defer cancel()
 	s.mu.Lock()
 	s.noPut = cancel
+	if s.reason != nil {
+		cancel() // lost before this goroutine ran
+	}
 	s.mu.Unlock()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
