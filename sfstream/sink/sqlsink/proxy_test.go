@@ -85,12 +85,13 @@ func (p *proxy) forward(to, from net.Conn, arrives func(text []byte, to, from ne
 	}
 }
 
-// cut breaks all connections, but for those that nothing was committed on since: on a slow machine
+// cut breaks all connections, unless little was committed since the last time: on a slow machine
 // a connection takes longer than it is to last.
 func (p *proxy) cut() {
-	if p.commits.Swap(0) == 0 {
+	if p.commits.Load() < 5 {
 		return
 	}
+	p.commits.Store(0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
@@ -113,7 +114,7 @@ func (p *proxy) request(text []byte, to, from net.Conn) (on bool) {
 	if !p.lose.Load() || !bytes.Contains(bytes.ToLower(text), commitQuery) {
 		return true
 	}
-	switch rand.IntN(15) {
+	switch rand.IntN(50) {
 	case 0:
 		p.requests.Add(1)
 		from.Close()
@@ -135,7 +136,7 @@ func (p *proxy) reply(text []byte, to, _ net.Conn) (on bool) {
 		return true
 	}
 	p.commits.Add(1)
-	if !p.lose.Load() || rand.IntN(6) > 0 {
+	if !p.lose.Load() || rand.IntN(20) > 0 {
 		return true
 	}
 	p.replies.Add(1)
