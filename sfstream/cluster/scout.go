@@ -25,6 +25,7 @@ type scout struct {
 	moving  *seat     // was handed over for a fair share, and nobody has taken it yet; nil: there is none
 	moved   time.Time // when it was
 	noMoves time.Time // until then none is: nobody took the last one
+	taken   time.Time // when this replica began to take a channel last
 }
 
 // An ending is the end of a leadership, or of an attempt to take a channel.
@@ -178,6 +179,7 @@ func (s *scout) take(ctx context.Context, seat *seat) {
 		Replica: s.Replica, channel: seat.channel, key: seat.key, claim: seat.claim, client: client, lead: s.lead,
 		lastLive: time.Now(), handOver: make(chan struct{}),
 	}
+	s.taken = time.Now()
 	s.log.Info("cluster: taking a channel", "channel", seat.channel, "last_owner", seat.seen.entry.Owner)
 	s.running.Go(func() { // ends with the leadership; Lead waits for it
 		e := seat.led.run(ctx)
@@ -216,6 +218,7 @@ func (s *scout) handOver(now time.Time) {
 		return
 	}
 	if !s.hasMoved(now) || !s.members.settled(now) || now.Before(s.noMoves) ||
+		now.Sub(s.taken) < s.cfg.lease || // the member that had it may be gone, and not known to be
 		s.leading() <= s.members.share(len(s.seats), "", now) {
 		return
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,30 @@ func TestChannelsOfADeadReplicaAreShared(t *testing.T) {
 }
 
 // A replica joins: channels move one at a time, and no message comes twice.
+// A dead replica may be a member for longer than its channels are its own. Who takes these has more
+// than a share then, and keeps it.
+func TestChannelsOfTheLivingStayWhereTheyAre(t *testing.T) {
+	for phase := range 7 { // of the beats of members and channels
+		t.Run(strconv.Itoa(phase), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				all := w.channels(4)
+				a, b := w.start("a", all, nil), w.start("b", all, nil)
+				w.Pass(time.Minute + time.Duration(phase)*500*time.Millisecond)
+				w.expectShares(2, 2)
+				before := len(b.history())
+				a.wire.setCut(true)
+				w.Pass(time.Minute)
+				w.expectShares(0, 4)
+				for _, e := range b.history()[before:] {
+					if e.state == cluster.StateHandingOver {
+						t.Errorf("it hands over %s", e.channel)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestAReplicaThatJoinsGetsItsShare(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		channels := w.channels(4)
