@@ -48,6 +48,7 @@ func (s *seat) observe(entry replaystore.Entry, rev string, err error, now time.
 	}
 	s.seen.trouble.note(err)
 	if err != nil {
+		s.lookAway()
 		return
 	}
 	if s.seen.since.IsZero() || s.seen.rev != rev {
@@ -56,6 +57,14 @@ func (s *seat) observe(entry replaystore.Entry, rev string, err error, now time.
 	}
 	s.seen.fresh, s.seen.rev, s.seen.entry = true, rev, entry
 	s.seen.hadOne = s.seen.hadOne || rev != ""
+}
+
+// lookAway takes notice that the key may have changed unseen. A revision would tell at the next look.
+// That there is no value can come again, and in between a leader may have put one.
+func (s *seat) lookAway() {
+	if s.seen.rev == "" {
+		s.seen.fresh, s.seen.since = false, time.Time{}
+	}
 }
 
 // owner names who has the key, "" for nobody.
@@ -112,6 +121,7 @@ func (s *seat) renew(hasLed bool) {
 	s.claim = s.claim.Again()
 	s.led = nil
 	s.seen.fresh = false
+	s.lookAway()
 	if hasLed {
 		s.seen.since, s.seen.hadOne = time.Time{}, true
 	}

@@ -205,3 +205,34 @@ func TestAnEngineThatGoesBackFreesNoChannel(t *testing.T) {
 		})
 	}
 }
+
+// That a key has no value can come again, unlike a revision: a standby that was cut off meanwhile
+// does not know that a leader has put it in between.
+func TestAKeyThatIsLostTwiceBelongsToItsLeader(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start("a", []string{lab.Orders}, nil)
+		w.Pass(10 * time.Second)
+		b := w.start("b", []string{lab.Orders}, nil)
+		w.Pass(10 * time.Second)
+		lose := func() { // right after a put: the leader does not know it for a third of the lease
+			for n := len(w.engine.history()); len(w.engine.history()) == n; {
+				w.Pass(50 * time.Millisecond)
+			}
+			history := w.engine.history()
+			w.Must(w.engine.values.Delete(t.Context(), history[len(history)-1].key))
+		}
+		lose()
+		w.Pass(2500 * time.Millisecond)
+		b.wire.setCut(true)
+		w.Pass(15 * time.Second)
+		lose()
+		b.wire.setCut(false)
+		w.Pass(15 * time.Second)
+		for _, e := range b.history() {
+			t.Errorf("the standby is %s at %s", e.state, clock(e.at))
+		}
+		if got := w.leader(lab.Orders); got != a {
+			t.Errorf("%s leads", got.name)
+		}
+	})
+}
