@@ -200,7 +200,12 @@ func (c *Claim) find(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if errors.Is(err, ErrNotFound) {
+		hadOne := c.rev != ""
 		c.rev, c.doubt = "", false
+		if hadOne && c.state == claimIdle && c.lease > 0 {
+			// Another may have taken it before it was lost, and hold it still.
+			return fmt.Errorf("%w: %q was lost from the register since it was read", ErrConflict, c.key)
+		}
 		return nil
 	}
 	if err != nil {

@@ -535,3 +535,39 @@ func TestATakeThatComesLateIsNoLeadership(t *testing.T) {
 		}
 	})
 }
+
+// A claim that has only read the key does not create one that was lost meanwhile: another may have
+// taken it before, and rely on its lease.
+func TestAClaimThatHasReadDoesNotCreate(t *testing.T) {
+	register := new(replaystoretest.Register)
+	claim := func(owner string) *replaystore.Claim {
+		return replaystore.NewClaim(register, "key", owner, 10*time.Second, nil)
+	}
+	first, reader, leader := claim("first"), claim("reader"), claim("leader")
+	if err := first.Put(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*replaystore.Claim{reader, leader} {
+		if _, _, err := c.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := leader.Put(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := register.Delete(t.Context(), "key"); err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.Put(t.Context()); !errors.Is(err, replaystore.ErrConflict) {
+		t.Errorf("the put of a reader: %v", err)
+	}
+	if err := leader.Put(t.Context()); err != nil {
+		t.Errorf("the leader does not create it again: %v", err)
+	}
+	if _, _, err := reader.Read(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := reader.Put(t.Context()); err != nil { // the caller judges the lease
+		t.Error(err)
+	}
+}
