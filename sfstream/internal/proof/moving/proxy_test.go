@@ -32,7 +32,7 @@ func TestAnEventProxy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		org := newOrg(t)
 		lab.Must(t, org.DefinePushTopic(sfstreamtest.PushTopic{Name: "Account", Query: "SELECT Id, Name FROM Account"}))
-		client := open(t, org, sfstream.WithAck(sfstream.AckManual))
+		client := open(t, org, sfstream.WithAck(sfstream.AckManual), sfstream.WithReplay(sfstream.ReplayAll))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		lab.Must(t, client.Subscribe(ctx, "/topic/Account"))
