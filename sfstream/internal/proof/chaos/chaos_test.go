@@ -16,7 +16,7 @@ import (
 var (
 	chaosSeed   = flag.Uint64("chaos.seed", 0, "run TestChaos with this `seed` only")
 	chaosFrom   = flag.Uint64("chaos.from", 1, "the first `seed` of TestChaos")
-	chaosSeeds  = flag.Int("chaos.seeds", 100, "how `many` seeds TestChaos runs")
+	chaosSeeds  = flag.Int("chaos.seeds", defaultSeeds, "how `many` seeds TestChaos runs")
 	chaosEvents = flag.Int("chaos.events", 80, "how `many` events TestChaos publishes per seed")
 )
 
