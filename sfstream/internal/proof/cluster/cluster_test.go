@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/sfstream/sfstream-go/authenticator"
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/cluster"
@@ -234,6 +236,58 @@ func TestARefusedLoginEndsIt(t *testing.T) {
 		err := cluster.Run(t.Context(), w.newClient, []string{lab.Orders}, w.engine, func(context.Context, *sfstream.Message) error { return nil })
 		lab.ExpectError[*sfstream.AuthError](t, err)
 	})
+}
+
+// A replica that has begun is not ended by a function that makes no client, nor by a login that is
+// refused. It tries again soon, or so seldom that no account is locked.
+func TestAClientThatCannotBeMadeIsMadeLater(t *testing.T) {
+	for name, test := range map[string]struct {
+		refused  bool // by Salesforce, else newClient fails
+		failures int32
+		within   time.Duration
+	}{
+		"newClient fails":          {false, 3, 8 * time.Second},
+		"newClient fails for long": {false, 30, 26 * time.Minute},
+		"the login is refused":     {true, 5, 55 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				var calls atomic.Int32
+				r, err := cluster.New(func(opts ...sfstream.Option) (*sfstream.Client, error) {
+					switch n := calls.Add(1); {
+					case n == 1 || n > 1+test.failures:
+					case test.refused:
+						w.login = authenticator.NewCache(w.Authenticator())
+						w.FailLogin(1, "invalid_grant")
+					default:
+						return nil, errors.New("no secret to be read")
+					}
+					return w.newClient(opts...)
+				}, w.channels(2), w.engine)
+				w.Must(err)
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- r.Run(ctx, func(context.Context, *sfstream.Message) error { return nil }) }()
+				leads := func() int { return len((&replica{Replica: r}).leads()) }
+				w.Pass(6 * time.Second)
+				if n := leads(); n != 1 {
+					t.Errorf("it leads %d channels with one client", n)
+				}
+				if test.refused {
+					w.Pass(10 * time.Minute)
+					if n := calls.Load() - 1; n > 5 {
+						t.Errorf("%d logins were refused in 10 minutes", n)
+					}
+				}
+				w.Pass(test.within)
+				if n := leads(); n != 2 {
+					t.Errorf("it leads %d channels after %d calls", n, calls.Load())
+				}
+				stop()
+				w.Must(<-done)
+			})
+		})
+	}
 }
 
 // What the program's function returns ends Lead, after the channels are handed over.
