@@ -145,7 +145,7 @@ func (s *scout) decide(ctx context.Context) (again time.Time) {
 	for _, seat := range s.seats {
 		switch {
 		case !s.members.read, len(s.ready) == 0, ctx.Err() != nil:
-		case seat.led != nil, !seat.seen.fresh:
+		case seat.led != nil, !seat.isKnown(now):
 		default:
 			at := seat.takeable(s.leading() < s.members.share(len(s.seats), seat.owner(), now))
 			if at.After(now) {
@@ -160,7 +160,7 @@ func (s *scout) decide(ctx context.Context) (again time.Time) {
 	return again
 }
 
-// leading is how many channels this replica has, and how many of them it keeps.
+// leading is how many channels this replica leads, takes, or hands over.
 func (s *scout) leading() (n int) {
 	for _, seat := range s.seats {
 		if seat.led != nil {

@@ -26,6 +26,7 @@ type seat struct {
 // A sighting is what was last read of a key.
 type sighting struct {
 	fresh   bool      // it was read since this replica tried to take the channel
+	read    time.Time // when it was read last
 	since   time.Time // when rev was first seen
 	rev     string    // "": there is no value
 	entry   replaystore.Entry
@@ -51,13 +52,23 @@ func (s *seat) observe(entry replaystore.Entry, rev string, err error, now time.
 		s.lookAway()
 		return
 	}
+	if !s.isRecent(now) {
+		s.lookAway()
+	}
 	if s.seen.since.IsZero() || s.seen.rev != rev {
 		s.seen.since = now
 		s.seen.older = entry.Counter < s.seen.entry.Counter
 	}
-	s.seen.fresh, s.seen.rev, s.seen.entry = true, rev, entry
+	s.seen.fresh, s.seen.read, s.seen.rev, s.seen.entry = true, now, rev, entry
 	s.seen.hadOne = s.seen.hadOne || rev != ""
 }
+
+// isRecent reports whether the key was read just now: not before a pause of the process, in which
+// others have led. A look takes less than a lease.
+func (s *seat) isRecent(now time.Time) bool { return now.Sub(s.seen.read) < s.cfg.lease }
+
+// isKnown reports whether this replica may take the channel by what it has read.
+func (s *seat) isKnown(now time.Time) bool { return s.seen.fresh && s.isRecent(now) }
 
 // lookAway takes notice that the key may have changed unseen. A revision would tell at the next look.
 // That there is no value can come again, and in between a leader may have put one.
