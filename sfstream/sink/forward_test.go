@@ -341,13 +341,16 @@ func badPartial(t *testing.T) {
 	org := newOrg(t)
 	order(t, org, 1, 1)
 	client := follow(t, org, []string{orders})
-	answers := []error{&sink.PartialError{}, &sink.PartialError{Failed: map[int]error{1: errors.New("behind the end")}}, nil}
+	answers := []error{
+		&sink.PartialError{}, &sink.PartialError{Failed: map[int]error{1: errors.New("behind the end")}},
+		&sink.PartialError{Failed: map[int]error{0: nil}}, (*sink.PartialError)(nil), nil,
+	}
 	q := &queue{t: t}
 	q.send = func(context.Context, []sink.Record) error { return answers[len(q.sends)-1] }
 	f := forward(t, client, q)
 	after(time.Minute)
 	f.stop()
-	if fmt.Sprint(q.sends) != "[[1] [1] [1]]" {
+	if fmt.Sprint(q.sends) != "[[1] [1] [1] [1] [1]]" {
 		t.Errorf("sends %v", q.sends)
 	}
 }

@@ -144,10 +144,14 @@ func (l *lane) outcome(i *item, n int, sent error) (err error, final bool) {
 	return nil, false
 }
 
-// isOf reports whether the error can be that of a Send of n records.
+// isOf reports whether the error can be that of a Send of n records. One that names a record without
+// an error cannot: the record may not be acked, and to send it again loses nothing.
 func (e *PartialError) isOf(n int) bool {
-	for i := range e.Failed {
-		if i < 0 || i >= n {
+	if e == nil {
+		return false
+	}
+	for i, err := range e.Failed {
+		if i < 0 || i >= n || err == nil {
 			return false
 		}
 	}

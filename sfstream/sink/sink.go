@@ -3,6 +3,8 @@ package sink
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sfstream/sfstream-go/sfstream"
@@ -37,20 +39,18 @@ type PartialError struct {
 
 // Error returns a text with the number of records and one of the errors.
 func (e *PartialError) Error() string {
-	first := -1
-	for i := range e.Failed {
-		if first < 0 || i < first {
-			first = i
-		}
-	}
-	if first < 0 {
+	if e == nil || len(e.Failed) == 0 {
 		return "sink: no record has failed"
 	}
+	first := slices.Min(slices.Collect(maps.Keys(e.Failed)))
 	return fmt.Sprintf("sink: %d records are not acked: record %d: %v", len(e.Failed), first, e.Failed[first])
 }
 
-// Unwrap returns the errors.
+// Unwrap returns the errors. A nil pointer has none: a Send that returns one has made an error of it.
 func (e *PartialError) Unwrap() []error {
+	if e == nil {
+		return nil
+	}
 	errs := make([]error, 0, len(e.Failed))
 	for _, err := range e.Failed {
 		errs = append(errs, err)
