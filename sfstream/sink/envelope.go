@@ -16,7 +16,8 @@ const (
 	// [sfstream.Message.MarshalJSON].
 	JSON Envelope = iota
 	// Raw is the payload as it came ([sfstream.Message.Raw]): Avro, or JSON over the Streaming API.
-	// The headers are those of CloudEventsBinary, and dataschema, the schema's id.
+	// The headers are those of CloudEventsBinary, and schemaid, an extension: the id of the Avro
+	// schema. It is no URI, as dataschema would have to be.
 	Raw
 	// CloudEvents is a CloudEvent 1.0 in structured mode, as JSON. Its data is what JSON has as
 	// data: schema, payload (of a PushTopic sobject), event, and what came along as enriched.
@@ -109,7 +110,7 @@ func headers(r *Record) []Header {
 		all = append(all, Header{"time", t})
 	}
 	if r.ContentType == contentAvro {
-		all = append(all, Header{"dataschema", r.Message.SchemaID})
+		all = append(all, Header{"schemaid", r.Message.SchemaID})
 	}
 	return all
 }

@@ -148,7 +148,7 @@ func TestEnvelopes(t *testing.T) {
 		if string(raw.Value) != string(raw.Message.Raw()) || raw.ContentType != "avro/binary" {
 			t.Errorf("Raw: %x %s", raw.Value, raw.ContentType)
 		}
-		attributes["datacontenttype"], attributes["dataschema"] = "avro/binary", raw.Message.SchemaID
+		attributes["datacontenttype"], attributes["schemaid"] = "avro/binary", raw.Message.SchemaID
 		expectAttributes(t, attributes, headers(raw))
 
 		streaming := collect(t, org, accounts, sfstream.CometD, sink.WithEnvelope(sink.Raw))[0]
