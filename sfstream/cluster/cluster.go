@@ -167,6 +167,6 @@ func (r *Replica) newScout(client *spare, lead Lead) (*scout, error) {
 		})
 	}
 	slices.SortFunc(s.seats, func(a, b *seat) int { return cmp.Compare(a.rank, b.rank) })
-	s.members = newMembers(&r.cfg, org, rand.Text())
+	s.members = newMembers(&r.cfg, org, rand.Text(), r.log)
 	return s, nil
 }

@@ -55,6 +55,10 @@
 // minute hands it over too, if there is another replica, and does not take it back for five
 // minutes unless nobody else does.
 //
+// The list says how to share, and never who may lead. A replica that finds it damaged writes it anew;
+// one that finds the list of a newer release leaves it alone, takes what is free, and hands nothing
+// over.
+//
 // # How it works
 //
 // In each replica a channel is in one of these states:

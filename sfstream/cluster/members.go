@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -29,26 +30,36 @@ type member struct {
 
 const membersVersion = 1
 
-func decodeMembers(value []byte) (memberList, error) {
-	var list memberList
-	if err := json.Unmarshal(value, &list); err != nil {
+// errNewer says that a list is not for this release: it is left as it is.
+var errNewer = errors.New("written by a newer release?")
+
+func decodeMembers(value []byte) (list memberList, err error) {
+	var head struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(value, &head); err != nil {
 		return list, err
 	}
-	if list.Version != membersVersion {
-		return list, fmt.Errorf("it has version %d, and this release reads version %d: written by a newer one?", list.Version, membersVersion)
+	switch v := head.Version; {
+	case v > membersVersion:
+		return list, fmt.Errorf("it has version %d, and this release reads version %d: %w", v, membersVersion, errNewer)
+	case v < membersVersion:
+		return list, errors.New("it has no version")
 	}
-	return list, nil
+	err = json.Unmarshal(value, &list)
+	return list, err
 }
 
 // members is what a replica knows of the cluster. The scout alone uses it.
 type members struct {
 	cfg *config
 	key string
+	log *slog.Logger
 	me  member
 
 	others  map[string]*acquaintance // by incarnation
-	read    bool                     // the list was read once
-	changed time.Time                // when others joined or went
+	read    bool                     // the list was read once, if only to find that it says nothing
+	changed time.Time                // when others joined or went last, or this began
 	beaten  time.Time                // when this replica's counter was put last
 	told    bool                     // that another replica has the same name
 }
@@ -76,9 +87,9 @@ func (m *members) present(now time.Time) (all []*acquaintance) {
 	return all
 }
 
-func newMembers(cfg *config, org, incarnation string) *members {
+func newMembers(cfg *config, org, incarnation string, log *slog.Logger) *members {
 	return &members{
-		cfg: cfg, key: cfg.membersKey(org), others: make(map[string]*acquaintance),
+		cfg: cfg, key: cfg.membersKey(org), log: log, others: make(map[string]*acquaintance), changed: time.Now(),
 		me: member{Name: cfg.name, Incarnation: incarnation, LeaseMS: cfg.lease.Milliseconds()},
 	}
 }
@@ -95,14 +106,20 @@ func (m *members) look(ctx context.Context) (changed bool, err error) {
 		}
 		var list memberList
 		if rev != "" {
-			if list, err = decodeMembers(value); err != nil {
-				return changed, fmt.Errorf("cluster: key %q: %w", m.key, err)
-			}
+			list, err = decodeMembers(value)
 		}
 		now := time.Now()
-		changed = m.observe(list.Members, now) || changed
-		present := slices.ContainsFunc(list.Members, func(o member) bool { return o.Incarnation == m.me.Incarnation })
-		if present && now.Sub(m.beaten) < m.cfg.beat() {
+		m.read = true // the list says how to share, not who may lead
+		switch {
+		case errors.Is(err, errNewer):
+			return changed, fmt.Errorf("cluster: key %q: %w", m.key, err)
+		case err != nil:
+			list = memberList{} // it may be half there
+			m.log.Warn("cluster: the list of members is damaged, and written anew", "key", m.key, "error", err)
+		default:
+			changed = m.observe(list.Members, now) || changed
+		}
+		if m.isIn(list) && now.Sub(m.beaten) < m.cfg.beat() {
 			return changed, nil
 		}
 		m.me.Counter++
@@ -114,6 +131,11 @@ func (m *members) look(ctx context.Context) (changed bool, err error) {
 		}
 	}
 	return changed, nil // next time
+}
+
+// isIn reports whether a list has this replica.
+func (m *members) isIn(list memberList) bool {
+	return slices.ContainsFunc(list.Members, func(o member) bool { return o.Incarnation == m.me.Incarnation })
 }
 
 func (m *members) get(ctx context.Context) (value []byte, rev string, err error) {
@@ -152,11 +174,9 @@ func (m *members) observe(list []member, now time.Time) (changed bool) {
 	maps.DeleteFunc(m.others, func(_ string, a *acquaintance) bool {
 		return !a.listed && now.Sub(a.moved) > 10*a.lease(m.cfg)
 	})
-	changed = !slices.Equal(before, m.names(now))
-	if changed || !m.read {
+	if changed = !slices.Equal(before, m.names(now)); changed {
 		m.changed = now
 	}
-	m.read = true
 	return changed
 }
 
@@ -224,7 +244,7 @@ func (m *members) share(n int, gone string, now time.Time) int {
 
 // settled reports whether the same members have been there for a lease.
 func (m *members) settled(now time.Time) bool {
-	return m.read && now.Sub(m.changed) >= m.cfg.lease
+	return now.Sub(m.changed) >= m.cfg.lease
 }
 
 // twin reports, once, that another living replica has this one's name.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -12,7 +13,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMembers(&cfg, "00D000000000001EAA", "1")
+	m := newMembers(&cfg, "00D000000000001EAA", "1", nil)
 	now := time.Now()
 	other := func(counter uint64) []member {
 		return []member{{Name: "other", Incarnation: "2", Counter: counter, LeaseMS: 20_000}}
@@ -42,10 +43,14 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 }
 
+// A list of a newer release is told from a damaged one.
 func TestAListOfAnotherVersionIsRefused(t *testing.T) {
-	for _, text := range []string{`{"version":2,"members":[]}`, `{}`, `[]`, ``} {
-		if _, err := decodeMembers([]byte(text)); err == nil {
-			t.Errorf("%q is taken", text)
+	for text, newer := range map[string]bool{
+		`{"version":2,"members":[]}`: true, `{"version":9,"members":{}}`: true,
+		`{"version":1,"members":[{"name":"a"},5]}`: false, `{}`: false, `[]`: false, ``: false,
+	} {
+		if _, err := decodeMembers([]byte(text)); err == nil || errors.Is(err, errNewer) != newer {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,6 @@ func TestChannelsOfADeadReplicaAreShared(t *testing.T) {
 	})
 }
 
-// A replica joins: channels move one at a time, and no message comes twice.
 // A dead replica may be a member for longer than its channels are its own. Who takes these has more
 // than a share then, and keeps it.
 func TestChannelsOfTheLivingStayWhereTheyAre(t *testing.T) {
@@ -59,6 +59,7 @@ func TestChannelsOfTheLivingStayWhereTheyAre(t *testing.T) {
 	}
 }
 
+// A replica joins: channels move one at a time, and no message comes twice.
 func TestAReplicaThatJoinsGetsItsShare(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		channels := w.channels(4)
@@ -236,4 +237,43 @@ func TestStatusSaysWhoLeads(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// The list of members only says how to share. Where it is damaged it is written anew, and a list of
+// a newer release is left as it is: either way a replica leads what nobody else does.
+func TestAListThatCannotBeReadKeepsNobodyFromLeading(t *testing.T) {
+	for text, kept := range map[string]bool{"": false, "\x00": false, `[]`: false, `{"version":1,"members":[{},5]}`: false, `{"version":2,"members":{}}`: true} {
+		inBubble(t, func(t *testing.T, w *world) {
+			all := w.channels(4)
+			a := w.start("a", all, nil)
+			w.Pass(20 * time.Second)
+			key := w.Key(lab.APIOf(t), lab.Orders)
+			key.API, key.Channel = "members", ""
+			list, _ := key.MarshalText()
+			w.Must(w.engine.values.Update(string(list), func(before []byte) ([]byte, error) {
+				if len(before) == 0 {
+					t.Error("there was no list")
+				}
+				return []byte(text), nil
+			}))
+			b := w.start("b", all, nil)
+			w.Pass(2 * time.Minute)
+			value, _, err := w.engine.Get(t.Context(), string(list))
+			w.Must(err)
+			if got := string(value) == text; got != kept {
+				t.Errorf("%q: kept %v", text, got)
+			}
+			if !kept {
+				w.expectShares(2, 2)
+				if err := errors.Join(a.Status().Err, b.Status().Err); err != nil {
+					t.Error(err)
+				}
+			} else if err := b.Status().Err; err == nil || !strings.Contains(err.Error(), "newer") {
+				t.Errorf("the status of b: %v", err)
+			}
+			a.wire.setCut(true)
+			w.Pass(45 * time.Second)
+			w.expectShares(0, 4)
+		})
+	}
 }
