@@ -49,7 +49,24 @@ func addressOf(flag, text string, schemes []string) (address, error) {
 	if password != "" {
 		a.password = password
 	}
+	if what := a.secretBesidePassword(); err == nil && visible && what != "" {
+		return a, mistaken("-%s has %s, which others can see: put the URL into the variable %s, or into a file that %s_FILE names", flag, what, variable, variable)
+	}
 	return a, err
+}
+
+// secretBesidePassword names what else of the address is secret: for NATS a user without a password
+// is a token, and PostgreSQL takes passwords as parameters, too.
+func (a address) secretBesidePassword() string {
+	switch {
+	case a.scheme == "nats" && a.user != "" && a.password == "":
+		return "a token"
+	case a.scheme == "postgres" && a.query.Has("password"):
+		return "a password"
+	case a.scheme == "postgres" && a.query.Has("sslpassword"):
+		return "the password of a key"
+	}
+	return ""
 }
 
 // secret returns what a variable has, or the file that the variable with _FILE names.

@@ -42,6 +42,9 @@ func TestMistakesAreToldInTheWordsOfTheCommandLine(t *testing.T) {
 		{[]string{"-sink", "secretword", "/event/A__e"}, "-sink: it is no URL"},
 		{[]string{"-sink", "stdout:", "-register", "redis://u:geheim@host", "/event/A__e"}, "put it into the variable SFSTREAM_REGISTER_PASSWORD"},
 		{[]string{"-sink", "stdout:", "-register", "redis://u:%zz@host", "/event/A__e"}, "write it as %25"},
+		{[]string{"-sink", "stdout:", "-register", "nats://secretword@host?bucket=b", "/event/A__e"}, "-register has a token, which others can see: put the URL into the variable SFSTREAM_REGISTER"},
+		{[]string{"-sink", "postgres://u@host/d?password=secretword", "/event/A__e"}, "-sink has a password, which others can see: put the URL into the variable SFSTREAM_SINK"},
+		{[]string{"-sink", "postgres://u@host/d?sslpassword=secretword", "/event/A__e"}, "-sink has the password of a key"},
 		{[]string{"-sink", "stdout:", "-register", "redis://host?geheim=1", "/event/A__e"}, `has no "geheim": it knows db, master, tls`},
 		{[]string{"-sink", "stdout:", "-register", "redis://host?db=x", "/event/A__e"}, "db=x is no number"},
 		{[]string{"-sink", "stdout:", "-register", "redis://host?tls=1", "/event/A__e"}, "tls=1 is neither true nor false"},
@@ -136,9 +139,16 @@ func TestSecretsComeFromVariablesOrTheirFiles(t *testing.T) {
 	if text := a.String(); text != "redis://[::1]:7000,two" {
 		t.Errorf("the log has %s", text)
 	}
+	t.Setenv("SFSTREAM_SINK", "nats://token@host/s")
+	if a, err = addressOf("sink", "", sinks.schemes()); err != nil || a.user != "token" || strings.Contains(a.String(), "token") {
+		t.Errorf("a token in a variable: %+v, %v", a, err)
+	}
 	t.Setenv("SFSTREAM_REGISTER_PASSWORD_FILE", write(t, "geheim\n"))
 	if a, err = addressOf("register", "redis://ana@[::1]", registers.schemes()); err != nil || a.password != "geheim" || a.withPorts("6379")[0] != "[::1]:6379" {
 		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err = addressOf("register", "nats://ana@host?bucket=b", registers.schemes()); err != nil || a.user != "ana" || a.password != "geheim" {
+		t.Errorf("a user whose password is in a file is no token: %+v, %v", a, err)
 	}
 	t.Setenv("SFSTREAM_REGISTER_PASSWORD", "geheim")
 	if _, err = addressOf("register", "redis://ana@host", registers.schemes()); err == nil || strings.Contains(err.Error(), "geheim") {
