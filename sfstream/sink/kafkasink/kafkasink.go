@@ -27,7 +27,8 @@ type Sink struct {
 
 // New returns a sink whose topics are named by a template, see [sink.ParseTemplate], such as
 // salesforce.{entity}, or one name. The options are those of franz-go, kgo.SeedBrokers at least. The
-// sink makes a client of its own, because order depends on when a client flushes.
+// sink makes a client of its own, because order depends on when a client flushes. Its buffer has no
+// bound but what a Send has: kgo.MaxBufferedRecords and kgo.MaxBufferedBytes change nothing.
 //
 // A record is given up after a minute (kgo.RecordDeliveryTimeout), where it is known not to be
 // stored, and Forward tries again. kgo.DisableIdempotentWrite and kgo.TransactionalID are refused
@@ -39,7 +40,8 @@ func New(topic string, opts ...kgo.Opt) (*Sink, error) {
 		return nil, fmt.Errorf("kafkasink.New: topic: %w", err)
 	}
 	all := append([]kgo.Opt{kgo.RecordDeliveryTimeout(time.Minute)}, opts...)
-	client, err := kgo.NewClient(append(all, kgo.ManualFlushing(), kgo.MaxBufferedRecords(math.MaxInt32))...)
+	// A buffer that has no room for a record would take a smaller one behind it.
+	client, err := kgo.NewClient(append(all, kgo.ManualFlushing(), kgo.MaxBufferedRecords(math.MaxInt32), kgo.MaxBufferedBytes(0))...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: kafkasink.New: %w", sfstream.ErrInvalidOption, err)
 	}

@@ -182,6 +182,23 @@ func TestNothingGoesOutBehindABatchThatIsRefused(t *testing.T) {
 	}
 }
 
+// A client whose buffer has no room for a record would have some for a smaller one behind it.
+func TestNothingGoesOutBehindARecordThatIsTooLargeForABuffer(t *testing.T) {
+	cluster := newCluster(t)
+	must(t, cluster.CreateTopic(topic, 1, nil))
+	queue := newSink(t, cluster, topic, kgo.MaxBufferedBytes(10_000))
+	must(t, queue.Send(t.Context(), some(1, 1)))
+	records := some(20, 100)
+	for i := range records {
+		records[i].Key, records[i].ID = "one", string('a'+rune(i))
+	}
+	records[5].Value = make([]byte, 9900)
+	must(t, queue.Send(t.Context(), records))
+	if got := strings.Join(ids(t, cluster, topic)[0][1:], ""); got != "abcdefghijklmnopqrst" {
+		t.Errorf("the topic has %s", got)
+	}
+}
+
 // The topics of one key are different partitions, which may fail each for itself.
 func TestAKeyHasNoTwoTopicsAtOnce(t *testing.T) {
 	cluster := newCluster(t, "created", "updated")
