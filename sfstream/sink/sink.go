@@ -93,7 +93,8 @@ type Record struct {
 type Header struct{ Name, Value string }
 
 // As returns the name that the header has in a protocol which gives attributes a prefix, such as
-// ce_ (Kafka) and ce- (NATS, HTTP): datacontenttype is content-type there, without prefix.
+// ce_ (Kafka) and ce- (HTTP): datacontenttype is content-type there, without prefix. In NATS all
+// names have the prefix ce-.
 func (h Header) As(prefix string) string {
 	if h.Name == "datacontenttype" {
 		return "content-type"

@@ -15,7 +15,8 @@
 //
 // An update of a Lead is a message with the subject salesforce.lead.updated. Its headers are
 // Nats-Msg-Id, which is Record.ID, Content-Type, and with sink.Raw and sink.CloudEventsBinary the
-// attributes of the event with the prefix ce-, as CloudEvents has them for NATS.
+// attributes of the event with the prefix ce-, as CloudEvents has them for NATS: ce-datacontenttype
+// is among them, and values are percent-encoded where they have more than printable ASCII.
 //
 // An event is acked when the stream has it. It survives what a stream survives: let it have file
 // storage and 3 replicas. Servers write to the disk within two minutes ("sync_interval"); where all

@@ -116,6 +116,21 @@ func (s *Sink) whileConnected(ctx context.Context) (connected context.Context, s
 	}, nil
 }
 
+// percentEncoded is how CloudEvents wants the value of an attribute in a header of NATS: spaces,
+// double quotes, percent signs and what is not printable ASCII as %XY for each byte of UTF-8.
+func percentEncoded(value string) string {
+	plain := func(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '%' }
+	var b strings.Builder
+	for _, c := range []byte(value) {
+		if plain(c) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
 // tooLarge is the code of a message that exceeds a stream's MaxMsgSize.
 const tooLarge jetstream.ErrorCode = 10054
 
@@ -125,10 +140,8 @@ func (s *Sink) publish(ctx context.Context, r *sink.Record) error {
 		jetstream.MsgIDHeader: {r.ID},
 		"Content-Type":        {r.ContentType},
 	}}
-	for _, h := range r.Headers {
-		if name := h.As("ce-"); name != "content-type" {
-			message.Header[name] = []string{h.Value}
-		}
+	for _, h := range r.Headers { // with datacontenttype, which only this protocol gives the prefix, too
+		message.Header["ce-"+h.Name] = []string{percentEncoded(h.Value)}
 	}
 	if !isSubject(message.Subject) {
 		return backoff.Permanent(fmt.Errorf("natssink: nothing can be published to %q", message.Subject))

@@ -115,12 +115,40 @@ func TestMessages(t *testing.T) {
 		of[i%2] = append(of[i%2], want.ID)
 		header := fmt.Sprint(message.Headers())
 		if string(message.Data()) != string(want.Value) || message.Subject() != "salesforce."+strings.ToLower(want.Entity)+".updated" ||
-			header != fmt.Sprintf("map[Content-Type:[application/json] Nats-Msg-Id:[%s] ce-type:[t]]", want.ID) {
+			header != fmt.Sprintf("map[Content-Type:[application/json] Nats-Msg-Id:[%s] ce-datacontenttype:[application/json] ce-type:[t]]", want.ID) {
 			t.Errorf("%s %s %s", message.Subject(), header, message.Data())
 		}
 	}
 	if fmt.Sprint(of) != "[[id0 id2 id4 id6 id8] [id1 id3 id5 id7 id9]]" {
 		t.Errorf("the order of the keys: %v", of)
+	}
+}
+
+// The protocol binding of CloudEvents for NATS, 3.1.3: all attributes have the prefix, and values are
+// percent-encoded.
+func TestAttributesAreAsCloudEventsHasThemForNATS(t *testing.T) {
+	js := connect(t, serve(t))
+	s, queue := stream(t, js, jetstream.StreamConfig{}), newSink(t, js)
+	err := queue.Send(t.Context(), []sink.Record{{ID: "1", Key: "k", Entity: "Lead", Change: "updated", ContentType: "avro/binary", Headers: []sink.Header{
+		{Name: "id", Value: "00D|/data/LeadChangeEvent|7~"},
+		{Name: "datacontenttype", Value: "avro/binary"},
+		{Name: "partitionkey", Value: " Euro \u20ac \U0001F600 100% \"q\"\n"},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := read(t.Context(), s)
+	if err != nil || len(messages) != 1 {
+		t.Fatalf("%d messages, %v", len(messages), err)
+	}
+	for name, want := range map[string]string{
+		"ce-id":              "00D|/data/LeadChangeEvent|7~",
+		"ce-datacontenttype": "avro/binary",
+		"ce-partitionkey":    "%20Euro%20%E2%82%AC%20%F0%9F%98%80%20100%25%20%22q%22%0A",
+	} {
+		if got := messages[0].Headers().Values(name); len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
 	}
 }
 
