@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -391,6 +392,29 @@ func TestATransactionMovesTheMarkerOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectStored(t, memory, "", "10")
+}
+
+// TestATransactionThatIsMadeAgainNeedsNoMore is about a program that tries for hours.
+func TestATransactionThatIsMadeAgainNeedsNoMore(t *testing.T) {
+	a := newClaim(new(replaystoretest.Register), "a")
+	put(t, a, "1")
+	again := func() uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for _, end := range []string{"2", "3", "2", "3"} {
+			advance(t, a, "1", end)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	again()
+	first := again()
+	for range 1000 {
+		again()
+	}
+	if last := again(); last > 2*first+4096 {
+		t.Errorf("%d bytes at first, and %d in the end", first, last)
+	}
 }
 
 func TestATransactionOfADeposedLeaderIsRefused(t *testing.T) {

@@ -20,8 +20,11 @@ func (c *Claim) Advance(ctx context.Context, before, after Marker) (Advance, err
 		return Advance{}, c.conflict()
 	}
 	s := &step{claim: c, before: before.clone(), after: after.clone(), counter: c.counter}
-	if c.step != nil && samePlace(c.step.before, before) {
-		s.tried = append(slices.Clone(c.step.tried), c.step.after)
+	if last := c.step; last != nil && samePlace(last.before, before) {
+		s.tried = last.tried
+		if !s.isEnd(last.after) { // a transaction that is made again and again adds nothing
+			s.tried = append(slices.Clone(last.tried), last.after)
+		}
 	}
 	c.step = s
 	return Advance{Register: c.register, Key: c.key, Next: c.step.next}, nil
