@@ -38,8 +38,8 @@
 //     last put of the old leader, which was up to a third of a lease before it died;
 //   - after an outage of the engine that was longer than the lease: within 2 seconds of its return;
 //     where the leader has died in the outage, and no standby had read its last put, a lease later;
-//   - at the very first start, where the register has no value yet: after half a lease, because a
-//     value that an engine has lost is put again by its leader meanwhile.
+//   - at the very first start, where the register has no value yet: after a lease, because a value
+//     that an engine has lost is put again by its leader meanwhile.
 //
 // To each of them the subscribing to the channel is added, mostly less than a second. One more
 // lease may be added where no replica with room for the channel can take it: each replica takes

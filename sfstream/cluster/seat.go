@@ -30,7 +30,6 @@ type sighting struct {
 	since   time.Time // when rev was first seen
 	rev     string    // "": there is no value
 	entry   replaystore.Entry
-	hadOne  bool // there was a value at some time
 	older   bool // the engine has gone back to it from a later one, whose owner may still lead
 	trouble trouble
 }
@@ -60,7 +59,6 @@ func (s *seat) observe(entry replaystore.Entry, rev string, err error, now time.
 		s.seen.older = entry.Counter < s.seen.entry.Counter
 	}
 	s.seen.fresh, s.seen.read, s.seen.rev, s.seen.entry = true, now, rev, entry
-	s.seen.hadOne = s.seen.hadOne || rev != ""
 }
 
 // isRecent reports whether the key was read just now: not before a pause of the process, in which
@@ -93,16 +91,13 @@ func (s *seat) isOurs() bool {
 	return s.seen.entry.Owner == s.cfg.name && (id == s.claim.Incarnation() || slices.Contains(s.ended, id))
 }
 
-// free returns when nobody has the key any more.
+// free returns when nobody has the key any more. A key that has no value may be one that the engine
+// has lost: a fresh process cannot tell, and the leader has its lease to put it again.
 func (s *seat) free() time.Time {
-	switch lease := max(s.seen.entry.Lease, s.cfg.lease); {
-	case s.seen.rev == "" && !s.seen.hadOne:
-		return s.seen.since.Add(s.cfg.lease / 2) // a leader puts again what an engine has lost
-	case s.seen.rev != "" && s.owner() == "" && !s.seen.older:
+	if s.seen.rev != "" && s.owner() == "" && !s.seen.older {
 		return s.seen.since
-	default:
-		return s.seen.since.Add(lease)
 	}
+	return s.seen.since.Add(max(s.seen.entry.Lease, s.cfg.lease) )
 }
 
 // takeable returns when this replica takes the channel, if nobody puts meanwhile. hasRoom says
@@ -134,6 +129,6 @@ func (s *seat) renew(hasLed bool) {
 	s.seen.fresh = false
 	s.lookAway()
 	if hasLed {
-		s.seen.since, s.seen.hadOne = time.Time{}, true
+		s.seen.since = time.Time{}
 	}
 }

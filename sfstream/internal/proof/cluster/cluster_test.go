@@ -246,7 +246,7 @@ func TestAClientThatCannotBeMadeIsMadeLater(t *testing.T) {
 		failures int32
 		within   time.Duration
 	}{
-		"newClient fails":          {false, 3, 8 * time.Second},
+		"newClient fails":          {false, 4, 8 * time.Second},
 		"newClient fails for long": {false, 30, 26 * time.Minute},
 		"the login is refused":     {true, 5, 55 * time.Minute},
 	} {
@@ -269,7 +269,7 @@ func TestAClientThatCannotBeMadeIsMadeLater(t *testing.T) {
 				done := make(chan error, 1)
 				go func() { done <- r.Run(ctx, func(context.Context, *sfstream.Message) error { return nil }) }()
 				leads := func() int { return len((&replica{Replica: r}).leads()) }
-				w.Pass(6 * time.Second)
+				w.Pass(11 * time.Second)
 				if n := leads(); n != 1 {
 					t.Errorf("it leads %d channels with one client", n)
 				}

@@ -236,3 +236,24 @@ func TestAKeyThatIsLostTwiceBelongsToItsLeader(t *testing.T) {
 		}
 	})
 }
+
+// The engine loses everything, and the leader is cut off from it. A process that has just begun
+// cannot know that there is one: it waits for as long as a leader may go on.
+func TestAFreshProcessWaitsForALeaderItCannotKnow(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start("a", []string{lab.Orders}, nil)
+		w.Pass(20 * time.Second)
+		w.publish(lab.Orders, 20)
+		for _, p := range w.engine.history() {
+			w.Must(w.engine.values.Delete(t.Context(), p.key))
+		}
+		a.wire.setCut(true)
+		cut := time.Now()
+		w.start("b", []string{lab.Orders}, nil)
+		w.publish(lab.Orders, 120)
+		last, first := w.change(a, cut)
+		if first.began.IsZero() || first.began.Before(last.ended) {
+			t.Errorf("it hands out after %s, and the leader for %s", first.began.Sub(cut), last.ended.Sub(cut))
+		}
+	})
+}
