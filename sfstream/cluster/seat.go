@@ -97,7 +97,7 @@ func (s *seat) free() time.Time {
 	if s.seen.rev != "" && s.owner() == "" && !s.seen.older {
 		return s.seen.since
 	}
-	return s.seen.since.Add(max(s.seen.entry.Lease, s.cfg.lease) )
+	return s.seen.since.Add(max(s.seen.entry.Lease, s.cfg.lease))
 }
 
 // takeable returns when this replica takes the channel, if nobody puts meanwhile. hasRoom says
