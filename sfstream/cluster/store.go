@@ -71,13 +71,12 @@ func newStore(cfg *config) *store {
 	}
 }
 
-// bind gives the store the claim that has been put. It reports whether the lease still holds.
-func (s *store) bind(claim *replaystore.Claim, key replaystore.Key, log *slog.Logger) bool {
+// bind gives the store the claim that has been put.
+func (s *store) bind(claim *replaystore.Claim, key replaystore.Key, log *slog.Logger) {
 	s.mu.Lock()
 	s.claim, s.key, s.log = claim, key, log
 	s.mu.Unlock()
 	s.extend()
-	return s.Held() == nil
 }
 
 var errUnbound = errors.New("cluster: this client leads no channel yet")
@@ -300,6 +299,9 @@ func (s *store) keep(ctx context.Context) {
 			continue
 		case <-ctx.Done(): // also when the channel is lost
 			return
+		}
+		if s.Held() != nil {
+			return // after a pause this may run before the timer of the lease
 		}
 		last = time.Now()
 		if s.putOnce(ctx) != nil {

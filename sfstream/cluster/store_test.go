@@ -133,3 +133,25 @@ func TestAnIdleLeaderPuts(t *testing.T) {
 		s.lose(errReleased)
 	})
 }
+
+// The process was paused, others have led meanwhile, and the engine has lost the key since. The
+// keeper may run before any timer: it must not create the key with a marker of before.
+func TestAKeeperPutsNothingBeyondItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := boundStore(t)
+		s.expiry.Stop()
+		time.Sleep(15 * time.Second)
+		if err := s.cfg.register.(*replaystoretest.Register).Delete(t.Context(), s.cfg.keyText(s.key)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		s.keep(ctx)
+		if _, _, err := s.cfg.register.Get(t.Context(), s.cfg.keyText(s.key)); !errors.Is(err, replaystore.ErrNotFound) {
+			t.Errorf("the key: %v", err)
+		}
+		if s.Held() == nil {
+			t.Error("it is held")
+		}
+	})
+}
