@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/cluster"
@@ -103,7 +105,19 @@ func (p *proxy) forward(ctx context.Context, client *sfstream.Client, _ string) 
 	if p.dead != nil {
 		opts = append(opts, sink.WithDeadLetter(p.dead.keep))
 	}
-	return sink.Forward(ctx, client, p.queue.it, opts...)
+	err := sink.Forward(ctx, client, p.queue.it, opts...)
+	if p.dead == nil && isRefusal(err) {
+		err = fmt.Errorf("%w: -dead-letter keeps such events in a file, and goes on", err)
+	}
+	return err
+}
+
+// isRefusal tells of the error of an event that the queue will never take.
+func isRefusal(err error) bool {
+	var of *sink.RecordError
+	var permanent *backoff.PermanentError
+	return errors.As(err, &of) && errors.As(of, &permanent) &&
+		!errors.Is(err, replaystore.ErrConflict) && !errors.Is(err, sfstream.ErrInvalidOption)
 }
 
 // connectOnly finds out whether run would work, with a client that keeps no markers.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
 
 	"github.com/sfstream/sfstream-go/sfstream/sink"
 )
@@ -19,29 +17,24 @@ var sinks = kinds[sink.Sink]{
 	{"stdout", "stdout:", openStdout},
 }
 
-// lines writes the value of each record as a line.
-type lines struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
 func openStdout(_ context.Context, a address, p *proxy) (opened[sink.Sink], error) {
 	_, err := a.take()
 	if p.envelope == "raw" {
 		err = errors.Join(err, mistaken("-sink stdout: writes lines: choose another -envelope than raw"))
 	}
-	return opened[sink.Sink]{it: &lines{w: p.stdout}, close: func() error { return nil }}, err
+	return opened[sink.Sink]{it: &printer{lines{w: p.stdout}}, close: func() error { return nil }}, err
 }
 
+// printer writes the value of each record as a line.
+type printer struct{ lines }
+
 // Send writes records. None is acked after an error, because a line may be half there.
-func (l *lines) Send(_ context.Context, records []sink.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (p *printer) Send(_ context.Context, records []sink.Record) error {
 	var text []byte
 	for _, r := range records {
 		text = append(append(text, r.Value...), '\n')
 	}
-	if _, err := l.w.Write(text); err != nil {
+	if err := p.write(text); err != nil {
 		return fmt.Errorf("standard output: %w", err)
 	}
 	return nil
