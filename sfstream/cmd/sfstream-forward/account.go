@@ -18,7 +18,7 @@ type account struct {
 func (s *settings) account() (account, error) {
 	auth, loginURL, err := authenticator.FromEnv()
 	if err != nil {
-		return account{}, err
+		return account{}, mistaken("%v", err)
 	}
 	switch {
 	case s.loginURL != "":

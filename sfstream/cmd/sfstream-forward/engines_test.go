@@ -58,13 +58,14 @@ func TestCheckAsksTheEngines(t *testing.T) {
 	t.Run("NATS", func(t *testing.T) {
 		address, _ := startNATS(t)
 		check(t, "nats://"+address+"/salesforce.{entity}.{change}", "nats://"+address+"?bucket=markers", "")
-		check(t, "nats://"+address+"/other.{entity}", "nats://"+address+"?bucket=markers", "no stream takes other.")
+		check(t, "nats://"+address+"/other.{entity}", "nats://"+address+"?bucket=markers", "/other.{entity}: no stream takes other.")
 		check(t, "nats://"+address+"/salesforce.all", "nats://"+address+"?bucket=nothing", `bucket "nothing"`)
 	})
 	t.Run("Redis", func(t *testing.T) {
 		address, _ := startRedis(t)
 		check(t, "redis://"+address+"/salesforce", "redis://"+address+"?db=1", "")
-		check(t, "redis://"+freeAddress(t)+"/salesforce", "redis://"+address, "connection refused")
+		check(t, "redis://"+freeAddress(t)+"/salesforce", "redis://"+address, "/salesforce: dial tcp")
+		check(t, "redis://"+address+"/salesforce", "redis://"+freeAddress(t), "sfstream-forward: -register redis://")
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		address, _ := startPostgres(t)

@@ -98,9 +98,9 @@ func openNATSSink(_ context.Context, a address, _ *proxy) (none opened[sink.Sink
 	check := func(ctx context.Context) error {
 		subject := fields.ReplaceAllString(a.path, "x")
 		if _, err := js.StreamNameBySubject(ctx, subject); errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("-sink %s: no stream takes %s: make one, or name another subject", a, subject)
+			return fmt.Errorf("no stream takes %s: make one, or name another subject", subject)
 		} else if err != nil {
-			return fmt.Errorf("-sink %s: %w", a, err)
+			return err
 		}
 		return nil
 	}

@@ -127,7 +127,8 @@ func (p *proxy) connectOnly(ctx context.Context) (err error) {
 	if p.account, err = p.settings.account(); err != nil {
 		return err
 	}
-	client, err := p.newClient(sfstream.WithPrefetch(1))
+	// It has a store only so that no warning says that it has none.
+	client, err := p.newClient(sfstream.WithPrefetch(1), sfstream.WithReplayStore(replaystore.NewMemory()))
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,9 @@ func checkEngine[T any](ctx context.Context, p *proxy, k kinds[T], a address) er
 		return err
 	}
 	if engine.check != nil {
-		err = engine.check(ctx)
+		if err = engine.check(ctx); err != nil {
+			err = fmt.Errorf("-%s %s: %w", a.name, a, err)
+		}
 	}
 	if err == nil {
 		fmt.Fprintf(p.stdout, "ok   %s %s\n", a.name, a)

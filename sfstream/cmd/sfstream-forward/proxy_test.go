@@ -223,6 +223,9 @@ func TestCheckTellsWhatWorksAndWhatDoesNot(t *testing.T) {
 		!strings.Contains(stdout, "ok   "+orders+"\n") || !strings.Contains(stdout, "ok   sink stdout:\n") {
 		t.Errorf("status %d, printed %s, %s", status, stdout, stderr)
 	}
+	if strings.Contains(stderr, "memory") {
+		t.Errorf("it warns of something that is not so: %s", stderr)
+	}
 	if _, err := os.Stat(replay); err == nil {
 		t.Error("a check makes the file of the markers")
 	}

@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/sfstream/sfstream-go/replaystore"
 	"github.com/sfstream/sfstream-go/sfstream"
 	"github.com/sfstream/sfstream-go/sfstream/cluster"
 	"github.com/sfstream/sfstream-go/sfstream/sink"
@@ -153,11 +155,25 @@ func (s *settings) readFile(flags *flag.FlagSet, text []byte) error {
 				continue
 			}
 			if err := f.Value.Set(value); err != nil {
-				return fmt.Errorf("%s: %q: %v", field.name, value, err)
+				return fmt.Errorf("%s: %q: %w", field.name, value, inJSON(f, err))
 			}
 		}
 	}
 	return nil
+}
+
+// inJSON returns why a flag refuses a value. Package flag says "parse error" where it is not its form.
+func inJSON(f *flag.Flag, err error) error {
+	kind, _ := flag.UnquoteUsage(f)
+	switch {
+	case kind == "duration":
+		return errors.New(`want a text with units, such as "10s" or "1m30s"`)
+	case kind == "n":
+		return errors.New("want a whole number")
+	case kind == "":
+		return errors.New("want true or false")
+	}
+	return err
 }
 
 type field struct {
@@ -227,6 +243,8 @@ func (s *settings) check() error {
 		return mistaken("nothing keeps the replay markers: name a -register, which replicas can share, or a file for one program by -replay")
 	case s.shared.scheme == "" && (s.name != "" || s.prefix != ""):
 		return mistaken("-name and -prefix are those of a replica, and there is no -register")
+	case s.shared.scheme == "" && s.save != 0:
+		return mistaken("-save is about a register, and there is no -register")
 	case s.sandbox && s.loginURL != "":
 		return mistaken("-sandbox and -login-url exclude each other")
 	case s.lanes < 1, s.batch < 1:
@@ -234,10 +252,50 @@ func (s *settings) check() error {
 	case s.save < 0, s.drain < 0:
 		return mistaken("-save and -drain must not be negative")
 	}
-	if _, _, err := net.SplitHostPort(s.health); err != nil && s.health != "" {
-		return mistaken("-health %q is no address: want host:port, or :8080 for all of this computer", s.health)
+	return errors.Join(s.checkChannelNames(), s.checkPlaces(), s.checkReplica())
+}
+
+// checkChannelNames is about what no channel is called, in any org.
+func (s *settings) checkChannelNames() error {
+	for i, channel := range s.channels {
+		if !strings.HasPrefix(channel, "/") {
+			return mistaken("%q is no channel: want /event/Name__e, /data/NameChangeEvent, /topic/Name or /u/Name", channel)
+		}
+		if slices.Contains(s.channels[:i], channel) {
+			return mistaken("the channel %s is there twice", channel)
+		}
 	}
 	return nil
+}
+
+// checkPlaces is about the address and the folders of files. It makes nothing.
+func (s *settings) checkPlaces() error {
+	if s.health != "" {
+		_, port, err := net.SplitHostPort(s.health)
+		if err == nil {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if err != nil {
+			return mistaken("-health %q is no address: want host:port, or :8080 for all of this computer", s.health)
+		}
+	}
+	for _, file := range []struct{ flag, path string }{{"replay", s.replay}, {"dead-letter", s.deadLetter}} {
+		folder := filepath.Dir(file.path)
+		if info, err := os.Stat(folder); file.path != "" && (err != nil || !info.IsDir()) {
+			return mistaken("-%s %s: there is no folder %s: make it, or mount it", file.flag, file.path, folder)
+		}
+	}
+	return nil
+}
+
+// checkReplica makes a replica that is never run, for what package cluster refuses.
+func (s *settings) checkReplica() error {
+	if s.shared.scheme == "" {
+		return nil
+	}
+	none := func(...sfstream.Option) (*sfstream.Client, error) { return nil, errors.ErrUnsupported }
+	_, err := cluster.New(none, s.channels, struct{ replaystore.Register }{}, s.clusterOptions()...)
+	return err
 }
 
 // clientOptions are those of each client, but for what is kept of it.

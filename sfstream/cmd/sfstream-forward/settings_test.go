@@ -69,6 +69,13 @@ func TestMistakesAreToldInTheWordsOfTheCommandLine(t *testing.T) {
 		{[]string{"-sink", "stdout:", "-replay", "r.db", "-health", "8080", "/event/A__e"}, "-health \"8080\" is no address"},
 		{[]string{"-sink", "stdout:", "-replay", "r.db", "-sandbox", "-login-url", "https://x.my.salesforce.com", "/event/A__e"}, "-sandbox and -login-url exclude each other"},
 		{[]string{"-sink", "stdout:", "-replay", "r.db", "/event/A__e", "-v"}, "-v is behind a channel"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "/event/A__e", "event/B__e"}, `"event/B__e" is no channel: want /event/Name__e`},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "/event/A__e", "/event/A__e"}, "the channel /event/A__e is there twice"},
+		{[]string{"-sink", "stdout:", "-register", "redis://host", "-save", "4s", "/event/A__e"}, "-save: 4s is more than a third of the lease"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-save", "4s", "/event/A__e"}, "-save is about a register, and there is no -register"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-health", ":99999", "/event/A__e"}, `-health ":99999" is no address`},
+		{[]string{"-sink", "stdout:", "-replay", "/nowhere/r.db", "/event/A__e"}, "-replay /nowhere/r.db: there is no folder /nowhere"},
+		{[]string{"-sink", "stdout:", "-replay", "r.db", "-dead-letter", "/nowhere/letters", "/event/A__e"}, "-dead-letter /nowhere/letters: there is no folder /nowhere"},
 		{[]string{"-nonsense"}, "-nonsense; -h lists the flags"},
 		{[]string{"-config", "/nowhere/forward.json"}, "-config: open /nowhere/forward.json"},
 	} {
@@ -117,8 +124,9 @@ func TestAFileThatIsNotUnderstoodIsRefused(t *testing.T) {
 		`{"channels": [1]}`:            "channels: want a list of texts",
 		`{"sink": null}`:               "sink: want a text",
 		`{"sink": ["stdout:"]}`:        "sink: want a text",
-		`{"lanes": "many"}`:            `lanes: "many": parse error`,
-		`{"lease": 3}`:                 `lease: "3": parse error`,
+		`{"lanes": "many"}`:            `lanes: "many": want a whole number`,
+		`{"lease": 3}`:                 `lease: "3": want a text with units, such as "10s"`,
+		`{"cometd": "yes"}`:            `cometd: "yes": want true or false`,
 		`{"envelope": "xml"}`:          `envelope: "xml": it is none of json`,
 		`{"sink": "stdout:"}`:          "there is no channel",
 	} {
@@ -167,5 +175,36 @@ func TestHelpListsEveryFlagSinkAndRegister(t *testing.T) {
 		if strings.Contains(line, "value") {
 			t.Errorf("a flag says of its value only that it is one: %s", line)
 		}
+	}
+}
+
+func TestCheckFindsTheMistakesThatNeedNoNetwork(t *testing.T) {
+	t.Setenv("SALESFORCE_ACCESS_TOKEN", "token")
+	t.Setenv("SALESFORCE_INSTANCE_URL", "http://127.0.0.1:1") // it is not asked
+	for _, args := range [][]string{
+		{"-register", "redis://127.0.0.1:1", "-lease", "1ms", "/event/A__e"},
+		{"-register", "redis://127.0.0.1:1", "-save", "4s", "/event/A__e"},
+		{"-replay", "r.db", "-health", ":99999", "/event/A__e"},
+		{"-replay", "/nowhere/r.db", "/event/A__e"},
+		{"-replay", "r.db", "-dead-letter", "/nowhere/letters", "/event/A__e"},
+		{"-replay", "r.db", "/event/A__e", "/event/A__e"},
+	} {
+		if status, stdout, stderr := printed(t, append([]string{"-check", "-sink", "stdout:"}, args...)...); status != 2 || stdout != "" {
+			t.Errorf("%q: status %d, printed %s, %s", args, status, stdout, stderr)
+		}
+	}
+}
+
+func TestAMissingLoginIsAMistakeInTheConfiguration(t *testing.T) {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "SALESFORCE_") {
+			t.Setenv(name, "")
+		}
+	}
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	status, _, stderr := printed(t, "-sink", "stdout:", "-replay", filepath.Join(t.TempDir(), "r.db"), "/event/A__e")
+	if status != 2 || !strings.Contains(stderr, "SALESFORCE_CONSUMER_KEY") {
+		t.Errorf("status %d, %s", status, stderr)
 	}
 }
