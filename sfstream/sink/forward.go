@@ -55,7 +55,7 @@ func Forward(ctx context.Context, client *sfstream.Client, to Sink, opts ...Opti
 		f.add(m)
 	}
 	f.noMore()
-	running.Wait()
+	f.await(&running)
 	stop()
 	f.drained()
 	for range client.Messages(f.ctx) { // f.ctx has ended: no message, but the save at a loop's end
@@ -227,6 +227,32 @@ func (f *forwarder) noMore() {
 		f.enterLocked(finishing)
 	} else { // ctx ended, the client was closed, or a lane has failed
 		f.enterLocked(stopped)
+	}
+}
+
+// heldEvery is how often the client is asked whether it may hand out, while what was sent last is
+// awaited.
+const heldEvery = 100 * time.Millisecond
+
+// await waits for the lanes. The loop over messages has ended, which would be told that the client has
+// lost its store.
+func (f *forwarder) await(lanes *sync.WaitGroup) {
+	done := make(chan struct{})
+	go func() { // ends with the lanes; awaited below
+		lanes.Wait()
+		close(done)
+	}()
+	ask := time.NewTicker(heldEvery)
+	defer ask.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ask.C:
+			if lost := f.client.Held(); lost != nil {
+				f.lose(lost)
+			}
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ func TestForward(t *testing.T) {
 		{"a client that has failed sends what it has", clientFails},
 		{"a client that is closed ends it", clientCloses},
 		{"a lost store cancels what runs", lost},
+		{"a store that is lost in the drain cancels what runs", lostInTheDrain},
 		{"a process that was paused sends nothing of what is lost", paused},
 	} {
 		t.Run(scenario.name, func(t *testing.T) { synctest.Test(t, scenario.run) })
@@ -539,6 +540,31 @@ func lost(t *testing.T) {
 	}
 	if took := time.Since(began); took != 0 {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// lostInTheDrain: the loop over messages has ended, because ctx has, or the client has failed.
+func lostInTheDrain(t *testing.T) {
+	for what, begin := range map[string]func(org *sfstreamtest.Server, f *forwarding){
+		"ctx ended":     func(_ *sfstreamtest.Server, f *forwarding) { f.end() },
+		"client failed": func(org *sfstreamtest.Server, _ *forwarding) { org.Revoke(orders); after(time.Hour) },
+	} {
+		org := newOrg(t)
+		order(t, org, 1, 6)
+		store := &fencedStore{Memory: replaystore.NewMemory(), lost: make(chan struct{})}
+		client := follow(t, org, []string{orders}, sfstream.WithReplayStore(store))
+		q := &queue{t: t, send: func(ctx context.Context, _ []sink.Record) error { <-ctx.Done(); return context.Cause(ctx) }}
+		f := forward(t, client, q, sink.WithBatch(1, 1<<20), sink.WithDrainTimeout(time.Hour))
+		after(time.Second)
+		begin(org, f)
+		after(time.Second)
+		began := time.Now()
+		store.take()
+		close(store.lost)
+		err := f.wait()
+		if took := time.Since(began); took > time.Second || len(q.sends) != 1 {
+			t.Errorf("%s: it took %v, after %d Sends: %v", what, took, len(q.sends), err)
+		}
 	}
 }
 
