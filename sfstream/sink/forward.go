@@ -258,10 +258,11 @@ func (f *forwarder) await(lanes *sync.WaitGroup) {
 
 // drained gives back what is not acked. No lane runs any more.
 func (f *forwarder) drained() {
+	f.stop() // ctx may end at this moment, too: now there is one timer, and it is here
 	f.cancel(nil)
-	if f.drainEnd != nil {
-		f.drainEnd.Stop()
-	}
+	f.mu.Lock()
+	f.drainEnd.Stop()
+	f.mu.Unlock()
 	for _, l := range f.lanes {
 		giveBack(l.queue)
 	}

@@ -46,6 +46,7 @@ func TestForward(t *testing.T) {
 		{"a client that is closed ends it", clientCloses},
 		{"a lost store cancels what runs", lost},
 		{"a store that is lost in the drain cancels what runs", lostInTheDrain},
+		{"a ctx that ends with the last Send of a failed client is no race", endsTwice},
 		{"a process that was paused sends nothing of what is lost", paused},
 	} {
 		t.Run(scenario.name, func(t *testing.T) { synctest.Test(t, scenario.run) })
@@ -565,6 +566,21 @@ func lostInTheDrain(t *testing.T) {
 		if took := time.Since(began); took > time.Second || len(q.sends) != 1 {
 			t.Errorf("%s: it took %v, after %d Sends: %v", what, took, len(q.sends), err)
 		}
+	}
+}
+
+func endsTwice(t *testing.T) {
+	org := newOrg(t)
+	order(t, org, 1, 1)
+	client := follow(t, org, []string{orders})
+	q := &queue{t: t, send: func(context.Context, []sink.Record) error { time.Sleep(time.Hour); return nil }}
+	f := forward(t, client, q)
+	after(time.Second)
+	org.Revoke(orders)
+	time.AfterFunc(time.Hour-time.Second, f.end)
+	_ = f.wait()
+	if !slices.Equal(q.acked(), []int{1}) {
+		t.Errorf("acked %v", q.acked())
 	}
 }
 
