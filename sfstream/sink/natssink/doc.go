@@ -37,6 +37,9 @@
 //
 // # Caveats
 //
+//   - A publisher of platform events that gives several of them one EventUuid gives them one
+//     Nats-Msg-Id, too (see sfstream.Message.Key): within the duplicate window the stream keeps the
+//     first of them only.
 //   - Let the connection come back by itself: by default nats.go gives up after some two minutes,
 //     for good. nats.MaxReconnects(-1) never does.
 //   - A subject that no stream takes, and a stream that is full (DiscardNew), are not errors:
