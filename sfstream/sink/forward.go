@@ -44,6 +44,11 @@ func Forward(ctx context.Context, client *sfstream.Client, to Sink, opts ...Opti
 	f := newForwarder(ctx, client, to, cfg)
 	f.leave = leave
 	defer f.cancel(nil)
+	for _, l := range f.lanes {
+		if l.backOff == nil {
+			return invalid("WithBackOff: the function returns nil")
+		}
+	}
 	var running sync.WaitGroup
 	for _, l := range f.lanes {
 		running.Go(l.run) // ends when the forwarder stops; awaited below

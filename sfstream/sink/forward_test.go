@@ -613,6 +613,7 @@ func TestForwardRefusesWhatCannotWork(t *testing.T) {
 		"WithBatch: 0 records":         sink.Forward(t.Context(), client, q, sink.WithBatch(0, 1)),
 		"WithBatch: 1 records, 0 byte": sink.Forward(t.Context(), client, q, sink.WithBatch(1, 0)),
 		"WithBackOff: nil":             sink.Forward(t.Context(), client, q, sink.WithBackOff(nil)),
+		"WithBackOff: the function":    sink.Forward(t.Context(), client, q, sink.WithBackOff(func() backoff.BackOff { return nil })),
 		"WithDeadLetter: nil":          sink.Forward(t.Context(), client, q, sink.WithDeadLetter(nil)),
 		"WithDrainTimeout: -1s":        sink.Forward(t.Context(), client, q, sink.WithDrainTimeout(-time.Second)),
 	} {
