@@ -31,8 +31,8 @@
 //	)
 //
 // It may have more columns that have defaults, indexes, triggers (also one that calls pg_notify), and
-// constraints. A row that a constraint refuses is an event that Forward gives to its dead letters, or
-// ends with.
+// constraints, such as a unique index on id, which finds nothing. A row that a constraint refuses is
+// an event that Forward gives to its dead letters, or ends with.
 //
 // # Reading it
 //

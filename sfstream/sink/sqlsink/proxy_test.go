@@ -17,6 +17,7 @@ type proxy struct {
 	to   string
 	at   net.Listener
 	lose atomic.Bool
+	next atomic.Bool // the answer to the next commit is lost
 
 	commits                 atomic.Int32 // since the last cut
 	requests, late, replies atomic.Int32 // how many commits were lost before, while and after they happened
@@ -136,7 +137,7 @@ func (p *proxy) reply(text []byte, to, _ net.Conn) (on bool) {
 		return true
 	}
 	p.commits.Add(1)
-	if !p.lose.Load() || rand.IntN(20) > 0 {
+	if !p.next.CompareAndSwap(true, false) && (!p.lose.Load() || rand.IntN(20) > 0) {
 		return true
 	}
 	p.replies.Add(1)

@@ -26,11 +26,16 @@ type Sink struct {
 	stamp   func(time.Time) any
 
 	mu    sync.Mutex
-	doubt map[string]batch // by the channel of its first record
+	doubt map[place]batch
 }
 
-// batch is some records of which nobody knows whether they are committed. Until that is known, no
-// other records are put into a transaction with them.
+// place is a channel of one org, as subscribed: several Forwards may share a sink.
+type place struct{ source, channel string }
+
+func placeOf(r sink.Record) place { return place{r.Source, r.Channel} }
+
+// batch is some records of a channel of which nobody knows whether they are committed. Until that is
+// known, no other records are put into a transaction with them.
 type batch struct {
 	first string // id
 	n     int
@@ -76,7 +81,7 @@ func (s *Sink) complete(db *sql.DB, opts []Option) (*Sink, error) {
 	if db == nil {
 		return nil, fmt.Errorf("%w: sqlsink: the database is nil", sfstream.ErrInvalidOption)
 	}
-	s.db, s.table, s.doubt = db, "sfstream_outbox", make(map[string]batch)
+	s.db, s.table, s.doubt = db, "sfstream_outbox", make(map[place]batch)
 	for _, opt := range opts {
 		if err := opt(s); err != nil {
 			return nil, err
@@ -102,21 +107,38 @@ func (s *Sink) CreateTable(ctx context.Context) error {
 // channels. Where the database refuses one of them for what is in it, those before it are committed,
 // in several Sends, and its error is permanent then.
 func (s *Sink) Send(ctx context.Context, records []sink.Record) error {
-	n := s.inDoubt(records)
-	for {
+	if unclear := s.inDoubt(records); len(unclear) > 0 {
+		if done, err := s.look(ctx, unclear); err != nil || len(done) > 0 {
+			return but(records, done, err)
+		}
+	}
+	looked := false
+	for n := len(records); ; n /= 2 {
 		err := s.commit(ctx, records[:n])
 		switch {
 		case err == nil:
 			return behind(records, n, nil)
-		case errors.Is(err, sfstream.ErrInvalidOption):
-			return backoff.Permanent(err)
 		case !refusesData(err):
-			return err
-		case n == 1:
+			return final(err)
+		}
+		if !looked { // it may be a row that is there already, by a commit of which nobody knew
+			if done, err := s.look(ctx, records[:n]); err != nil || len(done) > 0 {
+				return but(records, done, err)
+			}
+			looked = true
+		}
+		if n == 1 {
 			return behind(records, 1, backoff.Permanent(err))
 		}
-		n /= 2
 	}
+}
+
+// final is the error of a transaction. No repetition cures a client that is not made for it.
+func final(err error) error {
+	if errors.Is(err, sfstream.ErrInvalidOption) {
+		return backoff.Permanent(err)
+	}
+	return err
 }
 
 // behind is the error of a Send of which the first n records are done, or the one is refused. The
@@ -135,16 +157,71 @@ func behind(records []sink.Record, n int, refused error) error {
 	return e
 }
 
+// but is the error of a Send that has found out that the records with these ids are committed, or
+// could not look.
+func but(records []sink.Record, done map[string]bool, err error) error {
+	if err != nil {
+		return final(err)
+	}
+	e := &sink.PartialError{Failed: make(map[int]error)}
+	for i, r := range records {
+		if !done[r.ID] {
+			e.Failed[i] = errBehind
+		}
+	}
+	if len(e.Failed) == 0 {
+		return nil
+	}
+	return e
+}
+
 var errBehind = errors.New("sqlsink: it is for another transaction than the records before it")
 
-// inDoubt is how many of the records are a batch that is in doubt, or all where none is.
-func (s *Sink) inDoubt(records []sink.Record) int {
+// inDoubt returns those of the records that are a batch in doubt, of each channel.
+func (s *Sink) inDoubt(records []sink.Record) (unclear []sink.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.doubt[records[0].Channel]; b.first == records[0].ID && b.n < len(records) {
-		return b.n
+	if len(s.doubt) == 0 {
+		return nil
 	}
-	return len(records)
+	seen := make(map[place]int)
+	for _, r := range records {
+		p := placeOf(r)
+		b := s.doubt[p]
+		if seen[p] == 0 && b.first != r.ID {
+			b.n = 0 // the batch is settled, or another client's
+			delete(s.doubt, p)
+		}
+		if seen[p] < b.n {
+			unclear = append(unclear, r)
+		}
+		seen[p]++
+	}
+	return unclear
+}
+
+// look finds out which of the records are committed: all of a channel or none. It asks for the step
+// of the marker, for which it waits until no transaction has the marker, and makes none.
+func (s *Sink) look(ctx context.Context, records []sink.Record) (done map[string]bool, err error) {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	done = make(map[string]bool)
+	for _, of := range byPlace(records) {
+		handled, err := save(ctx, tx, of)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range of {
+			if handled {
+				done[r.ID] = true
+			}
+		}
+	}
+	s.note(records, false)
+	return done, nil
 }
 
 // commit makes the one transaction of records, unless it is made already.
@@ -157,30 +234,24 @@ func (s *Sink) commit(ctx context.Context, records []sink.Record) error {
 	if err := s.insert(ctx, tx, records); err != nil {
 		return err
 	}
-	channels, of := []string{}, make(map[string][]*sfstream.Message)
-	for _, r := range records {
-		if of[r.Channel] == nil {
-			channels = append(channels, r.Channel)
-		}
-		of[r.Channel] = append(of[r.Channel], r.Message)
-	}
-	handled := 0 // channels whose records are committed already
-	for _, channel := range channels {
-		messages := of[channel]
-		switch err := sqlstore.SaveTx(ctx, tx, messages[0], messages[1:]...); {
-		case errors.Is(err, replaystore.ErrHandled):
-			handled++
-		case err != nil:
+	places, committed := byPlace(records), 0
+	for _, of := range places {
+		handled, err := save(ctx, tx, of)
+		if err != nil {
 			return err
 		}
+		if handled {
+			committed++
+		}
 	}
-	switch handled {
+	switch committed {
 	case 0:
-	case len(channels):
+	case len(places):
 		s.note(records, false)
 		return nil
 	default:
-		return fmt.Errorf("sqlsink: of a batch of %s only a part is committed, and not by one transaction of this sink", strings.Join(channels, ", "))
+		s.note(records, true) // the next Send looks
+		return fmt.Errorf("sqlsink: of a batch of %d channels %d are committed already", len(places), committed)
 	}
 	s.note(records, true)
 	if err := tx.Commit(); err != nil {
@@ -190,12 +261,44 @@ func (s *Sink) commit(ctx context.Context, records []sink.Record) error {
 	return nil
 }
 
+// save takes the records of one channel into the transaction's step of the marker, if they are not
+// handled already.
+func save(ctx context.Context, tx *sql.Tx, records []sink.Record) (handled bool, err error) {
+	messages := make([]*sfstream.Message, len(records))
+	for i, r := range records {
+		messages[i] = r.Message
+	}
+	err = sqlstore.SaveTx(ctx, tx, messages[0], messages[1:]...)
+	if errors.Is(err, replaystore.ErrHandled) {
+		return true, nil
+	}
+	return false, err
+}
+
+// byPlace returns the records of each channel, in the order of their first ones.
+func byPlace(records []sink.Record) (all [][]sink.Record) {
+	at := make(map[place]int)
+	for _, r := range records {
+		i, ok := at[placeOf(r)]
+		if !ok {
+			i = len(all)
+			at[placeOf(r)], all = i, append(all, nil)
+		}
+		all[i] = append(all[i], r)
+	}
+	return all
+}
+
+// note says whether the records are in doubt.
 func (s *Sink) note(records []sink.Record, doubt bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.doubt, records[0].Channel)
-	if doubt {
-		s.doubt[records[0].Channel] = batch{first: records[0].ID, n: len(records)}
+	for _, of := range byPlace(records) {
+		if p := placeOf(of[0]); doubt {
+			s.doubt[p] = batch{first: of[0].ID, n: len(of)}
+		} else {
+			delete(s.doubt, p)
+		}
 	}
 }
 

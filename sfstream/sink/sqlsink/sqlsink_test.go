@@ -128,24 +128,29 @@ func TestSink(t *testing.T) {
 
 const orders = "/event/Order__e"
 
-// follow follows orders, of which there are n.
-func follow(t *testing.T, store replaystore.Store, n int) *sfstream.Client {
+// follow follows orders, of which there are n, and other channels with as many events.
+func follow(t *testing.T, store replaystore.Store, n int, others ...string) *sfstream.Client {
 	t.Helper()
+	channels := append([]string{orders}, others...)
 	org := sfstreamtest.NewServer(t, sfstreamtest.InMemory())
-	must(t, org.DefineEvent(orders, `{"type":"record","name":"Order__e","fields":[
-		{"name":"CreatedDate","type":"long","doc":"CreatedDate:DateTime"},{"name":"CreatedById","type":"string"},
-		{"name":"N__c","type":["null","double"],"default":null}]}`))
-	for i := range n {
-		_, err := org.Publish(orders, map[string]any{"N__c": float64(i)})
-		must(t, err)
+	for _, channel := range channels {
+		must(t, org.DefineEvent(channel, `{"type":"record","name":"`+strings.TrimPrefix(channel, "/event/")+`","fields":[
+			{"name":"CreatedDate","type":"long","doc":"CreatedDate:DateTime"},{"name":"CreatedById","type":"string"},
+			{"name":"N__c","type":["null","double"],"default":null}]}`))
+		for i := range n {
+			_, err := org.Publish(channel, map[string]any{"N__c": float64(i)})
+			must(t, err)
+		}
 	}
 	client, err := sfstream.New(org.Authenticator(), sfstream.WithOrg(org), sfstream.WithReplay(sfstream.ReplayAll),
 		sfstream.WithReplayStore(store), sfstream.WithAck(sfstream.AckManual))
 	must(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	must(t, client.Open(t.Context()))
-	must(t, client.Subscribe(t.Context(), orders))
-	for client.Pending() < n {
+	for _, channel := range channels {
+		must(t, client.Subscribe(t.Context(), channel))
+	}
+	for client.Pending() < n*len(channels) {
 		time.Sleep(time.Millisecond)
 	}
 	return client
