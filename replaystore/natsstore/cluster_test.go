@@ -56,9 +56,6 @@ func startThree(tb testing.TB) (servers []*server.Server) {
 // TestThreeServers raises a number at two clients while the leader of the bucket moves: no client
 // reads less than was acked before it asked, and no put is lost or done twice.
 func TestThreeServers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes some seconds")
-	}
 	t.Parallel()
 	servers := startThree(t)
 	config := jetstream.KeyValueConfig{Bucket: "markers", Replicas: 3}
