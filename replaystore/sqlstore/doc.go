@@ -35,6 +35,11 @@
 // [sfstream.OnError] has Retry, and SaveTx tells. Rows that are written elsewhere, or with another
 // transaction, are not covered.
 //
+// The last Commit of a process that was killed may come when its successor has loaded the marker.
+// With package cluster it has happened, or never will, when the successor starts. With FromRegister
+// the successor's SaveTx returns ErrConflict then, before anything is written twice, and its client
+// ends: start it again, as after any crash.
+//
 // # The table
 //
 // One table has a row for each key, which [Register.CreateTable] makes. Migrations can make it as
@@ -59,6 +64,10 @@
 //   - The transaction of SaveTx should be READ COMMITTED, which is the default. In a stricter one
 //     SaveTx fails (SQLSTATE 40001) where the marker was saved since the transaction began, and the
 //     message must be handled again.
+//   - A process that is stopped, or a machine that is cut off, between SaveTx and Commit has the
+//     channel's row locked, and nobody can take the channel over. So SaveTx sets
+//     idle_in_transaction_session_timeout to 5 seconds for the rest of its transaction, unless it is
+//     set already. Set it yourself where your own statements lock what a successor needs.
 //   - Any driver will do that knows $1: pgx (package stdlib) and lib/pq do. A connection pooler may be
 //     between, also one per transaction.
 //

@@ -25,7 +25,7 @@ type statements struct {
 	read    string // returns whether the server may be behind, rev and value; these are NULL where there is no row
 	insert  string // $2 is rev, $3 the value
 	replace string // $4 is the rev that is expected
-	lock    string // returns the value, and lets nobody else change it until the transaction ends
+	lock    string // returns the value and anything, and lets nobody else change it until the transaction ends
 	set     string // $2 is rev, $3 the value
 }
 
@@ -35,8 +35,11 @@ var postgres = statements{
 	insert: `INSERT INTO %s (key, rev, value) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING`,
 	// Where another transaction has locked the row, the server waits for it and compares again.
 	replace: `UPDATE %s SET rev = $2, value = $3 WHERE key = $1 AND rev = $4`,
-	lock:    `SELECT value FROM %s WHERE key = $1 FOR UPDATE`,
-	set:     `UPDATE %s SET rev = $2, value = $3 WHERE key = $1`,
+	// A process that is stopped now, or cut off, would have the channel for as long as its connection
+	// lives: the server ends the transaction, unless it has a limit already.
+	lock: `SELECT value, CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN
+		set_config('idle_in_transaction_session_timeout', '5s', true) END FROM %s WHERE key = $1 FOR UPDATE`,
+	set: `UPDATE %s SET rev = $2, value = $3 WHERE key = $1`,
 }
 
 var sqlite = statements{
@@ -45,7 +48,7 @@ var sqlite = statements{
 	insert:  postgres.insert,
 	replace: postgres.replace,
 	// One that reads first could not write if somebody else has since.
-	lock: `UPDATE %s SET rev = rev WHERE key = $1 RETURNING value`,
+	lock: `UPDATE %s SET rev = rev WHERE key = $1 RETURNING value, NULL`,
 	set:  postgres.set,
 }
 

@@ -13,9 +13,11 @@ import (
 
 // SaveTx writes into tx that msg and those of following are handled, so that the program's rows in
 // tx and the replay marker are committed together or not at all. Call it as the last statement
-// before tx.Commit: it locks the channel's row, for which other Saves wait until tx ends. The
-// messages are the next ones of one channel, as [sfstream.Message.Advance] has it, and count as
-// handled by the client once they are acked: a handler that returns nil does so.
+// before tx.Commit, once for each channel: it locks the channel's row, for which other Saves wait
+// until tx ends, and who takes the channel over. PostgreSQL ends a tx that is idle for 5 seconds
+// after it (see the package's documentation). The messages are the next ones of one channel, as
+// [sfstream.Message.Advance] has it, and count as handled by the client once they are acked: a
+// handler that returns nil does so.
 //
 // The error is [replaystore.ErrHandled] if they were committed before and the reply was lost: roll
 // back, and ack. It is [replaystore.ErrConflict] if another process has the channel; the client has
@@ -50,7 +52,8 @@ func SaveTx(ctx context.Context, tx *sql.Tx, msg *sfstream.Message, following ..
 func (r *Register) step(ctx context.Context, tx *sql.Tx, advance replaystore.Advance) (done bool, err error) {
 	key, statement := []byte(advance.Key), r.statements.set
 	var stored []byte
-	switch err := tx.QueryRowContext(ctx, r.statements.lock, key).Scan(&stored); {
+	var limit sql.NullString
+	switch err := tx.QueryRowContext(ctx, r.statements.lock, key).Scan(&stored, &limit); {
 	case errors.Is(err, sql.ErrNoRows):
 		statement = r.statements.insert
 	case err != nil:
