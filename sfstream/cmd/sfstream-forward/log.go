@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 )
@@ -15,6 +16,8 @@ func newLog(s *settings, w io.Writer) *slog.Logger {
 		switch err, failed := a.Value.Any().(error); {
 		case failed:
 			return slog.String(a.Key, inWords(err.Error()))
+		case a.Value.Kind() == slog.KindDuration: // nanoseconds else, which nobody reads
+			return slog.String(a.Key, a.Value.Duration().String())
 		case a.Key == slog.MessageKey:
 			return slog.String(a.Key, inWords(a.Value.String()))
 		}
@@ -25,3 +28,9 @@ func newLog(s *settings, w io.Writer) *slog.Logger {
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }
+
+// noRedisLog drops what go-redis, which has one log for all of a program and writes no JSON, tells of
+// connections: what becomes of them is told by those that use them.
+type noRedisLog struct{}
+
+func (noRedisLog) Printf(context.Context, string, ...any) {}

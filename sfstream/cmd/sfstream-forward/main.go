@@ -23,6 +23,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/sfstream/sfstream-go/sfstream"
 )
 
@@ -30,6 +32,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
+	redis.SetLogger(noRedisLog{})
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -54,6 +57,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = p.run(ctx)
 		}
 	}
+	return status(s, err, stderr)
+}
+
+// status tells of an error and returns the exit status. A failure is a line of the log, which is
+// read where standard error goes; mistakes, and what -check finds, are for whom has typed a command.
+func status(s *settings, err error, stderr io.Writer) int {
 	var mistake mistake
 	switch {
 	case err == nil:
@@ -61,6 +70,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &mistake), errors.Is(err, sfstream.ErrInvalidOption):
 		fmt.Fprintf(stderr, "sfstream-forward: %s\n", inWords(err.Error()))
 		return 2
+	case !s.checkOnly:
+		newLog(s, stderr).Error("failed", "error", err)
+		return 1
 	}
 	fmt.Fprintf(stderr, "sfstream-forward: %s\n", strings.ReplaceAll(inWords(err.Error()), "\n", "; "))
 	return 1

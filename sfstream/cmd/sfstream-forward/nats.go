@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 
@@ -21,13 +22,17 @@ var fields = regexp.MustCompile(`\{[^}]*\}`)
 
 // connectNATS connects to one of the servers of nats://user@host:port,host:port. A user without a
 // password is a token.
-func connectNATS(a address, values map[string]string) (jetstream.JetStream, error) {
+func connectNATS(a address, values map[string]string, log *slog.Logger) (jetstream.JetStream, error) {
 	if len(a.hosts) == 0 {
 		return nil, mistaken("-%s: nats:// has no host", a.name)
 	}
 	options := []nats.Option{
 		nats.Name("sfstream-forward"), nats.MaxReconnects(-1), nats.Timeout(dialTimeout),
 		nats.ReconnectBufSize(-1), // what cannot be sent now fails now, and is not sent later
+		// By default it goes to standard error as it is.
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Warn("nats: a connection has an error", "url", a.String(), "error", err)
+		}),
 	}
 	switch {
 	case values["creds"] != "":
@@ -56,7 +61,7 @@ func connectNATS(a address, values map[string]string) (jetstream.JetStream, erro
 	return js, nil
 }
 
-func openNATSRegister(ctx context.Context, a address, _ *proxy) (none opened[replaystore.Register], err error) {
+func openNATSRegister(ctx context.Context, a address, p *proxy) (none opened[replaystore.Register], err error) {
 	values, err := a.take("bucket", "creds", "tls")
 	if err != nil {
 		return none, err
@@ -64,7 +69,7 @@ func openNATSRegister(ctx context.Context, a address, _ *proxy) (none opened[rep
 	if values["bucket"] == "" || a.path != "" {
 		return none, mistaken("-register: want nats://host:port?bucket=NAME, of a key-value bucket that is there")
 	}
-	js, err := connectNATS(a, values)
+	js, err := connectNATS(a, values, p.log)
 	if err != nil {
 		return none, err
 	}
@@ -78,7 +83,7 @@ func openNATSRegister(ctx context.Context, a address, _ *proxy) (none opened[rep
 	return opened[replaystore.Register]{register, asks(register), func() error { js.Conn().Close(); return nil }}, nil
 }
 
-func openNATSSink(_ context.Context, a address, _ *proxy) (none opened[sink.Sink], err error) {
+func openNATSSink(_ context.Context, a address, p *proxy) (none opened[sink.Sink], err error) {
 	values, err := a.take("creds", "tls")
 	if err != nil {
 		return none, err
@@ -86,7 +91,7 @@ func openNATSSink(_ context.Context, a address, _ *proxy) (none opened[sink.Sink
 	if a.path == "" {
 		return none, mistaken("-sink: want nats://host:port/SUBJECT, such as salesforce.{entity}.{change}")
 	}
-	js, err := connectNATS(a, values)
+	js, err := connectNATS(a, values, p.log)
 	if err != nil {
 		return none, err
 	}

@@ -47,7 +47,11 @@ func (p *proxy) run(ctx context.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, p.dead.close()) }()
 	}
-	p.log.Info("forwarding", "channels", p.channels, "sink", p.to.String(), "register", p.shared.String(), "version", version())
+	kept := slog.String("replay", p.replay)
+	if p.shared.scheme != "" {
+		kept = slog.String("register", p.shared.String())
+	}
+	p.log.Info("forwarding", "channels", p.channels, "sink", p.to.String(), kept, "version", version())
 	defer func() { p.log.Info("ended") }()
 	if p.shared.scheme == "" {
 		return p.alone(ctx, health)

@@ -173,11 +173,7 @@ func TestItGoesOnAfterSIGTERMWhereItWas(t *testing.T) {
 		if status, rest := r.end(t); status != 0 || rest != "" {
 			t.Fatalf("status %d, and it printed %s", status, rest)
 		}
-		for line := range strings.SplitSeq(strings.TrimSpace(r.log.String()), "\n") {
-			if !json.Valid([]byte(line)) {
-				t.Errorf("a line of the log is no JSON: %s", line)
-			}
-		}
+		expectJSON(t, r.log.String())
 		publish(t, org, next, next+5)
 	}
 }
@@ -279,4 +275,14 @@ func (f *flaky) Write(p []byte) (int, error) {
 	n, err := f.Buffer.Write(p)
 	f.enough(bytes.Count(f.Bytes(), []byte("\n")))
 	return n, err
+}
+
+// awaitLog waits for a text in the log.
+func (r *replica) awaitLog(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(r.log.String(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log does not have %s", text)
+		}
+	}
 }
