@@ -40,6 +40,9 @@ func help(w io.Writer) {
 	defer t.Flush()
 	newFlags(new(settings), new(string)).VisitAll(func(f *flag.Flag) {
 		kind, usage := flag.UnquoteUsage(f)
+		if kind == "n" || kind == "duration" && f.DefValue != "0s" {
+			usage += " (default " + f.DefValue + ")"
+		}
 		fmt.Fprintf(t, "  -%s\t%s\n", strings.TrimSpace(f.Name+" "+kind), usage)
 	})
 }

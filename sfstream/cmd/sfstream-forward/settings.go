@@ -68,8 +68,8 @@ func (s *settings) define(flags *flag.FlagSet, file *string) {
 		})
 	}
 	flags.StringVar(file, "config", "", "read all that follows from this JSON `file`, too: a field for each flag, and channels, a list")
-	flags.StringVar(&s.sink, "sink", "", "forward to this queue, an `URL`; without it SFSTREAM_SINK")
-	flags.StringVar(&s.register, "register", "", "share the channels with other replicas by this register, an `URL`; without it SFSTREAM_REGISTER")
+	flags.StringVar(&s.sink, "sink", "", "forward to this queue, a `URL`; without it SFSTREAM_SINK")
+	flags.StringVar(&s.register, "register", "", "share the channels with other replicas by this register, a `URL`; without it SFSTREAM_REGISTER")
 	flags.StringVar(&s.replay, "replay", "", "without a register: keep replay markers in this `file`")
 	one(&s.from, "from", "where to start without a marker")
 	one(&s.fallback, "fallback", "where to go on if Salesforce does not know the replay id any more: nowhere, or with what is retained, or with new events")

@@ -166,7 +166,7 @@ func TestSecretsComeFromVariablesOrTheirFiles(t *testing.T) {
 
 func TestHelpListsEveryFlagSinkAndRegister(t *testing.T) {
 	status, stdout, _ := printed(t, "-h")
-	for _, want := range append([]string{"-config file", "-register URL", "SFSTREAM_SINK_PASSWORD"}, append(strings.Split(sinks.forms(), ", "), strings.Split(registers.forms(), ", ")...)...) {
+	for _, want := range append([]string{"-config file", "-register URL", "SFSTREAM_SINK_PASSWORD", "(default 500)", "(default 10s)"}, append(strings.Split(sinks.forms(), ", "), strings.Split(registers.forms(), ", ")...)...) {
 		if status != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("status %d, %q is not in %s", status, want, stdout)
 		}
