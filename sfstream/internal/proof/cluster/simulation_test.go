@@ -200,3 +200,53 @@ func TestClocksRunAtDifferentRates(t *testing.T) {
 		})
 	}
 }
+
+// The engine loses keys beside all that, those of channels and the list of members, which is damaged
+// at times, too. Markers may go back then; leaders hand out one after the other all the same.
+func TestAnEngineThatLosesKeysHasOneLeader(t *testing.T) {
+	for seed := range uint64(*simulationSeeds/5 + 1) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSimulation(t, 1000+seed)
+				ctx, stop := context.WithCancel(t.Context())
+				s.running.Go(func() { s.loseKeys(ctx, newRandom(seed, 77)) }) // ends with ctx; finish waits
+				time.AfterFunc(20*s.lease, stop)
+				s.run()
+				for _, channel := range s.all {
+					var all []*delivery
+					for _, d := range s.deliveries {
+						if d.channel == channel {
+							all = append(all, d)
+						}
+					}
+					s.judgeOrder(channel, all)
+					s.judgeOverlaps(all)
+				}
+				if !s.complete() {
+					t.Error("not every event was handled")
+				}
+			})
+		})
+	}
+}
+
+// loseKeys lets the engine lose keys until ctx ends.
+func (s *simulation) loseKeys(ctx context.Context, random *random) {
+	list := s.Key("pubsub", "")
+	list.API = "members"
+	members, _ := list.MarshalText()
+	for ; ctx.Err() == nil; time.Sleep(random.upTo(2 * s.lease)) {
+		puts := s.engine.history()
+		switch random.n(3) {
+		case 0:
+			_ = s.engine.values.Delete(ctx, string(members))
+		case 1:
+			_ = s.engine.values.Update(string(members), func([]byte) ([]byte, error) { return []byte("{"), nil })
+		default:
+			if len(puts) > 0 {
+				_ = s.engine.values.Delete(ctx, puts[len(puts)-1].key)
+			}
+		}
+	}
+}
