@@ -119,7 +119,7 @@ func TestThePrivateKeyOfTestorgInAPlaceOfOnesOwn(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cmd := program(t, nil, "testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0", "-key", path)
+		cmd := program(t, nil, "testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0", "-control", "", "-key", path)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		out, _ := cmd.Output()

@@ -35,7 +35,7 @@ func TestTestorgSwitchesFlowsOff(t *testing.T) {
 	}
 	o.jwtLogin(t) // this flow is not switched off
 
-	cmd := program(t, nil, "testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0", "-off", "soap,jwt")
+	cmd := program(t, nil, "testorg", "-http", "127.0.0.1:0", "-pubsub", "127.0.0.1:0", "-control", "", "-off", "soap,jwt")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if out, _ := cmd.Output(); len(out) > 0 || cmd.ProcessState.ExitCode() != 2 || !strings.Contains(stderr.String(), `"jwt" is none of`) {
