@@ -74,7 +74,7 @@ func (c *Claim) Read(ctx context.Context) (Entry, string, error) {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		c.rev = ""
-	case err != nil:
+	case err != nil, c.goesBack(entry):
 	case c.state == claimIdle && !c.mine(entry):
 		c.observe(entry, rev)
 	default:

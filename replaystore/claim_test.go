@@ -3,8 +3,10 @@ package replaystore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -392,6 +394,59 @@ func TestATransactionMovesTheMarkerOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectStored(t, memory, "", "10")
+}
+
+// TestTransactionsThatTheDatabaseHasLostEndTheClaim is about a failover to a replica that was behind:
+// the rows of the transactions are lost with the marker, and must be made again.
+func TestTransactionsThatTheDatabaseHasLostEndTheClaim(t *testing.T) {
+	for _, found := range []string{"by a transaction", "by a put", "by a read"} {
+		for _, held := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, held=%t", found, held), func(t *testing.T) {
+				memory, ctx := new(replaystoretest.Register), t.Context()
+				earlier := newClaim(memory, "before")
+				put(t, earlier, "0")
+				if err := earlier.Release(ctx); err != nil {
+					t.Fatal(err)
+				}
+				a := newClaim(memory, "a")
+				if _, _, err := a.Read(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if held {
+					put(t, a, "0")
+				}
+				replica := stored(t, memory)
+				for i := range 3 {
+					if err := memory.Update(claimKey, advance(t, a, strconv.Itoa(i), strconv.Itoa(i+1)).Next); err != nil {
+						t.Fatal(err)
+					}
+				}
+				failover := func([]byte) ([]byte, error) { return replica.MarshalBinary() }
+				if err := memory.Update(claimKey, failover); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				switch found {
+				case "by a transaction":
+					err = memory.Update(claimKey, advance(t, a, "3", "4").Next)
+				case "by a put":
+					a.Set(at("3"))
+					err = a.Put(ctx)
+				default:
+					if _, _, err = a.Read(ctx); err == nil {
+						err = a.Put(ctx)
+					}
+				}
+				if !errors.Is(err, replaystore.ErrConflict) || !strings.Contains(err.Error(), "lost transactions") {
+					t.Errorf("got %v", err)
+				}
+				if err := a.Put(ctx); !errors.Is(err, replaystore.ErrConflict) {
+					t.Errorf("it goes on: %v", err)
+				}
+				expectStored(t, memory, replica.Owner, "0")
+			})
+		}
+	}
 }
 
 // TestATransactionThatIsMadeAgainNeedsNoMore is about a program that tries for hours.

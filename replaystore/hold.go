@@ -26,6 +26,7 @@ type hold struct {
 	sent    time.Time            // when the last put was sent that has succeeded
 	pending map[uint64]time.Time // by counter, when it was sent; without those that are older than entry
 	step    *step                // the last one of Advance
+	seen    uint64               // the greatest counter of this claim's values that the register was known to have
 }
 
 // claimState is what a claim has of its key. It goes from idle to held to over, or from idle to
@@ -76,7 +77,7 @@ func (h *hold) learn(entry Entry, rev string) error {
 	h.doubt = false
 	h.counter = max(h.counter, entry.Counter)
 	switch {
-	case h.state == claimOver:
+	case h.state == claimOver, h.goesBack(entry):
 		return h.conflict()
 	case h.state == claimIdle && rev == h.rev:
 		return nil // it is what was read
@@ -98,6 +99,22 @@ func (h *hold) learn(entry Entry, rev string) error {
 	h.learnMarker(entry.Marker)
 	return nil
 }
+
+// goesBack ends the claim where the register has an earlier value than it had, as a database has
+// after a failover to a replica that was behind, and transactions have moved the marker: their rows
+// are lost with it, and whoever starts with the marker that is there now makes them again.
+func (h *hold) goesBack(entry Entry) bool {
+	if h.mine(entry) {
+		h.seen = max(h.seen, entry.Counter)
+	}
+	if !h.isEarlier(entry) {
+		return false
+	}
+	h.finish(entry)
+	return true
+}
+
+func (h *hold) isEarlier(entry Entry) bool { return h.step != nil && entry.Counter < h.seen }
 
 // learnMarker takes notice of a marker of this claim: a transaction may have moved it.
 func (h *hold) learnMarker(marker Marker) {
@@ -146,7 +163,10 @@ func (h *hold) finish(entry Entry) {
 
 // conflict is the error of a claim that is over.
 func (h *hold) conflict() error {
-	if h.entry.Owner == "" {
+	switch {
+	case h.isEarlier(h.entry):
+		return fmt.Errorf("%w: the register has lost transactions that were committed: %q has an earlier value", ErrConflict, h.key)
+	case h.entry.Owner == "":
 		return fmt.Errorf("%w: %q was released", ErrConflict, h.key)
 	}
 	return fmt.Errorf("%w: %q has %q now", ErrConflict, h.entry.Owner, h.key)

@@ -56,10 +56,13 @@
 // # What PostgreSQL must be told
 //
 //   - fsync and synchronous_commit are on as it is installed. With "synchronous_commit = off" a crash
-//     of the server loses the last commits, rows and marker together: events come again.
-//   - Replication is asynchronous as it is installed. A failover to a standby that is behind takes the
-//     marker back, and the rows with it. With synchronous_standby_names and "synchronous_commit = on"
-//     what was committed is on the standby too.
+//     of the server loses the last commits, rows and marker together.
+//   - Replication is asynchronous as it is installed. A failover to a standby that is behind loses
+//     the last commits, too. With synchronous_standby_names and "synchronous_commit = on" what was
+//     committed is on the standby as well.
+//   - Where commits of SaveTx are lost, the client ends with ErrConflict, and whoever starts next makes
+//     the rows again. It cannot tell where it was the very last commit alone, and neither another
+//     SaveTx nor a Save has seen that one: this row is missing.
 //   - The handle must lead to the primary. A standby is refused, because what it has may be old.
 //   - The transaction of SaveTx should be READ COMMITTED, which is the default. In a stricter one
 //     SaveTx fails (SQLSTATE 40001) where the marker was saved since the transaction began, and the

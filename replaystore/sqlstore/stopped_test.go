@@ -130,3 +130,45 @@ func TestALateCommitEndsTheSuccessor(t *testing.T) {
 		t.Errorf("after a start it does not go on with the second order: %v", err)
 	}
 }
+
+// TestRowsThatAFailoverHasLostAreMadeAgain is about a replica that was behind when it became the
+// primary: the last transactions are not there, neither rows nor markers.
+func TestRowsThatAFailoverHasLostAreMadeAgain(t *testing.T) {
+	for _, engine := range []string{"PostgreSQL", "SQLite"} {
+		t.Run(engine, func(t *testing.T) {
+			db, r := engines[engine](t)
+			org := newOrg(t, sfstreamtest.InMemory())
+			ids := publish(t, org, 4)
+			client := follow(t, org, r)
+			var rev, value []byte
+			for i := range 3 {
+				tx, msg := begin(t, db, client)
+				must(t, tx.Commit())
+				msg.Ack()
+				if i == 0 {
+					must(t, db.QueryRow("SELECT rev, value FROM "+r.table).Scan(&rev, &value))
+				}
+			}
+			_, err := db.Exec("UPDATE "+r.table+" SET rev = $1, value = $2", rev, value)
+			must(t, err)
+
+			msg, err := client.Receive(t.Context())
+			must(t, err)
+			tx, err := db.BeginTx(t.Context(), nil)
+			must(t, err)
+			if err := sqlstore.SaveTx(t.Context(), tx, msg); !errors.Is(err, replaystore.ErrConflict) {
+				t.Errorf("SaveTx: %v", err)
+			}
+			must(t, tx.Rollback())
+			if err := client.Err(); !errors.Is(err, replaystore.ErrConflict) {
+				t.Errorf("the client: %v", err)
+			}
+			successor := follow(t, org, r)
+			for _, id := range ids[1:] {
+				if msg, err := successor.Receive(t.Context()); err != nil || msg.ID != id {
+					t.Errorf("got %v, %v; want %s", msg, err, id)
+				}
+			}
+		})
+	}
+}
