@@ -31,8 +31,8 @@ type Claim struct {
 }
 
 // NewClaim returns a claim on key for a process with the name owner, which must not be empty. A key
-// that it holds is free for others if lease passes without a put; zero means never. Warnings go to
-// log; nil means that there is none.
+// that it holds is free for others if lease passes without a put; zero says nothing of that, as with
+// [FromRegister]. Warnings go to log; nil means that there is none.
 func NewClaim(register Register, key, owner string, lease time.Duration, log *slog.Logger) *Claim {
 	return &Claim{
 		register: register,

@@ -16,7 +16,8 @@ type Entry struct {
 	// owner.
 	Incarnation string
 
-	// Lease is how long a key belongs to its owner without another put, 0 where it always does.
+	// Lease is how long a key belongs to its owner without another put. It is 0 with [FromRegister],
+	// where whoever takes the key has it.
 	Lease time.Duration
 
 	// Counter is greater in each value than in the one before, under all owners.
