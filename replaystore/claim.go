@@ -68,17 +68,17 @@ func (c *Claim) Read(ctx context.Context) (Entry, string, error) {
 		return Entry{}, "", err
 	}
 	defer c.end()
-	entry, rev, err := c.get(ctx)
+	entry, rev, seen, err := c.get(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case errors.Is(err, ErrNotFound):
 		c.rev = ""
-	case err != nil, c.goesBack(entry):
+	case err != nil, c.goesBack(entry, seen):
 	case c.state == claimIdle && !c.mine(entry):
 		c.observe(entry, rev)
 	default:
-		_ = c.learn(entry, rev)
+		_ = c.learn(entry, rev, seen)
 	}
 	return entry, rev, err
 }
@@ -142,15 +142,19 @@ func (c *Claim) begin(ctx context.Context) error {
 
 func (c *Claim) end() { <-c.turn }
 
-func (c *Claim) get(ctx context.Context) (entry Entry, rev string, err error) {
+// get returns what had been seen when it asked, too.
+func (c *Claim) get(ctx context.Context) (entry Entry, rev string, seen uint64, err error) {
+	c.mu.Lock()
+	seen = c.seen
+	c.mu.Unlock()
 	value, rev, err := c.register.Get(ctx, c.key)
 	if err != nil {
-		return Entry{}, "", err
+		return Entry{}, "", seen, err
 	}
 	if err := entry.UnmarshalBinary(value); err != nil {
-		return Entry{}, "", fmt.Errorf("replaystore: key %q: %w", c.key, err)
+		return Entry{}, "", seen, fmt.Errorf("replaystore: key %q: %w", c.key, err)
 	}
-	return entry, rev, nil
+	return entry, rev, seen, nil
 }
 
 // write puts until what is wanted is known to be there, or cannot be.
@@ -196,7 +200,7 @@ func trouble(err, failed error) error {
 
 // find finds out what the register has.
 func (c *Claim) find(ctx context.Context) error {
-	entry, rev, err := c.get(ctx)
+	entry, rev, seen, err := c.get(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if errors.Is(err, ErrNotFound) {
@@ -211,13 +215,13 @@ func (c *Claim) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.learn(entry, rev)
+	return c.learn(entry, rev, seen)
 }
 
 // put tries once.
 func (c *Claim) put(ctx context.Context, release bool) error {
 	c.mu.Lock()
-	rev, lost := c.rev, c.rev == "" && c.known
+	rev, lost, seen := c.rev, c.rev == "" && c.known, c.seen
 	value, entry, err := c.next(c.wanted, release)
 	c.mu.Unlock()
 	if err != nil {
@@ -233,7 +237,7 @@ func (c *Claim) put(ctx context.Context, release bool) error {
 		c.doubt = true
 		return err
 	}
-	if err := c.learn(entry, newRev); err != nil {
+	if err := c.learn(entry, newRev, seen); err != nil {
 		return err
 	}
 	if !release {

@@ -449,6 +449,65 @@ func TestTransactionsThatTheDatabaseHasLostEndTheClaim(t *testing.T) {
 	}
 }
 
+// slowReplies calls meanwhile between what the register does and its reply.
+type slowReplies struct {
+	*replaystoretest.Register
+	meanwhile func()
+}
+
+func (r *slowReplies) Get(ctx context.Context, key string) ([]byte, string, error) {
+	defer r.meanwhile()
+	return r.Register.Get(ctx, key)
+}
+
+func (r *slowReplies) Put(ctx context.Context, key string, value []byte, rev string) (string, error) {
+	defer r.meanwhile()
+	return r.Register.Put(ctx, key, value, rev)
+}
+
+// TestAReplyThatComesAfterTransactionsIsNoLoss is about a heartbeat whose reply is slow: what it says
+// was true before the transactions, and they are committed.
+func TestAReplyThatComesAfterTransactionsIsNoLoss(t *testing.T) {
+	for _, late := range []string{"of a put", "of a get before a put", "of a read"} {
+		t.Run(late, func(t *testing.T) {
+			memory, ctx := new(replaystoretest.Register), t.Context()
+			engine := &slowReplies{memory, func() {}}
+			a := newClaim(engine, "a")
+			put(t, a, "0")
+			place := 0
+			transactions := func() {
+				for range 2 {
+					step := advance(t, a, strconv.Itoa(place), strconv.Itoa(place+1))
+					if err := memory.Update(claimKey, step.Next); err != nil {
+						t.Fatal(err)
+					}
+					place++
+				}
+			}
+			if late == "of a get before a put" {
+				transactions()
+			}
+			engine.meanwhile = func() {
+				engine.meanwhile = func() {}
+				transactions()
+			}
+			var err error
+			if late == "of a read" {
+				_, _, err = a.Read(ctx)
+			} else {
+				err = a.Put(ctx)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			transactions()
+			end := strconv.Itoa(place)
+			put(t, a, end)
+			expectStored(t, memory, "a", end)
+		})
+	}
+}
+
 // TestATransactionThatIsMadeAgainNeedsNoMore is about a program that tries for hours.
 func TestATransactionThatIsMadeAgainNeedsNoMore(t *testing.T) {
 	a := newClaim(new(replaystoretest.Register), "a")

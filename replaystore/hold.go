@@ -72,12 +72,13 @@ func (h *hold) observe(entry Entry, rev string) {
 	}
 }
 
-// learn takes notice of the value that the register has, and fails if it is another's.
-func (h *hold) learn(entry Entry, rev string) error {
-	h.doubt = false
+// learn takes notice of the value that the register has, and fails if it is another's. seen is what
+// was seen when the register was asked: transactions may have been faster than its reply.
+func (h *hold) learn(entry Entry, rev string, seen uint64) error {
+	h.doubt = entry.Counter < h.seen
 	h.counter = max(h.counter, entry.Counter)
 	switch {
-	case h.state == claimOver, h.goesBack(entry):
+	case h.state == claimOver, h.goesBack(entry, seen):
 		return h.conflict()
 	case h.state == claimIdle && rev == h.rev:
 		return nil // it is what was read
@@ -103,18 +104,18 @@ func (h *hold) learn(entry Entry, rev string) error {
 // goesBack ends the claim where the register has an earlier value than it had, as a database has
 // after a failover to a replica that was behind, and transactions have moved the marker: their rows
 // are lost with it, and whoever starts with the marker that is there now makes them again.
-func (h *hold) goesBack(entry Entry) bool {
+func (h *hold) goesBack(entry Entry, seen uint64) bool {
 	if h.mine(entry) {
 		h.seen = max(h.seen, entry.Counter)
 	}
-	if !h.isEarlier(entry) {
+	if !h.isBefore(entry, seen) {
 		return false
 	}
 	h.finish(entry)
 	return true
 }
 
-func (h *hold) isEarlier(entry Entry) bool { return h.step != nil && entry.Counter < h.seen }
+func (h *hold) isBefore(entry Entry, seen uint64) bool { return h.step != nil && entry.Counter < seen }
 
 // learnMarker takes notice of a marker of this claim: a transaction may have moved it.
 func (h *hold) learnMarker(marker Marker) {
@@ -164,7 +165,7 @@ func (h *hold) finish(entry Entry) {
 // conflict is the error of a claim that is over.
 func (h *hold) conflict() error {
 	switch {
-	case h.isEarlier(h.entry):
+	case h.isBefore(h.entry, h.seen):
 		return fmt.Errorf("%w: the register has lost transactions that were committed: %q has an earlier value", ErrConflict, h.key)
 	case h.entry.Owner == "":
 		return fmt.Errorf("%w: %q was released", ErrConflict, h.key)

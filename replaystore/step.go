@@ -60,7 +60,7 @@ func (s *step) next(stored []byte) ([]byte, error) {
 	defer c.mu.Unlock()
 	c.counter = max(c.counter, entry.Counter)
 	switch {
-	case c.state == claimOver, stored != nil && c.goesBack(entry):
+	case c.state == claimOver, stored != nil && c.goesBack(entry, c.seen):
 		return nil, c.conflict()
 	case stored == nil && c.known:
 		c.log.Warn("the register had lost a value: a transaction creates it again", "key", c.key, "owner", c.owner)
