@@ -508,6 +508,172 @@ func TestAReplyThatComesAfterTransactionsIsNoLoss(t *testing.T) {
 	}
 }
 
+// TestAFailoverThatBringsTheRevisionBackIsFound is about one that comes before the next call: the
+// revision that the claim knows is good again, and what was committed meanwhile is lost.
+func TestAFailoverThatBringsTheRevisionBackIsFound(t *testing.T) {
+	for _, slow := range []bool{false, true} { // the reply of the put before the transactions
+		t.Run(fmt.Sprintf("slow=%t", slow), func(t *testing.T) {
+			memory, ctx := new(replaystoretest.Register), t.Context()
+			engine := &slowReplies{memory, func() {}}
+			var replica replaystore.Entry
+			var replicaRev string
+			restored := make(map[string]string)
+			a := newClaim(renamed{engine, restored}, "a")
+			put(t, a, "0")
+			transactions := func() {
+				engine.meanwhile = func() {}
+				replica = stored(t, memory)
+				_, replicaRev, _ = memory.Get(ctx, claimKey)
+				for i := range 2 {
+					if err := memory.Update(claimKey, advance(t, a, strconv.Itoa(i), strconv.Itoa(i+1)).Next); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if slow {
+				engine.meanwhile = transactions
+			}
+			if err := a.Put(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if !slow {
+				transactions()
+			}
+			if err := memory.Update(claimKey, func([]byte) ([]byte, error) { return replica.MarshalBinary() }); err != nil {
+				t.Fatal(err)
+			}
+			_, rev, err := memory.Get(ctx, claimKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			restored[replicaRev] = rev
+			a.Set(at("2"))
+			if err := a.Put(ctx); !errors.Is(err, replaystore.ErrConflict) {
+				t.Errorf("got %v", err)
+			}
+			expectStored(t, memory, "a", "0")
+		})
+	}
+}
+
+// renamed is a register in which revisions come again, as after a failover.
+type renamed struct {
+	replaystore.Register
+	revs map[string]string
+}
+
+func (r renamed) Put(ctx context.Context, key string, value []byte, rev string) (string, error) {
+	if now, ok := r.revs[rev]; ok {
+		rev = now
+	}
+	return r.Register.Put(ctx, key, value, rev)
+}
+
+// TestAMarkerThatWasSetAfterATransactionIsPut is about what is found on the way: the transaction's
+// marker is one of this claim, and not the one that was set.
+func TestAMarkerThatWasSetAfterATransactionIsPut(t *testing.T) {
+	for _, lease := range []time.Duration{0, 10 * time.Second} {
+		memory := new(replaystoretest.Register)
+		a := replaystore.NewClaim(memory, claimKey, "a", lease, nil)
+		put(t, a, "0")
+		if err := memory.Update(claimKey, advance(t, a, "0", "1").Next); err != nil {
+			t.Fatal(err)
+		}
+		put(t, a, "2")
+		expectStored(t, memory, "a", "2")
+	}
+}
+
+// TestATakeThatWasLostIsMadeAgain is about a first put that never arrives: the value that was read is
+// there still, and nobody has come in between.
+func TestATakeThatWasLostIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(replaystoretest.Register)
+		put(t, newClaim(memory, "a"), "1")
+		r, fail := faults(memory)
+		b := newClaim(r, "b")
+		if _, _, err := b.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fail(replaystoretest.Fault{RequestLost: true, GiveUp: time.Second})
+		if err := b.Put(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		expectStored(t, memory, "b", "1")
+	})
+}
+
+// TestATransactionDoesNotTakeAKeyThatHasMovedSince is about two processes that have loaded a marker:
+// the one that had the key has saved again, and the marker must not go back.
+func TestATransactionDoesNotTakeAKeyThatHasMovedSince(t *testing.T) {
+	memory := new(replaystoretest.Register)
+	a, b := newClaim(memory, "a"), newClaim(memory, "b")
+	put(t, a, "1")
+	if _, _, err := b.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, a, "3")
+	if err := memory.Update(claimKey, advance(t, b, "1", "2").Next); !errors.Is(err, replaystore.ErrConflict) {
+		t.Errorf("got %v", err)
+	}
+	expectStored(t, memory, "a", "3")
+}
+
+// TestAValueThatWasLostBeforeAPutIsThereAfterIt is about claims without a lease, which need no put
+// where the register has what is wanted: here it has nothing.
+func TestAValueThatWasLostBeforeAPutIsThereAfterIt(t *testing.T) {
+	for _, had := range []string{"held", "read"} {
+		memory, ctx := new(replaystoretest.Register), t.Context()
+		a := replaystore.NewClaim(memory, claimKey, "a", 0, nil)
+		if had == "held" {
+			put(t, a, "1")
+			value, _, err := memory.Get(ctx, claimKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := advance(t, a, "1", "2").Next(value); err != nil { // and it is rolled back
+				t.Fatal(err)
+			}
+		} else {
+			put(t, newClaim(memory, "before"), "1")
+			if _, _, err := a.Read(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := memory.Delete(ctx, claimKey); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Put(ctx); err != nil {
+			t.Fatalf("%s: %v", had, err)
+		}
+		expectStored(t, memory, "a", "1")
+	}
+}
+
+// TestAClaimThatHasReadThatNothingIsThereCreates is about a standby: it has seen a value, and then
+// that there is none, and its caller has waited.
+func TestAClaimThatHasReadThatNothingIsThereCreates(t *testing.T) {
+	memory, ctx := new(replaystoretest.Register), t.Context()
+	put(t, newClaim(memory, "before"), "1")
+	a := newClaim(memory, "a")
+	if _, _, err := a.Read(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := memory.Delete(ctx, claimKey); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Read(ctx); !errors.Is(err, replaystore.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if err := a.Put(ctx); err != nil {
+		t.Fatal(err)
+	}
+	expectStored(t, memory, "a", "1")
+	if err := a.Release(ctx); err != nil || !a.Sent().IsZero() {
+		t.Errorf("%v; a released key counts as held since %v", err, a.Sent())
+	}
+}
+
 // TestATransactionThatIsMadeAgainNeedsNoMore is about a program that tries for hours.
 func TestATransactionThatIsMadeAgainNeedsNoMore(t *testing.T) {
 	a := newClaim(new(replaystoretest.Register), "a")
