@@ -24,7 +24,7 @@ type scout struct {
 
 	moving  *seat     // was handed over for a fair share, and nobody has taken it yet; nil: there is none
 	moved   time.Time // when it was
-	noMoves time.Time // until then none is: nobody took the last one
+	noMoves time.Time // until then none is, if nobody joins: nobody who has room wants any
 	taken   time.Time // when this replica began to take a channel last
 }
 
@@ -129,6 +129,7 @@ func (s *scout) look(ctx context.Context) bool {
 	}
 	s.failure = failure
 	if changed {
+		s.noMoves = time.Time{}
 		s.joined(s.members.names(time.Now()))
 	}
 	if s.members.twin() {
@@ -147,10 +148,14 @@ func (s *scout) decide(ctx context.Context) (again time.Time) {
 		case !s.members.read, len(s.ready) == 0, ctx.Err() != nil:
 		case seat.led != nil, !seat.isKnown(now):
 		default:
-			at := seat.takeable(s.leading() < s.members.share(len(s.seats), seat.owner(), now))
+			hasRoom := s.leading() < s.members.share(len(s.seats), seat.owner(), now)
+			at := seat.takeable(hasRoom)
 			if at.After(now) {
 				again = earlier(again, at)
 				continue
+			}
+			if !hasRoom {
+				s.noMoves = now.Add(avoidance) // those who have room have left it for a lease
 			}
 			s.take(ctx, seat)
 		}

@@ -128,6 +128,32 @@ func TestALeaderWithoutASessionHandsOver(t *testing.T) {
 	})
 }
 
+// What a replica has handed over because it had no session stays with those who have one, although
+// they have more than their share then, and is the replica's again after five minutes.
+func TestAReplicaWithoutASessionIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		all := w.channels(2)
+		a, b := w.start("a", all, nil), w.start("b", all, nil)
+		w.Pass(20 * time.Second)
+		w.expectShares(1, 1)
+		a.wire.setSessionless(true)
+		w.DropConnections()
+		w.Pass(61 * time.Second)
+		w.expectShares(0, 1)
+		w.Pass(15 * time.Second) // nobody has room for it
+		w.expectShares(0, 2)
+		a.wire.setSessionless(false)
+		seen := len(b.history())
+		w.Pass(4*time.Minute + 15*time.Second)
+		w.expectShares(0, 2)
+		for _, e := range b.history()[seen:] {
+			t.Errorf("%s: %s at %s", e.channel, e.state, clock(e.at))
+		}
+		w.Pass(time.Minute)
+		w.expectShares(1, 1)
+	})
+}
+
 // Salesforce lets nobody connect: the channel goes from one to the other, and is never left for
 // long.
 func TestAnOutageOfSalesforceLeavesALeader(t *testing.T) {
