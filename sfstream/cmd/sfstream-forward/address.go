@@ -93,12 +93,16 @@ func (a *address) parse(text string) error {
 		a.scheme = ""
 		return fmt.Errorf("it is no URL: want scheme://host:port/…")
 	}
+	if text, found = strings.CutPrefix(text, "//"); found {
+		if end := strings.IndexAny(text, "/?"); end >= 0 && strings.Contains(text[end:], "@") {
+			return fmt.Errorf("it has an @ behind a / or a ?: write %%2F and %%3F for these in a password, and %%40 for an @ elsewhere")
+		}
+	}
 	text, query, _ := strings.Cut(text, "?")
 	var err error
 	if a.query, err = url.ParseQuery(query); err != nil {
 		return fmt.Errorf("what is behind the question mark cannot be read: want name=value&name=value")
 	}
-	text, found = strings.CutPrefix(text, "//")
 	if !found {
 		if text != "" {
 			return fmt.Errorf("want %s://host:port/…", a.scheme)

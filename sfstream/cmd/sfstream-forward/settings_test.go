@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -161,6 +162,25 @@ func TestSecretsComeFromVariablesOrTheirFiles(t *testing.T) {
 	t.Setenv("SFSTREAM_REGISTER_PASSWORD", "geheim")
 	if _, err = addressOf("register", "redis://ana@host", registers.schemes()); err == nil || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("a variable and its file: %v", err)
+	}
+}
+
+// A password may have what ends the hosts of an URL, and whoever wrote it may not know.
+func TestNoAddressShowsItsPassword(t *testing.T) {
+	for _, password := range []string{"geheim", "a/geheim", "1/geheim", "geheim/1", "a?geheim", "a?geheim=1", "a@b/geheim", "a@geheim", "geheim#", ":geheim", "a,geheim", "?/geheim", "%2Fgeheim", "%geheim", "a&geheim;"} {
+		for _, form := range []string{"redis://ana:%s@host:6379/0", "nats://%s@host?stream=S", "postgres://ana:%s@one,two/db?table=x", "kafka://ana:%s@host:9092/topic"} {
+			text := strings.Replace(form, "%s", password, 1)
+			t.Setenv("SFSTREAM_SINK", text)
+			for _, visible := range []string{"", text} {
+				a, err := addressOf("sink", visible, sinks.schemes())
+				if err == nil {
+					_, err = a.take("stream", "table")
+				}
+				if shown := fmt.Sprint(a, err); strings.Contains(shown, "geheim") {
+					t.Errorf("%s: it shows %s", text, shown)
+				}
+			}
+		}
 	}
 }
 
