@@ -21,7 +21,10 @@ type BoltRegister struct{ db *bbolt.DB }
 // Close is called before.
 func OpenBoltRegister(tb testing.TB, path string) *BoltRegister {
 	tb.Helper()
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: time.Second,
+		NoSync:  true, // a process that ends leaves to the system what it has written
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -286,9 +286,13 @@ func latePut(t *testing.T, r replaystore.Register) {
 	expectValue(t, r, key, "late", "")
 }
 
-// twoWriters raise a number 10,000 times, or for a second.
+// twoWriters raise a number 10,000 times, or for a minute, with -short for a second.
 func twoWriters(t *testing.T, r replaystore.Register) {
-	const wanted, limit = 10_000, time.Second
+	const wanted = 10_000
+	limit := time.Minute
+	if testing.Short() {
+		limit = time.Second
+	}
 	key, began := newKey(), time.Now()
 	mustPut(t, r, key, "0", "")
 	var mu sync.Mutex
