@@ -113,5 +113,7 @@ func (c *child) kill() {
 // stall lets the server do nothing until resume is called.
 func (c *child) stall() (resume func()) {
 	_ = c.process.Process.Signal(syscall.SIGSTOP)
+	var status syscall.WaitStatus // the signal takes effect on one thread after the other
+	_, _ = syscall.Wait4(c.process.Process.Pid, &status, syscall.WUNTRACED, nil)
 	return func() { _ = c.process.Process.Signal(syscall.SIGCONT) }
 }

@@ -61,6 +61,8 @@ func (s *server) kill() {
 // stall lets the server do nothing until resume is called.
 func (s *server) stall() (resume func()) {
 	_ = s.process.Process.Signal(syscall.SIGSTOP)
+	var status syscall.WaitStatus // the signal takes effect on one thread after the other
+	_, _ = syscall.Wait4(s.process.Process.Pid, &status, syscall.WUNTRACED, nil)
 	return func() { _ = s.process.Process.Signal(syscall.SIGCONT) }
 }
 
