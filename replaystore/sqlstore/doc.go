@@ -62,7 +62,8 @@
 //     committed is on the standby as well.
 //   - Where commits of SaveTx are lost, the client ends with ErrConflict, and whoever starts next makes
 //     the rows again. It cannot tell where it was the very last commit alone, and neither another
-//     SaveTx nor a Save has seen that one: this row is missing.
+//     SaveTx nor a Save has seen that one: this row is missing. The rows are missing, too, where the
+//     channel's row was lost altogether.
 //   - The handle must lead to the primary. A standby is refused, because what it has may be old.
 //   - The transaction of SaveTx should be READ COMMITTED, which is the default. In a stricter one
 //     SaveTx fails (SQLSTATE 40001) where the marker was saved since the transaction began, and the
@@ -70,7 +71,8 @@
 //   - A process that is stopped, or a machine that is cut off, between SaveTx and Commit has the
 //     channel's row locked, and nobody can take the channel over. So SaveTx sets
 //     idle_in_transaction_session_timeout to 5 seconds for the rest of its transaction, unless it is
-//     set already. Set it yourself where your own statements lock what a successor needs.
+//     set already, or the transaction makes the row: the first one of a channel with FromRegister.
+//     Set it yourself where your own statements lock what a successor needs.
 //   - Any driver will do that knows $1: pgx (package stdlib) and lib/pq do. A connection pooler may be
 //     between, also one per transaction.
 //
