@@ -37,17 +37,24 @@ func begin(t *testing.T, db *sql.DB, client *sfstream.Client) (*sql.Tx, *sfstrea
 	return tx, msg
 }
 
+// afterOne starts a client whose first order has its transaction, and whose second one waits.
+func afterOne(t *testing.T, db *sql.DB, r *register) (client *sfstream.Client, first *sfstream.Message) {
+	t.Helper()
+	org := newOrg(t, sfstreamtest.InMemory())
+	publish(t, org, 2)
+	client = follow(t, org, r)
+	tx, first := begin(t, db, client)
+	must(t, tx.Commit())
+	first.Ack()
+	return client, first
+}
+
 // TestATransactionThatIsLeftAloneEnds is about a process that is stopped, or cut off, between SaveTx
 // and Commit: another one takes the channel, and what the first one has written is not there.
 func TestATransactionThatIsLeftAloneEnds(t *testing.T) {
 	t.Parallel()
 	db, r := engines["PostgreSQL"](t)
-	org := newOrg(t, sfstreamtest.InMemory())
-	publish(t, org, 2)
-	client := follow(t, org, r)
-	tx, first := begin(t, db, client)
-	must(t, tx.Commit())
-	first.Ack()
+	client, first := afterOne(t, db, r)
 	stopped, _ := begin(t, db, client)
 	var limit string
 	must(t, db.QueryRow("SHOW idle_in_transaction_session_timeout").Scan(&limit))
@@ -80,12 +87,7 @@ func TestATransactionThatIsLeftAloneEnds(t *testing.T) {
 // TestALimitOfTheProgramStays is about a program with long transactions.
 func TestALimitOfTheProgramStays(t *testing.T) {
 	db, r := engines["PostgreSQL"](t)
-	org := newOrg(t, sfstreamtest.InMemory())
-	publish(t, org, 2)
-	client := follow(t, org, r)
-	tx, first := begin(t, db, client)
-	must(t, tx.Commit())
-	first.Ack()
+	client, _ := afterOne(t, db, r)
 	second, err := client.Receive(t.Context())
 	must(t, err)
 	for set, want := range map[string]string{"0": "5s", "1h": "1h"} {

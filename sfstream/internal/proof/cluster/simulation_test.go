@@ -213,19 +213,7 @@ func TestAnEngineThatLosesKeysHasOneLeader(t *testing.T) {
 				s.running.Go(func() { s.loseKeys(ctx, newRandom(seed, 77)) }) // ends with ctx; finish waits
 				time.AfterFunc(20*s.lease, stop)
 				s.run()
-				for _, channel := range s.all {
-					var all []*delivery
-					for _, d := range s.deliveries {
-						if d.channel == channel {
-							all = append(all, d)
-						}
-					}
-					s.judgeOrder(channel, all)
-					s.judgeOverlaps(all)
-				}
-				if !s.complete() {
-					t.Error("not every event was handled")
-				}
+				s.judgeDeliveries()
 			})
 		})
 	}
